@@ -1,0 +1,530 @@
+"""The blocks of a TrainingJob's spec that a runtime may default: what to run, on what, and under which policy.
+
+A default written here is applied when the job is resolved (after the runtime's defaults), so the generated CRD only
+names it in the description: were the API server to fill it in, a runtime's default could never apply.
+"""
+
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from footplate.api.types import (
+    MUTABLE,
+    DnsLabel,
+    DnsSubdomain,
+    EnvName,
+    FreeForm,
+    LabelKey,
+    LabelValue,
+    Model,
+    MountPath,
+    Quantity,
+    Rule,
+    Seconds,
+    Sha256,
+    Uri,
+)
+
+MAX_HYPERPARAMETERS_BYTES = 65_536
+ENTRY_KINDS = ("recipe", "entrypoint", "command")
+
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64)]
+Annotations = Annotated[dict[LabelKey, Annotated[str, Field(max_length=4096)]], Field(max_length=64)]
+Argument = Annotated[str, Field(max_length=4096)]
+
+
+class LocalRef(Model):
+    """Names an object in the job's own namespace."""
+
+    name: DnsSubdomain = Field(description="Name of the object, in the job's own namespace.", examples=["s3"])
+
+
+class KeyRef(Model):
+    """Selects one key of a Secret or ConfigMap in the job's own namespace."""
+
+    name: DnsSubdomain = Field(description="Name of the Secret or ConfigMap.", examples=["s3"])
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Key inside it.", examples=["token"])
+    optional: bool | None = Field(None, description="True lets the pod start without it. Default: false.")
+
+
+class FieldRef(Model):
+    """Selects a field of the pod, as Kubernetes' downward API does."""
+
+    field_path: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        description="Path of the field.", examples=["metadata.name"]
+    )
+
+
+class EnvVarSource(Model):
+    """Where an environment variable's value comes from: exactly one of the three."""
+
+    secret_key_ref: KeyRef | None = Field(None, description="A key of a Secret.")
+    config_map_key_ref: KeyRef | None = Field(None, description="A key of a ConfigMap.")
+    field_ref: FieldRef | None = Field(None, description="A field of the pod.")
+
+    rules = (
+        Rule(
+            "[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].exists_one(x, x)",
+            "set exactly one of secretKeyRef, configMapKeyRef and fieldRef",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(ref is not None for ref in (self.secret_key_ref, self.config_map_key_ref, self.field_ref)) != 1:
+            raise ValueError(self.rules[0].message)
+        return self
+
+
+class EnvVar(Model):
+    """One environment variable of the trainer's container."""
+
+    name: EnvName = Field(description="Name of the variable.", examples=["NCCL_DEBUG"])
+    value: Annotated[str, Field(max_length=32_768)] | None = Field(None, description="Literal value.")
+    value_from: EnvVarSource | None = Field(None, description="Source of the value; not together with value.")
+
+    rules = (
+        Rule("!(has(self.value) && has(self.valueFrom))", "set value or valueFrom, not both"),
+        Rule(
+            "!self.name.startsWith('FOOTPLATE_')",
+            "names that begin with FOOTPLATE_ are set by the operator; choose another name",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if self.value is not None and self.value_from is not None:
+            raise ValueError(self.rules[0].message)
+        if self.name.startswith("FOOTPLATE_"):
+            raise ValueError(self.rules[1].message)
+        return self
+
+
+class EnvFromSource(Model):
+    """All keys of a Secret or ConfigMap as environment variables."""
+
+    prefix: Annotated[str, Field(max_length=256)] | None = Field(None, description="Put before every name.")
+    secret_ref: LocalRef | None = Field(None, description="The Secret.")
+    config_map_ref: LocalRef | None = Field(None, description="The ConfigMap.")
+
+    rules = (Rule("has(self.secretRef) != has(self.configMapRef)", "set exactly one of secretRef and configMapRef"),)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.secret_ref is None) == (self.config_map_ref is None):
+            raise ValueError(self.rules[0].message)
+        return self
+
+
+class GitSource(Model):
+    """Code from a git repository, cloned by each pod."""
+
+    url: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^https://[^@\s]+$")] = Field(
+        description="HTTPS address without credentials.", examples=["https://git.example.com/team/code.git"]
+    )
+    ref: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = Field(
+        description="Commit, tag or branch; a commit makes the run reproducible.", examples=["3f2c1d0"]
+    )
+
+
+class Source(Model):
+    """Where the user's code comes from: exactly one of configMap, uri and git."""
+
+    config_map: LocalRef | None = Field(None, description="ConfigMap whose keys are the files.")
+    uri: Uri | None = Field(
+        None, description="Archive (.tar.gz, .tar, .zip) or file.", examples=["s3://code/train.tar.gz"]
+    )
+    sha256: Sha256 | None = Field(None, description="SHA-256 of what uri names, in hex; checked before use.")
+    git: GitSource | None = Field(None, description="Git repository.")
+
+    rules = (
+        Rule(
+            "[has(self.configMap), has(self.uri), has(self.git)].exists_one(x, x)",
+            "set exactly one of configMap, uri and git",
+        ),
+        Rule("!has(self.sha256) || has(self.uri)", "sha256 goes with uri; git has its own commit hashes"),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if sum(source is not None for source in (self.config_map, self.uri, self.git)) != 1:
+            raise ValueError(self.rules[0].message)
+        if self.sha256 is not None and self.uri is None:
+            raise ValueError(self.rules[1].message)
+        return self
+
+
+class Trainer(Model):
+    """What runs in each pod: an image, and exactly one of recipe, entrypoint and command."""
+
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\S+$")] | None = Field(
+        None,
+        description="Container image. Required here or in the runtime.",
+        examples=["registry.example.com/footplate/trainer:0.1.0"],
+    )
+    recipe: DnsLabel | None = Field(
+        None, description="Name of a built-in training program.", examples=["image-classification"]
+    )
+    entrypoint: (
+        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./:-]*$")] | None
+    ) = Field(
+        None,
+        description="Script (train.py), module (package.module) or function (package.module:main), "
+        "started once an accelerator.",
+        examples=["train.py"],
+    )
+    command: Annotated[list[Argument], Field(min_length=1, max_length=256)] | None = Field(
+        None,
+        description="Any command, started as it is, once a node, with the environment contract.",
+        examples=[["python", "-m", "mine"]],
+    )
+    args: Annotated[list[Argument], Field(max_length=256)] = Field(
+        default=[], description="Arguments after the entrypoint or command.", examples=[["--depth", "18"]]
+    )
+    source: Source | None = Field(None, description="The user's code. Its folder is the working directory.")
+    hyperparameters: FreeForm = Field(
+        default={},
+        description="Free-form values, 64 kB of JSON at most; they reach the code as JSON.",
+        examples=[{"epochs": 5, "batchSize": 256, "learningRate": 0.001}],
+    )
+    env: Annotated[list[EnvVar], Field(max_length=128)] = Field(
+        default=[], description="Environment variables of the trainer's container."
+    )
+    env_from: Annotated[list[EnvFromSource], Field(max_length=32)] = Field(
+        default=[], description="Secrets and ConfigMaps whose keys become environment variables."
+    )
+
+    rules = (
+        Rule(
+            "[has(self.recipe), has(self.entrypoint), has(self.command)].filter(x, x).size() <= 1",
+            "set only one of recipe, entrypoint and command",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if sum(getattr(self, kind) is not None for kind in ENTRY_KINDS) > 1:
+            raise ValueError(self.rules[0].message)
+        size = len(json.dumps(self.hyperparameters, separators=(",", ":")).encode())
+        if size > MAX_HYPERPARAMETERS_BYTES:
+            raise ValueError(
+                f"hyperparameters are {size:,} bytes of JSON, the most is {MAX_HYPERPARAMETERS_BYTES:,}; "
+                "put large tables into a file and name it as an input"
+            )
+        return self
+
+
+class Resources(Model):
+    """Resources of each pod, as in Kubernetes."""
+
+    requests: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = Field(
+        default={},
+        description="What the scheduler reserves, per node.",
+        examples=[{"cpu": "4", "memory": "16Gi"}],
+    )
+    limits: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = Field(
+        default={},
+        description="The most a pod may use; accelerators belong here.",
+        examples=[{"nvidia.com/gpu": 8}],
+    )
+
+
+class Every(Model):
+    """How often to save a checkpoint: by steps or by time."""
+
+    steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        None, description="Optimizer steps between checkpoints.", examples=[500]
+    )
+    seconds: Annotated[int, Field(ge=1, le=604_800)] | None = Field(
+        None, description="Seconds between checkpoints.", examples=[600]
+    )
+
+    rules = (Rule("has(self.steps) != has(self.seconds)", "set exactly one of steps and seconds"),)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if (self.steps is None) == (self.seconds is None):
+            raise ValueError(self.rules[0].message)
+        return self
+
+
+class Checkpoint(Model):
+    """Where and how often training state is saved, and what a new run starts from."""
+
+    uri: Uri | None = Field(
+        None,
+        description="Folder for this job's checkpoints. Required where the block is used.",
+        examples=["s3://checkpoints/team-vision/fashion/"],
+    )
+    every: Every = Field(
+        default=Every(seconds=600),
+        description="Interval; a checkpoint is also saved at each epoch's end and on SIGTERM. Default: 600 seconds.",
+    )
+    keep: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="Complete checkpoints kept. Default: 3.", examples=[3]
+    )
+    resume: Literal["latest", "never"] | Uri = Field(
+        default="latest",
+        description="What a run starts from: latest (newest complete checkpoint), never, or a checkpoint's own URI "
+        "(warm start from another job). Default: latest.",
+        examples=["latest"],
+    )
+
+
+class Storage(Model):
+    """Default credentials and endpoint for the URIs of a job."""
+
+    secret_ref: LocalRef | None = Field(
+        None,
+        description="Secret whose keys (AWS_*, GOOGLE_*, AZURE_*) reach the pods as environment variables. "
+        "Leave it out where pods have a workload identity.",
+    )
+    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^@\s]+$")] | None = Field(
+        None,
+        description="Address of an S3-compatible service; AWS_ENDPOINT_URL in the Secret does the same.",
+        examples=["https://minio.example.com"],
+    )
+
+
+class RunPolicy(Model):
+    """How a run is kept alive, limited and cleaned up."""
+
+    suspend: Annotated[bool, MUTABLE] = Field(
+        default=False,
+        description="True stops the gang after a checkpoint; false resumes from it. Can change. Default: false.",
+    )
+    restart_nonce: Annotated[str, Field(max_length=253), MUTABLE] = Field(
+        default="", description="A new value starts a new run of a finished job. Can change. Default: empty."
+    )
+    max_restarts: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=3, description="Gang restarts charged to the user's code (errors and hangs). Default: 3."
+    )
+    max_disruptions: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=50,
+        description="Gang restarts charged to the infrastructure (preemption, lost node). Default: 50.",
+    )
+    restart_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
+        default=10,
+        description="Seconds before the first restart; doubles with each, up to 600, and falls back after 600 s "
+        "of progress. Default: 10.",
+    )
+    active_deadline_seconds: Annotated[Seconds | None, MUTABLE] = Field(
+        None,
+        description="Most seconds of running time, summed over attempts; queued time doesn't count. Can change. "
+        "Default: no limit.",
+    )
+    queue_deadline_seconds: Seconds | None = Field(
+        None, description="Longest wait in seconds for all pods to be scheduled. Default: no limit."
+    )
+    scheduling_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=300,
+        description="Seconds after which a half-scheduled gang is released and tried again later. Default: 300.",
+    )
+    hang_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
+        default=1800,
+        description="A running gang that finishes no step for so many seconds is hung. Default: 1800.",
+    )
+    termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=120, description="Seconds a pod gets to save a checkpoint when it is stopped. Default: 120."
+    )
+    ttl_seconds_after_finished: Annotated[Seconds | None, MUTABLE] = Field(
+        None,
+        description="Seconds after which a finished job's pods, Service and ConfigMap are deleted; the TrainingJob "
+        "stays as the record. Can change. Default: never.",
+    )
+    clean_pods: Literal["onSuccess", "always", "never"] = Field(
+        default="onSuccess",
+        description="Which finished runs lose their pods at once; onSuccess keeps a failed run's pods for their "
+        "logs. Default: onSuccess.",
+    )
+
+
+class Scheduling(Model):
+    """How the gang is placed."""
+
+    gang: Literal["auto", "none", "kueue", "coscheduling", "volcano", "native"] = Field(
+        default="auto",
+        description="Which gang scheduler is asked; auto takes what the cluster has. Default: auto.",
+    )
+    queue_name: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="Kueue LocalQueue. Default: none.", examples=["team-vision"]
+    )
+    priority_class_name: Annotated[str, Field(max_length=253), MUTABLE] = Field(
+        default="", description="PriorityClass of the pods; applies from the next attempt on. Can change."
+    )
+    topology_key: Annotated[str, Field(max_length=317)] = Field(
+        default="",
+        description="Node label; all nodes of the gang are preferred in one of its values.",
+        examples=["topology.kubernetes.io/zone"],
+    )
+
+
+class Toleration(Model):
+    """A pod's toleration, as in Kubernetes."""
+
+    key: Annotated[str, Field(max_length=317)] | None = Field(None, description="Taint key; empty matches all.")
+    operator: Literal["Exists", "Equal"] | None = Field(None, description="Default: Equal.")
+    value: Annotated[str, Field(max_length=63)] | None = Field(None, description="Taint value.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Taint effect; empty matches all."
+    )
+    toleration_seconds: int | None = Field(None, description="Seconds a NoExecute taint is tolerated.")
+
+
+class PersistentVolumeClaimSource(Model):
+    """A claim in the job's namespace."""
+
+    claim_name: DnsSubdomain = Field(description="Name of the claim.", examples=["datasets"])
+    read_only: bool | None = Field(None, description="Default: false.")
+
+
+class EmptyDirSource(Model):
+    """A folder that lives as long as the pod."""
+
+    medium: Literal["", "Memory"] | None = Field(None, description="Memory for tmpfs. Default: disk.")
+    size_limit: Quantity | None = Field(None, description="Most bytes.", examples=["10Gi"])
+
+
+class KeyToPath(Model):
+    """Puts one key into one file."""
+
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Key.")
+    path: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Relative path of the file.")
+
+
+class ConfigMapVolumeSource(Model):
+    """A ConfigMap's keys as files."""
+
+    name: DnsSubdomain = Field(description="Name of the ConfigMap.")
+    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(None, description="Default: all keys.")
+    optional: bool | None = Field(None, description="Default: false.")
+
+
+class SecretVolumeSource(Model):
+    """A Secret's keys as files."""
+
+    secret_name: DnsSubdomain = Field(description="Name of the Secret.")
+    items: Annotated[list[KeyToPath], Field(max_length=64)] | None = Field(None, description="Default: all keys.")
+    optional: bool | None = Field(None, description="Default: false.")
+
+
+class CsiVolumeSource(Model):
+    """An ephemeral volume of a CSI driver."""
+
+    driver: DnsSubdomain = Field(description="Name of the driver.")
+    read_only: bool | None = Field(None, description="Default: false.")
+    volume_attributes: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] | None = (
+        Field(None, description="What the driver takes.")
+    )
+
+
+class HostPathSource(Model):
+    """A folder of the node; only a ClusterTrainingRuntime may name one."""
+
+    path: MountPath = Field(description="Path on the node.")
+    type: Literal["Directory", "DirectoryOrCreate", "File", "FileOrCreate"] | None = Field(
+        None, description="Default: no check."
+    )
+
+
+class Volume(Model):
+    """A volume of the pods: a name and exactly one source."""
+
+    name: DnsLabel = Field(description="Name that volumeMounts refer to.", examples=["datasets"])
+    persistent_volume_claim: PersistentVolumeClaimSource | None = Field(None, description="A claim.")
+    empty_dir: EmptyDirSource | None = Field(None, description="Scratch space.")
+    config_map: ConfigMapVolumeSource | None = Field(None, description="A ConfigMap's files.")
+    secret: SecretVolumeSource | None = Field(None, description="A Secret's files.")
+    csi: CsiVolumeSource | None = Field(None, description="A CSI driver's ephemeral volume.")
+    host_path: HostPathSource | None = Field(None, description="A node's folder; cluster runtimes only.")
+
+    rules = (
+        Rule(
+            "[has(self.persistentVolumeClaim), has(self.emptyDir), has(self.configMap), has(self.secret), "
+            "has(self.csi), has(self.hostPath)].exists_one(x, x)",
+            "set exactly one of persistentVolumeClaim, emptyDir, configMap, secret, csi and hostPath",
+        ),
+        Rule(
+            "!self.name.startsWith('footplate-')",
+            "volume names that begin with footplate- are the operator's; choose another name",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        sources = (
+            self.persistent_volume_claim, self.empty_dir, self.config_map, self.secret, self.csi, self.host_path,
+        )  # fmt: skip
+        if sum(source is not None for source in sources) != 1:
+            raise ValueError(self.rules[0].message)
+        if self.name.startswith("footplate-"):
+            raise ValueError(self.rules[1].message)
+        return self
+
+
+class VolumeMount(Model):
+    """Where a volume appears in the container."""
+
+    name: DnsLabel = Field(description="Name of the volume.", examples=["datasets"])
+    mount_path: MountPath = Field(description="Absolute path.", examples=["/data"])
+    sub_path: Annotated[str, Field(max_length=1024)] | None = Field(None, description="Folder inside the volume.")
+    read_only: bool | None = Field(None, description="Default: false.")
+
+    rules = (
+        Rule(
+            "self.mountPath != '/' && self.mountPath != '/footplate' && !self.mountPath.startsWith('/footplate/') "
+            "&& !self.mountPath.contains('..')",
+            "mountPath must not be / nor lie in /footplate, which belongs to the trainer, and has no '..'",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        path = self.mount_path
+        if path in ("/", "/footplate") or path.startswith("/footplate/") or ".." in path:
+            raise ValueError(self.rules[0].message)
+        return self
+
+
+class PodTemplate(Model):
+    """What a job may say of its pods: an allow-list, never a whole PodSpec."""
+
+    labels: Labels = Field(default={}, description="Labels of the pods; footplate.dev/ is the operator's.")
+    annotations: Annotations = Field(default={}, description="Annotations of the pods.")
+    node_selector: Labels = Field(default={}, description="Labels a node must have.", examples=[{"gpu": "h100"}])
+    tolerations: Annotated[list[Toleration], Field(max_length=64)] = Field(
+        default=[], description="Taints the pods tolerate."
+    )
+    affinity: FreeForm | None = Field(None, description="core/v1 Affinity; checked when the pods are created.")
+    service_account_name: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="ServiceAccount of the pods, for workload identity. Its token isn't mounted."
+    )
+    image_pull_secrets: Annotated[list[LocalRef], Field(max_length=16)] = Field(
+        default=[], description="Secrets for private registries."
+    )
+    runtime_class_name: Annotated[str, Field(max_length=253)] = Field(default="", description="RuntimeClass.")
+    scheduler_name: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="Scheduler of the pods. Default: the cluster's."
+    )
+    volumes: Annotated[list[Volume], Field(max_length=32)] = Field(default=[], description="Volumes of the pods.")
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] = Field(
+        default=[], description="Where the volumes appear in the trainer's container."
+    )
+    shared_memory: Quantity = Field(
+        default="2Gi",
+        description="Size of /dev/shm, for data workers; counts against the memory limit. Default: 2Gi.",
+    )
+
+    rules = (
+        Rule(
+            "!has(self.labels) || self.labels.all(key, !key.startsWith('footplate.dev/'))",
+            "label keys that begin with footplate.dev/ are the operator's; choose another prefix",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if any(key.startswith("footplate.dev/") for key in self.labels):
+            raise ValueError(self.rules[0].message)
+        return self

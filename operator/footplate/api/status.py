@@ -1,0 +1,205 @@
+"""TrainingJob.status: what the operator has seen and decided, and all that it must remember between two looks."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainSerializer
+
+from footplate.api.types import Model, Schema
+
+MAX_ATTEMPTS_KEPT = 10
+MAX_TRANSITIONS_KEPT = 20
+
+
+def format_time(time: datetime) -> str:
+    """A time as Kubernetes writes it: UTC, whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Time = Annotated[
+    datetime,
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+    Schema(extra=(("format", "date-time"),)),
+]
+Text = Annotated[str, Field(max_length=1024)]
+Metrics = Annotated[dict[Annotated[str, Field(max_length=63)], float], Field(max_length=64)]
+
+
+class Phase(StrEnum):
+    """Where a run is in its life."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    RESTARTING = "Restarting"
+    SUSPENDING = "Suspending"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+    @property
+    def finished(self) -> bool:
+        """True where nothing more happens without the user."""
+        return self in (Phase.SUCCEEDED, Phase.FAILED)
+
+
+class FailureClass(StrEnum):
+    """Who pays for the end of an attempt."""
+
+    USER = "User"
+    INFRASTRUCTURE = "Infrastructure"
+    HANG = "Hang"
+    PERMANENT = "Permanent"
+
+
+class NodeCounts(Model):
+    """Pods of the current attempt, by how far they got."""
+
+    desired: int = Field(default=0, description="Pods the gang needs.")
+    created: int = Field(default=0, description="Pods that exist.")
+    scheduled: int = Field(default=0, description="Pods that have a node.")
+    ready: int = Field(default=0, description="Pods whose trainer runs.")
+    succeeded: int = Field(default=0, description="Pods that ended well.")
+    failed: int = Field(default=0, description="Pods that failed.")
+
+
+class Restarts(Model):
+    """Gang restarts of this run, by who paid."""
+
+    user: int = Field(default=0, description="Charged to the user's code.")
+    infrastructure: int = Field(default=0, description="Charged to the infrastructure.")
+    hang: int = Field(default=0, description="After a hang; counts to maxRestarts too.")
+
+
+class ProgressStatus(Model):
+    """How far training is. Null where not known, never guessed."""
+
+    epoch: int | None = Field(None, description="Epochs finished.")
+    epochs: int | None = Field(None, description="Epochs in all.")
+    step: int | None = Field(None, description="Optimizer steps finished.")
+    total_steps: int | None = Field(None, description="Optimizer steps in all.")
+    percent: float | None = Field(None, description="step of totalSteps, in percent.")
+    eta_seconds: int | None = Field(None, description="Seconds until the last step, at the present speed.")
+    update_time: Time | None = Field(None, description="When the trainer said so.")
+    samples_per_second: float | None = Field(None, description="Samples of all ranks together per second.")
+    metrics: Metrics = Field(default={}, description="Latest values that the code reported.")
+
+
+class CheckpointStatus(Model):
+    """The newest complete checkpoint."""
+
+    uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
+    step: int = Field(description="Optimizer steps it holds.")
+    time: Time | None = Field(None, description="When it was committed.")
+    size_bytes: int | None = Field(None, description="Bytes of all its files.")
+
+
+class ArtifactStatus(Model):
+    """The verified model."""
+
+    uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
+    manifest: Annotated[str, Field(max_length=2048)] = Field(description="Its manifest.")
+    sha256: Annotated[str, Field(max_length=64)] = Field(description="SHA-256 of the manifest.")
+    size_bytes: int = Field(description="Bytes of all its files.")
+    metrics: Metrics = Field(default={}, description="Final metrics.")
+
+
+class FailureStatus(Model):
+    """The root cause of the last failure: the earliest failing rank's."""
+
+    rank: int | None = Field(None, description="Rank of the pod's first failing process, or the node's rank.")
+    node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Kubernetes node.")
+    exit_code: int | None = Field(None, description="Exit code of the trainer's container.")
+    signal: int | None = Field(None, description="Signal that killed it.")
+    class_: FailureClass = Field(alias="class", description="Who pays: User, Infrastructure, Hang or Permanent.")
+    message: Text = Field(default="", description="What went wrong and what to do.")
+    traceback: Annotated[str, Field(max_length=4096)] | None = Field(None, description="End of the traceback.")
+
+
+class Usage(Model):
+    """What the run has cost."""
+
+    accelerator_seconds: Annotated[dict[str, int], Field(max_length=32)] = Field(
+        default={}, description="Accelerators times seconds, by resource name."
+    )
+    productive_seconds: int | None = Field(None, description="Seconds of training that counts.")
+    lost_seconds: int | None = Field(None, description="Seconds of repeated steps, waiting and restarting.")
+
+
+class Attempt(Model):
+    """One gang of a run."""
+
+    attempt: int = Field(description="Number, from 0.")
+    start_time: Time | None = Field(None, description="When its pods were asked for.")
+    running_time: Time | None = Field(None, description="When all its pods ran.")
+    end_time: Time | None = Field(None, description="When it ended.")
+    reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why it ended.")
+    nodes: int | None = Field(None, description="Pods of this attempt's gang.")
+    resumed_from_step: int | None = Field(None, description="Step of the checkpoint it started from.")
+    last_step: int | None = Field(None, description="Last step seen.")
+
+
+class Transition(Model):
+    """A change of phase."""
+
+    phase: Phase = Field(description="The new phase.")
+    time: Time = Field(description="When.")
+
+
+class Condition(Model):
+    """A condition as in metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)] = Field(description="Name of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Annotated[str, Field(max_length=1024)] = Field(description="Why, in CamelCase.")
+    message: Annotated[str, Field(max_length=32_768)] = Field(default="", description="Why, in words.")
+    observed_generation: int | None = Field(None, description="Generation of the spec it speaks of.")
+    last_transition_time: Time = Field(description="When status last changed.")
+
+
+class ResolvedRun(Model):
+    """The merged job that the run was started with: which ConfigMap holds it, and its digest."""
+
+    config_map: Annotated[str, Field(max_length=253)] = Field(description="Name of the run's ConfigMap.")
+    sha256: Annotated[str, Field(max_length=64)] = Field(
+        description="SHA-256 of its job.json; a ConfigMap that differs is not used."
+    )
+
+
+class TrainingJobStatus(Model):
+    """What is seen of a TrainingJob."""
+
+    observed_generation: int = Field(default=-1, description="Generation of the spec that this status speaks of.")
+    phase: Phase | None = Field(None, description="Where the run is in its life.")
+    reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why, in CamelCase.")
+    message: Text | None = Field(None, description="Why, in words, and what to do.")
+    run: int | None = Field(None, description="Number of the run: counts restartNonce values, from 1.")
+    restart_nonce: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="The restartNonce that this run answers."
+    )
+    attempt: int | None = Field(None, description="Number of the gang in this run, from 0.")
+    resolved: ResolvedRun | None = Field(None, description="The merged job that this run uses.")
+    start_time: Time | None = Field(None, description="When the run began.")
+    running_time: Time | None = Field(None, description="When all pods of the first attempt ran.")
+    completion_time: Time | None = Field(None, description="When the run finished.")
+    restart_time: Time | None = Field(None, description="When the next attempt may start.")
+    active_seconds: int | None = Field(None, description="Running time of the attempts that have ended, in seconds.")
+    nodes: NodeCounts | None = Field(None, description="Pods of the current attempt.")
+    restarts: Restarts | None = Field(None, description="Gang restarts of this run.")
+    progress: ProgressStatus | None = Field(None, description="How far training is.")
+    checkpoint: CheckpointStatus | None = Field(None, description="The newest complete checkpoint.")
+    artifact: ArtifactStatus | None = Field(None, description="The verified model.")
+    failure: FailureStatus | None = Field(None, description="Root cause of the last failure.")
+    usage: Usage | None = Field(None, description="What the run has cost.")
+    attempts: Annotated[list[Attempt], Field(max_length=MAX_ATTEMPTS_KEPT)] = Field(
+        default=[], description="The last attempts."
+    )
+    transitions: Annotated[list[Transition], Field(max_length=MAX_TRANSITIONS_KEPT)] = Field(
+        default=[], description="The last changes of phase."
+    )
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
+        default=[],
+        description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled.",
+    )

@@ -1,0 +1,192 @@
+"""TrainingJob: one training run, from code and data to a verified model."""
+
+import re
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from footplate.api.blocks import (
+    Checkpoint,
+    LocalRef,
+    PodTemplate,
+    Resources,
+    RunPolicy,
+    Scheduling,
+    Storage,
+    Trainer,
+)
+from footplate.api.status import TrainingJobStatus
+from footplate.api.types import MUTABLE, DnsSubdomain, Model, Rule, Sha256, Uri
+
+MAX_NAME_LENGTH = 40
+MAX_NODES = 10_000
+
+NodeCount = Annotated[int, Field(ge=1, le=MAX_NODES)]
+
+
+class RuntimeRef(Model):
+    """The blueprint that a job starts from."""
+
+    kind: Literal["TrainingRuntime", "ClusterTrainingRuntime"] = Field(
+        default="ClusterTrainingRuntime", description="Kind of the runtime. Default: ClusterTrainingRuntime."
+    )
+    name: DnsSubdomain = Field(description="Name of the runtime.", examples=["torch"])
+
+
+class Elastic(Model):
+    """Bounds within which the gang may shrink and grow."""
+
+    min_nodes: NodeCount = Field(description="Fewest nodes the job runs on.", examples=[2])
+    max_nodes: NodeCount = Field(description="Most nodes the job runs on.", examples=[8])
+
+    rules = (Rule("self.minNodes <= self.maxNodes", "minNodes must not be greater than maxNodes"),)
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if self.min_nodes > self.max_nodes:
+            raise ValueError(self.rules[0].message)
+        return self
+
+
+class InputChannel(Model):
+    """A named data channel: a folder that each node finds filled before training starts."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9-]*$")] = Field(
+        description="Name by which the code finds the data.", examples=["train"]
+    )
+    uri: Uri = Field(description="Object, or prefix ending in '/'.", examples=["s3://datasets/fashion/train/"])
+    secret_ref: LocalRef | None = Field(None, description="Credentials. Default: storage.secretRef.")
+    mode: Literal["download"] = Field(
+        default="download", description="download copies the data to the node's disk. Default: download."
+    )
+    sha256: Sha256 | None = Field(
+        None,
+        description="SHA-256 in hex of the object; for a prefix, of the sorted lines '<sha256>  <relative path>\\n'.",
+    )
+
+
+class Output(Model):
+    """Where the finished model goes and in which formats."""
+
+    uri: Uri = Field(
+        description="Folder; the model lands in <uri>/<job>/<run>/.",
+        examples=["s3://models/team-vision/fashion/"],
+    )
+    formats: Annotated[
+        list[Literal["safetensors", "torchscript", "onnx", "torch-export"]], Field(min_length=1, max_length=4)
+    ] = Field(default=["safetensors"], description="Formats of the model. Default: safetensors.")
+
+    rules = (
+        Rule(
+            "!has(self.formats) || self.formats.all(f, self.formats.exists_one(g, f == g))",
+            "formats must differ",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if len(set(self.formats)) != len(self.formats):
+            raise ValueError(self.rules[0].message)
+        return self
+
+
+class TrainingJobSpec(Model):
+    """What a user asks for. Resolved (merged over its runtime), it is what the operator and the trainer read."""
+
+    runtime_ref: RuntimeRef | None = Field(None, description="The blueprint this job starts from.")
+    trainer: Trainer = Field(default=Trainer(), description="What runs in each pod.")
+    nodes: Annotated[NodeCount, MUTABLE] = Field(
+        default=1,
+        description="Pods in the gang. Can change only within elastic's bounds. Default: 1.",
+        examples=[4],
+    )
+    processes_per_node: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        default="auto",
+        description="Ranks in each pod; auto is the accelerators in resources.limits, else 1. Default: auto.",
+    )
+    elastic: Elastic | None = Field(None, description="Bounds for shrinking and growing. Default: a fixed gang.")
+    resources: Resources = Field(default=Resources(), description="Resources of each pod.")
+    inputs: Annotated[list[InputChannel], Field(max_length=32)] = Field(default=[], description="Data channels.")
+    checkpoint: Checkpoint | None = Field(None, description="Checkpoints. Default: none are saved.")
+    output: Output | None = Field(None, description="The finished model. Default: none is saved.")
+    storage: Storage = Field(default=Storage(), description="Credentials and endpoint for the URIs above.")
+    run_policy: RunPolicy = Field(default=RunPolicy(), description="Restarts, limits and cleaning up.")
+    scheduling: Scheduling = Field(default=Scheduling(), description="How the gang is placed.")
+    pod_template: PodTemplate = Field(default=PodTemplate(), description="Details of the pods.")
+
+    rules = (
+        Rule(
+            "!has(self.elastic) || !has(self.nodes) || "
+            "(self.nodes >= self.elastic.minNodes && self.nodes <= self.elastic.maxNodes)",
+            "nodes must lie within elastic.minNodes and elastic.maxNodes",
+        ),
+        Rule(
+            "has(self.runtimeRef) || (has(self.trainer) && has(self.trainer.image))",
+            "trainer.image is required: name the trainer's image here, or a runtime that has one in runtimeRef",
+        ),
+        Rule(
+            "has(self.runtimeRef) || (has(self.trainer) && "
+            "[has(self.trainer.recipe), has(self.trainer.entrypoint), has(self.trainer.command)].exists_one(x, x))",
+            "set exactly one of trainer.recipe, trainer.entrypoint and trainer.command",
+        ),
+        Rule(
+            "!has(self.inputs) || self.inputs.all(i, self.inputs.exists_one(j, i.name == j.name))",
+            "inputs must have different names",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if self.elastic and not self.elastic.min_nodes <= self.nodes <= self.elastic.max_nodes and self._sets("nodes"):
+            raise ValueError(self.rules[0].message)
+        if self.runtime_ref is None:
+            if self.trainer.image is None:
+                raise ValueError(self.rules[1].message)
+            if (self.trainer.recipe, self.trainer.entrypoint, self.trainer.command).count(None) != 2:
+                raise ValueError(self.rules[2].message)
+        names = [channel.name for channel in self.inputs]
+        if len(set(names)) != len(names):
+            raise ValueError(self.rules[3].message)
+        return self
+
+    def _sets(self, field: str) -> bool:
+        return field in self.model_fields_set
+
+
+class JobMetadata(Model):
+    """The part of Kubernetes' metadata that this API has rules for; the rest is the API server's."""
+
+    model_config = Model.model_config | {"extra": "ignore"}
+
+    name: Annotated[str, Field(default="", max_length=253)]
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+
+
+class TrainingJob(Model):
+    """A managed training job: code, data, nodes, checkpoints and the model that comes out."""
+
+    api_version: Literal["footplate.dev/v1alpha1"] = "footplate.dev/v1alpha1"
+    kind: Literal["TrainingJob"] = "TrainingJob"
+    metadata: JobMetadata
+    spec: TrainingJobSpec = Field(description="What is asked for.")
+    status: TrainingJobStatus | None = Field(None, description="What is seen. Written by the operator alone.")
+
+    rules = (
+        Rule(
+            f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && "
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters that begins with a letter "
+            "(pod names append run, attempt and rank); choose a shorter or simpler name",
+            "metadata.name",
+        ),
+    )
+    name_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        name = self.metadata.name
+        if len(name) > MAX_NAME_LENGTH or not self.name_pattern.fullmatch(name):
+            raise ValueError(self.rules[0].message)
+        return self

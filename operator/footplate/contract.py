@@ -1,0 +1,178 @@
+"""What the operator and the trainer agree on: environment names, paths, JSON shapes and exit codes.
+
+Each side reads this module and nothing else of the other. Whatever crosses the border in JSON has a model here, with
+bounds: what a pod says of itself is a tenant's text, and may be a lie.
+"""
+
+import hashlib
+from enum import IntEnum, StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from footplate.api.status import ArtifactStatus, CheckpointStatus, Metrics, ProgressStatus
+from footplate.api.trainingjob import JobMetadata, TrainingJobSpec
+from footplate.api.types import Model
+
+METRICS_PORT = 9464
+MAX_PROGRESS_BYTES = 65_536
+MAX_VERDICT_BYTES = 4_096
+"""Kubernetes cuts a termination message here."""
+
+CONTAINER_NAME = "trainer"
+JOB_FILE = "job.json"
+"""Key of the run's ConfigMap, and name of the file in the pod."""
+
+
+class Env(StrEnum):
+    """Environment variables that the operator sets in every trainer pod."""
+
+    CONFIG = "FOOTPLATE_CONFIG"
+    """Path of job.json, a `JobConfig`."""
+    JOB = "FOOTPLATE_JOB"
+    NAMESPACE = "FOOTPLATE_NAMESPACE"
+    UID = "FOOTPLATE_UID"
+    RUN = "FOOTPLATE_RUN"
+    ATTEMPT = "FOOTPLATE_ATTEMPT"
+    NODE_RANK = "FOOTPLATE_NODE_RANK"
+    NODES = "FOOTPLATE_NODES"
+    """Pods of this attempt's gang; elastic gangs differ from `spec.nodes`."""
+    PROCESSES_PER_NODE = "FOOTPLATE_PROCESSES_PER_NODE"
+    GRACE_SECONDS = "FOOTPLATE_GRACE_SECONDS"
+    METRICS_ADDRESS = "FOOTPLATE_METRICS_ADDRESS"
+    """host:port that /metrics, /progress and /healthz listen on."""
+    INPUT_DIR = "FOOTPLATE_INPUT_DIR"
+    """Each input channel is a folder in here, named after the channel."""
+    CHECKPOINT_DIR = "FOOTPLATE_CHECKPOINT_DIR"
+    """Local staging for checkpoints."""
+    OUTPUT_DIR = "FOOTPLATE_OUTPUT_DIR"
+    """What the code leaves here is uploaded to output.uri after a successful end."""
+    SOURCE_DIR = "FOOTPLATE_SOURCE_DIR"
+    """Files of source.configMap, read-only; empty where the source is another or none."""
+    WORK_DIR = "FOOTPLATE_WORK_DIR"
+    """Scratch space on the node's disk; the code is unpacked here."""
+    RUN_DIR = "FOOTPLATE_RUN_DIR"
+    """tmpfs in which ranks and supervisor meet: heartbeats, reports, sockets."""
+    TERMINATION_LOG = "FOOTPLATE_TERMINATION_LOG"
+    """Path of the termination message, a `Verdict`."""
+
+
+class MountPath(StrEnum):
+    """Where the operator mounts what `Env` names. Trainer code reads the environment, never these."""
+
+    CONFIG = "/footplate/config"
+    SOURCE = "/footplate/source"
+    INPUT = "/footplate/input"
+    CHECKPOINT = "/footplate/checkpoint"
+    OUTPUT = "/footplate/output"
+    WORK = "/footplate/work"
+    RUN = "/footplate/run"
+    TERMINATION_LOG = "/dev/termination-log"
+
+
+class Label(StrEnum):
+    """Labels of everything that the operator creates."""
+
+    MANAGED_BY = "footplate.dev/managed-by"
+    JOB = "footplate.dev/job"
+    RUN = "footplate.dev/run"
+    ATTEMPT = "footplate.dev/attempt"
+    RANK = "footplate.dev/rank"
+    """Node rank of a pod in its gang."""
+
+
+MANAGED_BY = "footplate"
+MANAGED_SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
+
+
+class ExitCode(IntEnum):
+    """How a trainer pod ends; after sysexits(3) where that has a code."""
+
+    OK = 0
+    """Done; where the job has an output, the artifact is verified."""
+    DATA_ERROR = 65
+    """Input or checkpoint is missing, damaged or not what its checksum says: permanent."""
+    USER_ERROR = 70
+    """An exception in the user's code."""
+    STOPPED = 75
+    """Stopped on request; a checkpoint is committed, or none was due."""
+    PEER_LOST = 76
+    """Another rank or the storage went away; the cause is elsewhere."""
+    HANG = 77
+    """No step was finished within the hang timeout."""
+    CONFIG_ERROR = 78
+    """The job can't run as it is written: permanent."""
+
+
+class JobConfig(Model):
+    """job.json: the resolved job of one run, the same for every pod and attempt of it."""
+
+    metadata: JobMetadata
+    run: int
+    spec: TrainingJobSpec
+
+
+class Progress(Model):
+    """`GET /progress` of rank 0's pod: one JSON document of at most `MAX_PROGRESS_BYTES`."""
+
+    uid: Annotated[str, Field(max_length=64)]
+    run: int
+    attempt: int
+    activity: Annotated[
+        Literal["starting", "loading", "training", "evaluating", "checkpointing", "exporting", "stopping"],
+        Field(description="What the ranks do now."),
+    ] = "starting"
+    progress: ProgressStatus = ProgressStatus()
+    checkpoint: CheckpointStatus | None = None
+    resumed_from_step: int | None = None
+    productive_seconds: float | None = None
+    notes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = []
+    """What the user should know, such as a checkpoint that was found damaged."""
+
+
+class Failure(Model):
+    """The first error of a pod: which rank, what, and the end of its traceback."""
+
+    rank: int | None = None
+    type: Annotated[str, Field(max_length=256)] = ""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    traceback: Annotated[str, Field(max_length=3072)] | None = None
+    time: float | None = None
+    """Seconds since the epoch; the earliest failing rank of the gang is the root cause."""
+
+
+class Verdict(Model):
+    """The termination message: how a pod ended, in at most `MAX_VERDICT_BYTES` of JSON."""
+
+    outcome: Literal["succeeded", "failed", "stopped", "peer_lost", "hang"]
+    exit_code: int
+    step: int | None = None
+    progress: ProgressStatus | None = None
+    checkpoint: CheckpointStatus | None = None
+    artifact: ArtifactStatus | None = None
+    metrics: Metrics = {}
+    error: Failure | None = None
+    resumed_from_step: int | None = None
+
+
+def parse_verdict(message: str | None) -> Verdict | None:
+    """Reads a termination message; None where there is none or it isn't a `Verdict` (a user's own, or cut)."""
+    if not message or len(message) > 4 * MAX_VERDICT_BYTES:
+        return None
+    try:
+        return Verdict.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
+def rendezvous_port(uid: str, run: int, attempt: int) -> int:
+    """MASTER_PORT of one attempt, in 20000–29999: below the ephemeral ports, and another for each attempt, so that a
+    zombie of an older one can't join.
+    """
+    digest = hashlib.sha256(f"{uid}/{run}/{attempt}".encode()).digest()
+    return 20_000 + int.from_bytes(digest[:4], "big") % 10_000
+
+
+def input_env_prefix(channel: str) -> str:
+    """Prefix of the environment variables that hold the credentials of an input channel with its own secretRef."""
+    return f"FOOTPLATE_INPUT_{channel.upper().replace('-', '_')}_"

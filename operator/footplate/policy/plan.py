@@ -1,0 +1,74 @@
+"""What the decisions see and what they answer: plain values, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from footplate.contract import Progress
+
+Manifest = Mapping[str, Any]
+"""A raw Kubernetes object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One object that the operator owns; a delete carries the UID as its precondition."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a user reads in `kubectl describe`: what happened, why, and the next step."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A create that the API server refused, fed back into the next observation.
+
+    `reason` is the API server's own, or `NameConflict` where an object of that name has a foreign controller.
+    """
+
+    kind: str
+    name: str
+    code: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that one reconciliation looks at."""
+
+    job: Manifest
+    pods: Sequence[Manifest] = ()
+    nodes: Mapping[str, Manifest] = field(default_factory=dict)
+    run_config: Manifest | None = None
+    """The ConfigMap of the run in the status (or of the run that is due), None if it isn't there."""
+    runtime: Manifest | None = None
+    """What `runtimeRef` names, None if it isn't there."""
+    progress: Progress | None = None
+    refusals: Sequence[Refusal] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done. A counter (run, attempt, restarts) is in the status before pods that carry it are created:
+    a plan either moves the status on or creates pods for the status as it is.
+    """
+
+    create: tuple[Manifest, ...] = ()
+    delete: tuple[Target, ...] = ()
+    status: Manifest | None = None
+    """The whole new status; None where it is as it should be."""
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+    """Seconds after which the job must be looked at again, whatever happens until then."""
