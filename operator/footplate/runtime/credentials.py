@@ -1,0 +1,127 @@
+"""Where the API server is and how we prove who we are, from a service account or a kubeconfig.
+
+`kubernetes.aio` reads the configuration (token files, client certificates, exec plugins, OIDC); every session made here
+carries the current proof on each request. A 401 loads everything anew and tries the request once more, so rotated
+tokens, renewed certificates and edited kubeconfigs need no restart.
+"""
+
+import asyncio
+import os
+import ssl
+
+import aiohttp
+import structlog
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from footplate.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+_READ_BUFFER = 2**20
+_SECONDS_BETWEEN_RENEWALS = 5.0
+
+
+class Credentials:
+    """The way to one API server. `server` has no trailing slash."""
+
+    def __init__(self, *, kubeconfig: str | None = None, context: str | None = None) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._configuration = Configuration()
+        self._tls: ssl.SSLContext | None = None
+        self._renewing = asyncio.Lock()
+        self._renewed_at = -_SECONDS_BETWEEN_RENEWALS
+
+    @property
+    def server(self) -> str:
+        """Base URL of the API server."""
+        return str(self._configuration.host).rstrip("/")
+
+    async def load(self) -> None:
+        """Reads the configuration, and again when called again; ConfigurationError says what is wrong with it."""
+        configuration = Configuration()
+        try:
+            await self._load_into(configuration)
+            self._load_tls(configuration)
+        except (ConfigException, OSError, ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(
+                f"no usable way to a Kubernetes API server: {error}; run inside a cluster with a service account, "
+                "or name a kubeconfig with --kubeconfig or $KUBECONFIG"
+            ) from error
+        self._configuration = configuration
+
+    async def _load_into(self, configuration: Configuration) -> None:
+        if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=configuration)
+            return
+        await load_kube_config(
+            config_file=self._kubeconfig or os.environ.get("KUBECONFIG"),
+            context=self._context,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+
+    def _load_tls(self, configuration: Configuration) -> None:
+        # The one context of all open sessions is added to: new connections use what was loaded last.
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+            # Python 3.13 refuses CAs without a key identifier, which many clusters have and kubectl accepts.
+            self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        elif configuration.ssl_ca_cert:
+            self._tls.load_verify_locations(cafile=configuration.ssl_ca_cert)
+        if configuration.cert_file:
+            self._tls.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+        if not configuration.verify_ssl:
+            self._tls.check_hostname = False
+            self._tls.verify_mode = ssl.CERT_NONE
+
+    def open_session(self) -> aiohttp.ClientSession:
+        """A session whose requests are authorised; whoever opens it closes it."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True, keepalive_timeout=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=[self._authorize],
+            proxy=self._configuration.proxy,
+            read_bufsize=_READ_BUFFER,
+        )
+
+    async def _authorize(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        proof = await self._prove(request)
+        response = await handler(request)
+        if response.status != 401 or not await self._renew(proof):
+            return response
+        # The connection goes too: it would show the old client certificate for ever.
+        response.close()
+        await self._prove(request)
+        return await handler(request)
+
+    async def _prove(self, request: aiohttp.ClientRequest) -> str | None:
+        request.server_hostname = self._configuration.tls_server_name
+        proof = await self._proof()
+        if proof is not None:
+            request.headers["Authorization"] = proof
+        return proof
+
+    async def _proof(self) -> str | None:
+        """The Authorization header's value; a service account's token is read again from its file every minute."""
+        header: str | None = await self._configuration.get_api_key_with_prefix("BearerToken")
+        return header.strip() if header else None
+
+    async def _renew(self, refused: str | None) -> bool:
+        """Whether there is something newer to show than what was refused."""
+        async with self._renewing:
+            if await self._proof() != refused:
+                return True
+            now = asyncio.get_running_loop().time()
+            if now - self._renewed_at < _SECONDS_BETWEEN_RENEWALS:
+                return False
+            self._renewed_at = now
+            try:
+                await self.load()
+            except ConfigurationError as error:
+                log.warning("credentials_not_renewed", error=str(error))
+                return False
+            return True
