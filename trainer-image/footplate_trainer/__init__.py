@@ -1,0 +1,28 @@
+"""What training code may use inside a Footplate job; outside one, everything here is a sensible no-op.
+
+    from footplate_trainer import checkpoint, context, data, prepare, report
+
+Importing this package doesn't import torch: the supervisor, which never computes, starts in a fraction of a second.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from footplate_trainer.context import Context, context
+from footplate_trainer.prepare import prepare
+from footplate_trainer.report import report
+
+if TYPE_CHECKING:
+    from footplate_trainer import callbacks, checkpoint, data
+    from footplate_trainer.trainer import Trainer
+
+__all__ = ["Context", "Trainer", "callbacks", "checkpoint", "context", "data", "prepare", "report"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs torch when it is first asked for."""
+    if name == "Trainer":
+        return import_module("footplate_trainer.trainer").Trainer
+    if name in __all__:
+        return import_module(f"footplate_trainer.{name}")
+    raise AttributeError(f"module 'footplate_trainer' has no attribute {name!r}")

@@ -1,0 +1,162 @@
+"""Where this process stands: its rank, its device, and what the job gives it.
+
+`context()` reads the environment once. In a gang of several ranks it also joins them (`gang.join`), so the first call
+waits for all others; and it seeds torch, random and numpy, alike on every rank, so that a model built after it is the
+same in every attempt.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from footplate.api.blocks import Checkpoint
+from footplate.contract import Env, JobConfig
+from footplate_trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One rank's place in its job. Outside a job: the only rank, no inputs, `output_dir` is `./output`."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    """Rank among the processes of this pod."""
+    local_world_size: int = 1
+    node_rank: int = 0
+    device: "torch.device"
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    """Folder of each input channel, by the channel's name."""
+    output_dir: Path = Path("output")
+    """What is left here is uploaded to output.uri after a successful end. Rank 0 of each pod sees the pod's own."""
+    checkpoint: Checkpoint | None = None
+    """The job's checkpoint block; None where nothing is saved."""
+    job: str = ""
+    run: int = 1
+    attempt: int = 0
+    """Number of the gang in this run, from 0."""
+    seed: int = 0
+    """`hyperparameters.seed`, or 0: the same on every rank."""
+    config: JobConfig | None = None
+    """The whole resolved job; None outside one."""
+    run_dir: Path | None = None
+    """Where ranks and supervisor meet; None outside a job."""
+    checkpoint_dir: Path | None = None
+    """Local staging for checkpoints; None outside a job."""
+    grace_seconds: float = 30.0
+    """From SIGTERM to SIGKILL."""
+
+    @property
+    def is_main(self) -> bool:
+        """True on rank 0, the one that should write and print."""
+        return self.rank == 0
+
+    @property
+    def resumed_from(self) -> int | None:
+        """Step of the checkpoint that `checkpoint.restore` has loaded; None before, and on a fresh start."""
+        from footplate_trainer.report import reporter
+
+        return reporter().resumed_from_step
+
+
+@cache
+def context() -> Context:
+    """This rank's place in its job; the same object each time. The first call waits until all ranks are there.
+
+    Raises:
+        ConfigError: job.json or the environment isn't what the operator writes.
+        PeerLost: another rank went away meanwhile.
+    """
+    found = read_context(os.environ)
+    if found.config is not None:
+        from footplate_trainer import stopping
+        from footplate_trainer.seeds import seed_everything
+
+        stopping.install(found.grace_seconds)
+        seed_everything(found.seed)
+    if found.world_size > 1:
+        from footplate_trainer import gang
+
+        gang.join(found)
+    return found
+
+
+def read_context(environ: Mapping[str, str]) -> Context:
+    """The context that an environment describes, without joining or seeding anything.
+
+    Raises:
+        ConfigError: as `context`.
+    """
+    import torch
+
+    local_rank = _number(environ, "LOCAL_RANK", 0)
+    config = _read_config(environ)
+    hyperparameters = config.spec.trainer.hyperparameters if config else {}
+    return Context(
+        rank=_number(environ, "RANK", 0),
+        world_size=_number(environ, "WORLD_SIZE", 1),
+        local_rank=local_rank,
+        local_world_size=_number(environ, "LOCAL_WORLD_SIZE", 1),
+        node_rank=_number(environ, Env.NODE_RANK, 0),
+        device=torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu"),
+        hyperparameters=hyperparameters,
+        inputs=_inputs(environ, config),
+        output_dir=Path(environ.get(Env.OUTPUT_DIR, "output")),
+        checkpoint=config.spec.checkpoint if config else None,
+        job=config.metadata.name if config else "",
+        run=_number(environ, Env.RUN, 1),
+        attempt=_number(environ, Env.ATTEMPT, 0),
+        seed=_seed(hyperparameters),
+        config=config,
+        run_dir=_path(environ, Env.RUN_DIR),
+        checkpoint_dir=_path(environ, Env.CHECKPOINT_DIR),
+        grace_seconds=float(_number(environ, Env.GRACE_SECONDS, 30)),
+    )
+
+
+def _read_config(environ: Mapping[str, str]) -> JobConfig | None:
+    path = _path(environ, Env.CONFIG)
+    if path is None:
+        return None
+    try:
+        return JobConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigError(f"{Env.CONFIG}={path} is not a resolved job; the operator writes it: {error}") from error
+
+
+def _inputs(environ: Mapping[str, str], config: JobConfig | None) -> dict[str, Path]:
+    folder = _path(environ, Env.INPUT_DIR)
+    if config is None or folder is None:
+        return {}
+    return {channel.name: folder / channel.name for channel in config.spec.inputs}
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    value = environ.get(name)
+    return Path(value) if value else None
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = environ.get(name)
+    if not value:
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigError(f"{name}={value!r} must be a whole number; the supervisor sets it") from None
+
+
+def _seed(hyperparameters: Mapping[str, Any]) -> int:
+    seed = hyperparameters.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ConfigError(f"hyperparameters.seed={seed!r} must be a whole number from 0 to 2^63-1")
+    return seed
