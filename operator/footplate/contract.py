@@ -62,10 +62,8 @@ class MountPath(StrEnum):
 
     CONFIG = "/footplate/config"
     SOURCE = "/footplate/source"
-    INPUT = "/footplate/input"
-    CHECKPOINT = "/footplate/checkpoint"
-    OUTPUT = "/footplate/output"
-    WORK = "/footplate/work"
+    SCRATCH = "/footplate/scratch"
+    """Folder on the node's disk that holds inputs, checkpoints in the making, outputs and the unpacked code."""
     RUN = "/footplate/run"
     TERMINATION_LOG = "/dev/termination-log"
 
@@ -104,6 +102,9 @@ class ExitCode(IntEnum):
     """The job can't run as it is written: permanent."""
 
 
+Activity = Literal["starting", "loading", "training", "evaluating", "checkpointing", "exporting", "stopping"]
+
+
 class JobConfig(Model):
     """job.json: the resolved job of one run, the same for every pod and attempt of it."""
 
@@ -118,10 +119,7 @@ class Progress(Model):
     uid: Annotated[str, Field(max_length=64)]
     run: int
     attempt: int
-    activity: Annotated[
-        Literal["starting", "loading", "training", "evaluating", "checkpointing", "exporting", "stopping"],
-        Field(description="What the ranks do now."),
-    ] = "starting"
+    activity: Annotated[Activity, Field(description="What the ranks do now.")] = "starting"
     progress: ProgressStatus = ProgressStatus()
     checkpoint: CheckpointStatus | None = None
     resumed_from_step: int | None = None
@@ -166,13 +164,13 @@ def parse_verdict(message: str | None) -> Verdict | None:
 
 
 def rendezvous_port(uid: str, run: int, attempt: int) -> int:
-    """MASTER_PORT of one attempt, in 20000–29999: below the ephemeral ports, and another for each attempt, so that a
-    zombie of an older one can't join.
+    """MASTER_PORT of one attempt, from 20000 to 29999: below the ephemeral ports, and another for each
+    attempt, so that a zombie of an older one can't join.
     """
     digest = hashlib.sha256(f"{uid}/{run}/{attempt}".encode()).digest()
     return 20_000 + int.from_bytes(digest[:4], "big") % 10_000
 
 
 def input_env_prefix(channel: str) -> str:
-    """Prefix of the environment variables that hold the credentials of an input channel with its own secretRef."""
+    """Prefix of the environment variables that hold the credentials of a channel with its own secretRef."""
     return f"FOOTPLATE_INPUT_{channel.upper().replace('-', '_')}_"

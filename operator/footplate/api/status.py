@@ -19,6 +19,7 @@ def format_time(time: datetime) -> str:
 
 Time = Annotated[
     datetime,
+    Field(strict=False),
     PlainSerializer(format_time, return_type=str, when_used="json"),
     Schema(extra=(("format", "date-time"),)),
 ]
@@ -63,6 +64,13 @@ class NodeCounts(Model):
     ready: int = Field(default=0, description="Pods whose trainer runs.")
     succeeded: int = Field(default=0, description="Pods that ended well.")
     failed: int = Field(default=0, description="Pods that failed.")
+    summary: Annotated[str, Field(max_length=16)] = Field(
+        default_factory=lambda counts: f"{counts['ready'] + counts['succeeded']}/{counts['desired']}",
+        description="Pods that run or ended well, of those that the gang needs, such as 6/8.",
+    )
+    summary: Annotated[str, Field(max_length=15)] | None = Field(
+        None, description="ready/desired, for the printer column.", examples=["6/8"]
+    )
 
 
 class Restarts(Model):
@@ -71,6 +79,10 @@ class Restarts(Model):
     user: int = Field(default=0, description="Charged to the user's code.")
     infrastructure: int = Field(default=0, description="Charged to the infrastructure.")
     hang: int = Field(default=0, description="After a hang; counts to maxRestarts too.")
+    total: int = Field(
+        default_factory=lambda counts: counts["user"] + counts["infrastructure"] + counts["hang"],
+        description="All of them.",
+    )
 
 
 class ProgressStatus(Model):
@@ -113,7 +125,9 @@ class FailureStatus(Model):
     node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Kubernetes node.")
     exit_code: int | None = Field(None, description="Exit code of the trainer's container.")
     signal: int | None = Field(None, description="Signal that killed it.")
-    class_: FailureClass = Field(alias="class", description="Who pays: User, Infrastructure, Hang or Permanent.")
+    class_: Annotated[FailureClass, Field(strict=False)] = Field(
+        alias="class", description="Who pays: User, Infrastructure, Hang or Permanent."
+    )
     message: Text = Field(default="", description="What went wrong and what to do.")
     traceback: Annotated[str, Field(max_length=4096)] | None = Field(None, description="End of the traceback.")
 
@@ -136,6 +150,9 @@ class Attempt(Model):
     running_time: Time | None = Field(None, description="When all its pods ran.")
     end_time: Time | None = Field(None, description="When it ended.")
     reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why it ended.")
+    node: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="Kubernetes node that was the cause; the next attempts avoid it for an hour."
+    )
     nodes: int | None = Field(None, description="Pods of this attempt's gang.")
     resumed_from_step: int | None = Field(None, description="Step of the checkpoint it started from.")
     last_step: int | None = Field(None, description="Last step seen.")
@@ -144,7 +161,7 @@ class Attempt(Model):
 class Transition(Model):
     """A change of phase."""
 
-    phase: Phase = Field(description="The new phase.")
+    phase: Annotated[Phase, Field(strict=False)] = Field(description="The new phase.")
     time: Time = Field(description="When.")
 
 
@@ -172,7 +189,7 @@ class TrainingJobStatus(Model):
     """What is seen of a TrainingJob."""
 
     observed_generation: int = Field(default=-1, description="Generation of the spec that this status speaks of.")
-    phase: Phase | None = Field(None, description="Where the run is in its life.")
+    phase: Annotated[Phase, Field(strict=False)] | None = Field(None, description="Where the run is in its life.")
     reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why, in CamelCase.")
     message: Text | None = Field(None, description="Why, in words, and what to do.")
     run: int | None = Field(None, description="Number of the run: counts restartNonce values, from 1.")
@@ -199,7 +216,11 @@ class TrainingJobStatus(Model):
     transitions: Annotated[list[Transition], Field(max_length=MAX_TRANSITIONS_KEPT)] = Field(
         default=[], description="The last changes of phase."
     )
-    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
+    conditions: Annotated[
+        list[Condition],
+        Field(max_length=16),
+        Schema(extra=(("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", ["type"]))),
+    ] = Field(
         default=[],
         description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled.",
     )

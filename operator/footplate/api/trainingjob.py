@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from footplate.api.blocks import (
+    NO_HOST_PATH,
     Checkpoint,
     LocalRef,
     PodTemplate,
@@ -16,19 +17,33 @@ from footplate.api.blocks import (
     Trainer,
 )
 from footplate.api.status import TrainingJobStatus
-from footplate.api.types import MUTABLE, DnsSubdomain, Model, Rule, Sha256, Uri
+from footplate.api.types import (
+    SERVER_DEFAULT,
+    ByName,
+    DnsSubdomain,
+    Model,
+    ProcessCount,
+    Rule,
+    Schema,
+    Sha256,
+    Uri,
+)
 
 MAX_NAME_LENGTH = 40
 MAX_NODES = 10_000
 
 NodeCount = Annotated[int, Field(ge=1, le=MAX_NODES)]
 
+MUTABLE_IF_ELASTIC = Schema(
+    extra=(("x-footplate-mutable", "Can change after creation, within elastic's bounds, where elastic is set."),)
+)
+
 
 class RuntimeRef(Model):
     """The blueprint that a job starts from."""
 
-    kind: Literal["TrainingRuntime", "ClusterTrainingRuntime"] = Field(
-        default="ClusterTrainingRuntime", description="Kind of the runtime. Default: ClusterTrainingRuntime."
+    kind: Annotated[Literal["TrainingRuntime", "ClusterTrainingRuntime"], SERVER_DEFAULT] = Field(
+        default="ClusterTrainingRuntime", description="Kind of the runtime."
     )
     name: DnsSubdomain = Field(description="Name of the runtime.", examples=["torch"])
 
@@ -56,8 +71,8 @@ class InputChannel(Model):
     )
     uri: Uri = Field(description="Object, or prefix ending in '/'.", examples=["s3://datasets/fashion/train/"])
     secret_ref: LocalRef | None = Field(None, description="Credentials. Default: storage.secretRef.")
-    mode: Literal["download"] = Field(
-        default="download", description="download copies the data to the node's disk. Default: download."
+    mode: Annotated[Literal["download"], SERVER_DEFAULT] = Field(
+        default="download", description="download copies the data to the node's disk."
     )
     sha256: Sha256 | None = Field(
         None,
@@ -73,8 +88,10 @@ class Output(Model):
         examples=["s3://models/team-vision/fashion/"],
     )
     formats: Annotated[
-        list[Literal["safetensors", "torchscript", "onnx", "torch-export"]], Field(min_length=1, max_length=4)
-    ] = Field(default=["safetensors"], description="Formats of the model. Default: safetensors.")
+        list[Literal["safetensors", "torchscript", "onnx", "torch-export"]],
+        Field(min_length=1, max_length=4),
+        SERVER_DEFAULT,
+    ] = Field(default=["safetensors"], description="Formats of the model.")
 
     rules = (
         Rule(
@@ -95,18 +112,18 @@ class TrainingJobSpec(Model):
 
     runtime_ref: RuntimeRef | None = Field(None, description="The blueprint this job starts from.")
     trainer: Trainer = Field(default=Trainer(), description="What runs in each pod.")
-    nodes: Annotated[NodeCount, MUTABLE] = Field(
+    nodes: Annotated[NodeCount, MUTABLE_IF_ELASTIC] = Field(
         default=1,
-        description="Pods in the gang. Can change only within elastic's bounds. Default: 1.",
+        description="Pods in the gang.",
         examples=[4],
     )
-    processes_per_node: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+    processes_per_node: ProcessCount = Field(
         default="auto",
-        description="Ranks in each pod; auto is the accelerators in resources.limits, else 1. Default: auto.",
+        description="Ranks in each pod; auto is the accelerators in resources.limits, else 1.",
     )
     elastic: Elastic | None = Field(None, description="Bounds for shrinking and growing. Default: a fixed gang.")
     resources: Resources = Field(default=Resources(), description="Resources of each pod.")
-    inputs: Annotated[list[InputChannel], Field(max_length=32)] = Field(default=[], description="Data channels.")
+    inputs: Annotated[ByName[InputChannel], Field(max_length=32)] = Field(default=[], description="Data channels.")
     checkpoint: Checkpoint | None = Field(None, description="Checkpoints. Default: none are saved.")
     output: Output | None = Field(None, description="The finished model. Default: none is saved.")
     storage: Storage = Field(default=Storage(), description="Credentials and endpoint for the URIs above.")
@@ -116,9 +133,10 @@ class TrainingJobSpec(Model):
 
     rules = (
         Rule(
-            "!has(self.elastic) || !has(self.nodes) || "
-            "(self.nodes >= self.elastic.minNodes && self.nodes <= self.elastic.maxNodes)",
-            "nodes must lie within elastic.minNodes and elastic.maxNodes",
+            "!has(self.elastic) || "
+            "(has(self.nodes) && self.nodes >= self.elastic.minNodes && self.nodes <= self.elastic.maxNodes)",
+            "an elastic job needs nodes, between elastic.minNodes and elastic.maxNodes",
+            "nodes",
         ),
         Rule(
             "has(self.runtimeRef) || (has(self.trainer) && has(self.trainer.image))",
@@ -126,31 +144,39 @@ class TrainingJobSpec(Model):
         ),
         Rule(
             "has(self.runtimeRef) || (has(self.trainer) && "
-            "[has(self.trainer.recipe), has(self.trainer.entrypoint), has(self.trainer.command)].exists_one(x, x))",
-            "set exactly one of trainer.recipe, trainer.entrypoint and trainer.command",
+            "(has(self.trainer.recipe) || has(self.trainer.entrypoint) || has(self.trainer.command)))",
+            "set one of trainer.recipe, trainer.entrypoint and trainer.command, or a runtime that does in runtimeRef",
         ),
         Rule(
-            "!has(self.inputs) || self.inputs.all(i, self.inputs.exists_one(j, i.name == j.name))",
-            "inputs must have different names",
+            "has(self.runtimeRef) || !has(self.checkpoint) || has(self.checkpoint.uri)",
+            "checkpoint.uri is required: say where checkpoints go, or name a runtime that does in runtimeRef",
+        ),
+        Rule(
+            "has(self.elastic) || "
+            "(has(self.nodes) == has(oldSelf.nodes) && (!has(self.nodes) || self.nodes == oldSelf.nodes))",
+            "field is immutable: nodes can change only where elastic is set; delete the job first, or create one of "
+            "another name",
+            "nodes",
         ),
     )
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
-        if self.elastic and not self.elastic.min_nodes <= self.nodes <= self.elastic.max_nodes and self._sets("nodes"):
+        if self.elastic and not (
+            "nodes" in self.model_fields_set and self.elastic.min_nodes <= self.nodes <= self.elastic.max_nodes
+        ):
             raise ValueError(self.rules[0].message)
         if self.runtime_ref is None:
-            if self.trainer.image is None:
-                raise ValueError(self.rules[1].message)
-            if (self.trainer.recipe, self.trainer.entrypoint, self.trainer.command).count(None) != 2:
-                raise ValueError(self.rules[2].message)
-        names = [channel.name for channel in self.inputs]
-        if len(set(names)) != len(names):
-            raise ValueError(self.rules[3].message)
+            self._be_complete()
         return self
 
-    def _sets(self, field: str) -> bool:
-        return field in self.model_fields_set
+    def _be_complete(self) -> None:
+        if self.trainer.image is None:
+            raise ValueError(self.rules[1].message)
+        if self.trainer.recipe is self.trainer.entrypoint is self.trainer.command is None:
+            raise ValueError(self.rules[2].message)
+        if self.checkpoint is not None and self.checkpoint.uri is None:
+            raise ValueError(self.rules[3].message)
 
 
 class JobMetadata(Model):
@@ -161,7 +187,6 @@ class JobMetadata(Model):
     name: Annotated[str, Field(default="", max_length=253)]
     namespace: str = "default"
     uid: str = ""
-    generation: int = 0
 
 
 class TrainingJob(Model):
@@ -181,6 +206,7 @@ class TrainingJob(Model):
             "(pod names append run, attempt and rank); choose a shorter or simpler name",
             "metadata.name",
         ),
+        NO_HOST_PATH,
     )
     name_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
@@ -189,4 +215,6 @@ class TrainingJob(Model):
         name = self.metadata.name
         if len(name) > MAX_NAME_LENGTH or not self.name_pattern.fullmatch(name):
             raise ValueError(self.rules[0].message)
+        if self.spec.pod_template.names_host_path():
+            raise ValueError(NO_HOST_PATH.message)
         return self

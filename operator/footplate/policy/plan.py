@@ -12,12 +12,15 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One object that the operator owns; a delete carries the UID as its precondition."""
+    """One object that the operator owns; a delete carries the UID as its precondition.
+
+    Where the UID isn't known (empty), the object is read first and left alone unless the job is its controller.
+    """
 
     kind: str
     namespace: str
     name: str
-    uid: str
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,46 @@
+"""The closed set of reasons in status, conditions, events and metrics."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a job is in its phase, or why an attempt ended."""
+
+    # Waiting
+    CREATING_PODS = "CreatingPods"
+    PODS_REFUSED = "PodsRefused"
+    RUNTIME_NOT_FOUND = "RuntimeNotFound"
+    RUNTIME_REFUSES = "RuntimeRefuses"
+    WAITING_FOR_NODES = "WaitingForNodes"
+    GATED = "Gated"
+    STARTING_PODS = "StartingPods"
+    ALL_PODS_RUNNING = "AllPodsRunning"
+    SUSPENDED = "SuspendedByUser"
+    RESUMED = "Resumed"
+    # Ends of an attempt
+    COMPLETED = "Completed"
+    USER_ERROR = "UserError"
+    OUT_OF_MEMORY = "OutOfMemory"
+    KILLED = "Killed"
+    DATA_ERROR = "DataError"
+    CONFIG_ERROR = "ConfigError"
+    HANG = "Hang"
+    PEER_LOST = "PeerLost"
+    STOPPED = "Stopped"
+    EVICTED = "Evicted"
+    POD_LOST = "PodLost"
+    NODE_LOST = "NodeLost"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONTAINER_CONFIG = "ContainerConfigError"
+    SCHEDULING_TIMEOUT = "SchedulingTimeout"
+    RESIZED = "Resized"
+    # Ends of a run
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_POD = "InvalidPod"
+    NAME_CONFLICT = "NameConflict"
+    RUN_CONFIG_LOST = "RunConfigLost"
+    MAX_RESTARTS = "MaxRestartsExceeded"
+    MAX_DISRUPTIONS = "MaxDisruptionsExceeded"
+    DEADLINE = "DeadlineExceeded"
+    QUEUE_DEADLINE = "QueueDeadlineExceeded"
+    REPEATED_ERROR = "RepeatedError"
