@@ -1,0 +1,79 @@
+"""The trainer's one exception tree. What an error is decides how the pod exits, so each class carries its exit code;
+the operator turns that into who pays for the restart.
+
+A message is shown to the user as it is: it names the field, the value, the rule and the way out.
+"""
+
+from typing import ClassVar
+
+from footplate.contract import ExitCode
+
+
+class TrainerError(Exception):
+    """Anything that the trainer raises on purpose."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.USER_ERROR
+
+
+class ConfigError(TrainerError):
+    """The job can't run as it is written; nothing changes until a human changes the job: permanent."""
+
+    exit_code = ExitCode.CONFIG_ERROR
+
+
+class DataError(TrainerError):
+    """An input or a checkpoint is missing, damaged or not what its checksum says: permanent."""
+
+    exit_code = ExitCode.DATA_ERROR
+
+
+class UserError(TrainerError):
+    """The user's code failed."""
+
+    exit_code = ExitCode.USER_ERROR
+
+
+class Stopped(TrainerError):
+    """Training was asked to stop, and did."""
+
+    exit_code = ExitCode.STOPPED
+
+
+class PeerLost(TrainerError):
+    """Another rank went away; the cause is elsewhere."""
+
+    exit_code = ExitCode.PEER_LOST
+
+
+class Hang(TrainerError):
+    """No step was finished within the hang timeout."""
+
+    exit_code = ExitCode.HANG
+
+
+class StorageError(TrainerError):
+    """Object storage said no, or nothing."""
+
+
+class NotFound(StorageError):
+    """There is no such object, prefix or bucket."""
+
+    exit_code = ExitCode.DATA_ERROR
+
+
+class Denied(StorageError):
+    """The credentials are missing, wrong or not allowed to do this."""
+
+    exit_code = ExitCode.CONFIG_ERROR
+
+
+class Exists(StorageError):
+    """The object exists already, and was to be created only if it did not."""
+
+    exit_code = ExitCode.CONFIG_ERROR
+
+
+class StorageUnavailable(StorageError):
+    """Storage refused connections, timed out or answered 5xx for minutes; trying again later may help."""
+
+    exit_code = ExitCode.PEER_LOST

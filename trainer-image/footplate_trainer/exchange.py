@@ -1,0 +1,176 @@
+"""The files by which rank processes and their supervisor meet in `FOOTPLATE_RUN_DIR` (tmpfs, one folder a pod).
+
+`rank-<n>.beat`    each rank's heartbeat: one fixed-size record, overwritten in place by one pwrite
+`report.json`      what rank 0 knows of the run, replaced as a whole
+`error-<n>.json`   why rank n failed, written once
+
+A reader never waits for a writer and never trusts what it reads: files are bounded, and one that isn't what it
+should be counts as absent. Times in heartbeats are CLOCK_MONOTONIC, which all processes of a pod share and which no
+change of the clock moves.
+"""
+
+import os
+import struct
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from pydantic import ValidationError
+
+from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.api.types import Model
+from footplate.contract import Activity, ExitCode, Failure
+from footplate_trainer.errors import TrainerError
+
+ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
+MAX_FILE_BYTES = 131_072
+
+_RECORD = struct.Struct("<qdB")
+_CODES: Mapping[str, int] = {activity: code for code, activity in enumerate(ACTIVITIES)}
+_M = TypeVar("_M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A rank's last sign of life: optimizer steps finished, what it does, and when (`time.monotonic()`) it said so."""
+
+    step: int
+    activity: Activity
+    time: float
+
+
+class Heartbeat:
+    """A rank's side of its heartbeat file. `beat` costs about a microsecond and never blocks."""
+
+    def __init__(self, run_dir: Path, rank: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(run_dir / f"rank-{rank}.beat", flags, 0o644)
+        self.beat(0, "starting")
+
+    def beat(self, step: int, activity: Activity) -> None:
+        """Says that this rank lives: `step` optimizer steps are finished, and `activity` is what it does now."""
+        os.pwrite(self._fd, _RECORD.pack(step, time.monotonic(), _CODES[activity]), 0)
+
+    def close(self) -> None:
+        """Closes the file; the last beat stays readable."""
+        os.close(self._fd)
+
+
+def read_heartbeats(run_dir: Path) -> dict[int, Beat]:
+    """The last beat of every rank of this pod that has one, by rank."""
+    beats = {rank: _read_beat(path) for path in run_dir.glob("rank-*.beat") if (rank := _rank_of(path)) is not None}
+    return {rank: beat for rank, beat in sorted(beats.items()) if beat is not None}
+
+
+def _read_beat(path: Path) -> Beat | None:
+    record = _read_bounded(path, _RECORD.size)
+    if record is None or len(record) != _RECORD.size:
+        return None
+    step, seconds, code = _RECORD.unpack(record)
+    return Beat(step, ACTIVITIES[code], seconds) if code < len(ACTIVITIES) else None
+
+
+class RankReport(Model):
+    """What rank 0 says of the whole gang: how far it is, and what the model's manifest will want to know."""
+
+    progress: ProgressStatus = ProgressStatus()
+    checkpoint: CheckpointStatus | None = None
+    """The newest complete checkpoint."""
+    checkpoint_seconds: float | None = None
+    """How long the last save took."""
+    step_seconds: float | None = None
+    """A step's recent duration, without waiting for other ranks."""
+    resumed_from_step: int | None = None
+    resumed_from: str | None = None
+    """URI of the checkpoint that this attempt started from."""
+    productive_seconds: float | None = None
+    seed: int | None = None
+    device: str | None = None
+    """What the ranks compute on, such as `NVIDIA H100 80GB HBM3` or `cpu`."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, such as a checkpoint that was found damaged. The last 16 are shown."""
+
+
+def write_report(run_dir: Path, report: RankReport) -> None:
+    """Replaces rank 0's report; a reader sees the old one or the new one."""
+    _replace(run_dir / "report.json", report)
+
+
+def read_report(run_dir: Path) -> RankReport | None:
+    """Rank 0's last report; None where there is none."""
+    return _read_model(run_dir / "report.json", RankReport)
+
+
+class RankError(Model):
+    """Why a rank failed, and the code that says who pays."""
+
+    failure: Failure
+    exit_code: int
+
+
+def describe_error(error: BaseException, *, rank: int | None) -> Failure:
+    """An exception as the verdict shows it: its type, its message and the end of its traceback, cut to their bounds."""
+    text = "".join(traceback.format_exception(error))
+    return Failure(
+        rank=rank,
+        type=type(error).__qualname__[:256],
+        message=str(error)[:1024],
+        traceback=text[-3072:],
+        time=time.time(),
+    )
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that an exception stands for; anything but a `TrainerError` is the user's."""
+    return error.exit_code if isinstance(error, TrainerError) else ExitCode.USER_ERROR
+
+
+def write_error(run_dir: Path, *, rank: int, error: BaseException, exit_code: int | None = None) -> int:
+    """Leaves word of why this rank fails, and returns the code to exit with."""
+    code = exit_code_of(error) if exit_code is None else exit_code
+    _replace(run_dir / f"error-{rank}.json", RankError(failure=describe_error(error, rank=rank), exit_code=code))
+    return int(code)
+
+
+def read_error(run_dir: Path, rank: int) -> RankError | None:
+    """Why a rank failed; None where it left no word."""
+    return _read_model(run_dir / f"error-{rank}.json", RankError)
+
+
+def clear(run_dir: Path) -> None:
+    """Removes what an earlier gang left, so that nothing of it is taken for news."""
+    for pattern in ("rank-*.beat", "error-*.json", "report.json"):
+        for path in run_dir.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _rank_of(path: Path) -> int | None:
+    text = path.stem.removeprefix("rank-")
+    return int(text) if text.isdecimal() else None
+
+
+def _replace(path: Path, model: Model) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(model.model_dump_json(by_alias=True))
+    temporary.replace(path)
+
+
+def _read_model(path: Path, model: type[_M]) -> _M | None:
+    text = _read_bounded(path, MAX_FILE_BYTES)
+    if text is None:
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError:
+        return None
+
+
+def _read_bounded(path: Path, limit: int) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError:
+        return None
