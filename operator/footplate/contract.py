@@ -124,7 +124,7 @@ class Progress(Model):
     checkpoint: CheckpointStatus | None = None
     resumed_from_step: int | None = None
     productive_seconds: float | None = None
-    notes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = []
+    notes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(default=[])
     """What the user should know, such as a checkpoint that was found damaged."""
 
 
@@ -148,7 +148,7 @@ class Verdict(Model):
     progress: ProgressStatus | None = None
     checkpoint: CheckpointStatus | None = None
     artifact: ArtifactStatus | None = None
-    metrics: Metrics = {}
+    metrics: Metrics = Field(default={})
     error: Failure | None = None
     resumed_from_step: int | None = None
 
@@ -158,7 +158,7 @@ def parse_verdict(message: str | None) -> Verdict | None:
     if not message or len(message) > 4 * MAX_VERDICT_BYTES:
         return None
     try:
-        return Verdict.model_validate_json(message)
+        return Verdict.model_validate_json(message, extra="ignore")
     except ValidationError:
         return None
 

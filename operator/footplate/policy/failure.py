@@ -90,7 +90,9 @@ def clean(text: str, *, most: int = MAX_TEXT, tail: bool = False) -> str:
     return "…" + text[1 - most :] if tail else text[: most - 1] + "…"
 
 
-def find(gang: Gang, nodes: Mapping[str, Manifest], *, desired: int, all_created: bool, now: datetime) -> Failure | None:
+def find(
+    gang: Gang, nodes: Mapping[str, Manifest], *, desired: int, all_created: bool, now: datetime
+) -> Failure | None:
     """The root cause for which this attempt must end, None while it may go on.
 
     Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from footplate.contract import Progress
@@ -60,6 +61,8 @@ class Observed:
     """What `runtimeRef` names, None if it isn't there."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
+    status_written: datetime | None = None
+    """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ from typing import Any, Self
 from footplate.contract import CONTAINER_NAME, Label, Verdict, parse_verdict
 from footplate.policy.plan import Manifest, Target
 
+STOP_MARGIN_SECONDS = 5.0
+"""A pod that lives on for so long after its grace period is on a node that nobody hears from."""
+
 
 def parse_time(text: object) -> datetime | None:
     """A Kubernetes timestamp; None where it isn't one."""
     if not isinstance(text, str):
         return None
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return datetime.fromisoformat(text)
     except ValueError:
         return None
 
@@ -92,6 +95,12 @@ class Pod:
     def terminating(self) -> bool:
         """True once somebody deleted the pod."""
         return self.metadata.get("deletionTimestamp") is not None
+
+    def seconds_to_stop(self, now: datetime) -> float:
+        """Seconds for which a pod that isn't terminal may still be saving its state; 0 where it is overdue."""
+        if self.deletion_deadline is None:
+            return STOP_MARGIN_SECONDS
+        return max(0.0, (self.deletion_deadline - now).total_seconds() + STOP_MARGIN_SECONDS)
 
     @property
     def started(self) -> datetime | None:

@@ -97,7 +97,7 @@ def decode(run_config: Manifest, *, sha256: str) -> JobConfig | None:
     text = (run_config.get("data") or {}).get(JOB_FILE)
     if not isinstance(text, str) or digest(text) != sha256:
         return None
-    return JobConfig.model_validate_json(text)
+    return JobConfig.model_validate_json(text, extra="ignore")
 
 
 def with_live_fields(config: JobConfig, job: Manifest) -> TrainingJobSpec:
@@ -143,9 +143,7 @@ def _incomplete(spec: TrainingJobSpec) -> Iterator[Problem]:
             "name the trainer's image, or a runtime that has one in spec.runtimeRef",
         )  # fmt: skip
     if all(getattr(trainer, kind) is None for kind in ENTRY_KINDS):
-        yield Problem(
-            "spec.trainer", None, "must say what to run", "set exactly one of recipe, entrypoint and command"
-        )
+        yield Problem("spec.trainer", None, "must say what to run", "set exactly one of recipe, entrypoint and command")
     if spec.checkpoint is not None and spec.checkpoint.uri is None:
         yield Problem(
             "spec.checkpoint.uri", None, "is required where checkpoint is set",

@@ -50,7 +50,12 @@ def decide(
         return Verdict(restarts, None, Reason.REPEATED_ERROR, text)
     charged = _charge(restarts, kind)
     if kind is FailureClass.INFRASTRUCTURE:
-        spent, most, field, over = charged.infrastructure, policy.max_disruptions, "maxDisruptions", Reason.MAX_DISRUPTIONS
+        spent, most, field, over = (
+            charged.infrastructure,
+            policy.max_disruptions,
+            "maxDisruptions",
+            Reason.MAX_DISRUPTIONS,
+        )
     else:
         spent, most, field, over = charged.user + charged.hang, policy.max_restarts, "maxRestarts", Reason.MAX_RESTARTS
     if spent > most:
@@ -74,7 +79,9 @@ def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus
         last.last_step is not None
         and last.last_step == previous.last_step
         and previous.reason == failure.reason
-        and (failure.reason is Reason.OUT_OF_MEMORY or (now.traceback is not None and now.traceback == before.traceback))
+        and (
+            failure.reason is Reason.OUT_OF_MEMORY or (now.traceback is not None and now.traceback == before.traceback)
+        )
     )
 
 

@@ -64,7 +64,7 @@ def read_status(job: Manifest) -> TrainingJobStatus:
     """The status as the operator wrote it; an unreadable one counts as none."""
     raw: Mapping[str, Any] = job.get("status") or {}
     try:
-        return TrainingJobStatus.model_validate(raw)
+        return TrainingJobStatus.model_validate(raw, extra="ignore")
     except ValidationError:
         return TrainingJobStatus()
 
@@ -88,9 +88,7 @@ def run_config_name(job: Manifest) -> str:
     return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)))
 
 
-def move(
-    status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, *, now: datetime
-) -> TrainingJobStatus:
+def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, *, now: datetime) -> TrainingJobStatus:
     """The status in another phase, or in the same for another reason."""
     update: dict[str, Any] = {"phase": phase, "reason": reason, "message": message[:1024]}
     if phase != status.phase:
