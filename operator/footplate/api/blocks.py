@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from footplate.api.types import (
     MUTABLE,
+    ByName,
     DnsLabel,
     DnsSubdomain,
     EnvName,
@@ -20,6 +21,7 @@ from footplate.api.types import (
     Model,
     MountPath,
     Quantity,
+    Resume,
     Rule,
     Seconds,
     Sha256,
@@ -262,12 +264,12 @@ class Checkpoint(Model):
         description="Interval; a checkpoint is also saved at each epoch's end and on SIGTERM. Default: 600 seconds.",
     )
     keep: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=3, description="Complete checkpoints kept. Default: 3.", examples=[3]
+        default=3, description="Complete checkpoints kept.", examples=[3]
     )
-    resume: Literal["latest", "never"] | Uri = Field(
+    resume: Resume = Field(
         default="latest",
         description="What a run starts from: latest (newest complete checkpoint), never, or a checkpoint's own URI "
-        "(warm start from another job). Default: latest.",
+        "(warm start from another job).",
         examples=["latest"],
     )
 
@@ -292,51 +294,49 @@ class RunPolicy(Model):
 
     suspend: Annotated[bool, MUTABLE] = Field(
         default=False,
-        description="True stops the gang after a checkpoint; false resumes from it. Can change. Default: false.",
+        description="True stops the gang after a checkpoint; false resumes from it.",
     )
     restart_nonce: Annotated[str, Field(max_length=253), MUTABLE] = Field(
-        default="", description="A new value starts a new run of a finished job. Can change. Default: empty."
+        default="", description="A new value starts a new run of a finished job. Default: empty."
     )
     max_restarts: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=3, description="Gang restarts charged to the user's code (errors and hangs). Default: 3."
+        default=3, description="Gang restarts charged to the user's code (errors and hangs)."
     )
     max_disruptions: Annotated[int, Field(ge=0, le=100_000)] = Field(
         default=50,
-        description="Gang restarts charged to the infrastructure (preemption, lost node). Default: 50.",
+        description="Gang restarts charged to the infrastructure (preemption, lost node).",
     )
     restart_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
         default=10,
         description="Seconds before the first restart; doubles with each, up to 600, and falls back after 600 s "
-        "of progress. Default: 10.",
+        "of progress.",
     )
     active_deadline_seconds: Annotated[Seconds | None, MUTABLE] = Field(
         None,
-        description="Most seconds of running time, summed over attempts; queued time doesn't count. Can change. "
-        "Default: no limit.",
+        description="Most seconds of running time, summed over attempts; queued time doesn't count. Default: no limit.",
     )
     queue_deadline_seconds: Seconds | None = Field(
         None, description="Longest wait in seconds for all pods to be scheduled. Default: no limit."
     )
     scheduling_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         default=300,
-        description="Seconds after which a half-scheduled gang is released and tried again later. Default: 300.",
+        description="Seconds after which a half-scheduled gang is released and tried again later.",
     )
     hang_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
         default=1800,
-        description="A running gang that finishes no step for so many seconds is hung. Default: 1800.",
+        description="A running gang that finishes no step for so many seconds is hung.",
     )
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
-        default=120, description="Seconds a pod gets to save a checkpoint when it is stopped. Default: 120."
+        default=120, description="Seconds a pod gets to save a checkpoint when it is stopped."
     )
     ttl_seconds_after_finished: Annotated[Seconds | None, MUTABLE] = Field(
         None,
         description="Seconds after which a finished job's pods, Service and ConfigMap are deleted; the TrainingJob "
-        "stays as the record. Can change. Default: never.",
+        "stays as the record. Default: never.",
     )
     clean_pods: Literal["onSuccess", "always", "never"] = Field(
         default="onSuccess",
-        description="Which finished runs lose their pods at once; onSuccess keeps a failed run's pods for their "
-        "logs. Default: onSuccess.",
+        description="Which finished runs lose their pods at once; onSuccess keeps a failed run's pods for their logs.",
     )
 
 
@@ -345,13 +345,13 @@ class Scheduling(Model):
 
     gang: Literal["auto", "none", "kueue", "coscheduling", "volcano", "native"] = Field(
         default="auto",
-        description="Which gang scheduler is asked; auto takes what the cluster has. Default: auto.",
+        description="Which gang scheduler is asked; auto takes what the cluster has.",
     )
     queue_name: Annotated[str, Field(max_length=253)] = Field(
         default="", description="Kueue LocalQueue. Default: none.", examples=["team-vision"]
     )
     priority_class_name: Annotated[str, Field(max_length=253), MUTABLE] = Field(
-        default="", description="PriorityClass of the pods; applies from the next attempt on. Can change."
+        default="", description="PriorityClass of the pods; applies from the next attempt on. Default: none."
     )
     topology_key: Annotated[str, Field(max_length=317)] = Field(
         default="",
@@ -437,7 +437,9 @@ class Volume(Model):
     config_map: ConfigMapVolumeSource | None = Field(None, description="A ConfigMap's files.")
     secret: SecretVolumeSource | None = Field(None, description="A Secret's files.")
     csi: CsiVolumeSource | None = Field(None, description="A CSI driver's ephemeral volume.")
-    host_path: HostPathSource | None = Field(None, description="A node's folder; cluster runtimes only.")
+    host_path: HostPathSource | None = Field(
+        None, description="A node's folder; only a ClusterTrainingRuntime may name one."
+    )
 
     rules = (
         Rule(
@@ -487,6 +489,16 @@ class VolumeMount(Model):
         return self
 
 
+NO_HOST_PATH = Rule(
+    "!has(self.spec.podTemplate) || !has(self.spec.podTemplate.volumes) || "
+    "self.spec.podTemplate.volumes.all(volume, !has(volume.hostPath))",
+    "only a ClusterTrainingRuntime may name a hostPath volume; use a persistentVolumeClaim, or ask whoever runs the "
+    "cluster for a runtime that has the volume",
+    "spec.podTemplate.volumes",
+)
+"""For jobs and namespaced runtimes as users write them; a resolved job may hold a cluster runtime's hostPath."""
+
+
 class PodTemplate(Model):
     """What a job may say of its pods: an allow-list, never a whole PodSpec."""
 
@@ -507,13 +519,13 @@ class PodTemplate(Model):
     scheduler_name: Annotated[str, Field(max_length=253)] = Field(
         default="", description="Scheduler of the pods. Default: the cluster's."
     )
-    volumes: Annotated[list[Volume], Field(max_length=32)] = Field(default=[], description="Volumes of the pods.")
+    volumes: Annotated[ByName[Volume], Field(max_length=32)] = Field(default=[], description="Volumes of the pods.")
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] = Field(
         default=[], description="Where the volumes appear in the trainer's container."
     )
     shared_memory: Quantity = Field(
         default="2Gi",
-        description="Size of /dev/shm, for data workers; counts against the memory limit. Default: 2Gi.",
+        description="Size of /dev/shm, for data workers; counts against the memory limit.",
     )
 
     rules = (
@@ -528,3 +540,7 @@ class PodTemplate(Model):
         if any(key.startswith("footplate.dev/") for key in self.labels):
             raise ValueError(self.rules[0].message)
         return self
+
+    def names_host_path(self) -> bool:
+        """True where a volume is a folder of the node."""
+        return any(volume.host_path is not None for volume in self.volumes)

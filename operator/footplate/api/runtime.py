@@ -1,10 +1,11 @@
 """TrainingRuntime and ClusterTrainingRuntime: blueprints that jobs start from, and what jobs may change of them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from footplate.api.blocks import (
+    NO_HOST_PATH,
     Checkpoint,
     PodTemplate,
     Resources,
@@ -74,6 +75,14 @@ class TrainingRuntime(Model):
     kind: Literal["TrainingRuntime"] = "TrainingRuntime"
     metadata: RuntimeMetadata
     spec: RuntimeSpec = Field(description="Defaults and policy.")
+
+    rules = (NO_HOST_PATH,)
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        if self.spec.pod_template is not None and self.spec.pod_template.names_host_path():
+            raise ValueError(NO_HOST_PATH.message)
+        return self
 
 
 class ClusterTrainingRuntime(Model):

@@ -66,10 +66,8 @@ class NodeCounts(Model):
     failed: int = Field(default=0, description="Pods that failed.")
     summary: Annotated[str, Field(max_length=16)] = Field(
         default_factory=lambda counts: f"{counts['ready'] + counts['succeeded']}/{counts['desired']}",
-        description="Pods that run or ended well, of those that the gang needs, such as 6/8.",
-    )
-    summary: Annotated[str, Field(max_length=15)] | None = Field(
-        None, description="ready/desired, for the printer column.", examples=["6/8"]
+        description="Pods that run or ended well, of those that the gang needs; for the printer column.",
+        examples=["6/8"],
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from footplate.api.blocks import (
+    ENTRY_KINDS,
     NO_HOST_PATH,
     Checkpoint,
     LocalRef,
@@ -173,7 +174,7 @@ class TrainingJobSpec(Model):
     def _be_complete(self) -> None:
         if self.trainer.image is None:
             raise ValueError(self.rules[1].message)
-        if self.trainer.recipe is self.trainer.entrypoint is self.trainer.command is None:
+        if all(getattr(self.trainer, kind) is None for kind in ENTRY_KINDS):
             raise ValueError(self.rules[2].message)
         if self.checkpoint is not None and self.checkpoint.uri is None:
             raise ValueError(self.rules[3].message)
