@@ -47,3 +47,8 @@ class SystemClock:
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:  # noqa: D102
         return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+def micro_time(moment: datetime) -> str:
+    """A time with microseconds, as Kubernetes' MicroTime wants it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -9,13 +9,11 @@ Invariants:
 - A clean exit gives the lease back, so the next one need not wait.
 """
 
-from datetime import datetime
-
 import structlog
 
 from footplate.errors import Conflict, FootplateError, LeaseLost, NotFound
 from footplate.runtime.client import KubeClient
-from footplate.runtime.clock import Clock
+from footplate.runtime.clock import Clock, micro_time
 from footplate.runtime.resources import LEASES, Object, version_of
 
 log = structlog.get_logger(__name__)
@@ -127,7 +125,7 @@ class Lease:
     def _spec(self, *, holder: str, duration: int) -> Object:
         old = self._seen["spec"] if self._seen else {}
         changes_hands = holder not in ("", self._holder())
-        now = _micro_time(self._clock.now())
+        now = micro_time(self._clock.now())
         return {
             "holderIdentity": holder,
             "leaseDurationSeconds": duration,
@@ -149,7 +147,3 @@ class Lease:
         else:
             self._seen = await self._client.replace(LEASES, {**self._seen, "spec": spec})
         self._seen_at = self._clock.monotonic()
-
-
-def _micro_time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

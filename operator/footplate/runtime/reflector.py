@@ -7,7 +7,7 @@ lost an event doesn't know. Nothing but cancellation ends a reflector.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -33,7 +33,7 @@ _GONE = 410
 
 
 class Reflector:
-    """One collection, in one namespace or in all. `transform` cuts each object to what is read of it."""
+    """One collection, in one namespace or in all."""
 
     def __init__(
         self,
@@ -45,7 +45,6 @@ class Reflector:
         metrics: Metrics,
         namespace: str = "",
         selector: str = "",
-        transform: Callable[[Object], Object] = lambda obj: obj,
         inactivity: float = INACTIVITY_SECONDS,
         relist_after: float = RELIST_SECONDS,
     ) -> None:
@@ -56,7 +55,6 @@ class Reflector:
         self._metrics = metrics
         self._namespace = namespace
         self._selector = selector
-        self._transform = transform
         self._inactivity = inactivity
         self._relist_after = relist_after
         self._since = ""
@@ -92,8 +90,8 @@ class Reflector:
         version = ""
         pages = self._client.pages(self._resource, namespace=self._namespace, selector=self._selector)
         async for page, version in pages:  # noqa: B007
-            # Page by page: the whole list before `transform` is several times what stays of it.
-            objects.extend(map(self._transform, page))
+            # Page by page: the whole list before it is cut is several times what stays of it.
+            objects.extend(map(self._store.slim, page))
         self._store.replace(objects, version, scope=self._namespace)
         self._metrics.relists.labels(self._resource.plural).inc()
         self._since = version
@@ -134,7 +132,7 @@ class Reflector:
         if kind == "BOOKMARK":
             self._store.advance(self._since, scope=self._namespace)
         else:
-            self._store.apply(self._transform(obj), deleted=kind == "DELETED", scope=self._namespace)
+            self._store.apply(obj, deleted=kind == "DELETED", scope=self._namespace)
 
     async def _back_off(self, error: Exception) -> None:
         """A refused list (rights, a missing kind) waits like an unreachable server: somebody may put it right."""

@@ -28,6 +28,8 @@ class Resource:
 
 
 TRAINING_JOBS = Resource("footplate.dev/v1alpha1", "trainingjobs")
+RUNTIMES = Resource("footplate.dev/v1alpha1", "trainingruntimes")
+CLUSTER_RUNTIMES = Resource("footplate.dev/v1alpha1", "clustertrainingruntimes")
 PODS = Resource("v1", "pods")
 NODES = Resource("v1", "nodes")
 SERVICES = Resource("v1", "services")

@@ -19,10 +19,17 @@ Index = Callable[[Object], Hashable | None]
 
 
 class Store:
-    """Objects of one kind. Callers must not change what they get."""
+    """Objects of one kind, cut by `slim` to what is read of them. Callers must not change what they get."""
 
-    def __init__(self, *, on_change: OnChange, indexes: Mapping[str, Index] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        on_change: OnChange,
+        indexes: Mapping[str, Index] | None = None,
+        slim: Callable[[Object], Object] = lambda obj: obj,
+    ) -> None:
         self._on_change = on_change
+        self.slim = slim
         self._index_functions = dict(indexes or {})
         self._objects: dict[Key, Object] = {}
         self._indexes: dict[str, defaultdict[Hashable, dict[Key, Object]]] = {
@@ -55,15 +62,15 @@ class Store:
         if deleted:
             self._remove(obj)
         else:
-            self._put_if_newer(obj)
+            self._put_if_newer(self.slim(obj))
 
     def advance(self, version: str, *, scope: str = "") -> None:
         """A bookmark: the watch of `scope` has shown everything up to this resourceVersion."""
         self._horizons[scope] = version
 
     def replace(self, objects: Collection[Object], version: str, *, scope: str = "") -> None:
-        """Takes over a full list of `scope`, as of its resourceVersion: what isn't in it is deleted, except what was
-        written since.
+        """Takes over a full list of `scope`, slim already, as of its resourceVersion: what isn't in it is deleted,
+        except what was written since.
         """
         self._horizons[scope] = version
         listed = {key_of(obj) for obj in objects}
@@ -79,7 +86,7 @@ class Store:
         key = key_of(obj)
         if key not in self._objects and not self._is_unseen(obj):
             return
-        self._put_if_newer(obj)
+        self._put_if_newer(self.slim(obj))
 
     def discard(self, key: Key, *, uid: str) -> None:
         """The API server says that this object is gone."""

@@ -1,0 +1,137 @@
+"""The operator: kopf for lifecycle, login and the events of our own kinds, `runtime.manager` for all the rest.
+
+Starts as `footplate operator` or `kopf run -m footplate.operator`. kopf must write nothing: no finalizer, annotation,
+Kubernetes event or peering object. Its handlers put what they see into a store, which puts the job's key into the
+queue.
+"""
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import kopf
+
+from footplate.runtime.manager import Manager
+from footplate.runtime.resources import TRAINING_JOBS
+from footplate.runtime.settings import OperatorSettings
+from footplate.runtime.store import Store
+
+__all__ = ["OperatorSettings", "run_operator"]
+
+_GROUP, _VERSION = TRAINING_JOBS.api.split("/")
+_INACTIVITY_SECONDS = 75
+_PAGE = 500
+
+
+async def run_operator(settings: OperatorSettings) -> None:
+    """Runs one replica until SIGTERM, SIGINT or cancellation.
+
+    Raises:
+        ConfigurationError: it can't run as it was set up.
+        LeaseLost: another replica leads by now.
+    """
+    stopped = asyncio.Event()
+    manager = Manager(settings, on_failure=stopped.set)
+    try:
+        await manager.connect()
+        await kopf.operator(
+            memo=kopf.Memo(manager=manager),
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=stopped,
+        )
+    finally:
+        await manager.stop()
+    if manager.failure is not None:
+        raise manager.failure
+
+
+class _Endless:
+    """Pauses between tries of kopf's requests: the API server may be away for longer than any list of them."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.2, 0.5, 1, 2, 5), itertools.repeat(10.0))
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps nothing: there are no handlers whose progress would matter."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps nothing: the status says what was done."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
+    """Sets kopf up to write nothing, and starts the machinery."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.persistence.progress_storage = _NoProgress()
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.networking.error_backoffs = _Endless()
+    settings.networking.request_timeout = 60
+    settings.watching.chunk_size = _PAGE
+    settings.watching.inactivity_timeout = _INACTIVITY_SECONDS
+    if "manager" not in memo:
+        memo.manager = Manager(OperatorSettings(), on_failure=lambda: signal.raise_signal(signal.SIGTERM))
+        await memo.manager.connect()
+    await memo.manager.start()
+
+
+@kopf.on.cleanup()
+async def stop(memo: Any, **_: Any) -> None:
+    """Ends the machinery."""
+    await memo.manager.stop()
+
+
+@kopf.on.login()
+async def login(memo: Any, **_: Any) -> kopf.AiohttpSession:
+    """Lends kopf a session that renews its credentials by itself."""
+    manager: Manager = memo.manager
+    return kopf.AiohttpSession(server=manager.server, aiohttp_session=manager.open_session())
+
+
+@kopf.on.event(_GROUP, _VERSION, "trainingjobs")
+async def see_job(event: Any, memo: Any, **_: Any) -> None:
+    """A TrainingJob appeared, changed or went."""
+    _take(memo.manager.cluster.jobs, event)
+
+
+@kopf.on.event(_GROUP, _VERSION, "trainingruntimes")
+async def see_runtime(event: Any, memo: Any, **_: Any) -> None:
+    """A TrainingRuntime appeared, changed or went."""
+    _take(memo.manager.cluster.runtimes, event)
+
+
+@kopf.on.event(_GROUP, _VERSION, "clustertrainingruntimes")
+async def see_cluster_runtime(event: Any, memo: Any, **_: Any) -> None:
+    """A ClusterTrainingRuntime appeared, changed or went."""
+    _take(memo.manager.cluster.cluster_runtimes, event)
+
+
+def _take(store: Store, event: Any) -> None:
+    store.apply(event["object"], deleted=event["type"] == "DELETED")

@@ -1,0 +1,62 @@
+"""The ConfigMaps of runs, read when a job is looked at.
+
+Not watched: a watch of every ConfigMap with our label would let any tenant fill the operator's memory. A run's
+ConfigMap never changes, so it is read again only now and then.
+"""
+
+from collections import OrderedDict
+
+from footplate.errors import NotFound
+from footplate.policy.situation import run_config_name
+from footplate.runtime.client import KubeClient
+from footplate.runtime.clock import Clock
+from footplate.runtime.resources import CONFIG_MAPS, Key, Object, controller_of, key_of, uid_of
+
+_CAPACITY = 4_096
+_FRESH_SECONDS = 600.0
+
+
+class RunConfigs:
+    """A small cache over the API server."""
+
+    def __init__(self, client: KubeClient, *, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._cached: OrderedDict[Key, tuple[float, Object]] = OrderedDict()
+
+    async def get(self, job: Object) -> Object | None:
+        """The ConfigMap of the job's run, None where there is none that the job controls."""
+        key = key_of(job)[0], run_config_name(job)
+        found = self._fresh(key) or await self._read(key)
+        return found if found is not None and is_controlled_by(found, uid_of(job)) else None
+
+    def put(self, config_map: Object) -> None:
+        """Remembers one that was just created or read."""
+        key = key_of(config_map)
+        self._cached[key] = self._clock.monotonic(), config_map
+        self._cached.move_to_end(key)
+        if len(self._cached) > _CAPACITY:
+            self._cached.popitem(last=False)
+
+    def discard(self, key: Key) -> None:
+        """It was deleted."""
+        self._cached.pop(key, None)
+
+    def _fresh(self, key: Key) -> Object | None:
+        read_at, config_map = self._cached.get(key, (float("-inf"), None))
+        return config_map if self._clock.monotonic() - read_at < _FRESH_SECONDS else None
+
+    async def _read(self, key: Key) -> Object | None:
+        self.discard(key)
+        try:
+            config_map = await self._client.get(CONFIG_MAPS, *key)
+        except NotFound:
+            return None
+        self.put(config_map)
+        return config_map
+
+
+def is_controlled_by(obj: Object, uid: str) -> bool:
+    """Whether this UID's object is the controller."""
+    controller = controller_of(obj)
+    return controller is not None and controller.get("uid") == uid
