@@ -76,22 +76,29 @@ def context() -> Context:
         ConfigError: job.json or the environment isn't what the operator writes.
         PeerLost: another rank went away meanwhile.
     """
-    found = read_context(os.environ)
-    if found.config is not None:
-        from footplate_trainer import stopping
-        from footplate_trainer.seeds import seed_everything
+    from footplate_trainer import gang, stopping
+    from footplate_trainer.seeds import seed_everything
 
-        stopping.install(found.grace_seconds)
-        seed_everything(found.seed)
-    if found.world_size > 1:
-        from footplate_trainer import gang
+    place = here()
+    if place.config is not None:
+        stopping.install(place.grace_seconds)
+        seed_everything(place.seed)
+    gang.join(place)
+    return place
 
-        gang.join(found)
-    return found
+
+@cache
+def here() -> Context:
+    """The same as `context`, without waiting for anybody and without seeding anything.
+
+    Raises:
+        ConfigError: as `context`.
+    """
+    return read_context(os.environ)
 
 
 def read_context(environ: Mapping[str, str]) -> Context:
-    """The context that an environment describes, without joining or seeding anything.
+    """The context that an environment describes.
 
     Raises:
         ConfigError: as `context`.

@@ -1,0 +1,165 @@
+"""The ranks of one attempt, and what they say to each other beside the model's own collectives.
+
+An attempt's world is fixed: membership belongs to the operator. Rank 0 serves the rendezvous on its own pod's address
+alone, so that jobs which share a machine, or a network namespace, never hear each other; every key is prefixed with
+run and attempt. All words of a `Gang` travel over gloo on the CPU: no device is waited for.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+
+from footplate.contract import Env
+from footplate_trainer.context import Context
+from footplate_trainer.errors import ConfigError, PeerLost
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=3)
+RENDEZVOUS_TIMEOUT = timedelta(hours=12)
+"""Pods start as slowly as their images and inputs arrive; who never comes is the operator's business."""
+UPLOAD_TIMEOUT = timedelta(hours=2)
+"""How long ranks wait for the slowest one's part of a checkpoint, in the background."""
+RESOLVE_SECONDS = 300.0
+"""A pod's name is published some seconds after the pod has started."""
+
+T = TypeVar("T")
+log = logging.getLogger("footplate_trainer")
+
+
+class Gang:
+    """A group of all ranks. Every method is collective; in a world of one it costs nothing."""
+
+    def __init__(self, rank: int, world_size: int, group: dist.ProcessGroup | None) -> None:
+        self.rank = rank
+        self.world_size = world_size
+        self._group = group
+
+    def maximum(self, values: Sequence[int]) -> list[int]:
+        """The largest of each value over all ranks."""
+        if self._group is None:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.int64)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self._group)
+        return [int(value) for value in tensor.tolist()]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, by rank."""
+        if self._group is None:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value, group=self._group)
+        return values
+
+    def wait(self) -> None:
+        """Returns when all ranks are here."""
+        self.maximum([0])
+
+
+@cache
+def all_ranks(purpose: str, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Gang:
+    """The gang's line for one purpose; two purposes may speak at the same time, from different threads.
+
+    The first call with a purpose is collective.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return Gang(0, 1, None)
+    group = dist.new_group(backend="gloo", timeout=timeout, group_desc=purpose)
+    return Gang(dist.get_rank(), dist.get_world_size(), group)
+
+
+def join(place: Context) -> None:
+    """Waits for all ranks and sets up torch.distributed, unless the gang has one rank or the code has done it itself.
+
+    Raises:
+        ConfigError: the environment names no rendezvous.
+        PeerLost: the ranks could not be reached.
+    """
+    if place.world_size == 1 or dist.is_initialized():
+        return
+    address, port = _rendezvous()
+    try:
+        store = _open_store(place, address, port)
+        _wait_for_all(store, place.world_size)
+        dist.init_process_group(
+            backend="cpu:gloo,cuda:nccl" if place.device.type == "cuda" else "gloo",
+            store=store,
+            rank=place.rank,
+            world_size=place.world_size,
+            timeout=COLLECTIVE_TIMEOUT,
+        )
+    except (dist.DistError, OSError, RuntimeError) as error:
+        raise PeerLost(f"rank {place.rank} could not join the gang at {address}:{port}: {error}") from error
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
+
+
+def leave(*, clean: bool) -> None:
+    """Ends membership. After a clean end no rank leaves before all have come here, so that none is taken for lost."""
+    if not dist.is_initialized():
+        return
+    if clean:
+        all_ranks("leave").wait()
+    dist.destroy_process_group()
+
+
+def _rendezvous() -> tuple[str, int]:
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT", "")
+    if not address or not port.isdecimal():
+        raise ConfigError(f"MASTER_ADDR={address!r} and MASTER_PORT={port!r} must name rank 0's rendezvous")
+    return address, int(port)
+
+
+def _open_store(place: Context, address: str, port: int) -> Store:
+    listener = _listen(address, port, backlog=place.world_size) if place.is_main else None
+    store = TCPStore(
+        address,
+        port,
+        is_master=place.is_main,
+        wait_for_workers=False,
+        timeout=RENDEZVOUS_TIMEOUT,
+        master_listen_fd=listener.detach() if listener else None,
+    )
+    return PrefixStore(f"{os.environ.get(Env.UID, '')}/{place.run}/{place.attempt}", store)
+
+
+def _listen(address: str, port: int, *, backlog: int) -> socket.socket | None:
+    """A socket that listens on this pod's own address; None where the address isn't ours to bind (behind a proxy or
+    NAT): torch then listens on all interfaces.
+    """
+    family, _, _, _, target = _resolve(address, port)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.suppress(OSError):
+        listener.bind(target)
+        listener.listen(max(backlog, 128))
+        return listener
+    log.warning("rank 0 can't listen on %s port %d alone; it listens on all addresses", address, port)
+    listener.close()
+    return None
+
+
+def _resolve(address: str, port: int) -> tuple[Any, ...]:
+    deadline = time.monotonic() + RESOLVE_SECONDS
+    while True:
+        try:
+            return socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        except socket.gaierror:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _wait_for_all(store: Store, world_size: int) -> None:
+    if store.add("arrived", 1) == world_size:
+        store.set("complete", "")
+    store.wait(["complete"], RENDEZVOUS_TIMEOUT)
+    store.set_timeout(COLLECTIVE_TIMEOUT)

@@ -1,0 +1,232 @@
+"""How training code says how far it is: `report` stores what it is given and writes the heartbeat; nothing more.
+
+A thread of rank 0 turns the newest values into numbers twice a second (only there a tensor is read, and with it a
+device waited for) and writes them for the supervisor. Values that aren't finite numbers are left out, with a note.
+"""
+
+import atexit
+import logging
+import math
+import threading
+import time
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.contract import Activity
+from footplate_trainer import exchange
+from footplate_trainer.exchange import RankReport
+
+WRITE_SECONDS = 0.5
+MAX_METRICS = 64
+MAX_METRIC_NAME = 63
+MAX_NOTES = 16
+SMOOTHING = 0.3
+"""Weight of the newest interval in the smoothed speed."""
+
+log = logging.getLogger("footplate_trainer")
+
+
+def report(*, step: int, loss: Any = None, epoch: int | None = None, **metrics: Any) -> None:
+    """Says that `step` optimizer steps are finished, and what the metrics are; a few microseconds.
+
+    Args:
+        step: optimizer steps finished; also the sign of life that the hang detection looks for.
+        loss: number or one-element tensor, on any device.
+        epoch: epochs finished.
+        metrics: numbers or one-element tensors by name; a metric keeps its last value until it is reported again.
+    """
+    reporter().step_done(step, loss, epoch, metrics)
+
+
+class SampleCounter(Protocol):
+    """What knows how many samples the gang has been handed: a loader."""
+
+    @property
+    def samples_handed(self) -> int:
+        """Samples that all ranks together have been handed in this process's life."""
+        ...
+
+
+class Reporter:
+    """What this rank knows of the run. One of each process: `reporter()`."""
+
+    def __init__(self, rank: int = 0, run_dir: Path | None = None) -> None:
+        self._run_dir = run_dir
+        self._rank = rank
+        self._heartbeat = exchange.Heartbeat(run_dir, rank) if run_dir else None
+        self._activity: Activity = "starting"
+        self._step = 0
+        self._epoch: int | None = None
+        self._values: dict[str, Any] = {}
+        self._reported_at: float | None = None
+        self._lock = threading.Lock()
+        self._totals: dict[str, int] = {}
+        self._samples: SampleCounter | None = None
+        self._facts: dict[str, Any] = {}
+        self._notes: list[str] = []
+        self._speed = Speed()
+        self._started = False
+        self.resumed_from_step: int | None = None
+
+    def step_done(self, step: int, loss: Any, epoch: int | None, metrics: dict[str, Any]) -> None:
+        """See `report`."""
+        self._activity = "training"
+        self._step = step
+        if self._heartbeat is not None:
+            self._heartbeat.beat(step, "training")
+        if loss is not None:
+            self._values["loss"] = loss
+        if metrics:
+            self._values.update(metrics)
+        if epoch is not None:
+            self._epoch = epoch
+        self._reported_at = time.monotonic()
+        if not self._started:
+            self._start()
+
+    def enter(self, activity: Activity) -> None:
+        """Says what this rank does from now on; each activity has its own limit before it counts as a hang."""
+        self._activity = activity
+        self.beat()
+
+    def beat(self) -> None:
+        """Says that this rank lives, in the middle of something that finishes no steps."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self._step, self._activity)
+
+    def expect(self, *, total_steps: int | None = None, epochs: int | None = None) -> None:
+        """Tells how many steps and epochs there are in all, for percent and ETA."""
+        totals = {"total_steps": total_steps, "epochs": epochs}
+        self._totals.update({name: total for name, total in totals.items() if total is not None})
+
+    def count_samples(self, counter: SampleCounter) -> None:
+        """Names the loader that samples per second are counted by."""
+        self._samples = counter
+
+    def describe(self, *, seed: int | None = None, device: str | None = None) -> None:
+        """Facts that the artifact's manifest holds."""
+        self._facts.update(seed=seed, device=device)
+
+    def resumed(self, *, step: int, uri: str, status: CheckpointStatus) -> None:
+        """Training goes on from a checkpoint."""
+        self.resumed_from_step = self._step = step
+        self._facts.update(resumed_from_step=step, resumed_from=uri, checkpoint=status)
+        self.flush()
+
+    def checkpointed(self, status: CheckpointStatus, *, seconds: float) -> None:
+        """A checkpoint is complete."""
+        self._facts.update(checkpoint=status, checkpoint_seconds=seconds)
+        self.flush()
+
+    def note(self, text: str) -> None:
+        """Tells the user something: in the log, and on rank 0 in the job's progress."""
+        log.warning(text)
+        if text not in self._notes:
+            self._notes = [*self._notes, text[:1024]][-MAX_NOTES:]
+
+    def flush(self) -> None:
+        """Writes what is known now. Waits for the device where a metric is still being computed."""
+        if self._run_dir is None or self._rank != 0:
+            return
+        with self._lock:
+            exchange.write_report(self._run_dir, self._snapshot())
+
+    def _start(self) -> None:
+        self._started = True
+        if self._run_dir is not None and self._rank == 0:
+            threading.Thread(target=self._write_regularly, name="footplate-report", daemon=True).start()
+            atexit.register(self.flush)
+
+    def _write_regularly(self) -> None:
+        written: tuple[Any, ...] = ()
+        while True:
+            time.sleep(WRITE_SECONDS)
+            known = (self._reported_at, self._notes)
+            if known != written:
+                written = known
+                self.flush()
+
+    def _snapshot(self) -> RankReport:
+        step, reported_at = self._step, self._reported_at
+        samples = self._samples.samples_handed if self._samples else None
+        if reported_at is not None:
+            self._speed.update(reported_at, step=step, samples=samples)
+        return RankReport(
+            progress=self._progress(step),
+            step_seconds=self._speed.step_seconds,
+            productive_seconds=self._speed.productive_seconds,
+            notes=tuple(self._notes),
+            **self._facts,
+        )
+
+    def _progress(self, step: int) -> ProgressStatus:
+        total, per_step = self._totals.get("total_steps"), self._speed.step_seconds
+        return ProgressStatus(
+            epoch=self._epoch,
+            epochs=self._totals.get("epochs"),
+            step=step,
+            total_steps=total,
+            percent=round(min(100.0, 100.0 * step / total), 2) if total else None,
+            eta_seconds=round(max(0, total - step) * per_step) if total and per_step else None,
+            update_time=datetime.now(UTC),
+            samples_per_second=self._speed.samples_per_second,
+            metrics=self._numbers(),
+        )
+
+    def _numbers(self) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        for name, value in list(self._values.items())[:MAX_METRICS]:
+            number = _number(value)
+            if number is not None and math.isfinite(number):
+                numbers[name[:MAX_METRIC_NAME]] = number
+            else:
+                self.note(f"metric {name!r} is left out: {number if number is not None else 'it'} is not a number")
+        if len(self._values) > MAX_METRICS:
+            self.note(f"only the first {MAX_METRICS} of {len(self._values)} metrics are shown; report fewer")
+        return numbers
+
+
+class Speed:
+    """Smoothed speed of training, from the times of reports."""
+
+    def __init__(self) -> None:
+        self.step_seconds: float | None = None
+        self.samples_per_second: float | None = None
+        self.productive_seconds = 0.0
+        self._last: tuple[float, int, int | None] | None = None
+
+    def update(self, now: float, *, step: int, samples: int | None) -> None:
+        """Takes in that at `now` so many steps were finished and so many samples handed out."""
+        if self._last is not None:
+            then, last_step, last_samples = self._last
+            if step <= last_step or now <= then:
+                return
+            seconds = now - then
+            self.productive_seconds += seconds
+            self.step_seconds = _smooth(self.step_seconds, seconds / (step - last_step))
+            if samples is not None and last_samples is not None:
+                self.samples_per_second = _smooth(self.samples_per_second, (samples - last_samples) / seconds)
+        self._last = (now, step, samples)
+
+
+def _smooth(old: float | None, new: float) -> float:
+    return new if old is None else old + SMOOTHING * (new - old)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+@cache
+def reporter() -> Reporter:
+    """This process's reporter; the same object each time."""
+    from footplate_trainer.context import here
+
+    place = here()
+    return Reporter(place.rank, place.run_dir)
