@@ -1,0 +1,68 @@
+# What a developer, a newcomer and CI run. `make help` lists it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-fashion test test-unit test-realcluster test-gpu check format crds bench lock images clean
+
+help:  ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+venv: $(READY)  ## Makes the virtual environment with everything that tests and demos need
+
+$(READY): pyproject.toml .ci/constraints.txt .ci/setup
+	@PYTHON=$(PYTHON) VENV=$(VENV) .ci/setup
+	@touch $@
+
+demo: $(READY)  ## Trains on scikit-learn's digits in an embedded cluster: no Docker, no Kubernetes
+	@$(BIN)/python examples/digits/make_data.py .footplate/data/digits
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/footplate dev run -f examples/digits/job.yaml \
+	  --data .footplate/data/digits=s3://datasets/digits/ --download .footplate/models/digits
+
+demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, under ten minutes
+	@.ci/setup --package dataset-fashion-mnist
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/footplate dev run -f examples/fashion-mnist/job.yaml \
+	  --data /usr/share/datasets/fashion-mnist=s3://datasets/fashion-mnist/ --download .footplate/models/fashion-mnist
+
+test: check  ## What CI runs: checks, unit, integration, and realcluster where its binaries are found
+	@.ci/setup --package prometheus
+	$(PYTEST) -m "not e2e and not gpu"
+
+test-unit: $(READY)  ## Seconds, needs nothing
+	$(PYTEST) tests/unit
+
+test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($$KUBEBUILDER_ASSETS) or $$FOOTPLATE_TEST_KUBECONFIG
+	$(PYTEST) -m "realcluster or conformance"
+
+test-gpu: $(READY)  ## On a CUDA device
+	$(PYTEST) -m gpu
+
+check: $(READY)  ## Lint, types, import directions, drift of generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy operator/footplate trainer-image/footplate_trainer
+	$(BIN)/lint-imports
+	$(BIN)/python -m footplate.api.crd --check crds
+
+format: $(READY)  ## Formats the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+crds: $(READY)  ## Writes crds/*.yaml from the models
+	$(BIN)/python -m footplate.api.crd crds
+
+bench: $(READY)  ## Prints the figures of the README
+	$(BIN)/python -m tests.bench
+
+lock: $(READY)  ## Writes the versions in use to .ci/constraints.txt
+	$(BIN)/pip freeze --exclude footplate --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt
+
+images:  ## Builds both images with docker (or BUILDER=buildah)
+	$(or $(BUILDER),docker) build -f operator/Dockerfile -t footplate/operator:dev .
+	$(or $(BUILDER),docker) build -f trainer-image/Dockerfile -t footplate/trainer:dev .
+
+clean:  ## Removes what the targets above made
+	rm -rf $(VENV) .footplate dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
