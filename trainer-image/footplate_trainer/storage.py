@@ -1,0 +1,264 @@
+"""The one door to object storage: s3://, gs://, az:// and, inside mounted volumes, file://.
+
+A `Store` is a folder of objects; keys are relative to it. All calls block, and obstore lets go of the GIL meanwhile:
+call from a thread where signals must be answered. Credentials come from the environment (AWS_*, GOOGLE_*, AZURE_*) or
+the workload's identity. Outages are waited out for minutes; what remains is raised as one of `errors.StorageError`.
+"""
+
+import hashlib
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import obstore
+from obstore import Bytes
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store
+
+from footplate.contract import input_env_prefix
+from footplate_trainer.errors import Denied, Exists, NotFound, StorageError, StorageUnavailable
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta  # exist in the type stubs only
+
+PART_BYTES: Final = 8 * 1024 * 1024
+PARALLEL: Final = 8
+OUTAGE_SECONDS: Final = 180
+"""How long a single request is tried again before storage counts as gone."""
+MAX_PARTS: Final = 9_000
+"""S3 takes 10,000 parts an upload."""
+
+CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AWS_SKIP_SIGNATURE",
+    ),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": (
+        "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_CLIENT_ID",
+        "AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_TENANT_ID",
+    ),
+}  # fmt: skip
+"""What the Secret of an input channel may bring of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object: its key in the store, its size in bytes, and the tag that changes when it does."""
+
+    key: str
+    size: int
+    etag: str | None
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """An object's URI as its folder's URI and its name: `s3://b/x/y.tar` is `('s3://b/x', 'y.tar')`."""
+    folder, _, name = uri.rpartition("/")
+    return folder, name
+
+
+class Store:
+    """A folder of objects at `uri`."""
+
+    def __init__(self, uri: str, backend: ObjectStore, prefix: str) -> None:
+        self.uri = uri.rstrip("/")
+        self._backend = backend
+        self._prefix = prefix.strip("/")
+        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="storage")
+
+    @classmethod
+    def open(
+        cls,
+        uri: str,
+        *,
+        endpoint: str | None = None,
+        channel: str | None = None,
+        outage_seconds: float = OUTAGE_SECONDS,
+    ) -> "Store":
+        """A store for a folder's URI, which need not exist. Asks nothing of the server yet.
+
+        Args:
+            uri: of the folder.
+            endpoint: `storage.endpoint` of the job.
+            channel: input channel whose own Secret, where it has one, goes before the job's.
+            outage_seconds: how long a request is tried again.
+
+        Raises:
+            Denied: there are no credentials to try.
+        """
+        scheme, _, rest = uri.partition("://")
+        if scheme == "file":
+            return cls(uri, LocalStore(), rest)
+        bucket, _, prefix = rest.partition("/")
+        config = _config(scheme, endpoint=endpoint, channel=channel)
+        if scheme == "s3":
+            _check_s3_credentials(uri, {**os.environ, **config})
+        with _translated(uri):
+            return cls(uri, _connect(scheme, bucket, config, outage_seconds=outage_seconds), prefix)
+
+    def head(self, key: str) -> ObjectInfo:
+        """Looks an object up. Raises NotFound where there is none."""
+        with self._translated(key):
+            return self._info(obstore.head(self._backend, self._path(key)))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects under a folder of this store, in no promised order. Nothing there yields nothing, but a missing
+        bucket raises NotFound.
+        """
+        with self._translated(prefix):
+            for batch in obstore.list(self._backend, self._path(prefix) or None, chunk_size=1000):
+                yield from map(self._info, batch)
+
+    def get(self, key: str) -> bytes:
+        """A small object as a whole."""
+        with self._translated(key):
+            return bytes(obstore.get(self._backend, self._path(key)).bytes())
+
+    def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> Bytes:
+        """Bytes `start` to `end` (exclusive). With `etag`, raises StorageError if the object has changed since."""
+        with self._translated(key):
+            options: GetOptions = {"range": (start, end)}
+            if etag is not None:
+                options["if_match"] = etag
+            return obstore.get(self._backend, self._path(key), options=options).bytes()
+
+    def stream(self, item: ObjectInfo, *, start: int = 0) -> Iterator[Bytes]:
+        """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
+        parts of `PART_BYTES` are in memory.
+        """
+        starts = iter(range(start, item.size, PART_BYTES))
+        window = deque(self._submit(item, at) for at, _ in zip(starts, range(PARALLEL), strict=False))
+        try:
+            while window:
+                part = window.popleft().result()
+                if (at := next(starts, None)) is not None:
+                    window.append(self._submit(item, at))
+                yield part
+        finally:
+            for future in window:
+                future.cancel()
+
+    def _submit(self, item: ObjectInfo, start: int) -> Future[Bytes]:
+        end = min(start + PART_BYTES, item.size)
+        return self._pool.submit(self.get_range, item.key, start, end, etag=item.etag)
+
+    def sha256(self, key: str) -> str:
+        """SHA-256 of an object in hex, by reading it as a whole."""
+        digest = hashlib.sha256()
+        for part in self.stream(self.head(key)):
+            digest.update(part)
+        return digest.hexdigest()
+
+    def put(self, key: str, data: bytes, *, create: bool = False) -> None:
+        """Writes a small object. With `create`, raises Exists, atomically, where there is one already."""
+        with self._translated(key):
+            mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
+            obstore.put(self._backend, self._path(key), data, mode=mode, use_multipart=False)
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Uploads a file, a big one in parallel parts; the object appears when it is whole."""
+        part = max(PART_BYTES, -(-path.stat().st_size // MAX_PARTS))
+        with self._translated(key):
+            obstore.put(self._backend, self._path(key), path, chunk_size=part, max_concurrency=PARALLEL)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Deletes objects; one that isn't there is no error."""
+        for key in keys:
+            try:
+                with self._translated(key):
+                    obstore.delete(self._backend, self._path(key))
+            except NotFound:
+                continue
+
+    def _path(self, key: str) -> str:
+        return f"{self._prefix}/{key}".strip("/")
+
+    def _info(self, meta: "ObjectMeta") -> ObjectInfo:
+        key = meta["path"].removeprefix(self._prefix).lstrip("/")
+        return ObjectInfo(key, meta["size"], meta["e_tag"])
+
+    def _translated(self, key: str) -> AbstractContextManager[None]:
+        return _translated(f"{self.uri}/{key}".rstrip("/"))
+
+
+def _config(scheme: str, *, endpoint: str | None, channel: str | None) -> dict[str, str]:
+    """What goes before the process's environment, which obstore reads by itself."""
+    config = {"AWS_ENDPOINT_URL": endpoint} if scheme == "s3" and endpoint else {}
+    prefix = input_env_prefix(channel) if channel else ""
+    own = {name: os.environ[prefix + name] for name in CREDENTIAL_NAMES[scheme] if prefix + name in os.environ}
+    if channel and scheme == "s3" and own:
+        config["AWS_SESSION_TOKEN"] = ""  # else the job's token would go with the channel's keys
+    return config | own if channel else config
+
+
+def _check_s3_credentials(uri: str, env: Mapping[str, str]) -> None:
+    """Refuses to search for a cloud's metadata service, which takes minutes, where there can be none."""
+    known = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")
+    if env.get("AWS_ENDPOINT_URL") and not any(env.get(name) for name in known):
+        raise Denied(
+            f"{uri}: no credentials for {env['AWS_ENDPOINT_URL']}; put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+            "into a Secret and name it in storage.secretRef (AWS_SKIP_SIGNATURE=true reads a public bucket)"
+        )
+
+
+def _connect(scheme: str, bucket: str, config: Mapping[str, str], *, outage_seconds: float) -> ObjectStore:
+    backends: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+    backend: ObjectStore = backends[scheme](
+        bucket,
+        config={name.lower(): value for name, value in config.items()},
+        # The timeout is that of a whole part: a slow line is slow, not dead.
+        client_options={"allow_http": True, "timeout": "5m", "connect_timeout": "10s"},
+        retry_config={"max_retries": 100, "retry_timeout": timedelta(seconds=outage_seconds)},
+    )
+    return backend
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Turns whatever obstore raises into one of ours, with a message that says what to do."""
+    try:
+        yield
+    except (BaseError, OSError, ValueError) as error:
+        raise _translate(uri, error) from error
+
+
+def _translate(uri: str, error: Exception) -> StorageError:
+    text = str(error).partition("\n\nDebug source")[0]
+    status = int(found[1]) if (found := re.search(r"status code: (\d{3})", text)) else None
+    said = _server_words(text)
+    if isinstance(error, AlreadyExistsError):
+        return Exists(f"{uri} exists already")
+    if isinstance(error, PreconditionError):
+        return StorageUnavailable(f"{uri} was overwritten while it was read")
+    if "NoSuchBucket" in text or "ContainerNotFound" in text:
+        return NotFound(f"{uri}: no such bucket; create it, or correct the URI or storage.endpoint")
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return NotFound(f"{uri} does not exist; correct the URI, or put the data there")
+    if "169.254.169.254" in text:
+        return Denied(f"{uri}: no credentials; name a Secret in storage.secretRef, or give the pod a workload identity")
+    if "os error 13" in text or "os error 30" in text:
+        return Denied(f"{uri}: {said}; check the volume's permissions and podTemplate.volumeMounts")
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status in (401, 403):
+        return Denied(f"{uri}: access denied ({said}); check the keys in storage.secretRef's Secret and their rights")
+    if status is not None and 300 <= status < 500 and status not in (408, 429):
+        return Denied(f"{uri}: storage refused the request ({said}); check storage.endpoint and the region")
+    return StorageUnavailable(f"{uri}: storage is not available ({said})")
+
+
+def _server_words(text: str) -> str:
+    """What the server said, without the client's wrapping."""
+    found = re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text, re.DOTALL)
+    return f"{found[1]}: {found[2]}"[:300] if found else " ".join(text.split())[:300]
