@@ -75,7 +75,7 @@ class EnvVarSource(Model):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if sum(ref is not None for ref in (self.secret_key_ref, self.config_map_key_ref, self.field_ref)) != 1:
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         return self
 
 
@@ -97,9 +97,9 @@ class EnvVar(Model):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         if self.value is not None and self.value_from is not None:
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         if self.name.startswith("FOOTPLATE_"):
-            raise ValueError(self.rules[1].message)
+            raise self.rules[1].broken()
         return self
 
 
@@ -115,7 +115,7 @@ class EnvFromSource(Model):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.secret_ref is None) == (self.config_map_ref is None):
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         return self
 
 
@@ -151,9 +151,9 @@ class Source(Model):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         if sum(source is not None for source in (self.config_map, self.uri, self.git)) != 1:
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         if self.sha256 is not None and self.uri is None:
-            raise ValueError(self.rules[1].message)
+            raise self.rules[1].broken()
         return self
 
 
@@ -207,7 +207,7 @@ class Trainer(Model):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         if sum(getattr(self, kind) is not None for kind in ENTRY_KINDS) > 1:
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         size = len(json.dumps(self.hyperparameters, separators=(",", ":")).encode())
         if size > MAX_HYPERPARAMETERS_BYTES:
             raise ValueError(
@@ -247,7 +247,7 @@ class Every(Model):
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
         if (self.steps is None) == (self.seconds is None):
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         return self
 
 
@@ -459,9 +459,9 @@ class Volume(Model):
             self.persistent_volume_claim, self.empty_dir, self.config_map, self.secret, self.csi, self.host_path,
         )  # fmt: skip
         if sum(source is not None for source in sources) != 1:
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         if self.name.startswith("footplate-"):
-            raise ValueError(self.rules[1].message)
+            raise self.rules[1].broken()
         return self
 
 
@@ -485,7 +485,7 @@ class VolumeMount(Model):
     def _keep_rules(self) -> Self:
         path = self.mount_path
         if path in ("/", "/footplate") or path.startswith("/footplate/") or ".." in path:
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         return self
 
 
@@ -538,7 +538,7 @@ class PodTemplate(Model):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         if any(key.startswith("footplate.dev/") for key in self.labels):
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         return self
 
     def names_host_path(self) -> bool:

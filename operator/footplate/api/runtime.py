@@ -81,7 +81,7 @@ class TrainingRuntime(Model):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         if self.spec.pod_template is not None and self.spec.pod_template.names_host_path():
-            raise ValueError(NO_HOST_PATH.message)
+            raise NO_HOST_PATH.broken()
         return self
 
 

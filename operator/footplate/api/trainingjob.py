@@ -60,7 +60,7 @@ class Elastic(Model):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         if self.min_nodes > self.max_nodes:
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         return self
 
 
@@ -104,7 +104,7 @@ class Output(Model):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         if len(set(self.formats)) != len(self.formats):
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         return self
 
 
@@ -166,18 +166,18 @@ class TrainingJobSpec(Model):
         if self.elastic and not (
             "nodes" in self.model_fields_set and self.elastic.min_nodes <= self.nodes <= self.elastic.max_nodes
         ):
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         if self.runtime_ref is None:
             self._be_complete()
         return self
 
     def _be_complete(self) -> None:
         if self.trainer.image is None:
-            raise ValueError(self.rules[1].message)
+            raise self.rules[1].broken()
         if all(getattr(self.trainer, kind) is None for kind in ENTRY_KINDS):
-            raise ValueError(self.rules[2].message)
+            raise self.rules[2].broken()
         if self.checkpoint is not None and self.checkpoint.uri is None:
-            raise ValueError(self.rules[3].message)
+            raise self.rules[3].broken()
 
 
 class JobMetadata(Model):
@@ -215,7 +215,7 @@ class TrainingJob(Model):
     def _keep_rules(self) -> Self:
         name = self.metadata.name
         if len(name) > MAX_NAME_LENGTH or not self.name_pattern.fullmatch(name):
-            raise ValueError(self.rules[0].message)
+            raise self.rules[0].broken()
         if self.spec.pod_template.names_host_path():
-            raise ValueError(NO_HOST_PATH.message)
+            raise NO_HOST_PATH.broken()
         return self

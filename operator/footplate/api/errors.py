@@ -1,0 +1,186 @@
+"""Turns pydantic's errors into what a user can act on: the field, its value, the rule, and the way out.
+
+For manifests and for hyperparameters alike: any pydantic model will do.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from footplate.api.types import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN, LABEL_KEY_PATTERN, SHA256_PATTERN
+
+MAX_VALUE_LENGTH = 80
+MAX_NAMES = 12
+
+_DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end with a letter or digit"
+_PATTERN_WORDS = {
+    DNS_LABEL_PATTERN: _DNS_WORDS.format(""),
+    DNS_SUBDOMAIN_PATTERN: _DNS_WORDS.format(" or '.'"),
+    LABEL_KEY_PATTERN: "must be a name such as team, or one with a prefix such as example.com/team",
+    SHA256_PATTERN: "must be 64 lower-case hexadecimal digits",
+}
+_TYPE_WORDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+_BOUND_WORDS = {
+    "greater_than_equal": ("ge", "must be at least {}"),
+    "greater_than": ("gt", "must be greater than {}"),
+    "less_than_equal": ("le", "must be at most {}"),
+    "less_than": ("lt", "must be less than {}"),
+    "string_too_short": ("min_length", "must have at least {} characters"),
+    "string_too_long": ("max_length", "must have at most {} characters"),
+    "too_short": ("min_length", "must have at least {} items"),
+    "too_long": ("max_length", "must have at most {} items"),
+}
+_RULE_TYPES = ("rule", "value_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where, what is there (None where nothing is), what the rule is and what to do instead."""
+
+    path: str
+    value: Any
+    rule: str
+    way_out: str = ""
+
+    def __str__(self) -> str:
+        where = self.path
+        if self.value is not None and not isinstance(self.value, Mapping | list):
+            where += f" = {_show(self.value)}"
+        return "; ".join(part for part in (f"{where}: {self.rule}".removeprefix(": "), self.way_out) if part)
+
+
+def explain(error: ValidationError, root: str = "spec", *, model: type[BaseModel] | None = None) -> list[Problem]:
+    """The problems behind a validation error, in the order of the fields.
+
+    `root` is the path of what was validated ("" for a whole object). With the `model` that it was validated against,
+    a problem with an unknown field names the nearest right one, and others give an example.
+    """
+    return [_explain(details, root, model) for details in error.errors(include_url=False)]
+
+
+def _explain(details: ErrorDetails, root: str, model: type[BaseModel] | None) -> Problem:
+    kind, context, value, loc = details["type"], details.get("ctx", {}), details["input"], list(details["loc"])
+    if loc[-1:] == ["[key]"]:
+        loc.pop()
+    if kind == "rule" and context["field"]:
+        parts = context["field"].split(".")
+        loc, value = [*loc, *parts], _dig(value, parts)
+    path = _path(root, loc)
+    if kind in _RULE_TYPES:
+        rule, _, way_out = str(context.get("message") or context["error"]).partition("; ")
+        return Problem(path, value, rule, way_out)
+    if kind == "missing":
+        return Problem(path, None, "is required", _example(model, loc))
+    if kind == "extra_forbidden":
+        return Problem(path, value, "unknown field", _nearest(str(loc[-1]), _names_at(model, loc[:-1])))
+    if kind in ("literal_error", "enum"):
+        names = re.findall(r"'([^']*)'", context["expected"])
+        return Problem(path, value, f"must be {_alternatives(names)}", _nearest(str(value), names, others=False))
+    if kind == "int_type" and isinstance(value, str) and value.isdecimal():
+        return Problem(path, value, _rule(details), f"write {value} without quotes")
+    return Problem(path, value, _rule(details), _example(model, loc))
+
+
+def _rule(details: ErrorDetails) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind in _BOUND_WORDS:
+        key, words = _BOUND_WORDS[kind]
+        return words.format(f"{context[key]:,}")
+    if kind in _TYPE_WORDS:
+        return f"must be {_TYPE_WORDS[kind]}, not {_type_of(details['input'])}"
+    if kind == "string_pattern_mismatch":
+        return _PATTERN_WORDS.get(context["pattern"], f"must match {context['pattern']}")
+    return details["msg"].removeprefix("Input should be ").join(("must be ", ""))
+
+
+def _type_of(value: Any) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _show(value: Any) -> str:
+    text = re.sub(r"//[^/@]*@", "//…@", json.dumps(value, default=str))  # what stands there may be a password
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
+
+
+def _path(root: str, loc: Sequence[str | int]) -> str:
+    path = root
+    for part in loc:
+        plain = isinstance(part, str) and re.fullmatch(r"\w+", part)
+        path += f".{part}" if plain else f"[{part}]"
+    return path.removeprefix(".")
+
+
+def _dig(value: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _alternatives(names: Sequence[str]) -> str:
+    quoted = [name or '""' for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+
+def _nearest(name: str, names: Sequence[str], *, others: bool = True) -> str:
+    by_lower = {each.lower(): each for each in names}
+    near = get_close_matches(name.lower().replace("_", ""), by_lower, n=1)
+    if near:
+        return f"did you mean {by_lower[near[0]]}?"
+    if not others or not names:
+        return ""
+    more = ", …" if len(names) > MAX_NAMES else ""
+    return f"the fields here are {', '.join(names[:MAX_NAMES])}{more}"
+
+
+def _example(model: type[BaseModel] | None, loc: Sequence[str | int]) -> str:
+    field = next((field for name, field in _fields_at(model, loc[:-1]) if loc and name == loc[-1]), None)
+    return f"for example {_show(field.examples[0])}" if field is not None and field.examples else ""
+
+
+def _names_at(model: type[BaseModel] | None, loc: Sequence[str | int]) -> list[str]:
+    return [name for name, _ in _fields_at(model, loc)]
+
+
+def _fields_at(model: type[BaseModel] | None, loc: Sequence[str | int]) -> Iterator[tuple[str, FieldInfo]]:
+    """Fields of the object at `loc`, by the names that manifests have for them; none where it isn't a model."""
+    annotation: Any = model
+    for part in loc:
+        annotation = _child(_plain(annotation), part)
+    plain = _plain(annotation)
+    if isinstance(plain, type) and issubclass(plain, BaseModel):
+        yield from ((field.alias or name, field) for name, field in plain.model_fields.items())
+
+
+def _child(annotation: Any, part: str | int) -> Any:
+    if get_origin(annotation) in (list, dict):
+        return get_args(annotation)[-1]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return next((field.annotation for name, field in _fields_at(annotation, ()) if name == part), None)
+    return None
+
+
+def _plain(annotation: Any) -> Any:
+    """The annotation without its metadata and without None."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _plain(next(each for each in get_args(annotation) if each is not type(None)))
+    return annotation
