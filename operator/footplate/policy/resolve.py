@@ -7,7 +7,7 @@ user may change on a living job is read from the job itself (`with_live_fields`)
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from footplate.api.blocks import ENTRY_KINDS
 from footplate.api.errors import Problem, explain
 from footplate.api.runtime import RuntimePolicy, RuntimeSpec
 from footplate.api.trainingjob import TrainingJob, TrainingJobSpec
+from footplate.api.types import Model
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.errors import Terminal
 from footplate.policy.plan import Manifest
@@ -33,6 +34,7 @@ _REPLACED_WHOLE = ("every", "source", "elastic")
 """Blocks of which exactly one member is set: a job's own replaces the runtime's."""
 
 Path = tuple[str, ...]
+M = TypeVar("M", bound=Model)
 
 
 class InvalidJob(Terminal):
@@ -61,12 +63,10 @@ def resolve(job: Manifest, runtime: Manifest | None, *, run: int) -> JobConfig:
     spec: Mapping[str, Any] = job.get("spec") or {}
     blueprint: Mapping[str, Any] = (runtime or {}).get("spec") or {}
     defaults = {key: value for key, value in blueprint.items() if key != "policy"}
-    merged = _merge(defaults, spec)
-    try:
-        parsed = TrainingJob.model_validate({"metadata": job.get("metadata") or {}, "spec": merged}, by_name=False)
-        RuntimeSpec.model_validate(blueprint, by_name=False)
-    except ValidationError as error:
-        raise InvalidJob(explain(error, root="")) from error
+    written = _parse(TrainingJob, {"metadata": job.get("metadata") or {}, "spec": spec}, root="")
+    if runtime is not None:
+        _parse(RuntimeSpec, blueprint, root=f"the {runtime.get('kind')}'s spec")
+    parsed = written.model_copy(update={"spec": _parse(TrainingJobSpec, _merge(defaults, spec), root="spec")})
     problems = list(_incomplete(parsed.spec)) + list(_unsupported(parsed.spec))
     if problems:
         raise InvalidJob(problems)
@@ -76,10 +76,17 @@ def resolve(job: Manifest, runtime: Manifest | None, *, run: int) -> JobConfig:
         if refused:
             name = (runtime.get("metadata") or {}).get("name")
             raise RuntimeRefuses(f"{runtime.get('kind')} {name}", refused)
-    host_paths = list(_foreign_host_paths(spec, runtime))
+    host_paths = list(_foreign_host_paths(runtime))
     if host_paths:
         raise InvalidJob(host_paths)
     return JobConfig(metadata=parsed.metadata, run=run, spec=parsed.spec)
+
+
+def _parse(model: type[M], value: Any, *, root: str) -> M:
+    try:
+        return model.model_validate(value, by_name=False)
+    except ValidationError as error:
+        raise InvalidJob(explain(error, root, model=model)) from error
 
 
 def encode(config: JobConfig) -> str:
@@ -172,19 +179,17 @@ def _unsupported(spec: TrainingJobSpec) -> Iterator[Problem]:
         )  # fmt: skip
 
 
-def _foreign_host_paths(spec: Mapping[str, Any], runtime: Manifest | None) -> Iterator[Problem]:
+def _foreign_host_paths(runtime: Manifest | None) -> Iterator[Problem]:
     """A node's folders are the platform team's to give: only a ClusterTrainingRuntime may name them."""
-    sources = [("spec", spec)]
-    if runtime is not None and runtime.get("kind") != "ClusterTrainingRuntime":
-        sources.append(("the TrainingRuntime's spec", runtime.get("spec") or {}))
-    for where, source in sources:
-        for index, volume in enumerate((source.get("podTemplate") or {}).get("volumes") or ()):
-            if volume.get("hostPath") is not None:
-                yield Problem(
-                    f"{where}.podTemplate.volumes[{index}].hostPath", volume["hostPath"].get("path"),
-                    "is allowed in a ClusterTrainingRuntime only",
-                    "use a persistentVolumeClaim, or ask the platform team for a runtime that has the folder",
-                )  # fmt: skip
+    if runtime is None or runtime.get("kind") == "ClusterTrainingRuntime":
+        return
+    for index, volume in enumerate(((runtime.get("spec") or {}).get("podTemplate") or {}).get("volumes") or ()):
+        if volume.get("hostPath") is not None:
+            yield Problem(
+                f"the TrainingRuntime's spec.podTemplate.volumes[{index}].hostPath", volume["hostPath"].get("path"),
+                "is allowed in a ClusterTrainingRuntime only",
+                "use a persistentVolumeClaim, or ask the platform team for a runtime that has the folder",
+            )  # fmt: skip
 
 
 def _refused(
