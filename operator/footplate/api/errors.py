@@ -123,8 +123,10 @@ def _show(value: Any) -> str:
 def _path(root: str, loc: Sequence[str | int]) -> str:
     path = root
     for part in loc:
-        plain = isinstance(part, str) and re.fullmatch(r"\w{1,63}", part)
-        path += f".{part}" if plain else f"[{_show(part).strip('"')}]"
+        if isinstance(part, str) and re.fullmatch(r"\w{1,63}", part):
+            path += f".{part}"
+        else:
+            path += "[" + _show(part).strip('"') + "]"
     return path.removeprefix(".")
 
 
