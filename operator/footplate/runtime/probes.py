@@ -5,6 +5,7 @@ the API server; a standby is as ready as the leader.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -28,8 +29,8 @@ class Probes:
         app = web.Application()
         app.add_routes(
             [
-                web.get("/livez", lambda _: _answer(alive)),
-                web.get("/readyz", lambda _: _answer(ready)),
+                web.get("/livez", partial(_answer, alive)),
+                web.get("/readyz", partial(_answer, ready)),
                 web.get("/metrics", self._serve_metrics),
             ]
         )
@@ -58,7 +59,7 @@ class Probes:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answer(check: Check) -> web.Response:
+async def _answer(check: Check, _: web.Request) -> web.Response:
     problems = check()
     text = "".join(f"{part}: {problem}\n" for part, problem in problems.items()) or "ok\n"
     return web.Response(text=text, status=503 if problems else 200)
