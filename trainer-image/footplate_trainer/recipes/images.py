@@ -1,0 +1,221 @@
+"""Reads labelled images, as IDX files or as folders of PNG and JPEG files (`class/picture.png`), into memory.
+
+A channel holds one split, or several whose names tell them apart, as MNIST's `train-…` and `t10k-…` files do.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.networks import SMALLEST_IMAGE
+from footplate_trainer.recipes.idx import find_idx_pairs, read_idx_pair
+from footplate_trainer.recipes.splits import SPLIT_OF_NAME, TEST, TRAIN, VALIDATION, check_classes, hold_out
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Labelled images: pixels uint8 [N, C, H, W], labels int64 [N], and where they come from, for messages."""
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pick(self, indices: Tensor) -> "Images":
+        """The images at `indices` alone."""
+        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices])
+
+
+class ImageSplits(NamedTuple):
+    """All the data of a run; validation and test are None where nothing is held out."""
+
+    train: Images
+    validation: Images | None
+    test: Images | None
+
+
+def read_splits(
+    inputs: Mapping[str, Path],
+    *,
+    image_size: int,
+    class_names: Sequence[str] | None,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> ImageSplits:
+    """Reads every channel, and holds out of the training data what no channel brings.
+
+    Raises:
+        DataError: naming the file or folder, what is wrong with it, and the way out.
+        ConfigError: where `class_names` don't fit the labels.
+    """
+    found = read_channel(inputs[TRAIN], split=TRAIN, image_size=image_size)
+    for split in (VALIDATION, TEST):
+        if split in inputs:
+            channel = read_channel(inputs[split], split=split, image_size=image_size)
+            found[split] = channel.get(split) or next(iter(channel.values()))
+    if TRAIN not in found:
+        raise DataError(f"{inputs[TRAIN]} holds {' and '.join(found)} data, but none named train; add them")
+    train = found[TRAIN]
+    _check_images(train)
+    others = {split: _like(images, train) for split, images in found.items() if split != TRAIN}
+    for split, fraction in ((TEST, test_fraction), (VALIDATION, validation_fraction)):
+        if split not in others and fraction > 0:
+            kept, held = hold_out(train.labels, fraction, seed=seed)
+            if len(held):
+                others[split], train = train.pick(held), train.pick(kept)
+    splits = ImageSplits(train, others.get(VALIDATION), others.get(TEST))
+    return splits if class_names is None else _rename(splits, class_names)
+
+
+def read_channel(folder: Path, *, split: str, image_size: int) -> dict[str, Images]:
+    """The splits that a channel's folder holds; where it doesn't tell them apart, all of it is `split`.
+
+    Raises:
+        DataError: as `read_splits`.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise DataError(f"input {split}: {folder} holds no files; check the input's uri, and that it ends in '/'")
+    if pairs := find_idx_pairs(folder, default=split):
+        return {name: _from_idx(*pair) for name, pair in pairs.items()}
+    folders = _subfolders(folder)
+    if not folders:
+        raise DataError(
+            f"input {split}: {folder} holds neither IDX files (train-images-idx3-ubyte.gz and "
+            "train-labels-idx1-ubyte.gz) nor a folder of PNG or JPEG files for each class; "
+            f"it holds {_some_names(folder)}"
+        )
+    if len(folders) > 1 and all(child.name.lower() in SPLIT_OF_NAME for child in folders):
+        return {SPLIT_OF_NAME[child.name.lower()]: read_class_folders(child, image_size) for child in folders}
+    return {split: read_class_folders(folder, image_size)}
+
+
+def _from_idx(images_path: Path, labels_path: Path) -> Images:
+    pixels, labels = read_idx_pair(images_path, labels_path)
+    return Images(pixels, labels, tuple(str(label) for label in range(int(labels.max()) + 1)), str(images_path))
+
+
+def read_class_folders(folder: Path, image_size: int) -> Images:
+    """All images below `folder`, whose subfolders are the classes, resized to `image_size` × `image_size`.
+
+    Grey only if every image is; else RGB.
+    """
+    folders = _subfolders(folder)
+    files = [(path, label) for label, child in enumerate(folders) for path in _pictures(child)]
+    with ThreadPoolExecutor() as pool:
+        arrays = list(pool.map(lambda file: read_picture(file[0], image_size), files))
+    if any(array.shape[0] == 3 for array in arrays):
+        arrays = [np.broadcast_to(array, (3, *array.shape[1:])) for array in arrays]
+    if not arrays:
+        raise DataError(f"{folder} holds no class folders; put each class's images into a folder of its name")
+    labels = torch.tensor([label for _, label in files])
+    return Images(torch.from_numpy(np.stack(arrays)), labels, tuple(child.name for child in folders), str(folder))
+
+
+def read_picture(path: Path, image_size: int) -> NDArray[np.uint8]:
+    """One PNG or JPEG file as uint8 [1 or 3, image_size, image_size].
+
+    Raises:
+        DataError: where it isn't an image, or a damaged or monstrous one.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+                grey = picture.mode in GREY_MODES
+                resized = picture.convert("L" if grey else "RGB").resize((image_size, image_size))
+    except UnidentifiedImageError:
+        raise DataError(f"{path} is no PNG or JPEG image; replace or remove it") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path} is a damaged image ({error}); replace or remove it") from None
+    array = np.asarray(resized)
+    return array[np.newaxis] if grey else array.transpose(2, 0, 1)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not pictures:
+        raise DataError(
+            f"{folder}: the class {folder.name!r} has no PNG or JPEG files (the folder holds {_some_names(folder)}); "
+            "add some, or remove the folder"
+        )
+    return pictures
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _some_names(folder: Path) -> str:
+    names = sorted(child.name for child in folder.iterdir())
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "") or "nothing"
+
+
+def _check_images(train: Images) -> None:
+    check_classes(train.labels, where=train.where)
+    height, width = train.pixels.shape[2:]
+    if min(height, width) < SMALLEST_IMAGE:
+        raise DataError(
+            f"{train.where}: images of {width} × {height} pixels are too small; the least is {SMALLEST_IMAGE} × "
+            f"{SMALLEST_IMAGE}"
+        )
+
+
+def _rename(splits: ImageSplits, names: Sequence[str]) -> ImageSplits:
+    train = splits.train
+    if len(names) != len(train.classes) or len(set(names)) != len(names):
+        raise ConfigError(
+            f"spec.trainer.hyperparameters.classes names {len(set(names))} different classes, but {train.where} has "
+            f"{len(train.classes)}; give each class a name of its own, in the order of the labels"
+        )
+    named = {part: replace(images, classes=tuple(names)) for part, images in splits._asdict().items() if images}
+    return splits._replace(**named)
+
+
+def _like(images: Images, train: Images) -> Images:
+    """`images` with the training data's classes and channels."""
+    if images.pixels.shape[2:] != train.pixels.shape[2:]:
+        sizes = [f"{pixels.shape[3]} × {pixels.shape[2]}" for pixels in (images.pixels, train.pixels)]
+        raise DataError(f"{images.where} has images of {sizes[0]} pixels, but {train.where} of {sizes[1]}")
+    return replace(
+        images,
+        pixels=_with_channels(images.pixels, train.pixels.shape[1]),
+        labels=_relabel(images, train),
+        classes=train.classes,
+    )
+
+
+def _with_channels(pixels: Tensor, channels: int) -> Tensor:
+    if pixels.shape[1] == channels:
+        return pixels
+    if channels == 3:
+        return pixels.expand(-1, 3, -1, -1)
+    return pixels.float().mean(dim=1, keepdim=True).round().to(torch.uint8)
+
+
+def _relabel(images: Images, train: Images) -> Tensor:
+    """The labels of `images`, counted in the training data's classes."""
+    unknown = sorted(set(images.classes) - set(train.classes))
+    if unknown:
+        raise DataError(
+            f"{images.where} has classes that {train.where} lacks: {', '.join(unknown[:5])}; "
+            "a model can't know what it was not trained on"
+        )
+    places = torch.tensor([train.classes.index(name) for name in images.classes])
+    return places[images.labels]

@@ -1,0 +1,64 @@
+"""What a recipe makes of its input channels: training data, and what is held out of it where no channel brings it.
+
+A held-out part is stratified by class and a function of the seed and the labels' order alone, so every rank, attempt
+and world size holds out the same samples.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from footplate_trainer.errors import ConfigError, DataError
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+CHANNELS = (TRAIN, VALIDATION, TEST)
+
+SPLIT_OF_NAME = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "t10k": TEST,
+    "test": TEST,
+}
+"""What file and folder names say of the part they hold, in lower case."""
+
+
+def check_channels(inputs: Mapping[str, Path], *, recipe: str) -> None:
+    """Raises ConfigError for an input that the recipe doesn't read, and where there is none to train on."""
+    for name in inputs:
+        if name not in CHANNELS:
+            raise ConfigError(
+                f"spec.inputs: recipe {recipe} reads the channels {', '.join(CHANNELS)}, not {name!r}; rename it"
+            )
+    if TRAIN not in inputs:
+        raise ConfigError(
+            f"spec.inputs: recipe {recipe} needs a channel named {TRAIN!r}; "
+            f"add {{name: {TRAIN}, uri: s3://bucket/folder/}}"
+        )
+
+
+def hold_out(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices [kept] and [held out] of the samples with these labels [N], each in ascending order.
+
+    Each class gives the rounded share `fraction` of its samples, and keeps at least one.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for label in torch.unique(labels):
+        members = (labels == label).nonzero().flatten()
+        share = min(round(fraction * len(members)), len(members) - 1)
+        held[members[torch.randperm(len(members), generator=generator)[:share]]] = True
+    return (~held).nonzero().flatten(), held.nonzero().flatten()
+
+
+def check_classes(labels: Tensor, *, where: str) -> None:
+    """Raises DataError where fewer than two classes occur in `labels`."""
+    if len(torch.unique(labels)) < 2:
+        raise DataError(
+            f"{where}: all {len(labels):,} samples are of one class; a classifier needs at least two. "
+            "Check that the input names the whole data set"
+        )

@@ -1,0 +1,267 @@
+"""`Trainer`: fit, evaluate and predict, in a loop that a reader holds in the head.
+
+One batch of the loader is one optimizer step, whose gradient is the mean over every sample that all ranks were handed,
+however unevenly. An interrupted `fit` that is called again, on the same data, goes on from the newest checkpoint as if
+it had never stopped: its epochs' means and its history are part of the checkpoint.
+
+Nothing here waits for the device between two steps, but once in a while on an accelerator, to see whether the loss is
+still a number (`FiniteGuard`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import zip_longest
+from typing import Any, Protocol
+
+import torch
+from pydantic.alias_generators import to_camel
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from footplate_trainer import checkpoint
+from footplate_trainer.callbacks import Callback, CallbackList, History
+from footplate_trainer.context import context
+from footplate_trainer.data import Loader
+from footplate_trainer.errors import Stopped, UserError
+from footplate_trainer.fit_state import FiniteGuard, FitState
+from footplate_trainer.metrics import Means, Metric
+from footplate_trainer.prepare import Precision, prepare
+from footplate_trainer.report import report, reporter
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(outputs [N, ...], targets [N, ...]) → the mean over the N samples."""
+
+
+class Batches(Protocol):
+    """A `data.Loader`, a DataLoader, a list: batches, and how many there are."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches."""
+        ...
+
+    def __len__(self) -> int:
+        """Their number, the same on every rank."""
+        ...
+
+
+class Trainer:
+    """Trains, evaluates and applies a model over all ranks of the job. Making one is collective.
+
+    Args:
+        model: takes a batch's inputs.
+        loss: the mean loss of a batch.
+        optimizer: of the model's parameters.
+        metrics: computed besides the loss; exact over all ranks.
+        scheduler: stepped after every optimizer step.
+        accumulate: parts in which each rank computes its share of a batch, to save memory; the gradient is the same.
+        precision: default bf16 autocast on an accelerator, fp32 elsewhere.
+        compile: compiles the model with torch.compile.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        metrics: Sequence[Metric] = (),
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        accumulate: int = 1,
+        precision: Precision | None = None,
+        compile: bool = False,  # noqa: A002  (torch's own word for it)
+    ) -> None:
+        self.device = context().device
+        self.module = model
+        """The model itself, without what makes it work on several ranks."""
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.stop_training = False
+        """A callback sets it, alike on all ranks, to end `fit` after the batch or epoch in hand."""
+        if compile:
+            model.compile()
+        self._model: nn.Module = prepare(model, precision=precision or _default_precision(self.device))
+        self._loss = loss
+        self._metrics = tuple(metrics)
+        self._accumulate = accumulate
+
+    def fit(
+        self,
+        train: Loader,
+        *,
+        validation: Batches | None = None,
+        epochs: int = 1,
+        callbacks: Sequence[Callback] = (),
+    ) -> History:
+        """Trains until `epochs` epochs are done, those of earlier attempts included. Collective.
+
+        Args:
+            train: batches (inputs, targets) from `data.loader`.
+            validation: batches to evaluate after each epoch.
+            epochs: passes over the data.
+            callbacks: called in their order, after the history's own.
+
+        Returns:
+            The logs of every epoch, those of earlier attempts included.
+
+        Raises:
+            UserError: the loss or the weights are no longer finite numbers.
+            Stopped: the job was asked to stop; what could be saved is saved.
+        """
+        history = History()
+        hooks = CallbackList([history, *callbacks], self)
+        means = Means(self._metrics, self.device)
+        guard = FiniteGuard(self.module, self.optimizer, self.device)
+        state = checkpoint.restore(
+            model=self._model,
+            optimizer=self.optimizer,
+            loader=train,
+            fit=FitState(means, history, guard),
+            **({"scheduler": self.scheduler} if self.scheduler else {}),
+        )
+        reporter().expect(total_steps=epochs * len(train), epochs=epochs)
+        reporter().count_samples(train)
+        self.stop_training = False
+        logs: Mapping[str, float] = {}
+        hooks.call("on_train_begin")
+        while train.epoch < epochs and not self.stop_training:
+            epoch = train.epoch
+            hooks.call("on_epoch_begin", epoch)
+            self._train_epoch(train, state, means, guard, hooks)
+            guard.check()
+            logs = means.over_all_ranks()
+            means.reset()
+            if validation is not None:
+                logs |= {f"val_{name}": value for name, value in self._evaluate(validation, hooks).items()}
+            report(step=state.step, epoch=epoch + 1, **status_names(logs))
+            hooks.call("on_epoch_end", epoch, logs)
+        hooks.call("on_train_end", logs)
+        checkpoint.finish()
+        return history
+
+    def evaluate(self, data: Batches, *, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+        """Loss and metrics over all batches (inputs, targets) of all ranks. Collective.
+
+        Raises:
+            Stopped: the job was asked to stop.
+        """
+        return self._evaluate(data, CallbackList(callbacks, self))
+
+    @torch.no_grad()
+    def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Tensor:
+        """Outputs for this rank's batches, one under the other, on the CPU.
+
+        A batch is a tensor, or a list or tuple whose first item is the inputs.
+        """
+        hooks = CallbackList(callbacks, self)
+        outputs = []
+        self.module.eval()
+        hooks.call("on_predict_begin")
+        for number, batch in enumerate(data):
+            hooks.call("on_predict_batch_begin", number)
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            outputs.append(_forward(self.module, _to(inputs, self.device)).cpu())
+            hooks.call("on_predict_batch_end", number)
+        hooks.call("on_predict_end")
+        return torch.cat(outputs)
+
+    def _train_epoch(
+        self, train: Loader, state: checkpoint.TrainState, means: Means, guard: FiniteGuard, hooks: CallbackList
+    ) -> None:
+        reporter().enter("training")
+        self.module.train()
+        first_step, handed = train.epoch * len(train), train.samples_handed
+        for batch in train:
+            number = state.step - first_step
+            hooks.call("on_train_batch_begin", number)
+            global_size, handed = train.samples_handed - handed, train.samples_handed
+            loss = self._step(batch, global_size=global_size, means=means)
+            state.step += 1
+            guard.watch(state.step, loss)
+            report(step=state.step, loss=loss)
+            hooks.call("on_train_batch_end", number, means)
+            if checkpoint.maybe_save(state) is checkpoint.STOP:
+                raise Stopped(f"stopped after step {state.step}, as asked")
+            if self.stop_training:
+                break
+
+    def _step(self, batch: Any, *, global_size: int, means: Means) -> Tensor:
+        """One optimizer step; returns this rank's mean loss."""
+        inputs, targets = _to(batch, self.device)
+        total = torch.zeros((), device=self.device)
+        parts = list(_split(inputs, targets, self._accumulate))
+        for place, (some_inputs, some_targets) in enumerate(parts, start=1):
+            with nullcontext() if place == len(parts) else self._without_sync():
+                outputs = _forward(self._model, some_inputs)
+                loss = self._loss(outputs, some_targets)
+                # DDP divides the sum over ranks by their number; this makes it the mean over the global batch.
+                (loss * (len(some_targets) * context().world_size / global_size)).backward()
+            means.add(loss, outputs.detach(), some_targets)
+            total += loss.detach() * (len(some_targets) / len(targets))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.scheduler:
+            self.scheduler.step()
+        return total
+
+    def _without_sync(self) -> AbstractContextManager[None]:
+        """Gradients stay on their rank: the last part's backward pass sends the sum of all parts'."""
+        return self._model.no_sync() if isinstance(self._model, DistributedDataParallel) else nullcontext()
+
+    @torch.no_grad()
+    def _evaluate(self, data: Batches, hooks: CallbackList) -> dict[str, float]:
+        reporter().enter("evaluating")
+        self.module.eval()
+        means = Means(self._metrics, self.device)
+        hooks.call("on_test_begin")
+        # A batch smaller than the gang leaves ranks without a share of it: they still ask whether to stop.
+        for batch, number in zip_longest(data, range(len(data))):
+            hooks.call("on_test_batch_begin", number)
+            if batch is not None:
+                inputs, targets = _to(batch, self.device)
+                outputs = _forward(self.module, inputs)
+                means.add(self._loss(outputs, targets), outputs, targets)
+            reporter().beat()
+            hooks.call("on_test_batch_end", number)
+            if checkpoint.should_stop():
+                raise Stopped("stopped during an evaluation, as asked; it will be done again")
+        result = means.over_all_ranks()
+        hooks.call("on_test_end", result)
+        return result
+
+
+def _forward(model: nn.Module, inputs: Any) -> Any:
+    """The model's outputs; those of bf16 autocast as float32, for the loss's sake."""
+    outputs = model(inputs)
+    return outputs.float() if isinstance(outputs, Tensor) and outputs.dtype == torch.bfloat16 else outputs
+
+
+def _split(inputs: Any, targets: Tensor, parts: int) -> Iterable[tuple[Any, Tensor]]:
+    parts = min(parts, len(targets))
+    if parts == 1:
+        return [(inputs, targets)]
+    if not isinstance(inputs, Tensor):
+        raise UserError(
+            f"Trainer(accumulate={parts}) can split inputs that are one tensor, not a {type(inputs).__name__}"
+        )
+    return zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    """Tensors, and lists, tuples and mappings of them, on the device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: _to(value, device) for name, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return [_to(value, device) for value in batch]
+    return batch
+
+
+def _default_precision(device: torch.device) -> Precision:
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def status_names(logs: Mapping[str, float], *, prefix: str = "") -> dict[str, float]:
+    """Logs by the names that a job's status shows: val_accuracy becomes valAccuracy."""
+    return {to_camel(prefix + name): value for name, value in logs.items()}
