@@ -117,7 +117,7 @@ URI_RULES = (
     ),
     Rule(
         "self.matches('^((s3|gs|az)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$)|file:///[^/])') "
-        "&& !self.matches('[^:]//') && !self.matches('[\\\\x00-\\\\x20\\\\x7f]')",
+        "&& !self.matches('[^:/]//') && !self.matches('[\\\\x00-\\\\x20\\\\x7f]')",
         "a URI must be scheme://bucket/path, with a bucket of 3 to 63 lower-case letters, digits, '.', '_' or '-', "
         "no empty path segment and no blank; or file:///an/absolute/path",
     ),
@@ -130,7 +130,7 @@ _URI_CHECKS: tuple[Callable[[str], bool], ...] = (
     lambda uri: re.search(r"/[.]{1,2}(/|$)", uri) is None,
     lambda uri: (
         re.match(r"^((s3|gs|az)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$)|file:///[^/])", uri) is not None
-        and re.search(r"[^:]//", uri) is None
+        and re.search(r"[^:/]//", uri) is None
         and re.search(r"[\x00-\x20\x7f]", uri) is None
     ),
 )
