@@ -1,0 +1,152 @@
+"""The three patches that need no field ownership: JSON patch, JSON merge patch and strategic merge patch.
+
+Each takes a copy of the object, may change it, and returns the patched object.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from footplate.devcluster.errors import ApiError, bad_request
+from footplate.devcluster.resources import Schema
+from footplate.devcluster.values import copy_json
+
+
+class PatchFailed(ApiError):
+    """A JSON patch that doesn't fit the object."""
+
+    def __init__(self) -> None:
+        super().__init__(422, "Invalid", "the server rejected our request due to an error in our request")
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    result = target if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merge_patch(result.get(name), value)
+    return result
+
+
+def json_patch(target: Any, operations: Any) -> Any:
+    """RFC 6902; PatchFailed where a test fails or a path doesn't exist."""
+    if not isinstance(operations, list):
+        raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+    root = {"": target}
+    for operation in operations:
+        try:
+            _apply_operation(root, operation)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise PatchFailed from error
+    return root[""]
+
+
+def _apply_operation(root: dict[str, Any], operation: Mapping[str, Any]) -> None:
+    name = operation["op"]
+    parent, key = _resolve(root, operation["path"])
+    if name == "test":
+        if _read(parent, key) != operation["value"]:
+            raise ValueError(operation["path"])
+    elif name == "remove":
+        del parent[key]
+    elif name == "replace":
+        _read(parent, key)
+        parent[key] = operation["value"]
+    elif name == "add":
+        _add(parent, key, operation["value"])
+    elif name in ("move", "copy"):
+        source, source_key = _resolve(root, operation["from"])
+        value = copy_json(_read(source, source_key))
+        if name == "move":
+            del source[source_key]
+        _add(*_resolve(root, operation["path"]), value)
+    else:
+        raise ValueError(name)
+
+
+def _resolve(root: dict[str, Any], pointer: str) -> tuple[Any, Any]:
+    """The container that a JSON pointer points into, and its last step."""
+    parent: Any = root
+    *steps, last = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")]
+    for step in steps:
+        parent = parent[int(step)] if isinstance(parent, list) else parent[step]
+    if isinstance(parent, list):
+        return parent, len(parent) if last == "-" else int(last)
+    return parent, last
+
+
+def _read(parent: Any, key: Any) -> Any:
+    return parent[key]
+
+
+def _add(parent: Any, key: Any, value: Any) -> None:
+    if isinstance(parent, list):
+        if key > len(parent):
+            raise IndexError(key)
+        parent.insert(key, value)
+    else:
+        parent[key] = value
+
+
+def strategic_merge_patch(target: Any, patch: Mapping[str, Any], schema: Schema) -> Any:
+    """A merge patch that joins associative lists by key and knows `$patch`, `$retainKeys`, `$deleteFromPrimitiveList`."""
+    if patch.get("$patch") == "replace":
+        return {name: value for name, value in patch.items() if name != "$patch"}
+    result = target if isinstance(target, dict) else {}
+    if "$retainKeys" in patch:
+        result = {name: value for name, value in result.items() if name in patch["$retainKeys"]}
+    for name, value in patch.items():
+        child = schema.get("properties", {}).get(name, {})
+        if name.startswith("$deleteFromPrimitiveList/"):
+            field = name.partition("/")[2]
+            result[field] = [item for item in result.get(field, ()) if item not in value]
+        elif name.startswith("$"):
+            continue
+        elif value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            result[name] = strategic_merge_patch(result.get(name), value, child)
+        elif isinstance(value, list) and "x-kubernetes-list-type" in child:
+            result[name] = _merge_list(result.get(name) or [], value, child)
+        else:
+            result[name] = value
+    for name, order in patch.items():
+        field = name.partition("/")[2]
+        if name.startswith("$setElementOrder/") and isinstance(result.get(field), list):
+            result[field] = _reorder(result[field], order, schema["properties"][field])
+    return result
+
+
+def _merge_list(target: list[Any], patch: list[Any], schema: Schema) -> list[Any]:
+    if schema["x-kubernetes-list-type"] == "set":
+        return target + [item for item in patch if item not in target]
+    key = schema["x-kubernetes-list-map-keys"][0]
+    if any(item.get("$patch") == "replace" for item in patch):
+        return [item for item in patch if "$patch" not in item]
+    result = list(target)
+    for item in patch:
+        if key not in item:
+            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
+        index = next((i for i, each in enumerate(result) if each.get(key) == item[key]), None)
+        if item.get("$patch") == "delete":
+            result = [each for each in result if each.get(key) != item[key]]
+        elif index is None:
+            result.append(strategic_merge_patch({}, item, schema["items"]))
+        else:
+            result[index] = strategic_merge_patch(result[index], item, schema["items"])
+    return result
+
+
+def _reorder(items: list[Any], order: list[Any], schema: Schema) -> list[Any]:
+    """Items that the patch orders come in its order; the others keep their places behind them."""
+    keys = schema.get("x-kubernetes-list-map-keys")
+    places = [each.get(keys[0]) if keys else each for each in order]
+
+    def place(item: Any) -> int:
+        name = item.get(keys[0]) if keys else item
+        return places.index(name) if name in places else len(places)
+
+    return sorted(items, key=place)

@@ -1,0 +1,223 @@
+"""The Kubernetes API on loopback: requests in, faults on order, answers and watch streams out.
+
+Not for production: everyone who knows the URL may do everything, and nothing is kept. The URL holds a secret as its
+first path segment, so that neither other users of the machine nor web pages in a browser can start processes
+through it. (kubectl sends bearer tokens over TLS only.)
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from footplate.devcluster.discovery import AUTHORIZATION, discover, openapi_document, openapi_index
+from footplate.devcluster.errors import ApiError
+from footplate.devcluster.faults import Fault, Faults, Request
+from footplate.devcluster.garbage import GarbageCollector
+from footplate.devcluster.logs import PodLog, pick_container, send_log
+from footplate.devcluster.registry import Options, Registry
+from footplate.devcluster.rest import Rest, Target, find_target, json_response
+from footplate.devcluster.store import Store
+from footplate.devcluster.values import look_up, parse
+from footplate.devcluster.watch import error_line
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+MAX_BODY = 3 * 1024 * 1024
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+class ApiServer:
+    """`async with ApiServer() as server`: an API server at `server.url` until the block ends.
+
+    `pod_log` gives the file with a container's output; `token` is the secret in the URL, a random one by default.
+    """
+
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, *, faults: Faults | None = None,
+        pod_log: PodLog | None = None, token: str | None = None,
+    ) -> None:  # fmt: skip
+        self.faults = faults or Faults()
+        self.store = Store()
+        self.registry = Registry(self.store)
+        self.url = ""
+        self._host, self._port = host, port
+        self._pod_log = pod_log
+        self._prefix = f"/{token or secrets.token_hex(16)}"
+        self._rest = Rest(self.registry)
+        self._collector = GarbageCollector(self.registry)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        for name in NAMESPACES:
+            namespaces = self.registry.resources["", "v1", "namespaces"]
+            self.registry.create(namespaces, "", {"metadata": {"name": name}}, Options(manager="devcluster"))
+        server = web.Server(self._handle, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        self.url = f"http://{self._host}:{self._runner.addresses[0][1]}{self._prefix}"
+        self._garbage = asyncio.create_task(self._collector.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._garbage.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._garbage
+        self.faults.cut_watches()
+        await self._runner.cleanup()
+
+    def kubeconfig(self) -> dict[str, Any]:
+        """A kubeconfig document for this server."""
+        name = "devcluster"
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "users": [{"name": name, "user": {}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+            "current-context": name,
+        }
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        data = await request.read() if request.can_read_body else b""
+        writes = request.method in WRITES
+        if not request.path.startswith(f"{self._prefix}/"):
+            return json_response(ApiError(401, "Unauthorized", "Unauthorized").status(), 401)
+        seen = Request(
+            request.method, request.path_qs.removeprefix(self._prefix), request.headers.get("User-Agent", ""), data,
+            self.faults.next_write() if writes else 0,
+        )  # fmt: skip
+        fault = self.faults.judge(seen) or Fault()
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.cut == "before":
+            return _cut(request)
+        try:
+            if fault.status:
+                raise _ordered_error(fault)
+            response = await self._answer(request, data, seen)
+        except ApiError as error:
+            response = json_response(error.status(), error.code)
+            if "retryAfterSeconds" in error.details:
+                response.headers["Retry-After"] = str(error.details["retryAfterSeconds"])
+        return _cut(request) if fault.cut else response
+
+    async def _answer(self, request: web.BaseRequest, data: bytes, seen: Request) -> web.StreamResponse:
+        path = request.path.removeprefix(self._prefix)
+        if request.content_type == PROTOBUF and data:
+            raise ApiError(415, "UnsupportedMediaType", "only JSON is understood here, not protobuf")
+        if path in ("/healthz", "/livez", "/readyz"):
+            return web.Response(text="ok")
+        target = find_target(self.registry, path) if path.startswith(("/api/", "/apis/")) else None
+        if target is not None:
+            return await self._answer_target(target, request, data, seen)
+        if path.startswith(f"/apis/{AUTHORIZATION}/v1/") and request.method == "POST":
+            return json_response(_review(parse(data)), 201)
+        document = self._document(path)
+        if document is None:
+            return web.Response(text="404 page not found\n", status=404)
+        return json_response(document)
+
+    def _document(self, path: str) -> Any:
+        resources = self.registry.resources.values()
+        if path == "/openapi/v3":
+            return openapi_index(resources, self._prefix)
+        if path.startswith("/openapi/v3/"):
+            return openapi_document(path.removeprefix("/openapi/v3/"), resources)
+        return discover(path, resources)
+
+    async def _answer_target(
+        self, target: Target, request: web.BaseRequest, data: bytes, seen: Request
+    ) -> web.StreamResponse:
+        rest = self._rest
+        if len(data) > MAX_BODY:
+            raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAX_BODY}")
+        if request.method == "GET":
+            if target.subresource == "log":
+                return await self._send_log(target, request)
+            if request.query.get("watch") in ("true", "1"):
+                return await self._stream(target, request, seen)
+            return rest.get(target, request) if target.name else rest.list_objects(target, request)
+        verbs: dict[tuple[str, bool], Callable[..., web.Response]] = {
+            ("POST", False): rest.create,
+            ("PUT", True): rest.replace,
+            ("PATCH", True): rest.patch,
+            ("DELETE", True): rest.delete,
+            ("DELETE", False): rest.delete_collection,
+        }
+        if target.subresource == "binding":
+            return rest.bind(target, data)
+        verb = verbs.get((request.method, bool(target.name)))
+        if verb is None:
+            raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        return verb(target, request, data)
+
+    async def _stream(self, target: Target, request: web.BaseRequest, seen: Request) -> web.StreamResponse:
+        watch = self._rest.watch(target, request, self.faults.judge_watch(seen))
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+
+        def close() -> None:
+            if request.transport:
+                request.transport.abort()
+
+        self.faults.watch_began(seen, close)
+        try:
+            await watch.run(response)
+        except ApiError as error:
+            await response.write(error_line(error))
+        except ConnectionAbortedError:
+            return _cut(request)
+        except ConnectionResetError:  # the client is gone
+            return response
+        finally:
+            self.faults.watch_ended(close)
+        return response
+
+    async def _send_log(self, target: Target, request: web.BaseRequest) -> web.StreamResponse:
+        namespace, name = target.namespace, target.name
+        container = pick_container(self.registry, namespace, name, request.query.get("container", ""))
+        if request.query.get("previous") in ("true", "1"):
+            why = f'previous terminated container "{container}" in pod "{name}" not found'
+            raise ApiError(400, "BadRequest", why)
+        if self._pod_log is None:
+            raise ApiError(501, "NotImplemented", "no node runs pods here, so there are no logs")
+        storage = target.resource.storage
+
+        def ended() -> bool:
+            pod = self.store.get(storage, (namespace, name))
+            return pod is None or look_up(pod.body, "status.phase") in ("Succeeded", "Failed")
+
+        path = self._pod_log(namespace, name, container)
+        return await send_log(request, path, ended=ended)
+
+
+def _cut(request: web.BaseRequest) -> web.StreamResponse:
+    """Close the connection without an answer."""
+    if request.transport:
+        request.transport.abort()
+    raise asyncio.CancelledError
+
+
+def _ordered_error(fault: Fault) -> ApiError:
+    reasons = {429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout"}
+    details = {} if fault.retry_after is None else {"retryAfterSeconds": fault.retry_after}
+    return ApiError(fault.status, reasons.get(fault.status, ""), f"ordered fault {fault.status}", details)
+
+
+def _review(body: dict[str, Any]) -> dict[str, Any]:
+    """Everyone may do everything."""
+    if body["kind"] == "SelfSubjectAccessReview":
+        return body | {"status": {"allowed": True}}
+    rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+    anywhere = [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
+    return body | {"status": {"resourceRules": rules, "nonResourceRules": anywhere, "incomplete": False}}

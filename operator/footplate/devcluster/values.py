@@ -1,0 +1,62 @@
+"""JSON data: parsing, copies, paths, associative lists and quantities."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d+))?")
+SCALES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3} | {
+    name + suffix: base**power
+    for power, name in enumerate("KMGTPE", 1)
+    for suffix, base in (("", 1000.0), ("i", 1024.0))
+}
+
+
+def parse_quantity(text: object) -> float | None:
+    """A Kubernetes quantity (`500m`, `1Gi`, 2) as a number, or None if it isn't one."""
+    found = QUANTITY.fullmatch(str(text))
+    if not found:
+        return None
+    number, suffix, exponent = found.groups()
+    return float(number) * SCALES.get(suffix, 1.0) * 10.0 ** int(exponent or 0)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**63 else value
+
+
+def parse(data: bytes | str) -> Any:
+    """JSON data, whole numbers as integers however they are written; ValueError."""
+    return json.loads(data, parse_float=_number)
+
+
+def quote(value: object) -> str:
+    """Compact JSON: how Kubernetes prints a value inside a message, and a key for a map."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def copy_json(value: Any) -> Any:
+    """A deep copy (several times faster than `copy.deepcopy`)."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    return [copy_json(item) for item in value] if isinstance(value, list) else value
+
+
+def look_up(value: Any, path: str) -> Any:
+    """The value at a dotted path, or None."""
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def list_items(items: object, keys: Sequence[str]) -> dict[str, Any]:
+    """The items of an associative list by their keys, written as JSON; none if it isn't a list of objects."""
+    found = items if isinstance(items, list) else []
+    return {item_key(item, keys): item for item in found if isinstance(item, dict)}
+
+
+def item_key(item: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The identity of an item of an associative list, as managedFields write it."""
+    return quote({key: item[key] for key in sorted(keys) if key in item})
