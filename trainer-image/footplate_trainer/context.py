@@ -41,6 +41,7 @@ class Context:
     checkpoint: Checkpoint | None = None
     """The job's checkpoint block; None where nothing is saved."""
     job: str = ""
+    uid: str = ""
     run: int = 1
     attempt: int = 0
     """Number of the gang in this run, from 0."""
@@ -120,6 +121,7 @@ def read_context(environ: Mapping[str, str]) -> Context:
         output_dir=Path(environ.get(Env.OUTPUT_DIR, "output")),
         checkpoint=config.spec.checkpoint if config else None,
         job=config.metadata.name if config else "",
+        uid=environ.get(Env.UID) or (config.metadata.uid if config else ""),
         run=_number(environ, Env.RUN, 1),
         attempt=_number(environ, Env.ATTEMPT, 0),
         seed=_seed(hyperparameters),

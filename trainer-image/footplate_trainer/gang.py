@@ -10,10 +10,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -21,7 +21,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 
 from footplate.contract import Env
 from footplate_trainer.context import Context
-from footplate_trainer.errors import ConfigError, PeerLost
+from footplate_trainer.errors import ConfigError, PeerLost, TrainerError, UserError
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=3)
 RENDEZVOUS_TIMEOUT = timedelta(hours=12)
@@ -58,6 +58,28 @@ class Gang:
         values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value, group=self._group)
         return values
+
+    def together(self, work: Callable[[], T]) -> list[T]:
+        """Does work on every rank and returns all results, by rank; if it fails on one, all raise that rank's error."""
+        value: T | None = None
+        error: Exception | None = None
+        try:
+            value = work()
+        except (TrainerError, OSError) as problem:
+            error = problem
+        except Exception as problem:  # what other ranks may have no class for
+            error = UserError(f"{type(problem).__name__}: {problem}").with_traceback(problem.__traceback__)
+        outcomes = self.gather((value, error))
+        if error is not None:
+            raise error
+        for _, problem_there in outcomes:
+            if problem_there is not None:
+                raise problem_there
+        return [cast(T, result) for result, _ in outcomes]
+
+    def from_main(self, work: Callable[[], T]) -> T:
+        """What rank 0 alone gets from work, on all ranks; if it fails, all raise its error."""
+        return cast(T, self.together(lambda: work() if self.rank == 0 else None)[0])
 
     def wait(self) -> None:
         """Returns when all ranks are here."""

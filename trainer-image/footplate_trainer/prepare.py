@@ -29,7 +29,7 @@ def prepare(model: "nn.Module", *optimizers: Any, precision: Precision = "fp32")
     place = context()
     model.to(place.device)
     if precision == "bf16":
-        model.forward = torch.autocast(place.device.type, dtype=torch.bfloat16)(model.forward)  # type: ignore[method-assign]
+        model.forward = torch.autocast(place.device.type, dtype=torch.bfloat16)(model.forward)
     if place.world_size > 1 and any(parameter.requires_grad for parameter in model.parameters()):
         device_ids = [place.device] if place.device.type == "cuda" else None
         model = torch.nn.parallel.DistributedDataParallel(model, device_ids=device_ids)
@@ -49,12 +49,12 @@ def _settle_buckets(model: "DistributedDataParallel") -> None:
 
     module = model.module
     forward = module.__dict__.get("forward")
-    module.forward = lambda: torch.stack([weight.sum().float() for weight in module.parameters()]).sum()  # type: ignore[method-assign]
+    module.forward = lambda: torch.stack([weight.sum().float() for weight in module.parameters()]).sum()
     try:
         model().backward()
     finally:
         if forward is None:
             del module.forward
         else:
-            module.forward = forward  # type: ignore[method-assign]
+            module.forward = forward
     model.zero_grad(set_to_none=True)

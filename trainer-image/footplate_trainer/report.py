@@ -110,8 +110,8 @@ class Reporter:
         """Facts that the artifact's manifest holds."""
         self._facts.update(seed=seed, device=device)
 
-    def resumed(self, *, step: int, uri: str, status: CheckpointStatus) -> None:
-        """Training goes on from a checkpoint."""
+    def resumed(self, *, step: int, uri: str, status: CheckpointStatus | None) -> None:
+        """Training goes on from a checkpoint; `status` describes it where it is the run's own."""
         self.resumed_from_step = self._step = step
         self._facts.update(resumed_from_step=step, resumed_from=uri, checkpoint=status)
         self.flush()

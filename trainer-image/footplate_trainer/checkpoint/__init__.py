@@ -17,54 +17,63 @@ other's; a new run, or another job of the same name, starts from the beginning, 
 checkpoint's URI. With `resume: never` each attempt starts from the beginning.
 """
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from footplate_trainer.checkpoint.session import Outcome, Session
+from footplate_trainer.checkpoint.state import TrainState, unwrap
+from footplate_trainer.context import context
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-
-class Outcome(Enum):
-    """What `maybe_save` did, and what the loop must do."""
-
-    CONTINUE = "continue"
-    SAVED = "saved"
-    """This step's state is captured, and is written in the background."""
-    STOP = "stop"
-    """Leave the loop and return: what could be saved is saved."""
-
+__all__ = [
+    "CONTINUE",
+    "SAVED",
+    "STOP",
+    "Outcome",
+    "TrainState",
+    "finish",
+    "maybe_save",
+    "restore",
+    "save",
+    "should_stop",
+    "stopped",
+]
 
 CONTINUE, SAVED, STOP = Outcome.CONTINUE, Outcome.SAVED, Outcome.STOP
 
-
-class TrainState:
-    """How far training is, and the objects that make up its state.
-
-    step: optimizer steps finished; the loop adds 1 after each `optimizer.step()`.
-    epoch: the loader's epoch (0-based, the one whose batches it hands out); without a loader the loop's own counter.
-    """
-
-    step: int
-    epoch: int
+_session: Session | None = None
 
 
 def restore(
-    *, model: "nn.Module", optimizer: "Optimizer | None" = None, scheduler: Any = None, loader: Any = None, **others: Any
+    *,
+    model: "nn.Module",
+    optimizer: "Optimizer | None" = None,
+    scheduler: Any = None,
+    loader: Any = None,
+    **others: Any,
 ) -> TrainState:
     """Loads the newest complete checkpoint of this run into the objects, or leaves them as they are.
 
     Args:
         model: plain, compiled or wrapped by `prepare`; saved under its own names, without the wrapper's prefix.
         optimizer, scheduler, loader, others: anything with `state_dict` and `load_state_dict` whose state is made of
-            tensors, numbers, text, bytes, lists, tuples and dicts, and is the same on every rank.
+            tensors, numbers, text, bytes, lists, tuples and dicts. Every rank is asked for it; rank 0's is saved.
 
     Raises:
         DataError: `checkpoint.resume` names a checkpoint that is missing, incomplete or damaged.
         ConfigError: the model or another object doesn't fit the checkpoint; names and shapes are in the message.
         StorageError: storage can't be asked.
     """
-    raise NotImplementedError
+    global _session
+    finish()
+    _session = Session(context())
+    candidates = {"model": unwrap(model), "optimizer": optimizer, "scheduler": scheduler, "loader": loader, **others}
+    parts = {name: part for name, part in candidates.items() if part is not None}
+    state = TrainState(_session, parts, loader)
+    _session.restore(state)
+    return state
 
 
 def maybe_save(state: TrainState) -> Outcome:
@@ -74,7 +83,7 @@ def maybe_save(state: TrainState) -> Outcome:
     middle of gradient accumulation there is nothing whole to save). Costs about a microsecond, and about once a second
     one small all-reduce. A save that fails is noted and tried again; training goes on.
     """
-    raise NotImplementedError
+    return state.session.maybe_save(state)
 
 
 def save(state: TrainState) -> Outcome:
@@ -83,17 +92,24 @@ def save(state: TrainState) -> Outcome:
     Raises:
         StorageError: it could not be written.
     """
-    raise NotImplementedError
+    return state.session.save(state)
 
 
 def should_stop() -> bool:
     """True, on all ranks at the same call, once the job was asked to stop: for long work between steps (evaluation).
 
-    Saves nothing. Asks the other ranks about once a second.
+    Saves nothing, and isn't true while the last step is neither saved nor being saved. Asks the other ranks about once
+    a second.
     """
-    raise NotImplementedError
+    return _session is not None and _session.should_stop()
 
 
 def finish() -> None:
     """Waits until a save in the background is complete; a failure of it is noted. Called for you at the end."""
-    raise NotImplementedError
+    if _session is not None:
+        _session.finish()
+
+
+def stopped() -> bool:
+    """True once the ranks have agreed to stop, here or in `maybe_save`."""
+    return _session is not None and _session.stopped

@@ -1,0 +1,217 @@
+"""A run's checkpoints in object storage.
+
+    run-<n>-<uid>/
+      attempts/<n>              an attempt's claim; a committer that finds a newer one is a zombie, and loses
+      step-<n>/<part>-<sha>…    files, named after their content
+      step-<n>/manifest.json    written last: a step without it is no checkpoint
+      step-<n>/bad-<sha>        condemns the manifest with that digest: it was found damaged, and is never tried again
+
+Invariants: a manifest is put only when all its files are there, and deleted before any of them; nothing is deleted
+that could still become, or may still be needed as, the checkpoint to resume from.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from footplate_trainer.checkpoint import manifest as manifests
+from footplate_trainer.checkpoint.manifest import File, Manifest
+from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
+from footplate_trainer.storage import Store
+
+_STEP = re.compile(r"step-(\d{8,})/(.+)")
+_CLAIMS = "attempts/"
+
+
+class Damaged(DataError):
+    """A checkpoint isn't what its manifest says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A complete checkpoint: its folder's URI, its manifest, and the manifest's digest."""
+
+    uri: str
+    step: int
+    manifest: Manifest
+    sha256: str
+
+
+class Folder:
+    """The checkpoints of one run, as one of its attempts sees them."""
+
+    def __init__(self, store: Store, *, attempt: int) -> None:
+        self._store = store
+        self._attempt = attempt
+
+    def claim(self) -> None:
+        """Makes this attempt the one that may commit.
+
+        Raises:
+            PeerLost: a newer attempt has made its claim: this one is a zombie.
+        """
+        self._store.put(_claim_key(self._attempt), b"")
+        self._check_claim()
+
+    def uri(self, step: int) -> str:
+        """Where a step's checkpoint lies."""
+        return f"{self._store.uri}/{_step_key(step)}/"
+
+    def complete_steps(self) -> list[int]:
+        """Steps that have a manifest, newest first."""
+        return sorted((step for step, names in self._names().items() if manifests.NAME in names), reverse=True)
+
+    def find(self, step: int) -> Found | None:
+        """A complete checkpoint, or None if it is condemned, or gone meanwhile.
+
+        Raises:
+            Damaged: its manifest can't be read; it is condemned from now on.
+        """
+        try:
+            data = self._store.get(f"{_step_key(step)}/{manifests.NAME}")
+        except NotFound:
+            return None
+        sha256 = hashlib.sha256(data).hexdigest()
+        if _bad_name(sha256) in self._names(_step_key(step)).get(step, ()):
+            return None
+        try:
+            return Found(self.uri(step), step, parse_manifest(data, self.uri(step)), sha256)
+        except Damaged as error:
+            self._condemn(step, sha256, str(error))
+            raise
+
+    def condemn(self, found: Found, reason: str) -> None:
+        """Marks a damaged checkpoint, so that no attempt tries it again."""
+        self._condemn(found.step, found.sha256, reason)
+
+    def _condemn(self, step: int, sha256: str, reason: str) -> None:
+        self._store.put(f"{_step_key(step)}/{_bad_name(sha256)}", reason.encode())
+
+    def put_file(self, step: int, name: str, path: Path) -> None:
+        """Uploads one file of a checkpoint."""
+        self._store.put_file(f"{_step_key(step)}/{name}", path)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Makes a checkpoint complete; all its files must be there.
+
+        What an older attempt has committed at this step is replaced: it was damaged, or is of a history that was left.
+
+        Raises:
+            PeerLost: a newer attempt runs.
+        """
+        key = f"{_step_key(manifest.step)}/{manifests.NAME}"
+        data = manifest.model_dump_json(by_alias=True, indent=1).encode()
+        self._check_claim()
+        try:
+            self._store.put(key, data, create=True)
+        except Exists:
+            there = self._store.get(key)
+            if there == data:
+                return  # our own put, whose answer was lost
+            self._check_claim()
+            self._store.put(key, data)
+            names = self._names(_step_key(manifest.step))[manifest.step]
+            self._store.delete([f"{_step_key(manifest.step)}/{name}" for name in names if name.startswith("bad-")])
+
+    def prune(self, *, newest: int, keep: int, protected: Collection[int]) -> None:
+        """Deletes what `choose_garbage` chooses."""
+        keys = [item.key for item in self._store.list()]
+        self._store.delete(choose_garbage(keys, newest=newest, keep=keep, protected=protected))
+
+    def _check_claim(self) -> None:
+        newest = max((int(item.key.removeprefix(_CLAIMS)) for item in self._store.list(_CLAIMS)), default=0)
+        if newest > self._attempt:
+            raise PeerLost(f"attempt {self._attempt} was replaced by attempt {newest}, and may not commit any more")
+
+    def _names(self, prefix: str = "") -> Mapping[int, set[str]]:
+        return _by_step(item.key for item in self._store.list(prefix))
+
+
+def choose_garbage(keys: Iterable[str], *, newest: int, keep: int, protected: Collection[int]) -> list[str]:
+    """The objects to delete after a commit, in the order to delete them in.
+
+    Args:
+        keys: all objects of the run.
+        newest: step of this commit. What has no manifest and is older can't become a checkpoint any more.
+        keep: complete checkpoints to keep, this one included.
+        protected: steps that stay whatever `keep` says: the last one that was read back and verified.
+    """
+    steps = _by_step(keys)
+    complete = sorted((step for step, names in steps.items() if step <= newest and _is_good(names)), reverse=True)
+    kept = {newest, *complete[:keep], *protected}
+    garbage = [step for step, names in steps.items() if step not in kept and (step < newest or _is_condemned(names))]
+    return [
+        f"{_step_key(step)}/{name}" for step in sorted(garbage) for name in sorted(steps[step], key=_deletion_order)
+    ]
+
+
+def fetch_file(store: Store, file: File, target: Path) -> None:
+    """Downloads one file of a checkpoint, whose folder `store` is.
+
+    Raises:
+        Damaged: it is missing, or has another size than the manifest says.
+    """
+    try:
+        item = store.head(file.name)
+        if item.size != file.size:
+            raise Damaged(f"{file.name} has {item.size:,} bytes, its manifest says {file.size:,}")
+        with target.open("wb") as output:
+            for part in store.stream(item):
+                output.write(part)
+    except NotFound:
+        raise Damaged(f"{file.name} is missing") from None
+
+
+def verify_file(file: File, path: Path) -> None:
+    """Raises Damaged unless the bytes are the manifest's."""
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise Damaged(f"{file.name} has SHA-256 {digest}, its manifest says {file.sha256}")
+
+
+def parse_manifest(data: bytes, uri: str) -> Manifest:
+    """Reads a manifest. Raises Damaged if it isn't one."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Damaged(f"{uri}{manifests.NAME} is no checkpoint manifest: {first['loc']}: {first['msg']}") from error
+
+
+def _by_step(keys: Iterable[str]) -> dict[int, set[str]]:
+    names: dict[int, set[str]] = defaultdict(set)
+    for key in keys:
+        if found := _STEP.fullmatch(key):
+            names[int(found[1])].add(found[2])
+    return names
+
+
+def _is_condemned(names: Collection[str]) -> bool:
+    return any(name.startswith("bad-") for name in names)
+
+
+def _is_good(names: Collection[str]) -> bool:
+    return manifests.NAME in names and not _is_condemned(names)
+
+
+def _deletion_order(name: str) -> tuple[int, str]:
+    """The manifest first, so that no broken checkpoint looks whole; its condemnation last."""
+    return (0 if name == manifests.NAME else 2 if name.startswith("bad-") else 1), name
+
+
+def _step_key(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _claim_key(attempt: int) -> str:
+    return f"{_CLAIMS}{attempt:08d}"
+
+
+def _bad_name(sha256: str) -> str:
+    return f"bad-{sha256[:12]}"

@@ -1,0 +1,54 @@
+"""The document that makes a folder of files a complete checkpoint."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from footplate.api.status import CheckpointStatus, Time
+from footplate.api.types import Model, Sha256
+
+NAME = "manifest.json"
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
+"""No path: a manifest names files of its own folder, whoever wrote it."""
+
+
+class File(Model):
+    """One file of a checkpoint, and whose state it holds."""
+
+    name: FileName
+    size: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+    part: Annotated[str, Field(max_length=253)]
+    """`model`, `optimizer`, … or `rank` for what each rank has of its own."""
+    rank: Annotated[int, Field(ge=0)]
+    """The rank that wrote it."""
+
+
+class Manifest(Model):
+    """What a checkpoint holds and where it comes from."""
+
+    format: Literal["footplate-checkpoint/1"] = "footplate-checkpoint/1"
+    job: str
+    uid: str
+    run: int
+    attempt: int
+    world_size: int
+    step: int
+    epoch: int
+    time: Time
+    config_sha256: str
+    """Of the resolved job."""
+    parent: str | None
+    """URI of the checkpoint that the attempt started from."""
+    files: tuple[File, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def status(self, uri: str) -> CheckpointStatus:
+        """The checkpoint as the job's status shows it."""
+        time: datetime = self.time
+        return CheckpointStatus(uri=uri, step=self.step, time=time, size_bytes=self.size_bytes)

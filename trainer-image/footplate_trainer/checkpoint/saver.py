@@ -1,0 +1,113 @@
+"""Writes checkpoints in the background: training stands still only while its state is copied to host memory.
+
+A save is collective and happens on all ranks or none: each writes its files and says whether it could, over a line of
+its own; then rank 0 commits, and says whether it could. A rank's failure is thus everybody's, and never an exception
+in the background: it becomes the save's result.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from footplate_trainer.checkpoint import codec
+from footplate_trainer.checkpoint.folder import Folder
+from footplate_trainer.checkpoint.manifest import File, Manifest
+from footplate_trainer.checkpoint.state import HostCopies
+from footplate_trainer.errors import StorageError
+from footplate_trainer.gang import Gang
+
+log = logging.getLogger("footplate_trainer")
+
+Describe = Callable[[tuple[File, ...]], Manifest]
+"""Makes the manifest for the files of all ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How a save ended: `error` is None if the checkpoint is complete."""
+
+    step: int
+    seconds: float
+    manifest: Manifest | None
+    error: Exception | None
+
+
+class Saver:
+    """Writes one checkpoint at a time."""
+
+    def __init__(self, folder: Folder, gang: Gang, *, staging: Path, keep: int) -> None:
+        self._folder = folder
+        self._gang = gang
+        self._staging = staging
+        self._keep = keep
+        self._copies = HostCopies()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="footplate-checkpoint")
+        self._saving: Future[Saved] | None = None
+        self.protected: set[int] = set()
+        """Steps that are kept whatever `keep` says."""
+
+    @property
+    def busy(self) -> bool:
+        """True while a save is being written, on this rank."""
+        return self._saving is not None and not self._saving.done()
+
+    def start(self, step: int, trees: Mapping[str, Any], describe: Describe) -> None:
+        """Copies the state and returns; the rest happens in the background. Not while `busy`."""
+        copies = {}
+        for part, tree in trees.items():
+            tensors, structure = codec.flatten(tree)
+            copies[part] = (self._copies.take(tensors, part=part), structure)
+        self._saving = self._thread.submit(self._save, step, copies, describe)
+
+    def result(self, timeout: float | None = 0.0) -> Saved | None:
+        """How the last save ended, once; None where there is no news within `timeout` seconds (None: no limit)."""
+        if self._saving is None or not wait_for([self._saving], timeout).done:
+            return None
+        saved, self._saving = self._saving.result(), None
+        return saved
+
+    def _save(self, step: int, copies: Mapping[str, tuple[Mapping[str, Any], Any]], describe: Describe) -> Saved:
+        began = time.monotonic()
+        manifest, error = None, None
+        try:
+            files = self._gang.together(lambda: [self._write(step, part, *copy) for part, copy in copies.items()])
+            manifest = describe(tuple(file for ranks_files in files for file in ranks_files))
+            self._gang.from_main(partial(self._folder.commit, manifest))
+        except Exception as problem:  # whatever went wrong is the save's result
+            error = problem
+        seconds = time.monotonic() - began
+        if error is None and self._gang.rank == 0:
+            self._prune(step)
+        return Saved(step, seconds, manifest, error)
+
+    def _write(self, step: int, part: str, tensors: Mapping[str, Any], structure: Any) -> File:
+        path = self._staging / f"{part}.{self._gang.rank}.saving"
+        try:
+            codec.write(path, tensors, structure)
+            with path.open("rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+            rank = self._gang.rank
+            file = File(
+                name=f"{part}-{rank:05d}-{sha256[:12]}.safetensors",
+                size=path.stat().st_size,
+                sha256=sha256,
+                part=part,
+                rank=rank,
+            )
+            self._folder.put_file(step, file.name, path)
+            return file
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _prune(self, step: int) -> None:
+        try:
+            self._folder.prune(newest=step, keep=self._keep, protected=self.protected)
+        except StorageError as error:
+            log.warning("old checkpoints could not be deleted, the next save tries again: %s", error)

@@ -1,0 +1,279 @@
+"""One process's dealings with checkpoints: puts state, schedule, saver and restorer together.
+
+Every decision that ranks must share is made either from what is the same on all of them (the step, the loader), or in
+`_ask`, one small all-reduce: does anyone want to stop, is a save due by the clock, is anyone still writing.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from footplate.api.blocks import Checkpoint
+from footplate.contract import Env
+from footplate_trainer import stopping
+from footplate_trainer.checkpoint.folder import Folder
+from footplate_trainer.checkpoint.manifest import File, Manifest
+from footplate_trainer.checkpoint.restoring import Loaded, Restorer
+from footplate_trainer.checkpoint.saver import Saved, Saver
+from footplate_trainer.checkpoint.schedule import Pulse, Schedule
+from footplate_trainer.checkpoint.state import TrainState, apply, capture
+from footplate_trainer.context import Context
+from footplate_trainer.errors import ConfigError, PeerLost
+from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
+from footplate_trainer.report import reporter
+from footplate_trainer.seeds import derive_seed, seed_everything
+from footplate_trainer.storage import Store
+
+GRACE_FACTOR = 1.5
+"""A last save is begun if the grace left is this many times what the slowest rank's last one took."""
+
+
+class Outcome(Enum):
+    """What `maybe_save` did, and what the loop must do."""
+
+    CONTINUE = "continue"
+    SAVED = "saved"
+    """This step's state is captured, and is written in the background."""
+    STOP = "stop"
+    """Leave the loop and return: what could be saved is saved."""
+
+
+class Answer(NamedTuple):
+    """What the ranks have agreed on."""
+
+    stop: bool
+    due: bool
+    busy: bool
+
+
+class Session:
+    """See the module. All public methods but `finish` are collective."""
+
+    def __init__(self, place: Context, clock: Callable[[], float] = time.monotonic) -> None:
+        self._place = place
+        self._clock = clock
+        self._gang = all_ranks("checkpoint-agree")
+        self._line = all_ranks("checkpoint-files", UPLOAD_TIMEOUT)
+        self._step_pulse, self._other_pulse = Pulse(now=clock()), Pulse(now=clock())
+        self._store = _open_run(place)
+        self._saver: Saver | None = None
+        self._schedule: Schedule | None = None
+        self._seen_step = self._captured_step = self._committed_step = -1
+        self._last_seconds = 0.0
+        self._postponed = False
+        self._parent: str | None = None
+        self.stopped = False
+        """True once the ranks have agreed to stop."""
+
+    def restore(self, state: TrainState) -> None:
+        """Brings the state's objects to where the run is: see `checkpoint.restore`."""
+        if self._store is None:
+            self._start_fresh()
+        else:
+            self._restore_from(self._store, state)
+        self._seen_step = state.step
+        stopping.defer()
+
+    def maybe_save(self, state: TrainState) -> Outcome:
+        """See `checkpoint.maybe_save`."""
+        if state.step == self._seen_step and not self.stopped:
+            return Outcome.CONTINUE
+        self._seen_step = state.step
+        due = self._schedule is not None and self._schedule.falls_due(state.step, epoch_ended=state.epoch_ended)
+        if not self._step_pulse.count() and not due and not self.stopped:
+            return Outcome.CONTINUE
+        answer = self._ask(self._step_pulse)
+        if answer.stop:
+            return self._stop(state)
+        if self._saver is None or not (due or answer.due or self._postponed):
+            return Outcome.CONTINUE
+        self._postponed = answer.busy
+        if answer.busy:
+            return Outcome.CONTINUE
+        self._start_save(self._saver, state)
+        return Outcome.SAVED
+
+    def save(self, state: TrainState) -> Outcome:
+        """See `checkpoint.save`."""
+        if self._saver is None:
+            return Outcome.CONTINUE
+        self._take(self._saver.result(timeout=None))
+        self._gang.wait()
+        self._start_save(self._saver, state)
+        saved = self._saver.result(timeout=None)
+        self._take(saved)
+        if saved is not None and saved.error is not None:
+            raise saved.error
+        return Outcome.SAVED
+
+    def should_stop(self) -> bool:
+        """See `checkpoint.should_stop`."""
+        if self.stopped:
+            return True
+        if self._other_pulse.count() and self._ask(self._other_pulse).stop:
+            # While the last step isn't captured there is something to lose: the next step will stop, and save.
+            self.stopped = self._saver is None or self._captured_step == self._seen_step
+        return self.stopped
+
+    def finish(self) -> None:
+        """See `checkpoint.finish`. Waits no longer than this process has to live."""
+        if self._saver is not None:
+            left = stopping.grace_left()
+            self._take(self._saver.result(timeout=None if left == float("inf") else max(0.0, left)))
+
+    def _restore_from(self, store: "RunStore", state: TrainState) -> None:
+        folder = store.folder()
+        self._line.from_main(folder.claim)
+        loaded = self._find(store, folder)
+        self._saver = Saver(folder, self._line, staging=store.staging, keep=store.block.keep)
+        if loaded is None:
+            self._start_fresh()
+        else:
+            self._continue_from(loaded, state)
+            if loaded.in_run:
+                self._saver.protected.add(state.step)
+                self._captured_step = self._committed_step = state.step
+        self._schedule = Schedule(store.block.every, step=state.step, now=self._clock())
+
+    def _find(self, store: "RunStore", folder: Folder) -> Loaded | None:
+        resume = store.block.resume
+        if resume == "never":
+            return None
+        restorer = Restorer(self._place, self._line, open_store=store.open, staging=store.staging, note=reporter().note)
+        loaded = restorer.newest(folder)
+        return restorer.named(resume) if loaded is None and resume != "latest" else loaded
+
+    def _start_fresh(self) -> None:
+        if self._place.config is not None:
+            seed_everything(derive_seed(self._place.seed, "rank", self._place.rank))
+
+    def _continue_from(self, loaded: Loaded, state: TrainState) -> None:
+        manifest = loaded.found.manifest
+        if manifest.world_size != self._place.world_size:
+            seed_everything(derive_seed(self._place.seed, "rank", self._place.rank, "step", manifest.step))
+            reporter().note(
+                f"resumed on {self._place.world_size} ranks from a checkpoint of {manifest.world_size}: the same data "
+                "in the same order, but rounding and dropout differ"
+            )
+        parts = dict(state.parts)
+        if not loaded.in_run and "loader" in parts and "loader" in loaded.trees:
+            _drop_foreign_position(parts, loaded)
+        apply(parts, loaded.trees, uri=loaded.found.uri)
+        state.step = manifest.step
+        state.restore_epoch(manifest.epoch)
+        self._parent = loaded.found.uri
+        status = manifest.status(loaded.found.uri)
+        reporter().resumed(step=manifest.step, uri=loaded.found.uri, status=status if loaded.in_run else None)
+
+    def _ask(self, pulse: Pulse) -> Answer:
+        now = self._clock()
+        busy = due = False
+        if self._saver is not None and self._schedule is not None:
+            self._take(self._saver.result())
+            busy = self._saver.busy
+            due = self._place.is_main and self._schedule.due_now(now)
+        asked = [stopping.requested() or self.stopped, due, busy, -pulse.proposal(now)]
+        stop, any_due, any_busy, negative_interval = self._gang.maximum(asked)
+        pulse.asked(-negative_interval, now=now)
+        return Answer(bool(stop), bool(any_due), bool(any_busy))
+
+    def _stop(self, state: TrainState) -> Outcome:
+        """Saves if it isn't done and there is time; else the last complete checkpoint stands."""
+        reporter().enter("stopping")
+        self.stopped = True
+        self.finish()
+        if self._saver is None:
+            return Outcome.STOP
+        unsaved = self._saver.busy or self._committed_step != state.step
+        left = min(stopping.grace_left(), 86_400.0)
+        worst = self._gang.maximum([unsaved, self._saver.busy, round(-1e3 * left), round(1e3 * self._last_seconds)])
+        if worst[0] and not worst[1] and -worst[2] > GRACE_FACTOR * worst[3]:
+            self._start_save(self._saver, state)
+            self.finish()
+        return Outcome.STOP
+
+    def _start_save(self, saver: Saver, state: TrainState) -> None:
+        step, epoch, now = state.step, state.epoch, datetime.now(UTC)
+
+        def describe(files: tuple[File, ...]) -> Manifest:
+            return Manifest(
+                job=self._place.job,
+                uid=self._place.uid,
+                run=self._place.run,
+                attempt=self._place.attempt,
+                world_size=self._place.world_size,
+                step=step,
+                epoch=epoch,
+                time=now,
+                config_sha256=_config_digest(),
+                parent=self._parent,
+                files=files,
+            )
+
+        saver.start(step, capture(state.parts, is_main=self._place.is_main), describe)
+        self._captured_step = step
+        if self._schedule is not None:
+            self._schedule.started(step, now=self._clock())
+
+    def _take(self, saved: Saved | None) -> None:
+        """Takes note of how a save ended."""
+        if saved is None or self._store is None:
+            return
+        if isinstance(saved.error, PeerLost):
+            raise saved.error
+        if saved.error is None and saved.manifest is not None:
+            self._committed_step = saved.step
+            self._last_seconds = saved.seconds
+            uri = self._store.folder().uri(saved.step)
+            reporter().checkpointed(saved.manifest.status(uri), seconds=saved.seconds)
+        elif self._schedule is not None:
+            self._schedule.failed(now=self._clock())
+            reporter().note(f"the checkpoint at step {saved.step} could not be saved, training goes on: {saved.error}")
+
+
+class RunStore:
+    """Where the job's checkpoints are, in storage and while they are on their way."""
+
+    def __init__(self, place: Context, block: Checkpoint, *, endpoint: str | None) -> None:
+        self.block = block
+        self._place = place
+        self._endpoint = endpoint
+        self.staging = place.checkpoint_dir or Path(tempfile.gettempdir())
+        self.staging.mkdir(parents=True, exist_ok=True)
+
+    def open(self, uri: str) -> Store:
+        """The store at a URI, with the job's endpoint and credentials."""
+        return Store.open(uri, endpoint=self._endpoint)
+
+    def folder(self) -> Folder:
+        """This run's checkpoints. The job's UID is in the path: another job of this name shares nothing with it."""
+        place = self._place
+        run = f"run-{place.run}-{place.uid[:8]}" if place.uid else f"run-{place.run}"
+        uri = str(self.block.uri).rstrip("/")
+        return Folder(self.open(f"{uri}/{place.job}/{run}"), attempt=place.attempt)
+
+
+def _open_run(place: Context) -> RunStore | None:
+    block, config = place.checkpoint, place.config
+    if config is None or block is None or block.uri is None:
+        return None
+    return RunStore(place, block, endpoint=config.spec.storage.endpoint)
+
+
+def _drop_foreign_position(parts: dict[str, Any], loaded: Loaded) -> None:
+    """Another job's position means nothing in other data: then the weights count, and the data begin anew."""
+    try:
+        parts["loader"].load_state_dict(loaded.trees["loader"])
+    except ConfigError as error:
+        reporter().note(f"warm start from {loaded.found.uri}: the data begin anew: {error}")
+        del parts["loader"]
+
+
+def _config_digest() -> str:
+    return hashlib.sha256(Path(os.environ[Env.CONFIG]).read_bytes()).hexdigest()

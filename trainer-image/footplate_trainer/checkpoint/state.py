@@ -1,0 +1,153 @@
+"""What a checkpoint holds of a training process: the objects' state, and each rank's random numbers."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from footplate_trainer.errors import ConfigError
+from footplate_trainer.seeds import random_state, set_random_state
+
+if TYPE_CHECKING:
+    from footplate_trainer.checkpoint.session import Session
+    from footplate_trainer.data import Loader
+
+RANK_PART = "rank"
+"""The part of a checkpoint that each rank has of its own."""
+MAX_NAMED = 8
+
+
+class TrainState:
+    """How far training is. `checkpoint.restore` makes it."""
+
+    def __init__(self, session: "Session", parts: Mapping[str, Any], loader: "Loader | None") -> None:
+        self.step = 0
+        """Optimizer steps finished: the loop adds 1 after each `optimizer.step()`."""
+        self.session = session
+        self.parts = parts
+        """What is saved, by name: anything with `state_dict` and `load_state_dict`."""
+        self._loader = loader
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """0-based: the loader's epoch or, without a loader, what the loop has set."""
+        return self._loader.epoch if self._loader is not None else self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        if self._loader is None:
+            self._epoch = epoch
+        elif epoch != self._loader.epoch:
+            raise ConfigError("state.epoch is counted by the loader; leave it alone, or restore without loader=")
+
+    def restore_epoch(self, epoch: int) -> None:
+        """Sets the loop's own counter; a loader has its own."""
+        self._epoch = epoch
+
+    @property
+    def epoch_ended(self) -> bool:
+        """True after the last step of an epoch, where a loader knows."""
+        return self._loader is not None and self._loader.epoch_ended
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The user's own model, out of DistributedDataParallel and torch.compile."""
+    while True:
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def capture(parts: Mapping[str, Any], *, is_main: bool) -> dict[str, Any]:
+    """State trees by part: what all ranks share from rank 0, and this rank's own from every one.
+
+    Every rank asks each part, since to answer may be collective (a mean over all ranks).
+    """
+    shared = {name: part.state_dict() for name, part in parts.items()}
+    return {**(shared if is_main else {}), RANK_PART: {"random": random_state()}}
+
+
+def apply(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> None:
+    """Loads state trees into the objects, and this rank's random numbers last.
+
+    Raises:
+        ConfigError: an object doesn't fit its tree, or has none.
+    """
+    if missing := parts.keys() - trees.keys():
+        held = ", ".join(sorted(trees.keys() - {RANK_PART}))
+        raise ConfigError(
+            f"checkpoint {uri} holds {held}, but no {', '.join(sorted(missing))}; restore without it, or start from "
+            "another checkpoint (checkpoint.resume)"
+        )
+    for name, part in parts.items():
+        _load(name, part, trees[name], uri)
+    if RANK_PART in trees:
+        set_random_state(trees[RANK_PART]["random"])
+
+
+def _load(name: str, part: Any, tree: Any, uri: str) -> None:
+    if isinstance(part, nn.Module):
+        check_fit(part.state_dict(), tree, uri)
+    try:
+        part.load_state_dict(tree)
+    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"checkpoint {uri}: {name} ({type(part).__name__}) doesn't fit what was saved: {error}; use the code and "
+            "hyperparameters that it was saved with, or start anew (checkpoint.resume: never)"
+        ) from error
+
+
+def check_fit(mine: Mapping[str, Any], theirs: Mapping[str, Any], uri: str) -> None:
+    """Raises ConfigError with names and shapes unless a model's state has the names and shapes of the checkpoint's."""
+    problems = [
+        *_listed("missing from the checkpoint", [str(name) for name in mine if name not in theirs]),
+        *_listed("unknown to the model", [str(name) for name in theirs if name not in mine]),
+        *_listed(
+            "of another shape",
+            [
+                f"{name} (checkpoint {tuple(theirs[name].shape)}, model {tuple(value.shape)})"
+                for name, value in mine.items()
+                if isinstance(value, Tensor) and isinstance(theirs.get(name), Tensor)
+                if value.shape != theirs[name].shape
+            ],
+        ),
+    ]
+    if problems:
+        raise ConfigError(
+            f"the model doesn't fit checkpoint {uri}: {'; '.join(problems)}. Use the model that it was saved with, or "
+            "start anew (checkpoint.resume: never)"
+        )
+
+
+def _listed(what: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return [f"{what}: {', '.join(names[:MAX_NAMED])}{more}"]
+
+
+class HostCopies:
+    """Copies of tensors in host memory, which the background may write while training changes the originals.
+
+    The memory is kept from one checkpoint to the next: to get fresh pages takes longer than to fill them.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[str, Tensor] = {}
+
+    def take(self, tensors: Mapping[str, Tensor], *, part: str) -> dict[str, Tensor]:
+        """Copies of tensors, valid until the next `take` of the same part."""
+        return {name: self._copy(f"{part}/{name}", tensor.detach()) for name, tensor in tensors.items()}
+
+    def _copy(self, key: str, tensor: Tensor) -> Tensor:
+        memory = self._memory.get(key)
+        if memory is None or memory.shape != tensor.shape or memory.dtype != tensor.dtype:
+            memory = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+            self._memory[key] = memory
+        return memory.copy_(tensor)

@@ -1,0 +1,197 @@
+"""One rank: `python -m footplate_trainer.rank` runs the job's recipe or entrypoint, and says how it ended.
+
+Started by the supervisor, once an accelerator, in the folder of the user's code. Whatever happens, this process leaves
+with an exit code of the contract and, if it failed, with word of why. After a failure it leaves at once, without
+waiting for threads or connections: the sooner its sockets close, the sooner its peers know.
+"""
+
+import difflib
+import faulthandler
+import importlib
+import importlib.util
+import logging
+import os
+import re
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from footplate.contract import ExitCode
+from footplate_trainer import exchange, gang, stopping
+from footplate_trainer.context import Context, context, here
+from footplate_trainer.errors import ConfigError, PeerLost, Stopped
+from footplate_trainer.report import reporter
+
+LOST_PEER = re.compile(r"gloo|Connection (closed|reset) by peer|Timed out waiting|Broken pipe", re.IGNORECASE)
+
+
+def main() -> None:
+    """Runs this rank's program, and exits."""
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    place = here()
+    stopping.install(place.grace_seconds)
+    reporter().beat()
+    try:
+        code = run(place)
+    except BaseException as error:
+        _die(place, error)
+    sys.exit(code)
+
+
+def run(place: Context) -> ExitCode:
+    """Runs the program, and leaves the gang when all ranks are done."""
+    try:
+        find_program(place)()
+    except Stopped:
+        stopped = True
+    except SystemExit as leaving:
+        if leaving.code not in (None, 0):
+            raise
+        stopped = _asked_to_stop()
+    else:
+        stopped = _asked_to_stop()
+    _finish()
+    return ExitCode.STOPPED if stopped else ExitCode.OK
+
+
+def find_program(place: Context) -> Callable[[], object]:
+    """What the job wants to be run.
+
+    Raises:
+        ConfigError: there is no such recipe, script, module or function.
+    """
+    if place.config is None:
+        raise ConfigError("this process runs only inside a job; start your script with python instead")
+    trainer = place.config.spec.trainer
+    if trainer.recipe is not None:
+        recipes = importlib.import_module("footplate_trainer.recipes")
+        name = trainer.recipe
+        return lambda: recipes.run(name, context())
+    if trainer.entrypoint is None:
+        raise ConfigError("trainer.recipe or trainer.entrypoint must be set for a rank to run")
+    sys.argv = [trainer.entrypoint, *trainer.args]
+    return find_entrypoint(trainer.entrypoint)
+
+
+def find_entrypoint(entrypoint: str) -> Callable[[], object]:
+    """A script, `package.module`, or `package.module:function`, in the working directory or installed.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if entrypoint.endswith(".py") or "/" in entrypoint:
+        return _script(Path(entrypoint))
+    sys.path.insert(0, str(Path.cwd()))
+    module, _, function = entrypoint.partition(":")
+    if not _exists(module):
+        raise ConfigError(
+            f"trainer.entrypoint={entrypoint}: there is no module {module!r} in {_listing(Path.cwd())}, and none is "
+            "installed in the image; correct the name, or add the module to trainer.source"
+        )
+    if function:
+        return lambda: _function(module, function)(context())
+    return lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _script(path: Path) -> Callable[[], object]:
+    if not path.is_file():
+        raise ConfigError(
+            f"trainer.entrypoint={path}: there is no such file in {_listing(Path.cwd())}; correct the name, or add the "
+            "file to trainer.source"
+        )
+    sys.path.insert(0, str(path.parent.resolve()))
+    return lambda: runpy.run_path(str(path), run_name="__main__")
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            return False
+        raise
+
+
+def _function(module: str, name: str) -> Callable[[Context], Any]:
+    loaded = importlib.import_module(module)
+    function = getattr(loaded, name, None)
+    if not callable(function):
+        near = difflib.get_close_matches(name, [known for known in vars(loaded) if callable(vars(loaded)[known])], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"trainer.entrypoint={module}:{name}: the module {module!r} has no function {name!r}{hint}")
+    result: Callable[[Context], Any] = function
+    return result
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return (
+        f"the code ({', '.join(names[:10])}{', …' if len(names) > 10 else ''})" if names else "the code (it is empty)"
+    )
+
+
+def _asked_to_stop() -> bool:
+    """True where the program returned because `checkpoint` told it to."""
+    checkpoint = sys.modules.get("footplate_trainer.checkpoint")
+    return checkpoint is not None and bool(checkpoint.stopped())
+
+
+def _finish() -> None:
+    """Waits for the last save and for all ranks."""
+    if (checkpoint := sys.modules.get("footplate_trainer.checkpoint")) is not None:
+        checkpoint.finish()
+    reporter().flush()
+    gang.leave(clean=True)
+
+
+def _die(place: Context, error: BaseException) -> None:
+    """Leaves word of the failure, and exits at once with its code."""
+    code = failure_code(error)
+    shown = error.with_traceback(_users_part(error.__traceback__))
+    sys.excepthook(type(shown), shown, shown.__traceback__)
+    if place.run_dir is not None:
+        reporter().flush()
+        exchange.write_error(place.run_dir, rank=place.rank, error=shown, exit_code=code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def failure_code(error: BaseException) -> int:
+    """The exit code that says who pays for a failure."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if lost_peer(error):
+        return ExitCode.PEER_LOST
+    return exchange.exit_code_of(error)
+
+
+def lost_peer(error: BaseException) -> bool:
+    """True if an exception, or what it comes from, says that another rank is gone or doesn't answer."""
+    if isinstance(error, PeerLost):
+        return True
+    if isinstance(error, RuntimeError) and (type(error).__name__.startswith("Dist") or LOST_PEER.search(str(error))):
+        return True
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return cause is not None and lost_peer(cause)
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames that lead from here to the user's code."""
+    ours = {__file__, runpy.__file__, "<frozen runpy>"}
+    part = trace
+    while part is not None and part.tb_frame.f_code.co_filename in ours:
+        part = part.tb_next
+    return part or trace
+
+
+if __name__ == "__main__":
+    main()
