@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from footplate.api.status import ArtifactStatus, CheckpointStatus, Metrics, ProgressStatus
+from footplate.api.status import ArtifactStatus, CheckpointStatus, Count, Metrics, ProgressStatus
 from footplate.api.trainingjob import JobMetadata, TrainingJobSpec
 from footplate.api.types import Model
 
@@ -122,7 +122,7 @@ class Progress(Model):
     activity: Annotated[Activity, Field(description="What the ranks do now.")] = "starting"
     progress: ProgressStatus = ProgressStatus()
     checkpoint: CheckpointStatus | None = None
-    resumed_from_step: int | None = None
+    resumed_from_step: Count | None = None
     productive_seconds: float | None = None
     notes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(default=[])
     """What the user should know, such as a checkpoint that was found damaged."""
@@ -131,7 +131,7 @@ class Progress(Model):
 class Failure(Model):
     """The first error of a pod: which rank, what, and the end of its traceback."""
 
-    rank: int | None = None
+    rank: Count | None = None
     type: Annotated[str, Field(max_length=256)] = ""
     message: Annotated[str, Field(max_length=1024)] = ""
     traceback: Annotated[str, Field(max_length=3072)] | None = None
@@ -144,13 +144,13 @@ class Verdict(Model):
 
     outcome: Literal["succeeded", "failed", "stopped", "peer_lost", "hang"]
     exit_code: int
-    step: int | None = None
+    step: Count | None = None
     progress: ProgressStatus | None = None
     checkpoint: CheckpointStatus | None = None
     artifact: ArtifactStatus | None = None
     metrics: Metrics = Field(default={})
     error: Failure | None = None
-    resumed_from_step: int | None = None
+    resumed_from_step: Count | None = None
 
 
 def parse_verdict(message: str | None) -> Verdict | None:

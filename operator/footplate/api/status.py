@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
 from footplate.api.types import Model, Schema
 
@@ -17,13 +17,25 @@ def format_time(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+MAX_YEAR = 9_000
+
+
+def _check_year(time: datetime) -> datetime:
+    if not 1970 <= time.year <= MAX_YEAR:
+        raise ValueError(f"must lie between the years 1970 and {MAX_YEAR}")
+    return time
+
+
 Time = Annotated[
-    datetime,
+    AwareDatetime,
     Field(strict=False),
+    AfterValidator(_check_year),
     PlainSerializer(format_time, return_type=str, when_used="json"),
     Schema(extra=(("format", "date-time"),)),
 ]
 Text = Annotated[str, Field(max_length=1024)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A number that JSON carries exactly, wherever it passes: larger ones come back from the API server as floats."""
 Metrics = Annotated[dict[Annotated[str, Field(max_length=63)], float], Field(max_length=64)]
 
 
@@ -58,12 +70,12 @@ class FailureClass(StrEnum):
 class NodeCounts(Model):
     """Pods of the current attempt, by how far they got."""
 
-    desired: int = Field(default=0, description="Pods the gang needs.")
-    created: int = Field(default=0, description="Pods that exist.")
-    scheduled: int = Field(default=0, description="Pods that have a node.")
-    ready: int = Field(default=0, description="Pods whose trainer runs.")
-    succeeded: int = Field(default=0, description="Pods that ended well.")
-    failed: int = Field(default=0, description="Pods that failed.")
+    desired: Count = Field(default=0, description="Pods the gang needs.")
+    created: Count = Field(default=0, description="Pods that exist.")
+    scheduled: Count = Field(default=0, description="Pods that have a node.")
+    ready: Count = Field(default=0, description="Pods whose trainer runs.")
+    succeeded: Count = Field(default=0, description="Pods that ended well.")
+    failed: Count = Field(default=0, description="Pods that failed.")
     summary: Annotated[str, Field(max_length=16)] = Field(
         default_factory=lambda counts: f"{counts['ready'] + counts['succeeded']}/{counts['desired']}",
         description="Pods that run or ended well, of those that the gang needs; for the printer column.",
@@ -74,10 +86,10 @@ class NodeCounts(Model):
 class Restarts(Model):
     """Gang restarts of this run, by who paid."""
 
-    user: int = Field(default=0, description="Charged to the user's code.")
-    infrastructure: int = Field(default=0, description="Charged to the infrastructure.")
-    hang: int = Field(default=0, description="After a hang; counts to maxRestarts too.")
-    total: int = Field(
+    user: Count = Field(default=0, description="Charged to the user's code.")
+    infrastructure: Count = Field(default=0, description="Charged to the infrastructure.")
+    hang: Count = Field(default=0, description="After a hang; counts to maxRestarts too.")
+    total: Count = Field(
         default_factory=lambda counts: counts["user"] + counts["infrastructure"] + counts["hang"],
         description="All of them.",
     )
@@ -86,12 +98,12 @@ class Restarts(Model):
 class ProgressStatus(Model):
     """How far training is. Null where not known, never guessed."""
 
-    epoch: int | None = Field(None, description="Epochs finished.")
-    epochs: int | None = Field(None, description="Epochs in all.")
-    step: int | None = Field(None, description="Optimizer steps finished.")
-    total_steps: int | None = Field(None, description="Optimizer steps in all.")
+    epoch: Count | None = Field(None, description="Epochs finished.")
+    epochs: Count | None = Field(None, description="Epochs in all.")
+    step: Count | None = Field(None, description="Optimizer steps finished.")
+    total_steps: Count | None = Field(None, description="Optimizer steps in all.")
     percent: float | None = Field(None, description="step of totalSteps, in percent.")
-    eta_seconds: int | None = Field(None, description="Seconds until the last step, at the present speed.")
+    eta_seconds: Count | None = Field(None, description="Seconds until the last step, at the present speed.")
     update_time: Time | None = Field(None, description="When the trainer said so.")
     samples_per_second: float | None = Field(None, description="Samples of all ranks together per second.")
     metrics: Metrics = Field(default={}, description="Latest values that the code reported.")
@@ -101,9 +113,9 @@ class CheckpointStatus(Model):
     """The newest complete checkpoint."""
 
     uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
-    step: int = Field(description="Optimizer steps it holds.")
+    step: Count = Field(description="Optimizer steps it holds.")
     time: Time | None = Field(None, description="When it was committed.")
-    size_bytes: int | None = Field(None, description="Bytes of all its files.")
+    size_bytes: Count | None = Field(None, description="Bytes of all its files.")
 
 
 class ArtifactStatus(Model):
@@ -112,14 +124,14 @@ class ArtifactStatus(Model):
     uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
     manifest: Annotated[str, Field(max_length=2048)] = Field(description="Its manifest.")
     sha256: Annotated[str, Field(max_length=64)] = Field(description="SHA-256 of the manifest.")
-    size_bytes: int = Field(description="Bytes of all its files.")
+    size_bytes: Count = Field(description="Bytes of all its files.")
     metrics: Metrics = Field(default={}, description="Final metrics.")
 
 
 class FailureStatus(Model):
     """The root cause of the last failure: the earliest failing rank's."""
 
-    rank: int | None = Field(None, description="Rank of the pod's first failing process, or the node's rank.")
+    rank: Count | None = Field(None, description="Rank of the pod's first failing process, or the node's rank.")
     node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Kubernetes node.")
     exit_code: int | None = Field(None, description="Exit code of the trainer's container.")
     signal: int | None = Field(None, description="Signal that killed it.")
@@ -133,17 +145,17 @@ class FailureStatus(Model):
 class Usage(Model):
     """What the run has cost."""
 
-    accelerator_seconds: Annotated[dict[str, int], Field(max_length=32)] = Field(
+    accelerator_seconds: Annotated[dict[str, Count], Field(max_length=32)] = Field(
         default={}, description="Accelerators times seconds, by resource name."
     )
-    productive_seconds: int | None = Field(None, description="Seconds of training that counts.")
-    lost_seconds: int | None = Field(None, description="Seconds of repeated steps, waiting and restarting.")
+    productive_seconds: Count | None = Field(None, description="Seconds of training that counts.")
+    lost_seconds: Count | None = Field(None, description="Seconds of repeated steps, waiting and restarting.")
 
 
 class Attempt(Model):
     """One gang of a run."""
 
-    attempt: int = Field(description="Number, from 0.")
+    attempt: Count = Field(description="Number, from 0.")
     start_time: Time | None = Field(None, description="When its pods were asked for.")
     running_time: Time | None = Field(None, description="When all its pods ran.")
     end_time: Time | None = Field(None, description="When it ended.")
@@ -151,9 +163,9 @@ class Attempt(Model):
     node: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="Kubernetes node that was the cause; the next attempts avoid it for an hour."
     )
-    nodes: int | None = Field(None, description="Pods of this attempt's gang.")
-    resumed_from_step: int | None = Field(None, description="Step of the checkpoint it started from.")
-    last_step: int | None = Field(None, description="Last step seen.")
+    nodes: Count | None = Field(None, description="Pods of this attempt's gang.")
+    resumed_from_step: Count | None = Field(None, description="Step of the checkpoint it started from.")
+    last_step: Count | None = Field(None, description="Last step seen.")
 
 
 class Transition(Model):
@@ -190,17 +202,17 @@ class TrainingJobStatus(Model):
     phase: Annotated[Phase, Field(strict=False)] | None = Field(None, description="Where the run is in its life.")
     reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why, in CamelCase.")
     message: Text | None = Field(None, description="Why, in words, and what to do.")
-    run: int | None = Field(None, description="Number of the run: counts restartNonce values, from 1.")
+    run: Count | None = Field(None, description="Number of the run: counts restartNonce values, from 1.")
     restart_nonce: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="The restartNonce that this run answers."
     )
-    attempt: int | None = Field(None, description="Number of the gang in this run, from 0.")
+    attempt: Count | None = Field(None, description="Number of the gang in this run, from 0.")
     resolved: ResolvedRun | None = Field(None, description="The merged job that this run uses.")
     start_time: Time | None = Field(None, description="When the run began.")
     running_time: Time | None = Field(None, description="When all pods of the first attempt ran.")
     completion_time: Time | None = Field(None, description="When the run finished.")
     restart_time: Time | None = Field(None, description="When the next attempt may start.")
-    active_seconds: int | None = Field(None, description="Running time of the attempts that have ended, in seconds.")
+    active_seconds: Count | None = Field(None, description="Running time of the attempts that have ended, in seconds.")
     nodes: NodeCounts | None = Field(None, description="Pods of the current attempt.")
     restarts: Restarts | None = Field(None, description="Gang restarts of this run.")
     progress: ProgressStatus | None = Field(None, description="How far training is.")
