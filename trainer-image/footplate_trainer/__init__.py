@@ -13,16 +13,33 @@ from footplate_trainer.prepare import prepare
 from footplate_trainer.report import report
 
 if TYPE_CHECKING:
-    from footplate_trainer import callbacks, checkpoint, data
+    from footplate_trainer import callbacks, checkpoint, data, metrics
+    from footplate_trainer.export import export_model
+    from footplate_trainer.loading import load_model
     from footplate_trainer.trainer import Trainer
 
-__all__ = ["Context", "Trainer", "callbacks", "checkpoint", "context", "data", "prepare", "report"]
+__all__ = [
+    "Context",
+    "Trainer",
+    "callbacks",
+    "checkpoint",
+    "context",
+    "data",
+    "export_model",
+    "load_model",
+    "metrics",
+    "prepare",
+    "report",
+]
+
+_HOMES = {"Trainer": "trainer", "export_model": "export", "load_model": "loading"}
+"""Modules of what isn't a module itself."""
 
 
 def __getattr__(name: str) -> Any:
     """Imports what needs torch when it is first asked for."""
-    if name == "Trainer":
-        return import_module("footplate_trainer.trainer").Trainer
+    if home := _HOMES.get(name):
+        return getattr(import_module(f"footplate_trainer.{home}"), name)
     if name in __all__:
         return import_module(f"footplate_trainer.{name}")
     raise AttributeError(f"module 'footplate_trainer' has no attribute {name!r}")

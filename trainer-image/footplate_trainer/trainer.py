@@ -262,6 +262,6 @@ def _default_precision(device: torch.device) -> Precision:
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
-def status_names(logs: Mapping[str, float], *, prefix: str = "") -> dict[str, float]:
+def status_names(logs: Mapping[str, float], *, prefix: str = "") -> dict[str, Any]:
     """Logs by the names that a job's status shows: val_accuracy becomes valAccuracy."""
     return {to_camel(prefix + name): value for name, value in logs.items()}

@@ -1,8 +1,10 @@
-"""What every recipe's hyperparameters have in common, and the messages for those that are wrong."""
+"""The recipes' hyperparameters, and the messages for those that are wrong. Needs no torch: what is wrong can be said
+before anything is fetched.
+"""
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -42,6 +44,52 @@ class Hyperparameters(BaseModel):
         int, Field(default=0, ge=0, lt=2**32, description="Seed of weights, order, augmentation and held-out data.")
     ]
     compile: Annotated[bool, Field(default=False, description="Compile the network with torch.compile.")]
+
+
+class ImageHyperparameters(Hyperparameters):
+    """Of the recipe image-classification."""
+
+    augmentation: Annotated[
+        Literal["none", "shift", "shift-and-flip"],
+        Field(
+            default="none",
+            description="Random changes of the training images: shifts by a few pixels, mirroring left to right.",
+        ),
+    ]
+    classes: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] | None,
+        Field(
+            default=None,
+            min_length=2,
+            max_length=10_000,
+            description="Names of the classes, in the order of the labels or folders. Default: those of the data.",
+        ),
+    ]
+    image_size: Annotated[
+        int,
+        Field(
+            default=64,
+            ge=8,
+            le=512,
+            description="Side in pixels to which PNG and JPEG files are resized; IDX images stay as they are.",
+        ),
+    ]
+    width: Annotated[int, Field(default=32, ge=4, le=512, description="Channels of the first convolution.")]
+    hidden: Annotated[int, Field(default=128, ge=4, le=4096, description="Units of the layer before the classes.")]
+    dropout: Annotated[float, Field(default=0.25, ge=0, lt=1, description="Share of features dropped in training.")]
+
+
+class TableHyperparameters(Hyperparameters):
+    """Of the recipe tabular-classification."""
+
+    target: Annotated[str, Field(min_length=1, max_length=256, description="Column that holds the class.")]
+    ignore: Annotated[
+        tuple[str, ...],
+        Field(default=(), max_length=10_000, description="Columns not to learn from, such as ids."),
+    ]
+    hidden: Annotated[int, Field(default=128, ge=4, le=4096, description="Units of each hidden layer.")]
+    layers: Annotated[int, Field(default=2, ge=1, le=16, description="Number of hidden layers.")]
+    dropout: Annotated[float, Field(default=0.1, ge=0, lt=1, description="Share of units dropped in training.")]
 
 
 H = TypeVar("H", bound=Hyperparameters)

@@ -119,7 +119,7 @@ def read_class_folders(folder: Path, image_size: int) -> Images:
     folders = _subfolders(folder)
     files = [(path, label) for label, child in enumerate(folders) for path in _pictures(child)]
     with ThreadPoolExecutor() as pool:
-        arrays = list(pool.map(lambda file: read_picture(file[0], image_size), files))
+        arrays = list(pool.map(lambda file: read_picture(file[0], (image_size, image_size)), files))
     if any(array.shape[0] == 3 for array in arrays):
         arrays = [np.broadcast_to(array, (3, *array.shape[1:])) for array in arrays]
     if not arrays:
@@ -128,8 +128,8 @@ def read_class_folders(folder: Path, image_size: int) -> Images:
     return Images(torch.from_numpy(np.stack(arrays)), labels, tuple(child.name for child in folders), str(folder))
 
 
-def read_picture(path: Path, image_size: int) -> NDArray[np.uint8]:
-    """One PNG or JPEG file as uint8 [1 or 3, image_size, image_size].
+def read_picture(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """One PNG or JPEG file, resized to `size` (width, height), as uint8 [1 or 3, height, width].
 
     Raises:
         DataError: where it isn't an image, or a damaged or monstrous one.
@@ -139,7 +139,7 @@ def read_picture(path: Path, image_size: int) -> NDArray[np.uint8]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 grey = picture.mode in GREY_MODES
-                resized = picture.convert("L" if grey else "RGB").resize((image_size, image_size))
+                resized = picture.convert("L" if grey else "RGB").resize(size)
     except UnidentifiedImageError:
         raise DataError(f"{path} is no PNG or JPEG image; replace or remove it") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -195,13 +195,14 @@ def _like(images: Images, train: Images) -> Images:
         raise DataError(f"{images.where} has images of {sizes[0]} pixels, but {train.where} of {sizes[1]}")
     return replace(
         images,
-        pixels=_with_channels(images.pixels, train.pixels.shape[1]),
+        pixels=with_channels(images.pixels, train.pixels.shape[1]),
         labels=_relabel(images, train),
         classes=train.classes,
     )
 
 
-def _with_channels(pixels: Tensor, channels: int) -> Tensor:
+def with_channels(pixels: Tensor, channels: int) -> Tensor:
+    """Pixels [N, 1 or 3, H, W] as grey (1) or RGB (3)."""
     if pixels.shape[1] == channels:
         return pixels
     if channels == 3:

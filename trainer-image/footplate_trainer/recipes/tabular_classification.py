@@ -1,0 +1,78 @@
+"""Recipe tabular-classification: CSV or Parquet files in, a multi-layer perceptron out."""
+
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from footplate_trainer.cards import ModelCard, TableInput
+from footplate_trainer.context import Context
+from footplate_trainer.networks import TableClassifier
+from footplate_trainer.recipes.hyperparameters import TableHyperparameters
+from footplate_trainer.recipes.splits import check_channels
+from footplate_trainer.recipes.tables import Rows, TableSplits, read_splits
+from footplate_trainer.recipes.training import train_classifier
+from footplate_trainer.report import reporter
+
+NAME = "tabular-classification"
+EXAMPLES = 8
+
+
+def train(place: Context, hyperparameters: TableHyperparameters) -> None:
+    """Reads the data, trains, evaluates, exports. Collective."""
+    check_channels(place.inputs, recipe=NAME)
+    reporter().enter("loading")
+    splits = read_splits(
+        place.inputs,
+        target=hyperparameters.target,
+        ignore=hyperparameters.ignore,
+        validation_fraction=hyperparameters.validation_fraction,
+        test_fraction=hyperparameters.test_fraction,
+        seed=hyperparameters.seed,
+    )
+    card = describe(splits, hyperparameters)
+    network = TableClassifier(**card.arguments)
+    network.mean.data, network.std.data = mean_and_std(splits.train.columns[:, : card.arguments["numeric"]])
+    train_classifier(
+        place,
+        hyperparameters,
+        network,
+        card,
+        train=_data_set(splits.train),
+        validation=splits.validation and _data_set(splits.validation),
+        test=splits.test and _data_set(splits.test),
+        example=splits.train.columns[:EXAMPLES],
+    )
+
+
+def describe(splits: TableSplits, hyperparameters: TableHyperparameters) -> ModelCard:
+    """The card of a network for such a table."""
+    categories = [1 + len(column.categories) for column in splits.columns if column.categories is not None]
+    return ModelCard(
+        recipe=NAME,
+        network="table-classifier",
+        arguments={
+            "numeric": len(splits.columns) - len(categories),
+            "categories": categories,
+            "classes": len(splits.classes),
+            "hidden": hyperparameters.hidden,
+            "layers": hyperparameters.layers,
+            "dropout": hyperparameters.dropout,
+        },
+        classes=splits.classes,
+        input=TableInput(columns=splits.columns),
+    )
+
+
+def mean_and_std(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [columns] of columns [N, columns], without what is missing (NaN)."""
+    values = columns.double()
+    known = ~torch.isnan(values)
+    count = known.sum(dim=0).clamp(min=1)
+    mean = torch.where(known, values, 0.0).sum(dim=0) / count
+    variance = (torch.where(known, values - mean, 0.0) ** 2).sum(dim=0) / count
+    std = torch.where(variance > 0, variance.sqrt(), 1.0)
+    return mean.float(), std.float()
+
+
+def _data_set(rows: Rows) -> TensorDataset:
+    return TensorDataset(rows.columns, rows.labels)

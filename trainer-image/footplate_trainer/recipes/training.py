@@ -1,0 +1,78 @@
+"""What the recipes share: train a classifier, evaluate it on what was held out, export it."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from footplate_trainer import data
+from footplate_trainer.cards import ModelCard
+from footplate_trainer.context import Context
+from footplate_trainer.export import export_model
+from footplate_trainer.metrics import accuracy
+from footplate_trainer.recipes.hyperparameters import Hyperparameters
+from footplate_trainer.report import report, reporter
+from footplate_trainer.trainer import Trainer, status_names
+
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises."""
+FINAL_RATE = 0.01
+"""Of the highest learning rate, what is left at the end."""
+
+
+def train_classifier(
+    place: Context,
+    hyperparameters: Hyperparameters,
+    network: nn.Module,
+    card: ModelCard,
+    *,
+    train: Any,
+    validation: Any,
+    test: Any,
+    example: Tensor,
+) -> None:
+    """Fits the network to the data set `train`, and leaves it and its accuracies behind. Collective.
+
+    Args:
+        train, validation, test: data sets of (inputs, label); the last two may be None.
+        example: some inputs, by which exported files are checked.
+    """
+    batch_size = hyperparameters.batch_size
+    batches = data.loader(train, batch_size=batch_size)
+    optimizer = torch.optim.AdamW(
+        (weight for weight in network.parameters() if weight.requires_grad),
+        lr=hyperparameters.learning_rate,
+        weight_decay=hyperparameters.weight_decay,
+        fused=place.device.type == "cuda",
+    )
+    steps = hyperparameters.epochs * len(batches)
+    trainer = Trainer(
+        network,
+        nn.functional.cross_entropy,
+        optimizer,
+        metrics=[accuracy],
+        scheduler=warm_up_and_cosine(optimizer, steps),
+        accumulate=hyperparameters.accumulation_steps,
+        compile=hyperparameters.compile,
+    )
+    held_out = validation and data.loader(validation, batch_size=batch_size, shuffle=False)
+    trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs)
+    if test:
+        results = trainer.evaluate(data.loader(test, batch_size=batch_size, shuffle=False))
+        report(step=steps, **status_names(results, prefix="test_"))
+    export_model(network, example, card=card)
+    reporter().flush()
+
+
+def warm_up_and_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """A learning rate that rises in the first `WARM_UP` of the steps and falls along a cosine in the rest."""
+    rising = max(1, round(WARM_UP * steps))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        falling = (step - rising) / max(1, steps - rising)
+        return FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * min(1.0, falling))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
