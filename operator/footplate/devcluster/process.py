@@ -123,7 +123,7 @@ class Keeper:
         self._started = 0
 
     async def __aenter__(self) -> "Keeper":
-        self._janitor = _start_janitor(self._token)
+        self._janitor = start_janitor(self._token)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -149,7 +149,8 @@ class Keeper:
         return Child(process, token)
 
 
-def _start_janitor(token: str) -> subprocess.Popen[bytes]:
+def start_janitor(token: str) -> subprocess.Popen[bytes]:
+    """Starts the process that kills all with this token when its standard input ends, and then ends itself."""
     # In a session of its own, so that Ctrl-C in a terminal doesn't reach it.
     argv = [sys.executable, "-I", "-S", __file__, token]
     return subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
