@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 KEPT = (
     "type", "format", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
-    "minProperties", "maxProperties", "required",
+    "minProperties", "maxProperties", "required", "nullable",
 )  # fmt: skip
 
 

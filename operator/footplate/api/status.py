@@ -31,7 +31,7 @@ Time = Annotated[
     Field(strict=False),
     AfterValidator(_check_year),
     PlainSerializer(format_time, return_type=str, when_used="json"),
-    Schema(extra=(("format", "date-time"),)),
+    Schema({"format": "date-time"}),
 ]
 Text = Annotated[str, Field(max_length=1024)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -229,7 +229,7 @@ class TrainingJobStatus(Model):
     conditions: Annotated[
         list[Condition],
         Field(max_length=16),
-        Schema(extra=(("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", ["type"]))),
+        Schema({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
     ] = Field(
         default=[],
         description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled.",

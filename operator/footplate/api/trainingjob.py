@@ -36,7 +36,7 @@ MAX_NODES = 10_000
 NodeCount = Annotated[int, Field(ge=1, le=MAX_NODES)]
 
 MUTABLE_IF_ELASTIC = Schema(
-    extra=(("x-footplate-mutable", "Can change after creation, within elastic's bounds, where elastic is set."),)
+    {"x-footplate-mutable": "Can change after creation, within elastic's bounds, where elastic is set."}
 )
 
 

@@ -7,8 +7,8 @@ What only the generated CRD needs travels in the models' JSON schema under `x-` 
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import (
@@ -76,22 +76,22 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Schema:
     """Extra keys for a field's JSON schema, among them its CEL rules."""
 
+    extra: Mapping[str, Any] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    extra: tuple[tuple[str, Any], ...] = ()
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         rules = {"x-kubernetes-validations": [rule.to_json() for rule in self.rules]} if self.rules else {}
         return handler(core_schema) | rules | dict(self.extra)
 
 
-MUTABLE = Schema(extra=(("x-footplate-mutable", "Can change after creation."),))
+MUTABLE = Schema({"x-footplate-mutable": "Can change after creation."})
 """Marks a field that may change after creation: its description says so, and no immutability rule covers it."""
 
-SERVER_DEFAULT = Schema(extra=(("x-footplate-server-default", True),))
+SERVER_DEFAULT = Schema({"x-footplate-server-default": True})
 """Marks a field whose default the API server fills in, which is right only where no runtime could have one."""
 
 MAX_URI_LENGTH = 1024
@@ -204,11 +204,11 @@ Quantity = Annotated[
     str,
     BeforeValidator(_check_quantity),
     Schema(
-        extra=(
-            ("x-kubernetes-int-or-string", True),
-            ("pattern", f"^{QUANTITY_PATTERN}$"),
-            ("maxLength", MAX_QUANTITY_LENGTH),
-        )
+        {
+            "x-kubernetes-int-or-string": True,
+            "pattern": f"^{QUANTITY_PATTERN}$",
+            "maxLength": MAX_QUANTITY_LENGTH,
+        }
     ),
 ]
 """A Kubernetes resource quantity; integers are taken as they are."""
@@ -258,7 +258,7 @@ def check_names(items: list[T]) -> list[T]:
 ByName = Annotated[
     list[T],
     AfterValidator(check_names),
-    Schema(extra=(("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", ["name"]))),
+    Schema({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
 ]
 """A list whose items differ by name; the API server checks that without CEL."""
 
@@ -280,6 +280,7 @@ Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
 FreeForm = Annotated[
     dict[str, Any],
     Field(max_length=1024),
-    Schema(extra=(("x-kubernetes-preserve-unknown-fields", True),)),
+    Schema({"additionalProperties": {"x-kubernetes-preserve-unknown-fields": True, "nullable": True}}),
 ]
-"""A JSON object whose keys are the user's own."""
+"""A JSON object whose keys are the user's own. A map of anything rather than an object with unknown fields: of those,
+Kubernetes' CEL doesn't see that a field was renamed."""
