@@ -28,18 +28,21 @@ from footplate_trainer.errors import TrainerError
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 MAX_FILE_BYTES = 131_072
 
-_RECORD = struct.Struct("<qdB")
+_RECORD = struct.Struct("<qdBi")
 _CODES: Mapping[str, int] = {activity: code for code, activity in enumerate(ACTIVITIES)}
 _M = TypeVar("_M", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A rank's last sign of life: optimizer steps finished, what it does, and when (`time.monotonic()`) it said so."""
+    """A rank's last sign of life: optimizer steps finished, what it does, when (`time.monotonic()`) it said so, and the
+    id of its process.
+    """
 
     step: int
     activity: Activity
     time: float
+    pid: int
 
 
 class Heartbeat:
@@ -48,11 +51,12 @@ class Heartbeat:
     def __init__(self, run_dir: Path, rank: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(run_dir / f"rank-{rank}.beat", flags, 0o644)
+        self._pid = os.getpid()
         self.beat(0, "starting")
 
     def beat(self, step: int, activity: Activity) -> None:
         """Says that this rank lives: `step` optimizer steps are finished, and `activity` is what it does now."""
-        os.pwrite(self._fd, _RECORD.pack(step, time.monotonic(), _CODES[activity]), 0)
+        os.pwrite(self._fd, _RECORD.pack(step, time.monotonic(), _CODES[activity], self._pid), 0)
 
     def close(self) -> None:
         """Closes the file; the last beat stays readable."""
@@ -69,8 +73,8 @@ def _read_beat(path: Path) -> Beat | None:
     record = _read_bounded(path, _RECORD.size)
     if record is None or len(record) != _RECORD.size:
         return None
-    step, seconds, code = _RECORD.unpack(record)
-    return Beat(step, ACTIVITIES[code], seconds) if code < len(ACTIVITIES) else None
+    step, seconds, code, pid = _RECORD.unpack(record)
+    return Beat(step, ACTIVITIES[code], seconds, pid) if code < len(ACTIVITIES) else None
 
 
 class RankReport(Model):

@@ -1,0 +1,81 @@
+"""The pod's last word: a `contract.Verdict` in the termination message, whatever happened.
+
+Kubernetes cuts a termination message at 4,096 bytes, and cut JSON is none: what is long is shortened here, least
+important first, until it fits.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from footplate.api.status import ArtifactStatus
+from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
+from footplate_trainer.exchange import RankReport
+
+Outcome = Literal["succeeded", "failed", "stopped", "peer_lost", "hang"]
+
+_OUTCOMES: dict[int, Outcome] = {
+    ExitCode.OK: "succeeded",
+    ExitCode.STOPPED: "stopped",
+    ExitCode.PEER_LOST: "peer_lost",
+    ExitCode.HANG: "hang",
+}
+
+
+def judge(
+    exit_code: int,
+    *,
+    report: RankReport | None = None,
+    error: Failure | None = None,
+    artifact: ArtifactStatus | None = None,
+) -> Verdict:
+    """What there is to say about a pod that ends with `exit_code`."""
+    report = report or RankReport()
+    return Verdict(
+        outcome=_OUTCOMES.get(exit_code, "failed"),
+        exit_code=exit_code,
+        step=report.progress.step,
+        progress=report.progress,
+        checkpoint=report.checkpoint,
+        artifact=artifact,
+        metrics=report.progress.metrics,
+        error=error,
+        resumed_from_step=report.resumed_from_step,
+    )
+
+
+def write_verdict(path: Path, verdict: Verdict) -> None:
+    """Writes the termination message. The file is a mount of its own, so it is written in place, in one go."""
+    path.write_bytes(encode(verdict))
+
+
+def encode(verdict: Verdict) -> bytes:
+    """A verdict in at most `MAX_VERDICT_BYTES` of JSON."""
+    for smaller in _shrinking(verdict):
+        text = smaller.model_dump_json(by_alias=True, exclude_none=True).encode()
+        if len(text) <= MAX_VERDICT_BYTES:
+            return text
+    return Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code, step=verdict.step).model_dump_json().encode()
+
+
+def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
+    yield verdict
+    for length in (2048, 1024, 512):
+        yield (verdict := _shorten_error(verdict, message=1024, traceback=length))
+    yield (verdict := verdict.model_copy(update={"progress": None}))
+    if verdict.artifact is not None:
+        artifact = verdict.artifact.model_copy(update={"metrics": {}})
+        yield (verdict := verdict.model_copy(update={"artifact": artifact}))
+    yield (verdict := verdict.model_copy(update={"metrics": {}}))
+    yield (verdict := _shorten_error(verdict, message=256, traceback=0))
+    yield verdict.model_copy(update={"checkpoint": None})
+
+
+def _shorten_error(verdict: Verdict, *, message: int, traceback: int) -> Verdict:
+    """Keeps the start of the message and the end of the traceback: they say most."""
+    error = verdict.error
+    if error is None:
+        return verdict
+    rest = error.traceback[-traceback:] if error.traceback and traceback else None
+    shorter = error.model_copy(update={"message": error.message[:message], "traceback": rest})
+    return verdict.model_copy(update={"error": shorter})
