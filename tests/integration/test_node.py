@@ -40,15 +40,16 @@ class Bench:
                 if kind == "DELETED":
                     self.gone.add(pod["metadata"]["name"])
 
-    async def create(self, resource: str, body: Mapping[str, Any]) -> Object:
-        return await self.client.request("POST", f"/api/v1/namespaces/{self.namespace}/{resource}", body)
+    async def create(self, kind: str, body: Mapping[str, Any]) -> None:
+        path = f"/api/v1/namespaces/{self.namespace}/{kind.lower()}s"
+        await self.client.request("POST", path, {"apiVersion": "v1", "kind": kind, **body})
 
     async def run(
         self, name: str, command: list[str], *, spec: Mapping[str, Any] | None = None, **container: Any
     ) -> None:
         main = {"name": "main", "image": "any", "command": command, **container}
         pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 5, "containers": [main], **(spec or {})}
-        await self.create("pods", {"metadata": {"name": name}, "spec": pod})
+        await self.create("Pod", {"metadata": {"name": name}, "spec": pod})
 
     async def python(self, name: str, code: str, **container: Any) -> None:
         await self.run(name, ["python", "-c", code], **container)
@@ -130,9 +131,11 @@ async def api() -> AsyncIterator[ApiServer]:
 @asynccontextmanager
 async def watched(bench: Bench) -> AsyncIterator[Bench]:
     watch = asyncio.create_task(bench.watch())
-    yield bench
-    watch.cancel()
-    await asyncio.wait({watch})
+    try:
+        yield bench
+    finally:
+        watch.cancel()
+        await asyncio.wait({watch})
 
 
 @pytest.fixture
@@ -193,8 +196,8 @@ async def test_termination_message_and_log_tail(bench: Bench) -> None:
 
 async def test_environment_mounts_and_peers(bench: Bench) -> None:
     secret = {"metadata": {"name": "s3"}, "data": {"AWS_KEY": base64.b64encode(b"k").decode()}}
-    await bench.create("secrets", secret)
-    await bench.create("configmaps", {"metadata": {"name": "code"}, "data": {"train.py": "print(open(IN).read())"}})
+    await bench.create("Secret", secret)
+    await bench.create("ConfigMap", {"metadata": {"name": "code"}, "data": {"train.py": "print(open(IN).read())"}})
     await bench.run(
         "rank-0",
         ["python", "-c", "import os, sys; print(dict(os.environ), open(sys.argv[1]).read())", "/code/train.py"],
@@ -227,7 +230,7 @@ async def test_a_missing_secret_is_waited_for(bench: Bench) -> None:
     pod = await bench.wait("needs", lambda pod: state(pod).get("reason") == "CreateContainerConfigError")
     assert state(pod)["message"] == 'secret "late" not found'
     assert pod["status"]["phase"] == "Pending"
-    await bench.create("secrets", {"metadata": {"name": "late"}, "stringData": {"k": "v"}})
+    await bench.create("Secret", {"metadata": {"name": "late"}, "stringData": {"k": "v"}})
     await bench.wait_phase("needs", "Succeeded")
 
 

@@ -33,6 +33,7 @@ class ApiClient:
         context = _named(kubeconfig, "context", kubeconfig["current-context"])
         self._cluster = _named(kubeconfig, "cluster", context["cluster"])
         self._user = _named(kubeconfig, "user", context["user"])
+        self._server = self._cluster["server"].rstrip("/")
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "ApiClient":
@@ -42,11 +43,7 @@ class ApiClient:
         connector = aiohttp.TCPConnector(limit=50, ssl=_tls(self._cluster, self._user))
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
         session = aiohttp.ClientSession(
-            self._cluster["server"],
-            connector=connector,
-            headers=headers,
-            timeout=timeout,
-            read_bufsize=_LONGEST_LINE,
+            connector=connector, headers=headers, timeout=timeout, read_bufsize=_LONGEST_LINE
         )
         self._session = await self._stack.enter_async_context(session)
         return self
@@ -80,9 +77,9 @@ class ApiClient:
 
     async def _send(self, method: str, path: str, body: object, *, kind: str, query: Mapping[str, Any]) -> Object:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": kind}
+        url, headers = self._server + path, {"Content-Type": kind}
         try:
-            async with self._session.request(method, path, data=data, headers=headers, params=query) as response:
+            async with self._session.request(method, url, data=data, headers=headers, params=query) as response:
                 answer = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
             raise ApiUnavailable(f"{method} {path}: {error!r}") from error
@@ -97,7 +94,7 @@ class ApiClient:
 
     async def _watch(self, path: str, version: str) -> AsyncIterator[tuple[str, Object]]:
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
-        async with self._session.get(path, params=query) as response:
+        async with self._session.get(self._server + path, params=query) as response:
             if response.status != 200:
                 return
             async for line in response.content:

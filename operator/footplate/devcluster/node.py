@@ -141,9 +141,9 @@ class Nodes:
         labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **self._labels}
         addresses = [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}]
         status = {"capacity": self._capacity, "allocatable": self._capacity, "addresses": addresses}
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "status": status}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
         with suppress(AlreadyExists):
-            await self._client.request("POST", "/api/v1/nodes", node)
+            await self._client.request("POST", "/api/v1/nodes", {**node, "spec": {}, "status": status})
         await self._client.request("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, kind=STRATEGIC)
         await self._set_ready(name, "True", reason="KubeletReady", message="kubelet is posting ready status")
 
