@@ -2,15 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-
-from footplate.api.types import Model
+from pydantic import BaseModel, ConfigDict, Field
 
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 
 
-class ImageInput(Model):
+class Part(BaseModel):
+    """A piece of the card: unknown fields are refused, values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageInput(Part):
     """Pixels as they are, 0–255, [N, channels, height, width]; the network normalises them itself."""
 
     kind: Literal["image"] = "image"
@@ -18,7 +22,7 @@ class ImageInput(Model):
     """(channels, height, width); 1 channel is grey, 3 are RGB."""
 
 
-class Column(Model):
+class Column(Part):
     """A column of a table: numeric, or categorical with the texts that training has seen."""
 
     name: str
@@ -26,14 +30,14 @@ class Column(Model):
     """None for a numeric column. Texts count from 1; 0 stands for any other."""
 
 
-class TableInput(Model):
+class TableInput(Part):
     """Columns, float32 [N, columns], in this order; the network standardises them itself."""
 
     kind: Literal["table"] = "table"
     columns: tuple[Column, ...]
 
 
-class ModelCard(Model):
+class ModelCard(Part):
     """The content of model.json."""
 
     version: Literal[1] = 1

@@ -16,9 +16,9 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Annotated, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from footplate.api.status import CheckpointStatus, ProgressStatus
 from footplate.api.types import Model
@@ -94,7 +94,7 @@ class RankReport(Model):
     seed: int | None = None
     device: str | None = None
     """What the ranks compute on, such as `NVIDIA H100 80GB HBM3` or `cpu`."""
-    notes: tuple[str, ...] = ()
+    notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """What the user should know, such as a checkpoint that was found damaged. The last 16 are shown."""
 
 

@@ -98,7 +98,7 @@ def _write_card(card: ModelCard, example: Tensor, expected: Tensor, folder: Path
     from footplate_trainer.loading import load_model
 
     path = folder / CARD_FILE
-    path.write_text(card.model_dump_json(by_alias=True, indent=2) + "\n")
+    path.write_text(card.model_dump_json(indent=2) + "\n")
     _compare(load_model(folder).network(example), expected, path)
     return path
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -78,15 +79,14 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
 
         pictures = [torch.from_numpy(read_picture(Path(path), (width, height)).copy()) for path in inputs]
         return torch.cat([with_channels(picture[None], channels) for picture in pictures])
-    pixels = torch.as_tensor(inputs)
+    pixels = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs))
+    shape = list(pixels.shape)
     if pixels.ndim == 2:
         pixels = pixels[None]
     if pixels.ndim == 3:
         pixels = pixels[:, None]
     if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape:
-        raise DataError(
-            f"the model takes pixels [N, {channels}, {height}, {width}], not {list(torch.as_tensor(inputs).shape)}"
-        )
+        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], not {shape}")
     return pixels
 
 

@@ -39,9 +39,9 @@ class Manifest(Model):
     time: Time
     config_sha256: str
     """Of the resolved job."""
-    parent: str | None
+    parent: str | None = None
     """URI of the checkpoint that the attempt started from."""
-    files: tuple[File, ...]
+    files: Annotated[tuple[File, ...], Field(strict=False)]
 
     @property
     def size_bytes(self) -> int:
