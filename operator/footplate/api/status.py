@@ -76,7 +76,7 @@ class NodeCounts(Model):
     ready: Count = Field(default=0, description="Pods whose trainer runs.")
     succeeded: Count = Field(default=0, description="Pods that ended well.")
     failed: Count = Field(default=0, description="Pods that failed.")
-    summary: Annotated[str, Field(max_length=16)] = Field(
+    summary: Annotated[str, Field(max_length=63)] = Field(
         default_factory=lambda counts: f"{counts['ready'] + counts['succeeded']}/{counts['desired']}",
         description="Pods that run or ended well, of those that the gang needs; for the printer column.",
         examples=["6/8"],
