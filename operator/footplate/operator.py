@@ -13,6 +13,7 @@ from typing import Any
 
 import kopf
 
+from footplate.runtime.logs import configure_logging
 from footplate.runtime.manager import Manager
 from footplate.runtime.resources import TRAINING_JOBS
 from footplate.runtime.settings import OperatorSettings
@@ -97,6 +98,7 @@ async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
     settings.watching.chunk_size = _PAGE
     settings.watching.inactivity_timeout = _INACTIVITY_SECONDS
     if "manager" not in memo:
+        configure_logging()
         memo.manager = Manager(OperatorSettings(), on_failure=lambda: signal.raise_signal(signal.SIGTERM))
         await memo.manager.connect()
     await memo.manager.start()

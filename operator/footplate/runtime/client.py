@@ -150,10 +150,10 @@ class KubeClient:
         selector: str = "",
         inactivity: float,
     ) -> AsyncGenerator[list[Mapping[str, Any]]]:
-        """Events after a resourceVersion, in batches as they arrive; ends when the server ends it.
+        """Events after a resourceVersion, in batches as they arrive; ends when the server ends it, or when nothing has
+        come for `inactivity` seconds.
 
-        First comes an empty batch, once the server has accepted the watch. After `inactivity` seconds without a byte
-        the watch is `ApiUnavailable`; half a line at the end of a cut stream is dropped.
+        First comes an empty batch, once the server has accepted the watch. Half a line at the end is dropped.
         """
         query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": since}
         if selector:
@@ -168,6 +168,8 @@ class KubeClient:
                 yield []
                 async for lines in _lines(response.content):
                     yield [orjson.loads(line) for line in lines]
+        except aiohttp.SocketTimeoutError:
+            return
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
             raise ApiUnavailable(f"watch of {resource.plural} lost: {_describe(error)}") from error
 
@@ -181,7 +183,7 @@ class KubeClient:
         body: Object | None = None,
         content_type: str = _JSON,
     ) -> Object:
-        data = None if body is None else orjson.dumps(body)
+        data = None if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
         for attempt in range(1, self._tries + 1):
             try:
                 async with self._slots:

@@ -14,6 +14,7 @@ import structlog
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from footplate import __version__
 from footplate.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
@@ -83,6 +84,7 @@ class Credentials:
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=[self._authorize],
             proxy=self._configuration.proxy,
+            headers={"User-Agent": f"footplate-operator/{__version__}"},
             read_bufsize=_READ_BUFFER,
         )
 

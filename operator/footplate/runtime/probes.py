@@ -34,11 +34,11 @@ class Probes:
                 web.get("/metrics", self._serve_metrics),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host or None, self.port, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, self._host or None, self.port)
         try:
             await site.start()
         except OSError as error:
