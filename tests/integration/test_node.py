@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from footplate.devcluster.client import ApiClient, Object
+from footplate.devcluster.container import log_path
 from footplate.devcluster.environment import pod_address
 from footplate.devcluster.node import Nodes
 from footplate.devcluster.server import ApiServer
@@ -78,7 +79,7 @@ class Bench:
         await eventually(gone, bool)
 
     async def wait_log(self, name: str, text: str) -> str:
-        log = self.nodes.log_path(self.namespace, name, "main")
+        log = log_path(self.nodes.host.folder, self.namespace, name, "main")
 
         async def read() -> str:
             return log.read_text() if log.exists() else ""
@@ -309,7 +310,7 @@ async def test_a_frozen_pod_hangs_until_it_is_thawed(bench: Bench) -> None:
     await bench.python("ice", "import time\nfor n in range(10**6): print(n, flush=True); time.sleep(0.01)")
     await bench.wait_log("ice", "3")
     bench.nodes.freeze_pod("default", "ice")
-    log = bench.nodes.log_path("default", "ice", "main")
+    log = log_path(bench.nodes.host.folder, "default", "ice", "main")
     frozen = log.stat().st_size
     await asyncio.sleep(0.2)
     assert log.stat().st_size == frozen

@@ -26,6 +26,11 @@ _LOG_TAIL_BYTES = 2048
 Object = Mapping[str, Any]
 
 
+def log_path(folder: Path, namespace: str, name: str, container: str) -> Path:
+    """Where a container's output goes, below the folder of the nodes."""
+    return folder / "logs" / namespace / name / f"{container}.log"
+
+
 @dataclass
 class Host:
     """What the pods of a host share; the faults may be changed at any time."""
@@ -36,10 +41,6 @@ class Host:
     pull_seconds: float = 0.0
     missing_images: tuple[str, ...] = ("missing", "nonexistent")
     """Images whose name contains one of these can't be pulled."""
-
-    def log_path(self, namespace: str, name: str, container: str) -> Path:
-        """Where a container's output goes."""
-        return self.folder / "logs" / namespace / name / f"{container}.log"
 
     def look_up(self, namespace: str) -> LookUp:
         """Reads the Secrets and ConfigMaps of a namespace."""
@@ -92,7 +93,7 @@ async def prepare_launch(
         env=_image_environment(container, pod, home=own, scratch=scratch)
         | {key: rewrite(value) for key, value in variables.items()},
         cwd=own / rewrite(directory) if rewrite(directory) != directory else own / directory.lstrip("/"),
-        log=host.log_path(namespace, metadata["name"], name),
+        log=log_path(host.folder, namespace, metadata["name"], name),
         message_file=message_file,
         memory_limit=parse_quantity(limit),
     )

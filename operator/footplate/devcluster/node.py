@@ -48,7 +48,7 @@ class Nodes:
         self.names = [f"node-{index}" for index in range(count)]
         self._client = ApiClient(kubeconfig)
         self._keeper = Keeper()
-        self.host = Host(self._client, self._keeper, folder.resolve())
+        self.host = Host(self._client, self._keeper, folder.absolute())
         self._run_pod = PretendedPod if pretend else PodRunner
         self._capacity = {**CAPACITY, **capacity}
         self._labels = labels or {}
@@ -71,17 +71,13 @@ class Nodes:
             await stack.enter_async_context(self._keeper)
             stack.push_async_callback(self._stop)
             await asyncio.gather(*(self._register(name) for name in self.names))
-            for loop in (self._follow_nodes(), self._follow_pods(), self._schedule(), self._beat()):
-                self._spawn(loop)
+            for loop in (self._follow_nodes, self._follow_pods, self._schedule, self._beat) if self.names else ():
+                self._spawn(loop())
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
-
-    def log_path(self, namespace: str, name: str, container: str) -> Path:
-        """The file that holds a container's output."""
-        return self.host.log_path(namespace, name, container)
 
     def kill_pod(self, namespace: str, name: str, number: int = signal.SIGKILL) -> None:
         """Sends a signal to the main process of each container."""

@@ -7,9 +7,9 @@ to stop: its writes are with the operating system by the time they are acknowled
 import asyncio
 import contextlib
 import json
+import random
 import secrets
 import socket
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -47,9 +47,8 @@ class S3Server:
     def __init__(self, folder: Path) -> None:
         self.access_key = "footplate"
         self.secret_key = secrets.token_hex(20)
-        self.endpoint = ""
         self._folder = folder
-        self._ports: tuple[int, ...] = ()
+        self._ports = _free_ports(2 * len(_SERVICES))
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "S3Server":
@@ -60,12 +59,18 @@ class S3Server:
             async with asyncio.timeout(_START_SECONDS), aiohttp.ClientSession() as session:
                 while not await self._start(keeper, session):
                     self._remove_sockets()
+                    self._ports = _free_ports(len(self._ports))
                 await asyncio.gather(*(self._create_bucket(session, bucket) for bucket in BUCKETS))
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the server, known before it is started; it changes only if another process takes the port first."""
+        return f"http://127.0.0.1:{self._ports[-2]}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -90,8 +95,6 @@ class S3Server:
 
     async def _start(self, keeper: Keeper, session: aiohttp.ClientSession) -> bool:
         """True once the server answers; False where a port that was free a moment ago was taken meanwhile."""
-        self._ports = tuple(_free_ports(2 * len(_SERVICES)))
-        self.endpoint = f"http://127.0.0.1:{self._ports[-2]}"
         log = self._folder / "weed.log"
         log.unlink(missing_ok=True)
         # The memory limit makes Go collect earlier: 0.2 GB resident instead of 0.6 GB after a few large uploads.
@@ -133,9 +136,16 @@ class S3Server:
                 path.unlink(missing_ok=True)
 
 
-def _free_ports(count: int) -> Iterator[int]:
-    """Ports that nobody listens on now; all are held until the last is found, so that no two are the same."""
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now; all are held until the last is found, so that no two are the same.
+
+    They lie below those of the trainers' rendezvous and those that outgoing connections are given.
+    """
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        ports = [server.getsockname()[1] for server in held]
-    yield from ports
+        ports: list[int] = []
+        while len(ports) < count:
+            port = random.randrange(10_000, 20_000)
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+    return ports
