@@ -137,7 +137,7 @@ def _upload(store: Store, name: str, path: Path) -> File:
 
 
 def _commit(store: Store, manifest: Manifest, pod: Pod) -> Committed:
-    data = manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n"
+    data = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode() + b"\n"
     try:
         store.put(MANIFEST, data, create=True)
     except Exists:

@@ -30,7 +30,7 @@ MAX_FILE_BYTES = 131_072
 
 _RECORD = struct.Struct("<qdBi")
 _CODES: Mapping[str, int] = {activity: code for code, activity in enumerate(ACTIVITIES)}
-_M = TypeVar("_M", bound=Model)
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _replace(path: Path, model: Model) -> None:
     temporary.replace(path)
 
 
-def _read_model(path: Path, model: type[_M]) -> _M | None:
+def _read_model(path: Path, model: type[M]) -> M | None:
     text = _read_bounded(path, MAX_FILE_BYTES)
     if text is None:
         return None

@@ -38,9 +38,9 @@ class CodeRecord(Model):
     """What ran, and from where."""
 
     run: str
-    source: Source | None
-    sha256: str | None
-    commit: str | None
+    source: Source | None = None
+    sha256: str | None = None
+    commit: str | None = None
 
 
 class Hardware(Model):
@@ -54,7 +54,7 @@ class Hardware(Model):
     memory_bytes: int
     accelerators: dict[str, str]
     """Accelerators of each node, by resource name."""
-    device: str | None
+    device: str | None = None
 
 
 class Manifest(Model):
@@ -70,16 +70,16 @@ class Manifest(Model):
     created: Time
     files: list[File]
     metrics: Metrics
-    step: int | None
-    epoch: int | None
+    step: int | None = None
+    epoch: int | None = None
     hyperparameters: dict[str, Any]
-    seed: int | None
+    seed: int | None = None
     inputs: dict[str, Input]
-    image: str | None
+    image: str | None = None
     code: CodeRecord
     packages: dict[str, str]
     hardware: Hardware
-    parent_checkpoint: str | None
+    parent_checkpoint: str | None = None
     """URI of the checkpoint that the last attempt started from."""
 
 

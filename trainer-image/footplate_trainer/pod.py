@@ -12,7 +12,9 @@ from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import Env, JobConfig
 from footplate_trainer.errors import ConfigError
 
-_T = TypeVar("_T")
+GRACE_MARGIN_SECONDS = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ class Pod:
         return self.config.run
 
     @property
+    def working_grace(self) -> float:
+        """Seconds of the grace that may be spent on work; the rest is for the verdict and the way out."""
+        return self.grace_seconds - min(GRACE_MARGIN_SECONDS, self.grace_seconds / 5)
+
+    @property
     def first_rank(self) -> int:
         """Rank of this pod's first process."""
         return self.node_rank * self.processes
@@ -79,7 +86,7 @@ def read_pod(environ: Mapping[str, str] = os.environ) -> Pod:
         ConfigError: something is missing or isn't what the operator writes.
     """
 
-    def read(name: Env, parse: Callable[[str], _T]) -> _T:
+    def read(name: Env, parse: Callable[[str], T]) -> T:
         value = environ.get(name)
         if not value:
             raise ConfigError(f"{name} is not set; start the trainer as a pod of a TrainingJob, or set it by hand")

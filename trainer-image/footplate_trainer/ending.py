@@ -1,0 +1,127 @@
+"""Why a pod's processes ended, and with which exit code: the decision, from what was seen. Pure.
+
+The cause is the rank that failed first. One that only lost a peer comes after all that failed of their own, whenever
+it did; one that the watch itself has killed is no cause at all.
+"""
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from footplate.contract import ExitCode, Failure
+from footplate_trainer.exchange import RankError
+from footplate_trainer.hang import Stuck
+from footplate_trainer.processes import Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a pod's processes ended: the pod's exit code, and the first error if there is one."""
+
+    exit_code: int
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What was seen of all processes of a pod, up to the last one's end."""
+
+    exits: Sequence[Exit]
+    errors: Mapping[int, RankError]
+    """What the failing ranks said of themselves."""
+    ended_by_us: frozenset[int] = frozenset()
+    """Ranks that still ran when the watch began to end them."""
+    stop_requested: bool = False
+    late: bool = False
+    """The grace was used up, and the rest was killed."""
+    stuck: Stuck | None = None
+    grace_seconds: float = 0.0
+    hang_timeout: float = 0.0
+
+
+def conclude(story: Story) -> Ending:
+    """Decides how the pod ends."""
+    if story.stuck is not None:
+        return Ending(ExitCode.HANG, _describe_hang(story, story.stuck))
+    if failed := failures(story):
+        cause = min(failed, key=lambda exit_: (exit_.returncode == ExitCode.PEER_LOST, _time_of(exit_, story)))
+        return Ending(_exit_code(cause), _describe_exit(cause, story))
+    if story.late:
+        return Ending(ExitCode.STOPPED, _describe_late(story))
+    stopped = story.stop_requested or any(exit_.returncode == ExitCode.STOPPED for exit_ in story.exits)
+    return Ending(ExitCode.STOPPED if stopped else ExitCode.OK)
+
+
+def failures(story: Story) -> list[Exit]:
+    """The processes that failed, as opposed to those that were done, stopped, or were killed on purpose."""
+    return [exit_ for exit_ in story.exits if _failed(exit_, story)]
+
+
+def _failed(exit_: Exit, story: Story) -> bool:
+    if exit_.returncode in (ExitCode.OK, ExitCode.STOPPED):
+        return False
+    killed = exit_.returncode < 0
+    return not (
+        (killed and (exit_.rank in story.ended_by_us or story.late))
+        or (story.stop_requested and exit_.returncode == -signal.SIGTERM)
+    )
+
+
+def _time_of(exit_: Exit, story: Story) -> float:
+    error = story.errors.get(exit_.rank)
+    return error.failure.time if error and error.failure.time else exit_.time
+
+
+def _exit_code(exit_: Exit) -> int:
+    """As a shell says it: 128 + n for signal n."""
+    return exit_.returncode if exit_.returncode >= 0 else 128 - exit_.returncode
+
+
+def _describe_exit(exit_: Exit, story: Story) -> Failure:
+    if (error := story.errors.get(exit_.rank)) is not None:
+        return error.failure
+    last_line = next((line for line in reversed(exit_.stderr_tail.splitlines()) if line.strip()), "")
+    return Failure(
+        rank=exit_.rank,
+        type=_signal_name(exit_) or "Exit",
+        message=f"{_how(exit_)}{': ' if last_line else ''}{last_line}"[:1024],
+        traceback=exit_.stderr_tail[-3072:] or None,
+        time=exit_.time,
+    )
+
+
+def _how(exit_: Exit) -> str:
+    name = _signal_name(exit_)
+    if name == "SIGKILL":
+        return "killed by SIGKILL, most likely out of memory: raise resources.limits.memory, or use less"
+    return f"killed by {name}" if name else f"ended with exit code {exit_.returncode}"
+
+
+def _signal_name(exit_: Exit) -> str:
+    if exit_.returncode >= 0:
+        return ""
+    try:
+        return signal.Signals(-exit_.returncode).name
+    except ValueError:
+        return f"signal {-exit_.returncode}"
+
+
+def _describe_hang(story: Story, stuck: Stuck) -> Failure:
+    tail = next((exit_.stderr_tail for exit_ in story.exits if exit_.rank == stuck.rank), "")
+    return Failure(
+        rank=stuck.rank,
+        type="Hang",
+        message=f"rank {stuck.rank} made no progress for {stuck.seconds:.0f} s while {stuck.activity}, after step "
+        f"{stuck.step}; its stack is in the log. If it was only slow, raise runPolicy.hangTimeoutSeconds "
+        f"({story.hang_timeout:.0f})",
+        traceback=tail[-3072:] or None,
+        time=max((exit_.time for exit_ in story.exits), default=None),
+    )
+
+
+def _describe_late(story: Story) -> Failure:
+    return Failure(
+        type="Stopped",
+        message=f"asked to stop, but still at work near the end of the {story.grace_seconds:.0f} s of grace, and "
+        "killed: what came after the last checkpoint is lost; raise runPolicy.terminationGracePeriodSeconds",
+    )

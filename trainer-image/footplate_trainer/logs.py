@@ -1,0 +1,28 @@
+"""Log lines of the supervisor: JSON in a container, readable on a terminal; on stderr, among those of the ranks."""
+
+import sys
+from collections.abc import Mapping
+
+import structlog
+
+from footplate.contract import Env
+
+_PLACE = (Env.JOB, Env.RUN, Env.ATTEMPT, Env.NODE_RANK)
+
+
+def configure(environ: Mapping[str, str]) -> None:
+    """Sets logging up for this process; every line names the job, run, attempt and node."""
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    place = {name.removeprefix("FOOTPLATE_").lower(): environ[name] for name in _PLACE if name in environ}
+    structlog.contextvars.bind_contextvars(**place)
