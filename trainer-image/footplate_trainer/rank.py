@@ -15,6 +15,7 @@ import re
 import runpy
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -154,7 +155,7 @@ def _die(place: Context, error: BaseException) -> None:
     """Leaves word of the failure, and exits at once with its code."""
     code = failure_code(error)
     shown = error.with_traceback(_users_part(error.__traceback__))
-    sys.excepthook(type(shown), shown, shown.__traceback__)
+    traceback.print_exception(shown)
     if place.run_dir is not None:
         reporter().flush()
         exchange.write_error(place.run_dir, rank=place.rank, error=shown, exit_code=code)

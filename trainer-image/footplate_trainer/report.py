@@ -218,7 +218,7 @@ def _smooth(old: float | None, new: float) -> float:
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value)
+        return float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError, RuntimeError):
         return None
 

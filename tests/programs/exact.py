@@ -1,0 +1,92 @@
+"""A training whose every source of chance is in use: shuffling, augmentation, dropout; and that leaves behind what it
+ended with, bit for bit."""
+
+import hashlib
+import json
+import random
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from footplate_trainer import Context, checkpoint, context, data, prepare, report
+
+
+class Noisy(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Samples that are augmented with all three random generators."""
+
+    def __init__(self, samples: int) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.inputs = torch.randn(samples, 8, generator=generator)
+        self.targets = torch.randint(0, 3, (samples,), generator=generator)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = torch.randn(8) * 0.1 + random.random() * 0.1 + float(np.random.rand()) * 0.1
+        return self.inputs[index] + noise, self.targets[index]
+
+
+class Losses:
+    """The loss of every step, as a part of the checkpoint."""
+
+    def __init__(self) -> None:
+        self.values: list[list[float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.values = state["values"]
+
+
+def main(ctx: Context) -> None:
+    settings = ctx.hyperparameters
+    model = nn.Sequential(
+        nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)
+    )
+    model = prepare(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100)
+    loader = data.loader(
+        Noisy(settings["samples"]),
+        batch_size=settings["batchSize"],
+        epochs=settings["epochs"],
+        num_workers=settings.get("workers", 0),
+    )
+    losses = Losses()
+    state = checkpoint.restore(model=model, optimizer=optimizer, scheduler=scheduler, loader=loader, losses=losses)
+    for inputs, targets in loader:
+        halves = zip(inputs.tensor_split(2), targets.tensor_split(2), strict=True)
+        for some_inputs, some_targets in halves:
+            loss = nn.functional.cross_entropy(model(some_inputs), some_targets) / 2
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+        state.step += 1
+        losses.values.append([state.step, loss.item()])
+        report(step=state.step, loss=loss, epoch=loader.epoch)
+        time.sleep(settings.get("stepSeconds", 0.0))
+        if checkpoint.maybe_save(state) is checkpoint.STOP:
+            return
+    write_result(ctx, model, optimizer, losses)
+
+
+def write_result(ctx: Context, model: nn.Module, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
+    ctx.output_dir.mkdir(exist_ok=True)
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    for parameter_state in optimizer.state_dict()["state"].values():
+        for value in parameter_state.values():
+            digest.update(value.numpy().tobytes())
+    result = {"sha256": digest.hexdigest(), "losses": losses.values, "random": torch.rand(3).tolist()}
+    (ctx.output_dir / f"result-{ctx.rank}.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(context())
