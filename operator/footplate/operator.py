@@ -99,7 +99,8 @@ async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
     settings.watching.inactivity_timeout = _INACTIVITY_SECONDS
     if "manager" not in memo:
         configure_logging()
-        memo.manager = Manager(OperatorSettings(), on_failure=lambda: signal.raise_signal(signal.SIGTERM))
+        settings_here = OperatorSettings.from_environment()
+        memo.manager = Manager(settings_here, on_failure=lambda: signal.raise_signal(signal.SIGTERM))
         await memo.manager.connect()
     await memo.manager.start()
 

@@ -25,7 +25,7 @@ def operator(
     workers: Annotated[int, typer.Option(min=1, help="Jobs reconciled at the same time.")] = _DEFAULT.workers,
     leader_election: Annotated[bool, typer.Option(help="Only the holder of a Lease acts.")] = True,
     lease_namespace: Annotated[
-        str, typer.Option(envvar="POD_NAMESPACE", help="Namespace of the Lease.")
+        str, typer.Option(help="Namespace of the Lease; default: $POD_NAMESPACE.")
     ] = _DEFAULT.lease_namespace,
     poll_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a job's progress.")

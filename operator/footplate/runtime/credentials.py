@@ -12,7 +12,7 @@ import ssl
 import aiohttp
 import structlog
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from footplate import __version__
 from footplate.errors import ConfigurationError
@@ -45,7 +45,7 @@ class Credentials:
         try:
             await self._load_into(configuration)
             self._load_tls(configuration)
-        except (ConfigException, OSError, ssl.SSLError, ValueError) as error:
+        except Exception as error:  # the loader raises whatever a malformed file makes it stumble over
             raise ConfigurationError(
                 f"no usable way to a Kubernetes API server: {error}; run inside a cluster with a service account, "
                 "or name a kubeconfig with --kubeconfig or $KUBECONFIG"

@@ -3,11 +3,22 @@
 import os
 import socket
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from footplate.errors import ConfigurationError
+
+_ENV_PREFIX = "FOOTPLATE_OPERATOR_"
 
 
 def _own_identity() -> str:
     return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+
+
+def _own_namespace() -> str:
+    return os.environ.get("POD_NAMESPACE") or "footplate-system"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +38,27 @@ class OperatorSettings:
     workers: int = 16
     """Jobs that are reconciled at the same time."""
     leader_election: bool = True
-    lease_namespace: str = "footplate-system"
+    lease_namespace: str = field(default_factory=_own_namespace)
     lease_name: str = "footplate-operator"
     identity: str = field(default_factory=_own_identity)
     """This replica's name in the Lease, unique by process."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Settings for `kopf run`, which has no options for them: `FOOTPLATE_OPERATOR_PORT` and so on.
+
+        Raises:
+            ConfigurationError: a value isn't of its type.
+        """
+        names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
+        values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
+        if "namespaces" in values:
+            values["namespaces"] = tuple(values["namespaces"].split(","))
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            env = f"{_ENV_PREFIX}{first['loc'][0]}".upper()
+            raise ConfigurationError(f"{env}={first['input']!r}: {first['msg']}") from error
