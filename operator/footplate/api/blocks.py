@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from footplate.api.types import (
+    HTTP_PATTERN,
+    HTTPS_PATTERN,
     MUTABLE,
     ByName,
     DnsLabel,
@@ -122,7 +124,7 @@ class EnvFromSource(Model):
 class GitSource(Model):
     """Code from a git repository, cloned by each pod."""
 
-    url: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^https://[^@\s]+$")] = Field(
+    url: Annotated[str, Field(min_length=1, max_length=1024, pattern=HTTPS_PATTERN)] = Field(
         description="HTTPS address without credentials.", examples=["https://git.example.com/team/code.git"]
     )
     ref: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = Field(
@@ -160,7 +162,7 @@ class Source(Model):
 class Trainer(Model):
     """What runs in each pod: an image, and exactly one of recipe, entrypoint and command."""
 
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\S+$")] | None = Field(
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] | None = Field(
         None,
         description="Container image. Required here or in the runtime.",
         examples=["registry.example.com/footplate/trainer:0.1.0"],
@@ -282,7 +284,7 @@ class Storage(Model):
         description="Secret whose keys (AWS_*, GOOGLE_*, AZURE_*) reach the pods as environment variables. "
         "Leave it out where pods have a workload identity.",
     )
-    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^@\s]+$")] | None = Field(
+    endpoint: Annotated[str, Field(max_length=1024, pattern=HTTP_PATTERN)] | None = Field(
         None,
         description="Address of an S3-compatible service; AWS_ENDPOINT_URL in the Secret does the same.",
         examples=["https://minio.example.com"],

@@ -15,7 +15,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from footplate.api.types import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN, LABEL_KEY_PATTERN, SHA256_PATTERN
+from footplate.api.types import (
+    DNS_LABEL_PATTERN,
+    DNS_SUBDOMAIN_PATTERN,
+    HTTP_PATTERN,
+    HTTPS_PATTERN,
+    LABEL_KEY_PATTERN,
+    SHA256_PATTERN,
+)
 
 MAX_VALUE_LENGTH = 80
 MAX_NAMES = 12
@@ -24,6 +31,8 @@ _DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end wi
 _PATTERN_WORDS = {
     DNS_LABEL_PATTERN: _DNS_WORDS.format(""),
     DNS_SUBDOMAIN_PATTERN: _DNS_WORDS.format(" or '.'"),
+    HTTP_PATTERN: "must be an http:// or https:// address without blanks, '@' or credentials",
+    HTTPS_PATTERN: "must be an https:// address without blanks, '@' or credentials",
     LABEL_KEY_PATTERN: "must be a name such as team, or one with a prefix such as example.com/team",
     SHA256_PATTERN: "must be 64 lower-case hexadecimal digits",
 }

@@ -17,7 +17,7 @@ from footplate.api.blocks import (
 from footplate.api.trainingjob import NodeCount
 from footplate.api.types import Model
 
-UriPrefix = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(s3|gs|az|file)://[^%?#@\s]*$")]
+UriPrefix = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(s3|gs|az|file)://[^%?#@\x00-\x20\x7f]*$")]
 
 
 class RuntimePolicy(Model):

@@ -89,7 +89,7 @@ class Restarts(Model):
     user: Count = Field(default=0, description="Charged to the user's code.")
     infrastructure: Count = Field(default=0, description="Charged to the infrastructure.")
     hang: Count = Field(default=0, description="After a hang; counts to maxRestarts too.")
-    total: Count = Field(
+    total: Annotated[int, Field(ge=0)] = Field(
         default_factory=lambda counts: counts["user"] + counts["infrastructure"] + counts["hang"],
         description="All of them.",
     )
