@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -140,7 +141,7 @@ class Store:
         parts of `PART_BYTES` are in memory.
         """
         starts = iter(range(start, item.size, PART_BYTES))
-        window = deque(self._submit(item, at) for at, _ in zip(starts, range(PARALLEL), strict=False))
+        window = deque(self._submit(item, at) for at in islice(starts, PARALLEL))
         try:
             while window:
                 part = window.popleft().result()

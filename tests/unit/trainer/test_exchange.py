@@ -1,0 +1,104 @@
+"""The files by which ranks and supervisor meet."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from footplate.api.status import ProgressStatus
+from footplate.contract import ExitCode
+from footplate_trainer import errors, exchange
+from footplate_trainer.exchange import ACTIVITIES, Heartbeat, RankReport
+
+
+@pytest.mark.parametrize("activity", ACTIVITIES)
+def test_a_beat_is_read_as_it_was_written(tmp_path: Path, activity: exchange.Activity) -> None:
+    heartbeat = Heartbeat(tmp_path, 3)
+    before = time.monotonic()
+    heartbeat.beat(2**40, activity)
+    beat = exchange.read_heartbeats(tmp_path)[3]
+    assert (beat.step, beat.activity, beat.pid) == (2**40, activity, os.getpid())
+    assert before <= beat.time <= time.monotonic()
+    heartbeat.close()
+
+
+def test_a_new_heartbeat_is_alive_and_starting(tmp_path: Path) -> None:
+    for rank in (10, 2):
+        Heartbeat(tmp_path, rank).close()
+    beats = exchange.read_heartbeats(tmp_path)
+    assert list(beats) == [2, 10]
+    assert {(beat.step, beat.activity) for beat in beats.values()} == {(0, "starting")}
+
+
+def test_a_beat_costs_microseconds(tmp_path: Path) -> None:
+    heartbeat = Heartbeat(tmp_path, 0)
+    costs = []
+    for _ in range(200):
+        start = time.perf_counter()
+        for step in range(100):
+            heartbeat.beat(step, "training")
+        costs.append((time.perf_counter() - start) / 100)
+    heartbeat.close()
+    assert min(costs) < 5e-6  # the best of many: other work on the machine is not what is measured
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64])
+def test_what_is_no_heartbeat_counts_as_absent(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "rank-0.beat").write_bytes(content)
+    (tmp_path / "rank-x.beat").write_bytes(content)
+    assert exchange.read_heartbeats(tmp_path) == {}
+
+
+def test_a_report_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    for step in (1, 2):
+        exchange.write_report(tmp_path, RankReport(progress=ProgressStatus(step=step), notes=("é",)))
+    report = exchange.read_report(tmp_path)
+    assert report is not None
+    assert (report.progress.step, report.notes) == (2, ("é",))
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"progress": {"step": "many"}}', '{"unknown": 1}', "[1]"])
+def test_what_is_no_report_counts_as_absent(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_text(text)
+    assert exchange.read_report(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("x"), ExitCode.USER_ERROR),
+        (errors.ConfigError("x"), ExitCode.CONFIG_ERROR),
+        (errors.DataError("x"), ExitCode.DATA_ERROR),
+        (errors.NotFound("x"), ExitCode.DATA_ERROR),
+        (errors.Denied("x"), ExitCode.CONFIG_ERROR),
+        (errors.StorageUnavailable("x"), ExitCode.PEER_LOST),
+        (errors.PeerLost("x"), ExitCode.PEER_LOST),
+        (errors.Stopped("x"), ExitCode.STOPPED),
+        (errors.Hang("x"), ExitCode.HANG),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_carries_its_exit_code(tmp_path: Path, error: Exception, code: ExitCode) -> None:
+    assert exchange.write_error(tmp_path, rank=1, error=error) == code
+    read = exchange.read_error(tmp_path, 1)
+    assert read is not None
+    assert (read.exit_code, read.failure.rank, read.failure.message) == (code, 1, "x")
+
+
+def test_a_huge_error_is_cut_to_the_end_of_its_traceback(tmp_path: Path) -> None:
+    exchange.write_error(tmp_path, rank=0, error=ValueError("x" * 10_000 + "end"))
+    read = exchange.read_error(tmp_path, 0)
+    assert read is not None
+    assert len(read.failure.message) == 1024
+    assert read.failure.traceback is not None
+    assert read.failure.traceback.endswith("end\n")
+
+
+def test_clear_leaves_nothing_of_an_earlier_gang(tmp_path: Path) -> None:
+    Heartbeat(tmp_path, 0).close()
+    exchange.write_report(tmp_path, RankReport())
+    exchange.write_error(tmp_path, rank=0, error=ValueError())
+    exchange.clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,119 @@
+"""What processes of a pod are started with."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from footplate_trainer.errors import ConfigError
+from footplate_trainer.launch import Launch, plan_launches
+from footplate_trainer.pod import Pod, read_pod
+from trainer_pods import pod_environment
+
+ENTRYPOINT = {"trainer": {"entrypoint": "train.py"}}
+COMMAND = {"trainer": {"command": ["torchrun", "train.py"], "args": ["--depth", "18"]}}
+
+
+def plan(root: Path, spec: dict[str, Any], environ: dict[str, str] | None = None, **place: Any) -> list[Launch]:
+    pod = read_pod(pod_environment(root, spec, **place))
+    return plan_launches(
+        pod, root / "code", {"PATH": "/bin", "MASTER_ADDR": "a", "MASTER_PORT": "1", **(environ or {})}
+    )
+
+
+def test_an_entrypoint_is_started_once_a_rank(tmp_path: Path) -> None:
+    launches = plan(tmp_path, ENTRYPOINT, node_rank=1, nodes=2, processes=2)
+    assert [launch.command for launch in launches] == [[sys.executable, "-m", "footplate_trainer.rank"]] * 2
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR")
+    assert [[launch.env[name] for name in names] for launch in launches] == [
+        ["2", "0", "4", "2", "1", "a"],
+        ["3", "1", "4", "2", "1", "a"],
+    ]
+    assert {launch.folder for launch in launches} == {tmp_path / "code"}
+
+
+def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Path) -> None:
+    (launch,) = plan(tmp_path, COMMAND, node_rank=1, nodes=3, processes=8)
+    assert launch.command == ["torchrun", "train.py", "--depth", "18"]
+    assert launch.rank == 8
+    expected = {
+        "RANK": "1", "WORLD_SIZE": "3", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
+        "PET_NNODES": "3", "PET_NPROC_PER_NODE": "8", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "a",
+        "PET_MASTER_PORT": "1", "PET_MAX_RESTARTS": "0", "PET_RDZV_BACKEND": "static",
+    }  # fmt: skip
+    assert expected.items() <= launch.env.items()
+
+
+def test_ported_scripts_find_their_names(tmp_path: Path) -> None:
+    spec = {
+        "trainer": {"entrypoint": "train.py", "hyperparameters": {"epochs": 5}},
+        "inputs": [{"name": "my-data", "uri": "s3://datasets/x/"}],
+    }
+    (launch,) = plan(tmp_path, spec, nodes=2)
+    expected = {
+        "SM_CHANNEL_MY_DATA": str(tmp_path / "scratch/input/my-data"),
+        "SM_MODEL_DIR": str(tmp_path / "scratch/output"),
+        "SM_HPS": json.dumps({"epochs": 5}),
+        "SM_HOSTS": json.dumps(["digits-1-0-0", "digits-1-0-1"]),
+        "SM_CURRENT_HOST": "digits-1-0-0",
+        "AIP_MODEL_DIR": str(tmp_path / "scratch/output"),
+        "AIP_CHECKPOINT_DIR": str(tmp_path / "scratch/checkpoint"),
+    }
+    assert expected.items() <= launch.env.items()
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "{code}"), ({"PYTHONPATH": "/lib"}, "{code}:/lib")])
+def test_the_source_goes_before_the_python_path(tmp_path: Path, before: dict[str, str], after: str) -> None:
+    (launch,) = plan(tmp_path, ENTRYPOINT, before)
+    assert launch.env["PYTHONPATH"] == after.format(code=tmp_path / "code")
+
+
+@pytest.mark.parametrize(
+    ("resources", "processes", "environ", "threads"),
+    [
+        ({"limits": {"cpu": "8"}}, 2, {}, "4"),
+        ({"requests": {"cpu": "3500m"}}, 1, {}, "3"),
+        ({"limits": {"cpu": "500m"}}, 2, {}, "1"),
+        ({"limits": {"cpu": "8"}}, 2, {"OMP_NUM_THREADS": "7"}, "7"),
+    ],
+)
+def test_ranks_share_the_cores(
+    tmp_path: Path, resources: dict[str, Any], processes: int, environ: dict[str, str], threads: str
+) -> None:
+    launches = plan(tmp_path, {**ENTRYPOINT, "resources": resources}, environ, processes=processes)
+    assert [launch.env["OMP_NUM_THREADS"] for launch in launches] == [threads] * processes
+
+
+@pytest.mark.parametrize("name", ["FOOTPLATE_CONFIG", "FOOTPLATE_UID", "FOOTPLATE_NODE_RANK", "FOOTPLATE_RUN_DIR"])
+def test_a_missing_variable_is_named(tmp_path: Path, name: str) -> None:
+    environment = pod_environment(tmp_path, ENTRYPOINT)
+    del environment[name]
+    with pytest.raises(ConfigError, match=name):
+        read_pod(environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("FOOTPLATE_NODE_RANK", "first", "FOOTPLATE_NODE_RANK='first'"),
+        ("FOOTPLATE_CONFIG", "/no/job.json", "No such file"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_pod({**pod_environment(tmp_path, ENTRYPOINT), name: value})
+
+
+def test_a_config_that_is_no_job_names_the_field(tmp_path: Path) -> None:
+    environment = pod_environment(tmp_path, ENTRYPOINT)
+    (tmp_path / "job.json").write_text('{"metadata": {"name": "x"}, "run": 1, "spec": {"nodez": 1}}')
+    with pytest.raises(ConfigError, match="nodez"):
+        read_pod(environment)
+
+
+@pytest.mark.parametrize(("grace", "working"), [(120, 115.0), (10, 8.0)])
+def test_some_of_the_grace_is_kept_for_the_way_out(tmp_path: Path, grace: int, working: float) -> None:
+    pod: Pod = read_pod(pod_environment(tmp_path, ENTRYPOINT, grace_seconds=grace))
+    assert pod.working_grace == working

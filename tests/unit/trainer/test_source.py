@@ -1,0 +1,215 @@
+"""The user's code, wherever it comes from."""
+
+import hashlib
+import io
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from footplate.api.blocks import GitSource, LocalRef, Source
+from footplate_trainer import source as source_module
+from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageUnavailable, TrainerError
+from footplate_trainer.source import Code, fetch_source
+
+CODE = {"train.py": b"print(1)\n", "lib/net.py": b"x = 1\n"}
+DIGEST = hashlib.sha256(
+    "".join(sorted(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in CODE.items())).encode()
+).hexdigest()
+
+
+def get(source: Source | None, root: Path, config_map_dir: Path | None = None) -> Code:
+    return fetch_source(source, config_map_dir=config_map_dir, work_dir=root / "work", endpoint=None)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+
+
+def write_tar(path: Path, members: dict[str, bytes] = CODE, mode: str = "w:gz") -> None:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def write_zip(path: Path, members: dict[str, bytes] = CODE) -> None:
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, data in members.items():
+            bundle.writestr(name, data)
+
+
+def test_no_source_is_an_empty_folder(tmp_path: Path) -> None:
+    code = get(None, tmp_path)
+    assert (files_in(code.folder), code.sha256, code.commit) == ({}, None, None)
+
+
+def test_a_config_map_is_copied_without_its_hidden_links(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    (mount / "..2026").mkdir(parents=True)
+    (mount / "..2026/train.py").write_bytes(b"1")
+    (mount / "..data").symlink_to("..2026")
+    (mount / "train.py").symlink_to("..data/train.py")
+    code = get(Source(config_map=LocalRef(name="code")), tmp_path, mount)
+    assert files_in(code.folder) == {"train.py": b"1"}
+    assert not (code.folder / "train.py").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("code.tar.gz", write_tar),
+        ("code.tgz", write_tar),
+        ("code.tar", lambda path: write_tar(path, mode="w")),
+        ("code.zip", write_zip),
+    ],
+)
+def test_an_archive_is_unpacked(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+    write(tmp_path / name)
+    sha256 = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    code = get(Source(uri=f"file://{tmp_path}/{name}", sha256=sha256), tmp_path)
+    assert files_in(code.folder) == CODE
+    assert code.sha256 == DIGEST
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["source"]
+
+
+def test_a_single_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_bytes(b"1")
+    assert files_in(get(Source(uri=f"file://{tmp_path}/train.py"), tmp_path).folder) == {"train.py": b"1"}
+
+
+def test_a_second_fetch_replaces_the_first(tmp_path: Path) -> None:
+    for content in (b"1", b"2"):
+        (tmp_path / "train.py").write_bytes(content)
+        code = get(Source(uri=f"file://{tmp_path}/train.py"), tmp_path)
+    assert files_in(code.folder) == {"train.py": b"2"}
+
+
+def linked_tar(path: Path) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = tarfile.SYMTYPE, "../../secret"
+        tar.addfile(info)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "error", "words"),
+    [
+        ("evil.tar.gz", lambda path: write_tar(path, {"../evil": b""}), ConfigError, "isn't safe to unpack"),
+        ("link.tar.gz", linked_tar, ConfigError, "isn't safe to unpack"),
+        ("evil.zip", lambda path: write_zip(path, {"../evil": b""}), ConfigError, "isn't safe to unpack: '../evil'"),
+        ("root.zip", lambda path: write_zip(path, {"/evil": b""}), ConfigError, "isn't safe to unpack: '/evil'"),
+        ("no.tar.gz", lambda path: path.write_bytes(b"no archive"), DataError, "damaged or not the archive"),
+        ("no.zip", lambda path: path.write_bytes(b"no archive"), DataError, "damaged or not the archive"),
+        ("none.zip", lambda path: None, NotFound, "none.zip does not exist"),
+    ],
+)
+def test_a_bad_archive_is_refused(
+    tmp_path: Path, name: str, write: Callable[[Path], None], error: type[TrainerError], words: str
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(error, match=f"^spec.trainer.source: .*{words}"):
+        get(Source(uri=f"file://{tmp_path}/{name}"), tmp_path)
+    assert not (tmp_path / "work/source").exists()
+    assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        (Source(config_map=LocalRef(name="code")), ConfigError, "configMap 'code' holds no files"),
+        (Source(uri="file:///no/such.py", sha256=None), NotFound, "such.py does not exist"),
+        (Source(uri="file:///no/folder/"), ConfigError, "names a folder; name one archive"),
+    ],
+)
+def test_a_source_that_is_not_there_is_named(
+    tmp_path: Path, source: Source, error: type[TrainerError], words: str
+) -> None:
+    (tmp_path / "mount").mkdir()
+    with pytest.raises(error, match=f"^spec.trainer.source: .*{words}"):
+        get(source, tmp_path, tmp_path / "mount")
+
+
+def test_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
+    write_tar(tmp_path / "code.tar.gz")
+    with pytest.raises(DataError, match="but sha256 says 0000"):
+        get(Source(uri=f"file://{tmp_path}/code.tar.gz", sha256="0" * 64), tmp_path)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with two commits, v1 and main; read through git's file transport, which the trainer never allows."""
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "file")
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "t")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "t@example.com")
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    for content in ("1", "2"):
+        (folder / "train.py").write_text(content)
+        git(folder, "add", "train.py")
+        git(folder, "commit", "--quiet", "-m", content)
+        if content == "1":
+            git(folder, "tag", "v1")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def git_source(repository: Path, ref: str) -> Source:
+    unchecked = GitSource.model_construct(url=f"file://{repository}", ref=ref)  # the API takes https:// only
+    return Source.model_construct(git=unchecked)
+
+
+@pytest.mark.parametrize("length", [None, 40, 8])
+@pytest.mark.parametrize(("ref", "content"), [("v1", b"1"), ("main", b"2")])
+def test_a_git_reference_is_checked_out(
+    tmp_path: Path, repository: Path, ref: str, content: bytes, length: int | None
+) -> None:
+    commit = git(repository, "rev-parse", ref)
+    code = get(git_source(repository, commit[:length] if length else ref), tmp_path)
+    assert files_in(code.folder) == {"train.py": content}
+    assert code.commit == commit
+
+
+@pytest.mark.parametrize("ref", ["nope", "abcdef12", "0" * 40])
+def test_a_reference_that_is_not_there_is_named(tmp_path: Path, repository: Path, ref: str) -> None:
+    with pytest.raises(ConfigError, match=rf"git.ref '{ref}' is not in .* name a branch, a tag or a commit"):
+        get(git_source(repository, ref), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("fatal: could not read Username for 'https://x': terminal prompts disabled", ConfigError),
+        ("fatal: repository 'https://x/' not found", ConfigError),
+        ("fatal: unable to access: The requested URL returned error: 403", ConfigError),
+        ("fatal: unable to access: The requested URL returned error: 503", StorageUnavailable),
+        ("fatal: unable to access: Could not resolve host: x", StorageUnavailable),
+        ("fatal: unable to access: Failed to connect to x port 443", StorageUnavailable),
+        ("fatal: something else", ConfigError),
+    ],
+)
+def test_what_git_says_is_understood(said: str, error: type[TrainerError]) -> None:
+    result = source_module._git_error(GitSource(url="https://x/y", ref="main"), said)
+    assert type(result) is error
+    assert "https://x/y" in str(result)
+
+
+def test_another_protocol_than_https_is_never_spoken(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GIT_ALLOW_PROTOCOL")
+    with pytest.raises(ConfigError, match="transport 'file' not allowed"):
+        get(git_source(repository, "main"), tmp_path)

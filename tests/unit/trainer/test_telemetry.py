@@ -1,0 +1,110 @@
+"""What a pod says of itself over HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.contract import MAX_PROGRESS_BYTES, Progress
+from footplate_trainer import exchange, telemetry
+from footplate_trainer.exchange import Heartbeat, RankReport
+from footplate_trainer.pod import Pod, read_pod
+from footplate_trainer.telemetry import Telemetry
+from trainer_pods import free_port, pod_environment
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+REPORT = RankReport(
+    progress=ProgressStatus(step=10, total_steps=20, epoch=1, samples_per_second=99.5, metrics={"loss": 0.25}),
+    checkpoint=CheckpointStatus(uri="s3://c/8/", step=8, time=datetime(2026, 1, 1, 11, 59, tzinfo=UTC), size_bytes=5),
+    checkpoint_seconds=1.5,
+    step_seconds=0.125,
+    resumed_from_step=4,
+    notes=("found a damaged checkpoint",),
+)
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return read_pod(pod_environment(tmp_path, {"trainer": {"entrypoint": "train.py"}}, run=2, attempt=3))
+
+
+def test_progress_is_what_rank_0_reported_and_does(pod: Pod) -> None:
+    said = Telemetry(pod)
+    assert (said.progress().activity, said.progress().progress.step) == ("loading", None)
+    said.activity = None
+    assert said.progress().activity == "starting"
+    heartbeat = Heartbeat(pod.run_dir, 0)
+    heartbeat.beat(10, "checkpointing")
+    exchange.write_report(pod.run_dir, REPORT)
+    progress = Progress.model_validate_json(said.progress_json())
+    assert (progress.uid, progress.run, progress.attempt, progress.activity) == ("uid-1", 2, 3, "checkpointing")
+    assert (progress.progress, progress.checkpoint) == (REPORT.progress, REPORT.checkpoint)
+    assert (progress.resumed_from_step, progress.notes) == (4, ["found a damaged checkpoint"])
+    heartbeat.close()
+
+
+def test_progress_is_bounded_and_keeps_the_last_notes(pod: Pod) -> None:
+    exchange.write_report(pod.run_dir, RankReport(notes=tuple(f"{i} " + "𝔸" * 1500 for i in range(20))))
+    text = Telemetry(pod).progress_json()
+    assert len(text) <= MAX_PROGRESS_BYTES
+    notes = Progress.model_validate_json(text).notes
+    assert notes[-1].startswith("19 ")
+    assert len(notes) == 15
+
+
+def test_metrics_hold_what_is_known_and_nothing_else(pod: Pod) -> None:
+    said = Telemetry(pod, clock=NOW.timestamp)
+    assert "footplate_trainer_step " not in said.metrics().decode()
+    exchange.write_report(pod.run_dir, REPORT)
+    Heartbeat(pod.run_dir, 1).close()
+    lines = said.metrics().decode().splitlines()
+    for line in (
+        "footplate_trainer_step 10.0",
+        "footplate_trainer_steps 20.0",
+        "footplate_trainer_samples_per_second 99.5",
+        "footplate_trainer_step_seconds 0.125",
+        "footplate_trainer_checkpoint_age_seconds 60.0",
+        "footplate_trainer_checkpoint_size_bytes 5.0",
+        'footplate_trainer_metric{name="loss"} 0.25',
+        'footplate_trainer_rank_step{rank="1"} 0.0',
+    ):
+        assert line in lines
+    assert any(line.startswith('footplate_trainer_heartbeat_age_seconds{rank="1"}') for line in lines)
+
+
+def test_it_is_served(pod: Pod) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    server = telemetry.serve(Telemetry(pod), address)
+    assert server is not None
+    try:
+        assert get(f"http://{address}/healthz") == b"ok\n"
+        assert json.loads(get(f"http://{address}/progress"))["uid"] == "uid-1"
+        assert b"footplate_trainer_metric" in get(f"http://{address}/metrics?x=1")
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+            get(f"http://{address}/secret")
+        refused.value.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_address_that_cannot_be_had_stops_nothing(pod: Pod) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    first = telemetry.serve(Telemetry(pod), address)
+    assert first is not None
+    try:
+        for taken in (address, "nowhere", "203.0.113.1:80", "127.0.0.1:99999", "", None):
+            assert telemetry.serve(Telemetry(pod), taken) is None
+    finally:
+        first.shutdown()
+        first.server_close()
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        body: bytes = answer.read()
+        return body

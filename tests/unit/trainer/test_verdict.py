@@ -1,0 +1,78 @@
+"""The termination message fits, whatever there is to say."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from footplate.api.status import ArtifactStatus, CheckpointStatus, ProgressStatus
+from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, parse_verdict
+from footplate_trainer.exchange import RankReport
+from footplate_trainer.verdict import encode, judge, write_verdict
+
+ARTIFACT = ArtifactStatus(uri="s3://m/a/", manifest="s3://m/a/manifest.json", sha256="0" * 64, size_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (0, "succeeded"),
+        (75, "stopped"),
+        (76, "peer_lost"),
+        (77, "hang"),
+        (70, "failed"),
+        (137, "failed"),
+        (1, "failed"),
+    ],
+)
+def test_outcome(code: int, outcome: str) -> None:
+    assert judge(code).outcome == outcome
+
+
+def test_a_verdict_tells_what_rank_0_reported(tmp_path: Path) -> None:
+    report = RankReport(
+        progress=ProgressStatus(step=7, metrics={"loss": 0.5}),
+        checkpoint=CheckpointStatus(uri="s3://c/7/", step=7),
+        resumed_from_step=3,
+    )
+    write_verdict(tmp_path / "log", judge(ExitCode.OK, report=report, artifact=ARTIFACT))
+    verdict = parse_verdict((tmp_path / "log").read_text())
+    assert verdict is not None
+    assert (verdict.step, verdict.resumed_from_step, verdict.metrics) == (7, 3, {"loss": 0.5})
+    assert (verdict.checkpoint, verdict.artifact) == (report.checkpoint, ARTIFACT)
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=3072)
+
+
+@given(
+    message=texts.map(lambda text: text[:1024]), trace=texts, names=st.sets(texts.map(lambda t: t[:63]), max_size=64)
+)
+def test_any_verdict_fits_and_is_read_again(message: str, trace: str, names: set[str]) -> None:
+    metrics = dict.fromkeys(names, 0.1234567890123)
+    verdict = judge(
+        ExitCode.USER_ERROR,
+        report=RankReport(progress=ProgressStatus(step=9, metrics=metrics)),
+        error=Failure(rank=1, type="E", message=message, traceback=trace),
+        artifact=ARTIFACT.model_copy(update={"metrics": metrics}),
+    )
+    text = encode(verdict)
+    assert len(text) <= MAX_VERDICT_BYTES
+    read = parse_verdict(text.decode())
+    assert read is not None
+    assert (read.exit_code, read.step) == (70, 9)
+    assert read.artifact is not None
+
+
+def test_what_is_most_useful_is_kept() -> None:
+    error = Failure(rank=1, type="E", message="what", traceback="x" * 3000 + "the line")
+    metrics = {f"metric-number-{i}-with-a-rather-long-name": 1 / 3 for i in range(64)}
+    read = parse_verdict(
+        encode(judge(70, report=RankReport(progress=ProgressStatus(metrics=metrics)), error=error)).decode()
+    )
+    assert read is not None
+    assert read.error is not None
+    assert read.error.message == "what"
+    assert read.error.traceback is not None
+    assert read.error.traceback.endswith("the line")
