@@ -35,6 +35,14 @@ ACCELERATORS = (
 
 SUPERVISOR = ("python", "-m", "footplate_trainer")
 RUN_DIR_SIZE = "64Mi"
+FS_GROUP = 10001
+"""Owns the volumes, so that an image's own user may write to them."""
+
+RESERVED_ENV = frozenset((
+    *Env, "POD_IP", "MASTER_ADDR", "MASTER_PORT", "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK",
+    "PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_MAX_RESTARTS",
+))  # fmt: skip
+"""What a user's own variables can't override: Kubernetes takes the last of two of one name."""
 
 Object = dict[str, Any]
 
@@ -48,16 +56,21 @@ class GangOf:
     attempt: int
     nodes: int
     avoid: Sequence[str] = ()
-    """Kubernetes nodes to keep away from."""
+    """Kubernetes nodes to keep away from as long as there are others."""
 
     @property
     def run_name(self) -> str:
         """Name of the run's ConfigMap and Service."""
-        return f"{self.config.metadata.name}-run-{self.config.run}"
+        return run_name(self.config.metadata.name, self.config.run)
 
     def pod_name(self, rank: int) -> str:
         """Name of a pod: the same for the same rank of the same attempt, always."""
         return f"{self.config.metadata.name}-{self.config.run}-{self.attempt}-{rank}"
+
+
+def run_name(job: str, run: int) -> str:
+    """Name of a run's ConfigMap and of its Service."""
+    return f"{job}-run-{run}"
 
 
 def build_config_map(config: JobConfig, text: str) -> Object:
@@ -65,7 +78,7 @@ def build_config_map(config: JobConfig, text: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(config, f"{config.metadata.name}-run-{config.run}", {}),
+        "metadata": _metadata(config, run_name(config.metadata.name, config.run), {}),
         "immutable": True,
         "data": {JOB_FILE: text},
     }
@@ -73,44 +86,33 @@ def build_config_map(config: JobConfig, text: str) -> Object:
 
 def build_service(config: JobConfig) -> Object:
     """The run's headless Service: gives each pod a name from the moment it has an address."""
-    labels = {Label.JOB: config.metadata.name, Label.RUN: str(config.run)}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(config, f"{config.metadata.name}-run-{config.run}", {}),
-        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": labels},
+        "metadata": _metadata(config, run_name(config.metadata.name, config.run), {}),
+        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": _run_labels(config)},
     }
 
 
-def build_pod(gang: GangOf, rank: int) -> Object:
-    """The pod of one rank of one attempt."""
+def build_pods(gang: GangOf, ranks: Iterable[int]) -> list[Object]:
+    """The pods of some ranks of one attempt. They share what is the same in all of them: don't write to it."""
     template = gang.spec.pod_template
-    name = gang.pod_name(rank)
-    labels = {**template.labels, Label.ATTEMPT: str(gang.attempt), Label.RANK: str(rank)}
-    metadata = _metadata(gang.config, name, labels)
-    if template.annotations:
-        metadata["annotations"] = dict(template.annotations)
-    spec: Object = {
-        "hostname": name,
-        "subdomain": gang.run_name,
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": gang.spec.run_policy.termination_grace_period_seconds,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "fsGroup": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(gang, rank)],
-        "volumes": _volumes(gang),
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata,
-        "spec": {**spec, **_placement(gang)},
-    }
+    labels = {**template.labels, str(Label.ATTEMPT): str(gang.attempt)}
+    annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
+    spec, container, environment = _pod_spec(gang), _container(gang), _environment(gang)
+
+    def build(rank: int) -> Object:
+        name = gang.pod_name(rank)
+        of_rank = [{"name": str(variable), "value": str(rank)} for variable in (Env.NODE_RANK, "PET_NODE_RANK")]
+        containers = [{**container, "env": of_rank + environment}]
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**_metadata(gang.config, name, {**labels, str(Label.RANK): str(rank)}), **annotations},
+            "spec": {"hostname": name, **spec, "containers": containers},
+        }
+
+    return [build(rank) for rank in ranks]
 
 
 def processes_per_node(spec: TrainingJobSpec) -> int:
@@ -128,17 +130,16 @@ def needs_supervisor(spec: TrainingJobSpec) -> bool:
     return spec.trainer.command is None or bool(spec.inputs) or spec.output is not None or code_to_fetch
 
 
+def _run_labels(config: JobConfig) -> dict[str, str]:
+    return {str(Label.JOB): config.metadata.name, str(Label.RUN): str(config.run)}
+
+
 def _metadata(config: JobConfig, name: str, labels: Mapping[str, str]) -> Object:
     job = config.metadata
     return {
         "name": name,
         "namespace": job.namespace,
-        "labels": {
-            **labels,
-            Label.MANAGED_BY: MANAGED_BY,
-            Label.JOB: job.name,
-            Label.RUN: str(config.run),
-        },
+        "labels": {**labels, str(Label.MANAGED_BY): MANAGED_BY, **_run_labels(config)},
         "ownerReferences": [
             {
                 "apiVersion": "footplate.dev/v1alpha1",
@@ -152,14 +153,31 @@ def _metadata(config: JobConfig, name: str, labels: Mapping[str, str]) -> Object
     }
 
 
-def _container(gang: GangOf, rank: int) -> Object:
+def _pod_spec(gang: GangOf) -> Object:
+    """What is the same in all pods of a gang, but for the container."""
+    return {
+        "subdomain": gang.run_name,
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": gang.spec.run_policy.termination_grace_period_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "fsGroup": FS_GROUP,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumes": _volumes(gang),
+        **_placement(gang),
+    }
+
+
+def _container(gang: GangOf) -> Object:
     spec = gang.spec
     supervised = needs_supervisor(spec)
     container: Object = {
         "name": CONTAINER_NAME,
         "image": spec.trainer.image,
         "command": list(SUPERVISOR) if supervised else list(spec.trainer.command or ()),
-        "env": _environment(gang, rank),
         "envFrom": list(_environment_from(spec)),
         "resources": {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)},
         "volumeMounts": _mounts(spec),
@@ -179,7 +197,7 @@ def _container(gang: GangOf, rank: int) -> Object:
     return container
 
 
-def _environment(gang: GangOf, rank: int) -> list[Object]:
+def _environment(gang: GangOf) -> list[Object]:
     """The contract's variables first, so that the user's may refer to them as $(NAME)."""
     config, scratch = gang.config, MountPath.SCRATCH
     address = f"{gang.pod_name(0)}.{gang.run_name}"
@@ -192,7 +210,6 @@ def _environment(gang: GangOf, rank: int) -> list[Object]:
         Env.UID: config.metadata.uid,
         Env.RUN: str(config.run),
         Env.ATTEMPT: str(gang.attempt),
-        Env.NODE_RANK: str(rank),
         Env.NODES: str(gang.nodes),
         Env.PROCESSES_PER_NODE: str(processes),
         Env.GRACE_SECONDS: str(gang.spec.run_policy.termination_grace_period_seconds),
@@ -208,7 +225,6 @@ def _environment(gang: GangOf, rank: int) -> list[Object]:
         "MASTER_PORT": port,
         "PET_NNODES": str(gang.nodes),
         "PET_NPROC_PER_NODE": str(processes),
-        "PET_NODE_RANK": str(rank),
         "PET_MASTER_ADDR": address,
         "PET_MASTER_PORT": port,
         "PET_MAX_RESTARTS": "0",
@@ -280,21 +296,21 @@ def _affinity(gang: GangOf) -> Object:
     """The user's affinity, away from `avoid`, and with the gang together in one topology domain where asked."""
     affinity: Object = {**(gang.spec.pod_template.affinity or {})}
     if gang.avoid:
-        affinity["nodeAffinity"] = _avoiding(affinity.get("nodeAffinity") or {}, gang.avoid)
+        away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(gang.avoid)]
+        _prefer(affinity, "nodeAffinity", {"weight": 100, "preference": {"matchFields": away}})
     key = gang.spec.scheduling.topology_key
     if key:
-        labels = {Label.JOB: gang.config.metadata.name, Label.RUN: str(gang.config.run)}
-        term = {"weight": 100, "podAffinityTerm": {"topologyKey": key, "labelSelector": {"matchLabels": labels}}}
-        own = affinity.get("podAffinity") or {}
-        preferred = own.get("preferredDuringSchedulingIgnoredDuringExecution") or []
-        affinity["podAffinity"] = {**own, "preferredDuringSchedulingIgnoredDuringExecution": [*preferred, term]}
+        term = {"topologyKey": key, "labelSelector": {"matchLabels": _run_labels(gang.config)}}
+        _prefer(affinity, "podAffinity", {"weight": 100, "podAffinityTerm": term})
     return affinity
 
 
-def _avoiding(affinity: Mapping[str, Any], nodes: Sequence[str]) -> Object:
-    """Node terms are alternatives, so each of them gets the exclusions; Kubernetes wants one value in each."""
-    away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(nodes)]
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    terms = required.get("nodeSelectorTerms") or [{}]
-    excluded = [{**term, "matchFields": [*(term.get("matchFields") or ()), *away]} for term in terms]
-    return {**affinity, "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": excluded}}
+def _prefer(affinity: Object, kind: str, term: Object) -> None:
+    """Adds a preference to the user's own: a demand could keep the gang waiting for ever where there is no other way.
+    An affinity that isn't one is left for the API server to explain.
+    """
+    field = "preferredDuringSchedulingIgnoredDuringExecution"
+    own = affinity.get(kind, {})
+    terms = own.get(field, []) if isinstance(own, Mapping) else None
+    if isinstance(terms, list):
+        affinity[kind] = {**own, field: [*terms, term]}

@@ -6,41 +6,40 @@ the status. Neither a crash in between nor a ConfigMap that somebody else put th
 
 from datetime import datetime
 
-from footplate.api.status import NodeCounts, Phase, Restarts, TrainingJobStatus
+from footplate.api.status import NodeCounts, Phase, TrainingJobStatus
 from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
-from footplate.podspec import build_config_map
+from footplate.podspec import build_config_map, run_name
 from footplate.policy.failure import clean
-from footplate.policy.plan import Observed, Plan, Target
+from footplate.policy.live import with_live_fields
+from footplate.policy.plan import Manifest, Observed, Plan, Refusal, Target
 from footplate.policy.pods import controller_uid
 from footplate.policy.publish import publish
+from footplate.policy.raw import block, text
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve
-from footplate.policy.situation import begin_attempt, due_run, move, run_name
+from footplate.policy.situation import begin_attempt, due_run, move
 
 LOOK_AGAIN_SECONDS = 30.0
 """A stalled job is looked at again though nothing was seen to change."""
 
 
-def begin_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Plan:
-    """Resolves the job and fixes the result; or says why it can't."""
+def begin(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Plan:
+    """Resolves the job and fixes the result; or says why it can't. `status` is that of the run that is due."""
     job = observed.job
-    run = due_run(job, status)
-    reference = (job.get("spec") or {}).get("runtimeRef")
+    reference = block(job, "spec", "runtimeRef")
     if reference and observed.runtime is None:
-        kind, name = reference.get("kind", "ClusterTrainingRuntime"), reference.get("name")
-        text = (
-            f"spec.runtimeRef: there is no {kind} {name!r}; create it or name another. The job starts once it is there"
-        )
-        return stall(observed, status, Reason.RUNTIME_NOT_FOUND, text, now=now)
+        kind = text(reference, "kind") or "ClusterTrainingRuntime"
+        why = f"spec.runtimeRef: there is no {kind} {text(reference, 'name')!r}; the job starts once it is there"
+        return stall(observed, status, Reason.RUNTIME_NOT_FOUND, why, now=now)
     try:
-        config = resolve(job, observed.runtime, run=run)
+        config = resolve(job, observed.runtime, run=due_run(job, status))
     except RuntimeRefuses as error:
         return stall(observed, status, Reason.RUNTIME_REFUSES, str(error), now=now)
     except InvalidJob as error:
         if reference:
             return stall(observed, status, Reason.INVALID_SPEC, str(error), now=now)
-        return reject(observed, _new_run(observed, status, run=run, now=now), Reason.INVALID_SPEC, str(error), now=now)
+        return reject(observed, status, Reason.INVALID_SPEC, str(error), now=now)
     return _fix(observed, status, config, now=now)
 
 
@@ -56,48 +55,58 @@ def reject(observed: Observed, status: TrainingJobStatus, reason: Reason, messag
     return publish(observed, failed.model_copy(update={"completion_time": now}), now=now)
 
 
-def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Plan:
-    text = encode(config)
-    found = observed.run_config
-    refused = next(iter(observed.refusals), None)
-    if found is None and refused is None:
-        return Plan(create=(build_config_map(config, text),))
-    if found is None and refused is not None and refused.reason != "NameConflict":
-        why = f"{refused.kind} {refused.name} was refused: {refused.message}"
-        return stall(observed, status, Reason.PODS_REFUSED, why, now=now)
-    metadata = (found or {}).get("metadata") or {}
-    if found is None or controller_uid(found) != config.metadata.uid:
-        fresh = _new_run(observed, status, run=config.run, now=now)
-        why = name_conflict("ConfigMap", run_name(config.metadata.name, config.run))
-        return reject(observed, fresh, Reason.NAME_CONFLICT, why, now=now)
-    if (found.get("data") or {}).get(JOB_FILE) != text:
-        stale = Target("ConfigMap", config.metadata.namespace, metadata.get("name", ""), metadata.get("uid", ""))
-        return Plan(delete=(stale,), requeue_after=1.0)
-    begun = _new_run(observed, status, run=config.run, now=now)
-    resolved = Resolved(config_map=run_name(config.metadata.name, config.run), sha256=digest(text))
-    begun = begun.model_copy(update={"resolved": resolved})
-    if config.spec.run_policy.suspend:
-        text = "created suspended; set runPolicy.suspend to false to start"
-        return publish(observed, move(begun, Phase.SUSPENDED, Reason.SUSPENDED, text, now=now), now=now)
-    nodes = config.spec.nodes
-    begun = begin_attempt(begun, nodes=nodes, now=now).model_copy(
-        update={"nodes": NodeCounts(desired=nodes, summary=f"0/{nodes}")}
-    )
-    moved = move(begun, Phase.PENDING, Reason.CREATING_PODS, f"0 of {nodes} nodes created", now=now)
-    return publish(observed, moved, now=now)
-
-
-def name_conflict(kind: str, name: object) -> str:
+def name_conflict(refusal: Refusal) -> str:
     """The message for an object of the operator's name that isn't its own."""
     return (
-        f"{kind} {name!r} exists and isn't this job's; nothing was touched. "
-        "Delete or rename it, or give the TrainingJob another name, then set runPolicy.restartNonce"
+        f"{clean(refusal.message, most=512)}; nothing of it was touched. Delete or rename it and set "
+        "runPolicy.restartNonce, or create the TrainingJob under another name"
     )
 
 
-def _new_run(observed: Observed, status: TrainingJobStatus, *, run: int, now: datetime) -> TrainingJobStatus:
-    """A fresh status for a run; only the history of phases is taken over."""
-    nonce = ((observed.job.get("spec") or {}).get("runPolicy") or {}).get("restartNonce") or ""
-    return TrainingJobStatus(
-        run=run, restart_nonce=nonce, start_time=now, restarts=Restarts(), transitions=status.transitions
-    )
+def own_config(observed: Observed) -> Manifest | None:
+    """The run's ConfigMap, None where there is none that the job controls."""
+    found, uid = observed.run_config, block(observed.job, "metadata").get("uid")
+    return found if found is not None and controller_uid(found) == uid else None
+
+
+def refused_config(observed: Observed) -> Refusal | None:
+    """Why the run's ConfigMap couldn't be created, None where it could or wasn't tried."""
+    return next((refusal for refusal in observed.refusals if refusal.kind == "ConfigMap"), None)
+
+
+def config_target(config_map: Manifest) -> Target:
+    """A ConfigMap as something to delete."""
+    metadata = block(config_map, "metadata")
+    return Target("ConfigMap", text(metadata, "namespace"), text(metadata, "name"), text(metadata, "uid"))
+
+
+def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Plan:
+    encoded, found, refused = encode(config), own_config(observed), refused_config(observed)
+    if found is None:
+        return _create(observed, status, build_config_map(config, encoded), refused, now=now)
+    if text(block(found, "data"), JOB_FILE) != encoded:
+        return Plan(delete=(config_target(found),))
+    resolved = Resolved(config_map=run_name(config.metadata.name, config.run), sha256=digest(encoded))
+    return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
+
+
+def _create(
+    observed: Observed, status: TrainingJobStatus, manifest: Manifest, refused: Refusal | None, *, now: datetime
+) -> Plan:
+    if refused is None:
+        return Plan(create=(manifest,))
+    if refused.reason == "NameConflict":
+        return reject(observed, status, Reason.NAME_CONFLICT, name_conflict(refused), now=now)
+    why = f"ConfigMap {refused.name} was refused: {refused.message}"
+    return stall(observed, status, Reason.PODS_REFUSED, why, now=now)
+
+
+def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Plan:
+    spec = with_live_fields(config.spec, observed.job, observed.runtime)
+    if spec.run_policy.suspend:
+        why = "created suspended; set runPolicy.suspend to false to start"
+        return publish(observed, move(status, Phase.SUSPENDED, Reason.SUSPENDED, why, now=now), now=now)
+    begun = begin_attempt(status, nodes=spec.nodes, now=now)
+    begun = begun.model_copy(update={"nodes": NodeCounts(desired=spec.nodes)})
+    why = f"0 of {spec.nodes} nodes created"
+    return publish(observed, move(begun, Phase.PENDING, Reason.CREATING_PODS, why, now=now), now=now)

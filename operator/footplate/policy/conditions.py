@@ -4,6 +4,7 @@ Terminal conditions are absorbing within a run. There is no Ready condition: kst
 """
 
 from datetime import datetime
+from typing import Literal
 
 from footplate.api.status import Condition, Phase, TrainingJobStatus
 
@@ -47,13 +48,13 @@ def update(status: TrainingJobStatus, *, generation: int, stalled: bool, now: da
 def _condition(
     type_: str, holds: bool, status: TrainingJobStatus, *, before: Condition | None, generation: int, now: datetime
 ) -> Condition:
-    value = "True" if holds else "False"
+    value: Literal["True", "False"] = "True" if holds else "False"
     if before is not None and before.status == value and not holds:
         return before
     since = before.last_transition_time if before is not None and before.status == value else now
     return Condition(
         type=type_,
-        status="True" if holds else "False",
+        status=value,
         reason=status.reason or "Unknown",
         message=status.message or "",
         observed_generation=generation,

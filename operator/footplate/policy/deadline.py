@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from footplate.policy.reasons import Reason
-from footplate.policy.situation import Situation
+from footplate.policy.scheduling import seconds_waited
+from footplate.policy.situation import Situation, seconds_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,24 +19,21 @@ class Deadline:
 
 def deadlines(situation: Situation) -> Iterable[Deadline]:
     """The limits that run at the moment."""
-    policy, status, attempt = situation.spec.run_policy, situation.status, situation.attempt
-    if attempt is None or situation.between_attempts:
-        return
-    if policy.active_deadline_seconds is not None and attempt.running_time is not None:
-        used = timedelta(seconds=status.active_seconds or 0) + (situation.now - attempt.running_time)
+    policy, attempt = situation.spec.run_policy, situation.attempt
+    running = attempt is not None and attempt.running_time is not None and not situation.between_attempts
+    if policy.active_deadline_seconds is not None and attempt is not None and running:
+        used = (situation.status.active_seconds or 0) + seconds_run(attempt, now=situation.now)
         yield Deadline(
             Reason.DEADLINE,
             f"the job ran for {policy.active_deadline_seconds} s, as long as runPolicy.activeDeadlineSeconds allows; "
             "raise it and set runPolicy.restartNonce to go on",
-            policy.active_deadline_seconds - used.total_seconds(),
+            policy.active_deadline_seconds - used,
         )
-    waiting = attempt.running_time is None and attempt.start_time is not None
-    all_scheduled = len(situation.gang.current) == situation.desired and all(p.node for p in situation.gang.pods)
-    if policy.queue_deadline_seconds is not None and waiting and attempt.start_time and not all_scheduled:
-        waited = situation.now - attempt.start_time
+    waited = seconds_waited(situation)
+    if policy.queue_deadline_seconds is not None and waited is not None:
         yield Deadline(
             Reason.QUEUE_DEADLINE,
-            f"not all pods were scheduled within {policy.queue_deadline_seconds} s "
-            "(runPolicy.queueDeadlineSeconds); ask for fewer nodes or wait longer",
-            policy.queue_deadline_seconds - waited.total_seconds(),
+            f"not all pods were scheduled within {policy.queue_deadline_seconds} s (runPolicy.queueDeadlineSeconds); "
+            "ask for fewer nodes or wait longer",
+            policy.queue_deadline_seconds - waited,
         )

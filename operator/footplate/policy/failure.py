@@ -5,22 +5,28 @@ found. `find` looks at what is true now and remembers nothing.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from footplate.api.status import FailureClass, FailureStatus
 from footplate.contract import ExitCode
 from footplate.policy.plan import Manifest
-from footplate.policy.pods import Gang, Pod, node_is_lost
+from footplate.policy.pods import Gang, Pod, last_ready, node_is_lost
+from footplate.policy.raw import text, time
 from footplate.policy.reasons import Reason
 
 START_GRACE = timedelta(seconds=30)
 """How long a missing Secret or an image that can't be pulled may still be put right before the job fails."""
 
+VIEW_LAG = timedelta(seconds=10)
+"""Pods and nodes are watched apart: a pod may be seen on a node of which nothing newer than its start is known."""
+
+SETTLE = timedelta(seconds=3)
+"""How long the cause is awaited where ranks only saw a peer go."""
+
 MAX_TEXT = 1024
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _CLASS = {
     Reason.DATA_ERROR: FailureClass.PERMANENT,
@@ -34,17 +40,28 @@ _CLASS = {
 }
 """Who pays for what; all else is the infrastructure's."""
 
-_EXIT_REASONS = {
+_EXIT_REASONS: Mapping[int | None, Reason] = {
     ExitCode.DATA_ERROR: Reason.DATA_ERROR,
     ExitCode.CONFIG_ERROR: Reason.CONFIG_ERROR,
     ExitCode.USER_ERROR: Reason.USER_ERROR,
     ExitCode.STOPPED: Reason.STOPPED,
     ExitCode.PEER_LOST: Reason.PEER_LOST,
     ExitCode.HANG: Reason.HANG,
+    **dict.fromkeys((129, 130, 134, 135, 136, 137, 139, 143), Reason.KILLED),
 }
 
-_FOLLOWS = (Reason.PEER_LOST, Reason.STOPPED, Reason.EVICTED)
-"""What other pods' ends bring about, or a stop that isn't finished: blamed only where nothing else is found."""
+_CANNOT_START = {
+    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
+    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
+    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
+    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
+    "CreateContainerConfigError": Reason.CONTAINER_CONFIG,
+    "CreateContainerError": Reason.CONTAINER_CONFIG,
+    "RunContainerError": Reason.CONTAINER_CONFIG,
+}
+
+_FOLLOWS = (Reason.PEER_LOST, Reason.STOPPED)
+"""What the end of another pod brings about: blamed only where nothing else is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +78,14 @@ class Failure:
         """Who pays."""
         return _CLASS.get(self.reason, FailureClass.INFRASTRUCTURE)
 
-    @property
-    def graceful(self) -> bool:
-        """True where the ranks were asked to stop, and may still be saving a checkpoint."""
-        return self.reason in (Reason.EVICTED, Reason.STOPPED)
-
     def to_status(self) -> FailureStatus:
         """The failure as the user sees it."""
         pod = self.pod
         error = pod.verdict.error if pod and pod.verdict else None
-        exit_code = pod.terminated.get("exitCode") if pod else None
+        exit_code = pod.exit_code if pod else None
         return FailureStatus(
             rank=error.rank if error and error.rank is not None else (pod.rank if pod else None),
-            node=pod.node if pod else None,
+            node=clean(pod.node, most=253) if pod and pod.node else None,
             exit_code=exit_code,
             signal=exit_code - 128 if exit_code is not None and 128 < exit_code < 160 else None,
             class_=self.failure_class,
@@ -84,7 +96,7 @@ class Failure:
 
 def clean(text: str, *, most: int = MAX_TEXT, tail: bool = False) -> str:
     """A tenant's text made fit for logs, events and status: no control characters, at most `most` characters."""
-    text = _CONTROL.sub("", text)
+    text = _CONTROL.sub("", text[-8 * most :] if tail else text[: 8 * most])
     if len(text) <= most:
         return text
     return "…" + text[1 - most :] if tail else text[: most - 1] + "…"
@@ -108,53 +120,66 @@ def find(
     return min(failures, key=lambda failure: (failure.reason in _FOLLOWS, failure.time), default=None)
 
 
-def next_look(gang: Gang, *, now: datetime) -> Iterable[float]:
-    """Seconds until a pod that can't start has had its grace."""
+def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
+    """False while a rank that only saw its peer go may soon be followed by the one that knows why."""
+    alive = any(not pod.terminal for pod in gang.pods)
+    return cause.reason is not Reason.PEER_LOST or not alive or not timedelta() <= now - cause.time < SETTLE
+
+
+def next_look(gang: Gang, nodes: Mapping[str, Manifest], *, now: datetime) -> Iterable[float]:
+    """Seconds until what is given some time now counts as a failure."""
     for pod in gang.pods:
-        if _cannot_start(pod) is not None:
-            yield max(0.0, ((pod.started or now) + START_GRACE - now).total_seconds())
+        if pod.exit_code:
+            yield SETTLE.total_seconds()
+        elif text(pod.waiting, "reason") in _CANNOT_START:
+            yield ((pod.started or now) + START_GRACE - now).total_seconds()
+        elif not pod.terminal and nodes and pod.node and node_is_lost(nodes.get(pod.node)):
+            yield VIEW_LAG.total_seconds()
 
 
 def _of_pod(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failure | None:
-    checks: tuple[Callable[[], Failure | None], ...] = (
-        lambda: _disrupted(pod, now=now),
-        lambda: _failed(pod, now=now),
-        lambda: _node_lost(pod, nodes, now=now),
-        lambda: _deleted(pod, now=now),
-        lambda: _stuck(pod, now=now),
-    )
-    return next((failure for check in checks if (failure := check()) is not None), None)
+    return (
+        _taken_away(pod, now=now)
+        or _failed(pod, now=now)
+        or _node_lost(pod, nodes, now=now)
+        or _stuck(pod, now=now)
+    )  # fmt: skip
 
 
-def _disrupted(pod: Pod, *, now: datetime) -> Failure | None:
+def _taken_away(pod: Pod, *, now: datetime) -> Failure | None:
+    """Evicted, preempted or deleted: whatever became of the pod after that isn't its own fault."""
     target = pod.condition("DisruptionTarget")
-    if target.get("status") != "True" or pod.phase == "Succeeded":
+    if target.get("status") == "True":
+        since = time(target, "lastTransitionTime")
+        said = f"was evicted: {text(target, 'reason')}: {text(target, 'message')}"
+    elif pod.terminating:
+        since, said = pod.deleted, "was deleted by somebody else"
+    else:
         return None
-    text = f"pod {pod.name} was evicted from node {pod.node}: {target.get('reason')}: {target.get('message', '')}"
-    return Failure(Reason.EVICTED, text, pod.finished or now, pod)
+    since = since or now
+    if pod.phase == "Succeeded" or (pod.finished is not None and pod.finished < since):
+        return None
+    return Failure(Reason.EVICTED, f"pod {pod.name}{_on_node(pod)} {said}", since, pod)
 
 
 def _failed(pod: Pod, *, now: datetime) -> Failure | None:
-    if pod.phase != "Failed" and not pod.terminated.get("exitCode"):
+    if pod.exit_code:
+        reason = _exit_reason(pod)
+        return Failure(reason, _exit_message(pod, reason), _exit_time(pod, now=now), pod)
+    if pod.phase != "Failed":
         return None
-    terminated = pod.terminated
-    if not terminated:
-        why = pod.status.get("reason") or "no reason given"
-        text = f"node {pod.node} ended pod {pod.name}: {why}: {pod.status.get('message', '')}"
-        return Failure(Reason.EVICTED, text, now, pod)
-    reason = _exit_reason(terminated)
-    return Failure(reason, _exit_message(pod, reason), _exit_time(pod, now=now), pod)
+    why = text(pod.status, "reason") or "no reason given"
+    said = f"pod {pod.name}{_on_node(pod)} was ended: {why}: {text(pod.status, 'message')}"
+    return Failure(Reason.EVICTED, said, pod.finished or now, pod)
 
 
-def _exit_reason(terminated: Mapping[str, Any]) -> Reason:
-    code = terminated.get("exitCode")
-    if terminated.get("reason") == "OOMKilled":
+def _exit_reason(pod: Pod) -> Reason:
+    said = text(pod.terminated, "reason")
+    if said == "OOMKilled":
         return Reason.OUT_OF_MEMORY
-    if terminated.get("reason") in ("StartError", "ContainerCannotRun"):
+    if said in ("StartError", "ContainerCannotRun"):
         return Reason.CONTAINER_CONFIG
-    if code in (129, 130, 134, 135, 136, 137, 139, 143):
-        return Reason.KILLED
-    return next((reason for known, reason in _EXIT_REASONS.items() if known == code), Reason.USER_ERROR)
+    return _EXIT_REASONS.get(pod.exit_code, Reason.USER_ERROR)
 
 
 def _exit_time(pod: Pod, *, now: datetime) -> datetime:
@@ -167,7 +192,6 @@ def _exit_time(pod: Pod, *, now: datetime) -> datetime:
 
 
 def _exit_message(pod: Pod, reason: Reason) -> str:
-    code = pod.terminated.get("exitCode")
     if reason is Reason.OUT_OF_MEMORY:
         return (
             f"pod {pod.name} was killed because it used more memory than resources.limits.memory; "
@@ -177,50 +201,51 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
     if verdict is not None and verdict.error is not None:
         error = verdict.error
         return f"{error.type}: {error.message}" if error.type else error.message
-    said = str(pod.terminated.get("message") or "").strip()
-    said = said.splitlines()[-1] if said and verdict is None else ""
-    return f"pod {pod.name} ended with exit code {code}" + (f": {said}" if said else "; its log says more")
+    said = "" if verdict else text(pod.terminated, "message").strip()
+    last_line = said.splitlines()[-1] if said else ""
+    return f"pod {pod.name} ended with exit code {pod.exit_code}" + (
+        f": {last_line}" if last_line else "; its log says more"
+    )
 
 
 def _node_lost(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failure | None:
-    if pod.terminal or pod.node is None or not nodes or not node_is_lost(nodes.get(pod.node)):
+    if pod.terminal or pod.node is None or not nodes:
         return None
-    return Failure(Reason.NODE_LOST, f"node {pod.node}, which runs rank {pod.rank}, isn't ready", now, pod)
-
-
-def _deleted(pod: Pod, *, now: datetime) -> Failure | None:
-    if pod.terminating and not pod.terminal:
-        return Failure(Reason.EVICTED, f"pod {pod.name} was deleted by somebody else", now, pod)
-    return None
-
-
-def _cannot_start(pod: Pod) -> Reason | None:
-    return {
-        "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
-        "ErrImagePull": Reason.IMAGE_PULL_FAILED,
-        "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
-        "InvalidImageName": Reason.IMAGE_PULL_FAILED,
-        "CreateContainerConfigError": Reason.CONTAINER_CONFIG,
-        "CreateContainerError": Reason.CONTAINER_CONFIG,
-        "RunContainerError": Reason.CONTAINER_CONFIG,
-    }.get(str(pod.waiting.get("reason")))
+    node = nodes.get(pod.node)
+    if not node_is_lost(node):
+        return None
+    since, bound = last_ready(node), pod.bound
+    if bound is not None and now < bound + VIEW_LAG and (since is None or since <= bound):
+        return None
+    return Failure(Reason.NODE_LOST, f"node {pod.node}, which runs rank {pod.rank}, isn't ready", since or now, pod)
 
 
 def _stuck(pod: Pod, *, now: datetime) -> Failure | None:
-    reason = _cannot_start(pod)
+    reason = _CANNOT_START.get(text(pod.waiting, "reason"))
     if reason is None or now < (pod.started or now) + START_GRACE:
         return None
-    said = pod.waiting.get("message") or pod.waiting.get("reason")
-    way_out = (
-        "check spec.trainer.image and spec.podTemplate.imagePullSecrets"
-        if reason is Reason.IMAGE_PULL_FAILED
-        else "create what is missing in the job's namespace, or correct its name in the spec"
+    said = text(pod.waiting, "message") or text(pod.waiting, "reason")
+    message = (
+        f"pod {pod.name} can't start: {clean(said, most=512)}; {_way_out(reason, said)}, then set "
+        "runPolicy.restartNonce; to change the spec, delete the job and create it anew"
     )
-    return Failure(reason, f"pod {pod.name} can't start: {said}; {way_out}, then set runPolicy.restartNonce", now, pod)
+    return Failure(reason, message, now, pod)
+
+
+def _way_out(reason: Reason, said: str) -> str:
+    if reason is Reason.IMAGE_PULL_FAILED:
+        return "push the image, or put right the Secret of podTemplate.imagePullSecrets"
+    if "runAsNonRoot" in said:
+        return "build the image with a numeric USER other than 0"
+    return "create what is missing in the job's namespace"
 
 
 def _missing(gang: Gang, *, desired: int, now: datetime) -> list[Failure]:
-    gone = [rank for rank in range(desired) if rank not in gang.current]
-    if not gone:
+    gone = next((rank for rank in range(desired) if rank not in gang.current), None)
+    if gone is None:
         return []
-    return [Failure(Reason.POD_LOST, f"the pod of rank {gone[0]} was deleted by somebody else", now)]
+    return [Failure(Reason.POD_LOST, f"the pod of rank {gone} was deleted by somebody else", now)]
+
+
+def _on_node(pod: Pod) -> str:
+    return f" on node {pod.node}" if pod.node else ""

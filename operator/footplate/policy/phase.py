@@ -1,25 +1,28 @@
 """Phase, node counts and message of a living attempt, from its pods."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from footplate.api.status import NodeCounts, Phase, ProgressStatus
 from footplate.policy.failure import clean
 from footplate.policy.pods import Gang, Pod
+from footplate.policy.raw import text
 from footplate.policy.reasons import Reason
+
+SLOW_START = timedelta(seconds=90)
+"""A pod that the node has prepared for so long may lack a volume, which only its events say."""
 
 
 def count(gang: Gang, *, desired: int) -> NodeCounts:
     """Pods of the attempt, by how far they got."""
     pods = gang.pods
-    ready = sum(pod.running for pod in pods)
     return NodeCounts(
         desired=desired,
         created=len(pods),
         scheduled=sum(pod.node is not None for pod in pods),
-        ready=ready,
+        ready=sum(pod.running for pod in pods),
         succeeded=sum(pod.phase == "Succeeded" for pod in pods),
         failed=sum(pod.phase == "Failed" for pod in pods),
-        summary=f"{ready}/{desired}",
     )
 
 
@@ -35,7 +38,7 @@ def of_gang(gang: Gang, counts: NodeCounts, *, was: Phase) -> tuple[Phase, Reaso
     return Phase.STARTING, Reason.STARTING_PODS
 
 
-def describe(phase: Phase, gang: Gang, counts: NodeCounts, progress: ProgressStatus | None) -> str:
+def describe(phase: Phase, gang: Gang, counts: NodeCounts, progress: ProgressStatus | None, *, now: datetime) -> str:
     """The message for a living attempt: what is there, what is awaited, and why."""
     nodes = f"of {counts.desired} nodes"
     if phase is Phase.RUNNING:
@@ -43,8 +46,15 @@ def describe(phase: Phase, gang: Gang, counts: NodeCounts, progress: ProgressSta
     if phase is Phase.QUEUED:
         return f"{counts.scheduled} {nodes} scheduled{_because(gang)}"
     if phase is Phase.STARTING:
-        return f"{counts.ready} {nodes} started{_waiting(gang.pods)}"
+        return f"{counts.ready} {nodes} started{_waiting(gang.pods, now=now)}"
     return f"{counts.created} {nodes} created"
+
+
+def seconds_until_slow(gang: Gang, *, now: datetime) -> float | None:
+    """Seconds until the message says that a pod is slow to start; None where none may be."""
+    since = [pod.started or now for pod in gang.pods if _prepares(pod)]
+    left = (min(since) + SLOW_START - now).total_seconds() if since else 0.0
+    return left if left > 0 else None
 
 
 def _steps(progress: ProgressStatus | None) -> str:
@@ -58,15 +68,23 @@ def _because(gang: Gang) -> str:
     """What the scheduler, or whoever gates the pods, says of the first pod that has no node."""
     for pod in gang.pods:
         if pod.node is None:
-            said = pod.condition("PodScheduled").get("message")
             gate = "held back by a scheduling gate" if pod.gated else ""
-            return f"; {clean(str(said or gate), most=512)}" if said or gate else ""
+            said = text(pod.condition("PodScheduled"), "message") or gate
+            return f"; {clean(said, most=512)}" if said else ""
     return ""
 
 
-def _waiting(pods: Sequence[Pod]) -> str:
+def _waiting(pods: Sequence[Pod], *, now: datetime) -> str:
+    """What the node says of the first pod that it can't start, or where to read of one that takes long."""
     for pod in pods:
-        said = pod.waiting.get("message") or pod.waiting.get("reason")
-        if said and said not in ("ContainerCreating", "PodInitializing"):
-            return f"; {clean(str(said), most=512)}"
+        said = text(pod.waiting, "message") or text(pod.waiting, "reason")
+        if said and not _prepares(pod):
+            return f"; {clean(said, most=512)}"
+        if _prepares(pod) and now >= (pod.started or now) + SLOW_START:
+            return f"; pod {pod.name} takes long: `kubectl describe pod {pod.name}` says why"
     return ""
+
+
+def _prepares(pod: Pod) -> bool:
+    """True while the node fetches the image and the volumes, of which the pod's status says nothing."""
+    return text(pod.waiting, "reason") in ("ContainerCreating", "PodInitializing")

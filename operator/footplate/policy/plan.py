@@ -10,6 +10,9 @@ from footplate.contract import Progress
 Manifest = Mapping[str, Any]
 """A raw Kubernetes object."""
 
+RETRY_REFUSED_SECONDS = 10.0
+"""For so long a refused create isn't tried again, and is part of what is observed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -56,11 +59,12 @@ class Observed:
     pods: Sequence[Manifest] = ()
     nodes: Mapping[str, Manifest] = field(default_factory=dict)
     run_config: Manifest | None = None
-    """The ConfigMap of the run in the status (or of the run that is due), None if it isn't there."""
+    """The ConfigMap of the run in the status (or of the run that is due), None if there is none of the job's."""
     runtime: Manifest | None = None
     """What `runtimeRef` names, None if it isn't there."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
+    """What the API server refused within the last `RETRY_REFUSED_SECONDS`."""
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
 

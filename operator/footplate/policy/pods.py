@@ -1,85 +1,74 @@
-"""Reads raw pods and nodes: one view of each, and the bucketing that all policies share.
-
-Everything a pod says is a tenant's text: what can't be read is taken as absent, never as an error.
-"""
+"""Views of raw pods and nodes, and the bucketing of a job's pods that all policies share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
 
 from footplate.contract import CONTAINER_NAME, Label, Verdict, parse_verdict
 from footplate.policy.plan import Manifest, Target
+from footplate.policy.raw import block, blocks, number, text, time
 
 STOP_MARGIN_SECONDS = 5.0
 """A pod that lives on for so long after its grace period is on a node that nobody hears from."""
 
 
-def parse_time(text: object) -> datetime | None:
-    """A Kubernetes timestamp; None where it isn't one."""
-    if not isinstance(text, str):
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def parse_int(text: object) -> int:
-    """A number in a label; -1 where it isn't one."""
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 12 else -1
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pod:
     """What the policies read of one pod."""
 
     raw: Manifest
 
-    @property
+    @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """The raw metadata."""
-        return self.raw.get("metadata") or {}
+        return block(self.raw, "metadata")
 
-    @property
+    @cached_property
     def status(self) -> Mapping[str, Any]:
         """The raw status."""
-        return self.raw.get("status") or {}
+        return block(self.raw, "status")
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The pod's name."""
-        return str(self.metadata.get("name", ""))
+        return text(self.metadata, "name")
 
     @property
     def target(self) -> Target:
         """The pod as something to delete."""
-        return Target("Pod", str(self.metadata.get("namespace", "")), self.name, str(self.metadata.get("uid", "")))
+        return Target("Pod", text(self.metadata, "namespace"), self.name, text(self.metadata, "uid"))
 
     def label(self, label: Label) -> int:
         """The number in one of the operator's labels, -1 where there is none."""
-        return parse_int((self.metadata.get("labels") or {}).get(label))
+        number = text(block(self.metadata, "labels"), label)
+        return int(number) if number.isascii() and number.isdigit() and len(number) < 12 else -1
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """Node rank in the gang."""
         return self.label(Label.RANK)
 
-    @property
+    @cached_property
     def phase(self) -> str:
         """Kubernetes' phase of the pod."""
-        return str(self.status.get("phase") or "Pending")
+        return text(self.status, "phase") or "Pending"
 
-    @property
+    @cached_property
     def node(self) -> str | None:
         """Name of the node that the pod is bound to."""
-        return (self.raw.get("spec") or {}).get("nodeName") or None
+        return text(block(self.raw, "spec"), "nodeName") or None
+
+    @property
+    def bound(self) -> datetime | None:
+        """When the scheduler found the node."""
+        return time(self.condition("PodScheduled"), "lastTransitionTime") if self.node else None
 
     @property
     def gated(self) -> bool:
         """True while somebody's scheduling gate holds the pod back."""
-        return bool((self.raw.get("spec") or {}).get("schedulingGates"))
+        return bool(block(self.raw, "spec").get("schedulingGates"))
 
     @property
     def terminal(self) -> bool:
@@ -87,40 +76,38 @@ class Pod:
         return self.phase in ("Succeeded", "Failed")
 
     @property
-    def deletion_deadline(self) -> datetime | None:
-        """When the pod's grace period ends, None where nobody deletes it."""
-        return parse_time(self.metadata.get("deletionTimestamp"))
-
-    @property
     def terminating(self) -> bool:
         """True once somebody deleted the pod."""
         return self.metadata.get("deletionTimestamp") is not None
 
+    @property
+    def deleted(self) -> datetime | None:
+        """When somebody deleted the pod; its grace period began then."""
+        deadline = time(self.metadata, "deletionTimestamp")
+        grace = number(self.metadata, "deletionGracePeriodSeconds") or 0
+        return deadline and deadline - timedelta(seconds=grace)
+
     def seconds_to_stop(self, now: datetime) -> float:
-        """Seconds for which a pod that isn't terminal may still be saving its state; 0 where it is overdue."""
-        if self.deletion_deadline is None:
-            return STOP_MARGIN_SECONDS
-        return max(0.0, (self.deletion_deadline - now).total_seconds() + STOP_MARGIN_SECONDS)
+        """Seconds for which the pod may still be saving its state; 0 where it has ended or is overdue."""
+        if self.terminal:
+            return 0.0
+        deadline = time(self.metadata, "deletionTimestamp") or now
+        return max(0.0, (deadline - now).total_seconds() + STOP_MARGIN_SECONDS)
 
     @property
     def started(self) -> datetime | None:
         """When the node took the pod."""
-        return parse_time(self.status.get("startTime"))
+        return time(self.status, "startTime")
 
     def condition(self, type_: str) -> Mapping[str, Any]:
         """One of the pod's conditions, empty where it has none of that type."""
-        return next((c for c in self.status.get("conditions") or () if c.get("type") == type_), {})
+        return next((c for c in blocks(self.status, "conditions") if c.get("type") == type_), {})
 
     @cached_property
-    def container(self) -> Mapping[str, Any]:
-        """Status of the trainer's container, empty before it has one."""
-        statuses = self.status.get("containerStatuses") or ()
-        return next((c for c in statuses if c.get("name") == CONTAINER_NAME), {})
-
-    @property
     def state(self) -> Mapping[str, Any]:
         """State of the trainer's container: waiting, running or terminated."""
-        return self.container.get("state") or {}
+        containers = blocks(self.status, "containerStatuses")
+        return block(next((c for c in containers if c.get("name") == CONTAINER_NAME), None), "state")
 
     @property
     def running(self) -> bool:
@@ -128,62 +115,93 @@ class Pod:
         return self.phase == "Running" and "running" in self.state
 
     @property
-    def terminated(self) -> Mapping[str, Any]:
-        """How the trainer's container ended, empty where it hasn't."""
-        return self.state.get("terminated") or {}
-
-    @property
     def waiting(self) -> Mapping[str, Any]:
         """What the trainer's container waits for, empty where it doesn't."""
-        return self.state.get("waiting") or {}
+        return block(self.state, "waiting")
+
+    @property
+    def terminated(self) -> Mapping[str, Any]:
+        """How the trainer's container ended, empty where it hasn't."""
+        return block(self.state, "terminated")
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of the trainer's container, None where it hasn't ended."""
+        return number(self.terminated, "exitCode")
 
     @property
     def finished(self) -> datetime | None:
         """When the trainer's container ended."""
-        return parse_time(self.terminated.get("finishedAt"))
+        return time(self.terminated, "finishedAt")
 
     @cached_property
     def verdict(self) -> Verdict | None:
         """What the trainer said at its end."""
-        return parse_verdict(self.terminated.get("message"))
+        return parse_verdict(text(self.terminated, "message"))
 
 
 @dataclass(frozen=True)
 class Gang:
     """The pods of a job, bucketed once.
 
-    `current` are those of the attempt in the status, by rank; `older` all others that the job owns.
+    `current` are those of the current attempt, by rank and in its order; `older` all others that the job owns.
     """
 
     current: Mapping[int, Pod]
     older: Sequence[Pod]
 
     @classmethod
-    def of(cls, pods: Sequence[Manifest], *, uid: str, run: int, attempt: int) -> Self:
-        """Buckets raw pods; pods that another controller owns are left out."""
-        owned = [Pod(raw) for raw in pods if controller_uid(raw) == uid]
-        current = {p.rank: p for p in owned if (p.label(Label.RUN), p.label(Label.ATTEMPT)) == (run, attempt)}
-        return cls(current, [p for p in owned if current.get(p.rank) is not p])
+    def of(cls, pods: Sequence[Manifest], job: Manifest, *, run: int, attempt: int, nodes: int) -> Self:
+        """Buckets raw pods. Those that the job doesn't control are left out; one that says it were of the attempt but
+        hasn't the name or a rank of its gang is no part of it.
+        """
+        owned = owned_pods(pods, job)
+        stem = f"{text(block(job, 'metadata'), 'name')}-{run}-{attempt}-"
+        current = {pod.rank: pod for pod in owned if 0 <= pod.rank < nodes and pod.name == f"{stem}{pod.rank}"}
+        return cls(dict(sorted(current.items())), [pod for pod in owned if current.get(pod.rank) is not pod])
 
     @property
     def pods(self) -> Sequence[Pod]:
         """Pods of the current attempt, in order of rank."""
-        return [self.current[rank] for rank in sorted(self.current)]
+        return [*self.current.values()]
+
+    @property
+    def everyone(self) -> Sequence[Pod]:
+        """Pods of all attempts."""
+        return [*self.older, *self.current.values()]
+
+
+def owned_pods(pods: Sequence[Manifest], job: Manifest) -> list[Pod]:
+    """Views of the pods that the job controls. Anybody may write its UID into a pod of another namespace."""
+    metadata = block(job, "metadata")
+    uid, namespace = metadata.get("uid"), metadata.get("namespace")
+    return [
+        Pod(raw) for raw in pods if controller_uid(raw) == uid and block(raw, "metadata").get("namespace") == namespace
+    ]
 
 
 def controller_uid(raw: Manifest) -> str | None:
     """UID of the object's controller, None where it has none."""
-    owners = (raw.get("metadata") or {}).get("ownerReferences") or ()
-    return next((owner.get("uid") for owner in owners if owner.get("controller")), None)
+    owners = blocks(block(raw, "metadata"), "ownerReferences")
+    return next((text(owner, "uid") for owner in owners if owner.get("controller") is True), None)
 
 
 def node_is_lost(node: Manifest | None) -> bool:
     """True for a node that is gone, not ready, or throws its pods out."""
     if node is None:
         return True
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    ready = next((c.get("status") for c in conditions if c.get("type") == "Ready"), "True")
-    taints = (node.get("spec") or {}).get("taints") or ()
+    ready = text(_ready(node), "status") or "True"
     return ready != "True" or any(
-        t.get("effect") == "NoExecute" and str(t.get("key", "")).startswith("node.kubernetes.io/") for t in taints
+        taint.get("effect") == "NoExecute" and text(taint, "key").startswith("node.kubernetes.io/")
+        for taint in blocks(block(node, "spec"), "taints")
     )
+
+
+def last_ready(node: Manifest | None) -> datetime | None:
+    """When a node that isn't ready last was, as far as is known."""
+    return time(_ready(node), "lastTransitionTime") if node is not None else None
+
+
+def _ready(node: Manifest) -> Mapping[str, Any]:
+    conditions = blocks(block(node, "status"), "conditions")
+    return next((condition for condition in conditions if condition.get("type") == "Ready"), {})

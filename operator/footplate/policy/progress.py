@@ -3,7 +3,7 @@
 from typing import Any
 
 from footplate.api.status import Attempt, CheckpointStatus, TrainingJobStatus
-from footplate.contract import Progress, Verdict
+from footplate.contract import Label, Progress, Verdict
 from footplate.policy.pods import Gang
 
 
@@ -15,8 +15,9 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, ui
         checkpoint = _newer(checkpoint, polled.checkpoint)
         changes["progress"] = polled.progress
         changes["attempts"] = _resumed(status.attempts, polled.resumed_from_step)
-    for pod in (*gang.older, *gang.pods):
-        checkpoint = _newer(checkpoint, pod.verdict.checkpoint if pod.verdict else None)
+    for pod in gang.everyone:
+        if pod.verdict is not None and pod.label(Label.RUN) == status.run:
+            checkpoint = _newer(checkpoint, pod.verdict.checkpoint)
     last_words = _of_rank_0(gang)
     if last_words is not None:
         changes["progress"] = last_words.progress or changes.get("progress", status.progress)

@@ -10,10 +10,13 @@ from footplate.api.status import Phase, TrainingJobStatus
 from footplate.policy import conditions
 from footplate.policy.failure import clean
 from footplate.policy.plan import Event, Manifest, Observed, Plan, Target
+from footplate.policy.raw import block, blocks, number
 from footplate.policy.reasons import Reason
 
 COUNTS_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 15.0
+MIN_WAIT_SECONDS = 0.05
+"""A look that changed nothing isn't repeated at once, whatever the clocks say."""
 
 _PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "usage"})
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
@@ -44,13 +47,13 @@ def publish(
     requeue: Iterable[float | None] = (),
 ) -> Plan:
     """The plan that takes the job to `status`, and does the rest beside it."""
-    generation = int((observed.job.get("metadata") or {}).get("generation") or 0)
+    generation = number(block(observed.job, "metadata"), "generation") or 0
     status = status.model_copy(update={"observed_generation": generation})
     status = status.model_copy(
         update={"conditions": conditions.update(status, generation=generation, stalled=stalled, now=now)}
     )
-    old: Mapping[str, Any] = observed.job.get("status") or {}
-    new = status.to_json()
+    old: Mapping[str, Any] = block(observed.job, "status")
+    new = clean_all(status.to_json())
     wait = _wait(old, new, observed=observed, now=now)
     looks = [seconds for seconds in (*requeue, wait) if seconds is not None]
     if new == old or wait is not None:
@@ -59,7 +62,7 @@ def publish(
 
 
 def _soonest(looks: list[float]) -> float | None:
-    return max(0.0, min(looks)) if looks else None
+    return max(MIN_WAIT_SECONDS, min(looks)) if looks else None
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:
@@ -70,27 +73,33 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     if not changed or observed.status_written is None or changed - _COUNT_KEYS:
         return None
     every = COUNTS_EVERY_SECONDS if changed - _PROGRESS_KEYS else PROGRESS_EVERY_SECONDS
-    left = every - (now - observed.status_written).total_seconds()
-    return left if left > 0 else None
+    since = (now - observed.status_written).total_seconds()
+    return every - since if 0 <= since < every else None
 
 
 def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """True where the conditions differ in their messages at most."""
-    before, after = (
-        {
-            (c.get("type"), c.get("status"), c.get("reason"), c.get("observedGeneration"))
-            for c in s.get("conditions", ())
-        }
-        for s in (old, new)
-    )
+    keys = ("type", "status", "reason", "observedGeneration")
+    before, after = ([tuple(c.get(key) for key in keys) for c in blocks(status, "conditions")] for status in (old, new))
     return before == after
 
 
 def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
     """One event for a change of phase, or of the reason for staying in it."""
-    if (old.get("phase"), old.get("reason")) == (new.get("phase"), new.get("reason")) or not new.get("phase"):
+    same_phase, reason = old.get("phase") == new.get("phase"), str(new.get("reason"))
+    if not new.get("phase") or (same_phase and reason in (old.get("reason"), Reason.CREATING_PODS)):
         return ()
-    phase, reason = Phase(new["phase"]), str(new.get("reason"))
+    phase = Phase(new["phase"])
     bad = phase in (Phase.FAILED, Phase.RESTARTING) or reason in _TROUBLE
-    text = clean(f"{phase}: {new.get('message', '')}")
-    return (Event("Warning" if bad else "Normal", reason, text, _ACTIONS[phase]),)
+    return (
+        Event("Warning" if bad else "Normal", reason, clean(f"{phase}: {new.get('message', '')}"), _ACTIONS[phase]),
+    )
+
+
+def clean_all(value: Any) -> Any:
+    """JSON with every text in it fit for logs, events and status; their lengths are the models' business."""
+    if isinstance(value, dict):
+        return {clean(key, most=len(key)): clean_all(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean_all(item) for item in value]
+    return clean(value, most=len(value)) if isinstance(value, str) else value

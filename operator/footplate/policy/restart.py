@@ -1,22 +1,25 @@
-"""What follows the end of an attempt: another one, when, or the end of the run. Restarts are charged to whom they are
-due, and an error that comes back at the same step isn't tried a third time.
+"""What follows a failure: another attempt, when, or the end of the run. Restarts are charged to whom they are due, and
+an error that comes back at the same step isn't tried a third time.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from footplate.api.blocks import RunPolicy
 from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts
-from footplate.policy.failure import Failure
+from footplate.policy.failure import Failure, clean
 from footplate.policy.reasons import Reason
+from footplate.policy.situation import seconds_run
 
 MAX_BACKOFF_SECONDS = 600
-GOOD_RUN = timedelta(seconds=600)
+GOOD_RUN_SECONDS = 600.0
 """An attempt that ran so long is progress: the next backoff begins anew."""
+
+_NOBODYS = (Reason.SUSPENDED, Reason.RESIZED, Reason.SCHEDULING_TIMEOUT)
+"""Ends of attempts that aren't failures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """`delay`: seconds until the next attempt, None where there is none."""
 
     restarts: Restarts
@@ -32,7 +35,7 @@ def decide(
     restarts: Restarts,
     attempts: list[Attempt],
     before: FailureStatus | None,
-) -> Verdict:
+) -> Decision:
     """Decides what follows a failure.
 
     Args:
@@ -42,31 +45,30 @@ def decide(
         attempts: the attempts of this run, the one that just ended last.
         before: the failure of the attempt before.
     """
-    kind = failure.failure_class
-    if kind is FailureClass.PERMANENT:
-        return Verdict(restarts, None, failure.reason, failure.message)
+    said = clean(failure.message, most=800)
+    if failure.failure_class is FailureClass.PERMANENT:
+        return Decision(restarts, None, failure.reason, failure.message)
     if _repeats(failure, attempts=attempts, before=before):
-        text = f"{failure.message} (a second time at the same step; restarting can't help)"
-        return Verdict(restarts, None, Reason.REPEATED_ERROR, text)
-    charged = _charge(restarts, kind)
-    if kind is FailureClass.INFRASTRUCTURE:
-        spent, most, field, over = (
-            charged.infrastructure,
-            policy.max_disruptions,
-            "maxDisruptions",
-            Reason.MAX_DISRUPTIONS,
-        )
+        text = f"{said} (a second time at the same step; restarting can't help)"
+        return Decision(restarts, None, Reason.REPEATED_ERROR, text)
+    if failure.failure_class is FailureClass.INFRASTRUCTURE:
+        spent, most, field = restarts.infrastructure, policy.max_disruptions, "maxDisruptions"
     else:
-        spent, most, field, over = charged.user + charged.hang, policy.max_restarts, "maxRestarts", Reason.MAX_RESTARTS
-    if spent > most:
-        text = f"{failure.message} (restart {spent} of at most {most}: runPolicy.{field})"
-        return Verdict(restarts, None, over, text)
-    return Verdict(charged, _backoff(failure, policy=policy, attempts=attempts), failure.reason, failure.message)
+        spent, most, field = restarts.user + restarts.hang, policy.max_restarts, "maxRestarts"
+    if spent >= most:
+        over = Reason.MAX_DISRUPTIONS if field == "maxDisruptions" else Reason.MAX_RESTARTS
+        return Decision(restarts, None, over, f"{said} (after {spent} restarts, all that runPolicy.{field} allows)")
+    delay = _backoff(failure, policy=policy, attempts=attempts)
+    return Decision(_charge(restarts, failure.failure_class), delay, failure.reason, failure.message)
 
 
 def _charge(restarts: Restarts, kind: FailureClass) -> Restarts:
-    field = {FailureClass.INFRASTRUCTURE: "infrastructure", FailureClass.HANG: "hang"}.get(kind, "user")
-    return restarts.model_copy(update={field: getattr(restarts, field) + 1})
+    user, infrastructure, hang = restarts.user, restarts.infrastructure, restarts.hang
+    return Restarts(
+        user=user + (kind is FailureClass.USER),
+        infrastructure=infrastructure + (kind is FailureClass.INFRASTRUCTURE),
+        hang=hang + (kind is FailureClass.HANG),
+    )
 
 
 def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus | None) -> bool:
@@ -74,30 +76,28 @@ def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus
     if before is None or len(attempts) < 2 or failure.reason not in (Reason.USER_ERROR, Reason.OUT_OF_MEMORY):
         return False
     last, previous = attempts[-1], attempts[-2]
-    now = failure.to_status()
-    return (
-        last.last_step is not None
-        and last.last_step == previous.last_step
-        and previous.reason == failure.reason
-        and (
-            failure.reason is Reason.OUT_OF_MEMORY or (now.traceback is not None and now.traceback == before.traceback)
-        )
-    )
+    if last.last_step is None or (last.last_step, failure.reason) != (previous.last_step, previous.reason):
+        return False
+    traceback = failure.to_status().traceback
+    return failure.reason is Reason.OUT_OF_MEMORY or (traceback is not None and traceback == before.traceback)
 
 
 def _backoff(failure: Failure, *, policy: RunPolicy, attempts: list[Attempt]) -> float:
-    """Seconds until the next attempt: doubling with each short attempt of this kind in a row; the infrastructure's
-    first is free, and so is a clean stop.
+    """Seconds until the next attempt: doubling with each failure that followed a short run. The infrastructure's first
+    is free, and so is every clean stop after which the training got further.
     """
-    if failure.reason is Reason.STOPPED:
+    steps = [attempt.last_step for attempt in attempts[-2:]]
+    if failure.reason is Reason.STOPPED and (len(steps) < 2 or steps[0] != steps[1]):
         return 0.0
-    in_a_row = 0
-    for attempt in reversed(attempts):
-        ran = attempt.end_time - attempt.running_time if attempt.end_time and attempt.running_time else timedelta()
-        if ran >= GOOD_RUN:
+    doublings = _short_runs(attempts) - (failure.failure_class is FailureClass.INFRASTRUCTURE)
+    return float(min(policy.restart_backoff_seconds * 2**doublings, MAX_BACKOFF_SECONDS)) if doublings >= 0 else 0.0
+
+
+def _short_runs(attempts: list[Attempt]) -> int:
+    """Failures in a row, before the last one, of attempts that didn't run long."""
+    count = 0
+    for attempt in reversed([a for a in attempts if a.reason not in _NOBODYS]):
+        if attempt.end_time is None or seconds_run(attempt, now=attempt.end_time) >= GOOD_RUN_SECONDS:
             break
-        in_a_row += 1
-    doublings = in_a_row - (2 if failure.failure_class is FailureClass.INFRASTRUCTURE else 1)
-    if doublings < 0:
-        return 0.0
-    return float(min(policy.restart_backoff_seconds * 2**doublings, MAX_BACKOFF_SECONDS))
+        count += 1
+    return max(0, count - 1)

@@ -1,8 +1,10 @@
-"""What all policies look at: the job, its resolved spec, its status and its pods, read once."""
+"""What all policies look at: the job, its resolved spec, its status and its pods, read once; and the steps that a
+status may take.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,14 +14,19 @@ from footplate.api.status import (
     MAX_TRANSITIONS_KEPT,
     Attempt,
     Phase,
+    Restarts,
     TrainingJobStatus,
     Transition,
 )
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
+from footplate.podspec import run_name
 from footplate.policy.plan import Manifest, Observed
 from footplate.policy.pods import Gang
+from footplate.policy.raw import block, text
 from footplate.policy.reasons import Reason
+
+MAX_NONCE_LENGTH = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,8 @@ class Situation:
 
     @property
     def desired(self) -> int:
-        """Pods of the current attempt's gang."""
-        return (self.attempt.nodes if self.attempt else None) or self.spec.nodes
+        """Pods of the newest attempt's gang."""
+        return gang_size(self.spec, self.attempt)
 
     @property
     def between_attempts(self) -> bool:
@@ -60,32 +67,57 @@ class Situation:
         return self.status.phase in (Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 
 
+def gang_size(spec: TrainingJobSpec, attempt: Attempt | None) -> int:
+    """Pods of an attempt: only an elastic job's attempts differ in it."""
+    if spec.elastic is None or attempt is None or attempt.nodes is None:
+        return spec.nodes
+    return min(max(attempt.nodes, spec.elastic.min_nodes), spec.elastic.max_nodes)
+
+
 def read_status(job: Manifest) -> TrainingJobStatus:
     """The status as the operator wrote it; an unreadable one counts as none."""
-    raw: Mapping[str, Any] = job.get("status") or {}
+    raw: Mapping[str, Any] = block(job, "status")
     try:
         return TrainingJobStatus.model_validate(raw, extra="ignore")
     except ValidationError:
         return TrainingJobStatus()
 
 
+def is_finished(status: TrainingJobStatus) -> bool:
+    """True where nothing more happens in this run."""
+    return status.phase is not None and status.phase.finished
+
+
+def restart_nonce(job: Manifest) -> str:
+    """What `runPolicy.restartNonce` says now."""
+    return text(block(job, "spec", "runPolicy"), "restartNonce")[:MAX_NONCE_LENGTH]
+
+
 def due_run(job: Manifest, status: TrainingJobStatus) -> int:
     """Number of the run that the job is in, or should be: a new `restartNonce` on a finished job asks for another."""
     if status.run is None:
         return 1
-    nonce = ((job.get("spec") or {}).get("runPolicy") or {}).get("restartNonce") or ""
-    again = status.phase is not None and status.phase.finished and nonce != (status.restart_nonce or "")
+    again = is_finished(status) and restart_nonce(job) != (status.restart_nonce or "")
     return status.run + 1 if again else status.run
-
-
-def run_name(job_name: str, run: int) -> str:
-    """Name of a run's ConfigMap and of its Service."""
-    return f"{job_name}-run-{run}"
 
 
 def run_config_name(job: Manifest) -> str:
     """Name of the ConfigMap of the run that the job is in, or should be."""
     return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)))
+
+
+def begin_run(job: Manifest, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
+    """The status of the run that is due; only the history of phases is taken over from another run's."""
+    run = due_run(job, status)
+    if status.run == run:
+        return status.model_copy(update={"restart_nonce": restart_nonce(job)})
+    return TrainingJobStatus(
+        run=run,
+        restart_nonce=restart_nonce(job),
+        start_time=now,
+        restarts=Restarts(),
+        transitions=status.transitions,
+    )
 
 
 def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, *, now: datetime) -> TrainingJobStatus:
@@ -98,9 +130,15 @@ def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, 
 
 
 def begin_attempt(status: TrainingJobStatus, *, nodes: int, now: datetime) -> TrainingJobStatus:
-    """The status with another attempt begun: its number is taken before any pod carries it."""
-    number = status.attempts[-1].attempt + 1 if status.attempts else 0
-    attempts = [*status.attempts, Attempt(attempt=number, start_time=now, nodes=nodes)]
+    """The status with another attempt begun: its number is taken before any pod carries it.
+
+    Of a series of attempts that found no nodes the first is kept alone: since then the job waits.
+    """
+    before = status.attempts
+    number = before[-1].attempt + 1 if before else 0
+    if [attempt.reason for attempt in before[-2:]] == [Reason.SCHEDULING_TIMEOUT] * 2:
+        before = before[:-1]
+    attempts = [*before, Attempt(attempt=number, start_time=now, nodes=nodes)]
     return status.model_copy(
         update={"attempt": number, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], "restart_time": None}
     )
@@ -113,11 +151,13 @@ def end_attempt(
     if not status.attempts or status.attempts[-1].end_time is not None:
         return status
     *before, attempt = status.attempts
-    ran = now - attempt.running_time if attempt.running_time else timedelta()
     ended = attempt.model_copy(update={"end_time": now, "reason": reason, "node": node, "last_step": last_step})
-    return status.model_copy(
-        update={
-            "attempts": [*before, ended],
-            "active_seconds": (status.active_seconds or 0) + int(ran.total_seconds()),
-        }
-    )
+    active = (status.active_seconds or 0) + int(seconds_run(attempt, now=now))
+    return status.model_copy(update={"attempts": [*before, ended], "active_seconds": active})
+
+
+def seconds_run(attempt: Attempt, *, now: datetime) -> float:
+    """Seconds for which an attempt's gang has run, or did; never negative, whatever the clocks say."""
+    if attempt.running_time is None:
+        return 0.0
+    return max(0.0, ((attempt.end_time or now) - attempt.running_time).total_seconds())

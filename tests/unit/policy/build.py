@@ -1,0 +1,201 @@
+"""Builders: raw objects as the API server would show them, with what a test doesn't care about filled in."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from footplate.api.status import TrainingJobStatus, format_time
+from footplate.contract import CONTAINER_NAME, JobConfig
+from footplate.podspec import build_config_map
+from footplate.policy.live import with_live_fields
+from footplate.policy.plan import Observed, Plan
+from footplate.policy.pods import Gang
+from footplate.policy.reconcile import reconcile
+from footplate.policy.resolve import digest, encode, resolve
+from footplate.policy.situation import Situation, gang_size, read_status
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UID = "0b9fb7b6-0000-4000-8000-000000000001"
+JSON = dict[str, Any]
+
+
+def at(seconds: float = 0.0) -> str:
+    """A timestamp so many seconds from `NOW`."""
+    return format_time(NOW + timedelta(seconds=seconds))
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> JSON:
+    """A deep copy of one with the other laid over it."""
+    result = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
+
+
+def job(spec: Mapping[str, Any] | None = None, *, status: JSON | None = None, **metadata: Any) -> JSON:
+    """A TrainingJob of two nodes."""
+    trainer = {"image": "registry.example.com/trainer:1", "recipe": "image-classification"}
+    return {
+        "apiVersion": "footplate.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "fashion", "namespace": "team", "uid": UID, "generation": 1, **metadata},
+        "spec": merged({"trainer": trainer, "nodes": 2}, spec or {}),
+        **({"status": status} if status is not None else {}),
+    }
+
+
+def runtime(spec: Mapping[str, Any] | None = None, *, kind: str = "ClusterTrainingRuntime") -> JSON:
+    """A runtime named torch."""
+    return {
+        "apiVersion": "footplate.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "torch", **({"namespace": "team"} if kind == "TrainingRuntime" else {})},
+        "spec": dict(spec or {}),
+    }
+
+
+def node(name: str = "node-0", *, ready: str = "True", since: float = -3600, taints: Sequence[JSON] = ()) -> JSON:
+    """A node that has been as it is for an hour."""
+    condition = {"type": "Ready", "status": ready, "lastTransitionTime": at(since)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "spec": {"taints": list(taints)},
+        "status": {"conditions": [condition]},
+    }
+
+
+def terminated(code: int, *, ended: float = 0, **more: Any) -> JSON:
+    """State of a container that ended."""
+    return {"terminated": {"exitCode": code, "finishedAt": at(ended), **more}}
+
+
+def waiting(reason: str, message: str = "") -> JSON:
+    """State of a container that can't start yet."""
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+RUNNING: JSON = {"running": {"startedAt": at(-60)}}
+
+
+def pod(
+    rank: int = 0,
+    *,
+    phase: str = "Running",
+    state: JSON | None = None,
+    on: str | None = "node-0",
+    run: int = 1,
+    attempt: int = 0,
+    name: str | None = None,
+    owner: str = UID,
+    conditions: Sequence[JSON] = (),
+    deleted: float | None = None,
+    grace: int = 120,
+    started: float = -60,
+    **status: Any,
+) -> JSON:
+    """A pod of the job; `deleted` is when somebody deleted it, in seconds from `NOW`."""
+    if state is None:
+        state = {"Running": RUNNING, "Succeeded": terminated(0), "Failed": terminated(1)}.get(phase, {})
+    metadata: JSON = {
+        "name": name or f"fashion-{run}-{attempt}-{rank}",
+        "namespace": "team",
+        "uid": f"uid-{run}-{attempt}-{rank}",
+        "labels": {
+            "footplate.dev/managed-by": "footplate",
+            "footplate.dev/job": "fashion",
+            "footplate.dev/run": str(run),
+            "footplate.dev/attempt": str(attempt),
+            "footplate.dev/rank": str(rank),
+        },
+        "ownerReferences": [{"kind": "TrainingJob", "name": "fashion", "uid": owner, "controller": True}],
+    }
+    if deleted is not None:
+        metadata |= {"deletionTimestamp": at(deleted + grace), "deletionGracePeriodSeconds": grace}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"nodeName": on} if on else {},
+        "status": {
+            "phase": phase,
+            "startTime": at(started),
+            "conditions": [*_scheduled(on, started), *conditions],
+            "containerStatuses": [{"name": CONTAINER_NAME, "state": state}] if state else [],
+            **status,
+        },
+    }
+
+
+def _scheduled(on: str | None, started: float) -> list[JSON]:
+    return [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at(started)}] if on else []
+
+
+def gang(*pods: JSON, nodes: int = 2, attempt: int = 0) -> Gang:
+    """The bucketed pods of the job."""
+    return Gang.of(pods, job(), run=1, attempt=attempt, nodes=nodes)
+
+
+def config_map(of: JSON, *, runtime: JSON | None = None, run: int = 1) -> JSON:
+    """The run's ConfigMap of a job."""
+    config = resolve(of, runtime, run=run)
+    return build_config_map(config, encode(config))
+
+
+def status(
+    of: JSON, phase: str = "Running", *, attempts: Sequence[JSON] | None = None, run: int = 1, **more: Any
+) -> JSON:
+    """The status of a job whose first attempt began ten minutes ago and, where it is Running, runs since five."""
+    running = {"runningTime": at(-300)} if phase == "Running" else {}
+    if attempts is None:
+        attempts = [{"attempt": 0, "startTime": at(-600), "nodes": of["spec"]["nodes"], **running}]
+    resolved = {"configMap": f"fashion-run-{run}", "sha256": digest(config_map(of)["data"]["job.json"])}
+    raw = {
+        "observedGeneration": 1,
+        "phase": phase,
+        "reason": "Testing",
+        "message": "",
+        "run": run,
+        "restartNonce": "",
+        "attempt": attempts[-1]["attempt"] if attempts else None,
+        "resolved": resolved,
+        "startTime": at(-600),
+        "restarts": {},
+        "attempts": list(attempts),
+        **more,
+    }
+    return TrainingJobStatus.model_validate(raw).to_json()
+
+
+def observe(of: JSON, *pods: JSON, phase: str = "Running", **more: Any) -> Observed:
+    """A job in the middle of its first run; `more` are fields of the status or of what is observed."""
+    fields = {name: more.pop(name) for name in ("nodes", "progress", "refusals", "status_written") if name in more}
+    fields.setdefault("nodes", {name: node(name) for name in ("node-0", "node-1", "node-2")})
+    living = of if "status" in of else {**of, "status": status(of, phase, **more)}
+    return Observed(living, pods, run_config=config_map(of), **fields)
+
+
+def look(of: JSON, *pods: JSON, phase: str = "Running", after: float = 0.0, **more: Any) -> Plan:
+    """What reconcile plans for a job in the middle of its first run, `after` so many seconds."""
+    return reconcile(observe(of, *pods, phase=phase, **more), now=NOW + timedelta(seconds=after))
+
+
+def situate(observed: Observed, *, after: float = 0.0) -> Situation:
+    """The situation that the policies would see."""
+    config: JobConfig = resolve(observed.job, observed.runtime, run=1)
+    read = read_status(observed.job)
+    spec = with_live_fields(config.spec, observed.job, observed.runtime)
+    attempt = read.attempts[-1] if read.attempts else None
+    number = attempt.attempt if attempt else -1
+    bucketed = Gang.of(observed.pods, observed.job, run=1, attempt=number, nodes=gang_size(spec, attempt))
+    return Situation(observed, NOW + timedelta(seconds=after), read, config, spec, bucketed)
+
+
+def names(objects: Iterable[Any]) -> list[str]:
+    """Kinds and names of manifests or delete targets, sorted."""
+    return sorted(
+        f"{o['kind']}/{o['metadata']['name']}" if isinstance(o, Mapping) else f"{o.kind}/{o.name}" for o in objects
+    )
