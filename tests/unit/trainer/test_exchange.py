@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from footplate.api.status import ProgressStatus
-from footplate.contract import ExitCode
+from footplate.contract import Activity, ExitCode
 from footplate_trainer import errors, exchange
 from footplate_trainer.exchange import ACTIVITIES, Heartbeat, RankReport
 
 
 @pytest.mark.parametrize("activity", ACTIVITIES)
-def test_a_beat_is_read_as_it_was_written(tmp_path: Path, activity: exchange.Activity) -> None:
+def test_a_beat_is_read_as_it_was_written(tmp_path: Path, activity: Activity) -> None:
     heartbeat = Heartbeat(tmp_path, 3)
     before = time.monotonic()
     heartbeat.beat(2**40, activity)

@@ -4,6 +4,7 @@ import errno
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_an_object_with_a_wrong_checksum_never_looks_whole(data: Path, tmp_path:
 def test_more_data_than_fits_is_refused_before_it_is_fetched(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 7}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=7))
     with pytest.raises(ConfigError, match=r"8 bytes don't fit .* has 7 free; request more ephemeral-storage"):
         get(f"file://{data}/", tmp_path / "in")
     assert files_in(tmp_path / "in") == {}
@@ -116,11 +117,14 @@ def test_an_interrupted_download_goes_on_where_it_ended(tmp_path: Path, monkeypa
         fetch.download(Interrupted.open(uri), Store.open(uri).head("big"), tmp_path / "in")
     assert [path.stat().st_size for path in (tmp_path / "in").iterdir()] == [2 * PART_BYTES]
 
-    store, starts = Store.open(uri), []
+    store, starts = Store.open(uri), list[int]()
     real_stream = Store.stream
-    monkeypatch.setattr(
-        Store, "stream", lambda self, item, *, start: (starts.append(start), real_stream(self, item, start=start))[1]
-    )
+
+    def stream(self: Store, item: ObjectInfo, *, start: int = 0) -> Iterator[Any]:
+        starts.append(start)
+        return real_stream(self, item, start=start)
+
+    monkeypatch.setattr(Store, "stream", stream)
     assert fetch.download(store, store.head("big"), tmp_path / "in") == sha256(content)
     assert starts == [2 * PART_BYTES]
     assert files_in(tmp_path / "in") == {"big": content}

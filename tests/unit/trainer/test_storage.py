@@ -8,7 +8,7 @@ import pytest
 
 from footplate_trainer import storage
 from footplate_trainer.errors import Denied, Exists, NotFound, StorageUnavailable
-from footplate_trainer.storage import PART_BYTES, Store, split_uri
+from footplate_trainer.storage import Store, split_uri
 
 KEY = "a b/é#1?%41~.txt"
 
@@ -51,10 +51,12 @@ def test_deleted_objects_are_gone(store: Store) -> None:
     assert [item.key for item in store.list()] == ["z"]
 
 
-@pytest.mark.parametrize("size", [0, 1, PART_BYTES, 3 * PART_BYTES + 1, 20 * PART_BYTES])
-def test_a_file_comes_back_in_order_from_any_point(store: Store, tmp_path: Path, size: int) -> None:
-    content = os.urandom(1024) * (size // 1024 + 1)
-    content = content[:size]
+@pytest.mark.parametrize("size", [0, 1, 1000, 3001, 20_000])
+def test_a_file_comes_back_in_order_from_any_point(
+    store: Store, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "PART_BYTES", 1000)
+    content = os.urandom(size)
     path = tmp_path / "file"
     path.write_bytes(content)
     store.put_file("big", path)

@@ -1,0 +1,159 @@
+"""The model's way into storage, on folders: what is committed, and when it is not."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from footplate.api.status import ArtifactStatus, ProgressStatus
+from footplate_trainer import artifact
+from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable
+from footplate_trainer.exchange import RankReport
+from footplate_trainer.fetch import Fetched
+from footplate_trainer.manifest import Manifest
+from footplate_trainer.pod import Pod, read_pod
+from footplate_trainer.source import Code
+from footplate_trainer.storage import Store
+from trainer_pods import pod_environment
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FILES = {"model.safetensors": b"weights", "data/labels.json": b"[]"}
+REPORT = RankReport(
+    progress=ProgressStatus(step=9, epoch=1, metrics={"accuracy": 0.9}), seed=7, resumed_from="s3://c/step-5/"
+)
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return make_pod(tmp_path)
+
+
+def make_pod(root: Path, **place: Any) -> Pod:
+    spec = {
+        "trainer": {"entrypoint": "train.py", "hyperparameters": {"epochs": 1}},
+        "inputs": [{"name": "train", "uri": "s3://datasets/x/"}],
+        "output": {"uri": f"file://{root}/models/"},
+        "resources": {"limits": {"nvidia.com/gpu": "8", "cpu": "4"}},
+    }
+    pod = read_pod(pod_environment(root, spec, **place))
+    pod.make_folders()
+    for name, data in FILES.items():
+        path = pod.output_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return pod
+
+
+def publish(pod: Pod) -> ArtifactStatus:
+    return artifact.publish(
+        pod,
+        report=REPORT,
+        code=Code(Path("/code"), "c" * 64),
+        inputs={"train": Fetched("d" * 64, 2, 10)},
+        clock=lambda: NOW,
+    )
+
+
+def model_folder(pod: Pod) -> Path:
+    root = pod.output_dir.parents[1]
+    return root / "models" / pod.job / str(pod.run)
+
+
+def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
+    status = publish(pod)
+    folder = model_folder(pod)
+    text = (folder / "manifest.json").read_bytes()
+    assert status == ArtifactStatus(
+        uri=f"file://{folder}/",
+        manifest=f"file://{folder}/manifest.json",
+        sha256=hashlib.sha256(text).hexdigest(),
+        size_bytes=9,
+        metrics={"accuracy": 0.9},
+    )
+    manifest = Manifest.model_validate_json(text)
+    assert {file.name: file.sha256 for file in manifest.files} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()
+    }
+    assert (manifest.uid, manifest.run, manifest.created, manifest.seed) == ("uid-1", 1, NOW, 7)
+    assert (manifest.step, manifest.parent_checkpoint) == (9, "s3://c/step-5/")
+    assert manifest.inputs["train"].sha256 == "d" * 64
+    assert manifest.code.sha256 == "c" * 64
+    assert manifest.hardware.accelerators == {"nvidia.com/gpu": "8"}
+    assert {"torch", "obstore"} <= set(manifest.packages)
+
+
+def test_a_second_attempt_takes_the_committed_model(pod: Pod) -> None:
+    first = publish(pod)
+    (pod.output_dir / "model.safetensors").write_bytes(b"other weights")
+    assert publish(pod) == first
+    assert (model_folder(pod) / "model.safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"other"), lambda path: path.unlink()])
+def test_a_damaged_model_is_replaced(pod: Pod, damage: Callable[[Path], object]) -> None:
+    first = publish(pod)
+    damage(model_folder(pod) / "model.safetensors")
+    assert publish(pod).uri == first.uri
+    assert (model_folder(pod) / "model.safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("check", [artifact.check_output, publish])
+def test_another_jobs_model_is_never_touched(tmp_path: Path, pod: Pod, check: Callable[[Pod], object]) -> None:
+    publish(pod)
+    before = {path: path.read_bytes() for path in model_folder(pod).rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"^spec.output.uri: .*another TrainingJob.*\(uid uid-1\).*restartNonce"):
+        check(make_pod(tmp_path, uid="uid-2"))
+    assert {path: path.read_bytes() for path in model_folder(pod).rglob("*") if path.is_file()} == before
+
+
+def test_a_new_run_has_a_place_of_its_own(tmp_path: Path, pod: Pod) -> None:
+    assert publish(pod).uri != publish(make_pod(tmp_path, run=2)).uri
+
+
+def test_what_is_no_manifest_is_not_overwritten(pod: Pod) -> None:
+    model_folder(pod).mkdir(parents=True)
+    (model_folder(pod) / "manifest.json").write_text(json.dumps({"my": "own"}))
+    with pytest.raises(ConfigError, match=r"not a manifest that Footplate wrote; choose another output.uri"):
+        publish(pod)
+
+
+def test_an_empty_output_says_where_to_save(pod: Pod) -> None:
+    for path in (pod.output_dir / "model.safetensors", pod.output_dir / "data/labels.json"):
+        path.unlink()
+    with pytest.raises(ConfigError, match=r"without leaving a file in \$FOOTPLATE_OUTPUT_DIR .*save the model there"):
+        publish(pod)
+    assert not model_folder(pod).exists()
+
+
+def test_the_manifests_name_is_taken(pod: Pod) -> None:
+    (pod.output_dir / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="rename the file"):
+        publish(pod)
+
+
+def test_without_a_manifest_there_is_no_model(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "sha256", lambda _self, _key: "0" * 64)
+    with pytest.raises(StorageUnavailable, match="read back with other bytes"):
+        publish(pod)
+    assert not (model_folder(pod) / "manifest.json").exists()
+
+
+def test_a_commit_whose_answer_was_lost_counts(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Store.put
+
+    def put_and_lose_answer(self: Store, key: str, data: bytes, *, create: bool = False) -> None:
+        put(self, key, data, create=create)
+        raise Exists("exists already")
+
+    monkeypatch.setattr(Store, "put", put_and_lose_answer)
+    assert publish(pod).size_bytes == 9
+
+
+def test_the_output_is_checked_before_training(pod: Pod) -> None:
+    artifact.check_output(pod)
+    publish(pod)
+    artifact.check_output(pod)
