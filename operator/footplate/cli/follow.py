@@ -1,0 +1,79 @@
+"""A TrainingJob's way to its end, as a person reads it: one line a phase, and between them one that is alive."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+POLL_SECONDS = 0.5
+LINE_SECONDS = 3.0
+"""Where nobody looks on (a log file, CI), progress gets a new line so often."""
+Object = Mapping[str, Any]
+
+
+async def follow(read: Callable[[], Awaitable[Object]], console: Console) -> Object:
+    """Shows the job that `read` reads until its run has finished; the job as it then is."""
+    began = printed = time.monotonic()
+    phase = ""
+    with console.status("waiting for the operator") as live:
+        while True:
+            job = await read()
+            status = job.get("status") or {}
+            if status.get("phase", "") != phase:
+                phase = status["phase"]
+                _print(console, began, f"[bold]{phase}[/]  {escape(status.get('message') or '')}")
+            if phase in ("Succeeded", "Failed"):
+                return job
+            line = escape(describe_progress(status))
+            live.update(line or phase or "waiting for the operator")
+            if line and not console.is_terminal and time.monotonic() - printed > LINE_SECONDS:
+                printed = time.monotonic()
+                _print(console, began, line)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def describe_progress(status: Object) -> str:
+    """Step, epoch, metrics, speed and time left of a running job, as far as they are known."""
+    progress = status.get("progress") or {}
+    parts = [_of("step", progress.get("step"), progress.get("totalSteps"))]
+    parts += [_of("epoch", progress.get("epoch"), progress.get("epochs"))]
+    parts += [f"{name} {value:.4g}" for name, value in (progress.get("metrics") or {}).items()]
+    if speed := progress.get("samplesPerSecond"):
+        parts.append(f"{speed:,.0f} samples/s")
+    if (left := progress.get("etaSeconds")) is not None:
+        parts.append(f"{left // 60:.0f}:{left % 60:02.0f} left")
+    return "  ".join(filter(None, parts))
+
+
+def describe_end(job: Object) -> str:
+    """Where the model is and how good, or what went wrong, where and with which traceback."""
+    status = job["status"]
+    if status["phase"] == "Succeeded":
+        return _describe_artifact(status.get("artifact"))
+    failure = status.get("failure") or {}
+    where = [f"{name} {failure[name]}" for name in ("rank", "node", "exitCode") if failure.get(name) is not None]
+    lines = [f"{status.get('reason')}: {status.get('message') or ''}"]
+    lines += [f"{failure['message']} ({', '.join(where)})"] if failure.get("message") else []
+    lines += [failure["traceback"].rstrip()] if failure.get("traceback") else []
+    return "\n".join(lines)
+
+
+def _describe_artifact(artifact: Object | None) -> str:
+    if artifact is None:
+        return "The job has no output, so there is no model to show."
+    metrics = "".join(f"\n  {name:<12} {value:.4g}" for name, value in (artifact.get("metrics") or {}).items())
+    size = f"{artifact['sizeBytes'] / 2**20:.1f} MiB"
+    return f"Model      {artifact['uri']} ({size})\nManifest   {artifact['manifest']}{metrics}"
+
+
+def _of(name: str, done: int | None, total: int | None) -> str:
+    if done is None:
+        return ""
+    return f"{name} {done:,}/{total:,}" if total else f"{name} {done:,}"
+
+
+def _print(console: Console, began: float, text: str) -> None:
+    console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {text}", soft_wrap=True)

@@ -1,0 +1,71 @@
+"""What a person reads of a job."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from footplate.cli import follow as module
+from footplate.cli.follow import describe_end, describe_progress, follow
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        pytest.param(None, "", id="unknown"),
+        pytest.param({"step": 12}, "step 12", id="no-total"),
+        pytest.param(
+            {"step": 1200, "totalSteps": 9380, "epoch": 2, "epochs": 5}, "step 1,200/9,380  epoch 2/5", id="of"
+        ),
+        pytest.param({"metrics": {"loss": 0.41234567, "accuracy": 0.9}}, "loss 0.4123  accuracy 0.9", id="metrics"),
+        pytest.param({"samplesPerSecond": 5310.2, "etaSeconds": 3721}, "5,310 samples/s  62:01 left", id="speed"),
+        pytest.param({"etaSeconds": 0}, "0:00 left", id="at-the-end"),
+    ],
+)
+def test_progress(progress: Mapping[str, Any] | None, line: str) -> None:
+    assert describe_progress({"progress": progress}) == line
+
+
+def test_a_success_shows_where_the_model_is() -> None:
+    artifact = {
+        "uri": "s3://models/a/1/",
+        "manifest": "s3://models/a/1/manifest.json",
+        "sizeBytes": 3 * 2**20,
+        "metrics": {"testAccuracy": 0.98},
+    }
+    text = describe_end({"status": {"phase": "Succeeded", "artifact": artifact}})
+    assert "s3://models/a/1/ (3.0 MiB)" in text
+    assert "s3://models/a/1/manifest.json" in text
+    assert "testAccuracy 0.98" in text
+
+
+def test_a_failure_shows_whose_where_and_the_traceback() -> None:
+    failure = {"rank": 3, "node": "gpu-7", "exitCode": 70, "message": "ValueError: no", "traceback": "Traceback …\n"}
+    status = {"phase": "Failed", "reason": "UserError", "message": "rank 3 failed", "failure": failure}
+    assert describe_end({"status": status}).splitlines() == [
+        "UserError: rank 3 failed",
+        "ValueError: no (rank 3, node gpu-7, exitCode 70)",
+        "Traceback …",
+    ]
+
+
+async def test_following_prints_each_phase_once_and_plain_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0)
+    monkeypatch.setattr(module, "LINE_SECONDS", -1)
+    versions: list[dict[str, Any]] = [
+        {},
+        {"phase": "Running", "message": "1 of 1 [nodes]"},
+        {"phase": "Running", "progress": {"step": 1}},
+        {"phase": "Failed"},
+    ]
+
+    async def read() -> Mapping[str, Any]:
+        return {"status": versions.pop(0)}
+
+    output = io.StringIO()
+    job = await follow(read, Console(file=output))
+    assert job["status"]["phase"] == "Failed"
+    words = [line.split("s  ", 1)[1].strip() for line in output.getvalue().splitlines() if line]
+    assert words == ["Running  1 of 1 [nodes]", "step 1", "Failed"]
