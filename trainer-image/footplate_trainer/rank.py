@@ -147,7 +147,7 @@ def _finish() -> None:
     """Waits for the last save and for all ranks."""
     if (checkpoint := sys.modules.get("footplate_trainer.checkpoint")) is not None:
         checkpoint.finish()
-    reporter().flush()
+    reporter().close()
     gang.leave(clean=True)
 
 

@@ -69,6 +69,7 @@ class Reporter:
         self._notes: list[str] = []
         self._speed = Speed()
         self._started = False
+        self._closed = threading.Event()
         self.resumed_from_step: int | None = None
 
     def step_done(self, step: int, loss: Any, epoch: int | None, metrics: dict[str, Any]) -> None:
@@ -134,16 +135,21 @@ class Reporter:
         with self._lock:
             exchange.write_report(self._run_dir, self._snapshot())
 
+    def close(self) -> None:
+        """Writes what is known for the last time."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self.flush()
+
     def _start(self) -> None:
         self._started = True
         if self._run_dir is not None and self._rank == 0:
             threading.Thread(target=self._write_regularly, name="footplate-report", daemon=True).start()
-            atexit.register(self.flush)
+            atexit.register(self.close)
 
     def _write_regularly(self) -> None:
         written: tuple[Any, ...] = ()
-        while True:
-            time.sleep(WRITE_SECONDS)
+        while not self._closed.wait(WRITE_SECONDS):
             known = (self._reported_at, self._notes)
             if known != written:
                 written = known

@@ -1,0 +1,125 @@
+"""What `report` takes in, and what the supervisor gets to see of it."""
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from footplate.api.status import CheckpointStatus
+from footplate_trainer import exchange
+from footplate_trainer.exchange import RankReport
+from footplate_trainer.report import MAX_METRICS, Reporter, Speed
+
+
+@pytest.fixture
+def reporter(tmp_path: Path) -> Reporter:
+    return Reporter(0, tmp_path)
+
+
+def written(reporter: Reporter, run_dir: Path) -> RankReport:
+    reporter.close()
+    report = exchange.read_report(run_dir)
+    assert report is not None
+    return report
+
+
+def test_every_rank_has_a_heartbeat_and_rank_0_alone_reports(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        reporter = Reporter(rank, tmp_path)
+        reporter.step_done(5 + rank, 0.5, None, {})
+        reporter.close()
+    beats = exchange.read_heartbeats(tmp_path)
+    assert {rank: (beat.step, beat.activity) for rank, beat in beats.items()} == {
+        0: (5, "training"),
+        1: (6, "training"),
+    }
+    report = exchange.read_report(tmp_path)
+    assert report is not None
+    assert report.progress.step == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param(0.5, 0.5, id="float"),
+        pytest.param(3, 3.0, id="int"),
+        pytest.param(torch.tensor([0.25], requires_grad=True) * 2, 0.5, id="tensor with a graph"),
+        pytest.param(math.nan, None, id="NaN"),
+        pytest.param(torch.tensor(math.inf), None, id="infinity"),
+        pytest.param(torch.zeros(2), None, id="two numbers"),
+        pytest.param("half", None, id="text"),
+    ],
+)
+def test_metrics_are_finite_numbers_or_left_out_with_a_note(
+    reporter: Reporter, tmp_path: Path, value: Any, shown: float | None
+) -> None:
+    reporter.step_done(1, value, None, {"other": 1.0})
+    report = written(reporter, tmp_path)
+    assert report.progress.metrics == {"other": 1.0} | ({} if shown is None else {"loss": shown})
+    assert bool(report.notes) == (shown is None)
+    assert all("'loss'" in note for note in report.notes)
+
+
+def test_a_metric_keeps_its_last_value(reporter: Reporter, tmp_path: Path) -> None:
+    reporter.step_done(1, None, None, {"val_accuracy": 0.9})
+    reporter.step_done(2, 0.5, 1, {})
+    progress = written(reporter, tmp_path).progress
+    assert progress.metrics == {"val_accuracy": 0.9, "loss": 0.5}
+    assert progress.epoch == 1
+
+
+def test_too_many_metrics_are_cut_with_a_note(reporter: Reporter, tmp_path: Path) -> None:
+    reporter.step_done(1, None, None, {f"m{number}": float(number) for number in range(MAX_METRICS + 1)})
+    report = written(reporter, tmp_path)
+    assert len(report.progress.metrics) == MAX_METRICS
+    assert f"{MAX_METRICS} of {MAX_METRICS + 1}" in report.notes[0]
+
+
+def test_progress_knows_totals_once_it_is_told(reporter: Reporter, tmp_path: Path) -> None:
+    reporter.expect(total_steps=200, epochs=4)
+    reporter.step_done(50, None, 1, {})
+    progress = written(reporter, tmp_path).progress
+    assert (progress.percent, progress.total_steps, progress.epochs) == (25.0, 200, 4)
+
+
+def test_nothing_unknown_is_guessed(reporter: Reporter, tmp_path: Path) -> None:
+    reporter.step_done(50, None, None, {})
+    progress = written(reporter, tmp_path).progress
+    assert (progress.percent, progress.eta_seconds, progress.epoch, progress.samples_per_second) == (None,) * 4
+
+
+def test_a_checkpoint_is_reported_at_once(reporter: Reporter, tmp_path: Path) -> None:
+    status = CheckpointStatus(uri="file:///c/step-00000003/", step=3)
+    reporter.checkpointed(status, seconds=1.5)
+    report = exchange.read_report(tmp_path)
+    assert report is not None
+    assert (report.checkpoint, report.checkpoint_seconds) == (status, 1.5)
+
+
+def test_a_note_is_told_once(reporter: Reporter, tmp_path: Path) -> None:
+    for _ in range(3):
+        reporter.note("something")
+    assert written(reporter, tmp_path).notes == ("something",)
+
+
+def test_outside_a_job_nothing_is_written_and_no_thread_runs() -> None:
+    threads = threading.active_count()
+    reporter = Reporter()
+    reporter.step_done(1, 0.5, None, {})
+    reporter.close()
+    assert threading.active_count() == threads
+
+
+def test_speed_is_smoothed_and_counts_only_steps_that_were_made() -> None:
+    speed = Speed()
+    speed.update(10.0, step=0, samples=0)
+    speed.update(12.0, step=20, samples=640)
+    assert (speed.step_seconds, speed.samples_per_second, speed.productive_seconds) == (0.1, 320.0, 2.0)
+    speed.update(13.0, step=20, samples=640)
+    assert speed.productive_seconds == 2.0
+    speed.update(16.0, step=40, samples=1280)
+    assert speed.step_seconds == pytest.approx(0.1 + 0.3 * (0.2 - 0.1))
+    assert speed.productive_seconds == 6.0
