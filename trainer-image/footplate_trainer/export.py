@@ -4,6 +4,7 @@ A file counts only after it was read back and gave the same outputs as the model
 """
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,7 +126,10 @@ def _plain(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _old_but_asked_for() -> Iterator[None]:
-    """torch deprecates TorchScript, and its exporters warn of their own insides: neither helps who reads the log."""
+    """torch deprecates TorchScript, and its exporters speak of their own insides: neither helps who reads the log."""
+    logging.getLogger("onnxscript").setLevel(logging.WARNING)
+    logging.getLogger("onnx_ir").setLevel(logging.WARNING)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)

@@ -1,0 +1,77 @@
+"""`Trainer.fit` with every source of chance in use, which leaves behind what it ended with, bit for bit."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from footplate_trainer import Context, Trainer, callbacks, context, data, metrics
+
+
+class Slow(callbacks.Callback):
+    """Makes steps last, so that a test can interrupt between them, and spoils a weight where a test wants that."""
+
+    def __init__(self, seconds: float, nan_after: int | None) -> None:
+        self._seconds = seconds
+        self._nan_after = nan_after
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        time.sleep(self._seconds)
+        if batch == self._nan_after:
+            with torch.no_grad():
+                next(self.trainer.module.parameters()).fill_(float("nan"))
+
+
+class Points(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Points of three clusters, moved a little at random."""
+
+    def __init__(self, samples: int, *, noise: float) -> None:
+        generator = torch.Generator().manual_seed(samples)
+        self.labels = torch.randint(0, 3, (samples,), generator=generator)
+        self.points = torch.randn(samples, 8, generator=generator, dtype=torch.float64) + self.labels[:, None]
+        self.noise = noise
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.points[index] + self.noise * torch.randn(8), self.labels[index]
+
+
+def main(ctx: Context) -> None:
+    settings = ctx.hyperparameters
+    torch.manual_seed(7)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(settings["dropout"]), nn.Linear(16, 3)).double()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
+    trainer = Trainer(
+        model,
+        nn.functional.cross_entropy,
+        optimizer,
+        metrics=[metrics.accuracy],
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100),
+        accumulate=settings["accumulate"],
+    )
+    validation = Points(37, noise=0)
+    history = trainer.fit(
+        data.loader(Points(101, noise=settings["noise"]), batch_size=24),
+        validation=data.loader(TensorDataset(validation.points, validation.labels), batch_size=12, shuffle=False),
+        epochs=settings["epochs"],
+        callbacks=[Slow(settings["stepSeconds"], settings.get("nanAfter"))],
+    )
+    weights = torch.cat([weight.detach().flatten() for weight in model.parameters()])
+    result = {
+        "weights": weights.tolist(),
+        "sha256": hashlib.sha256(weights.numpy().tobytes()).hexdigest(),
+        "epochs": history.epoch,
+        "history": history.history,
+    }
+    ctx.output_dir.mkdir(exist_ok=True)
+    (ctx.output_dir / f"result-{ctx.rank}.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(context())

@@ -1,0 +1,243 @@
+"""What the image recipe reads, and what it says of data that are wrong."""
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.recipes.image_classification import AugmentedImages, mean_and_std, shift
+from footplate_trainer.recipes.images import Images, ImageSplits, read_splits
+from footplate_trainer.recipes.splits import check_channels, hold_out
+
+
+def idx(values: np.ndarray, *, magic: bytes | None = None) -> bytes:
+    magic = magic or bytes([0, 0, 8, values.ndim])
+    return magic + struct.pack(f">{values.ndim}I", *values.shape) + values.astype(np.uint8).tobytes()
+
+
+def write_pair(folder: Path, *, split: str = "train", count: int = 40, classes: int = 4, side: int = 8) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = np.arange(count) % classes
+    images = np.random.default_rng(count).integers(0, 256, (count, side, side))
+    (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+    (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx(labels))
+
+
+def write_pictures(
+    folder: Path, *, classes: tuple[str, ...] = ("cat", "dog"), count: int = 4, mode: str = "RGB"
+) -> None:
+    for shade, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.new(mode, (12, 10), shade * 100).save(folder / name / f"{number}.{'png' if number % 2 else 'JPG'}")
+
+
+def read(
+    *,
+    class_names: list[str] | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    **inputs: Path,
+) -> ImageSplits:
+    return read_splits(
+        inputs,
+        image_size=16,
+        class_names=class_names,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=0,
+    )
+
+
+def sizes(splits: ImageSplits) -> tuple[int, int, int]:
+    train, validation, test = (0 if part is None else len(part) for part in splits)
+    return train, validation, test
+
+
+def test_idx_splits_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    write_pair(tmp_path, split="train", count=40)
+    write_pair(tmp_path, split="t10k", count=12)
+    splits = read(train=tmp_path)
+    assert sizes(splits) == (36, 4, 12)
+    assert splits.train.pixels.shape == (36, 1, 8, 8)
+    assert splits.train.pixels.dtype == torch.uint8
+    assert splits.train.classes == ("0", "1", "2", "3")
+
+
+def test_channels_bring_their_own_splits(tmp_path: Path) -> None:
+    write_pair(tmp_path / "a", count=40)
+    write_pair(tmp_path / "b", split="t10k", count=8)
+    write_pair(tmp_path / "c", split="anything", count=20)
+    assert sizes(read(train=tmp_path / "a", validation=tmp_path / "b", test=tmp_path / "c")) == (40, 8, 20)
+
+
+def test_pictures_are_resized_and_coloured_only_where_one_is(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "grey", mode="L")
+    grey = read(train=tmp_path / "grey", test_fraction=0, validation_fraction=0)
+    assert grey.train.pixels.shape == (8, 1, 16, 16)
+    assert grey.train.classes == ("cat", "dog")
+    write_pictures(tmp_path / "mixed", mode="L")
+    write_pictures(tmp_path / "mixed", classes=("emu",), mode="RGB")
+    assert read(train=tmp_path / "mixed").train.pixels.shape[1] == 3
+
+
+def test_picture_folders_may_hold_their_splits(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train")
+    write_pictures(tmp_path / "test", mode="L", count=2)
+    splits = read(train=tmp_path, validation_fraction=0)
+    assert sizes(splits) == (8, 0, 4)
+    assert splits.test is not None
+    assert splits.test.pixels.shape[1] == 3
+
+
+def test_classes_are_matched_by_name_and_can_be_renamed(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a", classes=("ant", "bee", "cow"))
+    write_pictures(tmp_path / "b", classes=("bee", "cow"))
+    splits = read(train=tmp_path / "a", test=tmp_path / "b", class_names=["x", "y", "z"])
+    assert splits.test is not None
+    assert splits.test.labels.tolist() == [1] * 4 + [2] * 4
+    assert splits.test.classes == ("x", "y", "z")
+
+
+def write_bytes(name: str, content: bytes) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        write_pair(folder)
+        (folder / name).write_bytes(content)
+
+    return write
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        write_pair(folder)
+        (folder / name).unlink()
+
+    return write
+
+
+def corrupt_picture(folder: Path) -> None:
+    write_pictures(folder)
+    path = folder / "dog" / "1.png"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 0xFF
+    path.write_bytes(content)
+
+
+def empty_class(folder: Path) -> None:
+    write_pictures(folder)
+    (folder / "emu").mkdir()
+    (folder / "emu" / "note.txt").write_text("later")
+
+
+def no_picture(folder: Path) -> None:
+    write_pictures(folder)
+    (folder / "cat" / "1.png").write_text("hi")
+
+
+def other_files(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "a.txt").touch()
+
+
+LABELS, IMAGES = "train-labels-idx1-ubyte", "train-images-idx3-ubyte.gz"
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no files": (lambda folder: folder.mkdir(), "holds no files; check the input's uri"),
+    "no folder": (lambda folder: None, "holds no files"),
+    "other files": (other_files, "holds neither IDX files .* it holds a.txt"),
+    "fewer labels": (write_bytes(LABELS, idx(np.zeros(7))), "holds 40 images but train-labels-idx1-ubyte 7 labels"),
+    "wrong magic": (write_bytes(LABELS, b"\x00\x00\x0b\x01" + b"\0" * 9), "begins with 00000b01, but .* 00000801"),
+    "not gzipped": (write_bytes(IMAGES, idx(np.zeros((2, 8, 8)))), "can't be read .*upload it again"),
+    "cut gzip": (write_bytes(IMAGES, gzip.compress(idx(np.ones((40, 8, 8))))[:-9]), "can't be read"),
+    "short": (write_bytes(LABELS, idx(np.zeros(40))[:-3]), "should hold 40 values .* but holds 37"),
+    "long": (write_bytes(LABELS, idx(np.zeros(40)) + b"x"), "but holds more"),
+    "header cut": (write_bytes(LABELS, b"\x00\x00\x08\x01\x00"), "ends within its header"),
+    "no images": (write_bytes(IMAGES, gzip.compress(idx(np.zeros((0, 8, 8)))) ), "holds 0 images but"),
+    "monstrous": (write_bytes(LABELS, b"\x00\x00\x08\x03" + b"\xff" * 12), "begins with 00000803"),
+    "labels missing": (remove(LABELS), "have no labels beside them"),
+    "images missing": (remove(IMAGES), "have no images beside them"),
+    "twice": (write_bytes("train-images-idx3-ubyte", b""), "both hold the images of one split"),
+    "one class": (lambda folder: write_pair(folder, classes=1), "all 40 samples are of one class"),
+    "too small": (lambda folder: write_pair(folder, side=3), "3 × 3 pixels are too small"),
+    "corrupt picture": (corrupt_picture, r"dog/1\.png is a damaged image"),
+    "no picture": (no_picture, "cat/1.png is no PNG"),
+    "empty class": (empty_class, "class 'emu' has no PNG or JPEG files .*note.txt"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_data_name_the_file_and_the_way_out(case: str, tmp_path: Path) -> None:
+    write, message = WRONG[case]
+    write(tmp_path / "data")
+    with pytest.raises(DataError, match=message):
+        read(train=tmp_path / "data")
+
+
+def test_test_data_must_fit_the_training_data(tmp_path: Path) -> None:
+    write_pair(tmp_path / "a", classes=3)
+    write_pair(tmp_path / "more", classes=4)
+    write_pair(tmp_path / "large", side=9)
+    with pytest.raises(DataError, match=r"classes that .* lacks: 3"):
+        read(train=tmp_path / "a", test=tmp_path / "more")
+    with pytest.raises(DataError, match=r"images of 9 × 9 pixels, but .* of 8 × 8"):
+        read(train=tmp_path / "a", test=tmp_path / "large")
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c", "c"]])
+def test_class_names_must_fit_the_labels(names: list[str], tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    with pytest.raises(ConfigError, match="has 4; give each class a name of its own"):
+        read(train=tmp_path, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [(["test"], "needs a channel named 'train'"), (["train", "training"], "not 'training'; rename it")],
+)
+def test_channels_are_checked(inputs: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_channels(dict.fromkeys(inputs, Path()), recipe="image-classification")
+
+
+def test_held_out_part_is_stratified_and_a_function_of_the_seed() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 30 + [2])
+    kept, held = hold_out(labels, 0.2, seed=1)
+    assert torch.bincount(labels[held]).tolist() == [10, 6]
+    assert sorted([*kept.tolist(), *held.tolist()]) == list(range(81))
+    assert torch.equal(held, hold_out(labels, 0.2, seed=1)[1])
+    assert not torch.equal(held, hold_out(labels, 0.2, seed=2)[1])
+
+
+def test_mean_and_std_are_those_of_all_pixels() -> None:
+    pixels = torch.randint(0, 256, (20, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels[:, 2] = 7
+    mean, std = mean_and_std(pixels)
+    torch.testing.assert_close(mean.flatten(), pixels.float().mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(std.flatten()[:2], pixels[:, :2].float().std(dim=(0, 2, 3), unbiased=False))
+    assert std.flatten()[2] == 1
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, -2), (-1, 1)])
+def test_shift_moves_pixels_and_fills_with_nothing(down: int, right: int) -> None:
+    pixels = torch.arange(1, 26).reshape(1, 5, 5)
+    moved = shift(pixels, down, right)
+    for row in range(5):
+        for column in range(5):
+            inside = 0 <= row - down < 5 and 0 <= column - right < 5
+            assert moved[0, row, column] == (pixels[0, row - down, column - right] if inside else 0)
+
+
+def test_augmentation_follows_the_random_seed_alone() -> None:
+    pixels = torch.randint(0, 256, (1, 1, 16, 16), dtype=torch.uint8)
+    images = AugmentedImages(Images(pixels, torch.tensor([3]), ("a",), ""), flip=True)
+    torch.manual_seed(1)
+    first, label = images[0]
+    torch.manual_seed(1)
+    assert torch.equal(first, images[0][0])
+    assert any(not torch.equal(first, images[0][0]) for _ in range(20))
+    assert label == 3
