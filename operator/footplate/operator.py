@@ -37,16 +37,33 @@ async def run_operator(settings: OperatorSettings) -> None:
     manager = Manager(settings, on_failure=stopped.set)
     try:
         await manager.connect()
-        await kopf.operator(
-            memo=kopf.Memo(manager=manager),
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            stop_flag=stopped,
-        )
+        await _run_kopf(settings, manager, stopped)
     finally:
         await manager.stop()
     if manager.failure is not None:
         raise manager.failure
+
+
+async def _run_kopf(settings: OperatorSettings, manager: Manager, stopped: asyncio.Event) -> None:
+    """kopf's root tasks until one of them ends, then all of them. `kopf.operator` would also cancel every other task
+    of the event loop.
+    """
+    tasks = await kopf.spawn_tasks(
+        memo=kopf.Memo(manager=manager),
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stopped,
+    )
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.set()
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
 
 
 class _Endless:

@@ -64,6 +64,7 @@ class Manager:
         self._reflectors: list[Reflector] = []
         self._resynced_at: float | None = None
         self._lease: Lease | None = None
+        self._stopping = False
         self.failure: BaseException | None = None
         self.probes: Probes | None = None
         self.cluster = Cluster(self._queue.add)
@@ -107,6 +108,7 @@ class Manager:
 
     async def stop(self) -> None:
         """Ends all writes, gives the lease back, closes every connection."""
+        self._stopping = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -237,9 +239,10 @@ class Manager:
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         """Nothing here ends by itself: what does takes the rest with it, and in the same turn of the event loop."""
-        if task.cancelled() or self.failure is not None:
+        if self._stopping or self.failure is not None:
             return
-        self.failure = task.exception() or RuntimeError(f"{task.get_name()} ended")
+        error = None if task.cancelled() else task.exception()
+        self.failure = error or RuntimeError(f"{task.get_name()} ended")
         log.error("stopping", part=task.get_name(), error=str(self.failure))
         self._metrics.leader.set(0)
         for other in self._tasks:
