@@ -4,6 +4,7 @@ For manifests and for hyperparameters alike: any pydantic model will do.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ _RULE_TYPES = ("rule", "value_error")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where, what is there (None where nothing is), what the rule is and what to do instead."""
+    """One mistake: where, what is there (None for nothing, or a whole object), what the rule is, and the way out."""
 
     path: str
     value: Any
@@ -69,9 +70,7 @@ class Problem:
     way_out: str = ""
 
     def __str__(self) -> str:
-        where = self.path
-        if self.value is not None and not isinstance(self.value, Mapping | list):
-            where += f" = {_show(self.value)}"
+        where = self.path if self.value is None else f"{self.path} = {_show(self.value)}"
         return "; ".join(part for part in (f"{where}: {self.rule}".removeprefix(": "), self.way_out) if part)
 
 
@@ -84,6 +83,13 @@ def explain(error: ValidationError, root: str = "spec", *, model: type[BaseModel
     return [_explain(details, root, model) for details in error.errors(include_url=False)]
 
 
+def join(path: str, part: str | int) -> str:
+    """The path of a field, key or item below `path`, as Kubernetes writes it: spec.inputs[0].uri, spec.labels[a/b]."""
+    if isinstance(part, str) and re.fullmatch(r"\w{1,63}", part):
+        return f"{path}.{part}" if path else part
+    return f"{path}[" + _show(part).strip('"') + "]"
+
+
 def _explain(details: ErrorDetails, root: str, model: type[BaseModel] | None) -> Problem:
     kind, context, value, loc = details["type"], details.get("ctx", {}), details["input"], list(details["loc"])
     if loc[-1:] == ["[key]"]:
@@ -91,17 +97,17 @@ def _explain(details: ErrorDetails, root: str, model: type[BaseModel] | None) ->
     if kind == "rule" and context["field"]:
         parts = context["field"].split(".")
         loc, value = [*loc, *parts], _dig(value, parts)
-    path = _path(root, loc)
+    path, value = _path(root, loc), _plain_value(value)
     if kind in _RULE_TYPES:
         rule, _, way_out = str(context.get("message") or context["error"]).partition("; ")
         return Problem(path, value, rule, way_out)
     if kind == "missing":
         return Problem(path, None, "is required", _example(model, loc))
     if kind == "extra_forbidden":
-        return Problem(path, value, "unknown field", _nearest(str(loc[-1]), _names_at(model, loc[:-1])))
+        return Problem(path, value, "unknown field", nearest(str(loc[-1]), _names_at(model, loc[:-1]), others=True))
     if kind in ("literal_error", "enum"):
         names = re.findall(r"'([^']*)'", context["expected"])
-        return Problem(path, value, f"must be {_alternatives(names)}", _nearest(str(value), names, others=False))
+        return Problem(path, value, f"must be {alternatives(names)}", nearest(str(value), names))
     if kind == "int_type" and isinstance(value, str) and value.isdecimal():
         return Problem(path, value, _rule(details), f"write {value} without quotes")
     return Problem(path, value, _rule(details), _example(model, loc))
@@ -120,23 +126,35 @@ def _rule(details: ErrorDetails) -> str:
 
 
 def _type_of(value: Any) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a fraction",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), type(value).__name__)
 
 
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"//[^/@]*@", "//***@", value)  # what stands there may be a password
+    if isinstance(value, int | float) and math.isfinite(value):
+        return value
+    return None if value is None or isinstance(value, Mapping | list) else str(value)
+
+
 def _show(value: Any) -> str:
-    text = re.sub(r"//[^/@]*@", "//…@", json.dumps(value, default=str))  # what stands there may be a password
+    text = json.dumps(value)
     return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
 
 
 def _path(root: str, loc: Sequence[str | int]) -> str:
     path = root
     for part in loc:
-        if isinstance(part, str) and re.fullmatch(r"\w{1,63}", part):
-            path += f".{part}"
-        else:
-            path += "[" + _show(part).strip('"') + "]"
-    return path.removeprefix(".")
+        path = join(path, part)
+    return path
 
 
 def _dig(value: Any, parts: Sequence[str]) -> Any:
@@ -145,12 +163,14 @@ def _dig(value: Any, parts: Sequence[str]) -> Any:
     return value
 
 
-def _alternatives(names: Sequence[str]) -> str:
+def alternatives(names: Sequence[str]) -> str:
+    """The names in words: a, b or c."""
     quoted = [name or '""' for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
-def _nearest(name: str, names: Sequence[str], *, others: bool = True) -> str:
+def nearest(name: str, names: Sequence[str], *, others: bool = False) -> str:
+    """A way out for a wrong name: the right one that is nearest or, with `others`, the first of them all."""
     by_lower = {each.lower(): each for each in names}
     near = get_close_matches(name.lower().replace("_", ""), by_lower, n=1)
     if near:

@@ -1,0 +1,178 @@
+"""`footplate validate`: what it prints, and how it ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from footplate.cli.main import app
+
+JOB = """\
+apiVersion: footplate.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: digits}
+spec:
+  trainer: {image: "registry.example.com/trainer:1", recipe: image-classification}
+"""
+RUNTIME = """\
+apiVersion: footplate.dev/v1alpha1
+kind: ClusterTrainingRuntime
+metadata: {name: torch}
+spec:
+  trainer: {image: "registry.example.com/trainer:1"}
+  policy: {maxNodes: 2}
+"""
+ON_RUNTIME = """\
+apiVersion: footplate.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: digits}
+spec:
+  runtimeRef: {name: torch}
+  trainer: {recipe: image-classification}
+"""
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["validate", *arguments], input=stdin)
+
+
+def lines(text: str) -> list[str]:
+    return run("-", stdin=text).stdout.splitlines()
+
+
+def test_valid_file() -> None:
+    result = run("-", stdin=JOB)
+    assert (result.exit_code, result.stdout) == (0, "stdin:1: document 1, TrainingJob digits: valid\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        (f"{JOB}  nodez: 2\n", 6, "TrainingJob digits: spec.nodez = 2: unknown field; did you mean nodes?"),
+        (f"{JOB}  nodes: 0\n", 6, "TrainingJob digits: spec.nodes = 0: must be at least 1; for example 4"),
+        (f"{JOB}  inputs:\n  - name: train\n", 7,
+         'TrainingJob digits: spec.inputs[0].uri: is required; for example "s3://datasets/fashion/train/"'),
+        (f"{JOB}  nodes: two\n", 6,
+         'TrainingJob digits: spec.nodes = "two": must be a whole number, not text; for example 4'),
+        (f"{JOB}  nodes: 2\n  nodes: 4\n", 7,
+         "TrainingJob digits: spec.nodes: comes twice; keep one; the first is on line 6"),
+        (JOB.replace("digits", "a.b"), 3,
+         'TrainingJob a.b: metadata.name = "a.b": metadata.name must be a DNS label of at most 40 characters'),
+        (JOB.replace("v1alpha1", "v1"), 1,
+         'TrainingJob digits: apiVersion = "footplate.dev/v1": must be footplate.dev/v1alpha1'),
+        (JOB.replace("apiVersion: footplate.dev/v1alpha1\n", ""), 1,
+         "TrainingJob digits: apiVersion: must be footplate.dev/v1alpha1"),
+        (JOB.replace("TrainingJob", "TrainigJob"), 2,
+         'TrainigJob digits: kind = "TrainigJob": must be TrainingJob, TrainingRuntime or ClusterTrainingRuntime; '
+         "did you mean TrainingJob?"),
+        (JOB.replace("metadata: {name: digits}\n", ""), 1, "TrainingJob: metadata: is required"),
+    ],
+)  # fmt: skip
+def test_every_problem_says_where_what_and_how_out(text: str, line: int, expected: str) -> None:
+    result = run("-", stdin=text)
+    assert result.exit_code == 1
+    found = [each for each in result.stdout.splitlines() if each.startswith(f"stdin:{line}: document 1, {expected}")]
+    assert found, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- a\n", "stdin:1: document 1: isn't a manifest; write apiVersion, kind and metadata"),
+        (f"{JOB}---\na: [\n", "stdin:8: document 2: isn't YAML: expected the node content, but found '<stream end>'"),
+        (f"{JOB}---\n---\n{JOB}  nodes: 0\n", "stdin:13: document 3, TrainingJob digits: spec.nodes = 0: must be"),
+    ],
+)
+def test_documents_are_counted(text: str, expected: str) -> None:
+    result = run("-", stdin=text)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", "ConfigMap a: skipped (not a kind of Footplate's)"),
+        ("apiVersion: sagemaker.aws.amazon.com/v1\nkind: TrainingJob\n", "TrainingJob: skipped (not a kind"),
+        (
+            ON_RUNTIME,
+            "valid (ClusterTrainingRuntime torch isn't among the valid files: its defaults and policy weren't",
+        ),
+        (JOB.replace("name: digits", "generateName: digits-"), "TrainingJob digits-: valid"),
+        (JOB.replace("recipe: image", "hyperparameters: {since: 2026-01-02}, recipe: image"), "digits: valid"),
+    ],
+)
+def test_notes(text: str, note: str) -> None:
+    result = run("-", stdin=text)
+    assert result.exit_code == 0, result.stdout
+    assert note in result.stdout
+
+
+def test_job_is_merged_over_a_runtime_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "runtime.yaml").write_text(RUNTIME)
+    (tmp_path / "b" / "job.yml").write_text(ON_RUNTIME + "  nodes: 3\n")
+    (tmp_path / "notes.txt").write_text("not a manifest")
+    result = run(str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        f"{tmp_path}/b/job.yml:7: document 1, TrainingJob digits: spec.nodes = 3: is more than the runtime allows; "
+        "ask for 2 at most",
+        f"{tmp_path}/runtime.yaml:1: document 1, ClusterTrainingRuntime torch: valid",
+    ]
+
+
+def test_runtime_in_another_namespace_is_another_one() -> None:
+    namespaced = RUNTIME.replace("ClusterTrainingRuntime", "TrainingRuntime")
+    job = ON_RUNTIME.replace("{name: torch}", "{kind: TrainingRuntime, name: torch}") + "  nodes: 3\n"
+    there = namespaced.replace("{name: torch}", "{name: torch, namespace: other}")
+    assert "is more than the runtime allows" in run("-", stdin=f"{namespaced}---\n{job}").stdout
+    assert "TrainingRuntime torch isn't among" in run("-", stdin=f"{there}---\n{job}").stdout
+
+
+def test_list_items_are_checked_one_by_one() -> None:
+    items = [{"apiVersion": "v1", "kind": "Secret"}, {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingJob"}]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1)
+    result = run("-", stdin=text)
+    assert result.stdout.splitlines() == [
+        "stdin:5: document 1, Secret: skipped (not a kind of Footplate's)",
+        "stdin:9: document 1, TrainingJob: metadata: is required",
+        "stdin:9: document 1, TrainingJob: spec: is required",
+    ]
+
+
+def test_json_output() -> None:
+    result = run("-", "--output", "json", stdin=JOB + "  nodes: 0\n")
+    answer: dict[str, Any] = json.loads(result.stdout)
+    problem = {"line": 6, "path": "spec.nodes", "value": 0, "rule": "must be at least 1", "wayOut": "for example 4"}
+    assert result.exit_code == 1
+    assert answer == {
+        "valid": False,
+        "documents": [
+            {
+                "file": "stdin", "document": 1, "line": 1, "kind": "TrainingJob", "name": "digits", "status": "invalid",
+                "note": "",
+                "problems": [problem],
+            }
+        ],
+    }  # fmt: skip
+
+
+def test_credentials_are_not_repeated() -> None:
+    result = run("-", stdin=JOB + "  output: {uri: 's3://key:secret@models/'}\n")
+    assert "must not carry credentials" in result.stdout
+    assert "secret@" not in result.stdout
+
+
+@pytest.mark.parametrize("path", ["missing.yaml", "empty"])
+def test_nothing_to_read(tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(str(tmp_path / path))
+    assert result.exit_code == 2
+    assert path in result.stderr
+
+
+def test_an_alias_that_leads_to_itself() -> None:
+    assert lines("a: &x [*x]\n") == ["stdin:1: document 1: skipped (not a kind of Footplate's)"]
