@@ -1,0 +1,1 @@
+"""The `footplate` command."""
