@@ -17,8 +17,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
@@ -105,7 +103,7 @@ class Folder:
             PeerLost: a newer attempt runs.
         """
         key = f"{_step_key(manifest.step)}/{manifests.NAME}"
-        data = manifest.model_dump_json(by_alias=True, indent=1).encode()
+        data = manifest.to_bytes()
         self._check_claim()
         try:
             self._store.put(key, data, create=True)
@@ -178,10 +176,9 @@ def verify_file(file: File, path: Path) -> None:
 def parse_manifest(data: bytes, uri: str) -> Manifest:
     """Reads a manifest. Raises Damaged if it isn't one."""
     try:
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise Damaged(f"{uri}{manifests.NAME} is no checkpoint manifest: {first['loc']}: {first['msg']}") from error
+        return Manifest.from_bytes(data)
+    except ValueError as error:
+        raise Damaged(f"{uri}{manifests.NAME} is no checkpoint manifest: {error}") from error
 
 
 def _by_step(keys: Iterable[str]) -> dict[int, set[str]]:

@@ -1,9 +1,9 @@
 """The document that makes a folder of files a complete checkpoint."""
 
-from datetime import datetime
+import hashlib
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from footplate.api.status import CheckpointStatus, Time
 from footplate.api.types import Model, Sha256
@@ -42,6 +42,27 @@ class Manifest(Model):
     parent: str | None = None
     """URI of the checkpoint that the attempt started from."""
     files: Annotated[tuple[File, ...], Field(strict=False)]
+    checksum: str = ""
+    """SHA-256 of the rest: a flipped bit in a step's number would load silently."""
+
+    def to_bytes(self) -> bytes:
+        """The document, with its checksum."""
+        return self.model_copy(update={"checksum": self._digest()}).model_dump_json(by_alias=True, indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Manifest":
+        """Reads a document. Raises ValueError, with the first thing that is wrong with it."""
+        try:
+            manifest = cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        if manifest.checksum != manifest._digest():
+            raise ValueError("its checksum is wrong")
+        return manifest
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self.model_dump_json(by_alias=True, exclude={"checksum"}).encode()).hexdigest()
 
     @property
     def size_bytes(self) -> int:
@@ -50,5 +71,4 @@ class Manifest(Model):
 
     def status(self, uri: str) -> CheckpointStatus:
         """The checkpoint as the job's status shows it."""
-        time: datetime = self.time
-        return CheckpointStatus(uri=uri, step=self.step, time=time, size_bytes=self.size_bytes)
+        return CheckpointStatus(uri=uri, step=self.step, time=self.time, size_bytes=self.size_bytes)

@@ -1,0 +1,312 @@
+"""`restore`, `maybe_save` and `save` of one rank, with checkpoints in a folder."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from footplate.contract import Env, JobConfig
+from footplate_trainer import stopping
+from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState
+from footplate_trainer.checkpoint import session as sessions
+from footplate_trainer.checkpoint.session import Session
+from footplate_trainer.context import Context
+from footplate_trainer.data import Loader, Order, SliceTensors, Split
+from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageError
+from footplate_trainer.report import Reporter
+from footplate_trainer.storage import Store
+
+
+def make_loader(samples: int = 40) -> Loader:
+    order = Order(samples, 0, shuffle=True)
+    fetch = SliceTensors([torch.zeros(samples, 1)])
+    return Loader(Split(samples, 4, drop_last=False), order, fetch, epochs=1, rank=0, world_size=1)
+
+
+@dataclass
+class Bench:
+    """Makes sessions of one job's attempts, and holds what they say."""
+
+    root: Path
+    monkeypatch: pytest.MonkeyPatch
+    now: float = 0.0
+    step_seconds: float = 1.0
+    said: Reporter = field(default_factory=Reporter)
+
+    def place(self, *, attempt: int = 0, run: int = 1, uid: str = "1234567890", **checkpoint: Any) -> Context:
+        block = {"uri": f"file://{self.root}/checkpoints", "every": {"steps": 2}, **checkpoint}
+        config = JobConfig.model_validate(
+            {
+                "metadata": {"name": "job", "uid": uid},
+                "run": run,
+                "spec": {"trainer": {"image": "i", "entrypoint": "e.py"}, "checkpoint": block},
+            }
+        )
+        path = self.root / "job.json"
+        path.write_text(config.model_dump_json(by_alias=True))
+        self.monkeypatch.setenv(Env.CONFIG, str(path))
+        return Context(
+            device=torch.device("cpu"),
+            job="job",
+            uid=uid,
+            run=run,
+            attempt=attempt,
+            config=config,
+            checkpoint=config.spec.checkpoint,
+            checkpoint_dir=self.root / "staging",
+        )
+
+    def restore(self, place: Context | None = None, *, model: nn.Module | None = None, **parts: Any) -> TrainState:
+        self.said = Reporter()
+        session = Session(place or self.place(), clock=lambda: self.now)
+        state = TrainState(session, {"model": model or nn.Linear(2, 1), **parts}, parts.get("loader"))
+        session.restore(state)
+        return state
+
+    def train(self, state: TrainState, *, until: int) -> list[Any]:
+        outcomes = []
+        while state.step < until:
+            state.step += 1
+            self.now += self.step_seconds
+            outcomes.append(state.session.maybe_save(state))
+            state.session.finish()
+        return outcomes
+
+    @property
+    def run_folder(self) -> Path:
+        return self.root / "checkpoints/job/run-1-12345678"
+
+    def step_folder(self, step: int) -> Path:
+        return self.run_folder / f"step-{step:08d}"
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = Bench(tmp_path, monkeypatch)
+    monkeypatch.setattr(sessions, "reporter", lambda: bench.said)
+    return bench
+
+
+def weights(state: TrainState) -> list[float]:
+    weight: torch.Tensor = state.parts["model"].weight
+    return weight.detach().flatten().tolist()
+
+
+def test_a_fresh_state_is_saved_when_due_and_restored(bench: Bench) -> None:
+    state = bench.restore(loader=make_loader())
+    assert (state.step, state.epoch) == (0, 0)
+    assert bench.train(state, until=5) == [CONTINUE, SAVED, CONTINUE, SAVED, CONTINUE]
+    restored = bench.restore(bench.place(attempt=1), loader=make_loader())
+    assert restored.step == 4
+    assert weights(restored) == weights(state)
+    assert bench.said.resumed_from_step == 4
+
+
+def test_old_checkpoints_are_deleted(bench: Bench) -> None:
+    state = bench.restore(bench.place(keep=2))
+    bench.train(state, until=10)
+    assert sorted(path.parent.name for path in bench.run_folder.glob("*/manifest.json")) == [
+        "step-00000008",
+        "step-00000010",
+    ]
+
+
+def test_seconds_count_on_the_clock(bench: Bench) -> None:
+    bench.step_seconds = 4.0
+    state = bench.restore(bench.place(every={"seconds": 10}))
+    assert bench.train(state, until=6) == [CONTINUE, CONTINUE, SAVED, CONTINUE, CONTINUE, SAVED]
+
+
+def test_the_same_step_is_no_place_to_save(bench: Bench) -> None:
+    state = bench.restore()
+    bench.train(state, until=1)
+    state.session.stopped = False
+    assert [state.session.maybe_save(state) for _ in range(3)] == [CONTINUE] * 3
+
+
+def test_a_loop_without_a_loader_counts_its_own_epochs(bench: Bench) -> None:
+    state = bench.restore()
+    state.epoch = 3
+    bench.train(state, until=2)
+    assert bench.restore(bench.place(attempt=1)).epoch == 3
+
+
+def test_save_waits_until_the_checkpoint_is_complete(bench: Bench) -> None:
+    state = bench.restore()
+    state.step = 1
+    assert state.session.save(state) is SAVED
+    assert (bench.step_folder(1) / "manifest.json").exists()
+
+
+def test_a_save_that_fails_is_noted_and_training_goes_on(bench: Bench) -> None:
+    state = bench.restore()
+    bench.run_folder.joinpath("step-00000002").write_text("in the way")
+    assert bench.train(state, until=4) == [CONTINUE, SAVED, CONTINUE, SAVED]
+    assert "step 2 could not be saved, training goes on" in bench.said._notes[0]
+    assert bench.restore(bench.place(attempt=1)).step == 4
+
+
+def test_an_asked_for_save_that_fails_is_an_error(bench: Bench) -> None:
+    state = bench.restore()
+    bench.run_folder.joinpath("step-00000001").write_text("in the way")
+    state.step = 1
+    with pytest.raises(StorageError):
+        state.session.save(state)
+
+
+@pytest.mark.parametrize(
+    ("place", "step"),
+    [
+        pytest.param({"attempt": 1}, 4, id="the next attempt goes on"),
+        pytest.param({"run": 2}, 0, id="a new run begins anew"),
+        pytest.param({"uid": "0987654321"}, 0, id="another job of the same name begins anew"),
+        pytest.param({"attempt": 1, "resume": "never"}, 0, id="never"),
+    ],
+)
+def test_who_goes_on_from_whose_checkpoints(bench: Bench, place: dict[str, Any], step: int) -> None:
+    bench.train(bench.restore(), until=4)
+    assert bench.restore(bench.place(**place)).step == step
+
+
+def test_never_writes_over_what_an_older_attempt_has_left(bench: Bench) -> None:
+    bench.train(bench.restore(), until=4)
+    state = bench.restore(bench.place(attempt=1, resume="never"))
+    bench.train(state, until=4)
+    assert bench.said._notes == []
+    assert weights(bench.restore(bench.place(attempt=2))) == weights(state)
+
+
+def test_another_jobs_checkpoint_is_a_warm_start(bench: Bench) -> None:
+    """Weights and step are taken over; a position in other data is not, and the user is told."""
+    donor = bench.restore(loader=make_loader())
+    bench.train(donor, until=4)
+    uri = f"file://{bench.step_folder(4)}/"
+    place = bench.place(uid="another", resume=uri)
+    state = bench.restore(place, loader=make_loader(samples=80))
+    assert (state.step, state.epoch) == (4, 0)
+    assert weights(state) == weights(donor)
+    assert "the data begin anew" in bench.said._notes[0]
+    bench.train(state, until=6)
+    assert bench.restore(bench.place(uid="another", resume=uri, attempt=1), loader=make_loader(samples=80)).step == 6
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def remove_one(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("part", ["model", "loader", "rank", "manifest"])
+@pytest.mark.parametrize("damage", [flip, remove_one, cut])
+def test_damage_to_any_file_is_seen(bench: Bench, part: str, damage: Callable[[Path], None]) -> None:
+    bench.train(bench.restore(loader=make_loader()), until=4)
+    damage(next(bench.step_folder(4).glob(f"{part}*")))
+    state = bench.restore(bench.place(attempt=1), loader=make_loader())
+    assert state.step == 2
+    if (part, damage) != ("manifest", remove_one):
+        assert "damaged" in bench.said._notes[0]
+    assert bench.restore(bench.place(attempt=2), loader=make_loader()).step == 2
+    assert bench.said._notes == []
+
+
+def test_where_all_are_damaged_training_begins_anew(bench: Bench) -> None:
+    bench.train(bench.restore(), until=4)
+    for path in bench.run_folder.glob("*/model*"):
+        flip(path)
+    assert bench.restore(bench.place(attempt=1)).step == 0
+    assert len(bench.said._notes) == 2
+
+
+def test_an_outage_is_not_an_empty_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.train(bench.restore(), until=4)
+    place = bench.place(attempt=1)
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise NotFound("no such bucket")
+
+    monkeypatch.setattr(Store, "list", gone)
+    with pytest.raises(StorageError, match="no such bucket"):
+        bench.restore(place)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        pytest.param(shutil.rmtree, "no manifest.json", id="missing"),
+        pytest.param(lambda folder: remove_one(folder / "manifest.json"), "no manifest.json", id="half"),
+        pytest.param(lambda folder: flip(next(folder.glob("model*"))), "SHA-256", id="corrupt"),
+        pytest.param(
+            lambda folder: (folder / "manifest.json").write_text('{"kind": "other"}'), "no checkpoint", id="foreign"
+        ),
+    ],
+)
+def test_resume_from_what_is_no_checkpoint_is_a_data_error(
+    bench: Bench, spoil: Callable[[Path], object], problem: str
+) -> None:
+    bench.train(bench.restore(), until=2)
+    spoil(bench.step_folder(2))
+    with pytest.raises(DataError, match=f"checkpoint.resume=file://.*{problem}"):
+        bench.restore(bench.place(uid="another", resume=f"file://{bench.step_folder(2)}"))
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        pytest.param(nn.Linear(3, 1), r"weight \(checkpoint \(1, 2\), model \(1, 3\)\)", id="shape"),
+        pytest.param(nn.Linear(2, 1, bias=False), "unknown to the model: bias", id="unknown"),
+        pytest.param(nn.Bilinear(2, 1, 1), r"of another shape: weight", id="another kind"),
+        pytest.param(nn.Sequential(nn.Linear(2, 1)), "missing from the checkpoint: 0.weight, 0.bias", id="missing"),
+    ],
+)
+def test_a_model_that_doesnt_fit_is_a_configuration_error(bench: Bench, model: nn.Module, named: str) -> None:
+    bench.train(bench.restore(), until=2)
+    with pytest.raises(ConfigError, match=named):
+        bench.restore(bench.place(attempt=1), model=model)
+
+
+def test_a_part_that_wasnt_saved_is_a_configuration_error(bench: Bench) -> None:
+    bench.train(bench.restore(), until=2)
+    with pytest.raises(ConfigError, match="holds model, but no ema"):
+        bench.restore(bench.place(attempt=1), ema=nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("grace", "saved"),
+    [pytest.param(30.0, True, id="time enough"), pytest.param(0.0, False, id="no time left")],
+)
+def test_a_stop_saves_if_there_is_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, grace: float, saved: bool
+) -> None:
+    state = bench.restore()
+    bench.train(state, until=2)
+    with monkeypatch.context() as asked:
+        asked.setattr(stopping, "requested", lambda: True)
+        asked.setattr(stopping, "grace_left", lambda: grace)
+        assert bench.train(state, until=3) == [STOP]
+    assert state.session.stopped
+    assert bench.restore(bench.place(attempt=1)).step == (3 if saved else 2)
+
+
+@pytest.mark.parametrize(("step", "stops"), [(3, False), (4, True)], ids=["not captured", "captured"])
+def test_an_evaluation_stops_only_when_the_last_step_is_captured(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: int, stops: bool
+) -> None:
+    state = bench.restore()
+    bench.train(state, until=step)
+    monkeypatch.setattr(stopping, "requested", lambda: True)
+    assert state.session.should_stop() is stops
+    bench.now += 1.0
+    assert bench.train(state, until=step + 1) == [STOP]
