@@ -7,7 +7,7 @@ object, or None on create.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from footplate.devcluster.errors import (
     required,
     unsupported,
 )
-from footplate.devcluster.values import parse_quantity
+from footplate.devcluster.values import parse_quantity, quote
 
 Body = dict[str, Any]
 LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -31,6 +31,7 @@ BAD_SUBDOMAIN = f"a lowercase RFC 1123 subdomain must consist of lower case alph
 BAD_KEY = f"name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{NAME_PART}')"  # noqa: E501
 BAD_VALUE = f"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '({NAME_PART})?')"  # noqa: E501
 BAD_CONFIG_KEY = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"  # noqa: E501
+BAD_VARIABLE = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 POD_UPDATES = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"  # noqa: E501
 NOT_READY = [
     {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
@@ -38,8 +39,11 @@ NOT_READY = [
 ]
 # Pods, Services, ServiceAccounts answer a DELETE with the object even when it is gone at once.
 RETURNS_DELETED = {"Pod", "Service", "ServiceAccount", "PersistentVolumeClaim"}
+EVENT_ZEROS: Mapping[str, Any] = {"involvedObject": {}, "source": {}, "firstTimestamp": None, "lastTimestamp": None,
+                                  "eventTime": None, "reportingComponent": "", "reportingInstance": ""}  # fmt: skip
 # A PUT without resourceVersion overwrites whatever is there, except for these and custom kinds.
 NEEDS_REVISION = {"Lease", "CustomResourceDefinition", "Deployment"}
+STANDARD_FINALIZERS = {"foregroundDeletion", "orphan", "kubernetes"}
 PATH_SEGMENT_NAMES = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
 
@@ -58,10 +62,28 @@ def check_metadata(metadata: Mapping[str, Any], kind: str) -> Iterator[FieldErro
     for key, value in (metadata.get("labels") or {}).items():
         yield from _check_key("metadata.labels", key)
         yield from check_name("metadata.labels", value, f"({NAME_PART})?", BAD_VALUE, 63)
+    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid(f"metadata.finalizers[{index}]", finalizer, why)
+    yield from _check_owners(metadata.get("ownerReferences") or ())
     for key in metadata.get("annotations") or {}:
         yield from _check_key("metadata.annotations", key.lower())
     if sum(len(key) + len(value) for key, value in (metadata.get("annotations") or {}).items()) > 256 * 1024:
         yield FieldError("metadata.annotations", "TooLong", "Too long: may not be more than 262144 bytes")
+
+
+def _check_owners(references: Sequence[Mapping[str, Any]]) -> Iterator[FieldError]:
+    for reference in references:
+        for part in ("apiVersion", "kind", "name", "uid"):
+            if not reference.get(part):
+                why = "version must not be empty" if part == "apiVersion" else "must not be empty"
+                yield invalid(f"metadata.ownerReferences.{part}", "", why)
+    controllers = [f"{each.get('kind')}/{each.get('name')}" for each in references if each.get("controller")]
+    if len(controllers) > 1:
+        found = f'Found "true" in references for {" and ".join(controllers[:2])}'
+        why = f"Only one reference can have Controller set to true. {found}"
+        yield invalid("metadata.ownerReferences", references, why)
 
 
 def check_name(path: str, name: str, pattern: str, why: str, limit: int) -> Iterator[FieldError]:
@@ -77,6 +99,8 @@ def _check_key(path: str, key: str) -> Iterator[FieldError]:
     prefix, slash, name = key.rpartition("/")
     if slash and not re.fullmatch(SUBDOMAIN, prefix):
         yield invalid(path, key, f"prefix part {BAD_SUBDOMAIN}")
+    if not name:
+        yield invalid(path, key, "name part must be non-empty")
     if not re.fullmatch(NAME_PART, name):
         yield invalid(path, key, BAD_KEY)
     if len(name) > 63:
@@ -103,6 +127,8 @@ def default_pod_spec(spec: Body) -> None:
         ("schedulerName", "default-scheduler"),
     ):  # fmt: skip
         spec.setdefault(name, value)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     spec.setdefault("securityContext", {})
     if "serviceAccountName" in spec:
         spec.setdefault("serviceAccount", spec["serviceAccountName"])
@@ -112,6 +138,8 @@ def default_pod_spec(spec: Body) -> None:
         for kind in ("configMap", "secret", "projected", "downwardAPI"):
             if kind in volume:
                 volume[kind].setdefault("defaultMode", 420)
+        if "hostPath" in volume:
+            volume["hostPath"].setdefault("type", "")
 
 
 def _default_container(container: Body) -> None:
@@ -122,9 +150,12 @@ def _default_container(container: Body) -> None:
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
     container.setdefault("imagePullPolicy", pull)
-    requests, limits = container["resources"].get("requests", {}), container["resources"].get("limits", {})
-    if limits:
-        container["resources"]["requests"] = {**limits, **requests}
+    resources = container["resources"]
+    for kind in ("limits", "requests"):
+        if resources.get(kind):
+            resources[kind] = {name: str(amount) for name, amount in resources[kind].items()}
+    if resources.get("limits"):
+        resources["requests"] = resources["limits"] | resources.get("requests", {})
     for port in container.get("ports", ()):
         port.setdefault("protocol", "TCP")
     for variable in container.get("env", ()):
@@ -159,14 +190,17 @@ def check_pod(pod: Body, old: Body | None) -> Iterator[FieldError]:
         yield required("spec.containers")
     if spec["restartPolicy"] not in ("Always", "OnFailure", "Never"):
         yield unsupported("spec.restartPolicy", spec["restartPolicy"], ("Always", "OnFailure", "Never"))
-    volumes = {volume.get("name") for volume in spec.get("volumes", ())}
-    names: set[str] = set()
+    for kind in ("volumes", "containers"):
+        names: set[str] = set()
+        for index, item in enumerate(spec.get(kind, ())):
+            path = f"spec.{kind}[{index}].name"
+            if item["name"] in names:
+                yield duplicate(path, item["name"])
+            yield from check_name(path, item["name"], LABEL, BAD_LABEL, 63)
+            names.add(item["name"])
+    volumes = {volume["name"] for volume in spec.get("volumes", ())}
     for index, container in enumerate(spec.get("containers", ())):
-        path = f"spec.containers[{index}]"
-        if container.get("name") in names:
-            yield duplicate(f"{path}.name", container["name"])
-        names.add(container.get("name", ""))
-        yield from _check_container(container, path, volumes)
+        yield from _check_container(container, f"spec.containers[{index}]", volumes)
 
 
 def _fixed(spec: Body) -> Body:
@@ -179,15 +213,31 @@ def _fixed(spec: Body) -> Body:
     return fixed | {"initContainers": images[0], "containers": images[1]}
 
 
-def _check_container(container: Body, path: str, volumes: set[str | None]) -> Iterator[FieldError]:
-    if "name" in container:
-        yield from check_name(f"{path}.name", container["name"], LABEL, BAD_LABEL, 63)
+def _check_container(container: Body, path: str, volumes: set[str]) -> Iterator[FieldError]:
     if not container.get("image"):
         yield required(f"{path}.image")
+    for index, variable in enumerate(container.get("env", ())):
+        where = f"{path}.env[{index}]"
+        if not variable["name"]:
+            yield required(f"{where}.name")
+        elif not re.fullmatch(r"[ -<>-~]+", variable["name"]):
+            yield invalid(f"{where}.name", variable["name"], BAD_VARIABLE)
+        if variable.get("value") and "valueFrom" in variable:
+            yield invalid(f"{where}.valueFrom", "", "may not be specified when `value` is not empty")
+    paths: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts", ())):
-        if mount.get("name") not in volumes:
-            text = f'Not found: "{mount.get("name")}"'
-            yield FieldError(f"{path}.volumeMounts[{index}].name", "NotFound", text)
+        where = f"{path}.volumeMounts[{index}]"
+        if mount["name"] not in volumes:
+            yield FieldError(f"{where}.name", "NotFound", f"Not found: {quote(mount['name'])}")
+        if not mount["mountPath"]:
+            yield required(f"{where}.mountPath")
+        elif mount["mountPath"] in paths:
+            yield invalid(f"{where}.mountPath", mount["mountPath"], "must be unique")
+        paths.add(mount["mountPath"])
+    yield from _check_amounts(container, path)
+
+
+def _check_amounts(container: Body, path: str) -> Iterator[FieldError]:
     requests, limits = (container["resources"].get(kind, {}) for kind in ("requests", "limits"))
     for name, amount in requests.items():
         if "/" in name and name not in limits:
@@ -232,7 +282,8 @@ def default_secret(secret: Body, _: Body | None) -> None:
         try:
             base64.b64decode(value, validate=True)
         except binascii.Error as error:
-            raise bad_request("illegal base64 data at input byte 0") from error
+            why = "illegal base64 data at input byte 0"
+            raise bad_request(f'Secret in version "v1" cannot be handled as a Secret: {why}') from error
 
 
 def default_claim(claim: Body, old: Body | None) -> None:
@@ -254,6 +305,12 @@ def default_deployment(deployment: Body, old: Body | None) -> None:
     default_pod_spec(spec["template"]["spec"])
     if old is None:
         deployment["status"] = {}
+
+
+def default_event(event: Body, _: Body | None) -> None:
+    """The zero values that both faces of an event show."""
+    for name, value in EVENT_ZEROS.items():
+        event.setdefault(name, value)
 
 
 def default_definition(definition: Body, _: Body | None) -> None:
@@ -302,6 +359,30 @@ def check_definition(definition: Body, _: Body | None) -> Iterator[FieldError]:
         yield invalid("metadata.name", definition["metadata"]["name"], 'must be spec.names.plural+"."+spec.group')
 
 
+def check_event(event: Body, _: Body | None) -> Iterator[FieldError]:
+    """The rules of events.k8s.io, which an event with `eventTime` is held to; else only those of old events."""
+    if not event.get("eventTime"):
+        about = event.get("involvedObject", {}).get("namespace") or event["metadata"]["namespace"]
+        if about != event["metadata"]["namespace"]:
+            yield invalid("involvedObject.namespace", about, "does not match event.namespace")
+        return
+    for name, limit in (("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)):
+        if not event.get(name) and name != "message":
+            yield required(name)
+        if len(event.get(name, "")) > limit:
+            yield invalid(name, "", f"can have at most {limit} characters")
+    if not event.get("reportingComponent"):
+        yield required("reportingController")
+    yield from _check_key("reportingController", event.get("reportingComponent", ""))
+    if event.get("type") not in ("Normal", "Warning"):
+        yield invalid("type", "", f"has invalid value: {event.get('type', '')}")
+    for name in ("firstTimestamp", "lastTimestamp", "count"):
+        if event.get(name):
+            yield invalid(name, "", "needs to be unset")
+    if event.get("series") and event["series"].get("count", 0) < 2:
+        yield invalid("series.count", "", "should be at least 2")
+
+
 DEFAULTS: Mapping[str, Callable[[Body, Body | None], None]] = {
     "Pod": default_pod,
     "Service": default_service,
@@ -309,6 +390,7 @@ DEFAULTS: Mapping[str, Callable[[Body, Body | None], None]] = {
     "Secret": default_secret,
     "PersistentVolumeClaim": default_claim,
     "Deployment": default_deployment,
+    "Event": default_event,
     "CustomResourceDefinition": default_definition,
 }
 CHECKS: Mapping[str, Callable[[Body, Body | None], Iterator[FieldError]]] = {
@@ -316,5 +398,6 @@ CHECKS: Mapping[str, Callable[[Body, Body | None], Iterator[FieldError]]] = {
     "ConfigMap": check_config_map,
     "Secret": check_config_map,
     "Lease": check_lease,
+    "Event": check_event,
     "CustomResourceDefinition": check_definition,
 }

@@ -168,4 +168,5 @@ def to_cel(value: Any, schema: Schema) -> Any:
         return celtypes.TimestampType(value) if schema.get("format") == "date-time" else celtypes.StringType(value)
     if isinstance(value, bool) or value is None:
         return None if value is None else celtypes.BoolType(value)
-    return celtypes.DoubleType(value) if schema.get("type") == "number" else celtypes.IntType(value)
+    is_double = isinstance(value, float) or schema.get("type") == "number" or not -(2**63) <= value < 2**63
+    return celtypes.DoubleType(value) if is_double else celtypes.IntType(value)

@@ -5,7 +5,7 @@ kube-apiserver gives for the same request.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from footplate.devcluster.values import quote
@@ -72,14 +72,14 @@ class ApiError(Exception):
     code: int
     reason: str
     message: str
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] | None = None
 
     def status(self) -> dict[str, Any]:
         """The `Status` object that is the body of the answer."""
         status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
         status["message"] = self.message
         status |= {"reason": self.reason} if self.reason else {}
-        status |= {"details": dict(self.details)} if self.details else {}
+        status |= {"details": dict(self.details)} if self.details is not None else {}
         return status | {"code": self.code}
 
 
@@ -100,9 +100,9 @@ def not_found(group: str, plural: str, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{qualify(plural, group)} "{name}" not found', about(name, group, plural))
 
 
-def already_exists(group: str, plural: str, name: str) -> ApiError:
+def already_exists(group: str, plural: str, name: str, *, deleting: bool = False) -> ApiError:
     """409 on create."""
-    message = f'{qualify(plural, group)} "{name}" already exists'
+    message = f'{"object is being deleted: " if deleting else ""}{qualify(plural, group)} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, about(name, group, plural))
 
 

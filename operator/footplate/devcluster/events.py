@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from footplate.devcluster.errors import invalid_object, required
 from footplate.devcluster.resources import Resource
 from footplate.devcluster.store import Body, Version
 
@@ -18,7 +19,9 @@ CORE_FACES = {core: new for new, core in FACES.items()}
 
 
 def to_core(body: Body) -> Body:
-    """An events.k8s.io/v1 Event as it is stored."""
+    """An events.k8s.io/v1 Event as it is stored; ApiError 422 without `eventTime`."""
+    if not body.get("eventTime"):
+        raise invalid_object("", "Event", body.get("metadata", {}).get("name", ""), [required("eventTime")])
     return _rename(body, FACES) | {"apiVersion": "v1"}
 
 

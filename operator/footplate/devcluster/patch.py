@@ -15,7 +15,7 @@ class PatchFailed(ApiError):
     """A JSON patch that doesn't fit the object."""
 
     def __init__(self) -> None:
-        super().__init__(422, "Invalid", "the server rejected our request due to an error in our request")
+        super().__init__(422, "Invalid", "the server rejected our request due to an error in our request", {})
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -92,61 +92,62 @@ def _add(parent: Any, key: Any, value: Any) -> None:
 
 
 def strategic_merge_patch(target: Any, patch: Mapping[str, Any], schema: Schema) -> Any:
-    """A merge patch that joins associative lists by key and knows `$patch`, `$retainKeys`, `$deleteFromPrimitiveList`."""
+    """A merge patch that joins associative lists by key and knows `$patch`, `$retainKeys`, `$setElementOrder`,
+    `$deleteFromPrimitiveList`.
+    """
     if patch.get("$patch") == "replace":
         return {name: value for name, value in patch.items() if name != "$patch"}
     result = target if isinstance(target, dict) else {}
     if "$retainKeys" in patch:
         result = {name: value for name, value in result.items() if name in patch["$retainKeys"]}
     for name, value in patch.items():
-        child = schema.get("properties", {}).get(name, {})
-        if name.startswith("$deleteFromPrimitiveList/"):
-            field = name.partition("/")[2]
+        directive, _, field = name.partition("/") if name.startswith("$") else ("", "", name)
+        child = schema.get("properties", {}).get(field, {})
+        if directive == "$deleteFromPrimitiveList":
             result[field] = [item for item in result.get(field, ()) if item not in value]
-        elif name.startswith("$"):
+        elif directive == "$setElementOrder" and field not in patch and result.get(field):
+            result[field] = _merge_list(result[field], [], child, value)
+        elif directive:
             continue
         elif value is None:
-            result.pop(name, None)
+            result.pop(field, None)
         elif isinstance(value, dict):
-            result[name] = strategic_merge_patch(result.get(name), value, child)
+            result[field] = strategic_merge_patch(result.get(field), value, child)
         elif isinstance(value, list) and "x-kubernetes-list-type" in child:
-            result[name] = _merge_list(result.get(name) or [], value, child)
+            order = patch.get(f"$setElementOrder/{field}", value)
+            result[field] = _merge_list(result.get(field) or [], value, child, order)
         else:
-            result[name] = value
-    for name, order in patch.items():
-        field = name.partition("/")[2]
-        if name.startswith("$setElementOrder/") and isinstance(result.get(field), list):
-            result[field] = _reorder(result[field], order, schema["properties"][field])
+            result[field] = value
     return result
 
 
-def _merge_list(target: list[Any], patch: list[Any], schema: Schema) -> list[Any]:
-    if schema["x-kubernetes-list-type"] == "set":
-        return target + [item for item in patch if item not in target]
-    key = schema["x-kubernetes-list-map-keys"][0]
-    if any(item.get("$patch") == "replace" for item in patch):
-        return [item for item in patch if "$patch" not in item]
-    result = list(target)
-    for item in patch:
-        if key not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
-        index = next((i for i, each in enumerate(result) if each.get(key) == item[key]), None)
-        if item.get("$patch") == "delete":
-            result = [each for each in result if each.get(key) != item[key]]
-        elif index is None:
-            result.append(strategic_merge_patch({}, item, schema["items"]))
-        else:
-            result[index] = strategic_merge_patch(result[index], item, schema["items"])
-    return result
-
-
-def _reorder(items: list[Any], order: list[Any], schema: Schema) -> list[Any]:
-    """Items that the patch orders come in its order; the others keep their places behind them."""
+def _merge_list(live: list[Any], patch: list[Any], schema: Schema, order: list[Any]) -> list[Any]:
     keys = schema.get("x-kubernetes-list-map-keys")
-    places = [each.get(keys[0]) if keys else each for each in order]
 
-    def place(item: Any) -> int:
-        name = item.get(keys[0]) if keys else item
-        return places.index(name) if name in places else len(places)
+    def name_of(item: Any) -> Any:
+        if keys and keys[0] not in item:
+            raise bad_request(f"map: {item} does not contain declared merge key: {keys[0]}")
+        return item[keys[0]] if keys else item
 
-    return sorted(items, key=place)
+    if keys and any(item.get("$patch") == "replace" for item in patch):
+        return [item for item in patch if "$patch" not in item]
+    items = {name_of(item): item for item in live}
+    for item in patch:
+        if keys and item.get("$patch") == "delete":
+            items.pop(name_of(item), None)
+        else:
+            name = name_of(item)
+            items[name] = strategic_merge_patch(items.get(name), item, schema["items"]) if keys else item
+    return [items[name] for name in _arrange(items, list(map(name_of, order)), list(map(name_of, live)))]
+
+
+def _arrange(kept: Mapping[Any, Any], wanted: list[Any], before: list[Any]) -> list[Any]:
+    """Patched items in the patch's order, the others where they were among them; new ones come first."""
+    place = {name: index for index, name in enumerate(before)}
+    patched = [name for name in wanted if name in kept]
+    others = [name for name in before if name in kept and name not in patched]
+    arranged = []
+    while patched and others:
+        source = patched if place.get(patched[0], -1) < place[others[0]] else others
+        arranged.append(source.pop(0))
+    return arranged + patched + others

@@ -32,6 +32,7 @@ from footplate.devcluster.schema import decode_builtin, fill_defaults, find_unkn
 from footplate.devcluster.store import Body, Change, Key, Store, Version
 from footplate.devcluster.values import copy_json, parse
 
+PROTECTED = ("default", "kube-system", "kube-public")
 CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 SYSTEM_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -100,21 +101,27 @@ class Registry:
         """Store a new object; `body` becomes the registry's own."""
         metadata = body.setdefault("metadata", {})
         self._check_envelope(resource, namespace, body)
-        if "name" not in metadata and metadata.get("generateName"):
+        if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"][:58] + "".join(random.choices(SUFFIX, k=5))  # noqa: S311
         if resource.namespaced:
             metadata["namespace"] = namespace
             self._check_namespace(resource, namespace, metadata.get("name", ""))
         self._decode(resource, body, options)
-        for name in (*SYSTEM_FIELDS, "resourceVersion", "selfLink"):
+        if metadata.pop("resourceVersion", ""):
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        for name in (*SYSTEM_FIELDS, "selfLink"):
             metadata.pop(name, None)
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp(self.clock())}
         metadata |= {"generation": 1} if resource.generation else {}
         if resource.custom and resource.status:
             body.pop("status", None)
+        if resource.kind == "Pod" and not resource.custom:
+            self._admit_pod(namespace, body)
         self._complete(resource, body, None)
-        if self.store.get(resource.storage, (metadata.get("namespace", ""), metadata["name"])):
-            raise already_exists(resource.group, resource.plural, metadata["name"])
+        existing = self.store.get(resource.storage, (metadata.get("namespace", ""), metadata["name"]))
+        if existing:
+            deleting = "deletionTimestamp" in existing.body["metadata"]
+            raise already_exists(resource.group, resource.plural, metadata["name"], deleting=deleting)
         own(resource, None, body, options.manager, options.subresource, self.now())
         return self._commit(resource, body, options.dry_run)
 
@@ -137,7 +144,7 @@ class Registry:
         metadata |= {"namespace": namespace} if resource.namespaced else {}
         _carry_over(old["metadata"], metadata)
         if options.subresource == "status":
-            body = _only_status(old, body)
+            body = _only_status(resource, old, body)
         elif resource.status and not (resource.custom and "status" not in old):
             body = {key: item for key, item in body.items() if key != "status"}
             body |= {"status": old["status"]} if "status" in old else {}
@@ -160,14 +167,13 @@ class Registry:
         finalizers = [each for each in metadata.get("finalizers", ()) if each not in ("orphan", "foregroundDeletion")]
         extra = {"Foreground": ["foregroundDeletion"], "Orphan": ["orphan"]}.get(deletion.propagation or "", [])
         metadata["finalizers"] = finalizers + extra
-        grace = _grace(resource, body, deletion.grace)
-        held = _held(body) or grace > 0
-        before = metadata.get("deletionGracePeriodSeconds")
-        if before is None or grace < before or extra:
-            self._mark_deleted(resource, body, grace, first=before is None)
         if not metadata["finalizers"]:
             del metadata["finalizers"]
-        if not held:
+        grace = _grace(resource, body, deletion.grace)
+        before = metadata.get("deletionGracePeriodSeconds")
+        if (before is None or grace < before) and (resource.kind == "Pod" or _held(body)):
+            self._mark_deleted(resource, body, grace, first="deletionTimestamp" not in metadata)
+        if not _held(body):
             return (current if deletion.dry_run else self._finish(resource, body)), resource.kind in RETURNS_DELETED
         return (current if body == current.body else self._commit(resource, body, deletion.dry_run)), True
 
@@ -192,8 +198,9 @@ class Registry:
                 f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
             )
         if kind != resource.kind:
-            raise bad_request(f"{kind} in version {version!r} cannot be handled as a {resource.kind}".replace("'", '"'))
-        if resource.namespaced and body["metadata"].get("namespace", namespace) != namespace:
+            error = invalid("kind", kind, f"must be {resource.kind}")
+            raise invalid_object(resource.group, kind, body.get("metadata", {}).get("name", ""), [error])
+        if resource.namespaced and (body["metadata"].get("namespace") or namespace) != namespace:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
     def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
@@ -205,6 +212,20 @@ class Registry:
             message = f"namespace {namespace} is being terminated"
             cause = {"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}
             raise forbidden(resource.group, resource.plural, name, why, causes=[cause])
+
+    def _admit_pod(self, namespace: str, pod: Body) -> None:
+        """What a pod refers to and can't be created without."""
+        spec, name = pod.setdefault("spec", {}), pod["metadata"].get("name", "")
+        priority = spec.get("priorityClassName")
+        if priority:
+            found = self.store.get(("scheduling.k8s.io", "priorityclasses"), ("", priority))
+            if found is None and not priority.startswith("system-"):
+                raise forbidden("", "pods", name, f"no PriorityClass with name {priority} was found")
+            spec["priority"] = found.body["value"] if found else 2_000_000_000
+        account = spec.get("serviceAccountName") or "default"
+        if account != "default" and self.store.get(("", "serviceaccounts"), (namespace, account)) is None:
+            why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
+            raise forbidden("", "pods", name, why)
 
     def _check_preconditions(self, resource: Resource, metadata: Mapping[str, Any], current: Version) -> None:
         name = current.key[1]
@@ -222,6 +243,8 @@ class Registry:
             raise conflict(resource.group, resource.plural, name, why)
 
     def _check_deletion(self, resource: Resource, current: Version, deletion: Deletion) -> None:
+        if resource.kind == "Namespace" and current.key[1] in PROTECTED:
+            raise forbidden("", "namespaces", current.key[1], "this namespace may not be deleted")
         uid = current.body["metadata"]["uid"]
         pairs = (("UID", deletion.uid, uid), ("ResourceVersion", deletion.revision, str(current.revision)))
         for what, wanted, found in pairs:
@@ -268,7 +291,7 @@ class Registry:
             pass  # a required part is missing: validation says which
         if resource.custom and resource not in self._rules:
             self._rules[resource] = collect_rules(resource.schema)
-        errors += validate(body, old, resource.schema, rules=self._rules.get(resource))
+        errors = validate(body, old, resource.schema, rules=self._rules.get(resource), known=errors)
         if not errors and not resource.custom and resource.kind in CHECKS:
             errors += CHECKS[resource.kind](body, old)
         if errors:
@@ -305,9 +328,10 @@ def _carry_over(old: Mapping[str, Any], metadata: Body) -> None:
     metadata["resourceVersion"] = old["resourceVersion"]
 
 
-def _only_status(old: Body, body: Body) -> Body:
-    """The stored object with the new status: nothing else can be written through the subresource."""
+def _only_status(resource: Resource, old: Body, body: Body) -> Body:
+    """The stored object with the new status. Built-in kinds let labels and annotations through as well."""
     kept = {key: item for key, item in copy_json(old).items() if key != "status"}
+    kept |= {} if resource.custom else {"metadata": body["metadata"]}
     return kept | ({"status": body["status"]} if "status" in body else {})
 
 

@@ -34,6 +34,7 @@ MERGE_KEYS = {
 }
 QUANTITY_MAPS = {"limits", "requests", "capacity", "allocatable", "overhead", "hard"}
 INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
+QUANTITY: Schema = {**INT_OR_STRING, "format": "quantity"}
 LOOSE: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -92,7 +93,8 @@ class Resource:
     def discovery(self) -> list[dict[str, Any]]:
         """Its entries in the list of the group version's resources."""
         entry: dict[str, Any] = {"name": self.plural, "singularName": self.kind.lower()}
-        entry |= {"namespaced": self.namespaced, "kind": self.kind, "verbs": list(VERBS)}
+        verbs = [verb for verb in VERBS if (self.kind, verb) != ("Namespace", "deletecollection")]
+        entry |= {"namespaced": self.namespaced, "kind": self.kind, "verbs": verbs}
         entry |= {"shortNames": list(self.short)} if self.short else {}
         entry |= {"categories": list(self.categories)} if self.categories else {}
         subresource = {"singularName": "", "namespaced": self.namespaced, "verbs": ["get", "patch", "update"]}
@@ -200,7 +202,7 @@ def _inline(node: Schema, definitions: Mapping[str, Schema], name: str = "") -> 
         return (_inline(options[0], definitions, name) if len(options) == 1 else dict(INT_OR_STRING)) | description
     if "$ref" in node:
         model = node["$ref"].rpartition("/")[2]
-        return _inline(definitions[model], definitions) | description
+        return _inline(definitions[model], definitions, name) | description
     if node.get("type") == "array":
         keys = MERGE_KEYS.get(node["items"].get("$ref", "").rpartition("/")[2], ())
         listing = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)} if keys else {}
@@ -208,11 +210,14 @@ def _inline(node: Schema, definitions: Mapping[str, Schema], name: str = "") -> 
         return {"type": "array", "items": _inline(node["items"], definitions)} | listing | description
     if "properties" in node:
         properties = {key: _inline(child, definitions, key) for key, child in node["properties"].items()}
+        if node["title"] in ("V1ContainerPort", "V1ServicePort"):  # part of these items' identity
+            properties["protocol"]["default"] = "TCP"
         kind = {"x-go-type": node["title"].removeprefix("V1").removeprefix("Core")}
-        required = {"required": node["required"]} if "required" in node else {}
+        loose = name == "status" or node["title"].endswith(("Event", "EventSeries"))  # Go's zero values do there
+        required = {"required": node["required"]} if "required" in node and not loose else {}
         return {"type": "object", "properties": properties} | required | kind | {"description": _summary(node)}
     if isinstance(node.get("additionalProperties"), Mapping):
-        values = INT_OR_STRING if name in QUANTITY_MAPS else _inline(node["additionalProperties"], definitions)
+        values = QUANTITY if name in QUANTITY_MAPS else _inline(node["additionalProperties"], definitions)
         return {"type": "object", "additionalProperties": values} | description
     scalar = {"type": node["type"]} if node.get("type") in ("string", "integer", "number", "boolean") else LOOSE
     return {**scalar, **description}

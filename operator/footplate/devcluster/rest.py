@@ -11,13 +11,14 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from footplate.devcluster.errors import ApiError, bad_request, conflict, expired, invalid_object, required
+from footplate.devcluster.errors import ApiError, bad_request, conflict, expired, invalid_object, required, unsupported
 from footplate.devcluster.events import present, to_core
 from footplate.devcluster.faults import WatchFault
-from footplate.devcluster.ownership import apply_configuration, record_apply, record_update
+from footplate.devcluster.ownership import apply_configuration, record_apply
 from footplate.devcluster.patch import json_patch, merge_patch, strategic_merge_patch
 from footplate.devcluster.registry import Deletion, Options, Registry
 from footplate.devcluster.resources import Resource
+from footplate.devcluster.schema import fill_defaults
 from footplate.devcluster.selectors import select
 from footplate.devcluster.store import Body, Version
 from footplate.devcluster.table import make_table
@@ -27,6 +28,8 @@ from footplate.devcluster.watch import Watch
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 ONE_SUBRESOURCE = ("status", "finalize")
+PROPAGATIONS = ("Foreground", "Background", "Orphan")
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TRUE = ("true", "1")
 
 
@@ -44,12 +47,18 @@ class Target:
 def find_target(registry: Registry, path: str) -> Target | None:
     """The target of a path under `/api/v1` or `/apis/<group>/<version>`."""
     parts = path.strip("/").split("/")
-    group, version, rest = ("", *parts[1:2], parts[2:]) if parts[0] == "api" else (*parts[1:3], parts[3:])
+    if parts[0] == "api":
+        parts.insert(1, "")
+    group, version, *rest = *parts[1:], "", ""
+    rest = [part for part in rest if part]
     namespace = ""
     if len(rest) > 2 and rest[0] == "namespaces" and rest[2] not in ONE_SUBRESOURCE:
         namespace, rest = rest[1], rest[2:]
     resource = registry.find(group, version, rest[0]) if rest else None
     if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
+        return None
+    known = {"", "status" if resource.status else "", "scale" if resource.scale else ""}
+    if (*rest, "", "")[2] not in known | ({"log", "binding"} if resource.kind == "Pod" else set()):
         return None
     stored = registry.resources["", "v1", "events"] if resource.group == "events.k8s.io" else resource
     _, name, subresource = (*rest, "", "")[:3]
@@ -98,7 +107,11 @@ class Rest:
         query, resource = request.query, target.resource
         revision = query.get("resourceVersion", "")
         if revision and not revision.isdigit():
-            raise ApiError(500, "", f'resourceVersion: Invalid value: {quote(revision)}: strconv.ParseUint: parsing {quote(revision)}: invalid syntax')  # noqa: E501
+            raise ApiError(
+                500,
+                "",
+                f"resourceVersion: Invalid value: {quote(revision)}: strconv.ParseUint: parsing {quote(revision)}: invalid syntax",
+            )  # noqa: E501
         initial = query.get("sendInitialEvents") in TRUE
         as_table = "as=Table" in request.headers.get("Accept", "")
         show = partial(self._table_bytes, resource, query) if as_table else partial(render, resource)
@@ -152,9 +165,17 @@ class Rest:
     def _apply(self, target: Target, request: web.BaseRequest, data: bytes, options: Options) -> web.Response:
         resource = target.resource
         if not request.query.get("fieldManager"):
-            raise invalid_object("meta.k8s.io", "PatchOptions", "", [required("fieldManager", "is required for apply patch")])
-        configuration = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe one
+            raise invalid_object(
+                "meta.k8s.io", "PatchOptions", "", [required("fieldManager", "is required for apply patch")]
+            )
+        try:
+            configuration = yaml.load(data, Loader=YAML_LOADER)  # noqa: S506 - a safe one
+        except yaml.YAMLError as error:
+            raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {error}") from error
+        _check_configuration(configuration, target.name)
         applied = self._stored(target, configuration)
+        if not resource.custom:
+            fill_defaults(applied, resource.schema)
         force = request.query.get("force") in TRUE
         key = (target.namespace, target.name)
         if self._store.get(resource.storage, key) is None and not target.subresource:
@@ -162,7 +183,7 @@ class Rest:
             own = partial(record_apply, configuration=parse(quote(applied)))
             version = self._registry.create(target.stored, target.namespace, applied, options, own=own)
             return json_response(render(resource, version), 201, warnings=options.warnings)
-        change = partial(apply_configuration, resource, configuration=applied, options=options, force=force)
+        change = partial(apply_configuration, resource, configuration=applied, manager=options.manager, force=force)
         own = partial(record_apply, configuration=applied)
         version = self._registry.update(target.stored, *key, change, options, own=own)
         return json_response(render(resource, version), warnings=options.warnings)
@@ -198,7 +219,9 @@ class Rest:
         others = [each for each in pod["status"].get("conditions", ()) if each["type"] != "PodScheduled"]
         pod["status"]["conditions"] = [*others, scheduled]
         self._store.put(target.resource.storage, pod)
-        return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+        return json_response(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+        )
 
     def _page(self, target: Target, query: Mapping[str, str]) -> tuple[list[Version], dict[str, Any]]:
         """The versions to send, and the list's metadata. A page comes from the snapshot that the first one made."""
@@ -209,8 +232,12 @@ class Rest:
         token = query.get("continue", "")
         if token:
             name, _, revision = token.partition(".")
+            if not revision:
+                raise bad_request("invalid continue token: continue key is not valid")
             if name not in self._snapshots:
-                raise expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.")  # noqa: E501
+                raise expired(
+                    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter."
+                )  # noqa: E501
             versions = self._snapshots.pop(name)
         else:
             revision = self._check_revision(query.get("resourceVersion", ""))
@@ -225,7 +252,11 @@ class Rest:
             if len(self._snapshots) > 64:
                 self._snapshots.popitem(last=False)
             metadata["continue"] = f"{name}.{revision}"
-            metadata |= {} if query.get("labelSelector") or query.get("fieldSelector") else {"remainingItemCount": len(versions) - limit}
+            metadata |= (
+                {}
+                if query.get("labelSelector") or query.get("fieldSelector")
+                else {"remainingItemCount": len(versions) - limit}
+            )
         return versions[:limit] if limit else versions, metadata
 
     def _check_revision(self, wanted: str) -> str:
@@ -252,16 +283,23 @@ class Rest:
     def _options(self, target: Target, request: web.BaseRequest) -> Options:
         query = request.query
         agent = request.headers.get("User-Agent", "unknown").partition("/")[0]
-        return Options(query.get("fieldManager") or agent, query.get("dryRun") == "All", query.get("fieldValidation") or "Warn", target.subresource)
+        return Options(
+            query.get("fieldManager") or agent,
+            query.get("dryRun") == "All",
+            query.get("fieldValidation") or "Warn",
+            target.subresource,
+        )
 
     def _decode(self, resource: Resource, data: bytes) -> Body:
         shown = data.decode(errors="replace")
-        short = shown if len(shown) <= 30 else f"{shown[:25]} ..."
+        short = shown if len(shown) <= 30 else f"{shown[:30]} ..."
         unrecognized = f"the object provided is unrecognized (must be of type {resource.kind}): "
         try:
             body = parse(data)
         except ValueError as error:
-            raise bad_request(f"{unrecognized}couldn't get version/kind; json parse error: {error} ({short})") from error
+            raise bad_request(
+                f"{unrecognized}couldn't get version/kind; json parse error: {error} ({short})"
+            ) from error
         if not isinstance(body, dict) or not body.get("kind"):
             raise bad_request(f"{unrecognized}Object 'Kind' is missing in '{shown}' ({short})")
         return body
@@ -289,6 +327,17 @@ class Rest:
         return json_response(self._scale(target.resource, version))
 
 
+def _check_configuration(configuration: Any, name: str) -> None:
+    """What a server-side apply must hold and what it must not."""
+    if not isinstance(configuration, dict) or not configuration.get("kind"):
+        raise bad_request("invalid object type: /, Kind=")
+    metadata = configuration.get("metadata", {})
+    if metadata.get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    if not metadata.get("name"):
+        raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+
+
 def render(resource: Resource, version: Version) -> bytes:
     """An object as the resource shows it."""
     return resource.head + present(resource, version).json
@@ -299,6 +348,9 @@ def deletion(request: web.BaseRequest, data: bytes) -> Deletion:
     options = json.loads(data) if data else {}
     grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
     propagation = options.get("propagationPolicy", request.query.get("propagationPolicy"))
+    if propagation not in (None, *PROPAGATIONS):
+        error = unsupported("propagationPolicy", propagation, (*PROPAGATIONS, "nil"))
+        raise invalid_object("meta.k8s.io", "DeleteOptions", "", [error])
     preconditions = options.get("preconditions") or {}
     return Deletion(
         None if grace is None else int(grace), propagation, preconditions.get("uid"), preconditions.get("resourceVersion"),

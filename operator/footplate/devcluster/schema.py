@@ -14,10 +14,19 @@ from typing import Any
 from footplate.devcluster.cel import Rules, check
 from footplate.devcluster.errors import FieldError, bad_request, duplicate, invalid, required, unsupported
 from footplate.devcluster.resources import Schema
-from footplate.devcluster.values import copy_json, item_key, list_items, quote
+from footplate.devcluster.values import copy_json, item_key, list_items, parse_quantity, quote
 
 BLOCKING = {"Required", "Unsupported", "TooLong", "TooMany", "TypeInvalid"}
 UNCHECKED = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"  # noqa: E501
+BAD_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+LONGS = {
+    "terminationGracePeriodSeconds",
+    "activeDeadlineSeconds",
+    "tolerationSeconds",
+    "runAsUser",
+    "runAsGroup",
+    "fsGroup",
+}
 INTEGER_RANGES = {"int32": 2**31, "int64": 2**63}
 
 
@@ -59,15 +68,14 @@ def fill_defaults(value: Any, schema: Schema) -> None:
 
 def decode_builtin(value: Any, schema: Schema, path: str, owner: str) -> None:
     """Refuse what Go's decoder refuses in a built-in kind: a value of another JSON type (ApiError 400)."""
+    if schema.get("format") == "quantity" and parse_quantity(value) is None:
+        raise bad_request(BAD_QUANTITY)
     if value is None or "x-kubernetes-int-or-string" in schema:
         return
     kind = schema.get("type", "object")
     if not TYPES[kind](value):
-        want = {"integer": "int32", "boolean": "bool", "array": "[]string", "object": "map[string]string"}.get(
-            kind, kind
-        )
-        where = f"{owner}.{path}"
-        raise bad_request(f"json: cannot unmarshal {_type_name(value)[1]} into Go struct field {where} of type {want}")
+        found, want = _type_name(value)[1], _go_type(kind, schema, path)
+        raise bad_request(f"json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {want}")
     if kind == "object":
         properties, others = schema.get("properties", {}), schema.get("additionalProperties")
         owner = schema.get("x-go-type", owner)
@@ -79,6 +87,15 @@ def decode_builtin(value: Any, schema: Schema, path: str, owner: str) -> None:
     elif kind == "array":
         for item in value:
             decode_builtin(item, schema["items"], path, owner)
+
+
+def _go_type(kind: str, schema: Schema, path: str) -> str:
+    if kind == "array":
+        inner = schema["items"].get("x-go-type")
+        return f"[]v1.{inner}" if inner else "[]string"
+    if kind == "integer":
+        return "int64" if path.rpartition(".")[2] in LONGS else "int32"
+    return {"boolean": "bool", "object": f"v1.{schema.get('x-go-type')}"}.get(kind, kind)
 
 
 TYPES: Mapping[str, Callable[[Any], bool]] = {
@@ -99,15 +116,18 @@ def _type_name(value: Any) -> tuple[str, str]:
     return "null", "null"
 
 
-def validate(value: Any, old: Any, schema: Schema, *, rules: Rules | None = None) -> list[FieldError]:
-    """Every broken rule of a whole object; `old` is the stored one, or None."""
+def validate(
+    value: Any, old: Any, schema: Schema, *, rules: Rules | None = None, known: list[FieldError] | None = None
+) -> list[FieldError]:
+    """Every broken rule of a whole object, after those already `known`; `old` is the stored object, or None."""
     errors = [
         error
         for name, child in schema.get("properties", {}).items()
         if name in value and name != "metadata"
         for error in _check(value[name], (old or {}).get(name), child, name)
     ]
-    errors = [required(name) for name in schema.get("required", ()) if name not in value] + errors
+    missing = [required(name) for name in schema.get("required", ()) if name not in value]
+    errors = [*(known or ()), *missing, *errors]
     if not rules:
         return errors
     if any(error.kind in BLOCKING for error in errors):
@@ -150,13 +170,14 @@ def _check_type(value: Any, schema: Schema, path: str) -> FieldError | None:
 
 
 def _check_string(value: str, schema: Schema, path: str) -> Iterator[FieldError]:
+    """Only the first broken rule is told."""
     if len(value.encode()) > schema.get("maxLength", len(value.encode())):
         yield FieldError(path, "TooLong", f"Too long: may not be more than {schema['maxLength']} bytes")
-    if len(value) < schema.get("minLength", 0):
+    elif len(value) < schema.get("minLength", 0):
         yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
-    if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
+    elif "pattern" in schema and not _pattern(schema["pattern"]).search(value):
         yield invalid(path, value, f"{path} in body should match '{schema['pattern']}'")
-    if not FORMATS.get(schema.get("format", ""), lambda _: True)(value):
+    elif not FORMATS.get(schema.get("format", ""), lambda _: True)(value):
         why = f"{path} in body must be of type {schema['format']}: {quote(value)}"
         yield invalid(path, value, why, kind="TypeInvalid")
 
@@ -196,7 +217,7 @@ def _check_list(value: list[Any], old: list[Any], schema: Schema, path: str) -> 
         where = f"{path}[{index}]"
         identity = item_key(item, keys) if keys and isinstance(item, dict) else quote(item)
         yield from _check(item, before.get(identity), schema.get("items", {}), where)
-        if kind in ("map", "set"):
+        if kind in ("map", "set") and "x-go-type" not in schema.get("items", {}):  # built-in kinds check their own
             if identity in seen:
                 yield duplicate(where, json.loads(identity))
             seen.add(identity)

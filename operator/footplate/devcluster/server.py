@@ -7,14 +7,15 @@ through it. (kubectl sends bearer tokens over TLS only.)
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
+from footplate.devcluster import protobuf
 from footplate.devcluster.discovery import AUTHORIZATION, discover, openapi_document, openapi_index
 from footplate.devcluster.errors import ApiError
 from footplate.devcluster.faults import Fault, Faults, Request
@@ -23,12 +24,12 @@ from footplate.devcluster.logs import PodLog, pick_container, send_log
 from footplate.devcluster.registry import Options, Registry
 from footplate.devcluster.rest import Rest, Target, find_target, json_response
 from footplate.devcluster.store import Store
-from footplate.devcluster.values import look_up, parse
+from footplate.devcluster.values import look_up, parse, quote
 from footplate.devcluster.watch import error_line
 
+log = logging.getLogger(__name__)
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 MAX_BODY = 3 * 1024 * 1024
-PROTOBUF = "application/vnd.kubernetes.protobuf"
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -107,14 +108,18 @@ class ApiServer:
             response = await self._answer(request, data, seen)
         except ApiError as error:
             response = json_response(error.status(), error.code)
-            if "retryAfterSeconds" in error.details:
-                response.headers["Retry-After"] = str(error.details["retryAfterSeconds"])
+            if "retryAfterSeconds" in (error.details or {}):
+                response.headers["Retry-After"] = str((error.details or {})["retryAfterSeconds"])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            log.exception("%s %s", request.method, seen.path)
+            failure = ApiError(500, "InternalError", f"Internal error occurred: {error!r}")
+            response = json_response(failure.status(), failure.code)
         return _cut(request) if fault.cut else response
 
     async def _answer(self, request: web.BaseRequest, data: bytes, seen: Request) -> web.StreamResponse:
         path = request.path.removeprefix(self._prefix)
-        if request.content_type == PROTOBUF and data:
-            raise ApiError(415, "UnsupportedMediaType", "only JSON is understood here, not protobuf")
+        if data and request.content_type == protobuf.CONTENT_TYPE:
+            data = quote(protobuf.decode(data)).encode()
         if path in ("/healthz", "/livez", "/readyz"):
             return web.Response(text="ok")
         target = find_target(self.registry, path) if path.startswith(("/api/", "/apis/")) else None
@@ -123,6 +128,8 @@ class ApiServer:
         if path.startswith(f"/apis/{AUTHORIZATION}/v1/") and request.method == "POST":
             return json_response(_review(parse(data)), 201)
         document = self._document(path)
+        if document is None and path.startswith("/api/v1/"):
+            raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
         if document is None:
             return web.Response(text="404 page not found\n", status=404)
         return json_response(document)
@@ -210,12 +217,13 @@ def _cut(request: web.BaseRequest) -> web.StreamResponse:
 
 def _ordered_error(fault: Fault) -> ApiError:
     reasons = {429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout"}
-    details = {} if fault.retry_after is None else {"retryAfterSeconds": fault.retry_after}
+    details = None if fault.retry_after is None else {"retryAfterSeconds": fault.retry_after}
     return ApiError(fault.status, reasons.get(fault.status, ""), f"ordered fault {fault.status}", details)
 
 
 def _review(body: dict[str, Any]) -> dict[str, Any]:
     """Everyone may do everything."""
+    body = {"metadata": {}, **body}
     if body["kind"] == "SelfSubjectAccessReview":
         return body | {"status": {"allowed": True}}
     rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]

@@ -5,7 +5,6 @@ thousand watchers cost one serialisation.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
