@@ -5,15 +5,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from footplate.api.blocks import (
-    NO_HOST_PATH,
     Checkpoint,
-    PodTemplate,
     Resources,
     RunPolicy,
     Scheduling,
     Storage,
     Trainer,
 )
+from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.trainingjob import NodeCount
 from footplate.api.types import Model
 

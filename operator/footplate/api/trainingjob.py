@@ -7,16 +7,15 @@ from pydantic import Field, model_validator
 
 from footplate.api.blocks import (
     ENTRY_KINDS,
-    NO_HOST_PATH,
     Checkpoint,
-    LocalRef,
-    PodTemplate,
     Resources,
     RunPolicy,
     Scheduling,
     Storage,
     Trainer,
 )
+from footplate.api.pods import NO_HOST_PATH, PodTemplate
+from footplate.api.references import LocalRef
 from footplate.api.status import TrainingJobStatus
 from footplate.api.types import (
     SERVER_DEFAULT,
