@@ -1,14 +1,15 @@
 """What `footplate dev run` does with one job: reads its manifest, brings its data, and fetches its model."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-import yaml
 from pydantic import ValidationError
 
+from footplate.cli.manifests import find_files, read_documents
 from footplate.contract import METRICS_PORT, Label, Progress
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.s3 import BUCKETS, S3Server
@@ -102,9 +103,12 @@ async def read_live(client: ApiClient, session: aiohttp.ClientSession, job: Mapp
 
 def _read_objects(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        documents = list(yaml.safe_load_all(path.read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        documents = [each for file in find_files(str(path)) for each in read_documents(file, stdin=sys.stdin)]
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--filename {path}: {error}") from error
     for document in documents:
-        if isinstance(document, dict):
-            yield from document["items"] if document.get("kind") == "List" else [document]
+        for problem in document.problems:
+            raise ConfigurationError(f"--filename {document.file}, line {document.line_of(problem.path)}: {problem}")
+        content = document.content
+        if isinstance(content, dict):
+            yield from content.get("items", []) if content.get("kind") == "List" else [content]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 
 POLL_SECONDS = 0.5
@@ -54,19 +55,20 @@ def describe_end(job: Object) -> str:
     if status["phase"] == "Succeeded":
         return _describe_artifact(status.get("artifact"))
     failure = status.get("failure") or {}
-    where = [f"{name} {failure[name]}" for name in ("rank", "node", "exitCode") if failure.get(name) is not None]
-    lines = [f"{status.get('reason')}: {status.get('message') or ''}"]
-    lines += [f"{failure['message']} ({', '.join(where)})"] if failure.get("message") else []
-    lines += [failure["traceback"].rstrip()] if failure.get("traceback") else []
-    return "\n".join(lines)
+    facts = {"rank": "rank {}", "node": "node {}", "exitCode": "exit code {}"}
+    where = ", ".join(form.format(failure[key]) for key, form in facts.items() if failure.get(key) is not None)
+    lines = [f"Failed: {status.get('reason')}{f' ({where})' if where else ''}"]
+    lines += [failure.get("message") or status.get("message") or "", (failure.get("traceback") or "").rstrip()]
+    return "\n".join(filter(None, lines))
 
 
 def _describe_artifact(artifact: Object | None) -> str:
     if artifact is None:
         return "The job has no output, so there is no model to show."
     metrics = "".join(f"\n  {name:<12} {value:.4g}" for name, value in (artifact.get("metrics") or {}).items())
-    size = f"{artifact['sizeBytes'] / 2**20:.1f} MiB"
-    return f"Model      {artifact['uri']} ({size})\nManifest   {artifact['manifest']}{metrics}"
+    return (
+        f"Model      {artifact['uri']} ({decimal(artifact['sizeBytes'])})\nManifest   {artifact['manifest']}{metrics}"
+    )
 
 
 def _of(name: str, done: int | None, total: int | None) -> str:

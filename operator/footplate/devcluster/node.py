@@ -7,26 +7,23 @@ that dies, a frozen pod, an eviction) look to everyone else as they do on a real
 
 import asyncio
 import logging
-import math
 import signal
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from footplate.devcluster.client import MERGE, STRATEGIC, ApiClient, Object
 from footplate.devcluster.container import Host
+from footplate.devcluster.nodeobject import NodeObject
 from footplate.devcluster.pod import PodRunner, PretendedPod
 from footplate.devcluster.podstatus import timestamp
 from footplate.devcluster.process import Keeper
 from footplate.devcluster.scheduling import Load, Unschedulable, place
-from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, NotFound
+from footplate.errors import ApiUnavailable, Conflict, NotFound
 
 CAPACITY: Mapping[str, str] = {"cpu": "8", "memory": "32Gi", "pods": "110"}
 """Of each node, unless told otherwise. It is countable, not real: the nodes share the host's cores and memory."""
-_UNREACHABLE = "node.kubernetes.io/unreachable"
-_LIFECYCLE_TAINTS = {_UNREACHABLE, "node.kubernetes.io/not-ready"}
 _log = logging.getLogger(__name__)
 
 
@@ -50,8 +47,12 @@ class Nodes:
         self._keeper = Keeper()
         self.host = Host(self._client, self._keeper, folder.absolute())
         self._run_pod = PretendedPod if pretend else PodRunner
-        self._capacity = {**CAPACITY, **capacity}
-        self._labels = labels or {}
+        self._objects = {
+            name: NodeObject(
+                self._client, name, capacity={**CAPACITY, **capacity}, labels=labels or {}, lease_seconds=grace_seconds
+            )
+            for name in self.names
+        }
         self._heartbeat_seconds = heartbeat_seconds
         self._grace_seconds = grace_seconds
         self._alive = set(self.names)
@@ -70,7 +71,7 @@ class Nodes:
             await stack.enter_async_context(self._client)
             await stack.enter_async_context(self._keeper)
             stack.push_async_callback(self._stop)
-            await asyncio.gather(*(self._register(name) for name in self.names))
+            await asyncio.gather(*(each.register() for each in self._objects.values()))
             for loop in (self._follow_nodes, self._follow_pods, self._schedule, self._beat) if self.names else ():
                 self._spawn(loop())
             self._stack = stack.pop_all()
@@ -127,69 +128,37 @@ class Nodes:
     async def revive(self, node: str) -> None:
         """The node comes back; its pods that ran are reported as lost."""
         self._alive.add(node)
-        await self._set_ready(node, "True", reason="KubeletReady", message="kubelet is posting ready status")
+        await self._objects[node].set_ready(True)
         for uid, pod in list(self._pods.items()):
             if pod["spec"].get("nodeName") == node:
                 self._runners.pop(uid, None)
                 self._observe(pod)
 
-    async def _register(self, name: str) -> None:
-        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **self._labels}
-        addresses = [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}]
-        status = {"capacity": self._capacity, "allocatable": self._capacity, "addresses": addresses}
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
-        with suppress(AlreadyExists):
-            await self._client.request("POST", "/api/v1/nodes", {**node, "spec": {}, "status": status})
-        await self._client.request("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, kind=STRATEGIC)
-        await self._set_ready(name, "True", reason="KubeletReady", message="kubelet is posting ready status")
-
-    async def _set_ready(self, name: str, ready: str, *, reason: str, message: str) -> None:
-        """Reports the condition, and taints the node accordingly."""
-        path = f"/api/v1/nodes/{name}"
-        node = await self._client.request("GET", path)
-        taints = [each for each in node["spec"].get("taints") or () if each["key"] not in _LIFECYCLE_TAINTS]
-        if ready != "True":
-            taints += [{"key": _UNREACHABLE, "effect": effect} for effect in ("NoSchedule", "NoExecute")]
-        condition = {"type": "Ready", "status": ready, "reason": reason, "message": message}
-        condition |= {"lastHeartbeatTime": timestamp(), "lastTransitionTime": timestamp()}
-        await self._client.request("PATCH", f"{path}/status", {"status": {"conditions": [condition]}}, kind=STRATEGIC)
-        self._nodes[name] = await self._client.request("PATCH", path, {"spec": {"taints": taints}}, kind=MERGE)
-
     async def _declare_lost(self, node: str) -> None:
         await asyncio.sleep(self._grace_seconds)
         if node in self._alive:
             return
-        await self._set_ready(
-            node, "Unknown", reason="NodeStatusUnknown", message="Kubelet stopped posting node status."
-        )
+        await self._objects[node].set_ready(False)
         condition = {"type": "Ready", "status": "False", "lastTransitionTime": timestamp()}
         for pod in [pod for pod in self._pods.values() if pod["spec"].get("nodeName") == node]:
             await self._patch_pod(pod, {"conditions": [condition]})
 
     async def _beat(self) -> None:
         while True:
-            with suppress(ApiUnavailable):
-                await asyncio.gather(*(self._renew(name) for name in self._alive))
+            with suppress(ApiUnavailable, NotFound):  # who deletes a Node object takes the node out of the cluster
+                await asyncio.gather(*(self._objects[name].renew() for name in self._alive))
             await asyncio.sleep(self._heartbeat_seconds)
-
-    async def _renew(self, name: str) -> None:
-        condition = {"type": "Ready", "status": "True", "lastHeartbeatTime": timestamp()}
-        status = {"status": {"conditions": [condition]}}
-        await self._client.request("PATCH", f"/api/v1/nodes/{name}/status", status, kind=STRATEGIC)
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        spec = {"holderIdentity": name, "leaseDurationSeconds": math.ceil(self._grace_seconds), "renewTime": now}
-        path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
-        try:
-            await self._client.request("PATCH", f"{path}/{name}", {"spec": spec}, kind=MERGE)
-        except NotFound:
-            lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec}
-            await self._client.request("POST", path, lease)
 
     async def _follow_nodes(self) -> None:
         async for kind, data in self._client.follow("/api/v1/nodes"):
+            if kind == "LIST":
+                self._nodes.clear()
             for node in data if kind == "LIST" else [data]:
-                if node["metadata"]["name"] in self.names and kind != "DELETED":
-                    self._nodes[node["metadata"]["name"]] = node
+                name = node["metadata"]["name"]
+                if kind == "DELETED":
+                    self._nodes.pop(name, None)
+                elif name in self._objects:
+                    self._nodes[name] = node
             self._changed.set()
 
     async def _follow_pods(self) -> None:

@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from footplate.api.crd import build_crds
 from footplate.devcluster.client import ApiClient
@@ -23,6 +23,7 @@ from footplate.devcluster.node import CAPACITY, Nodes
 from footplate.devcluster.process import Child, Keeper
 from footplate.devcluster.s3 import S3Server
 from footplate.devcluster.server import ApiServer
+from footplate.errors import AlreadyExists
 
 OPERATOR = (
     sys.executable,
@@ -116,12 +117,14 @@ class DevCluster:
 
     async def _create_objects(self) -> None:
         for definition in build_crds():
-            path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-            await self.client.request("POST", path, definition)
+            await self._create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
         if self.s3 is not None:
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": STORAGE}}
-            path = "/api/v1/namespaces/default/secrets"
-            await self.client.request("POST", path, {**secret, "stringData": self.s3.environment})
+            await self._create("/api/v1/namespaces/default/secrets", {**secret, "stringData": self.s3.environment})
+
+    async def _create(self, path: str, body: Mapping[str, Any]) -> None:
+        with suppress(AlreadyExists):  # by a try whose answer was lost
+            await self.client.request("POST", path, body)
 
     def _write_kubeconfig(self) -> None:
         self.kubeconfig_path.touch(mode=0o600)

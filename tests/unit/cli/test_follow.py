@@ -32,11 +32,11 @@ def test_a_success_shows_where_the_model_is() -> None:
     artifact = {
         "uri": "s3://models/a/1/",
         "manifest": "s3://models/a/1/manifest.json",
-        "sizeBytes": 3 * 2**20,
+        "sizeBytes": 3_000_000,
         "metrics": {"testAccuracy": 0.98},
     }
     text = describe_end({"status": {"phase": "Succeeded", "artifact": artifact}})
-    assert "s3://models/a/1/ (3.0 MiB)" in text
+    assert "s3://models/a/1/ (3.0 MB)" in text
     assert "s3://models/a/1/manifest.json" in text
     assert "testAccuracy 0.98" in text
 
@@ -45,8 +45,8 @@ def test_a_failure_shows_whose_where_and_the_traceback() -> None:
     failure = {"rank": 3, "node": "gpu-7", "exitCode": 70, "message": "ValueError: no", "traceback": "Traceback …\n"}
     status = {"phase": "Failed", "reason": "UserError", "message": "rank 3 failed", "failure": failure}
     assert describe_end({"status": status}).splitlines() == [
-        "UserError: rank 3 failed",
-        "ValueError: no (rank 3, node gpu-7, exitCode 70)",
+        "Failed: UserError (rank 3, node gpu-7, exit code 70)",
+        "ValueError: no",
         "Traceback …",
     ]
 
