@@ -89,7 +89,7 @@ def _write(name: str, model: nn.Module, example: Tensor, expected: Tensor, folde
     except Exception as error:  # an exporter may fail in any way; which one it was is what the user needs
         raise ConfigError(
             f"spec.output.formats: this {type(model).__name__} can't be written as {name} "
-            f"({type(error).__name__}: {error}); leave {name} out, or change the model"
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); leave {name} out, or change the model"
         ) from error
     _compare(outputs, expected, path)
     return path

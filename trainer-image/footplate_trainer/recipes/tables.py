@@ -110,7 +110,7 @@ def read_channel(folder: Path, *, channel: str, like: pa.Schema | None = None) -
         tables.append(_read_file(path, tables[0].schema if tables else like))
     try:
         return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise DataError(f"input {channel}: the files' columns have different types: {error}") from None
 
 
