@@ -107,7 +107,7 @@ class ControlPlane(Cluster):
         with contextlib.ExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="controlplane-")))
             self._mark = secrets.token_hex(8)
-            self._children: list[subprocess.Popen[bytes]] = []
+            self.children: list[subprocess.Popen[bytes]] = []
             stack.callback(self._kill, self._start_janitor())
             self._start_servers(assets)
             self._stack = stack.pop_all()
@@ -170,7 +170,7 @@ class ControlPlane(Cluster):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._children.append(child)
+        self.children.append(child)
         return child
 
     def _start_janitor(self) -> subprocess.Popen[bytes]:
@@ -178,7 +178,7 @@ class ControlPlane(Cluster):
         return subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
 
     def _kill(self, janitor: subprocess.Popen[bytes]) -> None:
-        for child in self._children:
+        for child in self.children:
             child.kill()
             child.wait()
         janitor.communicate()
