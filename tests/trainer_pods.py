@@ -1,15 +1,19 @@
 """Builders for trainer pods: the folders and the environment that the operator would give them."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from footplate.contract import Env, Verdict, parse_verdict
+
+T = TypeVar("T")
 
 
 def pod_environment(
@@ -87,12 +91,12 @@ class Done:
 class RunningPod:
     """A real supervisor process in a pod's environment."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str], base: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str], *, through: Sequence[str] = ()) -> None:
         self._root = root
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "footplate_trainer"],
-                env={**base, **environment},
+                [*through, sys.executable, "-m", "footplate_trainer"],
+                env={**os.environ, **environment},
                 cwd=root,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -103,6 +107,19 @@ class RunningPod:
     def log_path(self) -> Path:
         """The container's log."""
         return self._root / "log.txt"
+
+    def wait_for(self, what: Callable[[], T | None], *, seconds: float = 60) -> T:
+        """Waits until `what` returns something, and returns it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if (found := what()) is not None:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"not seen within {seconds} s, or the pod ended; its log:\n{self.log_path.read_text()}")
+
+    def wait_for_log(self, text: str) -> None:
+        """Waits until the container's log holds a text."""
+        self.wait_for(lambda: True if text in self.log_path.read_text() else None)
 
     def finish(self, *, seconds: float = 90) -> Done:
         """Waits for the end."""

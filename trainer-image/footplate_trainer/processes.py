@@ -10,13 +10,14 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.launch import Launch
@@ -42,32 +43,48 @@ class Exit:
     stderr_tail: str
 
 
-@dataclass(slots=True)
 class Process:
-    """One running process."""
+    """One process, from its start to its end. Somebody must call `poll` when a child may have ended (SIGCHLD)."""
 
-    rank: int
-    process: asyncio.subprocess.Process
-    pumps: Sequence[asyncio.Task[None]] = ()
-    tail: deque[bytes] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    def __init__(self, rank: int, child: subprocess.Popen[bytes]) -> None:
+        self.rank = rank
+        self._child = child
+        self._ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._pumps: list[asyncio.Task[None]] = []
+
+    async def copy_output(self, prefix: str) -> None:
+        """Begins to copy its output into the log."""
+        for source, sink, tail in (
+            (self._child.stdout, sys.stdout.buffer, None),
+            (self._child.stderr, sys.stderr.buffer, self._tail),
+        ):
+            self._pumps.append(asyncio.create_task(_pump(await _read(source), sink, prefix=prefix.encode(), tail=tail)))
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its process group's too."""
+        return self._child.pid
+
+    def poll(self) -> None:
+        """Notices its end, if it has ended."""
+        if self._child.poll() is not None and not self._ended.done():
+            self._ended.set_result(time.time())
 
     async def wait(self) -> Exit:
         """Returns how it ended, once it has and its output is in the log."""
-        returncode = await self.process.wait()
-        ended = time.time()
-        if self.pumps:
-            await asyncio.wait(self.pumps, timeout=DRAIN_SECONDS)
-        return Exit(self.rank, returncode, ended, b"\n".join(self.tail).decode(errors="replace"))
+        ended = await self._ended
+        await asyncio.wait(self._pumps, timeout=DRAIN_SECONDS)
+        return Exit(self.rank, self._child.returncode, ended, b"\n".join(self._tail).decode(errors="replace"))
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process itself: its data workers are its own business."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        self._child.send_signal(number)
 
     def kill(self) -> None:
         """Kills the process and everything in its group."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 async def start(launches: Sequence[Launch]) -> list[Process]:
@@ -76,19 +93,22 @@ async def start(launches: Sequence[Launch]) -> list[Process]:
     Raises:
         ConfigError: the command can't be started.
     """
-    return [await _start(launch, prefix=f"[rank {launch.rank}] " if len(launches) > 1 else "") for launch in launches]
+    processes = [Process(launch.rank, _spawn(launch)) for launch in launches]
+    for process in processes:
+        await process.copy_output(f"[rank {process.rank}] " if len(processes) > 1 else "")
+    return processes
 
 
-async def _start(launch: Launch, *, prefix: str) -> Process:
+def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
     supervisor = os.getpid()
     try:
-        child = await asyncio.create_subprocess_exec(
-            *launch.command,
+        return subprocess.Popen(
+            launch.command,
             cwd=launch.folder,
             env=launch.env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             process_group=0,
             preexec_fn=lambda: _die_with(supervisor),
         )
@@ -97,12 +117,6 @@ async def _start(launch: Launch, *, prefix: str) -> Process:
             f"spec.trainer.command: {launch.command[0]!r} can't be started ({error}); "
             "name a program that is in trainer.image or, as ./name, an executable file of trainer.source"
         ) from error
-    process = Process(launch.rank, child)
-    process.pumps = [
-        asyncio.create_task(_pump(child.stdout, sys.stdout.buffer, prefix=prefix.encode(), tail=None)),
-        asyncio.create_task(_pump(child.stderr, sys.stderr.buffer, prefix=prefix.encode(), tail=process.tail)),
-    ]
-    return process
 
 
 def _die_with(supervisor: int) -> None:
@@ -112,12 +126,16 @@ def _die_with(supervisor: int) -> None:
         os._exit(1)
 
 
-async def _pump(
-    source: asyncio.StreamReader | None, sink: BinaryIO, *, prefix: bytes, tail: deque[bytes] | None
-) -> None:
+async def _read(pipe: IO[bytes] | None) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    return reader
+
+
+async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, tail: deque[bytes] | None) -> None:
     """Copies whole lines, so that those of different ranks never mix; a line without an end goes on in pieces."""
     pending = b""
-    while source is not None and (chunk := await source.read(MAX_LINE_BYTES)):
+    while chunk := await source.read(MAX_LINE_BYTES):
         *lines, pending = (pending + chunk).split(b"\n")
         if len(pending) >= MAX_LINE_BYTES:
             lines, pending = [*lines, pending], b""
@@ -138,9 +156,11 @@ def become_subreaper() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def reap_orphans(processes: Sequence[Process]) -> None:
-    """Reaps zombies that nobody waits for; our own processes are asyncio's to reap."""
-    own = {process.process.pid for process in processes}
+def reap(processes: Sequence[Process]) -> None:
+    """Notices which processes have ended, and reaps the zombies that nobody else waits for."""
+    for process in processes:
+        process.poll()
+    own = {process.pid for process in processes}
     for pid in _children():
         if pid not in own:
             with contextlib.suppress(ChildProcessError):

@@ -18,7 +18,7 @@ from footplate_trainer.ending import Ending, Story, conclude, failures
 from footplate_trainer.exchange import read_error, read_heartbeats
 from footplate_trainer.hang import HangDetector, Stuck
 from footplate_trainer.pod import Pod
-from footplate_trainer.processes import Exit, Process, reap_orphans
+from footplate_trainer.processes import Exit, Process, reap
 
 TICK_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
@@ -46,6 +46,9 @@ class Watch:
 
     async def run(self) -> Ending:
         """Returns when all processes have ended."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGCHLD, reap, self._processes)
+        reap(self._processes)  # what ended before the handler was there
         waits = {asyncio.create_task(process.wait()) for process in self._processes}
         self._help(self._pass_stop_on())
         self._help(self._look_regularly())
@@ -56,6 +59,7 @@ class Watch:
                 if not self._ended_by_us and failures(self._story()):
                     self._help(self._end_survivors())
         finally:
+            loop.remove_signal_handler(signal.SIGCHLD)
             for helper in self._helpers:
                 helper.cancel()
         return conclude(self._story())
@@ -102,7 +106,6 @@ class Watch:
         detector = HangDetector(self._pod.spec.run_policy.hang_timeout_seconds)
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            reap_orphans(self._processes)
             stuck = detector.observe(read_heartbeats(self._pod.run_dir), now=time.monotonic())
             if stuck is not None and not self._ended_by_us and not self._stop.is_set():
                 await self._end_hang(stuck)

@@ -1,6 +1,7 @@
 """What processes of a pod are started with."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,8 @@ def test_a_config_that_is_no_job_names_the_field(tmp_path: Path) -> None:
 def test_some_of_the_grace_is_kept_for_the_way_out(tmp_path: Path, grace: int, working: float) -> None:
     pod: Pod = read_pod(pod_environment(tmp_path, ENTRYPOINT, grace_seconds=grace))
     assert pod.working_grace == working
+
+
+def test_the_supervisor_never_imports_torch() -> None:
+    program = "import sys, footplate_trainer.supervisor; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

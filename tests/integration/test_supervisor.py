@@ -1,0 +1,289 @@
+"""Whole pods: a real supervisor with real rank processes, from job.json to the termination message."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from footplate.contract import Progress
+from trainer_pods import Done, RunningPod, free_port, pod_environment
+
+pytestmark = pytest.mark.integration
+
+TRAIN = """
+from footplate_trainer import context, report
+import helper
+ctx = context()
+report(step=3, loss=0.25)
+data = (ctx.inputs["train"] / "a.txt").read_text()
+print(f"rank {ctx.rank} of {ctx.world_size} read {data}")
+if ctx.is_main:
+    (ctx.output_dir / "model.bin").write_bytes(b"weights")
+"""
+
+FAIL_ON_RANK_1 = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.environ["RANK"] == "1":
+    raise ValueError("rank 1 is the cause")
+print("pid", os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+HANG = """
+import time
+from footplate_trainer import report
+def stuck_in_here():
+    time.sleep(600)
+report(step=7)
+stuck_in_here()
+"""
+
+LEAVE_A_CHILD = """
+import subprocess
+child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+print("pid", child.pid, flush=True)
+"""
+
+REPORT = """
+import os, pathlib, time
+from footplate.api.status import ProgressStatus
+from footplate_trainer.exchange import Heartbeat, RankReport, write_report
+run_dir = pathlib.Path(os.environ["FOOTPLATE_RUN_DIR"])
+Heartbeat(run_dir, 0).beat(5, "evaluating")
+write_report(run_dir, RankReport(progress=ProgressStatus(step=5)))
+time.sleep(600)
+"""
+
+SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
+EXIT_ON_SIGTERM = f"import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); {SLEEP}"
+IGNORE_SIGTERM = f"import signal; signal.signal(15, signal.SIG_IGN); {SLEEP}"
+SAVE = "import os, pathlib\npathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').write_bytes(b'weights')\n"
+
+
+def entrypoint(name: str = "train.py", **spec: Any) -> dict[str, Any]:
+    return {"trainer": {"entrypoint": name}, **spec}
+
+
+def python(code: str, **spec: Any) -> dict[str, Any]:
+    """A `command` job: started as it is, without torch."""
+    return {"trainer": {"command": [sys.executable, "-c", code]}, **spec}
+
+
+def run(root: Path, spec: dict[str, Any], **pod: Any) -> Done:
+    return RunningPod(root, pod_environment(root, spec, **pod)).finish()
+
+
+@contextlib.contextmanager
+def running(root: Path, spec: dict[str, Any], **pod: Any) -> Iterator[RunningPod]:
+    started = RunningPod(root, pod_environment(root, spec, **pod))
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_ranks_train_and_leave_a_verified_model(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_text("data")
+    spec = entrypoint(
+        inputs=[{"name": "train", "uri": f"file://{tmp_path}/data/"}], output={"uri": f"file://{tmp_path}/models"}
+    )
+    done = run(tmp_path, spec, processes=2, files={"train.py": TRAIN, "helper.py": ""})
+    assert done.exit_code == 0, done.log
+    assert (done.verdict.outcome, done.verdict.step, done.verdict.metrics) == ("succeeded", 3, {"loss": 0.25})
+    assert done.verdict.artifact is not None
+    manifest = json.loads(Path(done.verdict.artifact.manifest.removeprefix("file://")).read_text())
+    assert [file["name"] for file in manifest["files"]] == ["model.bin"]
+    assert manifest["metrics"] == {"loss": 0.25}
+    for rank in (0, 1):
+        assert f"[rank {rank}] rank {rank} of 2 read data" in done.log
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "words"),
+    [
+        ({"main.py": ""}, 78, "there is no such file in the code (main.py)"),
+        ({"train.py": "import no_such_module"}, 70, "No module named 'no_such_module'"),
+        ({"train.py": "def f():\n    raise ValueError('bad data')\nf()"}, 70, "bad data"),
+        ({"train.py": "def f(:"}, 70, "invalid syntax"),
+    ],
+    ids=["missing", "import", "raises", "syntax"],
+)
+def test_a_script_that_fails_is_the_users(tmp_path: Path, files: dict[str, str], code: int, words: str) -> None:
+    done = run(tmp_path, entrypoint(), files=files)
+    assert done.exit_code == code, done.log
+    assert done.verdict.error is not None
+    assert done.verdict.error.rank == 0
+    assert words in f"{done.verdict.error.message}{done.verdict.error.traceback}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "words"),
+    [
+        (python("import sys; sys.exit('something is wrong')"), 1, "ended with exit code 1: something is wrong"),
+        (python("import os; os._exit(3)"), 3, "ended with exit code 3"),
+        (python("import os; os.kill(os.getpid(), 11)"), 139, "killed by SIGSEGV"),
+        (python("import os; os.kill(os.getpid(), 9)"), 137, "raise resources.limits.memory"),
+        (python("pass", output={"uri": "file:///tmp/models"}), 78, "without leaving a file in $FOOTPLATE_OUTPUT_DIR"),
+        ({"trainer": {"command": ["no-such-program"]}}, 78, "'no-such-program' can't be started"),
+        (python("pass", inputs=[{"name": "x", "uri": "file:///no/data/"}]), 65, "spec.inputs[x]: uri file:///no/data/"),
+        (
+            {"trainer": {"entrypoint": "t.py", "source": {"configMap": {"name": "c"}}}},
+            78,
+            "configMap 'c' holds no files",
+        ),
+    ],
+    ids=["exit", "os._exit", "segfault", "killed", "no model", "no program", "no data", "no source"],
+)
+def test_each_failure_has_its_code_and_words(tmp_path: Path, spec: dict[str, Any], code: int, words: str) -> None:
+    done = run(tmp_path, spec)
+    assert done.exit_code == code, done.log
+    assert done.verdict.error is not None
+    assert words in done.verdict.error.message
+
+
+def test_a_full_disk_leaves_no_input_that_looks_whole(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/big").write_bytes(bytes(1 << 20))
+    spec = python("pass", inputs=[{"name": "train", "uri": f"file://{tmp_path}/data/"}])
+    limited = ["sh", "-c", 'ulimit -f 256; exec "$@"', "sh"]  # no file of more than 256 blocks, as on a full disk
+    done = RunningPod(tmp_path, pod_environment(tmp_path, spec), through=limited).finish()
+    assert done.exit_code == 78, done.log
+    assert done.verdict.error is not None
+    assert "disk is full while writing big" in done.verdict.error.message
+    assert not (tmp_path / "scratch/input/train/big").exists()
+
+
+def test_a_command_gets_the_environment_and_its_folder(tmp_path: Path) -> None:
+    code = "import os, train; print(os.environ['PET_NNODES'], os.environ['RANK'], os.getcwd())"
+    done = run(tmp_path, python(code), nodes=4, node_rank=2, files={"train.py": ""})
+    assert done.exit_code == 0, done.log
+    assert f"4 2 {tmp_path}/scratch/work/source\n" in done.log
+
+
+def test_one_ranks_failure_ends_the_others(tmp_path: Path) -> None:
+    done = run(tmp_path, entrypoint(), processes=2, files={"train.py": FAIL_ON_RANK_1})
+    assert done.exit_code == 70, done.log
+    assert done.verdict.error is not None
+    assert (done.verdict.error.rank, done.verdict.error.message) == (1, "rank 1 is the cause")
+    assert not alive(int(done.log.partition("[rank 0] pid ")[2].split()[0]))
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    done = run(tmp_path, python(LEAVE_A_CHILD))
+    assert done.exit_code == 0, done.log
+    assert not alive(int(done.log.partition("pid ")[2].split()[0]))
+
+
+def test_ranks_die_with_a_killed_supervisor(tmp_path: Path) -> None:
+    code = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
+    with running(tmp_path, python(code)) as pod:
+        pod.wait_for_log("pid ")
+        pid = int(pod.log_path.read_text().partition("pid ")[2].split()[0])
+        pod.process.kill()
+        pod.process.wait()
+        wait_until_gone(pid)
+
+
+def wait_until_gone(pid: int, *, seconds: float = 10) -> None:
+    with contextlib.suppress(ProcessLookupError), os.fdopen(os.pidfd_open(pid)) as process:
+        ended, _, _ = select.select([process], [], [], seconds)  # a pidfd is readable once its process has ended
+        assert ended, f"process {pid} still runs after {seconds} s"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(SLEEP, None), (EXIT_ON_SIGTERM, None), (IGNORE_SIGTERM, "raise runPolicy.terminationGracePeriodSeconds")],
+    ids=["dies of it", "exits 0", "ignores it"],
+)
+def test_a_stop_is_passed_on_and_bounded(tmp_path: Path, code: str, words: str | None) -> None:
+    with running(tmp_path, python(code, output={"uri": f"file://{tmp_path}/models"}), grace_seconds=3) as pod:
+        pod.wait_for_log("ready")
+        pod.process.send_signal(signal.SIGTERM)
+        done = pod.finish(seconds=30)
+    assert (done.exit_code, done.verdict.outcome) == (75, "stopped")
+    if words is None:
+        assert done.verdict.error is None
+    else:
+        assert done.verdict.error is not None
+        assert words in done.verdict.error.message
+
+
+def test_a_stop_while_fetching_ends_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
+        port = silent.getsockname()[1]
+        spec = python(
+            "pass",
+            inputs=[{"name": "train", "uri": "s3://datasets/x/"}],
+            storage={"endpoint": f"http://127.0.0.1:{port}"},
+        )
+        environment = pod_environment(tmp_path, spec, grace_seconds=60)
+        keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+        pod = RunningPod(tmp_path, {**environment, **keys})
+        connection, _ = silent.accept()
+        pod.process.send_signal(signal.SIGTERM)
+        done = pod.finish(seconds=10)
+        connection.close()
+    assert (done.exit_code, done.verdict.outcome) == (75, "stopped")
+    assert done.verdict.error is not None
+    assert done.verdict.error.message == "asked to stop while loading"
+
+
+def test_a_hang_is_ended_with_the_ranks_stack(tmp_path: Path) -> None:
+    done = run(tmp_path, entrypoint(runPolicy={"hangTimeoutSeconds": 1}), files={"train.py": HANG})
+    assert (done.exit_code, done.verdict.outcome) == (77, "hang"), done.log
+    assert done.verdict.error is not None
+    assert done.verdict.error.rank == 0
+    assert "after step 7" in done.verdict.error.message
+    assert "stuck_in_here" in str(done.verdict.error.traceback)
+    assert "in stuck_in_here" in done.log
+
+
+def test_progress_is_served_while_training(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with running(tmp_path, python(REPORT), metrics_address=address, attempt=2) as pod:
+
+        def progress() -> Progress | None:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://{address}/progress", timeout=5) as answer,
+            ):
+                said = Progress.model_validate_json(answer.read())
+                return said if said.progress.step else None
+            return None
+
+        said = pod.wait_for(progress)
+    assert (said.uid, said.attempt, said.activity, said.progress.step) == ("uid-1", 2, "evaluating", 5)
+
+
+def test_an_environment_that_is_no_pods_is_refused(tmp_path: Path) -> None:
+    environment = pod_environment(tmp_path, python("pass"))
+    done = RunningPod(tmp_path, {**environment, "FOOTPLATE_UID": ""}).finish()
+    assert done.exit_code == 78
+    assert done.verdict.error is not None
+    assert "FOOTPLATE_UID is not set" in done.verdict.error.message
+
+
+def test_only_node_0_publishes(tmp_path: Path) -> None:
+    done = run(tmp_path, python(SAVE, output={"uri": f"file://{tmp_path}/models"}), nodes=2, node_rank=1)
+    assert done.exit_code == 0, done.log
+    assert done.verdict.artifact is None
+    assert not (tmp_path / "models").exists()
