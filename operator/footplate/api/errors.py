@@ -48,14 +48,14 @@ _TYPE_WORDS = {
     "model_attributes_type": "an object",
 }
 _BOUND_WORDS = {
-    "greater_than_equal": ("ge", "must be at least {}"),
-    "greater_than": ("gt", "must be greater than {}"),
-    "less_than_equal": ("le", "must be at most {}"),
-    "less_than": ("lt", "must be less than {}"),
-    "string_too_short": ("min_length", "must have at least {} characters"),
-    "string_too_long": ("max_length", "must have at most {} characters"),
-    "too_short": ("min_length", "must have at least {} items"),
-    "too_long": ("max_length", "must have at most {} items"),
+    "greater_than_equal": ("ge", "must be at least", ""),
+    "greater_than": ("gt", "must be greater than", ""),
+    "less_than_equal": ("le", "must be at most", ""),
+    "less_than": ("lt", "must be less than", ""),
+    "string_too_short": ("min_length", "must have at least", " character"),
+    "string_too_long": ("max_length", "must have at most", " character"),
+    "too_short": ("min_length", "must have at least", " item"),
+    "too_long": ("max_length", "must have at most", " item"),
 }
 _RULE_TYPES = ("rule", "value_error")
 
@@ -116,8 +116,9 @@ def _explain(details: ErrorDetails, root: str, model: type[BaseModel] | None) ->
 def _rule(details: ErrorDetails) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind in _BOUND_WORDS:
-        key, words = _BOUND_WORDS[kind]
-        return words.format(f"{context[key]:,}")
+        key, words, noun = _BOUND_WORDS[kind]
+        plural = "s" if noun and context[key] != 1 else ""
+        return f"{words} {context[key]:,.15g}{noun}{plural}"
     if kind in _TYPE_WORDS:
         return f"must be {_TYPE_WORDS[kind]}, not {_type_of(details['input'])}"
     if kind == "string_pattern_mismatch":
