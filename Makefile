@@ -55,7 +55,7 @@ crds: $(READY)  ## Writes crds/*.yaml from the models
 	$(BIN)/python -m footplate.api.crd crds
 
 bench: $(READY)  ## Prints the figures of the README
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench
 
 lock: $(READY)  ## Writes the versions in use to .ci/constraints.txt
 	$(BIN)/pip freeze --exclude footplate --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt
