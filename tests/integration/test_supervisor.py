@@ -48,6 +48,19 @@ report(step=7)
 stuck_in_here()
 """
 
+ALL_REDUCE = """
+import itertools, os, time
+import torch
+import torch.distributed as dist
+from footplate_trainer import context, report
+ctx = context()
+print("pid", os.getpid(), flush=True)
+for step in itertools.count():
+    dist.all_reduce(torch.ones(1))
+    report(step=step)
+    time.sleep(0.05)
+"""
+
 LEAVE_A_CHILD = """
 import subprocess
 child = subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -84,8 +97,8 @@ def run(root: Path, spec: dict[str, Any], **pod: Any) -> Done:
 
 
 @contextlib.contextmanager
-def running(root: Path, spec: dict[str, Any], **pod: Any) -> Iterator[RunningPod]:
-    started = RunningPod(root, pod_environment(root, spec, **pod))
+def running(root: Path, spec: dict[str, Any], env: dict[str, str] | None = None, **pod: Any) -> Iterator[RunningPod]:
+    started = RunningPod(root, {**pod_environment(root, spec, **pod), **(env or {})})
     try:
         yield started
     finally:
@@ -185,6 +198,30 @@ def test_one_ranks_failure_ends_the_others(tmp_path: Path) -> None:
     assert done.verdict.error is not None
     assert (done.verdict.error.rank, done.verdict.error.message) == (1, "rank 1 is the cause")
     assert not alive(int(done.log.partition("[rank 0] pid ")[2].split()[0]))
+
+
+def test_a_lost_peer_is_not_taken_for_the_cause(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        shared = {"MASTER_PORT": str(free_port())}
+        pods = [
+            stack.enter_context(
+                running(
+                    tmp_path / str(node),
+                    entrypoint(),
+                    nodes=2,
+                    node_rank=node,
+                    files={"train.py": ALL_REDUCE},
+                    env=shared,
+                )
+            )
+            for node in range(2)
+        ]
+        for pod in pods:
+            pod.wait_for_log("pid ")
+        os.kill(int(pods[1].log_path.read_text().partition("pid ")[2].split()[0]), signal.SIGKILL)
+        survivor, killed = (pod.finish() for pod in pods)
+    assert (survivor.exit_code, survivor.verdict.outcome) == (76, "peer_lost"), survivor.log
+    assert (killed.exit_code, killed.verdict.outcome) == (137, "failed"), killed.log
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
