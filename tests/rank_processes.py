@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ class Job:
     run: int = 1
     uid: str = UID
 
-    def start(self, attempt: int) -> "Gang":
-        """Starts all ranks of an attempt, each as a node of its own."""
+    def start(self, attempt: int, *, ranks: Sequence[int] | None = None) -> "Gang":
+        """Starts the ranks of an attempt, all unless some are named, each as a node of its own."""
+        numbers = range(self.world_size) if ranks is None else ranks
         address = _address(self.root)
         port = rendezvous_port(self.uid, self.run, attempt)
-        ranks = [self._start_rank(rank, attempt, address=address, port=port) for rank in range(self.world_size)]
-        return Gang(ranks, [self.run_dir(rank, attempt) for rank in range(self.world_size)])
+        processes = [self._start_rank(rank, attempt, address=address, port=port) for rank in numbers]
+        return Gang(processes, [self.run_dir(rank, attempt) for rank in numbers])
 
     def run_dir(self, rank: int, attempt: int) -> Path:
         return self.root / f"attempt-{attempt}" / f"node-{rank}"
@@ -109,9 +110,9 @@ class Gang:
             rank.send_signal(number)
 
     def steps(self) -> list[int]:
-        """The last step in each rank's heartbeat."""
-        beats = [exchange.read_heartbeats(run_dir).get(rank) for rank, run_dir in enumerate(self.run_dirs)]
-        return [beat.step if beat else 0 for beat in beats]
+        """The last step in each rank's heartbeat; -1 where there is none yet."""
+        beats = [exchange.read_heartbeats(run_dir) for run_dir in self.run_dirs]
+        return [next(iter(beats_here.values())).step if beats_here else -1 for beats_here in beats]
 
     def wait_for_step(self, step: int) -> bool:
         """Waits until a rank has finished a step; False if all ended before."""

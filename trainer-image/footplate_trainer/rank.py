@@ -186,12 +186,11 @@ def lost_peer(error: BaseException) -> bool:
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames that lead from here to the user's code."""
+    """The traceback without the frames that lead from here to the user's code; None where it isn't reached."""
     ours = {__file__, runpy.__file__, "<frozen runpy>"}
-    part = trace
-    while part is not None and part.tb_frame.f_code.co_filename in ours:
-        part = part.tb_next
-    return part or trace
+    while trace is not None and trace.tb_frame.f_code.co_filename in ours:
+        trace = trace.tb_next
+    return trace
 
 
 if __name__ == "__main__":
