@@ -15,8 +15,7 @@ import celpy
 from celpy import celtypes
 
 from footplate.devcluster.errors import FieldError, forbidden_field, invalid, required
-from footplate.devcluster.resources import Schema
-from footplate.devcluster.values import item_key, list_items, parse_quantity
+from footplate.devcluster.values import Schema, item_key, list_items, parse_quantity
 
 log = logging.getLogger(__name__)
 UNSUPPORTED = re.compile(r"unbound function|undeclared|no such overload", re.IGNORECASE)
@@ -130,8 +129,9 @@ def check(rules: Rules, value: Any, old: Any, path: str = "") -> Iterator[FieldE
         keys = rules.schema.get("x-kubernetes-list-map-keys", ())
         earlier = list_items(old, keys) if keys else {}
         for index, item in enumerate(value):
-            before = earlier.get(item_key(item, keys)) if keys else None
-            yield from check(rules.others, item, before, f"{path}[{index}]")
+            yield from check(
+                rules.others, item, earlier.get(item_key(item, keys)) if keys else None, f"{path}[{index}]"
+            )
 
 
 def _error(rule: Rule, message: str, value: Any, path: str) -> FieldError:

@@ -98,7 +98,7 @@ def _paths(resource: Resource) -> dict[str, Any]:
                   for name in ("dryRun", "fieldManager", "fieldValidation", "force")]  # fmt: skip
     operation = {"x-kubernetes-group-version-kind": _gvk(resource), "parameters": parameters}
     answer = {"responses": {"200": {"description": "OK", "content": {"application/json": reference}}}}
-    body = {"requestBody": {"content": dict.fromkeys(PATCH_TYPES, {"schema": {"type": "object"}})}}
+    body = {"requestBody": {"content": {kind: {"schema": {"type": "object"}} for kind in PATCH_TYPES}}}
     create = {"requestBody": {"content": {"application/json": reference}}}
     act = {"get": "get", "put": "put", "delete": "delete"}
     one = {verb: operation | answer | {"x-kubernetes-action": action} for verb, action in act.items()}

@@ -1,11 +1,12 @@
 """Events have one storage and two faces: core/v1 (stored) and events.k8s.io/v1 (converted when read or written)."""
 
-from typing import Any
+import re
 
 from footplate.devcluster.errors import invalid_object, required
 from footplate.devcluster.resources import Resource
 from footplate.devcluster.store import Body, Version
 
+GROUP = "events.k8s.io"
 FACES = {
     "regarding": "involvedObject",
     "note": "message",
@@ -27,10 +28,15 @@ def to_core(body: Body) -> Body:
 
 def present(resource: Resource, version: Version) -> Version:
     """A stored version as the resource shows it: itself, but for events.k8s.io."""
-    if resource.group != "events.k8s.io":
-        return version
-    return Version(_rename(version.body, CORE_FACES), version.revision)
+    return version if resource.group != GROUP else Version(_rename(version.body, CORE_FACES), version.revision)
 
 
-def _rename(body: Body, names: dict[str, str]) -> dict[str, Any]:
+def core_field(resource: Resource, selector: str) -> str:
+    """A field selector in the names of what is stored."""
+    if resource.group != GROUP:
+        return selector
+    return re.sub(r"\b(regarding|reportingController)\b", lambda found: FACES[found[0]], selector)
+
+
+def _rename(body: Body, names: dict[str, str]) -> Body:
     return {names.get(name, name): value for name, value in body.items()}

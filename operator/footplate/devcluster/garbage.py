@@ -10,13 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from footplate.devcluster.errors import ApiError
-from footplate.devcluster.registry import CRDS, Deletion, Options, Registry
+from footplate.devcluster.registry import CRDS, NAMESPACES, Deletion, Options, Registry
 from footplate.devcluster.resources import Resource, custom_resources
 from footplate.devcluster.store import Body, Change, Key
 
 log = logging.getLogger(__name__)
 Node = tuple[Key, Key]
-NAMESPACES = ("", "namespaces")
 COLLECTOR = Options(manager="garbage-collector", validation="Ignore")
 
 

@@ -29,7 +29,9 @@ def pick_container(registry: Registry, namespace: str, name: str, wanted: str) -
         raise bad_request(f"container {wanted} is not valid for pod {name}")
     container = wanted or names[0]
     statuses = look_up(pod, "status.containerStatuses") or [{"name": container, "state": {"waiting": {}}}]
-    waiting = next((each["state"].get("waiting") for each in statuses if each["name"] == container), {})
+    waiting: Mapping[str, str] | None = next(
+        (each["state"].get("waiting") for each in statuses if each["name"] == container), {}
+    )
     if waiting is not None:
         reason = waiting.get("reason", "ContainerCreating")
         raise bad_request(f'container "{container}" in pod "{name}" is waiting to start: {reason}')

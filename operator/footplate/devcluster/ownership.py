@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from footplate.devcluster.errors import ApiError
-from footplate.devcluster.resources import Resource, Schema
-from footplate.devcluster.values import item_key, parse, quote
+from footplate.devcluster.resources import Resource
+from footplate.devcluster.values import Schema, item_key, parse, quote
 
 Path = tuple[str, ...]
 Body = dict[str, Any]
@@ -109,7 +109,7 @@ def apply_configuration(resource: Resource, body: Body, *, configuration: Body, 
     if clashes and not force:
         raise _conflict(clashes)
     abandoned = owners.get(writer, set()) - wanted.keys() - {path for paths in others.values() for path in paths}
-    result = _merge(_prune(body, abandoned, ()), configuration, resource.schema)
+    result: Body = _merge(_prune(body, abandoned, ()), configuration, resource.schema)
     result["metadata"] = result["metadata"] | {"managedFields": body["metadata"].get("managedFields", [])}
     return result
 
@@ -183,12 +183,11 @@ def _merge(target: Any, wanted: Any, schema: Schema) -> Any:
 def _prune(value: Any, abandoned: set[Path], path: Path) -> Any:
     """The value without the abandoned fields."""
     if isinstance(value, dict):
-        kept = {
+        return {
             name: _prune(item, abandoned, (*path, f"f:{name}"))
             for name, item in value.items()
             if (*path, f"f:{name}") not in abandoned
         }
-        return kept
     if isinstance(value, list):
         steps = {step[len(path)] for step in abandoned if len(step) > len(path) and step[: len(path)] == path}
         result = []
@@ -233,7 +232,7 @@ def _store(body: Body, owners: Owners, times: Mapping[Writer, str], now: str) ->
     for writer, paths in owners.items():
         if not paths:
             continue
-        entry = {"manager": writer.manager, "operation": writer.operation, "apiVersion": writer.version}
+        entry: Body = {"manager": writer.manager, "operation": writer.operation, "apiVersion": writer.version}
         entry |= {"time": times.get(writer, now), "fieldsType": "FieldsV1", "fieldsV1": _tree(paths)}
         entries.append(entry | ({"subresource": writer.subresource} if writer.subresource else {}))
     body["metadata"]["managedFields"] = entries

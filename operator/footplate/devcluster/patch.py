@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from footplate.devcluster.errors import ApiError, bad_request
-from footplate.devcluster.resources import Schema
-from footplate.devcluster.values import copy_json
+from footplate.devcluster.values import Schema, copy_json
 
 
 class PatchFailed(ApiError):

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-Schema = Mapping[str, Any]
+from footplate.devcluster.cel import Rules, collect_rules
+from footplate.devcluster.values import Schema
+
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
-# The keys of associative lists by their items' model; the first one is the strategic merge key. All other lists are atomic.
+# The keys of associative lists by their items' model, the strategic merge key first. All other lists are atomic.
 MERGE_KEYS = {
     "V1Container": ("name",),
     "V1EphemeralContainer": ("name",),
@@ -90,6 +92,19 @@ class Resource:
         """The structural schema of a whole object."""
         return self.custom_schema if self.custom_schema is not None else model_schema(self.kind, self.group)
 
+    @cached_property
+    def rules(self) -> Rules | None:
+        """Its CEL rules, or None where it has none."""
+        return collect_rules(self.schema) if self.custom else None
+
+    @cached_property
+    def subresources(self) -> tuple[str, ...]:
+        """What may follow an object's name in a URL."""
+        parts = {"status": self.status, "scale": bool(self.scale)} | dict.fromkeys(
+            ("log", "binding"), self.kind == "Pod"
+        )
+        return tuple(part for part, served in parts.items() if served)
+
     def discovery(self) -> list[dict[str, Any]]:
         """Its entries in the list of the group version's resources."""
         entry: dict[str, Any] = {"name": self.plural, "singularName": self.kind.lower()}
@@ -114,12 +129,10 @@ class Resource:
 def builtin_resources() -> list[Resource]:
     """The built-in kinds."""
     core, rbac = "", "rbac.authorization.k8s.io"
-    pod = tuple(
-        f"spec.{name}" for name in ("nodeName", "restartPolicy", "schedulerName", "serviceAccountName", "hostNetwork")
-    ) + ("status.phase", "status.podIP", "status.nominatedNodeName")
+    pod_spec = ("nodeName", "restartPolicy", "schedulerName", "serviceAccountName", "hostNetwork")
+    pod = (*(f"spec.{name}" for name in pod_spec), "status.phase", "status.podIP", "status.nominatedNodeName")
     about = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
     event = (*(f"involvedObject.{name}" for name in about), "reason", "reportingComponent", "source", "type")
-    regarding = (*(f"regarding.{name}" for name in about), "reason", "reportingController", "type")
     r = Resource
     return [
         r(core, "v1", "namespaces", "Namespace", False, ("ns",), status=True, selectable=("status.phase",)),
@@ -131,7 +144,7 @@ def builtin_resources() -> list[Resource]:
         r(core, "v1", "serviceaccounts", "ServiceAccount", True, ("sa",)),
         r(core, "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, ("pvc",), status=True),
         r(core, "v1", "events", "Event", True, ("ev",), selectable=event),
-        r("events.k8s.io", "v1", "events", "Event", True, ("ev",), selectable=regarding, storage=("", "events")),
+        r("events.k8s.io", "v1", "events", "Event", True, ("ev",), selectable=event, storage=("", "events")),
         r("coordination.k8s.io", "v1", "leases", "Lease"),
         r("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, ("pc",), generation=True),
         r("apps", "v1", "deployments", "Deployment", True, ("deploy",), ("all",), status=True, generation=True,
@@ -182,8 +195,10 @@ def _with_metadata(schema: Schema) -> Schema:
 @cache
 def model_schema(kind: str, group: str) -> Schema:
     """The structural schema of a built-in kind, from the client library's model of it."""
-    if kind == "CustomResourceDefinition":  # its schema would be recursive
-        return LOOSE
+    if kind == "CustomResourceDefinition":  # its own schema would be recursive
+        spec = {**LOOSE, "required": ["group", "names", "scope", "versions"]}
+        parts = {"metadata": model_schema("ObjectMeta", ""), "spec": spec, "status": LOOSE}
+        return {"type": "object", "required": ["spec"], "properties": parts}
     from kubernetes.aio.client import models
 
     prefix = {"": "CoreV1", "events.k8s.io": "EventsV1"}[group] if kind == "Event" else "V1"

@@ -13,8 +13,7 @@ from typing import Any
 
 from footplate.devcluster.cel import Rules, check
 from footplate.devcluster.errors import FieldError, bad_request, duplicate, invalid, required, unsupported
-from footplate.devcluster.resources import Schema
-from footplate.devcluster.values import copy_json, item_key, list_items, parse_quantity, quote
+from footplate.devcluster.values import Schema, copy_json, item_key, list_items, parse_quantity, quote
 
 BLOCKING = {"Required", "Unsupported", "TooLong", "TooMany", "TypeInvalid"}
 UNCHECKED = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"  # noqa: E501
@@ -177,7 +176,7 @@ def _check_string(value: str, schema: Schema, path: str) -> Iterator[FieldError]
         yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
     elif "pattern" in schema and not _pattern(schema["pattern"]).search(value):
         yield invalid(path, value, f"{path} in body should match '{schema['pattern']}'")
-    elif not FORMATS.get(schema.get("format", ""), lambda _: True)(value):
+    elif schema.get("format") in FORMATS and not FORMATS[schema["format"]](value):
         why = f"{path} in body must be of type {schema['format']}: {quote(value)}"
         yield invalid(path, value, why, kind="TypeInvalid")
 

@@ -20,9 +20,10 @@ from footplate.devcluster.discovery import AUTHORIZATION, discover, openapi_docu
 from footplate.devcluster.errors import ApiError
 from footplate.devcluster.faults import Fault, Faults, Request
 from footplate.devcluster.garbage import GarbageCollector
+from footplate.devcluster.listing import TRUE, Listing
 from footplate.devcluster.logs import PodLog, pick_container, send_log
 from footplate.devcluster.registry import Options, Registry
-from footplate.devcluster.rest import Rest, Target, find_target, json_response
+from footplate.devcluster.rest import Rest, Target, find_target, json_response, wants_table
 from footplate.devcluster.store import Store
 from footplate.devcluster.values import look_up, parse, quote
 from footplate.devcluster.watch import error_line
@@ -50,7 +51,8 @@ class ApiServer:
         self._host, self._port = host, port
         self._pod_log = pod_log
         self._prefix = f"/{token or secrets.token_hex(16)}"
-        self._rest = Rest(self.registry)
+        self._listing = Listing(self.registry)
+        self._rest = Rest(self.registry, self._listing)
         self._collector = GarbageCollector(self.registry)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -151,9 +153,9 @@ class ApiServer:
         if request.method == "GET":
             if target.subresource == "log":
                 return await self._send_log(target, request)
-            if request.query.get("watch") in ("true", "1"):
+            if request.query.get("watch") in TRUE:
                 return await self._stream(target, request, seen)
-            return rest.get(target, request) if target.name else rest.list_objects(target, request)
+            return rest.get(target, request) if target.name else rest.get_list(target, request)
         verbs: dict[tuple[str, bool], Callable[..., web.Response]] = {
             ("POST", False): rest.create,
             ("PUT", True): rest.replace,
@@ -169,7 +171,10 @@ class ApiServer:
         return verb(target, request, data)
 
     async def _stream(self, target: Target, request: web.BaseRequest, seen: Request) -> web.StreamResponse:
-        watch = self._rest.watch(target, request, self.faults.judge_watch(seen))
+        fault, as_table = self.faults.judge_watch(seen), wants_table(request)
+        watch = self._listing.make_watch(
+            target.resource, target.namespace, request.query, as_table=as_table, fault=fault
+        )
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
 
@@ -193,7 +198,7 @@ class ApiServer:
     async def _send_log(self, target: Target, request: web.BaseRequest) -> web.StreamResponse:
         namespace, name = target.namespace, target.name
         container = pick_container(self.registry, namespace, name, request.query.get("container", ""))
-        if request.query.get("previous") in ("true", "1"):
+        if request.query.get("previous") in TRUE:
             why = f'previous terminated container "{container}" in pod "{name}" not found'
             raise ApiError(400, "BadRequest", why)
         if self._pod_log is None:

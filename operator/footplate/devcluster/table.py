@@ -191,7 +191,8 @@ def _binding(body: Body, now: datetime) -> list[Any]:
 # Column names by kind: `*` marks those of `-o wide` only, `:type` those that aren't strings.
 KINDS: Mapping[str, tuple[str, Cells]] = {
     "Pod": ("Name,Ready,Status,Restarts,Age,*IP,*Node,*Nominated Node,*Readiness Gates", _pod),
-    "Node": ("Name,Status,Roles,Age,Version,*Internal-IP,*External-IP,*OS-Image,*Kernel-Version,*Container-Runtime", _node),
+    "Node": ("Name,Status,Roles,Age,Version,*Internal-IP,*External-IP,*OS-Image,*Kernel-Version,*Container-Runtime",
+             _node),
     "Service": ("Name,Type,Cluster-IP,External-IP,Port(s),Age,*Selector", _service),
     "Event": ("Last Seen,Type,Reason,Object,*Subobject,*Source,Message,*First Seen,*Count,*Name", _event),
     "Deployment": ("Name,Ready,Up-to-date,Available,Age,*Containers,*Images,*Selector", _deployment),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Schema = Mapping[str, Any]
 QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d+))?")
 SCALES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3} | {
     name + suffix: base**power

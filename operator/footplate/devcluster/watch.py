@@ -7,11 +7,11 @@ thousand watchers cost one serialisation.
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from footplate.devcluster.errors import ApiError
-from footplate.devcluster.events import present
 from footplate.devcluster.faults import WatchFault
 from footplate.devcluster.resources import Resource
 from footplate.devcluster.selectors import Predicate
@@ -30,7 +30,7 @@ class Watch:
     resource: Resource
     namespace: str
     predicate: Predicate | None
-    render: Callable[[Version], bytes]
+    render: Callable[[Resource, Version], bytes]
     revision: int | None
     bookmarks: bool
     initial_end: bool
@@ -60,8 +60,8 @@ class Watch:
     def _begin(self) -> tuple[int, list[bytes]]:
         if self.revision is not None:
             return self._next(self.revision)
-        shown = [present(self.resource, each) for each in self.store.versions(self.resource.storage, self.namespace)]
-        lines = [self._line("ADDED", each) for each in shown if self.predicate is None or self.predicate(each.body)]
+        versions = self.store.versions(self.resource.storage, self.namespace)
+        lines = [self._line("ADDED", each) for each in versions if self.predicate is None or self.predicate(each.body)]
         if self.initial_end:
             lines.append(self._bookmark(self.store.revision, INITIAL_END))
         return self.store.revision, lines
@@ -76,27 +76,20 @@ class Watch:
         """The event that a change is to this watcher: crossing a selector adds or deletes."""
         if self.namespace and change.new.key[0] != self.namespace:
             return
-        new = present(self.resource, change.new)
+        new = change.new
         matches = self.predicate or (lambda _: True)
-        was = change.old is not None and matches(present(self.resource, change.old).body)
+        was = change.old is not None and matches(change.old.body)
         is_now = not change.deleted and matches(new.body)
         if is_now:
             yield self._line("MODIFIED" if was else "ADDED", new)
         elif was:
-            yield self._line("DELETED", new if change.deleted else self._as_it_was(change))
-
-    def _as_it_was(self, change: Change) -> Version:
-        """The last state that matched, at the revision at which it ceased to."""
-        assert change.old is not None  # noqa: S101 - only called for what was there
-        old = present(self.resource, change.old)
-        metadata = old.body["metadata"] | {"resourceVersion": str(change.new.revision)}
-        return Version(old.body | {"metadata": metadata}, change.new.revision)
+            yield self._line("DELETED", new if change.deleted or not change.old else _at(change.old, new.revision))
 
     def _line(self, kind: str, version: Version) -> bytes:
-        return b'{"type":"' + kind.encode() + b'","object":' + self.render(version) + b"}\n"
+        return b'{"type":"' + kind.encode() + b'","object":' + self.render(self.resource, version) + b"}\n"
 
     def _bookmark(self, revision: int, annotations: dict[str, str]) -> bytes:
-        metadata = {"resourceVersion": str(revision), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         metadata |= {"annotations": annotations} if annotations else {}
         body = {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
         return b'{"type":"BOOKMARK","object":' + quote(body).encode() + b"}\n"
@@ -111,6 +104,12 @@ class Watch:
         if self.fault.kind == "half-line":
             await response.write(line[: len(line) // 2])
         raise ConnectionAbortedError(self.fault.kind)
+
+
+def _at(version: Version, revision: int) -> Version:
+    """The last state that matched a selector, at the revision at which it ceased to."""
+    metadata = version.body["metadata"] | {"resourceVersion": str(revision)}
+    return Version(version.body | {"metadata": metadata}, revision)
 
 
 def error_line(error: ApiError) -> bytes:
