@@ -6,6 +6,7 @@ queue.
 """
 
 import asyncio
+import gc
 import itertools
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ __all__ = ["OperatorSettings", "run_operator"]
 _GROUP, _VERSION = TRAINING_JOBS.api.split("/")
 _INACTIVITY_SECONDS = 75
 _PAGE = 500
+_COLLECTOR_THRESHOLDS = (20_000, 20, 20)
+"""Pods are trees: at its defaults Python's cycle collector walks all of them again and again for nothing, which takes
+40 % of the time of a list of 16,000.
+"""
 
 
 async def run_operator(settings: OperatorSettings) -> None:
@@ -105,6 +110,7 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
     """Sets kopf up to write nothing, and starts the machinery."""
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
