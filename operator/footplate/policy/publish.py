@@ -15,8 +15,6 @@ from footplate.policy.reasons import Reason
 
 COUNTS_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 15.0
-MIN_WAIT_SECONDS = 0.05
-"""A look that changed nothing isn't repeated at once, whatever the clocks say."""
 
 _PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "usage"})
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
@@ -55,14 +53,11 @@ def publish(
     old: Mapping[str, Any] = block(observed.job, "status")
     new = clean_all(status.to_json())
     wait = _wait(old, new, observed=observed, now=now)
-    looks = [seconds for seconds in (*requeue, wait) if seconds is not None]
+    looks = [seconds for seconds in (*requeue, wait) if seconds is not None and seconds > 0]
+    soonest = min(looks, default=None)
     if new == old or wait is not None:
-        return Plan(create, delete, requeue_after=_soonest(looks))
-    return Plan(create, delete, new, _events(old, new), _soonest(looks))
-
-
-def _soonest(looks: list[float]) -> float | None:
-    return max(MIN_WAIT_SECONDS, min(looks)) if looks else None
+        return Plan(create, delete, requeue_after=soonest)
+    return Plan(create, delete, new, _events(old, new), soonest)
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:

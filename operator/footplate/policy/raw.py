@@ -12,14 +12,14 @@ from footplate.api.status import MAX_YEAR
 def block(raw: object, *path: str) -> Mapping[str, Any]:
     """The object at a path of fields; empty where there is none."""
     for field in path:
-        raw = raw.get(field) if isinstance(raw, Mapping) else None
-    return raw if isinstance(raw, Mapping) else {}
+        raw = raw.get(field) if isinstance(raw, dict) else None
+    return raw if isinstance(raw, dict) else {}
 
 
 def blocks(raw: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
     """The objects in a list; empty where there is no list."""
     items = raw.get(field)
-    return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def text(raw: Mapping[str, Any], field: str) -> str:

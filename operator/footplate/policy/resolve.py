@@ -102,7 +102,7 @@ def _blueprint(runtime: Manifest | None) -> Manifest:
         return {}
     kind = text(runtime, "kind")
     parts = {key: runtime[key] for key in ("metadata", "spec") if key in runtime}
-    _validated(_RUNTIMES.get(kind, TrainingRuntime), parts, root=f"{kind}.")
+    _validated(_RUNTIMES.get(kind, TrainingRuntime), parts, root=kind)
     return block(runtime, "spec")
 
 

@@ -1,0 +1,125 @@
+"""Budgets, backoff, and errors that come back."""
+
+import json
+
+import pytest
+
+from footplate.api.blocks import RunPolicy
+from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts
+from footplate.policy.failure import Failure
+from footplate.policy.pods import Pod
+from footplate.policy.reasons import Reason
+from footplate.policy.restart import decide
+from unit.policy.build import NOW, at, pod, terminated
+
+POLICY = RunPolicy(max_restarts=3, max_disruptions=5, restart_backoff_seconds=10)
+
+
+def attempt(reason: str = "UserError", *, ran: int | None = 60, step: int | None = None) -> Attempt:
+    """An attempt that ended now; `ran` None is one that never ran."""
+    raw = {"attempt": 0, "startTime": at(-9999), "endTime": at(), "reason": reason, "lastStep": step}
+    return Attempt.model_validate(raw if ran is None else {**raw, "runningTime": at(-ran)})
+
+
+def failing(reason: Reason = Reason.USER_ERROR, *, traceback: str | None = None) -> Failure:
+    said = {"outcome": "failed", "exitCode": 70, "error": {"type": "E", "message": "m", "traceback": traceback}}
+    raw = pod(0, phase="Failed", state=terminated(70, message=json.dumps(said)))
+    return Failure(reason, "it broke", NOW, Pod(raw))
+
+
+def before(traceback: str | None = None) -> FailureStatus:
+    return FailureStatus(class_=FailureClass.USER, traceback=traceback)
+
+
+@pytest.mark.parametrize(
+    ("reason", "restarts", "charged"),
+    [
+        (Reason.USER_ERROR, Restarts(), Restarts(user=1)),
+        (Reason.KILLED, Restarts(user=1, hang=1), Restarts(user=2, hang=1)),
+        (Reason.OUT_OF_MEMORY, Restarts(), Restarts(user=1)),
+        (Reason.HANG, Restarts(user=1), Restarts(user=1, hang=1)),
+        (Reason.NODE_LOST, Restarts(user=3), Restarts(user=3, infrastructure=1)),
+        (Reason.EVICTED, Restarts(infrastructure=4), Restarts(infrastructure=5)),
+        (Reason.PEER_LOST, Restarts(), Restarts(infrastructure=1)),
+    ],
+)
+def test_who_is_charged(reason: Reason, restarts: Restarts, charged: Restarts) -> None:
+    decision = decide(failing(reason), policy=POLICY, restarts=restarts, attempts=[attempt(reason)], before=None)
+    assert decision.restarts == charged
+    assert decision.restarts.total == restarts.total + 1
+    assert decision.delay is not None
+    assert decision.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "restarts", "over", "field"),
+    [
+        (Reason.USER_ERROR, Restarts(user=3), Reason.MAX_RESTARTS, "maxRestarts"),
+        (Reason.USER_ERROR, Restarts(user=2, hang=1), Reason.MAX_RESTARTS, "maxRestarts"),
+        (Reason.HANG, Restarts(user=3), Reason.MAX_RESTARTS, "maxRestarts"),
+        (Reason.NODE_LOST, Restarts(infrastructure=5), Reason.MAX_DISRUPTIONS, "maxDisruptions"),
+    ],
+)
+def test_spent_budget_ends_the_run(reason: Reason, restarts: Restarts, over: Reason, field: str) -> None:
+    decision = decide(failing(reason), policy=POLICY, restarts=restarts, attempts=[attempt()], before=None)
+    assert (decision.delay, decision.reason, decision.restarts) == (None, over, restarts)
+    assert field in decision.message
+    assert decision.message.startswith("it broke")
+
+
+@pytest.mark.parametrize("reason", [Reason.DATA_ERROR, Reason.CONFIG_ERROR, Reason.IMAGE_PULL_FAILED])
+def test_permanent_failures_end_the_run_uncharged(reason: Reason) -> None:
+    decision = decide(failing(reason), policy=POLICY, restarts=Restarts(), attempts=[attempt()], before=None)
+    assert (decision.delay, decision.reason, decision.restarts) == (None, reason, Restarts())
+
+
+USER, LOST, STOPPED = Reason.USER_ERROR, Reason.NODE_LOST, Reason.STOPPED
+BACKOFF = [
+    pytest.param(USER, [attempt()], 10, id="user's first"),
+    pytest.param(USER, [attempt(), attempt()], 20, id="user's second"),
+    pytest.param(USER, [attempt()] * 4, 80, id="user's fourth"),
+    pytest.param(USER, [attempt()] * 10, 600, id="at most ten minutes"),
+    pytest.param(USER, [attempt(ran=None)] * 2, 20, id="attempts that never ran count"),
+    pytest.param(USER, [attempt(), attempt(), attempt(ran=600)], 10, id="a good run begins anew"),
+    pytest.param(USER, [attempt(), attempt(ran=600), attempt()], 10, id="the first after a good run"),
+    pytest.param(USER, [attempt("SuspendedByUser"), attempt("Resized"), attempt()], 10, id="no failures, no backoff"),
+    pytest.param(LOST, [attempt("NodeLost")], 0, id="infrastructure's first is free"),
+    pytest.param(LOST, [attempt("NodeLost")] * 2, 10, id="infrastructure's second"),
+    pytest.param(LOST, [attempt("NodeLost", ran=600)] * 3, 0, id="infrastructure after a good run"),
+    pytest.param(STOPPED, [attempt("Stopped", step=9)], 0, id="a clean stop is free"),
+    pytest.param(STOPPED, [attempt("Stopped", step=s) for s in (1, 2, 3)], 0, id="each one that got further is"),
+    pytest.param(STOPPED, [attempt("Stopped")] * 3, 20, id="stopping without a step isn't"),
+]
+
+
+@pytest.mark.parametrize(("reason", "attempts", "delay"), BACKOFF)
+def test_backoff(reason: Reason, attempts: list[Attempt], delay: float) -> None:
+    policy = POLICY.model_copy(update={"max_restarts": 99, "max_disruptions": 99})
+    decision = decide(failing(reason), policy=policy, restarts=Restarts(), attempts=attempts, before=None)
+    assert decision.delay == delay
+
+
+OOM = "OutOfMemory"
+REPEATS = [
+    pytest.param(USER, "T", [attempt(step=5), attempt(step=5)], before("T"), True, id="same traceback, same step"),
+    pytest.param(USER, "T", [attempt(step=5), attempt(step=6)], before("T"), False, id="another step"),
+    pytest.param(USER, "T", [attempt(step=5), attempt(step=5)], before("U"), False, id="another traceback"),
+    pytest.param(USER, None, [attempt(step=5), attempt(step=5)], before(None), False, id="no traceback"),
+    pytest.param(USER, "T", [attempt(), attempt()], before("T"), False, id="no step: it may be the network"),
+    pytest.param(USER, "T", [attempt(step=5)], None, False, id="the first time"),
+    pytest.param(USER, "T", [attempt("Evicted", step=5), attempt(step=5)], before("T"), False, id="not in a row"),
+    pytest.param(
+        Reason.OUT_OF_MEMORY, None, [attempt(OOM, step=5), attempt(OOM, step=5)], before(), True, id="memory again"
+    ),
+    pytest.param(Reason.KILLED, "T", [attempt("Killed", step=5)] * 2, before("T"), False, id="killed isn't an error"),
+]
+
+
+@pytest.mark.parametrize(("reason", "traceback", "attempts", "earlier", "repeated"), REPEATS)
+def test_errors_that_come_back(
+    reason: Reason, traceback: str | None, attempts: list[Attempt], earlier: FailureStatus | None, repeated: bool
+) -> None:
+    cause = failing(reason, traceback=traceback)
+    decision = decide(cause, policy=POLICY, restarts=Restarts(), attempts=attempts, before=earlier)
+    assert (decision.reason is Reason.REPEATED_ERROR) is repeated
+    assert (decision.delay is None) is repeated

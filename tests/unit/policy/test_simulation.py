@@ -1,0 +1,193 @@
+"""Whatever becomes of a job's pods, nodes, user and operator: the invariants hold, and it can still come to an end."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from footplate.contract import Label, Verdict
+from footplate.policy.plan import Target
+from footplate.policy.pods import Pod
+from unit.policy.build import job
+from unit.policy.fakecluster import Crash, FakeCluster, is_empty
+
+CODES = (0, 1, 65, 70, 75, 76, 77, 78, 137, 139, 143)
+# A fixed seed where others must see the same; HYPOTHESIS_PROFILE=nightly looks further.
+settings.register_profile("ci", max_examples=120, stateful_step_count=40, derandomize=True, deadline=None)
+settings.register_profile("nightly", max_examples=3000, stateful_step_count=80, deadline=None)
+
+
+# What the operator does after each event: most often all that is due, else one look, which it may not survive.
+REACTIONS = st.sampled_from(["settle", "settle", "settle", "look", "die at 0", "die at 1", "die at 2", "sleep"])
+
+
+def event(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+    """A rule by which the world changes, and the operator reacts."""
+
+    def decorate(happens: Callable[..., None]) -> Any:
+        @wraps(happens)
+        def run(self: "Life", then: str, **drawn: Any) -> None:
+            happens(self, **drawn)
+            self.react(then)
+
+        return rule(then=REACTIONS, **strategies)(run)
+
+    return decorate
+
+
+class Life(RuleBasedStateMachine):
+    """A job's life under an operator that may die at every write."""
+
+    @initialize(
+        nodes=st.integers(1, 3),
+        policy=st.fixed_dictionaries(
+            {},
+            optional={
+                "suspend": st.booleans(),
+                "maxRestarts": st.integers(0, 3),
+                "maxDisruptions": st.integers(0, 3),
+                "activeDeadlineSeconds": st.integers(1, 900),
+                "queueDeadlineSeconds": st.integers(1, 900),
+                "ttlSecondsAfterFinished": st.integers(0, 60),
+                "cleanPods": st.sampled_from(["onSuccess", "always", "never"]),
+            },
+        ),
+    )
+    def create(self, nodes: int, policy: dict[str, object]) -> None:
+        self.cluster = FakeCluster(job({"nodes": nodes, "runPolicy": policy}))
+
+    def pick(self, which: int, *, bound: bool | None = None) -> Pod | None:
+        pods = [pod for pod in self.cluster.live_pods() if bound is None or (pod.node is not None) is bound]
+        return pods[which % len(pods)] if pods else None
+
+    def react(self, how: str) -> None:
+        if how == "settle":
+            self.settle()
+        elif how != "sleep":
+            crash_after = int(how[-1]) if how.startswith("die") else None
+            with suppress(Crash):
+                self.cluster.apply(self.cluster.plan(), crash_after=crash_after)
+
+    def settle(self) -> None:
+        self.cluster.settle()
+        assert is_empty(self.cluster.plan()), "the fixed point isn't one"
+        if self.cluster.finished:
+            assert all(pod.terminating for pod in self.cluster.live_pods())
+
+    @event()
+    def nothing(self) -> None:
+        pass
+
+    @event(which=st.integers(0, 9), on=st.sampled_from(["node-0", "node-1", "node-2"]))
+    def pod_scheduled(self, which: int, on: str) -> None:
+        if pod := self.pick(which, bound=False):
+            self.cluster.schedule(pod, on)
+
+    @event()
+    def gang_runs(self) -> None:
+        self.run_gang()
+
+    def run_gang(self) -> None:
+        for rank, pod in enumerate(self.cluster.live_pods()):
+            if pod.node is None:
+                self.cluster.schedule(pod, f"node-{rank % 3}")
+            self.cluster.start(pod)
+
+    @event(which=st.integers(0, 9), code=st.sampled_from(CODES), step=st.none() | st.integers(0, 3))
+    def pod_ends(self, which: int, code: int, step: int | None) -> None:
+        if pod := self.pick(which, bound=True):
+            outcome = "succeeded" if code == 0 else "failed"
+            said = Verdict(outcome=outcome, exit_code=code, step=step).model_dump_json(by_alias=True)
+            self.cluster.end(pod, code, message=said)
+
+    @event()
+    def gang_succeeds(self) -> None:
+        self.let_gang_succeed()
+
+    def let_gang_succeed(self) -> None:
+        for pod in self.cluster.live_pods():
+            if pod.running:
+                self.cluster.end(pod, 0)
+
+    @event(which=st.integers(0, 9))
+    def pod_cannot_start(self, which: int) -> None:
+        if pod := self.pick(which, bound=True):
+            self.cluster.set_state(pod, "Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "no"}})
+
+    @event(which=st.integers(0, 9), how=st.sampled_from(["vanish", "disrupt", "delete"]))
+    def pod_taken(self, which: int, how: str) -> None:
+        if pod := self.pick(which):
+            {
+                "vanish": self.cluster.vanish,
+                "disrupt": self.cluster.disrupt,
+                "delete": lambda pod: self.cluster.delete(pod.target),
+            }[how](pod)
+
+    @event(name=st.sampled_from(["node-0", "node-1", "node-2"]), fate=st.sampled_from(["True", "False", "gone"]))
+    def node_changes(self, name: str, fate: str) -> None:
+        self.cluster.nodes.pop(name, None)
+        if fate != "gone":
+            self.cluster.set_node(name, ready=fate)
+
+    @event(suspend=st.none() | st.booleans())
+    def user_suspends(self, suspend: bool | None) -> None:
+        self.cluster.edit("runPolicy", suspend=suspend)
+
+    @event(nonce=st.sampled_from(["", "a", "b"]))
+    def user_restarts(self, nonce: str) -> None:
+        self.cluster.edit("runPolicy", restartNonce=nonce)
+
+    @event(kind=st.sampled_from(["ConfigMap", "Service"]))
+    def user_deletes(self, kind: str) -> None:
+        run = self.cluster.status.get("run", 1)
+        self.cluster.delete(Target(kind, "team", f"fashion-run-{run}"))
+
+    @event(code=st.none() | st.sampled_from([403, 422]))
+    def api_refuses(self, code: int | None) -> None:
+        self.cluster.refusing = code
+
+    @event(seconds=st.sampled_from([-5, -1, 1, 4, 11, 31, 130, 400, 700]))
+    def clock_jumps(self, seconds: int) -> None:
+        self.cluster.tick(seconds)
+
+    @invariant()
+    def one_live_pod_a_rank(self) -> None:
+        if hasattr(self, "cluster"):
+            ranks = Counter(
+                (pod.label(Label.RUN), pod.label(Label.ATTEMPT), pod.rank) for pod in self.cluster.live_pods()
+            )
+            assert all(count == 1 for count in ranks.values()), ranks
+
+    def teardown(self) -> None:
+        """From here on all goes well: the job must come to its end."""
+        cluster = self.cluster
+        cluster.refusing = None
+        for name in ("node-0", "node-1", "node-2"):
+            cluster.set_node(name, ready="True", since=-3600)
+        cluster.edit("runPolicy", suspend=False)
+        for _ in range(12):
+            cluster.tick(700)
+            cluster.settle()
+            if cluster.finished:
+                break
+            self.run_gang()
+            cluster.settle()
+            self.let_gang_succeed()
+            for pod in cluster.live_pods():
+                cluster.end(pod, 143)
+        assert cluster.finished, cluster.status
+        cluster.settle()
+        assert not cluster.live_pods() or all(pod.terminating for pod in cluster.live_pods())
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(
+    settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci")),
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)

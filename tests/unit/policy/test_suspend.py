@@ -1,0 +1,84 @@
+"""Into suspension, in it, and out of it."""
+
+from typing import Any
+
+import pytest
+
+from unit.policy.build import at, job, look, names, pod
+
+JSON = dict[str, Any]
+SUSPEND = job({"runPolicy": {"suspend": True}})
+ENDED = [{"attempt": 0, "startTime": at(-600), "endTime": at(-9), "reason": "SuspendedByUser"}]
+DELETED = (pod(0, deleted=-9), pod(1, deleted=-9))
+
+
+def stopped(rank: int) -> JSON:
+    return pod(rank, phase="Failed", deleted=-9)
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Queued", "Starting", "Running"])
+def test_a_living_gang_is_stopped(phase: str) -> None:
+    plan = look(SUSPEND, pod(0), pod(1), phase=phase)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["attempts"][-1]["endTime"]) == ("Suspending", at())
+    assert plan.delete == (), "only once the status says so"
+    after = look({**SUSPEND, "status": plan.status}, pod(0), pod(1))
+    assert names(after.delete) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1"]
+
+
+def test_without_living_pods_it_is_suspended_at_once() -> None:
+    for phase in ("Pending", "Queued", "Restarting"):
+        plan = look(SUSPEND, phase=phase)
+        assert plan.status is not None
+        assert plan.status["phase"] == "Suspended"
+
+
+def test_suspend_during_backoff() -> None:
+    failed = [{"attempt": 0, "startTime": at(-600), "endTime": at(-9), "reason": "UserError"}]
+    plan = look(SUSPEND, pod(0, phase="Failed"), phase="Restarting", attempts=failed, restartTime=at(60))
+    assert plan.status is not None
+    assert plan.status["phase"] == "Suspended"
+    assert "restartTime" not in plan.status
+    assert plan.status["attempts"][-1]["reason"] == "UserError"
+
+
+def test_suspending_waits_for_the_pods_and_no_longer_than_their_grace() -> None:
+    plan = look(SUSPEND, *DELETED, phase="Suspending", attempts=ENDED)
+    assert plan.status is None or plan.status["phase"] == "Suspending"
+    assert (plan.delete, plan.requeue_after) == ((), 116)
+    overdue = look(SUSPEND, *DELETED, phase="Suspending", attempts=ENDED, after=117)
+    assert overdue.status is not None
+    assert overdue.status["phase"] == "Suspended"
+
+
+def test_suspended_names_the_checkpoint() -> None:
+    checkpoint = {"uri": "s3://bucket/step-1200/", "step": 1200}
+    plan = look(SUSPEND, stopped(0), stopped(1), phase="Suspending", attempts=ENDED, checkpoint=checkpoint)
+    assert plan.status is not None
+    assert "from step 1,200" in plan.status["message"]
+    assert "nodes" not in plan.status
+
+
+def test_a_change_of_mind_on_the_way_is_heard_at_its_end() -> None:
+    assert look(job(), *DELETED, phase="Suspending", attempts=ENDED).create == ()
+    plan = look(job(), phase="Suspended", attempts=ENDED)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"], plan.status["attempt"]) == ("Pending", "Resumed", 1)
+
+
+def test_suspended_stays_so() -> None:
+    plan = look(SUSPEND, phase="Suspended", attempts=ENDED)
+    assert (plan.create, plan.delete, plan.requeue_after) == ((), (), None)
+
+
+def test_success_on_the_way_into_suspension_is_success() -> None:
+    done = (pod(0, phase="Succeeded"), pod(1, phase="Succeeded"))
+    plan = look(SUSPEND, *done, phase="Suspending", attempts=ENDED)
+    assert plan.status is not None
+    assert plan.status["phase"] == "Succeeded"
+
+
+def test_created_suspended_starts_when_it_is_told_to() -> None:
+    plan = look(job(), phase="Suspended", attempts=[])
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["attempt"]) == ("Pending", 0)
