@@ -10,7 +10,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -140,21 +140,24 @@ class Store:
         """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
         parts of `PART_BYTES` are in memory.
         """
+        if item.size - start <= PART_BYTES:
+            if item.size > start:
+                yield self._part(item, start)
+            return
         starts = iter(range(start, item.size, PART_BYTES))
-        window = deque(self._submit(item, at) for at in islice(starts, PARALLEL))
+        window = deque(self._pool.submit(self._part, item, at) for at in islice(starts, PARALLEL))
         try:
             while window:
                 part = window.popleft().result()
                 if (at := next(starts, None)) is not None:
-                    window.append(self._submit(item, at))
+                    window.append(self._pool.submit(self._part, item, at))
                 yield part
         finally:
             for future in window:
                 future.cancel()
 
-    def _submit(self, item: ObjectInfo, start: int) -> Future[Bytes]:
-        end = min(start + PART_BYTES, item.size)
-        return self._pool.submit(self.get_range, item.key, start, end, etag=item.etag)
+    def _part(self, item: ObjectInfo, start: int) -> Bytes:
+        return self.get_range(item.key, start, min(start + PART_BYTES, item.size), etag=item.etag)
 
     def sha256(self, key: str) -> str:
         """SHA-256 of an object in hex, by reading it as a whole."""
