@@ -30,6 +30,8 @@ class Job:
     checkpoint: Mapping[str, Any] | None = None
     run: int = 1
     uid: str = UID
+    folder: Path = PROGRAMS
+    """Where the entrypoint is."""
 
     def start(self, attempt: int, *, ranks: Sequence[int] | None = None) -> "Gang":
         """Starts the ranks of an attempt, all unless some are named, each as a node of its own."""
@@ -73,7 +75,7 @@ class Job:
         }
         with (run_dir / "log").open("wb") as log:
             command = [sys.executable, "-m", "footplate_trainer.rank"]
-            return subprocess.Popen(command, env=environ, cwd=PROGRAMS, stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(command, env=environ, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
 
     def _config(self) -> dict[str, Any]:
         spec: dict[str, Any] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -35,7 +36,7 @@ def main() -> None:
     if rank == 0:
         folder = Path(os.environ["SM_MODEL_DIR"])
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(model.module.state_dict(), folder / "line.pt")
+        save_file(model.module.state_dict(), folder / "line.safetensors")
     dist.destroy_process_group()
 
 
