@@ -18,7 +18,7 @@ Object = Mapping[str, Any]
 async def follow(read: Callable[[], Awaitable[Object]], console: Console) -> Object:
     """Shows the job that `read` reads until its run has finished; the job as it then is."""
     began = printed = time.monotonic()
-    phase = ""
+    phase = shown = ""
     with console.status("waiting for the operator") as live:
         while True:
             job = await read()
@@ -28,10 +28,10 @@ async def follow(read: Callable[[], Awaitable[Object]], console: Console) -> Obj
                 _print(console, began, f"[bold]{phase}[/]  {escape(status.get('message') or '')}")
             if phase in ("Succeeded", "Failed"):
                 return job
-            line = escape(describe_progress(status))
+            line = escape(describe_progress(status)) if phase == "Running" else ""
             live.update(line or phase or "waiting for the operator")
-            if line and not console.is_terminal and time.monotonic() - printed > LINE_SECONDS:
-                printed = time.monotonic()
+            if line and line != shown and not console.is_terminal and time.monotonic() - printed > LINE_SECONDS:
+                printed, shown = time.monotonic(), line
                 _print(console, began, line)
             await asyncio.sleep(POLL_SECONDS)
 

@@ -58,6 +58,7 @@ async def test_following_prints_each_phase_once_and_plain_progress(monkeypatch: 
         {},
         {"phase": "Running", "message": "1 of 1 [nodes]"},
         {"phase": "Running", "progress": {"step": 1}},
+        {"phase": "Running", "progress": {"step": 1}},
         {"phase": "Failed"},
     ]
 
