@@ -45,12 +45,6 @@ class PeerLost(TrainerError):
     exit_code = ExitCode.PEER_LOST
 
 
-class Hang(TrainerError):
-    """No step was finished within the hang timeout."""
-
-    exit_code = ExitCode.HANG
-
-
 class StorageError(TrainerError):
     """Object storage said no, or nothing."""
 

@@ -76,7 +76,6 @@ def test_what_is_no_report_counts_as_absent(tmp_path: Path, text: str) -> None:
         (errors.StorageUnavailable("x"), ExitCode.PEER_LOST),
         (errors.PeerLost("x"), ExitCode.PEER_LOST),
         (errors.Stopped("x"), ExitCode.STOPPED),
-        (errors.Hang("x"), ExitCode.HANG),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
