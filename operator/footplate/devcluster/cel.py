@@ -15,7 +15,7 @@ import celpy
 from celpy import celtypes
 
 from footplate.devcluster.errors import FieldError, forbidden_field, invalid, required
-from footplate.devcluster.values import Schema, item_key, list_items, parse_quantity
+from footplate.devcluster.values import Schema, inner_schema, item_key, list_items, parse_quantity
 
 log = logging.getLogger(__name__)
 UNSUPPORTED = re.compile(r"unbound function|undeclared|no such overload", re.IGNORECASE)
@@ -158,8 +158,7 @@ def _compile(text: str) -> Any:
 def to_cel(value: Any, schema: Schema) -> Any:
     """JSON data as CEL values; the schema tells doubles and timestamps from what they look like."""
     if isinstance(value, dict):
-        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
-        inner = others if isinstance(others, Mapping) else {}
+        properties, inner = schema.get("properties", {}), inner_schema(schema)
         items = {celtypes.StringType(key): to_cel(item, properties.get(key, inner)) for key, item in value.items()}
         return celtypes.MapType(items)
     if isinstance(value, list):

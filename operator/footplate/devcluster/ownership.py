@@ -11,7 +11,7 @@ from typing import Any
 
 from footplate.devcluster.errors import ApiError
 from footplate.devcluster.resources import Resource
-from footplate.devcluster.values import Schema, item_key, parse, quote
+from footplate.devcluster.values import Schema, inner_schema, item_key, parse, quote
 
 Path = tuple[str, ...]
 Body = dict[str, Any]
@@ -40,28 +40,29 @@ class Writer:
 Owners = dict[Writer, set[Path]]
 
 
-def fields_of(value: Any, schema: Schema, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The fields of a value with their values."""
+def _collect(value: Any, schema: Schema, path: Path, found: dict[Path, Any]) -> None:
+    """Add the fields of a value, with their values, to `found`."""
+    kind = schema.get("x-kubernetes-list-type")
     if isinstance(value, dict) and value and schema.get("x-kubernetes-map-type") != "atomic":
-        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+        properties, inner = schema.get("properties", {}), inner_schema(schema)
         for name, item in value.items():
-            child = properties.get(name, others if isinstance(others, Mapping) else {})
-            yield from fields_of(item, child, (*path, f"f:{name}"))
-    elif isinstance(value, list) and schema.get("x-kubernetes-list-type") == "map":
+            _collect(item, properties.get(name, inner), (*path, f"f:{name}"), found)
+    elif isinstance(value, list) and kind == "map":
         for item in value:
             step = (*path, f"k:{item_key(item, schema['x-kubernetes-list-map-keys'])}")
-            yield (*step, "."), True
-            yield from fields_of(item, schema["items"], step)
-    elif isinstance(value, list) and schema.get("x-kubernetes-list-type") == "set":
-        yield from (((*path, f"v:{quote(item)}"), item) for item in value)
+            found[*step, "."] = True
+            _collect(item, schema["items"], step, found)
+    elif isinstance(value, list) and kind == "set":
+        found |= {(*path, f"v:{quote(item)}"): item for item in value}
     else:
-        yield path, value
+        found[path] = value
 
 
 def owned_fields(resource: Resource, body: Body) -> dict[Path, Any]:
     """The fields of an object that somebody may own."""
     metadata = {name: item for name, item in body.get("metadata", {}).items() if name not in UNOWNED}
-    found = dict(fields_of({**body, "metadata": metadata}, resource.schema))
+    found: dict[Path, Any] = {}
+    _collect({**body, "metadata": metadata}, resource.schema, (), found)
     for path in (("f:metadata",), ("f:apiVersion",), ("f:kind",)):
         found.pop(path, None)
     return found
@@ -163,8 +164,7 @@ def _show(path: Path) -> str:
 def _merge(target: Any, wanted: Any, schema: Schema) -> Any:
     """Live state with a configuration laid over it, list items joined by their keys."""
     if isinstance(wanted, dict) and isinstance(target, dict) and schema.get("x-kubernetes-map-type") != "atomic":
-        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
-        inner = others if isinstance(others, Mapping) else {}
+        properties, inner = schema.get("properties", {}), inner_schema(schema)
         merged = {name: _merge(target.get(name), item, properties.get(name, inner)) for name, item in wanted.items()}
         return {**target, **merged}
     kind = schema.get("x-kubernetes-list-type")

@@ -13,7 +13,7 @@ from typing import Any
 
 from footplate.devcluster.cel import Rules, check
 from footplate.devcluster.errors import FieldError, bad_request, duplicate, invalid, required, unsupported
-from footplate.devcluster.values import Schema, copy_json, item_key, list_items, parse_quantity, quote
+from footplate.devcluster.values import Schema, copy_json, inner_schema, item_key, list_items, parse_quantity, quote
 
 BLOCKING = {"Required", "Unsupported", "TooLong", "TooMany", "TypeInvalid"}
 UNCHECKED = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"  # noqa: E501
@@ -32,13 +32,14 @@ INTEGER_RANGES = {"int32": 2**31, "int64": 2**63}
 def find_unknown(value: Any, schema: Schema, path: str = "") -> Iterator[str]:
     """Remove what the schema doesn't know, and give the paths of it."""
     if isinstance(value, dict):
-        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
-        keep = "x-kubernetes-preserve-unknown-fields" in schema or others is True or not (properties or others)
+        properties, inner = schema.get("properties", {}), inner_schema(schema)
+        keep = inner or "x-kubernetes-preserve-unknown-fields" in schema or schema.get("additionalProperties") is True
         for name in list(value):
-            child = properties.get(name, others if isinstance(others, Mapping) else None)
-            if child is not None:
-                yield from find_unknown(value[name], child, f"{path}.{name}" if path else name)
-            elif not keep or (properties and "x-kubernetes-preserve-unknown-fields" not in schema):
+            if name in properties or keep:
+                child = properties.get(name, inner)
+                if child and isinstance(value[name], dict | list):
+                    yield from find_unknown(value[name], child, f"{path}.{name}" if path else name)
+            else:
                 del value[name]
                 yield f"{path}.{name}" if path else name
     elif isinstance(value, list) and "items" in schema:
@@ -49,17 +50,15 @@ def find_unknown(value: Any, schema: Schema, path: str = "") -> Iterator[str]:
 def fill_defaults(value: Any, schema: Schema) -> None:
     """Set defaults, after dropping nulls where null isn't allowed."""
     if isinstance(value, dict):
-        properties = schema.get("properties", {})
-        others = schema.get("additionalProperties")
+        properties, inner = schema.get("properties", {}), inner_schema(schema)
         for name, child in properties.items():
             if name in value and value[name] is None and not child.get("nullable"):
                 del value[name]
             if name not in value and "default" in child:
                 value[name] = copy_json(child["default"])
         for name, item in value.items():
-            child = properties.get(name, others)
-            if isinstance(child, Mapping) and isinstance(item, dict | list):
-                fill_defaults(item, child)
+            if isinstance(item, dict | list):
+                fill_defaults(item, properties.get(name, inner))
     elif isinstance(value, list) and "items" in schema:
         for item in value:
             fill_defaults(item, schema["items"])
@@ -76,13 +75,12 @@ def decode_builtin(value: Any, schema: Schema, path: str, owner: str) -> None:
         found, want = _type_name(value)[1], _go_type(kind, schema, path)
         raise bad_request(f"json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {want}")
     if kind == "object":
-        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+        properties, inner = schema.get("properties", {}), inner_schema(schema)
         owner = schema.get("x-go-type", owner)
         for name, item in value.items():
-            child = properties.get(name, others)
-            if isinstance(child, Mapping):
-                inner = path if others else f"{path}.{name}" if path else name
-                decode_builtin(item, child, inner, owner)
+            child = properties.get(name, inner)
+            if child:
+                decode_builtin(item, child, path if inner else f"{path}.{name}" if path else name, owner)
     elif kind == "array":
         for item in value:
             decode_builtin(item, schema["items"], path, owner)
@@ -161,11 +159,12 @@ def _check_type(value: Any, schema: Schema, path: str) -> FieldError | None:
     else:
         want = schema.get("type", "")
         fits = not want or TYPES[want](value)
+    if fits:
+        return None
     name = _type_name(value)[0]
-    if not fits and isinstance(value, float) and want == "integer" and "format" in schema:
+    if isinstance(value, float) and want == "integer" and "format" in schema:
         want, name = schema["format"], "float64"
-    why = f"{path} in body must be of type {want}: {quote(name)}"
-    return None if fits else invalid(path, name, why, kind="TypeInvalid")
+    return invalid(path, name, f"{path} in body must be of type {want}: {quote(name)}", kind="TypeInvalid")
 
 
 def _check_string(value: str, schema: Schema, path: str) -> Iterator[FieldError]:
@@ -200,26 +199,28 @@ def _check_number(value: float, schema: Schema, path: str) -> Iterator[FieldErro
 def _check_object(value: dict[str, Any], old: dict[str, Any], schema: Schema, path: str) -> Iterator[FieldError]:
     yield from _check_count(value, schema, path, ("minProperties", "maxProperties", "properties"))
     yield from (required(f"{path}.{name}") for name in schema.get("required", ()) if name not in value)
-    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    properties, inner = schema.get("properties", {}), inner_schema(schema)
     for name, item in value.items():
-        child = properties.get(name, others)
-        if isinstance(child, Mapping):
+        child = properties.get(name, inner)
+        if child:
             yield from _check(item, old.get(name), child, f"{path}.{name}")
 
 
 def _check_list(value: list[Any], old: list[Any], schema: Schema, path: str) -> Iterator[FieldError]:
     yield from _check_count(value, schema, path, ("minItems", "maxItems", "items"))
-    kind, keys = schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys", ())
-    before = list_items(old, keys)
+    keys, items = schema.get("x-kubernetes-list-map-keys", ()), schema.get("items", {})
+    # Built-in kinds look for duplicates themselves.
+    unique = schema.get("x-kubernetes-list-type") in ("map", "set") and "x-go-type" not in items
+    before = list_items(old, keys) if keys else {}
     seen: set[str] = set()
     for index, item in enumerate(value):
-        where = f"{path}[{index}]"
-        identity = item_key(item, keys) if keys and isinstance(item, dict) else quote(item)
-        yield from _check(item, before.get(identity), schema.get("items", {}), where)
-        if kind in ("map", "set") and "x-go-type" not in schema.get("items", {}):  # built-in kinds check their own
+        where, identity = f"{path}[{index}]", ""
+        if unique:
+            identity = item_key(item, keys) if keys and isinstance(item, dict) else quote(item)
             if identity in seen:
                 yield duplicate(where, json.loads(identity))
             seen.add(identity)
+        yield from _check(item, before.get(identity), items, where)
 
 
 def _check_count(value: Any, schema: Schema, path: str, names: tuple[str, str, str]) -> Iterator[FieldError]:

@@ -33,9 +33,14 @@ def parse(data: bytes | str) -> Any:
     return json.loads(data, parse_float=_number)
 
 
-def quote(value: object) -> str:
-    """Compact JSON: how Kubernetes prints a value inside a message, and a key for a map."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+quote = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Compact JSON: what is sent, how Kubernetes prints a value inside a message, and a key for a map."""
+
+
+def inner_schema(schema: Schema) -> Schema:
+    """The schema of an object's values that aren't properties; {} where it says nothing of them."""
+    others = schema.get("additionalProperties")
+    return others if isinstance(others, dict) else {}
 
 
 def copy_json(value: Any) -> Any:
