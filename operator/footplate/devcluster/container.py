@@ -85,9 +85,9 @@ async def prepare_launch(
     paths[container.get("terminationMessagePath") or "/dev/termination-log"] = message_file
     rewrite = Rewriter(paths, namespace=namespace, subdomain=pod["spec"].get("subdomain") or "")
     variables = await resolve_environment(container, pod, host.look_up(namespace))
-    own.mkdir(parents=True, exist_ok=True)
     command = [*(container.get("command") or ENTRYPOINT), *(container.get("args") or ())]
     own, directory = folder / "work", container.get("workingDir") or "."
+    own.mkdir(parents=True, exist_ok=True)
     limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
     return Launch(
         argv=[rewrite(expand(part, variables)) for part in command],

@@ -6,7 +6,6 @@ that dies, a frozen pod, an eviction) look to everyone else as they do on a real
 """
 
 import asyncio
-import logging
 import signal
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -16,7 +15,7 @@ from typing import Any
 from footplate.devcluster.client import MERGE, STRATEGIC, ApiClient, Object
 from footplate.devcluster.container import Host
 from footplate.devcluster.nodeobject import NodeObject
-from footplate.devcluster.pod import PodRunner, PretendedPod
+from footplate.devcluster.pod import PodRunner, PretendedPod, log_failure
 from footplate.devcluster.podstatus import timestamp
 from footplate.devcluster.process import Keeper
 from footplate.devcluster.scheduling import Load, Unschedulable, place
@@ -24,7 +23,6 @@ from footplate.errors import ApiUnavailable, Conflict, NotFound
 
 CAPACITY: Mapping[str, str] = {"cpu": "8", "memory": "32Gi", "pods": "110"}
 """Of each node, unless told otherwise. It is countable, not real: the nodes share the host's cores and memory."""
-_log = logging.getLogger(__name__)
 
 
 class Nodes:
@@ -261,12 +259,8 @@ class Nodes:
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._settle)
-
-    def _settle(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _log.error("the devcluster's node goes on without a task that failed", exc_info=error)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(log_failure)
 
     async def _stop(self) -> None:
         for task in self._tasks:

@@ -5,6 +5,7 @@ is reported at once and in order; a pod that meanwhile is gone from the API is n
 """
 
 import asyncio
+import logging
 import shutil
 import signal
 import tempfile
@@ -30,8 +31,15 @@ from footplate.devcluster.volumes import make_volumes
 from footplate.errors import Conflict, NotFound
 
 RETRY_SECONDS = 0.5
+_log = logging.getLogger(__name__)
 Object = Mapping[str, Any]
 T = TypeVar("T")
+
+
+def log_failure(task: asyncio.Task[None]) -> None:
+    """Says what ended a task of the node that nobody waits for; the others go on."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("the devcluster's node goes on without a task that failed", exc_info=error)
 
 
 class PodRunner:
@@ -55,6 +63,7 @@ class PodRunner:
     def start(self) -> None:
         """Runs the pod in the background."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(log_failure)
 
     async def end(self, *, grace: float) -> None:
         """Stops the containers within `grace` seconds, and returns when their ends are reported."""
