@@ -21,6 +21,7 @@ from footplate.contract import (
     input_env_prefix,
     rendezvous_port,
 )
+from footplate.placement import placement
 
 ACCELERATORS = (
     "nvidia.com/gpu",
@@ -167,7 +168,7 @@ def _pod_spec(gang: GangOf) -> Object:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": _volumes(gang),
-        **_placement(gang),
+        **placement(gang.spec, gang_labels=_run_labels(gang.config), avoid=gang.avoid),
     }
 
 
@@ -228,13 +229,12 @@ def _environment(gang: GangOf) -> list[Object]:
         "PET_MASTER_ADDR": address,
         "PET_MASTER_PORT": port,
         "PET_MAX_RESTARTS": "0",
-        "HOME": "/tmp",  # noqa: S108
     }
-    if gang.spec.storage.endpoint is not None:
-        fixed["AWS_ENDPOINT_URL"] = gang.spec.storage.endpoint
+    defaults = {"HOME": "/tmp", "AWS_ENDPOINT_URL": gang.spec.storage.endpoint}  # noqa: S108
+    own = {variable.name: variable.to_json() for variable in gang.spec.trainer.env}
+    fixed |= {name: value for name, value in defaults.items() if value is not None and name not in own}
     pod_ip = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    own = [variable.to_json() for variable in gang.spec.trainer.env]
-    return [pod_ip, *({"name": str(name), "value": str(value)} for name, value in fixed.items()), *own]
+    return [pod_ip, *({"name": str(name), "value": str(value)} for name, value in fixed.items()), *own.values()]
 
 
 def _environment_from(spec: TrainingJobSpec) -> Iterable[Object]:
@@ -274,43 +274,3 @@ def _volumes(gang: GangOf) -> list[Object]:
         {"name": "footplate-tmp", "emptyDir": {}},
     ]
     return volumes + [volume.to_json() for volume in spec.pod_template.volumes]
-
-
-def _placement(gang: GangOf) -> Object:
-    """Where the pods may and should run; unset fields are left out, so that the cluster's defaults hold."""
-    template, scheduling = gang.spec.pod_template, gang.spec.scheduling
-    placement: Object = {
-        "nodeSelector": dict(template.node_selector),
-        "tolerations": [toleration.to_json() for toleration in template.tolerations],
-        "affinity": _affinity(gang),
-        "serviceAccountName": template.service_account_name,
-        "imagePullSecrets": [secret.to_json() for secret in template.image_pull_secrets],
-        "runtimeClassName": template.runtime_class_name,
-        "schedulerName": template.scheduler_name,
-        "priorityClassName": scheduling.priority_class_name,
-    }
-    return {key: value for key, value in placement.items() if value}
-
-
-def _affinity(gang: GangOf) -> Object:
-    """The user's affinity, away from `avoid`, and with the gang together in one topology domain where asked."""
-    affinity: Object = {**(gang.spec.pod_template.affinity or {})}
-    if gang.avoid:
-        away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(gang.avoid)]
-        _prefer(affinity, "nodeAffinity", {"weight": 100, "preference": {"matchFields": away}})
-    key = gang.spec.scheduling.topology_key
-    if key:
-        term = {"topologyKey": key, "labelSelector": {"matchLabels": _run_labels(gang.config)}}
-        _prefer(affinity, "podAffinity", {"weight": 100, "podAffinityTerm": term})
-    return affinity
-
-
-def _prefer(affinity: Object, kind: str, term: Object) -> None:
-    """Adds a preference to the user's own: a demand could keep the gang waiting for ever where there is no other way.
-    An affinity that isn't one is left for the API server to explain.
-    """
-    field = "preferredDuringSchedulingIgnoredDuringExecution"
-    own = affinity.get(kind, {})
-    terms = own.get(field, []) if isinstance(own, Mapping) else None
-    if isinstance(terms, list):
-        affinity[kind] = {**own, field: [*terms, term]}

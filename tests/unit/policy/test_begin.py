@@ -1,0 +1,143 @@
+"""The beginning of a run: resolved, fixed, begun; or why not."""
+
+from typing import Any
+
+import pytest
+
+from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.reconcile import reconcile
+from unit.policy.build import NOW, at, config_map, job, merged, names, runtime, status
+
+JSON = dict[str, Any]
+REF = job({"runtimeRef": {"name": "torch"}})
+FORBIDDEN = Refusal("ConfigMap", "fashion-run-1", 403, "Forbidden", "exceeded quota")
+TAKEN = Refusal("ConfigMap", "fashion-run-1", 409, "NameConflict", "ConfigMap fashion-run-1 belongs to nobody")
+
+
+def begin(of: JSON, **observed: Any) -> Plan:
+    return reconcile(Observed(of, **observed), now=NOW)
+
+
+def conditions(plan: Plan) -> dict[str, str]:
+    return {c["type"]: c["status"] for c in (plan.status or {})["conditions"]}
+
+
+def test_the_config_map_comes_first() -> None:
+    plan = begin(job())
+    assert names(plan.create) == ["ConfigMap/fashion-run-1"]
+    assert plan.status is None
+
+
+def test_then_the_run_and_its_first_attempt_are_in_the_status() -> None:
+    plan = begin(job(), run_config=config_map(job()))
+    assert plan.status is not None
+    assert (plan.status["run"], plan.status["attempt"], plan.status["phase"]) == (1, 0, "Pending")
+    assert plan.status["nodes"]["summary"] == "0/2"
+    assert plan.create == ()
+
+
+def test_then_service_and_pods() -> None:
+    first = begin(job(), run_config=config_map(job()))
+    plan = begin({**job(), "status": first.status}, run_config=config_map(job()))
+    assert names(plan.create) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert plan.status is None
+
+
+def test_created_suspended() -> None:
+    of = job({"runPolicy": {"suspend": True}})
+    plan = begin(of, run_config=config_map(of))
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["attempts"]) == ("Suspended", [])
+
+
+STALLS = [
+    pytest.param(REF, {}, "RuntimeNotFound", "no ClusterTrainingRuntime 'torch'", id="no runtime"),
+    pytest.param(
+        REF,
+        {"runtime": runtime({"nodes": 1, "policy": {"allowed": []}})},
+        "RuntimeRefuses",
+        "spec.nodes = 2",
+        id="the runtime refuses",
+    ),
+    pytest.param(REF, {"runtime": runtime({"nodes": -1})}, "InvalidSpec", "nodes = -1", id="an invalid runtime"),
+    pytest.param(job(), {"refusals": [FORBIDDEN]}, "PodsRefused", "exceeded quota", id="a quota is full"),
+]
+
+
+@pytest.mark.parametrize(("of", "observed", "reason", "said"), STALLS)
+def test_stalls_and_goes_on_by_itself(of: JSON, observed: JSON, reason: str, said: str) -> None:
+    plan = begin(of, **observed)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Pending", reason)
+    assert said in plan.status["message"]
+    assert conditions(plan) == {"Stalled": "True"}
+    assert plan.requeue_after == 30
+    again = begin({**of, "status": plan.status}, **observed)
+    assert (again.status, again.create, again.requeue_after) == (None, (), 30)
+    fixed = begin({**job(), "status": plan.status}, run_config=config_map(job()))
+    assert fixed.status is not None
+    assert conditions(fixed) == {"Reconciling": "True"}
+
+
+REJECTS = [
+    pytest.param(job({"nodes": 0}), {}, "InvalidSpec", "nodes = 0", id="invalid"),
+    pytest.param({**job(), "spec": "nonsense"}, {}, "InvalidSpec", "spec", id="no spec at all"),
+    pytest.param(job(), {"refusals": [TAKEN]}, "NameConflict", "nothing of it was touched", id="name taken"),
+]
+
+
+@pytest.mark.parametrize(("of", "observed", "reason", "said"), REJECTS)
+def test_rejected_for_good(of: JSON, observed: JSON, reason: str, said: str) -> None:
+    plan = begin(of, **observed)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"], plan.status["run"]) == ("Failed", reason, 1)
+    assert said in plan.status["message"]
+    assert plan.create == plan.delete == ()
+    assert begin({**of, "status": plan.status}, **observed) == Plan()
+
+
+def test_a_config_map_that_says_something_else_is_replaced() -> None:
+    plan = begin(job({"nodes": 3}), run_config=merged(config_map(job()), {"metadata": {"uid": "u"}}))
+    assert names(plan.delete) == ["ConfigMap/fashion-run-1"]
+    assert plan.delete[0].uid == "u"
+    assert plan.status is None
+
+
+def test_a_foreign_config_map_is_not_used() -> None:
+    foreign = merged(config_map(job()), {"metadata": {"ownerReferences": []}})
+    assert names(begin(job(), run_config=foreign).create) == ["ConfigMap/fashion-run-1"]
+
+
+def finished(**spec: Any) -> JSON:
+    of = job({"runPolicy": {"restartNonce": "b"}, **spec})
+    return {**of, "status": status(of, "Failed", completionTime=at(-5), restartNonce="a", transitions=[])}
+
+
+def test_a_new_nonce_starts_a_new_run() -> None:
+    of = finished()
+    assert names(begin(of).create) == ["ConfigMap/fashion-run-2"]
+    plan = begin(of, run_config=config_map(of, run=2))
+    assert plan.status is not None
+    assert (plan.status["run"], plan.status["attempt"], plan.status["restartNonce"]) == (2, 0, "b")
+    assert plan.status["restarts"]["total"] == 0
+    assert "completionTime" not in plan.status
+
+
+def test_a_new_run_that_stalls_is_a_new_run() -> None:
+    of = finished(runtimeRef={"name": "torch"})
+    plan = begin(of)
+    assert plan.status is not None
+    assert (plan.status["run"], plan.status["phase"]) == (2, "Pending")
+    again = begin({**of, "status": plan.status})
+    assert again.status is None
+
+
+@pytest.mark.parametrize("phase", ["Running", "Suspended", "Restarting"])
+def test_a_nonce_waits_for_the_end_of_the_run(phase: str) -> None:
+    of = job({"runPolicy": {"restartNonce": "b", "suspend": phase == "Suspended"}})
+    plan = begin({**of, "status": status(of, phase)}, run_config=config_map(of))
+    assert plan.status is None or plan.status["run"] == 1
+
+
+def test_a_job_that_is_being_deleted_is_left_alone() -> None:
+    assert begin(job(deletionTimestamp=at())) == Plan()

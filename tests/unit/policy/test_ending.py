@@ -1,0 +1,193 @@
+"""How an attempt ends, and what follows."""
+
+import json
+from typing import Any
+
+import pytest
+
+from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.reconcile import reconcile
+from unit.policy.build import NOW, at, config_map, job, look, names, node, pod, status, terminated
+
+JSON = dict[str, Any]
+ALL_PODS = ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1"]
+
+
+def failed(rank: int = 1, code: int = 1, **more: Any) -> JSON:
+    return pod(rank, phase="Failed", state=terminated(code, **more))
+
+
+def says(rank: int = 0, **verdict: Any) -> JSON:
+    message = json.dumps({"outcome": "succeeded", "exitCode": 0, **verdict})
+    return pod(rank, phase="Succeeded", state=terminated(0, message=message))
+
+
+def ended(reason: str, *, seconds_ago: float = 5, **more: Any) -> list[JSON]:
+    """An attempt that ended."""
+    return [{"attempt": 0, "startTime": at(-600), "endTime": at(-seconds_ago), "reason": reason, **more}]
+
+
+def status_of(plan: Plan) -> JSON:
+    assert plan.status is not None
+    return dict(plan.status)
+
+
+def test_success() -> None:
+    artifact = {"uri": "s3://m/fashion/1/", "manifest": "s3://m/fashion/1/m", "sha256": "a" * 64, "sizeBytes": 5}
+    after = status_of(look(job(), says(0, artifact=artifact, step=9), says(1)))
+    assert (after["phase"], after["reason"], after["completionTime"]) == ("Succeeded", "Completed", at())
+    assert "s3://m/fashion/1/" in after["message"]
+    assert after["artifact"]["uri"] == "s3://m/fashion/1/"
+    assert (after["attempts"][-1]["reason"], after["attempts"][-1]["lastStep"]) == ("Completed", 9)
+    assert after["activeSeconds"] == 300
+    assert "failure" not in after
+
+
+def test_success_without_a_word_of_the_model() -> None:
+    of = job({"output": {"uri": "s3://models/x/"}})
+    done = (pod(0, phase="Succeeded"), pod(1, phase="Succeeded"))
+    assert "look below s3://models/x/" in status_of(look(of, *done))["message"]
+    assert status_of(look(job(), *done))["message"] == "training finished"
+
+
+def test_one_success_is_not_all() -> None:
+    plan = look(job(), says(0), pod(1))
+    assert status_of(plan)["phase"] == "Running"
+
+
+def test_a_failure_restarts_the_gang() -> None:
+    plan = look(job(), pod(0), failed(1, 70))
+    after = status_of(plan)
+    assert (after["phase"], after["reason"], after["attempt"]) == ("Restarting", "UserError", 0)
+    assert (after["restarts"]["user"], after["restartTime"]) == (1, at(10))
+    assert after["message"].endswith("attempt 1 starts in 10 s")
+    assert (after["failure"]["rank"], after["failure"]["class"]) == (1, "User")
+    assert (plan.create, plan.delete) == ((), ()), "first the decision, then what follows from it"
+
+
+def test_the_old_pods_go_while_the_backoff_runs() -> None:
+    plan = look(
+        job(), pod(0), failed(1), phase="Restarting", attempts=ended("UserError"), restartTime=at(7), failure=None
+    )
+    assert names(plan.delete) == ALL_PODS
+    assert plan.create == ()
+
+
+def test_then_the_next_attempt_takes_its_number_and_then_its_pods() -> None:
+    of = job()
+    begun = look(of, pod(0), phase="Restarting", attempts=ended("UserError"), restartTime=at(-1))
+    after = status_of(begun)
+    assert (after["phase"], after["attempt"], begun.create) == ("Restarting", 1, ())
+    assert begun.events == ()
+    created = look({**of, "status": after}, pod(0))
+    assert names(created.create) == ["Pod/fashion-1-1-0", "Pod/fashion-1-1-1", "Service/fashion-run-1"]
+    assert names(created.delete) == ["Pod/fashion-1-0-0"]
+
+
+WAITS = [
+    pytest.param("Evicted", (pod(0, deleted=-9),), 116, id="evicted: the others save"),
+    pytest.param("Stopped", (pod(0, deleted=-9),), 116, id="stopped"),
+    pytest.param("Resized", (pod(0, deleted=-9),), 116, id="resized"),
+    pytest.param("Evicted", (pod(0, deleted=-126),), None, id="no longer than the grace"),
+    pytest.param("Evicted", (pod(0, phase="Failed", deleted=-9),), None, id="they have ended"),
+    pytest.param("NodeLost", (pod(0, deleted=-9),), None, id="node lost: nobody to wait for"),
+    pytest.param("UserError", (pod(0, deleted=-9),), None, id="an error: nothing to save"),
+]
+
+
+@pytest.mark.parametrize(("reason", "pods", "wait"), WAITS)
+def test_who_is_waited_for(reason: str, pods: tuple[JSON, ...], wait: float | None) -> None:
+    plan = look(job(), *pods, phase="Restarting", attempts=ended(reason))
+    if wait is None:
+        assert status_of(plan)["attempt"] == 1
+    else:
+        assert plan.requeue_after == wait
+        assert plan.status is None or plan.status["attempt"] == 0
+
+
+def test_evicted_pods_peers_are_told_to_stop() -> None:
+    plan = look(job(), pod(0, deleted=-9), pod(1), phase="Restarting", attempts=ended("Evicted"))
+    assert names(plan.delete) == ["Pod/fashion-1-0-1"]
+
+
+def test_somebody_deletes_a_pod() -> None:
+    after = status_of(look(job(), pod(0), pod(1, deleted=-1)))
+    assert (after["phase"], after["reason"]) == ("Restarting", "Evicted")
+    assert (after["restarts"]["infrastructure"], after["restarts"]["user"]) == (1, 0)
+    gone = status_of(look(job(), pod(0)))
+    assert gone["reason"] == "PodLost"
+
+
+def test_a_lost_node_is_remembered() -> None:
+    nodes = {"node-0": node(), "node-1": node("node-1", ready="Unknown", since=-2)}
+    after = status_of(look(job(), pod(0), pod(1, on="node-1"), nodes=nodes))
+    assert (after["reason"], after["attempts"][-1]["node"]) == ("NodeLost", "node-1")
+    assert after["message"].endswith("attempt 1 starts now")
+
+
+def test_budget_spent() -> None:
+    after = status_of(look(job(), pod(0), failed(1), restarts={"user": 3}))
+    assert (after["phase"], after["reason"], after["failure"]["class"]) == ("Failed", "MaxRestartsExceeded", "User")
+    assert after["completionTime"] == at()
+
+
+def test_permanent_failure_ends_the_run() -> None:
+    after = status_of(look(job(), pod(0), failed(1, 78)))
+    assert (after["phase"], after["reason"], after["failure"]["class"]) == ("Failed", "ConfigError", "Permanent")
+
+
+def test_an_error_that_comes_back_is_permanent() -> None:
+    error = {"type": "E", "message": "m", "traceback": "T"}
+    said = json.dumps({"outcome": "failed", "exitCode": 70, "step": 5, "error": error})
+    attempts = [
+        {"attempt": 0, "startTime": at(-900), "endTime": at(-700), "reason": "UserError", "lastStep": 5},
+        {"attempt": 1, "startTime": at(-600), "runningTime": at(-300)},
+    ]
+    before = {"class": "User", "message": "E: m", "traceback": "T"}
+    broken = pod(1, attempt=1, phase="Failed", state=terminated(70, message=said))
+    after = status_of(look(job(), pod(0, attempt=1), broken, attempts=attempts, failure=before))
+    assert (after["reason"], after["failure"]["class"]) == ("RepeatedError", "Permanent")
+
+
+ELASTIC = job({"nodes": 3, "elastic": {"minNodes": 1, "maxNodes": 4}})
+
+
+def test_resizing_an_elastic_job_is_a_new_attempt_that_nobody_pays() -> None:
+    attempts = [{"attempt": 0, "startTime": at(-600), "runningTime": at(-300), "nodes": 2}]
+    after = status_of(look(ELASTIC, pod(0), pod(1), attempts=attempts))
+    assert (after["phase"], after["reason"], after["restarts"]["total"]) == ("Restarting", "Resized", 0)
+    begun = status_of(look({**ELASTIC, "status": after}))
+    assert begun["attempts"][-1]["nodes"] == 3
+
+
+def test_other_jobs_cant_be_resized() -> None:
+    attempts = [{"attempt": 0, "startTime": at(-600), "runningTime": at(-300), "nodes": 2}]
+    edited = {**job({"nodes": 3}), "status": status(job(), attempts=attempts)}
+    plan = reconcile(Observed(edited, (pod(0), pod(1)), run_config=config_map(job())), now=NOW)
+    assert status_of(plan)["phase"] == "Running"
+
+
+REFUSED = [
+    pytest.param(409, "NameConflict", "NameConflict", id="name taken"),
+    pytest.param(422, "Invalid", "InvalidPod", id="invalid"),
+    pytest.param(400, "BadRequest", "InvalidPod", id="not even JSON of a pod"),
+]
+
+
+@pytest.mark.parametrize(("code", "reason", "expected"), REFUSED)
+def test_refused_for_good(code: int, reason: str, expected: str) -> None:
+    refusal = Refusal("Pod", "fashion-1-0-0", code, reason, "no")
+    after = status_of(look(job(), phase="Pending", refusals=[refusal]))
+    assert (after["phase"], after["reason"]) == ("Failed", expected)
+
+
+def test_active_deadline() -> None:
+    of = job({"runPolicy": {"activeDeadlineSeconds": 300}})
+    assert status_of(look(of, pod(0), pod(1)))["reason"] == "DeadlineExceeded"
+    assert look(of, pod(0), pod(1), after=-1).requeue_after == 1
+
+
+def test_queue_deadline() -> None:
+    of = job({"runPolicy": {"queueDeadlineSeconds": 600}})
+    waiting = [pod(rank, phase="Pending", on=None) for rank in (0, 1)]
+    assert status_of(look(of, *waiting, phase="Queued"))["reason"] == "QueueDeadlineExceeded"

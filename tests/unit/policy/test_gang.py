@@ -1,0 +1,80 @@
+"""Creating a gang and showing how far it is."""
+
+from typing import Any
+
+import pytest
+
+from footplate.policy.plan import Refusal
+from unit.policy.build import at, job, look, names, pod
+
+JSON = dict[str, Any]
+FORBIDDEN = Refusal("Pod", "fashion-1-0-1", 403, "Forbidden", "exceeded quota: pods")
+
+
+def test_only_what_is_missing_is_created() -> None:
+    assert names(look(job(), pod(0), phase="Pending").create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+
+
+@pytest.mark.parametrize("phase", ["Queued", "Starting", "Running"])
+def test_nothing_is_created_once_all_were_there(phase: str) -> None:
+    assert look(job(), pod(0), phase=phase).create == ()
+
+
+def test_a_refusal_is_shown_and_waited_out() -> None:
+    plan = look(job(), pod(0), phase="Pending", refusals=[FORBIDDEN])
+    assert (plan.create, plan.requeue_after) == ((), 10)
+    assert plan.status is not None
+    assert plan.status["reason"] == "PodsRefused"
+    assert "exceeded quota: pods" in plan.status["message"]
+
+
+def test_a_refusal_stays_until_the_next_try_has_worked() -> None:
+    of = job()
+    refused = look(of, pod(0), phase="Pending", refusals=[FORBIDDEN])
+    living = {**of, "status": refused.status}
+    again = look(living, pod(0))
+    assert names(again.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert (again.status, again.events) == (None, ())
+    created = look(living, pod(0), pod(1))
+    assert created.status is not None
+    assert (created.status["phase"], created.status["reason"]) == ("Running", "AllPodsRunning")
+
+
+def test_running_time_is_when_all_ran_first() -> None:
+    attempts = [{"attempt": 0, "startTime": at(-600), "nodes": 2}]
+    plan = look(job(), pod(0), pod(1), phase="Starting", attempts=attempts)
+    assert plan.status is not None
+    assert plan.status["runningTime"] == plan.status["attempts"][-1]["runningTime"] == at()
+    later = look({**job(), "status": plan.status}, pod(0), pod(1), after=60)
+    assert later.status is None
+
+
+@pytest.mark.parametrize(
+    ("ended", "avoids"),
+    [
+        pytest.param([("node-1", -60), ("node-2", -3599)], ["node-1", "node-2"], id="within the hour"),
+        pytest.param([("node-1", -3601)], [], id="an hour later"),
+    ],
+)
+def test_nodes_that_were_lost_are_avoided(ended: list[tuple[str, float]], avoids: list[str]) -> None:
+    before = [
+        {"attempt": n, "endTime": at(end), "reason": "NodeLost", "node": name} for n, (name, end) in enumerate(ended)
+    ]
+    attempts = [*before, {"attempt": len(before), "startTime": at(-1)}]
+    create = look(job(), phase="Restarting", attempts=attempts).create
+    affinity = create[-1]["spec"].get("affinity") or {}
+    terms = affinity.get("nodeAffinity", {}).get("preferredDuringSchedulingIgnoredDuringExecution", [])
+    fields = [field for term in terms for field in term["preference"]["matchFields"]]
+    assert [field["values"][0] for field in fields] == avoids
+
+
+def test_strays_are_deleted_from_a_running_gang() -> None:
+    plan = look(job(), pod(0), pod(1), pod(7), pod(0, attempt=9))
+    assert names(plan.delete) == ["Pod/fashion-1-0-7", "Pod/fashion-1-9-0"]
+
+
+def test_looks_again_when_a_limit_is_due() -> None:
+    half = (pod(0, started=-100), pod(1, phase="Pending", on=None))
+    assert look(job(), *half, phase="Queued").requeue_after == 200
+    of = job({"runPolicy": {"queueDeadlineSeconds": 650}})
+    assert look(of, *half, phase="Queued").requeue_after == 50

@@ -1,0 +1,250 @@
+"""The objects of a gang: golden files for the reader, properties for the rest.
+
+`UPDATE_GOLDEN=1 pytest tests/unit/policy/test_podspec.py` writes the golden files anew.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from footplate.contract import Env, Label, MountPath, rendezvous_port
+from footplate.podspec import RESERVED_ENV, GangOf, build_pods, build_service, processes_per_node
+from footplate.policy.resolve import resolve
+from footplate.policy.rules import broken
+from unit.policy.build import UID, config_map, job, merged
+
+JSON = dict[str, Any]
+GOLDEN = Path(__file__).parent / "golden"
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+COMMAND = {
+    "nodes": 8,
+    "processesPerNode": 2,
+    "trainer": {
+        "recipe": None,
+        "command": ["python", "-m", "mine"],
+        "args": ["--rank", "$(FOOTPLATE_NODE_RANK)"],
+        "source": {"configMap": {"name": "code"}},
+        "env": [
+            {"name": "NCCL_DEBUG", "value": "INFO"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+        ],
+        "envFrom": [{"configMapRef": {"name": "settings"}}],
+    },
+    "resources": {"requests": {"cpu": "4"}, "limits": {"memory": "16Gi", "nvidia.com/gpu": 8}},
+    "storage": {"secretRef": {"name": "s3"}, "endpoint": "https://minio.example.com"},
+    "runPolicy": {"terminationGracePeriodSeconds": 600},
+    "scheduling": {"priorityClassName": "batch", "topologyKey": "topology.kubernetes.io/zone"},
+    "podTemplate": {
+        "labels": {"team": "vision"},
+        "annotations": {"example.com/owner": "jo"},
+        "nodeSelector": {"gpu": "h100"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        "affinity": {
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {}}]}
+        },
+        "serviceAccountName": "trainer",
+        "imagePullSecrets": [{"name": "registry"}],
+        "runtimeClassName": "nvidia",
+        "schedulerName": "bin-packing",
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "datasets"}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
+        "sharedMemory": "8Gi",
+    },
+}
+CHANNELS = {
+    "inputs": [{"name": "train-set", "uri": "s3://datasets/fashion/", "secretRef": {"name": "datasets"}}],
+    "output": {"uri": "s3://models/team/"},
+}
+
+
+def gang_of(spec: JSON | None = None, *, attempt: int = 0, avoid: tuple[str, ...] = (), **metadata: Any) -> GangOf:
+    config = resolve(job(spec, **metadata), None, run=1)
+    return GangOf(config, config.spec, attempt=attempt, nodes=config.spec.nodes, avoid=avoid)
+
+
+def plain(manifest: Any) -> Any:
+    """As it goes over the wire."""
+    return json.loads(json.dumps(manifest))
+
+
+def pod_of(gang: GangOf, rank: int = 0) -> JSON:
+    return dict(plain(build_pods(gang, [rank])[0]))
+
+
+def environment(pod: JSON) -> dict[str, str]:
+    return {variable["name"]: variable.get("value", "") for variable in container(pod)["env"]}
+
+
+def container(pod: JSON) -> JSON:
+    (only,) = pod["spec"]["containers"]
+    return dict(only)
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest"),
+    [
+        pytest.param("recipe-pod", pod_of(gang_of(CHANNELS), 1), id="recipe"),
+        pytest.param("command-pod", pod_of(gang_of(COMMAND, attempt=3, avoid=("gpu-7",)), 5), id="command"),
+        pytest.param("service", plain(build_service(gang_of().config)), id="service"),
+        pytest.param("config-map", plain(config_map(job())), id="config map"),
+    ],
+)
+def test_golden(name: str, manifest: JSON) -> None:
+    path = GOLDEN / f"{name}.yaml"
+    text = yaml.safe_dump(manifest, sort_keys=False, width=110)
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+GANGS = [
+    pytest.param(gang_of(), id="recipe"),
+    pytest.param(gang_of(CHANNELS), id="channels"),
+    pytest.param(gang_of(COMMAND), id="command"),
+]
+
+
+@pytest.mark.parametrize("gang", GANGS)
+def test_pod_security_standard_restricted(gang: GangOf) -> None:
+    spec, only = pod_of(gang)["spec"], container(pod_of(gang))
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert only["securityContext"]["allowPrivilegeEscalation"] is False
+    assert only["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert not {"privileged", "procMount", "runAsUser"} & only["securityContext"].keys()
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert {next(iter(v.keys() - {"name"})) for v in spec["volumes"]} <= {
+        "configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret", "csi", "ephemeral", "downwardAPI",
+    }  # fmt: skip
+    assert spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("gang", GANGS)
+def test_env_contract_is_complete(gang: GangOf) -> None:
+    pod = pod_of(gang, 1)
+    said = environment(pod)
+    assert set(Env) <= said.keys()
+    assert said.keys() >= RESERVED_ENV
+    assert len(said) == len(container(pod)["env"]), "a name comes twice"
+    assert (said[Env.NODE_RANK], said["PET_NODE_RANK"], said[Env.NODES]) == ("1", "1", str(gang.nodes))
+    assert said["MASTER_ADDR"] == "fashion-1-0-0.fashion-run-1"
+    assert said["MASTER_PORT"] == str(rendezvous_port(UID, 1, 0))
+    mounts = {mount["mountPath"] for mount in container(pod)["volumeMounts"]}
+    for variable in (Env.CONFIG, Env.INPUT_DIR, Env.CHECKPOINT_DIR, Env.OUTPUT_DIR, Env.WORK_DIR, Env.RUN_DIR):
+        assert any(said[variable].startswith(mount) for mount in mounts), variable
+    assert said[Env.TERMINATION_LOG] == container(pod)["terminationMessagePath"] == MountPath.TERMINATION_LOG
+    order = [variable["name"] for variable in container(pod)["env"]]
+    assert order.index("POD_IP") < order.index(Env.METRICS_ADDRESS), "Kubernetes expands what came before"
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_ENV - set(Env)))
+def test_users_cannot_override_the_contract(name: str) -> None:
+    spec = gang_of().spec
+    trainer = merged(spec.trainer.to_json(), {"env": [{"name": name, "value": "x"}]})
+    altered = type(spec).model_validate({**spec.to_json(), "trainer": trainer})
+    assert [problem.path for problem in broken(altered)] == ["spec.trainer.env[0].name"]
+
+
+def test_users_may_set_their_home() -> None:
+    env = [{"name": "HOME", "value": "/home/me"}]
+    assert environment(pod_of(gang_of({"trainer": {"env": env}})))["HOME"] == "/home/me"
+
+
+@given(
+    name=st.from_regex(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True),
+    attempt=st.integers(0, 99_999),
+    rank=st.integers(0, 9_999),
+)
+def test_names_are_dns_labels_and_say_what_they_are(name: str, attempt: int, rank: int) -> None:
+    pod = pod_of(gang_of(name=name, attempt=attempt), rank)
+    metadata = pod["metadata"]
+    assert DNS_LABEL.fullmatch(metadata["name"])
+    assert DNS_LABEL.fullmatch(pod["spec"]["subdomain"])
+    assert pod["spec"]["hostname"] == metadata["name"]
+    labels = metadata["labels"]
+    assert metadata["name"] == f"{name}-{labels[Label.RUN]}-{labels[Label.ATTEMPT]}-{labels[Label.RANK]}"
+    assert all(len(value) <= 63 for value in labels.values())
+
+
+def test_pods_are_the_same_each_time_and_alone() -> None:
+    together = plain(build_pods(gang_of(COMMAND), range(8)))
+    assert together == [pod_of(gang_of(COMMAND), rank) for rank in range(8)]
+
+
+def test_attempts_and_runs_never_meet() -> None:
+    first, second = (pod_of(gang_of(attempt=attempt)) for attempt in (0, 1))
+    assert environment(first)["MASTER_PORT"] != environment(second)["MASTER_PORT"]
+    assert first["metadata"]["name"] != second["metadata"]["name"]
+
+
+def test_owner_is_the_job() -> None:
+    for manifest in (pod_of(gang_of()), plain(build_service(gang_of().config)), plain(config_map(job()))):
+        (owner,) = manifest["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("TrainingJob", UID, True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "supervised"),
+    [
+        ({}, True),
+        ({"trainer": {"recipe": None, "entrypoint": "train.py"}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"]}}, False),
+        ({"trainer": {"recipe": None, "command": ["x"], "source": {"configMap": {"name": "c"}}}}, False),
+        ({"trainer": {"recipe": None, "command": ["x"], "source": {"uri": "s3://code/x.tar"}}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"]}, **CHANNELS}, True),
+    ],
+)
+def test_a_bare_command_needs_nothing_of_ours(spec: JSON, supervised: bool) -> None:
+    only = container(pod_of(gang_of(spec)))
+    assert (only["command"] == ["python", "-m", "footplate_trainer"]) is supervised
+    assert ("args" in only) is not supervised
+    bare_command = spec.get("trainer", {}).get("command") is not None
+    assert only["securityContext"]["readOnlyRootFilesystem"] is not bare_command
+
+
+def test_a_channels_credentials_have_its_prefix() -> None:
+    assert container(pod_of(gang_of(CHANNELS)))["envFrom"] == [
+        {"prefix": "FOOTPLATE_INPUT_TRAIN_SET_", "secretRef": {"name": "datasets"}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "processes", "expected"),
+    [
+        ({}, "auto", 1),
+        ({"cpu": "8"}, "auto", 1),
+        ({"nvidia.com/gpu": 8}, "auto", 8),
+        ({"nvidia.com/mig-1g.5gb": 2, "amd.com/gpu": "1"}, "auto", 3),
+        ({"nvidia.com/gpu": "0"}, "auto", 1),
+        ({"nvidia.com/gpu": 8}, 2, 2),
+    ],
+)
+def test_processes_per_node(limits: JSON, processes: Any, expected: int) -> None:
+    spec = gang_of({"resources": {"limits": limits}, "processesPerNode": processes}).spec
+    assert processes_per_node(spec) == expected
+
+
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+@pytest.mark.parametrize("affinity", [None, {}, {"nodeAffinity": {PREFERRED: [{"weight": 1}]}}], ids=str)
+def test_avoided_nodes_are_a_preference_beside_the_users(affinity: JSON | None) -> None:
+    template = {} if affinity is None else {"podTemplate": {"affinity": affinity}}
+    spec = pod_of(gang_of(template, avoid=("b", "a")))["spec"]
+    *own, added = spec["affinity"]["nodeAffinity"][PREFERRED]
+    assert own == (affinity or {}).get("nodeAffinity", {}).get(PREFERRED, [])
+    assert [field["values"] for field in added["preference"]["matchFields"]] == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize("affinity", [{"nodeAffinity": "x"}, {"nodeAffinity": {PREFERRED: 5}}], ids=str)
+def test_an_affinity_that_is_none_is_for_the_api_server_to_explain(affinity: JSON) -> None:
+    pod = pod_of(gang_of({"podTemplate": {"affinity": affinity}}, avoid=("a",)))
+    assert pod["spec"]["affinity"] == affinity

@@ -1,0 +1,91 @@
+"""What pods say of progress, checkpoint and artifact, and what is believed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from footplate.api.status import ProgressStatus, TrainingJobStatus
+from footplate.contract import Progress
+from footplate.policy.progress import last_step, update
+from unit.policy.build import UID, gang, job, pod, status, terminated
+
+JSON = dict[str, Any]
+STATUS = TrainingJobStatus.model_validate(status(job()))
+
+
+def polled(step: int = 7, *, uid: str = UID, run: int = 1, attempt: int = 0, **more: Any) -> Progress:
+    raw = {"uid": uid, "run": run, "attempt": attempt, "progress": {"step": step}, **more}
+    return Progress.model_validate(raw)
+
+
+def checkpoint(step: int) -> JSON:
+    return {"uri": f"s3://bucket/step-{step}/", "step": step}
+
+
+def says(rank: int = 0, *, attempt: int = 0, run: int = 1, **verdict: Any) -> JSON:
+    message = json.dumps({"outcome": "succeeded", "exitCode": 0, **verdict})
+    state = terminated(0, message=message)
+    return pod(rank, phase="Succeeded", attempt=attempt, run=run, state=state)
+
+
+def after(*pods: JSON, poll: Progress | None = None, before: TrainingJobStatus = STATUS) -> TrainingJobStatus:
+    return update(before, polled=poll, gang=gang(*pods), uid=UID)
+
+
+@pytest.mark.parametrize(
+    ("poll", "believed"),
+    [
+        (polled(), True),
+        (polled(uid="another"), False),
+        (polled(run=2), False),
+        (polled(attempt=1), False),
+        (None, False),
+    ],
+    ids=["its own", "another job's", "another run's", "another attempt's", "none"],
+)
+def test_only_the_present_attempt_is_believed(poll: Progress | None, believed: bool) -> None:
+    assert (after(poll=poll).progress == ProgressStatus(step=7)) is believed
+
+
+def test_polled_checkpoint_and_where_it_resumed_from() -> None:
+    result = after(poll=polled(checkpoint=checkpoint(5), resumedFromStep=3))
+    assert result.checkpoint is not None
+    assert (result.checkpoint.step, result.attempts[-1].resumed_from_step) == (5, 3)
+
+
+def test_the_newest_checkpoint_of_the_run_counts() -> None:
+    pods = (says(1, checkpoint=checkpoint(9)), says(0, attempt=5, checkpoint=checkpoint(12)))
+    result = after(*pods, says(1, run=0, attempt=0, checkpoint=checkpoint(99)), poll=polled(checkpoint=checkpoint(5)))
+    assert result.checkpoint is not None
+    assert result.checkpoint.step == 12
+    assert after(before=result, poll=polled(checkpoint=checkpoint(3))).checkpoint == result.checkpoint
+
+
+def test_rank_0_has_the_last_word() -> None:
+    artifact = {"uri": "s3://m/", "manifest": "s3://m/manifest.json", "sha256": "a" * 64, "sizeBytes": 5}
+    spoken = {"artifact": artifact, "progress": {"step": 9}}
+    result = after(says(0, **spoken), poll=polled(8))
+    assert result.artifact is not None
+    assert result.progress == ProgressStatus(step=9)
+    assert after(says(1, **spoken)).artifact is None
+    assert after(says(0), before=result).artifact == result.artifact
+
+
+@pytest.mark.parametrize(
+    ("pods", "progress", "step"),
+    [
+        ([], None, None),
+        ([], 5, 5),
+        ([says(0, step=3), says(1, step=4)], 9, 4),
+        ([says(0)], 9, 9),
+    ],
+)
+def test_last_step(pods: list[JSON], progress: int | None, step: int | None) -> None:
+    known = STATUS.model_copy(update={"progress": ProgressStatus(step=progress)})
+    assert last_step(known, gang(*pods)) == step
+
+
+@pytest.mark.parametrize("step", [-1, 2**60, 1e300], ids=str)
+def test_numbers_that_json_doesnt_carry_are_refused(step: float) -> None:
+    assert after(says(0, step=5, checkpoint={"uri": "s3://b/", "step": step})).checkpoint is None

@@ -1,0 +1,65 @@
+"""The run's ConfigMap while the run lives."""
+
+from typing import Any
+
+import pytest
+
+from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.reconcile import reconcile
+from unit.policy.build import NOW, at, config_map, job, merged, names, pod, status
+
+JSON = dict[str, Any]
+
+
+def without(of: JSON, *pods: JSON, phase: str = "Running", found: JSON | None = None, **more: Any) -> Plan:
+    refusals = more.pop("refusals", ())
+    living = {**of, "status": status(job(), phase, **more)}
+    return reconcile(Observed(living, pods, run_config=found, refusals=refusals), now=NOW)
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Suspended", "Restarting"])
+def test_it_is_put_back(phase: str) -> None:
+    plan = without(job(), pod(0), phase=phase)
+    assert plan.create == (config_map(job()),)
+    assert (plan.status, plan.delete) == (None, ())
+
+
+def test_it_is_put_back_after_a_live_field_changed() -> None:
+    edited = job({"runPolicy": {"suspend": True}, "scheduling": {"priorityClassName": "high"}})
+    assert names(without(edited).create) == ["ConfigMap/fashion-run-1"]
+
+
+def test_an_altered_one_goes_first() -> None:
+    plan = without(job(), found=merged(config_map(job()), {"data": {"job.json": "{}"}}))
+    assert names(plan.delete) == ["ConfigMap/fashion-run-1"]
+
+
+def refusal(code: int, reason: str) -> Refusal:
+    return Refusal("ConfigMap", "fashion-run-1", code, reason, "no")
+
+
+def test_a_refusal_is_waited_out() -> None:
+    assert without(job(), refusals=[refusal(403, "Forbidden")]) == Plan(requeue_after=10.0)
+
+
+@pytest.mark.parametrize(
+    ("of", "refusals", "reason"),
+    [
+        (job({"nodes": 3}), [], "RunConfigLost"),
+        (job({"nodes": 0}), [], "RunConfigLost"),
+        (job(), [refusal(409, "NameConflict")], "NameConflict"),
+    ],
+)
+def test_the_run_ends_where_it_cant_be(of: JSON, refusals: list[Refusal], reason: str) -> None:
+    plan = without(of, pod(0), refusals=refusals)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Failed", reason)
+    assert plan.status["attempts"][-1]["reason"] == reason
+    after = reconcile(Observed({**of, "status": plan.status}, [pod(0), pod(1, phase="Failed")]), now=NOW)
+    assert names(after.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1"]
+
+
+def test_a_finished_run_doesnt_need_it() -> None:
+    plan = without(job(), pod(0, phase="Failed"), phase="Failed", completionTime=at(-9))
+    assert plan.create == ()
+    assert names(plan.delete) == ["Service/fashion-run-1"]
