@@ -1,0 +1,129 @@
+"""Every example, run as its README says, on an embedded cluster with real training and a real S3 server."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from laptop import EXAMPLES, Laptop
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    with Laptop(tmp_path_factory.mktemp("laptop")) as laptop:
+        laptop.upload(laptop.make_data("digits"), "datasets", "digits/")
+        yield laptop
+
+
+def verified_manifest(laptop: Laptop, status: dict[str, Any]) -> dict[str, Any]:
+    """The manifest that the status names, once every file it lists is there in its size."""
+    artifact = status["artifact"]
+    manifest: dict[str, Any] = json.loads(laptop.read(artifact["manifest"]))
+    assert manifest["files"]
+    for file in manifest["files"]:
+        assert len(laptop.read(artifact["uri"] + file["name"])) == file["sizeBytes"]
+    return manifest
+
+
+def test_digits(laptop: Laptop, tmp_path: Path) -> None:
+    laptop.apply(EXAMPLES / "digits/job.yaml")
+    status = laptop.wait("digits")
+    assert (status["phase"], status["restarts"]["total"]) == ("Succeeded", 0)
+    assert status["artifact"]["metrics"]["testAccuracy"] >= 0.95
+    manifest = verified_manifest(laptop, status)
+    for file in manifest["files"]:
+        (tmp_path / file["name"]).write_bytes(laptop.read(status["artifact"]["uri"] + file["name"]))
+    code = (
+        "import sys, numpy as np; from footplate_trainer import load_model;"
+        "print(load_model(sys.argv[1]).predict(np.zeros((1, 8, 8), dtype=np.uint8)))"
+    )
+    used = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert used.returncode == 0, used.stderr
+
+
+def test_tabular(laptop: Laptop) -> None:
+    laptop.upload(laptop.make_data("tabular"), "datasets", "wine/")
+    laptop.apply(EXAMPLES / "tabular/job.yaml")
+    status = laptop.wait("wine")
+    assert status["phase"] == "Succeeded", status
+    assert status["artifact"]["metrics"]["testAccuracy"] >= 0.9
+    verified_manifest(laptop, status)
+
+
+@pytest.mark.parametrize(
+    ("folder", "config_map"), [("own-script", "own-code"), ("own-script-torchrun", "torchrun-code")]
+)
+def test_own_script(laptop: Laptop, folder: str, config_map: str) -> None:
+    made = laptop.kubectl("create", "configmap", config_map, f"--from-file={EXAMPLES / folder / 'train.py'}")
+    assert made.returncode == 0, made.stderr
+    laptop.apply(EXAMPLES / folder / "job.yaml")
+    status = laptop.wait(folder)
+    assert status["phase"] == "Succeeded", status
+    verified_manifest(laptop, status)
+    if folder == "own-script":
+        assert status["progress"]["step"] == status["progress"]["totalSteps"] > 0
+        assert status["checkpoint"]["uri"].startswith("s3://checkpoints/own-script/")
+
+
+def test_own_script_imports_nothing_of_ours() -> None:
+    assert "footplate" not in (EXAMPLES / "own-script-torchrun/train.py").read_text()
+
+
+def test_runtime_and_its_policy(laptop: Laptop) -> None:
+    laptop.apply(EXAMPLES / "runtime/runtime.yaml", EXAMPLES / "runtime/job.yaml")
+    greedy = yaml.safe_load((EXAMPLES / "runtime/job.yaml").read_text())
+    greedy["metadata"]["name"] = "greedy"
+    greedy["spec"]["nodes"] = 9
+    greedy["spec"]["output"]["uri"] = "s3://models/another-team/digits/"
+    laptop.apply(greedy)
+    refused = laptop.wait("greedy", "Stalled", seconds=30)
+    assert (refused["phase"], refused["reason"]) == ("Pending", "RuntimeRefuses")
+    assert "spec.nodes" in refused["message"]
+    assert "s3://models/default/" in refused["message"]
+    status = laptop.wait("digits-on-runtime")
+    assert status["phase"] == "Succeeded", status
+    verified_manifest(laptop, status)
+
+
+def test_suspend_and_resume(laptop: Laptop) -> None:
+    """The very commands of the example's README."""
+    laptop.apply(EXAMPLES / "suspend-resume/job.yaml")
+    text = (EXAMPLES / "suspend-resume/README.md").read_text()
+    commands = [line.split(None, 1)[1] for line in text.splitlines() if line.startswith("kubectl ")]
+    resumed_from = None
+    for command in commands[1:]:
+        done = laptop.kubectl(*(word.strip("'") for word in command.split(" ")))
+        assert done.returncode == 0, done.stderr
+        if "status.checkpoint" in command:
+            resumed_from = json.loads(done.stdout)["step"]
+    status = laptop.get("tj", "digits-suspend")["status"]
+    assert status["phase"] == "Succeeded", status
+    assert [attempt["reason"] for attempt in status["attempts"]] == ["SuspendedByUser", "Completed"]
+    assert status["attempts"][1]["resumedFromStep"] == resumed_from is not None
+    assert status["restarts"]["total"] == 0
+
+
+@pytest.mark.skipif(
+    not Path("/usr/share/datasets/fashion-mnist").is_dir(),
+    reason="Debian's dataset-fashion-mnist isn't installed; `make demo-fashion` installs it and trains to the end",
+)
+def test_fashion_mnist_begins_to_learn(laptop: Laptop) -> None:
+    laptop.upload(Path("/usr/share/datasets/fashion-mnist"), "datasets", "fashion-mnist/")
+    job = yaml.safe_load((EXAMPLES / "fashion-mnist/job.yaml").read_text())
+    job["spec"]["trainer"]["hyperparameters"]["epochs"] = 1
+    laptop.apply(job)
+    status = laptop.wait(job["metadata"]["name"], seconds=500)
+    assert status["phase"] == "Succeeded", status
+    assert status["artifact"]["metrics"]["testAccuracy"] >= 0.75
+
+
+def test_every_example_has_its_test() -> None:
+    tested = {"digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume", "tabular"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == tested
