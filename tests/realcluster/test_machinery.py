@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,25 +17,16 @@ from footplate.runtime.reflector import Reflector
 from footplate.runtime.resources import PODS, Object
 from footplate.runtime.slim import slim_pod
 from footplate.runtime.store import Store
-from realcluster.controlplane import ControlPlane, find_assets
+from realcluster.controlplane import Cluster
 
-pytestmark = [
-    pytest.mark.realcluster,
-    pytest.mark.skipif(find_assets() is None, reason="no etcd and kube-apiserver: set KUBEBUILDER_ASSETS"),
-]
+pytestmark = pytest.mark.realcluster
 
 MANY = 1_000
 SELECTOR = "footplate.dev/managed-by=footplate"
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ControlPlane]:
-    with ControlPlane() as cluster:
-        yield cluster
-
-
 @pytest.fixture
-async def client(cluster: ControlPlane) -> AsyncIterator[KubeClient]:
+async def client(cluster: Cluster) -> AsyncIterator[KubeClient]:
     credentials = Credentials(kubeconfig=str(cluster.kubeconfig_path))
     await credentials.load()
     async with KubeClient(credentials.open_session(), credentials.server, metrics=Metrics()) as client:
