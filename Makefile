@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
+CRDS := crds helm/footplate/files/crds
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-fashion test test-unit test-realcluster test-gpu check format crds bench lock images clean
@@ -45,14 +46,14 @@ check: $(READY)  ## Lint, types, import directions, drift of generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy operator/footplate trainer-image/footplate_trainer
 	$(BIN)/lint-imports
-	$(BIN)/python -m footplate.api.crd --check crds
+	$(BIN)/python -m footplate.api.crd --check $(CRDS)
 
 format: $(READY)  ## Formats the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-crds: $(READY)  ## Writes crds/*.yaml from the models
-	$(BIN)/python -m footplate.api.crd crds
+crds: $(READY)  ## Writes the CRDs, for kubectl and for the chart, from the models
+	$(BIN)/python -m footplate.api.crd $(CRDS)
 
 bench: $(READY)  ## Prints the figures of the README
 	$(BIN)/python tests/bench

@@ -263,9 +263,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Writes or checks the files. Returns 1 where --check finds one that isn't what the models say."""
     parser = argparse.ArgumentParser(prog="python -m footplate.api.crd", description="Writes the CRDs' files.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file isn't up to date")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("crds"))
+    parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="each gets all the files")
     options = parser.parse_args(arguments)
-    files = {options.folder / f"{GROUP}_{crd['spec']['names']['plural']}.yaml": render(crd) for crd in build_crds()}
+    texts = {f"{GROUP}_{crd['spec']['names']['plural']}.yaml": render(crd) for crd in build_crds()}
+    files = {folder / name: text for folder in options.folders for name, text in texts.items()}
     stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
     if options.check:
         sys.stderr.writelines(f"{path} isn't what the models say: run make crds\n" for path in stale)
