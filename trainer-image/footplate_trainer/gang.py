@@ -108,20 +108,22 @@ def join(place: Context) -> None:
     if place.world_size == 1 or dist.is_initialized():
         return
     address, port = _rendezvous()
+    on_gpu = place.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(place.device)
     try:
         store = _open_store(place, address, port)
         _wait_for_all(store, place.world_size)
         dist.init_process_group(
-            backend="cpu:gloo,cuda:nccl" if place.device.type == "cuda" else "gloo",
+            backend="cpu:gloo,cuda:nccl" if on_gpu else "gloo",
             store=store,
             rank=place.rank,
             world_size=place.world_size,
             timeout=COLLECTIVE_TIMEOUT,
+            device_id=place.device if on_gpu else None,
         )
     except (dist.DistError, OSError, RuntimeError) as error:
         raise PeerLost(f"rank {place.rank} could not join the gang at {address}:{port}: {error}") from error
-    if place.device.type == "cuda":
-        torch.cuda.set_device(place.device)
 
 
 def leave(*, clean: bool) -> None:

@@ -1,8 +1,8 @@
 """One rank: `python -m footplate_trainer.rank` runs the job's recipe or entrypoint, and says how it ended.
 
 Started by the supervisor, once an accelerator, in the folder of the user's code. Whatever happens, this process leaves
-with an exit code of the contract and, if it failed, with word of why. After a failure it leaves at once, without
-waiting for threads or connections: the sooner its sockets close, the sooner its peers know.
+with an exit code of the contract and, if it failed, with word of why. After a failure or a stop it leaves at once,
+without waiting for threads or connections: the sooner its sockets close, the sooner its peers know.
 """
 
 import difflib
@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange, gang, stopping
@@ -41,8 +41,9 @@ def main() -> None:
     try:
         code = run(place)
     except BaseException as error:
-        _die(place, error)
-    sys.exit(code)
+        _leave(_tell(place, error))
+    if code is ExitCode.STOPPED:
+        _leave(code)
 
 
 def run(place: Context) -> ExitCode:
@@ -151,14 +152,18 @@ def _finish() -> None:
     gang.leave(clean=True)
 
 
-def _die(place: Context, error: BaseException) -> None:
-    """Leaves word of the failure, and exits at once with its code."""
+def _tell(place: Context, error: BaseException) -> int:
+    """Leaves word of a failure, and returns the code to exit with."""
     code = failure_code(error)
     shown = error.with_traceback(_users_part(error.__traceback__))
     traceback.print_exception(shown)
     if place.run_dir is not None:
         reporter().flush()
         exchange.write_error(place.run_dir, rank=place.rank, error=shown, exit_code=code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -73,11 +73,13 @@ class Session:
 
     def restore(self, state: TrainState) -> None:
         """Brings the state's objects to where the run is: see `checkpoint.restore`."""
+        reporter().enter("loading")
         if self._store is None:
             self._start_fresh()
         else:
             self._restore_from(self._store, state)
-        self._seen_step = state.step
+        # Whoever starts here again, starts here: nothing is lost until the next step.
+        self._seen_step = self._captured_step = state.step
         stopping.defer()
 
     def maybe_save(self, state: TrainState) -> Outcome:
@@ -103,11 +105,12 @@ class Session:
         """See `checkpoint.save`."""
         if self._saver is None:
             return Outcome.CONTINUE
+        reporter().enter("checkpointing")
         self._take(self._saver.result(timeout=None))
-        self._gang.wait()
         self._start_save(self._saver, state)
         saved = self._saver.result(timeout=None)
         self._take(saved)
+        reporter().enter("training")
         if saved is not None and saved.error is not None:
             raise saved.error
         return Outcome.SAVED
@@ -138,7 +141,7 @@ class Session:
             self._continue_from(loaded, state)
             if loaded.in_run:
                 self._saver.protected.add(state.step)
-                self._captured_step = self._committed_step = state.step
+                self._committed_step = state.step
         self._schedule = Schedule(store.block.every, step=state.step, now=self._clock())
 
     def _find(self, store: "RunStore", folder: Folder) -> Loaded | None:

@@ -1,0 +1,75 @@
+"""How the environment becomes a context."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from footplate.contract import Env
+from footplate_trainer.context import Context, read_context
+from footplate_trainer.errors import ConfigError
+
+
+def environment(folder: Path, *, hyperparameters: dict[str, Any] | None = None, **more: str) -> dict[str, str]:
+    spec = {
+        "trainer": {"image": "i", "entrypoint": "train.py", "hyperparameters": hyperparameters or {}},
+        "inputs": [{"name": "train", "uri": "s3://data/train/"}],
+    }
+    path = folder / "job.json"
+    path.write_text(json.dumps({"metadata": {"name": "digits", "uid": "u-1"}, "run": 2, "spec": spec}))
+    return {
+        Env.CONFIG: str(path),
+        Env.RUN: "2",
+        Env.ATTEMPT: "3",
+        Env.NODE_RANK: "1",
+        Env.INPUT_DIR: "/in",
+        Env.OUTPUT_DIR: "/out",
+        Env.RUN_DIR: "/run/rank",
+        Env.GRACE_SECONDS: "120",
+        "RANK": "5",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "8",
+        "LOCAL_WORLD_SIZE": "4",
+        **more,
+    }
+
+
+def test_outside_a_job_there_is_one_rank_and_nothing_else() -> None:
+    place = read_context({})
+    assert place == Context(device=place.device)
+    assert (place.rank, place.world_size, place.is_main, place.inputs, place.config) == (0, 1, True, {}, None)
+
+
+def test_inside_a_job(tmp_path: Path) -> None:
+    place = read_context(environment(tmp_path, hyperparameters={"seed": 7, "epochs": 3}))
+    assert (place.rank, place.local_rank, place.world_size, place.local_world_size, place.node_rank) == (5, 1, 8, 4, 1)
+    assert (place.job, place.uid, place.run, place.attempt, place.seed) == ("digits", "u-1", 2, 3, 7)
+    assert place.inputs == {"train": Path("/in/train")}
+    assert (place.output_dir, place.run_dir, place.grace_seconds) == (Path("/out"), Path("/run/rank"), 120.0)
+    assert place.hyperparameters == {"seed": 7, "epochs": 3}
+    assert not place.is_main
+
+
+def test_the_device_is_the_local_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert read_context(environment(tmp_path)).device == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        pytest.param({"RANK": "first"}, "RANK='first' must be a whole number", id="rank"),
+        pytest.param({Env.CONFIG: "/nowhere/job.json"}, "FOOTPLATE_CONFIG=/nowhere/job.json", id="config"),
+    ],
+)
+def test_a_broken_environment_is_named(tmp_path: Path, more: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        read_context(environment(tmp_path) | more)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "7", True, 2**63])
+def test_a_seed_is_a_whole_number(tmp_path: Path, seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"hyperparameters\.seed="):
+        read_context(environment(tmp_path, hyperparameters={"seed": seed}))
