@@ -51,15 +51,18 @@ class Lease:
     async def acquire(self) -> None:
         """Waits until this replica leads."""
         while True:
+            pause = RETRY_PERIOD
             try:
                 await self._look()
-                if self._wait() <= 0:
+                pause = min(RETRY_PERIOD, self._wait())
+                if pause <= 0:
                     await self._claim()
                     log.info("lease_acquired", lease=self._name, identity=self._identity)
                     return
             except FootplateError as error:
-                log.warning("lease_not_acquired", lease=self._name, error=str(error))
-            await self._clock.sleep(min(RETRY_PERIOD, max(self._wait(), 0.1)))
+                log.warning("lease_not_acquired", lease=f"{self._namespace}/{self._name}", error=str(error))
+                pause = RETRY_PERIOD
+            await self._clock.sleep(pause)
 
     async def hold(self) -> None:
         """Renews until that fails: `LeaseLost`, while `remaining` still says that nobody else can lead."""

@@ -264,6 +264,24 @@ async def test_the_former_leader_s_own_duration_counts(leases: Leases, clock: Fa
     await second.kill()
 
 
+async def test_a_claim_that_is_refused_is_not_tried_in_a_rush(
+    leases: Leases, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def refuse(_: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise NotFound(404, "NotFound", 'namespaces "ns" not found')
+
+    replica = Replica("first", leases, clock)
+    monkeypatch.setattr(replica.line, "create", refuse)
+    replica.start()
+    await clock.advance(10 * RETRY_PERIOD)
+    await replica.kill()
+    assert tries == 11
+
+
 async def test_releasing_what_was_never_held_writes_nothing(leases: Leases, clock: FakeClock) -> None:
     await Replica("first", leases, clock).lease.release()
     assert leases.lease is None
