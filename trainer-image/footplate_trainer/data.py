@@ -97,6 +97,16 @@ class Loader:
         return self._split.batches
 
     @property
+    def samples_done(self) -> int:
+        """Samples that all ranks together have been handed in this run, its earlier attempts included."""
+        return self.epoch * self._order.samples + self.index
+
+    @property
+    def samples_in_all(self) -> int | None:
+        """Samples of all epochs; None where their number isn't known."""
+        return None if self.epochs is None else self.epochs * self._order.samples
+
+    @property
     def epoch_ended(self) -> bool:
         """True when the batch in hand is the epoch's last."""
         return next(self._split.bounds(self.index), None) is None

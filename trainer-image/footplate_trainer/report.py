@@ -41,12 +41,20 @@ def report(*, step: int, loss: Any = None, epoch: int | None = None, **metrics: 
     reporter().step_done(step, loss, epoch, metrics)
 
 
-class SampleCounter(Protocol):
-    """What knows how many samples the gang has been handed: a loader."""
+class Position(Protocol):
+    """What knows how far training is in its data: a `data.Loader`. Counts are of all ranks together."""
+
+    epoch: int
+    epochs: int | None
 
     @property
-    def samples_handed(self) -> int:
-        """Samples that all ranks together have been handed in this process's life."""
+    def samples_done(self) -> int:
+        """Samples handed out in this run."""
+        ...
+
+    @property
+    def samples_in_all(self) -> int | None:
+        """Samples of the whole run; None where not known."""
         ...
 
 
@@ -64,7 +72,7 @@ class Reporter:
         self._reported_at: float | None = None
         self._lock = threading.Lock()
         self._totals: dict[str, int] = {}
-        self._samples: SampleCounter | None = None
+        self._position: Position | None = None
         self._facts: dict[str, Any] = {}
         self._notes: list[str] = []
         self._speed = Speed()
@@ -103,9 +111,9 @@ class Reporter:
         totals = {"total_steps": total_steps, "epochs": epochs}
         self._totals.update({name: total for name, total in totals.items() if total is not None})
 
-    def count_samples(self, counter: SampleCounter) -> None:
-        """Names the loader that samples per second are counted by."""
-        self._samples = counter
+    def follow(self, position: Position) -> None:
+        """Names the loader that samples per second and, until `expect` knows better, percent and ETA come from."""
+        self._position = position
 
     def describe(self, *, seed: int | None = None, device: str | None = None) -> None:
         """Facts that the artifact's manifest holds."""
@@ -123,9 +131,9 @@ class Reporter:
         self.flush()
 
     def note(self, text: str) -> None:
-        """Tells the user something: in the log, and on rank 0 in the job's progress."""
-        log.warning(text)
-        if text not in self._notes:
+        """Tells the user something that all ranks know: rank 0 does, in the log and in the job's progress."""
+        if self._rank == 0 and text not in self._notes:
+            log.warning(text)
             self._notes = [*self._notes, text[:1024]][-MAX_NOTES:]
 
     def flush(self) -> None:
@@ -157,28 +165,33 @@ class Reporter:
 
     def _snapshot(self) -> RankReport:
         step, reported_at = self._step, self._reported_at
-        samples = self._samples.samples_handed if self._samples else None
+        samples = self._position.samples_done if self._position else None
         if reported_at is not None:
             self._speed.update(reported_at, step=step, samples=samples)
         return RankReport(
-            progress=self._progress(step),
+            progress=self._progress(step, samples),
             step_seconds=self._speed.step_seconds,
             productive_seconds=self._speed.productive_seconds,
             notes=tuple(self._notes),
             **self._facts,
         )
 
-    def _progress(self, step: int) -> ProgressStatus:
-        total, per_step = self._totals.get("total_steps"), self._speed.step_seconds
+    def _progress(self, step: int, samples: int | None) -> ProgressStatus:
+        position, total = self._position, self._totals.get("total_steps")
+        share = eta = None
+        if total:
+            share, eta = step / total, _times(total - step, self._speed.step_seconds)
+        elif position and samples is not None and (in_all := position.samples_in_all):
+            share, eta = samples / in_all, _times(in_all - samples, self._speed.sample_seconds)
         return ProgressStatus(
-            epoch=self._epoch,
-            epochs=self._totals.get("epochs"),
+            epoch=position.epoch if self._epoch is None and position else self._epoch,
+            epochs=self._totals.get("epochs") or (position.epochs if position else None),
             step=step,
             total_steps=total,
-            percent=round(min(100.0, 100.0 * step / total), 2) if total else None,
-            eta_seconds=round(max(0, total - step) * per_step) if total and per_step else None,
+            percent=round(min(100.0, 100.0 * share), 2) if share is not None else None,
+            eta_seconds=eta,
             update_time=datetime.now(UTC),
-            samples_per_second=self._speed.samples_per_second,
+            samples_per_second=1 / self._speed.sample_seconds if self._speed.sample_seconds else None,
             metrics=self._numbers(),
         )
 
@@ -200,7 +213,7 @@ class Speed:
 
     def __init__(self) -> None:
         self.step_seconds: float | None = None
-        self.samples_per_second: float | None = None
+        self.sample_seconds: float | None = None
         self.productive_seconds = 0.0
         self._last: tuple[float, int, int | None] | None = None
 
@@ -213,9 +226,13 @@ class Speed:
             seconds = now - then
             self.productive_seconds += seconds
             self.step_seconds = _smooth(self.step_seconds, seconds / (step - last_step))
-            if samples is not None and last_samples is not None:
-                self.samples_per_second = _smooth(self.samples_per_second, (samples - last_samples) / seconds)
+            if samples is not None and last_samples is not None and samples > last_samples:
+                self.sample_seconds = _smooth(self.sample_seconds, seconds / (samples - last_samples))
         self._last = (now, step, samples)
+
+
+def _times(count: int, seconds: float | None) -> int | None:
+    return None if seconds is None else round(max(0, count) * seconds)
 
 
 def _smooth(old: float | None, new: float) -> float:

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,30 @@ def test_progress_knows_totals_once_it_is_told(reporter: Reporter, tmp_path: Pat
     assert (progress.percent, progress.total_steps, progress.epochs) == (25.0, 200, 4)
 
 
+@dataclass
+class Position:
+    """A loader with 1,000 samples in all."""
+
+    epoch: int = 1
+    epochs: int | None = 4
+    samples_done: int = 300
+    samples_in_all: int | None = 1000
+
+
+def test_progress_follows_the_loader(reporter: Reporter, tmp_path: Path) -> None:
+    """However many batches make a step: the share is that of samples."""
+    position = Position()
+    reporter.follow(position)
+    reporter.step_done(10, None, None, {})
+    reporter.flush()
+    position.samples_done = 400
+    reporter.step_done(20, None, None, {})
+    progress = written(reporter, tmp_path).progress
+    assert (progress.percent, progress.epoch, progress.epochs, progress.total_steps) == (40.0, 1, 4, None)
+    assert progress.samples_per_second is not None
+    assert progress.eta_seconds == round(600 / progress.samples_per_second)
+
+
 def test_nothing_unknown_is_guessed(reporter: Reporter, tmp_path: Path) -> None:
     reporter.step_done(50, None, None, {})
     progress = written(reporter, tmp_path).progress
@@ -117,7 +142,7 @@ def test_speed_is_smoothed_and_counts_only_steps_that_were_made() -> None:
     speed = Speed()
     speed.update(10.0, step=0, samples=0)
     speed.update(12.0, step=20, samples=640)
-    assert (speed.step_seconds, speed.samples_per_second, speed.productive_seconds) == (0.1, 320.0, 2.0)
+    assert (speed.step_seconds, speed.sample_seconds, speed.productive_seconds) == (0.1, 1 / 320, 2.0)
     speed.update(13.0, step=20, samples=640)
     assert speed.productive_seconds == 2.0
     speed.update(16.0, step=40, samples=1280)

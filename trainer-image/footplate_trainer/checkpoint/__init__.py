@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from footplate_trainer.checkpoint.session import Outcome, Session
 from footplate_trainer.checkpoint.state import TrainState, unwrap
 from footplate_trainer.context import context
+from footplate_trainer.data import Loader
+from footplate_trainer.report import reporter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,10 +58,13 @@ def restore(
 ) -> TrainState:
     """Loads the newest complete checkpoint of this run into the objects, or leaves them as they are.
 
+    A run has one training: a second call loads what the first one's training has saved.
+
     Args:
         model: plain, compiled or wrapped by `prepare`; saved under its own names, without the wrapper's prefix.
         optimizer, scheduler, loader, others: anything with `state_dict` and `load_state_dict` whose state is made of
             tensors, numbers, text, bytes, lists, tuples and dicts. Every rank is asked for it; rank 0's is saved.
+            A `data.loader` also tells where epochs end, and how far training is.
 
     Raises:
         DataError: `checkpoint.resume` names a checkpoint that is missing, incomplete or damaged.
@@ -71,7 +76,9 @@ def restore(
     _session = Session(context())
     candidates = {"model": unwrap(model), "optimizer": optimizer, "scheduler": scheduler, "loader": loader, **others}
     parts = {name: part for name, part in candidates.items() if part is not None}
-    state = TrainState(_session, parts, loader)
+    state = TrainState(_session, parts, loader if isinstance(loader, Loader) else None)
+    if isinstance(loader, Loader):
+        reporter().follow(loader)
     _session.restore(state)
     return state
 

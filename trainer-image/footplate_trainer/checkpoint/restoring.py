@@ -69,7 +69,8 @@ class Restorer:
             return self._load(found, in_run=False)
         except Damaged as error:
             raise DataError(
-                f"checkpoint.resume={uri}: the checkpoint is damaged: {error}; name another one, or 'latest' or 'never'"
+                f"spec.checkpoint.resume={uri}: the checkpoint is damaged: {error}; name another one, or use "
+                "latest or never"
             ) from error
 
     def _find(self, folder: Folder, step: int) -> Found | None:
@@ -99,8 +100,8 @@ class Restorer:
             data = store.get(manifests.NAME)
         except NotFound as error:
             raise DataError(
-                f"checkpoint.resume={uri}: there is no {manifests.NAME}, so this is no complete checkpoint; take the "
-                "URI from status.checkpoint.uri of the job that saved it"
+                f"spec.checkpoint.resume={uri}: there is no {manifests.NAME}, so this is no complete checkpoint; take "
+                "the URI from status.checkpoint.uri of the job that saved it"
             ) from error
         manifest = parse_manifest(data, f"{store.uri}/")
         return Found(f"{store.uri}/", manifest.step, manifest, "")

@@ -66,9 +66,14 @@ class Saver:
             copies[part] = (self._copies.take(tensors, part=part), structure)
         self._saving = self._thread.submit(self._save, step, copies, describe)
 
-    def result(self, timeout: float | None = 0.0) -> Saved | None:
-        """How the last save ended, once; None where there is no news within `timeout` seconds (None: no limit)."""
-        if self._saving is None or not wait_for([self._saving], timeout).done:
+    def wait(self, timeout: float | None = None) -> None:
+        """Returns when nothing is being written any more, or after `timeout` seconds."""
+        if self._saving is not None:
+            wait_for([self._saving], timeout)
+
+    def result(self) -> Saved | None:
+        """How the last save ended, once; None while it is being written, and where there is no news."""
+        if self._saving is None or not self._saving.done():
             return None
         saved, self._saving = self._saving.result(), None
         return saved

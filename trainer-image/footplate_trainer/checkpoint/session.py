@@ -21,7 +21,7 @@ from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.saver import Saved, Saver
-from footplate_trainer.checkpoint.schedule import Pulse, Schedule
+from footplate_trainer.checkpoint.schedule import ASK_SECONDS, Pulse, Schedule
 from footplate_trainer.checkpoint.state import TrainState, apply, capture
 from footplate_trainer.context import Context
 from footplate_trainer.errors import ConfigError, PeerLost
@@ -106,9 +106,11 @@ class Session:
         if self._saver is None:
             return Outcome.CONTINUE
         reporter().enter("checkpointing")
-        self._take(self._saver.result(timeout=None))
+        self._saver.wait()
+        self._take(self._saver.result())
         self._start_save(self._saver, state)
-        saved = self._saver.result(timeout=None)
+        self._saver.wait()
+        saved = self._saver.result()
         self._take(saved)
         reporter().enter("training")
         if saved is not None and saved.error is not None:
@@ -126,15 +128,17 @@ class Session:
 
     def finish(self) -> None:
         """See `checkpoint.finish`. Waits no longer than this process has to live."""
-        if self._saver is not None:
-            left = stopping.grace_left()
-            self._take(self._saver.result(timeout=None if left == float("inf") else max(0.0, left)))
+        if self._saver is None:
+            return
+        while self._saver.busy and stopping.grace_left() > 0:
+            self._saver.wait(min(ASK_SECONDS, stopping.grace_left()))
+            reporter().beat()
+        self._take(self._saver.result())
 
     def _restore_from(self, store: "RunStore", state: TrainState) -> None:
-        folder = store.folder()
-        self._line.from_main(folder.claim)
-        loaded = self._find(store, folder)
-        self._saver = Saver(folder, self._line, staging=store.staging, keep=store.block.keep)
+        self._line.from_main(store.folder.claim)
+        loaded = self._find(store)
+        self._saver = Saver(store.folder, self._line, staging=store.staging, keep=store.block.keep)
         if loaded is None:
             self._start_fresh()
         else:
@@ -144,12 +148,12 @@ class Session:
                 self._committed_step = state.step
         self._schedule = Schedule(store.block.every, step=state.step, now=self._clock())
 
-    def _find(self, store: "RunStore", folder: Folder) -> Loaded | None:
+    def _find(self, store: "RunStore") -> Loaded | None:
         resume = store.block.resume
         if resume == "never":
             return None
         restorer = Restorer(self._place, self._line, open_store=store.open, staging=store.staging, note=reporter().note)
-        loaded = restorer.newest(folder)
+        loaded = restorer.newest(store.folder)
         return restorer.named(resume) if loaded is None and resume != "latest" else loaded
 
     def _start_fresh(self) -> None:
@@ -233,7 +237,7 @@ class Session:
         if saved.error is None and saved.manifest is not None:
             self._committed_step = saved.step
             self._last_seconds = saved.seconds
-            uri = self._store.folder().uri(saved.step)
+            uri = self._store.folder.uri(saved.step)
             reporter().checkpointed(saved.manifest.status(uri), seconds=saved.seconds)
         elif self._schedule is not None:
             self._schedule.failed(now=self._clock())
@@ -245,21 +249,18 @@ class RunStore:
 
     def __init__(self, place: Context, block: Checkpoint, *, endpoint: str | None) -> None:
         self.block = block
-        self._place = place
         self._endpoint = endpoint
         self.staging = place.checkpoint_dir or Path(tempfile.gettempdir())
         self.staging.mkdir(parents=True, exist_ok=True)
+        # The job's UID is in the path: another job of this name shares nothing with it.
+        run = f"run-{place.run}-{place.uid[:8]}" if place.uid else f"run-{place.run}"
+        uri = str(block.uri).rstrip("/")
+        self.folder = Folder(self.open(f"{uri}/{place.job}/{run}"), attempt=place.attempt)
+        """This run's checkpoints."""
 
     def open(self, uri: str) -> Store:
         """The store at a URI, with the job's endpoint and credentials."""
         return Store.open(uri, endpoint=self._endpoint)
-
-    def folder(self) -> Folder:
-        """This run's checkpoints. The job's UID is in the path: another job of this name shares nothing with it."""
-        place = self._place
-        run = f"run-{place.run}-{place.uid[:8]}" if place.uid else f"run-{place.run}"
-        uri = str(self.block.uri).rstrip("/")
-        return Folder(self.open(f"{uri}/{place.job}/{run}"), attempt=place.attempt)
 
 
 def _open_run(place: Context) -> RunStore | None:

@@ -83,7 +83,7 @@ def apply(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> No
         held = ", ".join(sorted(trees.keys() - {RANK_PART}))
         raise ConfigError(
             f"checkpoint {uri} holds {held}, but no {', '.join(sorted(missing))}; restore without it, or start from "
-            "another checkpoint (checkpoint.resume)"
+            "another checkpoint (spec.checkpoint.resume)"
         )
     for name, part in parts.items():
         _load(name, part, trees[name], uri)
@@ -99,7 +99,7 @@ def _load(name: str, part: Any, tree: Any, uri: str) -> None:
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"checkpoint {uri}: {name} ({type(part).__name__}) doesn't fit what was saved: {error}; use the code and "
-            "hyperparameters that it was saved with, or start anew (checkpoint.resume: never)"
+            "hyperparameters that it was saved with, or start anew (spec.checkpoint.resume: never)"
         ) from error
 
 
@@ -121,7 +121,7 @@ def check_fit(mine: Mapping[str, Any], theirs: Mapping[str, Any], uri: str) -> N
     if problems:
         raise ConfigError(
             f"the model doesn't fit checkpoint {uri}: {'; '.join(problems)}. Use the model that it was saved with, or "
-            "start anew (checkpoint.resume: never)"
+            "start anew (spec.checkpoint.resume: never)"
         )
 
 
