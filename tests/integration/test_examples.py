@@ -1,6 +1,7 @@
 """Every example, run as its README says, on an embedded cluster with real training and a real S3 server."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ def test_suspend_and_resume(laptop: Laptop) -> None:
     commands = [line.split(None, 1)[1] for line in text.splitlines() if line.startswith("kubectl ")]
     resumed_from = None
     for command in commands[1:]:
-        done = laptop.kubectl(*(word.strip("'") for word in command.split(" ")))
+        done = laptop.kubectl(*shlex.split(command))
         assert done.returncode == 0, done.stderr
         if "status.checkpoint" in command:
             resumed_from = json.loads(done.stdout)["step"]
