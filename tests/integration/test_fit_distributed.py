@@ -19,8 +19,8 @@ from rank_processes import Job
 pytestmark = pytest.mark.integration
 
 Result = dict[str, Any]
-CHANCE = {"epochs": 5, "accumulate": 2, "dropout": 0.3, "noise": 0.1, "stepSeconds": 0.0}
-NO_CHANCE = CHANCE | {"dropout": 0.0, "noise": 0.0}
+CHANCE = {"epochs": 5, "accumulate": 2, "dropout": 0.3, "noise": 0.1, "batchNorm": True, "stepSeconds": 0.0}
+NO_CHANCE = CHANCE | {"dropout": 0.0, "noise": 0.0, "batchNorm": False}
 STEPS = 25
 """101 samples in batches of 24: the last two batches of each epoch have 15 and 14, so shares are uneven."""
 CHECKPOINT = {"every": {"steps": 3}, "keep": 2}
@@ -42,7 +42,7 @@ def test_the_number_of_ranks_changes_nothing_but_rounding(tmp_path: Path, accumu
     np.testing.assert_allclose(first["weights"], alone["weights"], rtol=1e-9)
     assert first["history"].keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
     for name, values in first["history"].items():
-        np.testing.assert_allclose(values, alone["history"][name], rtol=1e-9, err_msg=name)
+        np.testing.assert_allclose(values, alone["history"][name], rtol=1e-7, err_msg=name)
     assert all(other["history"] == first["history"] for other in others)
 
 

@@ -45,7 +45,8 @@ class Points(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 def main(ctx: Context) -> None:
     settings = ctx.hyperparameters
     torch.manual_seed(7)
-    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(settings["dropout"]), nn.Linear(16, 3)).double()
+    norm = nn.BatchNorm1d(16) if settings["batchNorm"] else nn.Identity()
+    model = nn.Sequential(nn.Linear(8, 16), norm, nn.ReLU(), nn.Dropout(settings["dropout"]), nn.Linear(16, 3)).double()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
     trainer = Trainer(
         model,

@@ -79,7 +79,8 @@ class FitState:
         """
         self._guard.check()
         self._guard.check_weights()
-        return {"means": self._means.totals(), "epochs": self._history.epoch, "history": self._history.history}
+        history = {name: list(values) for name, values in self._history.history.items()}
+        return {"means": self._means.totals(), "epochs": list(self._history.epoch), "history": history}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `state_dict` gave."""

@@ -11,6 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+GRAIN = 2.0**-24
+"""What each batch's sum is rounded to; exact up to a total of 2^29."""
+
 Metric = Callable[[Tensor, Tensor], Tensor]
 """(outputs [N, ...], targets [N, ...]) → values [N]; its name is the function's."""
 
@@ -23,7 +26,8 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 class Means(Mapping[str, float]):
     """Running means of the loss and of some metrics. Adding never waits for the device; reading does.
 
-    The sums are float64, so that millions of samples add up.
+    Sums are float64 multiples of `GRAIN`, so they add up exactly, in any order: a run that was interrupted, and went
+    on from the sum over all ranks, has the very means of one that was not.
     """
 
     def __init__(self, metrics: Sequence[Metric], device: torch.device) -> None:
@@ -36,7 +40,7 @@ class Means(Mapping[str, float]):
         """Takes in a batch: its mean loss, and what the metrics are computed from."""
         size = len(targets)
         sums = [metric(outputs, targets).sum(dtype=torch.float64) for metric in self._metrics]
-        self._sums += torch.stack([loss.detach().double() * size, *sums])
+        self._sums += (torch.stack([loss.detach().double() * size, *sums]) / GRAIN).round() * GRAIN
         self._samples += size
 
     def reset(self) -> None:

@@ -14,6 +14,7 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -78,9 +79,9 @@ class Trainer:
         self.scheduler = scheduler
         self.stop_training = False
         """A callback sets it, alike on all ranks, to end `fit` after the batch or epoch in hand."""
+        self._model: nn.Module = prepare(model, precision=precision or _default_precision(self.device))
         if compile:
             model.compile()
-        self._model: nn.Module = prepare(model, precision=precision or _default_precision(self.device))
         self._loss = loss
         self._metrics = tuple(metrics)
         self._accumulate = accumulate
@@ -120,7 +121,6 @@ class Trainer:
             **({"scheduler": self.scheduler} if self.scheduler else {}),
         )
         reporter().expect(total_steps=epochs * len(train), epochs=epochs)
-        reporter().count_samples(train)
         self.stop_training = False
         logs: Mapping[str, float] = {}
         hooks.call("on_train_begin")
@@ -149,13 +149,13 @@ class Trainer:
 
     @torch.no_grad()
     def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Tensor:
-        """Outputs for this rank's batches, one under the other, on the CPU.
+        """Outputs for this rank's batches, one under the other, on the CPU. Collective.
 
         A batch is a tensor, or a list or tuple whose first item is the inputs.
         """
         hooks = CallbackList(callbacks, self)
         outputs = []
-        self.module.eval()
+        self._start_evaluating()
         hooks.call("on_predict_begin")
         for number, batch in enumerate(data):
             hooks.call("on_predict_batch_begin", number)
@@ -210,8 +210,7 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluate(self, data: Batches, hooks: CallbackList) -> dict[str, float]:
-        reporter().enter("evaluating")
-        self.module.eval()
+        self._start_evaluating()
         means = Means(self._metrics, self.device)
         hooks.call("on_test_begin")
         # A batch smaller than the gang leaves ranks without a share of it: they still ask whether to stop.
@@ -228,6 +227,14 @@ class Trainer:
         result = means.over_all_ranks()
         hooks.call("on_test_end", result)
         return result
+
+    def _start_evaluating(self) -> None:
+        """Every rank takes rank 0's buffers (running statistics): those that checkpoints and exports hold."""
+        reporter().enter("evaluating")
+        self.module.eval()
+        if dist.is_initialized():
+            for buffer in self.module.buffers():
+                dist.broadcast(buffer, src=0)
 
 
 def _forward(model: nn.Module, inputs: Any) -> Any:
