@@ -18,6 +18,8 @@ PROGRESS_EVERY_SECONDS = 15.0
 
 _PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "usage"})
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
+_LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
+"""Phases in which what was left unwritten can be learnt again. A pod's last words go with the pod."""
 
 _TROUBLE = (Reason.RUNTIME_NOT_FOUND, Reason.RUNTIME_REFUSES, Reason.PODS_REFUSED, Reason.INVALID_SPEC)
 
@@ -65,7 +67,7 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     if _conditions_hold(old, new):
         changed.discard("conditions")
-    if not changed or observed.status_written is None or changed - _COUNT_KEYS:
+    if not changed or observed.status_written is None or changed - _COUNT_KEYS or new.get("phase") not in _LIVING:
         return None
     every = COUNTS_EVERY_SECONDS if changed - _PROGRESS_KEYS else PROGRESS_EVERY_SECONDS
     since = (now - observed.status_written).total_seconds()

@@ -56,6 +56,13 @@ def test_throttle(changed: JSON, written: float | None, writes: bool, requeue: f
     assert plan.requeue_after == requeue
 
 
+@pytest.mark.parametrize("phase", [Phase.RESTARTING, Phase.SUSPENDING, Phase.SUSPENDED, Phase.FAILED])
+def test_last_words_never_wait(phase: Phase) -> None:
+    ending = {**JOB, "status": {**JOB["status"], "phase": phase}}
+    status = TrainingJobStatus.model_validate(ending["status"]).model_copy(update=PROGRESS)
+    assert publish(observe(ending, status_written=NOW), status, now=NOW).status is not None
+
+
 def test_counts_wait_a_second() -> None:
     counts = observe(job(), nodes={}).job["status"] | {"nodes": {"desired": 2}}
     changed = {"nodes": TrainingJobStatus.model_validate(counts).nodes}
