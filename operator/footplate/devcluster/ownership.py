@@ -18,6 +18,7 @@ Body = dict[str, Any]
 # The server writes these itself, so nobody owns them.
 UNOWNED = {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
            "deletionGracePeriodSeconds", "managedFields", "selfLink"}  # fmt: skip
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MISSING = object()
 
 
@@ -96,16 +97,18 @@ def _plain(body: Body) -> Body:
 def apply_configuration(resource: Resource, body: Body, *, configuration: Body, manager: str, force: bool) -> Body:
     """The object after a server-side apply; ApiError 409 where another writer owns a field with another value.
 
-    Fields that the manager applied before and no longer does go, unless somebody else owns them too.
+    Fields that the manager applied before and no longer does go, unless somebody else owns them too. What kubectl
+    applied on its own side, as it noted in an annotation, is kubectl's to take.
     """
     writer = Writer(manager, "Apply", resource.api_version, "")
     wanted, present = owned_fields(resource, configuration), owned_fields(resource, body)
+    before = _last_applied(resource, body) if manager == "kubectl" else set()
     owners, _ = _load(body)
     others = {other: paths for other, paths in owners.items() if other != writer}
     clashes = {
         other: lost
         for other, paths in others.items()
-        if (lost := {path for path in paths & wanted.keys() if present.get(path, MISSING) != wanted[path]})
+        if (lost := {path for path in (paths & wanted.keys()) - before if present.get(path, MISSING) != wanted[path]})
     }
     if clashes and not force:
         raise _conflict(clashes)
@@ -113,6 +116,11 @@ def apply_configuration(resource: Resource, body: Body, *, configuration: Body, 
     result: Body = _merge(_prune(body, abandoned, ()), configuration, resource.schema)
     result["metadata"] = result["metadata"] | {"managedFields": body["metadata"].get("managedFields", [])}
     return result
+
+
+def _last_applied(resource: Resource, body: Body) -> set[Path]:
+    text = body["metadata"].get("annotations", {}).get(LAST_APPLIED)
+    return set(owned_fields(resource, parse(text))) if text else set()
 
 
 def record_apply(

@@ -30,6 +30,7 @@ from footplate.devcluster.watch import error_line
 
 log = logging.getLogger(__name__)
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+OPENAPI_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 MAX_BODY = 3 * 1024 * 1024
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -129,6 +130,8 @@ class ApiServer:
             return await self._answer_target(target, request, data, seen)
         if path.startswith(f"/apis/{AUTHORIZATION}/v1/") and request.method == "POST":
             return json_response(_review(parse(data)), 201)
+        if path == "/openapi/v2":  # an empty document, in protobuf: clients then know that there is nothing more
+            return web.Response(body=b"", content_type=OPENAPI_V2)
         document = self._document(path)
         if document is None and path.startswith("/api/v1/"):
             raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
