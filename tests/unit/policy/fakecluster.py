@@ -121,7 +121,7 @@ class FakeCluster:
             wanted = (str(self.status["run"]), str(self.status["attempt"]))
             labels = metadata["labels"]
             assert (labels["footplate.dev/run"], labels["footplate.dev/attempt"]) == wanted, "not in the status yet"
-            assert not self.finished, "a pod for a run that is over"
+            assert self.phase in ("Pending", "Restarting"), "a pod of a gang that is complete, or over"
         if self.refusing is not None:
             self.refusals = [Refusal(kind, metadata["name"], self.refusing, "Forbidden", "exceeded quota")]
             self.refused_at = self.now
@@ -168,13 +168,14 @@ class FakeCluster:
         self.now += timedelta(seconds=seconds)
 
     def schedule(self, pod: Pod, on: str) -> None:
-        pod.raw["spec"]["nodeName"] = on
+        raw = self.objects["Pod", pod.name]
+        raw["spec"]["nodeName"] = on
         bound = {"type": "PodScheduled", "status": "True", "lastTransitionTime": format_time(self.now)}
-        pod.raw["status"] = {"phase": "Pending", "startTime": format_time(self.now), "conditions": [bound]}
+        raw["status"] = {"phase": "Pending", "startTime": format_time(self.now), "conditions": [bound]}
 
     def set_state(self, pod: Pod, phase: str, state: JSON) -> None:
-        pod.raw["status"] = {
-            **pod.raw["status"],
+        self.objects["Pod", pod.name]["status"] = {
+            **pod.status,
             "phase": phase,
             "containerStatuses": [{"name": CONTAINER_NAME, "state": state}],
         }
@@ -195,8 +196,8 @@ class FakeCluster:
 
     def disrupt(self, pod: Pod) -> None:
         condition = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
-        conditions = [*pod.raw["status"].get("conditions", []), condition]
-        pod.raw["status"] = {**pod.raw["status"], "conditions": conditions}
+        conditions = [*pod.status.get("conditions", []), condition]
+        self.objects["Pod", pod.name]["status"] = {**pod.status, "conditions": conditions}
         self.delete(pod.target)
 
 

@@ -92,7 +92,7 @@ def test_rejected_for_good(of: JSON, observed: JSON, reason: str, said: str) -> 
     assert plan.status is not None
     assert (plan.status["phase"], plan.status["reason"], plan.status["run"]) == ("Failed", reason, 1)
     assert said in plan.status["message"]
-    assert plan.create == plan.delete == ()
+    assert (plan.create, plan.delete) == ((), ())
     assert begin({**of, "status": plan.status}, **observed) == Plan()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from footplate.policy.plan import Observed
 from footplate.policy.reconcile import reconcile
-from unit.policy.build import NOW, at, job, look, names, observe, pod, status
+from unit.policy.build import NOW, at, job, look, names, pod, status
 
 JSON = dict[str, Any]
 OBJECTS = ["ConfigMap/fashion-run-1", "Service/fashion-run-1"]
@@ -54,8 +54,7 @@ def test_expired_job_keeps_its_record_alone() -> None:
     assert names(plan.delete) == OBJECTS
     assert plan.status is not None
     assert "resolved" not in plan.status
-    rest = observe({**job(TTL), "status": plan.status})
-    assert look(rest.job).delete == ()
+    assert look({**job(TTL), "status": plan.status}).delete == ()
 
 
 def test_crash_between_the_two_deletes_is_made_good() -> None:

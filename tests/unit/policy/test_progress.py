@@ -64,7 +64,7 @@ def test_the_newest_checkpoint_of_the_run_counts() -> None:
 
 def test_rank_0_has_the_last_word() -> None:
     artifact = {"uri": "s3://m/", "manifest": "s3://m/manifest.json", "sha256": "a" * 64, "sizeBytes": 5}
-    spoken = {"artifact": artifact, "progress": {"step": 9}}
+    spoken: JSON = {"artifact": artifact, "progress": {"step": 9}}
     result = after(says(0, **spoken), poll=polled(8))
     assert result.artifact is not None
     assert result.progress == ProgressStatus(step=9)

@@ -36,7 +36,9 @@ def event(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]
             happens(self, **drawn)
             self.react(then)
 
-        return rule(then=REACTIONS, **strategies)(run)
+        drawing: dict[str, Any] = {"then": REACTIONS, **strategies}
+        as_rule: Any = rule(**drawing)
+        return as_rule(run)
 
     return decorate
 
@@ -102,9 +104,8 @@ class Life(RuleBasedStateMachine):
     @event(which=st.integers(0, 9), code=st.sampled_from(CODES), step=st.none() | st.integers(0, 3))
     def pod_ends(self, which: int, code: int, step: int | None) -> None:
         if pod := self.pick(which, bound=True):
-            outcome = "succeeded" if code == 0 else "failed"
-            said = Verdict(outcome=outcome, exit_code=code, step=step).model_dump_json(by_alias=True)
-            self.cluster.end(pod, code, message=said)
+            said = Verdict(outcome="failed" if code else "succeeded", exit_code=code, step=step)
+            self.cluster.end(pod, code, message=said.model_dump_json(by_alias=True))
 
     @event()
     def gang_succeeds(self) -> None:
@@ -123,11 +124,10 @@ class Life(RuleBasedStateMachine):
     @event(which=st.integers(0, 9), how=st.sampled_from(["vanish", "disrupt", "delete"]))
     def pod_taken(self, which: int, how: str) -> None:
         if pod := self.pick(which):
-            {
-                "vanish": self.cluster.vanish,
-                "disrupt": self.cluster.disrupt,
-                "delete": lambda pod: self.cluster.delete(pod.target),
-            }[how](pod)
+            if how == "delete":
+                self.cluster.delete(pod.target)
+            else:
+                getattr(self.cluster, how)(pod)
 
     @event(name=st.sampled_from(["node-0", "node-1", "node-2"]), fate=st.sampled_from(["True", "False", "gone"]))
     def node_changes(self, name: str, fate: str) -> None:
