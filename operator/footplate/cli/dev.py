@@ -132,17 +132,16 @@ async def _serve(home: DevHome, *, nodes: int, gpus: int) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with _started(home, nodes=nodes, gpus=gpus) as cluster:
-        await cluster.storage_ready()
-        _console.print("The S3 server is ready. Ctrl-C or `footplate dev down` ends all of it.")
+    async with _started(home, nodes=nodes, gpus=gpus):
+        _console.print("It is ready. Ctrl-C or `footplate dev down` ends all of it.")
         await stopped.wait()
 
 
 @asynccontextmanager
 async def _started(home: DevHome, *, nodes: int, gpus: int) -> AsyncIterator[DevCluster]:
     async with DevCluster(home.folder, nodes=nodes, capacity={"nvidia.com/gpu": str(gpus)}) as cluster:
-        facts = {"KUBECONFIG": str(cluster.kubeconfig_path)}
-        facts |= cluster.s3.environment if cluster.s3 else {}
+        s3 = await cluster.storage_ready()  # a job that came before its bucket would fail for good
+        facts = {"KUBECONFIG": str(cluster.kubeconfig_path), **s3.environment}
         home.write_state(facts)
         _print_facts(facts)
         yield cluster
@@ -174,7 +173,7 @@ def _start_in_background(home: DevHome, *, nodes: int, gpus: int) -> None:
             _fail(f"the devcluster didn't start: {log.read_text(errors='replace').strip()}")
         time.sleep(0.05)
     _print_facts(state)
-    _console.print("The S3 server answers some two seconds later. `footplate dev down` ends all of it.")
+    _console.print("`footplate dev down` ends all of it.")
 
 
 async def _follow(cluster: DevCluster, namespace: str, name: str) -> Mapping[str, Any]:
