@@ -217,7 +217,7 @@ def _inline(node: Schema, definitions: Mapping[str, Schema], name: str = "") -> 
         return (_inline(options[0], definitions, name) if len(options) == 1 else dict(INT_OR_STRING)) | description
     if "$ref" in node:
         model = node["$ref"].rpartition("/")[2]
-        return _inline(definitions[model], definitions, name) | description
+        return _inline(definitions[model], definitions) | description
     if node.get("type") == "array":
         keys = MERGE_KEYS.get(node["items"].get("$ref", "").rpartition("/")[2], ())
         listing = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)} if keys else {}
@@ -228,7 +228,7 @@ def _inline(node: Schema, definitions: Mapping[str, Schema], name: str = "") -> 
         if node["title"] in ("V1ContainerPort", "V1ServicePort"):  # part of these items' identity
             properties["protocol"]["default"] = "TCP"
         kind = {"x-go-type": node["title"].removeprefix("V1").removeprefix("Core")}
-        loose = name == "status" or node["title"].endswith(("Event", "EventSeries"))  # Go's zero values do there
+        loose = node["title"].endswith(("Event", "EventSeries"))  # Go's zero values do there
         required = {"required": node["required"]} if "required" in node and not loose else {}
         return {"type": "object", "properties": properties} | required | kind | {"description": _summary(node)}
     if isinstance(node.get("additionalProperties"), Mapping):

@@ -117,10 +117,11 @@ def validate(
     value: Any, old: Any, schema: Schema, *, rules: Rules | None = None, known: list[FieldError] | None = None
 ) -> list[FieldError]:
     """Every broken rule of a whole object, after those already `known`; `old` is the stored object, or None."""
+    aside = ("metadata", "status") if "x-go-type" in schema else ("metadata",)  # nobody judges built-in status
     errors = [
         error
         for name, child in schema.get("properties", {}).items()
-        if name in value and name != "metadata"
+        if name in value and name not in aside
         for error in _check(value[name], (old or {}).get(name), child, name)
     ]
     missing = [required(name) for name in schema.get("required", ()) if name not in value]
