@@ -62,7 +62,19 @@ class Laptop:
         done = self.kubectl("wait", f"tj/{job}", *flags, seconds=seconds + 30)
         status = self.get("tj", job).get("status") or {}
         assert done.returncode == 0, f"{done.stderr}\n{json.dumps(status, indent=1)}\n{self.logs(job)}"
-        return status  # type: ignore[no-any-return]
+        return status
+
+    def pods(self, job: str) -> list[dict[str, Any]]:
+        """The job's pods."""
+        done = self.kubectl("get", "pods", "-l", f"footplate.dev/job={job}", "-o", "json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["items"]  # type: ignore[no-any-return]
+
+    @property
+    def operator_address(self) -> str:
+        """host:port of the operator's metrics and probes, from its log."""
+        lines = map(json.loads, (self.home / "operator.log").read_text().splitlines())
+        return f"127.0.0.1:{next(line['port'] for line in lines if line['event'] == 'listening')}"
 
     def logs(self, job: str) -> str:
         """The end of what the job's pods wrote."""

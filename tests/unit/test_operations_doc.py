@@ -1,0 +1,100 @@
+"""docs/operations.md names every metric that is served and every right that the chart grants, and no other."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from documents import DOCS, names_in, read_table
+from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.runtime.metrics import Metrics
+from footplate_trainer import exchange
+from footplate_trainer.exchange import Heartbeat, RankReport
+from footplate_trainer.pod import read_pod
+from footplate_trainer.telemetry import Telemetry
+from trainer_pods import pod_environment
+
+Served = dict[str, tuple[str, frozenset[str]]]
+"""Type and label names of each metric."""
+
+
+def serve_operator(_: Path) -> str:
+    metrics = Metrics()
+    metrics.count_jobs(dict)
+    return generate_latest(metrics.registry).decode()
+
+
+def serve_trainer(folder: Path) -> str:
+    """A pod's metrics when everything is known that can be."""
+    pod = read_pod(pod_environment(folder, {"trainer": {"entrypoint": "train.py"}}))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    report = RankReport(
+        progress=ProgressStatus(step=1, total_steps=2, epoch=1, samples_per_second=1.0, metrics={"loss": 1.0}),
+        checkpoint=CheckpointStatus(uri="s3://c/1/", step=1, time=now, size_bytes=1),
+        checkpoint_seconds=1.0,
+        step_seconds=1.0,
+        productive_seconds=1.0,
+    )
+    exchange.write_report(pod.run_dir, report)
+    Heartbeat(pod.run_dir, 0).close()
+    return Telemetry(pod, clock=now.timestamp).metrics().decode()
+
+
+def read_served(text: str) -> Served:
+    served: Served = {}
+    for family in text_string_to_metric_families(text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        if not name.endswith("_created"):  # when a counter began: the client library's own
+            labels = {label for sample in family.samples for label in sample.labels}
+            served[name] = family.type, frozenset(labels - {"le"})
+    return served
+
+
+@pytest.mark.parametrize(("mark", "serve"), [("operator", serve_operator), ("trainer", serve_trainer)])
+def test_metrics_are_those_that_are_served(mark: str, serve: Callable[[Path], str], tmp_path: Path) -> None:
+    documented = {
+        names_in(name)[0]: (kind, frozenset(names_in(labels)))
+        for name, kind, labels, _ in read_table("operations.md", f"metrics: {mark}")
+    }
+    assert documented == read_served(serve(tmp_path))
+
+
+def test_rights_are_those_that_the_chart_grants() -> None:
+    template = (DOCS.parent / "helm/footplate/templates/rbac.yaml").read_text()
+    rules = re.findall(
+        r"apiGroups: \[(.*)\]\s+resources: \[(.*)\].*\s+(?:resourceNames: .*\s+)?verbs: \[(.*)\]", template
+    )
+    assert len(rules) == template.count("apiGroups:")
+    granted = {
+        (group.strip('"'), resource, verb)
+        for group, resources, verbs in rules
+        for resource in resources.split(", ")
+        for verb in re.sub(r"\].*", "", verbs).split(", ")
+    }
+    documented = {
+        ("" if group == "core" else names_in(group)[0], resource, verb)
+        for group, resources, verbs, _ in read_table("operations.md", "rights")
+        for resource in names_in(resources)
+        for verb in verbs.split(", ")
+    }
+    assert documented == granted
+
+
+def test_queries_and_alerts_ask_for_metrics_that_are_there() -> None:
+    known = {
+        names_in(row[0])[0]
+        for mark in ("operator", "trainer")
+        for row in read_table("operations.md", f"metrics: {mark}")
+    }
+    asked = {
+        name.removesuffix("_bucket")
+        for mark in ("queries", "alerts")
+        for row in read_table("operations.md", f"prometheus: {mark}")
+        for name in re.findall(r"footplate_\w+", " ".join(row[:2]))
+    }
+    assert asked
+    assert asked <= known
