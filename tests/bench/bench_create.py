@@ -47,8 +47,8 @@ async def bench(sizes: list[int], *, rounds: int) -> None:
     """All clusters, all sizes."""
     async with devcluster() as kubeconfig:
         await bench_cluster("devcluster", kubeconfig, sizes, rounds=rounds)
-    sys.path.insert(0, str(ROOT / "tests/realcluster"))
-    from controlplane import ControlPlane, find_assets
+    sys.path.insert(0, str(ROOT / "tests"))
+    from realcluster.controlplane import ControlPlane, find_assets
 
     if find_assets() is None:
         print(json.dumps({"bench": "create", "cluster": "kube-apiserver", "skipped": "no envtest binaries"}))

@@ -1,4 +1,4 @@
-"""A real Kubernetes API with our CRDs, once a session."""
+"""Real Kubernetes APIs with our CRDs, once a session: one for requests alone, and one with the operator at work."""
 
 import os
 from collections.abc import Iterator
@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from realcluster.controlplane import Cluster, ControlPlane, find_assets
+from realcluster.site import Site
 
 CRDS = Path(__file__).parents[2] / "crds"
 ESTABLISH_SECONDS = 30
+NEEDS_BINARIES = "needs etcd and kube-apiserver in $KUBEBUILDER_ASSETS (default /usr/local/kubebuilder/bin)"
 
 
 @pytest.fixture(scope="session")
@@ -18,13 +20,27 @@ def cluster() -> Iterator[Cluster]:
     if kubeconfig := os.environ.get("FOOTPLATE_TEST_KUBECONFIG"):
         yield _with_crds(Cluster(Path(kubeconfig)))
     elif find_assets() is None:
-        pytest.skip(
-            "needs etcd and kube-apiserver in $KUBEBUILDER_ASSETS (default /usr/local/kubebuilder/bin) "
-            "or a cluster in $FOOTPLATE_TEST_KUBECONFIG"
-        )
+        pytest.skip(f"{NEEDS_BINARIES} or a cluster in $FOOTPLATE_TEST_KUBECONFIG")
     else:
         with ControlPlane() as plane:
             yield _with_crds(plane)
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    """A control plane of our own, in which nothing runs pods but what a test brings along."""
+    if find_assets() is None:
+        pytest.skip(NEEDS_BINARIES)
+    with ControlPlane() as plane:
+        _with_crds(plane)
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def site(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The control plane with chart, operator, nodes and S3."""
+    with Site(plane, tmp_path_factory.mktemp("site")) as site:
+        yield site
 
 
 def _with_crds(cluster: Cluster) -> Cluster:

@@ -1,8 +1,9 @@
 """A real Kubernetes control plane on loopback: etcd, kube-apiserver and, where it is found, kube-controller-manager.
 
 Nothing runs pods: there is no scheduler and no kubelet. RBAC is on; the ServiceAccount admission plugin is off, as in
-envtest, so that pods can be created the moment a namespace exists. It is killed, never asked to stop, and it dies with
-the process that started it.
+envtest, so that pods can be created the moment a namespace exists; OwnerReferencesPermissionEnforcement is on, as in
+OpenShift. What ServiceAccounts ask for is audited. It is killed, never asked to stop, and it dies with the process that
+started it.
 """
 
 import contextlib
@@ -23,11 +24,14 @@ from typing import Any
 
 from footplate.devcluster import process
 from footplate.devcluster.process import MARK, find_program
+from realcluster.audit import POLICY, Asked, read_audit_log
 
 DEFAULT_ASSETS = "/usr/local/kubebuilder/bin"
 START_SECONDS = 60
 TOKEN_SECONDS = 3600
-CONTROLLERS = "garbage-collector-controller,namespace-controller,serviceaccount-controller"
+CONTROLLERS = (
+    "clusterrole-aggregation-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller"
+)
 
 
 def find_assets() -> Path | None:
@@ -80,10 +84,14 @@ class Cluster:
             },
         ]
         self.kubectl("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": items})
+        return self.log_in(name, namespace=namespace, folder=folder)
+
+    def log_in(self, name: str, *, namespace: str, folder: Path) -> Path:
+        """A kubeconfig in `folder` that uses a token of this ServiceAccount."""
         token = self.kubectl("create", "token", name, "-n", namespace, f"--duration={TOKEN_SECONDS}s").stdout.strip()
         config = json.loads(self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json").stdout)
         config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-        path = folder / f"{role}.kubeconfig"
+        path = folder / f"{namespace}-{name}.kubeconfig"
         path.write_text(json.dumps(config))
         return path
 
@@ -116,6 +124,10 @@ class ControlPlane(Cluster):
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def asked_by(self, name: str, *, namespace: str) -> list[Asked]:
+        """All that a ServiceAccount has asked the API server for so far."""
+        return read_audit_log(self._audit_log, user=f"system:serviceaccount:{namespace}:{name}")
+
     def _start_servers(self, assets: Path) -> None:
         client, peer, secure = _free_ports(3)
         self.url = f"https://127.0.0.1:{secure}"
@@ -124,6 +136,8 @@ class ControlPlane(Cluster):
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
         tokens = self.folder / "tokens.csv"
         tokens.write_text(f"{self.token},admin,admin,system:masters\n")
+        policy = self.folder / "audit-policy.json"
+        policy.write_text(json.dumps(POLICY))
         self._start(
             assets / "etcd",
             f"--data-dir={self.folder / 'etcd'}",
@@ -147,6 +161,9 @@ class ControlPlane(Cluster):
             f"--service-account-signing-key-file={key}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--disable-admission-plugins=ServiceAccount",
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self._audit_log}",
         )
         self._wait_until_ready(server)
         self.kubeconfig_path.write_text(json.dumps(self._kubeconfig()))
@@ -216,6 +233,10 @@ class ControlPlane(Cluster):
             "contexts": [{"name": "controlplane", "context": {"cluster": "controlplane", "user": "admin"}}],
             "current-context": "controlplane",
         }
+
+    @property
+    def _audit_log(self) -> Path:
+        return self.folder / "audit.log"
 
     def _log(self, program: str) -> Path:
         return self.folder / f"{program}.log"

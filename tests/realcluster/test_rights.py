@@ -1,0 +1,114 @@
+"""The chart's rights are those that the operator uses: none is missing, none is too many, and no Secret is read."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from footplate.devcluster.client import MERGE, ApiClient
+from realcluster.audit import Right, rights
+from realcluster.chart import NAMESPACE, RELEASE
+from realcluster.controlplane import Cluster, ControlPlane
+from realcluster.site import TEAM, Site
+
+pytestmark = [pytest.mark.realcluster, pytest.mark.timeout(300)]
+
+OWNS = Right("footplate.dev", "trainingjobs/finalizers", "update")
+"""Never asked for: the API server looks whether the operator has it when it creates what blocks a job's deletion."""
+
+
+def job(name: str, *command: str, **spec: Any) -> dict[str, Any]:
+    trainer = {"image": "registry.example.com/trainer:1", "command": [*command]}
+    return {
+        "apiVersion": "footplate.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": name},
+        "spec": {"trainer": trainer, "nodes": 2, **spec},
+    }
+
+
+def pod(name: str, **metadata: Any) -> dict[str, Any]:
+    container = {"name": "main", "image": "any", "command": ["sleep", "600"]}
+    spec = {"restartPolicy": "Never", "containers": [container], "terminationGracePeriodSeconds": 1}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+def granted(plane: ControlPlane) -> set[Right]:
+    """What the chart's roles grant to the operator's ServiceAccount."""
+    roles = [("clusterrole", RELEASE), ("clusterrole", f"{RELEASE}-cluster"), ("role", f"{RELEASE}-lease")]
+    answers = (plane.kubectl("get", kind, name, "-n", NAMESPACE, "-o", "json").stdout for kind, name in roles)
+    return set().union(*(rights(json.loads(answer)["rules"]) for answer in answers))
+
+
+def asked(site: Site) -> set[Right]:
+    return {each.right for each in site.operator_asked()}
+
+
+async def shake(plane: ControlPlane, name: str, *, suspend: bool) -> None:
+    """Suspends or resumes a job, and changes it again and again while the operator is about to write its status."""
+    path = f"/apis/footplate.dev/v1alpha1/namespaces/{TEAM}/trainingjobs/{name}"
+    async with ApiClient(json.loads(plane.kubeconfig_path.read_text())) as client:
+        await client.request("PATCH", path, {"spec": {"runPolicy": {"suspend": suspend}}}, kind=MERGE)
+        for number in range(20):
+            await client.request("PATCH", path, {"metadata": {"annotations": {"shaken": str(number)}}}, kind=MERGE)
+
+
+def test_exactly_the_rights_that_are_used(site: Site) -> None:
+    site.apply(pod("taken-1-0-0"), job("taken", "true"))
+    assert site.wait("taken", "condition=Finished")["reason"] == "NameConflict"
+
+    site.apply(job("done", "true", runPolicy={"ttlSecondsAfterFinished": 0}))
+    site.wait("done", "condition=Complete")
+    site.until(lambda: site.names("pods,services,configmaps", "done"), lambda left: not left)
+
+    site.apply(job("shaken", "sleep", "600"))
+    conflict, counted = Right("footplate.dev", "trainingjobs", "get"), Right("events.k8s.io", "events", "patch")
+    for turn in range(20):
+        site.wait("shaken", "condition=Suspended" if turn % 2 else "jsonpath={.status.phase}=Running")
+        if {conflict, counted} <= asked(site):
+            break
+        asyncio.run(shake(site.plane, "shaken", suspend=turn % 2 == 0))
+
+    assert asked(site) == granted(site.plane) - {OWNS}
+    assert [each for each in site.operator_asked() if each.code in (401, 403)] == []
+    assert "secrets" not in {each.right.resource for each in site.operator_asked()}
+
+
+def test_owning_pods_needs_the_right_to_do_so(site: Site, tmp_path: Path) -> None:
+    plane = site.plane
+    owner = plane.kubectl("create", "-f", "-", "-o", "json", stdin=job("owner", "true"))
+    reference = {
+        "apiVersion": "footplate.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "name": "owner",
+        "uid": json.loads(owner.stdout)["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    for name, some in (("all", granted(plane)), ("but-one", granted(plane) - {OWNS})):
+        rules = [{"apiGroups": [each.group], "resources": [each.resource], "verbs": [each.verb]} for each in some]
+        limited = Cluster(plane.service_account(name, folder=tmp_path, rules=rules))
+        created = limited.kubectl("create", "-f", "-", stdin=pod(name, ownerReferences=[reference]), check=False)
+        assert (created.returncode == 0) is (name == "all"), created.stderr
+        assert ("cannot set blockOwnerDeletion" in created.stderr) is (name != "all")
+
+
+def test_in_chosen_namespaces_only(site: Site) -> None:
+    before = len(site.operator_asked())
+    site.reconfigure(namespaces=[TEAM])
+    try:
+        site.apply(job("near", "true"))
+        site.plane.kubectl("apply", "-f", "-", stdin=job("far", "true"))
+        site.wait("near", "condition=Complete")
+        assert site.get("tj", "far", namespace="default")["status"] == {"observedGeneration": -1}
+        new = site.operator_asked()[before:]
+        assert {each.namespace for each in new} == {TEAM, NAMESPACE, ""}
+        assert {each.right.resource for each in new if not each.namespace} == {"clustertrainingruntimes", "nodes"}
+        assert [each for each in new if each.code == 403] == []
+        operator = Cluster(site.kubeconfig_of_operator)
+        assert operator.kubectl("auth", "can-i", "create", "pods", "-n", "default", check=False).stdout == "no\n"
+        assert operator.kubectl("auth", "can-i", "create", "pods", "-n", TEAM, check=False).stdout == "yes\n"
+    finally:
+        site.reconfigure()
