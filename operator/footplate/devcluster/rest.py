@@ -67,11 +67,20 @@ def json_response(value: Any, status: int = 200, *, warnings: list[str] | None =
 
 
 class Rest:
-    """The verbs. Each takes the target and the request, those with a body its bytes too."""
+    """The verbs. Each takes the target and the request, and `writes` (by method and whether an object is named) the
+    body's bytes too.
+    """
 
     def __init__(self, registry: Registry, listing: Listing) -> None:
         self._registry = registry
         self._listing = listing
+        self.writes: Mapping[tuple[str, bool], Callable[..., web.Response]] = {
+            ("POST", False): self.create,
+            ("PUT", True): self.replace,
+            ("PATCH", True): self.patch,
+            ("DELETE", True): self.delete,
+            ("DELETE", False): self.delete_collection,
+        }
 
     def get(self, target: Target, request: web.BaseRequest) -> web.Response:
         """One object, its scale, or a table of it."""

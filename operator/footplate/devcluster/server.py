@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -61,7 +60,7 @@ class ApiServer:
         for name in NAMESPACES:
             namespaces = self.registry.resources["", "v1", "namespaces"]
             self.registry.create(namespaces, "", {"metadata": {"name": name}}, Options(manager="devcluster"))
-        server = web.Server(self._handle, access_log=None)
+        server = web.Server(self._handle, request_factory=_make_request, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -92,31 +91,31 @@ class ApiServer:
         }
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        data = await request.read() if request.can_read_body else b""
-        writes = request.method in WRITES
         if not request.path.startswith(f"{self._prefix}/"):
-            return json_response(ApiError(401, "Unauthorized", "Unauthorized").status(), 401)
-        seen = Request(
-            request.method, request.path_qs.removeprefix(self._prefix), request.headers.get("User-Agent", ""), data,
-            self.faults.next_write() if writes else 0,
-        )  # fmt: skip
+            return _answer_error(ApiError(401, "Unauthorized", "Unauthorized"))
+        try:
+            data = await request.read() if request.can_read_body else b""
+        except web.HTTPRequestEntityTooLarge:
+            return _answer_error(ApiError(413, "RequestEntityTooLarge", f"limit is {MAX_BODY}"))
+        path, agent = request.path_qs.removeprefix(self._prefix), request.headers.get("User-Agent", "")
+        number = self.faults.next_write() if request.method in WRITES else 0
+        seen = Request(request.method, path, agent, data, number)
         fault = self.faults.judge(seen) or Fault()
         if fault.delay:
             await asyncio.sleep(fault.delay)
+        if fault.status:
+            return _answer_error(_ordered_error(fault))
         if fault.cut == "before":
             return _cut(request)
         try:
-            if fault.status:
-                raise _ordered_error(fault)
             response = await self._answer(request, data, seen)
         except ApiError as error:
-            response = json_response(error.status(), error.code)
-            if "retryAfterSeconds" in (error.details or {}):
-                response.headers["Retry-After"] = str((error.details or {})["retryAfterSeconds"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            log.exception("%s %s", request.method, seen.path)
-            failure = ApiError(500, "InternalError", f"Internal error occurred: {error!r}")
-            response = json_response(failure.status(), failure.code)
+            response = _answer_error(error)
+        except ConnectionError:  # the client is gone, or a fault has cut its watch
+            return _cut(request)
+        except Exception as error:  # a bug here, or a body that makes no sense: both are internal errors in Kubernetes
+            log.exception("%s %s", request.method, path)
+            response = _answer_error(ApiError(500, "InternalError", f"Internal error occurred: {error!r}"))
         return _cut(request) if fault.cut else response
 
     async def _answer(self, request: web.BaseRequest, data: bytes, seen: Request) -> web.StreamResponse:
@@ -150,25 +149,15 @@ class ApiServer:
     async def _answer_target(
         self, target: Target, request: web.BaseRequest, data: bytes, seen: Request
     ) -> web.StreamResponse:
-        rest = self._rest
-        if len(data) > MAX_BODY:
-            raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAX_BODY}")
         if request.method == "GET":
             if target.subresource == "log":
                 return await self._send_log(target, request)
             if request.query.get("watch") in TRUE:
                 return await self._stream(target, request, seen)
-            return rest.get(target, request) if target.name else rest.get_list(target, request)
-        verbs: dict[tuple[str, bool], Callable[..., web.Response]] = {
-            ("POST", False): rest.create,
-            ("PUT", True): rest.replace,
-            ("PATCH", True): rest.patch,
-            ("DELETE", True): rest.delete,
-            ("DELETE", False): rest.delete_collection,
-        }
+            return self._rest.get(target, request) if target.name else self._rest.get_list(target, request)
         if target.subresource == "binding":
-            return rest.bind(target, data)
-        verb = verbs.get((request.method, bool(target.name)))
+            return self._rest.bind(target, data)
+        verb = self._rest.writes.get((request.method, bool(target.name)))
         if verb is None:
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         return verb(target, request, data)
@@ -190,10 +179,6 @@ class ApiServer:
             await watch.run(response)
         except ApiError as error:
             await response.write(error_line(error))
-        except ConnectionAbortedError:
-            return _cut(request)
-        except ConnectionResetError:  # the client is gone
-            return response
         finally:
             self.faults.watch_ended(close)
         return response
@@ -217,10 +202,22 @@ class ApiServer:
 
 
 def _cut(request: web.BaseRequest) -> web.StreamResponse:
-    """Close the connection without an answer."""
+    """Close the connection; the response goes nowhere."""
     if request.transport:
         request.transport.abort()
-    raise asyncio.CancelledError
+    return web.Response()
+
+
+def _answer_error(error: ApiError) -> web.Response:
+    response = json_response(error.status(), error.code)
+    if error.details and "retryAfterSeconds" in error.details:
+        response.headers["Retry-After"] = str(error.details["retryAfterSeconds"])
+    return response
+
+
+def _make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
 
 
 def _ordered_error(fault: Fault) -> ApiError:
