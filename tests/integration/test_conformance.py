@@ -1,6 +1,7 @@
 """What an API request does and answers, word for word, on the devcluster and on a real kube-apiserver alike."""
 # ruff: noqa: E501 - Kubernetes' own texts are long
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -382,7 +383,7 @@ async def test_dependents_go_with_their_owner(cluster: ApiCluster, policy: str) 
     answer = await cluster.must("DELETE", owner, {"propagationPolicy": policy})
     assert answer.get("metadata", {}).get("finalizers") == (["foregroundDeletion"] if policy == "Foreground" else None)
     for path in (child, owner):
-        await eventually(lambda path=path: cluster.request("GET", path), lambda answer: answer.status == 404)
+        await eventually(partial(cluster.request, "GET", path), lambda answer: answer.status == 404)
 
 
 async def test_orphans_stay(cluster: ApiCluster) -> None:

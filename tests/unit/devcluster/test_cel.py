@@ -8,7 +8,7 @@ import pytest
 from footplate.devcluster.cel import check, collect_rules
 
 
-def judge(rule: str, value: Any, old: Any = None, *, node: dict[str, Any] | None = None, **spec: str) -> list[str]:
+def judge(rule: str, value: Any, old: Any = None, *, node: dict[str, Any] | None = None, **spec: Any) -> list[str]:
     """What a rule on the field `f` says of its value."""
     field = {**(node or {}), "x-kubernetes-validations": [{"rule": rule, **spec}]}
     rules = collect_rules({"type": "object", "properties": {"f": field}})
@@ -42,7 +42,7 @@ def test_a_number_field_is_a_double() -> None:
     assert judge("self < 1.5", 1, node=NUMBER) == []
 
 
-TOLD = {
+TOLD: dict[str, tuple[dict[str, Any], str]] = {
     "message": ({"message": "no"}, "f: Invalid value: 1: no"),
     "no message": ({}, "f: Invalid value: 1: failed rule: self > 1"),
     "expression": ({"messageExpression": "'got ' + string(self)"}, "f: Invalid value: 1: got 1"),
@@ -53,7 +53,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("spec", "told"), TOLD.values(), ids=TOLD)
-def test_what_a_broken_rule_says(spec: dict[str, str], told: str) -> None:
+def test_what_a_broken_rule_says(spec: dict[str, Any], told: str) -> None:
     assert judge("self > 1", 1, **spec) == [told]
 
 
