@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from footplate_trainer.cards import CARD_FILE, WEIGHTS_FILE, ModelCard
 from footplate_trainer.checkpoint.state import unwrap
-from footplate_trainer.context import context
+from footplate_trainer.context import Context, context
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.report import reporter
 
@@ -51,10 +52,10 @@ def export_model(
         ConfigError: a format is unknown, needs a package that isn't there, or can't hold this model.
     """
     place = context()
+    formats = formats or asked_formats(place)
+    check_formats(formats)
     if not place.is_main:
         return []
-    output = place.config.spec.output if place.config else None
-    formats = formats or (output.formats if output else ["safetensors"])
     folder = folder or place.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     reporter().enter("exporting")
@@ -67,6 +68,24 @@ def export_model(
     return files
 
 
+def asked_formats(place: Context) -> Sequence[str]:
+    """The job's `output.formats`; safetensors where it says nothing."""
+    output = place.config.spec.output if place.config else None
+    return output.formats if output else ["safetensors"]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ConfigError for a format that is unknown or needs a package that isn't there: better before training."""
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"spec.output.formats: {name!r} is not a format; use one of {', '.join(FORMATS)}")
+    if "onnx" in formats and find_spec("onnxscript") is None:
+        raise ConfigError(
+            "spec.output.formats: onnx needs the package onnxscript, which this image lacks; "
+            "pip install onnxscript into it, or leave onnx out"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """How a model is written to a file, and how the file is read back as something that gives outputs."""
@@ -77,8 +96,6 @@ class Format:
 
 
 def _write(name: str, model: nn.Module, example: Tensor, expected: Tensor, folder: Path) -> Path:
-    if name not in FORMATS:
-        raise ConfigError(f"spec.output.formats: {name!r} is not a format; use one of {', '.join(FORMATS)}")
     form = FORMATS[name]
     path = folder / form.file
     try:
@@ -174,13 +191,6 @@ def _read_torch_export(path: Path, _model: nn.Module) -> Apply:
 
 
 def _write_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "spec.output.formats: onnx needs the package onnxscript, which this image lacks; "
-            "pip install onnxscript into it, or leave onnx out"
-        ) from None
     with _old_but_asked_for():
         program = torch.onnx.export(
             _export(model, example), input_names=["inputs"], output_names=["outputs"], dynamo=True, verbose=False

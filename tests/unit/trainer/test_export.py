@@ -1,6 +1,5 @@
 """Exported files give what the model gives; what can't be exported says so."""
 
-import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -160,7 +159,7 @@ def test_models_of_ones_own_and_tied_weights_are_saved_whole(tmp_path: Path) -> 
 def test_unknown_formats_and_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="'pickle' is not a format; use one of safetensors, torchscript"):
         export(tmp_path, formats=["pickle"])
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setattr("footplate_trainer.export.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="onnx needs the package onnxscript"):
         export(tmp_path, formats=["onnx"])
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from footplate_trainer import data
 from footplate_trainer.cards import ModelCard
 from footplate_trainer.context import Context
-from footplate_trainer.export import export_model
+from footplate_trainer.export import asked_formats, check_formats, export_model
 from footplate_trainer.metrics import accuracy
 from footplate_trainer.recipes.hyperparameters import Hyperparameters
 from footplate_trainer.report import report, reporter
@@ -38,6 +38,7 @@ def train_classifier(
         train, validation, test: data sets of (inputs, label); the last two may be None.
         example: some inputs, by which exported files are checked.
     """
+    check_formats(asked_formats(place))
     batch_size = hyperparameters.batch_size
     batches = data.loader(train, batch_size=batch_size)
     optimizer = torch.optim.AdamW(
