@@ -131,6 +131,22 @@ def needs_supervisor(spec: TrainingJobSpec) -> bool:
     return spec.trainer.command is None or bool(spec.inputs) or spec.output is not None or code_to_fetch
 
 
+def mounted_objects(spec: TrainingJobSpec) -> list[str]:
+    """What the pods' volumes need, besides what is ours: a pod waits for ever for one that isn't there."""
+    source = spec.trainer.source
+    named = []
+    if source is not None and source.config_map is not None and not needs_supervisor(spec):
+        named.append(f"ConfigMap {source.config_map.name}")
+    for volume in spec.pod_template.volumes:
+        if volume.persistent_volume_claim is not None:
+            named.append(f"PersistentVolumeClaim {volume.persistent_volume_claim.claim_name}")
+        if volume.config_map is not None and not volume.config_map.optional:
+            named.append(f"ConfigMap {volume.config_map.name}")
+        if volume.secret is not None and not volume.secret.optional:
+            named.append(f"Secret {volume.secret.secret_name}")
+    return named
+
+
 def _run_labels(config: JobConfig) -> dict[str, str]:
     return {str(Label.JOB): config.metadata.name, str(Label.RUN): str(config.run)}
 

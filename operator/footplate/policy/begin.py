@@ -58,8 +58,8 @@ def reject(observed: Observed, status: TrainingJobStatus, reason: Reason, messag
 def name_conflict(refusal: Refusal) -> str:
     """The message for an object of the operator's name that isn't its own."""
     return (
-        f"{clean(refusal.message, most=512)}; nothing of it was touched. Delete or rename it and set "
-        "runPolicy.restartNonce, or create the TrainingJob under another name"
+        f"{clean(refusal.message, most=512)}; nothing of it was touched. Set runPolicy.restartNonce for another run, "
+        "whose objects have other names, or create the TrainingJob under another name"
     )
 
 

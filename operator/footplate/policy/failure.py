@@ -26,6 +26,9 @@ SETTLE = timedelta(seconds=3)
 """How long the cause is awaited where ranks only saw a peer go."""
 
 MAX_TEXT = 1024
+MAX_MESSAGE = 4096
+"""Of a container's termination message Kubernetes keeps so many bytes."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _CLASS = {
@@ -197,15 +200,25 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
             f"pod {pod.name} was killed because it used more memory than resources.limits.memory; "
             "raise the limit, or lower the batch size or the number of data workers"
         )
+    if reason is Reason.CONTAINER_CONFIG:
+        return (
+            f"pod {pod.name} can't start: {_last_line(pod)}; name a program of trainer.image in trainer.command, "
+            "or for a recipe or an entrypoint an image with footplate[trainer]; delete the job and create it anew"
+        )
     verdict = pod.verdict
     if verdict is not None and verdict.error is not None:
         error = verdict.error
         return f"{error.type}: {error.message}" if error.type else error.message
-    said = "" if verdict else text(pod.terminated, "message").strip()
-    last_line = said.splitlines()[-1] if said else ""
+    last_line = "" if verdict else _last_line(pod)
     return f"pod {pod.name} ended with exit code {pod.exit_code}" + (
         f": {last_line}" if last_line else "; its log says more"
     )
+
+
+def _last_line(pod: Pod) -> str:
+    """The end of a termination message that isn't the trainer's: the user's own, the node's, or the log's tail."""
+    lines = clean(text(pod.terminated, "message"), most=MAX_MESSAGE, tail=True).split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:512]
 
 
 def _node_lost(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failure | None:

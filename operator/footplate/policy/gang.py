@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.podspec import GangOf, build_pods, build_service
+from footplate.podspec import GangOf, build_pods, build_service, mounted_objects
 from footplate.policy import cleanup, deadline, failure, phase, scheduling
 from footplate.policy.failure import clean
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Manifest, Plan, Refusal
@@ -32,7 +32,8 @@ def _show(situation: Situation, refused: Refusal | None) -> TrainingJobStatus:
     status, gang, now = situation.status, situation.gang, situation.now
     counts = phase.count(gang, desired=situation.desired)
     now_phase, reason = phase.of_gang(gang, counts, was=status.phase or Phase.PENDING)
-    text = phase.describe(now_phase, gang, counts, status.progress, now=now)
+    mounts = mounted_objects(situation.spec)
+    text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
     if refused is not None:
         reason, text = Reason.PODS_REFUSED, f"{refused.kind} {refused.name} was refused: {clean(refused.message)}"
     elif reason is Reason.CREATING_PODS and status.reason == Reason.PODS_REFUSED:

@@ -38,15 +38,23 @@ def of_gang(gang: Gang, counts: NodeCounts, *, was: Phase) -> tuple[Phase, Reaso
     return Phase.STARTING, Reason.STARTING_PODS
 
 
-def describe(phase: Phase, gang: Gang, counts: NodeCounts, progress: ProgressStatus | None, *, now: datetime) -> str:
-    """The message for a living attempt: what is there, what is awaited, and why."""
+def describe(
+    phase: Phase,
+    gang: Gang,
+    counts: NodeCounts,
+    progress: ProgressStatus | None,
+    *,
+    mounts: Sequence[str] = (),
+    now: datetime,
+) -> str:
+    """The message for a living attempt: what is there, what is awaited, and why. `mounts` is what its volumes need."""
     nodes = f"of {counts.desired} nodes"
     if phase is Phase.RUNNING:
         return f"{counts.ready + counts.succeeded} {nodes} running{_steps(progress)}"
     if phase is Phase.QUEUED:
         return f"{counts.scheduled} {nodes} scheduled{_because(gang)}"
     if phase is Phase.STARTING:
-        return f"{counts.ready} {nodes} started{_waiting(gang.pods, now=now)}"
+        return f"{counts.ready} {nodes} started{_waiting(gang.pods, mounts=mounts, now=now)}"
     return f"{counts.created} {nodes} created"
 
 
@@ -74,14 +82,15 @@ def _because(gang: Gang) -> str:
     return ""
 
 
-def _waiting(pods: Sequence[Pod], *, now: datetime) -> str:
+def _waiting(pods: Sequence[Pod], *, mounts: Sequence[str], now: datetime) -> str:
     """What the node says of the first pod that it can't start, or where to read of one that takes long."""
     for pod in pods:
         said = text(pod.waiting, "message") or text(pod.waiting, "reason")
         if said and not _prepares(pod):
             return f"; {clean(said, most=512)}"
         if _prepares(pod) and now >= (pod.started or now) + SLOW_START:
-            return f"; pod {pod.name} takes long: `kubectl describe pod {pod.name}` says why"
+            needs = f" (it mounts {clean(', '.join(mounts), most=512)})" if mounts else ""
+            return f"; pod {pod.name} takes long{needs}: `kubectl describe pod {pod.name}` says why"
     return ""
 
 

@@ -55,6 +55,8 @@ def decide(
         spent, most, field = restarts.infrastructure, policy.max_disruptions, "maxDisruptions"
     else:
         spent, most, field = restarts.user + restarts.hang, policy.max_restarts, "maxRestarts"
+    if most == 0:
+        return Decision(restarts, None, failure.reason, f"{said} (runPolicy.{field} is 0: no restart)")
     if spent >= most:
         over = Reason.MAX_DISRUPTIONS if field == "maxDisruptions" else Reason.MAX_RESTARTS
         return Decision(restarts, None, over, f"{said} (after {spent} restarts, all that runPolicy.{field} allows)")

@@ -109,9 +109,9 @@ class Applier:
         if existing["metadata"].get("deletionTimestamp") or _is_predecessor(existing, job):
             raise NameTaken(f"{kind} {name} of an earlier job or run is being deleted")
         if not is_controlled_by(existing, uid_of(job)):
-            owner = controller_of(existing) or {"kind": "nobody", "name": ""}
-            held = f"{owner['kind']} {owner['name']}".strip()
-            message = f"{kind} {name} exists and belongs to {held}; delete it, or give the job another name"
+            owner = controller_of(existing)
+            held = f"belongs to {owner['kind']} {owner['name']}" if owner else "isn't this job's"
+            message = f"{kind} {name} exists already and {held}"
             return [_refusal(manifest, 409, "NameConflict", message)]
         self._remember(existing)
         return []

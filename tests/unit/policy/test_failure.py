@@ -60,6 +60,7 @@ HEALTHY = [
 CASES = [
     (failed(1), Reason.USER_ERROR, FailureClass.USER, "exit code 1"),
     (failed(2, message="a\nno such file"), Reason.USER_ERROR, FailureClass.USER, "exit code 2: no such file"),
+    (failed(3, message="\x1b\x07\n" * 2000), Reason.USER_ERROR, FailureClass.USER, "exit code 3; its log says more"),
     (failed(65), Reason.DATA_ERROR, FailureClass.PERMANENT, "exit code 65"),
     (failed(70, message=verdict()), Reason.USER_ERROR, FailureClass.USER, "ValueError: bad label 11"),
     (failed(75), Reason.STOPPED, FailureClass.INFRASTRUCTURE, "exit code 75"),
@@ -71,7 +72,12 @@ CASES = [
     (failed(143), Reason.KILLED, FailureClass.USER, "exit code 143"),
     (failed(255), Reason.USER_ERROR, FailureClass.USER, "exit code 255"),
     (failed(137, reason="OOMKilled"), Reason.OUT_OF_MEMORY, FailureClass.USER, "resources.limits.memory"),
-    (failed(128, reason="StartError"), Reason.CONTAINER_CONFIG, FailureClass.PERMANENT, "exit code 128"),
+    (
+        failed(128, reason="StartError", message='exec: "torchrunn": executable file not found in $PATH'),
+        Reason.CONTAINER_CONFIG,
+        FailureClass.PERMANENT,
+        'can\'t start: exec: "torchrunn": executable file not found in $PATH; name a program',
+    ),
     (pod(1, state=terminated(70)), Reason.USER_ERROR, FailureClass.USER, "exit code 70"),
     (
         pod(1, phase="Failed", state={}, reason="Evicted", message="low on disk"),

@@ -65,6 +65,12 @@ def test_phase(was: str, pods: list[JSON], phase: str, reason: str, message: str
     assert describe(now_phase, bucketed, counts, None, now=NOW) == message
 
 
+def test_a_slow_start_names_what_the_volumes_need() -> None:
+    slow = gang(pod(0), creating(1, started=-90))
+    said = describe(Phase.STARTING, slow, count(slow, desired=2), None, mounts=["ConfigMap code", "Secret k"], now=NOW)
+    assert "pod fashion-1-0-1 takes long (it mounts ConfigMap code, Secret k): `kubectl describe" in said
+
+
 def test_counts() -> None:
     pods = gang(pod(0), DONE, pod(2, phase="Failed"), queued(3), nodes=5)
     counts = count(pods, desired=5)

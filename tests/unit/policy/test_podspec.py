@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footplate.contract import Env, Label, MountPath, rendezvous_port
-from footplate.podspec import RESERVED_ENV, GangOf, build_pods, build_service, processes_per_node
+from footplate.podspec import RESERVED_ENV, GangOf, build_pods, build_service, mounted_objects, processes_per_node
 from footplate.policy.resolve import resolve
 from footplate.policy.rules import broken
 from unit.policy.build import UID, config_map, job, merged
@@ -208,6 +208,18 @@ def test_a_bare_command_needs_nothing_of_ours(spec: JSON, supervised: bool) -> N
     assert ("args" in only) is not supervised
     bare_command = spec.get("trainer", {}).get("command") is not None
     assert only["securityContext"]["readOnlyRootFilesystem"] is not bare_command
+
+
+def test_what_the_volumes_need() -> None:
+    assert mounted_objects(gang_of(COMMAND).spec) == ["ConfigMap code", "PersistentVolumeClaim datasets"]
+    volumes = [
+        {"name": "a", "configMap": {"name": "must-be"}},
+        {"name": "b", "secret": {"secretName": "may-be", "optional": True}},
+        {"name": "c", "secret": {"secretName": "key"}},
+        {"name": "d", "emptyDir": {}},
+    ]
+    supervised = {"trainer": {"source": {"configMap": {"name": "code"}}}, "podTemplate": {"volumes": volumes}}
+    assert mounted_objects(gang_of(supervised).spec) == ["ConfigMap must-be", "Secret key"]
 
 
 def test_a_channels_credentials_have_its_prefix() -> None:

@@ -67,6 +67,17 @@ def test_spent_budget_ends_the_run(reason: Reason, restarts: Restarts, over: Rea
     assert decision.message.startswith("it broke")
 
 
+@pytest.mark.parametrize(
+    ("reason", "field"),
+    [(Reason.USER_ERROR, "maxRestarts"), (Reason.OUT_OF_MEMORY, "maxRestarts"), (Reason.NODE_LOST, "maxDisruptions")],
+)
+def test_without_a_budget_the_failure_itself_is_the_reason(reason: Reason, field: str) -> None:
+    policy = RunPolicy(max_restarts=0, max_disruptions=0)
+    decision = decide(failing(reason), policy=policy, restarts=Restarts(), attempts=[attempt()], before=None)
+    assert (decision.delay, decision.reason, decision.restarts) == (None, reason, Restarts())
+    assert decision.message == f"it broke (runPolicy.{field} is 0: no restart)"
+
+
 @pytest.mark.parametrize("reason", [Reason.DATA_ERROR, Reason.CONFIG_ERROR, Reason.IMAGE_PULL_FAILED])
 def test_permanent_failures_end_the_run_uncharged(reason: Reason) -> None:
     decision = decide(failing(reason), policy=POLICY, restarts=Restarts(), attempts=[attempt()], before=None)

@@ -130,18 +130,20 @@ async def test_what_is_ours_already_is_taken_over(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owners", "owner"),
+    ("owners", "said"),
     [
-        pytest.param([], "nobody", id="nobody's"),
-        pytest.param(owned_by(make_job("other", uid="other")), "TrainingJob other", id="another job's"),
+        pytest.param([], "exists already and isn't this job's", id="nobody's"),
+        pytest.param(
+            owned_by(make_job("other", uid="other")), "exists already and belongs to TrainingJob other", id="another's"
+        ),
     ],
 )
-async def test_a_foreign_object_is_left_alone(bench: Bench, owners: Any, owner: str) -> None:
+async def test_a_foreign_object_is_left_alone(bench: Bench, owners: Any, said: str) -> None:
     foreign = {"kind": "Pod", "metadata": {"namespace": "ns", "name": "p", "ownerReferences": owners}}
     bench.api.answers = {("create", "p"): taken(), ("get", "p"): foreign}
     [refusal] = await bench.apply(create=(manifest("Pod", "p", bench.job),))
     assert (refusal.kind, refusal.name, refusal.code, refusal.reason) == ("Pod", "p", 409, "NameConflict")
-    assert f"belongs to {owner}" in refusal.message
+    assert refusal.message == f"Pod p {said}"
     assert {verb for verb, _ in bench.api.calls} == {"create", "get"}
     assert bench.pods() == []
 
