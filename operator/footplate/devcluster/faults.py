@@ -38,9 +38,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class WatchFault:
-    """What happens to a watch after `after` events: it is cut, cut within a line, falls silent, or lags.
-
-    `lag` delays every event by `seconds`.
+    """What happens to a watch when it has sent `after` lines and has another one: it is cut, cut within that line, or
+    falls silent. `lag` delivers everything `seconds` late.
     """
 
     kind: Literal["cut", "half-line", "stall", "lag"]

@@ -40,22 +40,24 @@ class Watch:
     async def run(self, response: web.StreamResponse) -> None:
         """Write events until the time is over, the client goes, or a fault ends it."""
         loop = asyncio.get_running_loop()
-        end, sent = loop.time() + self.seconds, 0
+        end, bookmark, sent = loop.time() + self.seconds, loop.time() + BOOKMARK_SECONDS, 0
         revision, lines = self._begin()
         while True:
+            if lines and self.fault and self.fault.kind == "lag":
+                await asyncio.sleep(self.fault.seconds)
             for line in lines:
-                if self.fault and sent >= self.fault.after:
-                    await self._fail(response, line)
+                if self.fault and self.fault.kind != "lag" and sent >= self.fault.after:
+                    await self._fail(response, line, self.fault.kind)
                 await response.write(line)
                 sent += 1
             left = end - loop.time()
             if left <= 0:
                 break
-            before = revision
-            await self.store.wait(self.resource.storage, min(left, BOOKMARK_SECONDS))
+            await self.store.wait(self.resource.storage, max(min(left, bookmark - loop.time()), 0))
             revision, lines = self._next(revision)
-            if self.bookmarks and not lines and (revision > before or end - loop.time() > 0):
-                lines = [self._bookmark(revision, {})]
+            if loop.time() >= bookmark:
+                bookmark = loop.time() + BOOKMARK_SECONDS
+                lines += [self._bookmark(revision, {})] if self.bookmarks else []
 
     def _begin(self) -> tuple[int, list[bytes]]:
         if self.revision is not None:
@@ -94,16 +96,13 @@ class Watch:
         body = {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
         return b'{"type":"BOOKMARK","object":' + quote(body).encode() + b"}\n"
 
-    async def _fail(self, response: web.StreamResponse, line: bytes) -> None:
-        assert self.fault is not None  # noqa: S101 - only called for a fault
-        if self.fault.kind == "lag":
-            await asyncio.sleep(self.fault.seconds)
-            return
-        if self.fault.kind == "stall":
+    async def _fail(self, response: web.StreamResponse, line: bytes, kind: str) -> None:
+        """Do what was ordered, in place of writing a line."""
+        if kind == "stall":
             await asyncio.Event().wait()
-        if self.fault.kind == "half-line":
+        if kind == "half-line":
             await response.write(line[: len(line) // 2])
-        raise ConnectionAbortedError(self.fault.kind)
+        raise ConnectionAbortedError(kind)
 
 
 def _at(version: Version, revision: int) -> Version:
