@@ -5,13 +5,15 @@ no other.
 """
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Retryable
-from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
 from footplate.policy.reconcile import reconcile
 from footplate.runtime.applier import Applier
 from footplate.runtime.clock import Clock
@@ -26,6 +28,15 @@ log = structlog.get_logger(__name__)
 
 _ROUNDS = 30
 """Changes in a row after which a job that never settles has to wait between two of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Creates that were refused for one version of a job's spec, and when by the monotonic clock."""
+
+    refusals: Sequence[Refusal]
+    generation: object
+    at: float
 
 
 class Worker:
@@ -49,7 +60,7 @@ class Worker:
         self._poller = poller
         self._clock = clock
         self._metrics = metrics
-        self._refusals: dict[Key, list[Refusal]] = {}
+        self._refused: dict[Key, _Refused] = {}
         self._rounds: dict[Key, int] = {}
         self._written: dict[Key, tuple[str, datetime]] = {}
 
@@ -102,7 +113,7 @@ class Worker:
             nodes=self._cluster.nodes_by_name,
             runtime=self._cluster.runtime_of(job),
             progress=self._poller.latest(uid_of(job)),
-            refusals=self._refusals.get(key, ()),
+            refusals=self._fresh_refusals(key, job),
             status_written=written if uid == uid_of(job) else None,
         )
 
@@ -121,13 +132,22 @@ class Worker:
         if plan.status is not None:
             self._written[key] = uid_of(job), self._clock.now()
         if plan.create:
-            self._refusals[key] = refusals
+            self._refused[key] = _Refused(refusals, job["metadata"].get("generation"), self._clock.monotonic())
         self._look_again(key)
         return "refused" if refusals else "changed"
 
+    def _fresh_refusals(self, key: Key, job: Object) -> Sequence[Refusal]:
+        """What was refused a moment ago, so that it isn't tried again at every event; a new spec may fare better."""
+        held = self._refused.get(key)
+        if held is None:
+            return ()
+        young = self._clock.monotonic() - held.at < RETRY_REFUSED_SECONDS
+        if young and held.generation == job["metadata"].get("generation"):
+            return held.refusals
+        del self._refused[key]
+        return ()
+
     def _settle(self, key: Key, plan: Plan) -> None:
-        """Refusals have been seen and answered: when the job is next looked at, creating may be tried again."""
-        self._refusals.pop(key, None)
         self._rounds.pop(key, None)
         self._queue.forget(key)
         if plan.requeue_after is not None:
@@ -144,6 +164,6 @@ class Worker:
 
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)
-        self._refusals.pop(key, None)
+        self._refused.pop(key, None)
         self._rounds.pop(key, None)
         self._written.pop(key, None)

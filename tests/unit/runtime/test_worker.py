@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Refused, Retryable
-from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
 from footplate.runtime import worker as worker_module
 from footplate.runtime.cluster import Cluster
 from footplate.runtime.metrics import Metrics
@@ -141,19 +141,31 @@ async def test_a_server_that_asks_for_time_gets_it(bench: Bench) -> None:
         assert bench.results() == {"retry": 1}
 
 
-async def test_refusals_are_seen_until_the_job_settles_then_creating_may_be_tried_again(bench: Bench) -> None:
-    def decide(observed: Observed) -> Plan:
-        if not observed.refusals:
-            return CREATE
-        return CHANGE if len(bench.observed) == 2 else Plan(requeue_after=30)
+def create_or_wait(observed: Observed) -> Plan:
+    return Plan(requeue_after=RETRY_REFUSED_SECONDS) if observed.refusals else CREATE
 
-    bench.decide = decide
+
+async def test_a_refused_create_waits_whatever_happens_meanwhile(bench: Bench) -> None:
+    bench.decide = create_or_wait
     bench.outcome = lambda plan: [REFUSAL] if plan.create else []
     async with bench.running():
-        assert [list(observed.refusals) for observed in bench.observed] == [[], [REFUSAL], [REFUSAL]]
-        assert bench.results() == {"refused": 1, "changed": 1, "settled": 1}
-        await bench.clock.advance(31)
-        assert list(bench.observed[3].refusals) == []
+        await bench.clock.advance(RETRY_REFUSED_SECONDS - 1)
+        bench.cluster.jobs.observe(make_job(version=5))
+        await settle()
+        assert bench.results() == {"refused": 1, "settled": 2}
+        await bench.clock.advance(2)
+        assert bench.results()["refused"] == 2
+
+
+async def test_a_changed_spec_is_tried_at_once(bench: Bench) -> None:
+    bench.decide = create_or_wait
+    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    async with bench.running():
+        job = make_job(version=5)
+        job["metadata"]["generation"] = 7
+        bench.cluster.jobs.observe(job)
+        await settle()
+        assert bench.results()["refused"] == 2
 
 
 async def test_a_job_that_never_settles_has_to_wait(bench: Bench) -> None:
