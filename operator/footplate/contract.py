@@ -133,6 +133,7 @@ class Failure(Model):
 
     rank: Count | None = None
     type: Annotated[str, Field(max_length=256)] = ""
+    """Class of an exception of the user's code; empty where the message says it all."""
     message: Annotated[str, Field(max_length=1024)] = ""
     traceback: Annotated[str, Field(max_length=3072)] | None = None
     time: float | None = None

@@ -156,15 +156,33 @@ def test_a_script_that_fails_is_the_users(tmp_path: Path, files: dict[str, str],
         (python("import os; os.kill(os.getpid(), 11)"), 139, "killed by SIGSEGV"),
         (python("import os; os.kill(os.getpid(), 9)"), 137, "raise resources.limits.memory"),
         (python("pass", output={"uri": "file:///tmp/models"}), 78, "without leaving a file in $FOOTPLATE_OUTPUT_DIR"),
+        (
+            {
+                "trainer": {"recipe": "image-classification", "hyperparameters": {"epoch": 1}},
+                "inputs": [{"name": "train", "uri": "file:///no/data/"}],
+            },
+            78,
+            "did you mean epochs?",
+        ),
         ({"trainer": {"command": ["no-such-program"]}}, 78, "'no-such-program' can't be started"),
         (python("pass", inputs=[{"name": "x", "uri": "file:///no/data/"}]), 65, "spec.inputs[x]: uri file:///no/data/"),
         (
             {"trainer": {"entrypoint": "t.py", "source": {"configMap": {"name": "c"}}}},
             78,
-            "configMap 'c' holds no files",
+            "configMap 'c' isn't in the job's namespace, or holds no files",
         ),
     ],
-    ids=["exit", "os._exit", "segfault", "killed", "no model", "no program", "no data", "no source"],
+    ids=[
+        "exit",
+        "os._exit",
+        "segfault",
+        "killed",
+        "no model",
+        "recipe before data",
+        "no program",
+        "no data",
+        "no source",
+    ],
 )
 def test_each_failure_has_its_code_and_words(tmp_path: Path, spec: dict[str, Any], code: int, words: str) -> None:
     done = run(tmp_path, spec)

@@ -32,7 +32,7 @@ async def _run() -> NoReturn:
     try:
         verdict = await supervise(read_pod())
     except ConfigError as error:
-        verdict = judge(error.exit_code, error=exchange.describe_error(error, rank=None))
+        verdict = judge(error.exit_code, error=exchange.describe_error(error.with_traceback(None), rank=None))
     processes.kill_all_children()
     log = structlog.get_logger()
     log.info("the pod ends", outcome=verdict.outcome, exit_code=verdict.exit_code)

@@ -83,7 +83,6 @@ def _describe_exit(exit_: Exit, story: Story) -> Failure:
     last_line = next((line for line in reversed(exit_.stderr_tail.splitlines()) if line.strip()), "")
     return Failure(
         rank=exit_.rank,
-        type=_signal_name(exit_) or "Exit",
         message=f"{_how(exit_)}{': ' if last_line else ''}{last_line}"[:1024],
         traceback=exit_.stderr_tail[-3072:] or None,
         time=exit_.time,
@@ -110,7 +109,6 @@ def _describe_hang(story: Story, stuck: Stuck) -> Failure:
     tail = next((exit_.stderr_tail for exit_ in story.exits if exit_.rank == stuck.rank), "")
     return Failure(
         rank=stuck.rank,
-        type="Hang",
         message=f"rank {stuck.rank} made no progress for {stuck.seconds:.0f} s while {stuck.activity}, after step "
         f"{stuck.step}; its stack is in the log. If it was only slow, raise runPolicy.hangTimeoutSeconds "
         f"({story.hang_timeout:.0f})",
@@ -121,7 +119,6 @@ def _describe_hang(story: Story, stuck: Stuck) -> Failure:
 
 def _describe_late(story: Story) -> Failure:
     return Failure(
-        type="Stopped",
         message=f"asked to stop, but still at work near the end of the {story.grace_seconds:.0f} s of grace, and "
         "killed: what came after the last checkpoint is lost; raise runPolicy.terminationGracePeriodSeconds",
     )

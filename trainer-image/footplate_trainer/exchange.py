@@ -9,6 +9,7 @@ should be counts as absent. Times in heartbeats are CLOCK_MONOTONIC, which all p
 change of the clock moves.
 """
 
+import errno
 import os
 import struct
 import time
@@ -116,15 +117,31 @@ class RankError(Model):
 
 
 def describe_error(error: BaseException, *, rank: int | None) -> Failure:
-    """An exception as the verdict shows it: its type, its message and the end of its traceback, cut to their bounds."""
-    text = "".join(traceback.format_exception(error))
+    """An exception as the verdict shows it, cut to the verdict's bounds.
+
+    One of ours says all in its message: it has no type, and where it has no frames, no traceback.
+    """
+    if isinstance(error, TrainerError):
+        type_, message, frames = "", str(error), error.__traceback__ is not None
+    else:
+        type_, message, frames = type(error).__qualname__, f"{error}{_disk_hint(error)}", True
     return Failure(
         rank=rank,
-        type=type(error).__qualname__[:256],
-        message=str(error)[:1024],
-        traceback=text[-3072:],
+        type=type_[:256],
+        message=message[:1024],
+        traceback="".join(traceback.format_exception(error))[-3072:] if frames else None,
         time=time.time(),
     )
+
+
+def _disk_hint(error: BaseException) -> str:
+    """A way out where the disk is full: libraries wrap what the kernel says in errors of their own."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if os.strerror(errno.ENOSPC) in str(chain):
+            return "; request more ephemeral-storage in spec.resources or a larger volume, or write less"
+        chain = chain.__cause__ or chain.__context__
+    return ""
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from footplate.contract import ExitCode
 from footplate_trainer import exchange, gang, stopping
 from footplate_trainer.context import Context, context, here
-from footplate_trainer.errors import ConfigError, PeerLost, Stopped
+from footplate_trainer.errors import ConfigError, PeerLost, Stopped, TrainerError, UserError
 from footplate_trainer.report import reporter
 
 LOST_PEER = re.compile(r"gloo|Connection (closed|reset) by peer|Timed out waiting|Broken pipe", re.IGNORECASE)
@@ -93,8 +93,8 @@ def find_entrypoint(entrypoint: str) -> Callable[[], object]:
     module, _, function = entrypoint.partition(":")
     if not _exists(module):
         raise ConfigError(
-            f"trainer.entrypoint={entrypoint}: there is no module {module!r} in {_listing(Path.cwd())}, and none is "
-            "installed in the image; correct the name, or add the module to trainer.source"
+            f"spec.trainer.entrypoint={entrypoint}: there is no module {module!r} in {_listing(Path.cwd())}, and "
+            "none is installed in the image; correct the name, or add the module to trainer.source"
         )
     if function:
         return lambda: _function(module, function)(context())
@@ -104,8 +104,8 @@ def find_entrypoint(entrypoint: str) -> Callable[[], object]:
 def _script(path: Path) -> Callable[[], object]:
     if not path.is_file():
         raise ConfigError(
-            f"trainer.entrypoint={path}: there is no such file in {_listing(Path.cwd())}; correct the name, or add the "
-            "file to trainer.source"
+            f"spec.trainer.entrypoint={path}: there is no such file in {_listing(Path.cwd())}; correct the name, "
+            "or add the file to trainer.source"
         )
     sys.path.insert(0, str(path.parent.resolve()))
     return lambda: runpy.run_path(str(path), run_name="__main__")
@@ -126,7 +126,9 @@ def _function(module: str, name: str) -> Callable[[Context], Any]:
     if not callable(function):
         near = difflib.get_close_matches(name, [known for known in vars(loaded) if callable(vars(loaded)[known])], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"trainer.entrypoint={module}:{name}: the module {module!r} has no function {name!r}{hint}")
+        raise ConfigError(
+            f"spec.trainer.entrypoint={module}:{name}: the module {module!r} has no function {name!r}{hint}"
+        )
     result: Callable[[Context], Any] = function
     return result
 
@@ -155,7 +157,7 @@ def _finish() -> None:
 def _tell(place: Context, error: BaseException) -> int:
     """Leaves word of a failure, and returns the code to exit with."""
     code = failure_code(error)
-    shown = error.with_traceback(_users_part(error.__traceback__))
+    shown = error.with_traceback(_users_part(error, place))
     traceback.print_exception(shown)
     if place.run_dir is not None:
         reporter().flush()
@@ -190,8 +192,14 @@ def lost_peer(error: BaseException) -> bool:
     return cause is not None and lost_peer(cause)
 
 
-def _users_part(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames that lead from here to the user's code; None where it isn't reached."""
+def _users_part(error: BaseException, place: Context) -> TracebackType | None:
+    """The traceback without the frames that lead from here to the user's code; None where it isn't reached, as it never
+    is in a recipe that complains of the job or its data.
+    """
+    recipe = place.config is not None and place.config.spec.trainer.recipe is not None
+    if recipe and isinstance(error, TrainerError) and not isinstance(error, UserError):
+        return None
+    trace = error.__traceback__
     ours = {__file__, runpy.__file__, "<frozen runpy>"}
     while trace is not None and trace.tb_frame.f_code.co_filename in ours:
         trace = trace.tb_next

@@ -79,7 +79,10 @@ def _copy_config_map(name: str, mount: Path | None, folder: Path) -> None:
     # A ConfigMap's volume holds links into a hidden folder, ..data, by which Kubernetes swaps it.
     files = [path for path in mount.iterdir() if not path.name.startswith("..") and path.is_file()] if mount else []
     if not files:
-        raise ConfigError(f"configMap {name!r} holds no files; put the code into its data, a key for each file")
+        raise ConfigError(
+            f"configMap {name!r} isn't in the job's namespace, or holds no files; "
+            "create it with a key for each file of the code, as `kubectl create configmap --from-file` does"
+        )
     for path in files:
         shutil.copyfile(path, folder / path.name)
 

@@ -19,6 +19,7 @@ from footplate_trainer.exchange import read_report
 from footplate_trainer.fetch import Fetched, fetch_inputs
 from footplate_trainer.launch import plan_launches
 from footplate_trainer.pod import Pod
+from footplate_trainer.recipes import find_recipe
 from footplate_trainer.source import Code, fetch_source
 from footplate_trainer.verdict import judge
 from footplate_trainer.watch import Watch
@@ -45,7 +46,8 @@ class Supervisor:
             return await self._run()
         except TrainerError as error:
             log.error("the pod ends", error=str(error))
-            return self._judge(error.exit_code, error=_describe(error))
+            # Where in our own code it was raised is no news to the user.
+            return self._judge(error.exit_code, error=exchange.describe_error(error.with_traceback(None), rank=None))
         except Exception as error:
             log.exception("the supervisor itself failed")
             return self._judge(ExitCode.USER_ERROR, error=exchange.describe_error(error, rank=None))
@@ -67,6 +69,8 @@ class Supervisor:
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
         pod, endpoint = self._pod, self._pod.spec.storage.endpoint
+        if pod.spec.trainer.recipe is not None:  # a mistake in it shows before hours of download, not after
+            find_recipe(pod.spec.trainer.recipe).check(pod.spec.trainer.hyperparameters)
         if self._owns_output:
             artifact.check_output(pod)
         code = fetch_source(
@@ -108,11 +112,6 @@ class Supervisor:
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
         return judge(exit_code, report=read_report(self._pod.run_dir), error=error, artifact=model)
-
-
-def _describe(error: TrainerError) -> Failure:
-    """Our own errors say what to do; where in our code they were raised is no news to the user."""
-    return exchange.describe_error(error, rank=None).model_copy(update={"traceback": None})
 
 
 async def supervise(pod: Pod) -> Verdict:

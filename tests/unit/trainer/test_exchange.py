@@ -101,3 +101,20 @@ def test_clear_leaves_nothing_of_an_earlier_gang(tmp_path: Path) -> None:
     exchange.write_error(tmp_path, rank=0, error=ValueError())
     exchange.clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_ours_says_all_in_its_message() -> None:
+    described = exchange.describe_error(errors.ConfigError("spec.nodes: no"), rank=1)
+    assert (described.rank, described.type, described.message, described.traceback) == (1, "", "spec.nodes: no", None)
+
+
+def test_a_full_disk_has_a_way_out_whoever_wraps_it() -> None:
+    try:
+        try:
+            Path("/dev/full").write_bytes(b"x")
+        except OSError as full:
+            raise RuntimeError("file write failed") from full
+    except RuntimeError as error:
+        described = exchange.describe_error(error, rank=0)
+    assert described.message.startswith("file write failed; request more ephemeral-storage in spec.resources")
+    assert exchange.describe_error(RuntimeError("file write failed"), rank=0).message == "file write failed"

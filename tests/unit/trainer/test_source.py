@@ -125,7 +125,11 @@ def test_a_bad_archive_is_refused(
 @pytest.mark.parametrize(
     ("source", "error", "words"),
     [
-        (Source(config_map=LocalRef(name="code")), ConfigError, "configMap 'code' holds no files"),
+        (
+            Source(config_map=LocalRef(name="code")),
+            ConfigError,
+            "configMap 'code' isn't in the job's namespace, or holds no files",
+        ),
         (Source(uri="file:///no/such.py", sha256=None), NotFound, "such.py does not exist"),
         (Source(uri="file:///no/folder/"), ConfigError, "names a folder; name one archive"),
     ],

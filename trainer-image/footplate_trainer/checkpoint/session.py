@@ -25,6 +25,7 @@ from footplate_trainer.checkpoint.schedule import ASK_SECONDS, Pulse, Schedule
 from footplate_trainer.checkpoint.state import TrainState, apply, capture
 from footplate_trainer.context import Context
 from footplate_trainer.errors import ConfigError, PeerLost
+from footplate_trainer.fetch import naming
 from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
@@ -136,7 +137,7 @@ class Session:
         self._take(self._saver.result())
 
     def _restore_from(self, store: "RunStore", state: TrainState) -> None:
-        self._line.from_main(store.folder.claim)
+        self._line.from_main(store.claim)
         loaded = self._find(store)
         self._saver = Saver(store.folder, self._line, staging=store.staging, keep=store.block.keep)
         if loaded is None:
@@ -257,6 +258,11 @@ class RunStore:
         uri = str(block.uri).rstrip("/")
         self.folder = Folder(self.open(f"{uri}/{place.job}/{run}"), attempt=place.attempt)
         """This run's checkpoints."""
+
+    def claim(self) -> None:
+        """Makes this attempt the one that may commit: the first that storage is asked for."""
+        with naming("spec.checkpoint.uri"):
+            self.folder.claim()
 
     def open(self, uri: str) -> Store:
         """The store at a URI, with the job's endpoint and credentials."""

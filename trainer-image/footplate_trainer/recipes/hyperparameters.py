@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from footplate_trainer.errors import ConfigError
@@ -104,17 +105,19 @@ def parse_hyperparameters(model: type[H], values: Mapping[str, Any], *, recipe: 
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(model, detail, recipe) for detail in error.errors())) from None
+        problems = [_explain(model, detail, recipe) for detail in error.errors()]
+        if any(detail["type"] == "extra_forbidden" for detail in error.errors()):
+            problems.append(f"Recipe {recipe} takes {', '.join(sorted(_fields(model)))}")
+        raise ConfigError("\n".join(problems)) from None
 
 
 def _explain(model: type[Hyperparameters], detail: ErrorDetails, recipe: str) -> str:
-    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    fields = _fields(model)
     name = str(detail["loc"][0]) if detail["loc"] else ""
     path = ".".join((PATH, *map(str, detail["loc"])))
     if name not in fields:
         near = nearest(name, fields)
-        hint = f"; did you mean {near}?" if near else "."
-        return f"{path}: recipe {recipe} has no hyperparameter {name!r}{hint} It takes {', '.join(sorted(fields))}"
+        return f"{path}: there is no such hyperparameter{f'; did you mean {near}?' if near else ''}"
     about = f"{name}: {fields[name].description}"
     if detail["type"] == "missing":
         return f"{path} is required by recipe {recipe}. {about}"
@@ -122,6 +125,11 @@ def _explain(model: type[Hyperparameters], detail: ErrorDetails, recipe: str) ->
     rule = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     default = "" if fields[name].is_required() else f" Leave it out for the default, {fields[name].default!r}."
     return f"{path} is {value!r}; {rule}. {about}{default}"
+
+
+def _fields(model: type[Hyperparameters]) -> dict[str, FieldInfo]:
+    """The hyperparameters by the names that users write."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str | None:

@@ -97,9 +97,9 @@ def read_channel(folder: Path, *, split: str, image_size: int) -> dict[str, Imag
     folders = _subfolders(folder)
     if not folders:
         raise DataError(
-            f"input {split}: {folder} holds neither IDX files (train-images-idx3-ubyte.gz and "
-            "train-labels-idx1-ubyte.gz) nor a folder of PNG or JPEG files for each class; "
-            f"it holds {_some_names(folder)}"
+            f"input {split} holds neither IDX files (train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz) nor a "
+            f"folder of PNG or JPEG files for each class; it holds {_some_names(folder)}; put such files there, or "
+            "correct the input's uri"
         )
     if len(folders) > 1 and all(child.name.lower() in SPLIT_OF_NAME for child in folders):
         return {SPLIT_OF_NAME[child.name.lower()]: read_class_folders(child, image_size) for child in folders}
