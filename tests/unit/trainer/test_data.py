@@ -68,7 +68,10 @@ def test_an_interrupted_epoch_goes_on_where_it_was(
     whole = take(make_loader(samples, batch_size=batch_size, drop_last=drop_last))
     seen: list[int] = []
     position = make_loader(samples, batch_size=batch_size, drop_last=drop_last).state_dict()
+    smallest = min((end - start for start, end in Split(samples, batch_size, drop_last=drop_last).bounds()), default=1)
     for world_size, batches in [*worlds, (1, 1000)]:
+        if world_size > smallest:
+            continue  # `data.loader` refuses a training loop whose batches would leave a rank without a sample
         ranks = [
             make_loader(samples, batch_size=batch_size, drop_last=drop_last, rank=rank, world_size=world_size)
             for rank in range(world_size)
