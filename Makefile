@@ -30,7 +30,7 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 
 test: check  ## What CI runs: checks, unit, integration, and realcluster where its binaries are found
 	@.ci/setup --package prometheus
-	$(PYTEST) -m "not e2e and not gpu"
+	$(PYTEST) -m "not e2e and not gpu" -n 2 --dist loadfile
 
 test-unit: $(READY)  ## Seconds, needs nothing
 	$(PYTEST) tests/unit
