@@ -37,19 +37,19 @@ class ImageClassifier(nn.Module):
         self, *, image_shape: Sequence[int], classes: int, width: int = 32, hidden: int = 128, dropout: float = 0.25
     ) -> None:
         super().__init__()
-        channels, height, rows = image_shape[0], image_shape[1], image_shape[2]
+        channels, tall, wide = image_shape
         self.mean = _constant(torch.zeros(channels, 1, 1))
         self.std = _constant(torch.ones(channels, 1, 1))
         stages: list[nn.Module] = []
-        for stage in range(_stages(min(height, rows))):
+        for stage in range(_stages(min(tall, wide))):
             stage_width = min(width * 2**stage, max(width, WIDEST_STAGE))
             stages += [nn.Conv2d(channels, stage_width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-            channels, height, rows = stage_width, height // 2, rows // 2
+            channels, tall, wide = stage_width, tall // 2, wide // 2
         self.features = nn.Sequential(*stages)
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),
-            nn.Linear(channels * height * rows, hidden),
+            nn.Linear(channels * tall * wide, hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, classes),
