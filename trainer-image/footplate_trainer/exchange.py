@@ -119,17 +119,16 @@ class RankError(Model):
 def describe_error(error: BaseException, *, rank: int | None) -> Failure:
     """An exception as the verdict shows it, cut to the verdict's bounds.
 
-    One of ours says all in its message: it has no type, and where it has no frames, no traceback.
+    One of ours says all in its message: its type and what it was raised from are no news, nor is a traceback without
+    frames.
     """
-    if isinstance(error, TrainerError):
-        type_, message, frames = "", str(error), error.__traceback__ is not None
-    else:
-        type_, message, frames = type(error).__qualname__, f"{error}{_disk_hint(error)}", True
+    ours = isinstance(error, TrainerError)
+    text = "".join(traceback.format_exception(error, chain=not ours))
     return Failure(
         rank=rank,
-        type=type_[:256],
-        message=message[:1024],
-        traceback="".join(traceback.format_exception(error))[-3072:] if frames else None,
+        type="" if ours else type(error).__qualname__[:256],
+        message=(str(error) if ours else f"{error}{_disk_hint(error)}")[:1024],
+        traceback=None if ours and error.__traceback__ is None else text[-3072:],
         time=time.time(),
     )
 
