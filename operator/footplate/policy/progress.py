@@ -13,7 +13,8 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, ui
     checkpoint = status.checkpoint
     if polled is not None and (polled.uid, polled.run, polled.attempt) == (uid, status.run, status.attempt):
         checkpoint = _newer(checkpoint, polled.checkpoint)
-        changes["progress"] = polled.progress
+        if status.attempts and status.attempts[-1].end_time is None:  # else rank 0's last words are newer
+            changes["progress"] = polled.progress
         changes["attempts"] = _resumed(status.attempts, polled.resumed_from_step)
     for pod in gang.everyone:
         if pod.verdict is not None and pod.label(Label.RUN) == status.run:

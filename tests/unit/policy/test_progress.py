@@ -8,7 +8,9 @@ import pytest
 from footplate.api.status import ProgressStatus, TrainingJobStatus
 from footplate.contract import Progress
 from footplate.policy.progress import last_step, update
-from unit.policy.build import UID, gang, job, pod, status, terminated
+from footplate.policy.reasons import Reason
+from footplate.policy.situation import end_attempt
+from unit.policy.build import NOW, UID, gang, job, pod, status, terminated
 
 JSON = dict[str, Any]
 STATUS = TrainingJobStatus.model_validate(status(job()))
@@ -70,6 +72,13 @@ def test_rank_0_has_the_last_word() -> None:
     assert result.progress == ProgressStatus(step=9)
     assert after(says(1, **spoken)).artifact is None
     assert after(says(0), before=result).artifact == result.artifact
+
+
+def test_an_older_poll_does_not_outlive_the_last_word() -> None:
+    """The finished pods are deleted a moment before the poll is forgotten."""
+    spoken = after(says(0, progress={"step": 9}), poll=polled(8))
+    ended = end_attempt(spoken, Reason.COMPLETED, now=NOW)
+    assert after(before=ended, poll=polled(8)).progress == ProgressStatus(step=9)
 
 
 @pytest.mark.parametrize(
