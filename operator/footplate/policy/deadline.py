@@ -26,7 +26,7 @@ def deadlines(situation: Situation) -> Iterable[Deadline]:
         yield Deadline(
             Reason.DEADLINE,
             f"the job ran for {policy.active_deadline_seconds} s, as long as runPolicy.activeDeadlineSeconds allows; "
-            "raise it and set runPolicy.restartNonce to go on",
+            "to go on, create the job anew with a longer limit, and status.checkpoint.uri as its checkpoint.resume",
             policy.active_deadline_seconds - used,
         )
     waited = seconds_waited(situation)
