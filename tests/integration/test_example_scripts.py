@@ -44,6 +44,8 @@ def test_own_script_in_a_gang(tmp_path: Path) -> None:
     assert report is not None
     assert report.progress.step == 800
     assert report.progress.metrics["accuracy"] > 0.9
+    assert report.seed == 0
+    assert report.device
     assert (tmp_path / "output" / "spirals.safetensors").is_file()
 
 

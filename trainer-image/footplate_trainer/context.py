@@ -78,12 +78,14 @@ def context() -> Context:
         PeerLost: another rank went away meanwhile.
     """
     from footplate_trainer import gang, stopping
+    from footplate_trainer.report import reporter
     from footplate_trainer.seeds import seed_everything
 
     place = here()
     if place.config is not None:
         stopping.install(place.grace_seconds)
         seed_everything(place.seed)
+        reporter().describe(seed=place.seed, device=_device_name(place.device))
     gang.join(place)
     return place
 
@@ -130,6 +132,12 @@ def read_context(environ: Mapping[str, str]) -> Context:
         checkpoint_dir=_path(environ, Env.CHECKPOINT_DIR),
         grace_seconds=float(_number(environ, Env.GRACE_SECONDS, 30)),
     )
+
+
+def _device_name(device: "torch.device") -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _read_config(environ: Mapping[str, str]) -> JobConfig | None:
