@@ -32,10 +32,10 @@ test: check  ## What CI runs: checks, unit, integration, and realcluster where i
 	@.ci/setup --package prometheus
 	$(PYTEST) -m "not e2e and not gpu" -n 2 --dist loadfile
 
-test-unit: $(READY)  ## Seconds, needs nothing
+test-unit: $(READY)  ## A minute or two, needs nothing
 	$(PYTEST) tests/unit
 
-test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($$KUBEBUILDER_ASSETS) or $$FOOTPLATE_TEST_KUBECONFIG
+test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($KUBEBUILDER_ASSETS) or $FOOTPLATE_TEST_KUBECONFIG
 	$(PYTEST) -m "realcluster or conformance"
 
 test-gpu: $(READY)  ## On a CUDA device

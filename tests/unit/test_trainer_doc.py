@@ -1,0 +1,133 @@
+"""docs/trainer.md says what is so: each of its tables, examples and layouts is held against the code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from documents import DOCS, names_in, read_block, read_table
+from footplate.contract import Env, ExitCode, JobConfig
+from footplate.podspec import GangOf, build_pods
+from footplate.policy import failure
+from footplate_trainer import launch
+from footplate_trainer.manifest import Manifest
+from footplate_trainer.pod import read_pod
+from footplate_trainer.recipes import RECIPES
+from footplate_trainer.storage import CREDENTIAL_NAMES
+from trainer_pods import pod_environment
+from unit.policy.build import NOW, gang, pod, terminated
+
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def describe_values(schema: dict[str, Any]) -> str:
+    """What a hyperparameter may be."""
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = [schema, *schema.get("anyOf", [])]
+    kind = next(each["type"] for each in kinds if each.get("type") not in (None, "null"))
+    bounds = [f"{sign} {schema[name]:,}" for name, sign in BOUNDS.items() if name in schema]
+    return ", ".join([{"array": "list"}.get(kind, kind), *bounds])
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_hyperparameters(recipe: Any) -> None:
+    schema = recipe.hyperparameters.model_json_schema()
+    expected = [
+        [
+            f"`{name}`",
+            f"`{json.dumps(field['default'])}`" if name not in schema.get("required", []) else "required",
+            describe_values(field),
+            field["description"],
+        ]
+        for name, field in schema["properties"].items()
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
+    documented = [
+        row for which in ("both", recipe.name) for row in read_table("trainer.md", f"hyperparameters: {which}")
+    ]
+    assert documented == expected, f"write them so:\n{table}"
+
+
+def set_by_operator() -> set[str]:
+    config = JobConfig.model_validate(
+        {
+            "metadata": {"name": "digits", "namespace": "team", "uid": "u"},
+            "run": 1,
+            "spec": {"trainer": {"image": "any", "command": ["any"]}},
+        }
+    )
+    (made,) = build_pods(GangOf(config, config.spec, 0, 1), [0])
+    return {variable["name"] for variable in made["spec"]["containers"][0]["env"]}
+
+
+def set_by_supervisor(folder: Path, trainer: dict[str, Any]) -> set[str]:
+    spec = {"trainer": trainer, "inputs": [{"name": "name", "uri": "s3://datasets/x/"}]}
+    (process, *_) = launch.plan_launches(read_pod(pod_environment(folder, spec)), folder, {})
+    return {name.replace("SM_CHANNEL_NAME", "SM_CHANNEL_<NAME>") for name in process.env}
+
+
+def test_environment(tmp_path: Path) -> None:
+    documented: dict[str, set[str]] = {}
+    for names, where, _ in read_table("trainer.md", "environment"):
+        documented.setdefault(where, set()).update(names_in(names))
+    rank, command = (
+        set_by_supervisor(tmp_path, {kind: [kind]} if kind == "command" else {kind: kind})
+        for kind in ("entrypoint", "command")
+    )
+    everywhere = set_by_operator()
+    assert set(Env) <= everywhere
+    assert documented == {
+        "pod": everywhere,
+        "process": (rank & command) - everywhere,
+        "rank": rank - command - everywhere,
+        "command": command - rank - everywhere,
+    }
+
+
+@pytest.mark.parametrize("row", read_table("trainer.md", "exit codes"), ids=lambda row: row[0])
+def test_exit_codes(row: list[str]) -> None:
+    codes, _, reason, kind, _ = row
+    for code in map(int, codes.split(",")):
+        ended = pod(0, phase="Failed" if code else "Succeeded", state=terminated(code))
+        found = failure.find(gang(ended), {}, desired=1, all_created=True, now=NOW)
+        if code == ExitCode.OK:
+            assert found is None
+            assert not kind
+        else:
+            assert found is not None
+            assert (f"`{found.reason}`", found.failure_class) == (reason, kind)
+
+
+def test_every_exit_code_of_the_contract_is_there() -> None:
+    documented = {int(code) for row in read_table("trainer.md", "exit codes") for code in row[0].split(",")}
+    assert set(ExitCode) <= documented
+
+
+def test_manifest_example_is_one() -> None:
+    example = json.loads(read_block("trainer.md", "manifest"))
+    Manifest.model_validate_json(json.dumps(example))
+    optional = {"parentCheckpoint"}
+    assert {field.alias for field in Manifest.model_fields.values()} - optional == example.keys()
+
+
+def test_credentials() -> None:
+    documented = {
+        names_in(scheme)[0]: tuple(names_in(keys)) for scheme, keys in read_table("trainer.md", "credentials")
+    }
+    assert documented == CREDENTIAL_NAMES
+
+
+def test_the_excerpt_is_the_example() -> None:
+    script = (DOCS.parent / "examples/own-script/train.py").read_text()
+    assert read_block("trainer.md", "excerpt: own-script/train.py") in script
+
+
+def test_the_trainer_example_runs(tmp_path: Path) -> None:
+    code = read_block("trainer.md", "runnable: trainer")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "output/model.safetensors").is_file()
