@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from realcluster.chart import CHART, NAMESPACE, helm, render
+from realcluster.chart import CHART, NAMESPACE, load_helm, render
 
 ROOT = Path(__file__).parents[2]
+helm = load_helm()
 
 
 def of_kind(kind: str, **values: Any) -> list[dict[str, Any]]:
