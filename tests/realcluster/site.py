@@ -134,6 +134,10 @@ class Site:
         for path in folder.iterdir():
             obstore.put(self._s3.store(bucket), f"{prefix}{path.name}", path)
 
+    def objects(self, bucket: str, prefix: str) -> list[str]:
+        """Names of what is there below a prefix."""
+        return [each["path"] for page in obstore.list(self._s3.store(bucket), prefix) for each in page]
+
     def read(self, uri: str) -> bytes:
         """One object's bytes."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")

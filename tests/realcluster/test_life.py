@@ -67,9 +67,9 @@ def test_digits_succeed_though_the_operator_dies_meanwhile(site: Site, digits: s
 
 def test_a_suspended_job_goes_on_from_its_checkpoint(site: Site, digits: str) -> None:
     job = example("suspend-resume")
-    job["spec"]["trainer"]["hyperparameters"]["epochs"] = 100
+    job["spec"]["trainer"]["hyperparameters"]["epochs"] = 80
     site.apply(job)
-    site.wait("digits-suspend", "jsonpath={.status.progress.step}")
+    site.until(lambda: site.objects("checkpoints", "digits-suspend/"), lambda found: len(found) > 0)
     patch = ["patch", "tj", "digits-suspend", "--type=merge", "-p"]
     site.kubectl(*patch, '{"spec":{"runPolicy":{"suspend":true}}}')
     suspended = site.wait("digits-suspend", "condition=Suspended")
