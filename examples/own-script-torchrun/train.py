@@ -37,6 +37,7 @@ def main() -> None:
         folder = Path(os.environ["SM_MODEL_DIR"])
         folder.mkdir(parents=True, exist_ok=True)
         save_file(model.module.state_dict(), folder / "line.safetensors")
+    dist.barrier()
     dist.destroy_process_group()
 
 

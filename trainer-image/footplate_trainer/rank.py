@@ -5,6 +5,7 @@ with an exit code of the contract and, if it failed, with word of why. After a f
 without waiting for threads or connections: the sooner its sockets close, the sooner its peers know.
 """
 
+import atexit
 import difflib
 import faulthandler
 import importlib
@@ -207,4 +208,7 @@ def _users_part(error: BaseException, place: Context) -> TracebackType | None:
 
 
 if __name__ == "__main__":
+    # Runs last, after what others have registered. Without it the interpreter would take itself apart under gloo's
+    # threads, which once in a while ends a successful rank by SIGABRT.
+    atexit.register(_leave, ExitCode.OK)
     main()
