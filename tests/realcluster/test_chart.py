@@ -26,7 +26,13 @@ JOB = {
 }
 
 
-@pytest.fixture(scope="module")
+MADE = (
+    *("deployment", "serviceaccount", "service", "pdb", "ctrt"),
+    *("clusterrole", "clusterrolebinding", "role", "rolebinding"),
+)
+
+
+@pytest.fixture
 def empty() -> Iterator[ControlPlane]:
     """A cluster that has never heard of us."""
     with ControlPlane() as plane:
@@ -51,35 +57,28 @@ def copy_with_older_crd(folder: Path) -> Path:
 
 
 def test_install_upgrade_uninstall(empty: ControlPlane, tmp_path: Path) -> None:
+    runtime = {"runtime": {"image": "trainer:1"}}
     with open_helm(empty) as helm:
-        older = copy_with_older_crd(tmp_path)
-        helm.install(older, RELEASE, {"runtime": {"image": "trainer:1"}}, create_namespace=True, wait="hookOnly")
-        assert names(empty, "crd") == CRDS
-        assert names(empty, "ctrt") == {"torch"}
-        empty.kubectl("create", "-f", "-", stdin=JOB)
+        helm.install(copy_with_older_crd(tmp_path), RELEASE, runtime, create_namespace=True)
+    empty.kubectl("wait", "--for=condition=Established", "crd", *CRDS)
+    empty.kubectl("create", "-f", "-", stdin=JOB)
+    assert names(empty, "ctrt") == set()
 
-        values = {"runtime": {"image": "trainer:2"}, "replicas": 2, "metrics": {"service": True}}
-        helm.upgrade(CHART, RELEASE, values, wait="hookOnly")
-        crd = json.loads(empty.kubectl("get", "crd", "trainingjobs.footplate.dev", "-o", "json").stdout)
-        assert crd["spec"]["names"]["shortNames"] == ["tj"]
-        runtime = json.loads(empty.kubectl("get", "ctrt", "torch", "-o", "json").stdout)
-        assert runtime["spec"]["trainer"]["image"] == "trainer:2"
-        assert names(empty, "pdb") == {RELEASE}
+    with open_helm(empty) as helm:
+        helm.upgrade(CHART, RELEASE, {**runtime, "replicas": 2, "metrics": {"service": True}})
+    crd = json.loads(empty.kubectl("get", "crd", "trainingjobs.footplate.dev", "-o", "json").stdout)
+    assert crd["spec"]["names"]["shortNames"] == ["tj"]
+    assert (names(empty, "ctrt"), names(empty, "pdb")) == ({"torch"}, {RELEASE})
 
+    with open_helm(empty) as helm:
         helm.uninstall(RELEASE)
     assert names(empty, "crd") == CRDS
-    assert "kept" in empty.kubectl("get", "tj").stdout
-    for kind in (
-        "deployment",
-        "clusterrole",
-        "clusterrolebinding",
-        "role",
-        "rolebinding",
-        "serviceaccount",
-        "pdb",
-        "svc",
-    ):
-        assert names(empty, kind) == set(), kind
+    assert "kept" in empty.kubectl("get", "trainingjobs").stdout
+    assert {kind: names(empty, kind) for kind in MADE} == {kind: set() for kind in MADE}
+
+    with open_helm(empty) as helm:
+        helm.install(CHART, RELEASE, runtime)
+    assert names(empty, "ctrt") == {"torch"}
 
 
 @pytest.mark.parametrize(

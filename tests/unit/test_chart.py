@@ -98,7 +98,6 @@ def test_rights_in_chosen_namespaces_are_bound_there_only() -> None:
         ("PodDisruptionBudget", {"replicas": 2}),
         ("Service", {"metrics": {"service": True}}),
         ("PodMonitor", {"metrics": {"podMonitor": True}}),
-        ("ClusterTrainingRuntime", {"runtime": {"image": "trainer:1"}}),
     ],
 )
 def test_made_only_where_asked_for(kind: str, values: dict[str, Any]) -> None:
