@@ -10,7 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from footplate.api.status import ArtifactStatus, CheckpointStatus, Count, Metrics, ProgressStatus
+from footplate.api.status import (
+    MAX_STRAGGLERS,
+    ArtifactStatus,
+    CheckpointStatus,
+    Count,
+    Metrics,
+    ProgressStatus,
+    Straggler,
+)
 from footplate.api.trainingjob import JobMetadata, TrainingJobSpec
 from footplate.api.types import Model
 
@@ -113,6 +121,13 @@ class JobConfig(Model):
     spec: TrainingJobSpec
 
 
+Notes = Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)]
+"""What the user should know, such as a checkpoint that was found damaged."""
+
+NodeSeconds = Annotated[float, Field(ge=0, le=1e15)] | None
+"""Seconds times nodes of the steps that training stands on: those before the checkpoint it came from, and all since."""
+
+
 class Progress(Model):
     """`GET /progress` of rank 0's pod: one JSON document of at most `MAX_PROGRESS_BYTES`."""
 
@@ -123,9 +138,12 @@ class Progress(Model):
     progress: ProgressStatus = ProgressStatus()
     checkpoint: CheckpointStatus | None = None
     resumed_from_step: Count | None = None
-    productive_seconds: float | None = None
-    notes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(default=[])
-    """What the user should know, such as a checkpoint that was found damaged."""
+    productive_node_seconds: NodeSeconds = None
+    stragglers: Annotated[list[Straggler], Field(max_length=MAX_STRAGGLERS)] = Field(default=[])
+    """Ranks that have been slower than the median for a while, the slowest first; who runs on which node is the
+    operator's knowledge.
+    """
+    notes: Notes = Field(default=[])
 
 
 class Failure(Model):
@@ -152,6 +170,8 @@ class Verdict(Model):
     metrics: Metrics = Field(default={})
     error: Failure | None = None
     resumed_from_step: Count | None = None
+    productive_node_seconds: NodeSeconds = None
+    notes: Notes = Field(default=[])
 
 
 def parse_verdict(message: str | None) -> Verdict | None:

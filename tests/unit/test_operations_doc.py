@@ -34,10 +34,9 @@ def serve_trainer(folder: Path) -> str:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     report = RankReport(
         progress=ProgressStatus(step=1, total_steps=2, epoch=1, samples_per_second=1.0, metrics={"loss": 1.0}),
-        checkpoint=CheckpointStatus(uri="s3://c/1/", step=1, time=now, size_bytes=1),
-        checkpoint_seconds=1.0,
+        checkpoint=CheckpointStatus(uri="s3://c/1/", step=1, time=now, size_bytes=1, save_seconds=1.0),
         step_seconds=1.0,
-        productive_seconds=1.0,
+        productive_node_seconds=1.0,
     )
     exchange.write_report(pod.run_dir, report)
     Heartbeat(pod.run_dir, 0).close()

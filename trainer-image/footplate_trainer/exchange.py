@@ -84,14 +84,12 @@ class RankReport(Model):
     progress: ProgressStatus = ProgressStatus()
     checkpoint: CheckpointStatus | None = None
     """The newest complete checkpoint."""
-    checkpoint_seconds: float | None = None
-    """How long the last save took."""
     step_seconds: float | None = None
     """A step's recent duration, without waiting for other ranks."""
     resumed_from_step: int | None = None
     resumed_from: str | None = None
     """URI of the checkpoint that this attempt started from."""
-    productive_seconds: float | None = None
+    productive_node_seconds: float | None = None
     seed: int | None = None
     device: str | None = None
     """What the ranks compute on, such as `NVIDIA H100 80GB HBM3` or `cpu`."""

@@ -125,9 +125,9 @@ class Reporter:
         self._facts.update(resumed_from_step=step, resumed_from=uri, checkpoint=status)
         self.flush()
 
-    def checkpointed(self, status: CheckpointStatus, *, seconds: float) -> None:
+    def checkpointed(self, status: CheckpointStatus) -> None:
         """A checkpoint is complete."""
-        self._facts.update(checkpoint=status, checkpoint_seconds=seconds)
+        self._facts.update(checkpoint=status)
         self.flush()
 
     def note(self, text: str) -> None:
@@ -171,7 +171,7 @@ class Reporter:
         return RankReport(
             progress=self._progress(step, samples),
             step_seconds=self._speed.step_seconds,
-            productive_seconds=self._speed.productive_seconds,
+            productive_node_seconds=self._speed.productive_seconds,
             notes=tuple(self._notes),
             **self._facts,
         )

@@ -48,7 +48,7 @@ class Telemetry:
             progress=report.progress,
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
-            productive_seconds=report.productive_seconds,
+            productive_node_seconds=report.productive_node_seconds,
             notes=[note[:MAX_NOTE_LENGTH] for note in report.notes[-MAX_NOTES:]],
         )
 
@@ -86,10 +86,14 @@ class _Snapshot(Collector):
             ("epoch", "Epochs finished.", progress.epoch),
             ("samples_per_second", "Samples of all ranks together per second.", progress.samples_per_second),
             ("step_seconds", "Recent duration of a step.", report.step_seconds),
-            ("productive_seconds", "Seconds of training that counts.", report.productive_seconds),
+            (
+                "productive_node_seconds",
+                "Node seconds of the steps that training stands on.",
+                report.productive_node_seconds,
+            ),
             ("checkpoint_step", "Step of the newest complete checkpoint.", checkpoint.step if checkpoint else None),
             ("checkpoint_size_bytes", "Its size.", checkpoint.size_bytes if checkpoint else None),
-            ("checkpoint_seconds", "How long the last save took.", report.checkpoint_seconds),
+            ("checkpoint_save_seconds", "How long it took to save.", checkpoint.save_seconds if checkpoint else None),
             ("checkpoint_age_seconds", "Seconds since it was committed.", self._checkpoint_age(report)),
         )
         yield _labelled("metric", "Latest value that the code reported.", "name", progress.metrics)

@@ -10,6 +10,8 @@ from footplate.api.types import Model, Schema
 
 MAX_ATTEMPTS_KEPT = 10
 MAX_TRANSITIONS_KEPT = 20
+MAX_STRAGGLERS = 8
+MAX_NOTES_KEPT = 8
 
 
 def format_time(time: datetime) -> str:
@@ -116,6 +118,9 @@ class CheckpointStatus(Model):
     step: Count = Field(description="Optimizer steps it holds.")
     time: Time | None = Field(None, description="When it was committed.")
     size_bytes: Count | None = Field(None, description="Bytes of all its files.")
+    save_seconds: float | None = Field(
+        None, description="How long it took to save, from the copy in memory to the commit, in seconds."
+    )
 
 
 class ArtifactStatus(Model):
@@ -143,13 +148,35 @@ class FailureStatus(Model):
 
 
 class Usage(Model):
-    """What the run has cost."""
+    """What the run has cost, and how much of it went into the model.
 
+    Productive and lost seconds are accelerator seconds (node seconds where the job has no accelerators) and add up to
+    what the run's pods have held.
+    """
+
+    node_seconds: Count = Field(
+        default=0, description="Seconds for which pods have held their nodes, summed over pods."
+    )
+    ended_node_seconds: Count = Field(default=0, description="Of these, the seconds of attempts that have ended.")
     accelerator_seconds: Annotated[dict[str, Count], Field(max_length=32)] = Field(
         default={}, description="Accelerators times seconds, by resource name."
     )
-    productive_seconds: Count | None = Field(None, description="Seconds of training that counts.")
-    lost_seconds: Count | None = Field(None, description="Seconds of repeated steps, waiting and restarting.")
+    productive_seconds: Count | None = Field(
+        None, description="Accelerator seconds of the steps that the model stands on; null where the code reports none."
+    )
+    lost_seconds: Count | None = Field(
+        None, description="The rest: starting, waiting for each other, repeated steps, saving, stopping."
+    )
+    goodput_percent: float | None = Field(None, description="productiveSeconds of all seconds held, in percent.")
+
+
+class Straggler(Model):
+    """A rank that is slower than the others."""
+
+    rank: Count = Field(description="Rank of the process.")
+    node_rank: Count = Field(description="Rank of its pod in the gang.")
+    node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Kubernetes node.")
+    factor: float = Field(description="Its own work on a step takes so many times what the median rank's takes.")
 
 
 class Attempt(Model):
@@ -212,6 +239,7 @@ class TrainingJobStatus(Model):
     running_time: Time | None = Field(None, description="When all pods of the first attempt ran.")
     completion_time: Time | None = Field(None, description="When the run finished.")
     restart_time: Time | None = Field(None, description="When the next attempt may start.")
+    restart_nodes: Count | None = Field(None, description="Pods of the next attempt's gang, where it is known.")
     active_seconds: Count | None = Field(None, description="Running time of the attempts that have ended, in seconds.")
     nodes: NodeCounts | None = Field(None, description="Pods of the current attempt.")
     restarts: Restarts | None = Field(None, description="Gang restarts of this run.")
@@ -219,7 +247,13 @@ class TrainingJobStatus(Model):
     checkpoint: CheckpointStatus | None = Field(None, description="The newest complete checkpoint.")
     artifact: ArtifactStatus | None = Field(None, description="The verified model.")
     failure: FailureStatus | None = Field(None, description="Root cause of the last failure.")
-    usage: Usage | None = Field(None, description="What the run has cost.")
+    usage: Usage | None = Field(None, description="What the run has cost, and how much of it went into the model.")
+    stragglers: Annotated[list[Straggler], Field(max_length=MAX_STRAGGLERS)] = Field(
+        default=[], description="Ranks that hold the others up."
+    )
+    notes: Annotated[list[Text], Field(max_length=MAX_NOTES_KEPT)] = Field(
+        default=[], description="What the trainer wants the user to know, such as a checkpoint that was found damaged."
+    )
     attempts: Annotated[list[Attempt], Field(max_length=MAX_ATTEMPTS_KEPT)] = Field(
         default=[], description="The last attempts."
     )

@@ -19,8 +19,9 @@ from trainer_pods import free_port, pod_environment
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 REPORT = RankReport(
     progress=ProgressStatus(step=10, total_steps=20, epoch=1, samples_per_second=99.5, metrics={"loss": 0.25}),
-    checkpoint=CheckpointStatus(uri="s3://c/8/", step=8, time=datetime(2026, 1, 1, 11, 59, tzinfo=UTC), size_bytes=5),
-    checkpoint_seconds=1.5,
+    checkpoint=CheckpointStatus(
+        uri="s3://c/8/", step=8, time=datetime(2026, 1, 1, 11, 59, tzinfo=UTC), size_bytes=5, save_seconds=1.5
+    ),
     step_seconds=0.125,
     resumed_from_step=4,
     notes=("found a damaged checkpoint",),

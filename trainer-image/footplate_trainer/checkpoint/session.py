@@ -239,7 +239,8 @@ class Session:
             self._committed_step = saved.step
             self._last_seconds = saved.seconds
             uri = self._store.folder.uri(saved.step)
-            reporter().checkpointed(saved.manifest.status(uri), seconds=saved.seconds)
+            status = saved.manifest.status(uri).model_copy(update={"save_seconds": round(saved.seconds, 3)})
+            reporter().checkpointed(status)
         elif self._schedule is not None:
             self._schedule.failed(now=self._clock())
             reporter().note(f"the checkpoint at step {saved.step} could not be saved, training goes on: {saved.error}")
