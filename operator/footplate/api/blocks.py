@@ -221,8 +221,8 @@ class RunPolicy(Model):
     )
     restart_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
         default=10,
-        description="Seconds before the first restart; doubles with each, up to 600, and falls back after 600 s "
-        "of progress.",
+        description="The first failure in a row restarts at once; the second waits so many seconds, which double with "
+        "each, up to 600, and fall back after an attempt that ran for 600 s.",
     )
     active_deadline_seconds: Annotated[Seconds | None, MUTABLE] = Field(
         None,

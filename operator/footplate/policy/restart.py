@@ -85,14 +85,14 @@ def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus
 
 
 def _backoff(failure: Failure, *, policy: RunPolicy, attempts: list[Attempt]) -> float:
-    """Seconds until the next attempt: doubling with each failure that followed a short run. The infrastructure's first
-    is free, and so is every clean stop after which the training got further.
+    """Seconds until the next attempt: none after the first failure in a row, as most come alone; then doubling with each
+    that followed a short run. Every clean stop after which the training got further is free.
     """
     steps = [attempt.last_step for attempt in attempts[-2:]]
     if failure.reason is Reason.STOPPED and (len(steps) < 2 or steps[0] != steps[1]):
         return 0.0
-    doublings = _short_runs(attempts) - (failure.failure_class is FailureClass.INFRASTRUCTURE)
-    return float(min(policy.restart_backoff_seconds * 2**doublings, MAX_BACKOFF_SECONDS)) if doublings >= 0 else 0.0
+    earlier = _short_runs(attempts)
+    return float(min(policy.restart_backoff_seconds * 2 ** (earlier - 1), MAX_BACKOFF_SECONDS)) if earlier else 0.0
 
 
 def _short_runs(attempts: list[Attempt]) -> int:

@@ -86,15 +86,15 @@ def test_permanent_failures_end_the_run_uncharged(reason: Reason) -> None:
 
 USER, LOST, STOPPED = Reason.USER_ERROR, Reason.NODE_LOST, Reason.STOPPED
 BACKOFF = [
-    pytest.param(USER, [attempt()], 10, id="user's first"),
-    pytest.param(USER, [attempt(), attempt()], 20, id="user's second"),
-    pytest.param(USER, [attempt()] * 4, 80, id="user's fourth"),
+    pytest.param(USER, [attempt()], 0, id="the first restarts at once"),
+    pytest.param(USER, [attempt(), attempt()], 10, id="the second"),
+    pytest.param(USER, [attempt()] * 4, 40, id="the fourth"),
     pytest.param(USER, [attempt()] * 10, 600, id="at most ten minutes"),
-    pytest.param(USER, [attempt(ran=None)] * 2, 20, id="attempts that never ran count"),
-    pytest.param(USER, [attempt(), attempt(), attempt(ran=600)], 10, id="a good run begins anew"),
-    pytest.param(USER, [attempt(), attempt(ran=600), attempt()], 10, id="the first after a good run"),
-    pytest.param(USER, [attempt("SuspendedByUser"), attempt("Resized"), attempt()], 10, id="no failures, no backoff"),
-    pytest.param(LOST, [attempt("NodeLost")], 0, id="infrastructure's first is free"),
+    pytest.param(USER, [attempt(ran=None)] * 2, 10, id="attempts that never ran count"),
+    pytest.param(USER, [attempt(), attempt(), attempt(ran=600)], 0, id="a good run begins anew"),
+    pytest.param(USER, [attempt(), attempt(ran=600), attempt()], 0, id="the first after a good run"),
+    pytest.param(USER, [attempt("SuspendedByUser"), attempt("Resized"), attempt()], 0, id="no failures, no backoff"),
+    pytest.param(LOST, [attempt("NodeLost")], 0, id="infrastructure's first"),
     pytest.param(LOST, [attempt("NodeLost")] * 2, 10, id="infrastructure's second"),
     pytest.param(LOST, [attempt("NodeLost", ran=600)] * 3, 0, id="infrastructure after a good run"),
     pytest.param(STOPPED, [attempt("Stopped", step=9)], 0, id="a clean stop is free"),
