@@ -85,8 +85,8 @@ def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus
 
 
 def _backoff(failure: Failure, *, policy: RunPolicy, attempts: list[Attempt]) -> float:
-    """Seconds until the next attempt: none after the first failure in a row, as most come alone; then doubling with each
-    that followed a short run. Every clean stop after which the training got further is free.
+    """Seconds until the next attempt: none after the first failure in a row, as most come alone; then doubling
+    with each that followed a short run. Every clean stop after which the training got further is free.
     """
     steps = [attempt.last_step for attempt in attempts[-2:]]
     if failure.reason is Reason.STOPPED and (len(steps) < 2 or steps[0] != steps[1]):
