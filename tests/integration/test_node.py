@@ -355,6 +355,27 @@ async def test_a_dead_node_is_noticed_late_and_comes_back(bench: Bench) -> None:
     assert not node["spec"].get("taints")
 
 
+async def test_a_partitioned_nodes_pods_live_on_unheard_of(bench: Bench) -> None:
+    """It is declared lost; what ends, and what is deleted, on it is seen when the partition is over."""
+    code = "import os, time\nwhile not os.path.exists('/mnt/end'): time.sleep(0.02)"
+    spec = {"volumes": [{"name": "v", "emptyDir": {}}], "nodeSelector": {"kubernetes.io/hostname": "node-0"}}
+    for name in ("ends", "deleted"):
+        await bench.run(name, ["python", "-c", code], spec=spec, volumeMounts=[{"name": "v", "mountPath": "/mnt"}])
+        await bench.wait_phase(name, "Running")
+    await bench.nodes.partition("node-0")
+    await bench.delete("deleted")
+    (bench.nodes.volume(bench.namespace, "ends", "v") / "end").touch()
+    node = "/api/v1/nodes/node-0"
+    await eventually(lambda: bench.client.request("GET", node), lambda node: node["spec"].get("taints"))
+    assert [count_processes(name) for name in ("ends", "deleted")] == [0, 1]
+    assert (await bench.get("ends"))["status"]["phase"] == "Running"
+    assert "deleted" not in bench.gone
+    await bench.nodes.heal("node-0")
+    assert state(await bench.wait_phase("ends", "Succeeded"))["exitCode"] == 0
+    await bench.wait_gone("deleted")
+    assert not (await bench.client.request("GET", node))["spec"].get("taints")
+
+
 async def test_drain_evicts_with_a_reason_and_grace(bench: Bench) -> None:
     await bench.python("moved", TRAP)
     await bench.wait_log("moved", "ready")

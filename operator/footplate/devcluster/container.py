@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,26 @@ class Host:
     pull_seconds: float = 0.0
     missing_images: tuple[str, ...] = ("missing", "nonexistent")
     """Images whose name contains one of these can't be pulled."""
+    _cut_off: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Nodes whose kubelet doesn't reach the API, each with what is set when it does again."""
+
+    def cut_off(self, node: str) -> None:
+        """From now on nothing that a node reports reaches the API."""
+        self._cut_off.setdefault(node, asyncio.Event())
+
+    def reconnect(self, node: str) -> None:
+        """What the node had to report goes out now."""
+        if node in self._cut_off:
+            self._cut_off.pop(node).set()
+
+    def is_cut_off(self, node: str) -> bool:
+        """True between `cut_off` and `reconnect`."""
+        return node in self._cut_off
+
+    async def connected(self, node: str) -> None:
+        """Returns when the node reaches the API."""
+        while link := self._cut_off.get(node):
+            await link.wait()
 
     def look_up(self, namespace: str) -> LookUp:
         """Reads the Secrets and ConfigMaps of a namespace."""

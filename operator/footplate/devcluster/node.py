@@ -132,6 +132,28 @@ class Nodes:
                 self._runners.pop(uid, None)
                 self._observe(pod)
 
+    async def partition(self, node: str) -> None:
+        """The node's kubelet can't reach the API: nothing is heard of it, and it hears nothing. Its pods live on, and
+        may reach each other and the storage. After the grace period the node is declared lost, as with `die`.
+        """
+        self._alive.discard(node)
+        self.host.cut_off(node)
+        self._spawn(self._declare_lost(node))
+
+    async def heal(self, node: str) -> None:
+        """The partition ends: what happened meanwhile is reported, and pods that were deleted meanwhile are ended."""
+        self.host.reconnect(node)
+        self._alive.add(node)
+        await self._objects[node].set_ready(True)
+        for uid in [uid for uid, runner in self._runners.items() if runner.node == node and uid not in self._pods]:
+            self._forget(uid)
+        for pod in [pod for pod in self._pods.values() if pod["spec"].get("nodeName") == node]:
+            self._observe(pod)
+
+    def volume(self, namespace: str, name: str, volume: str) -> Path:
+        """The folder of a running pod's volume, for who wants to look over its shoulder."""
+        return self._runner(namespace, name).volume(volume)
+
     async def _declare_lost(self, node: str) -> None:
         await asyncio.sleep(self._grace_seconds)
         if node in self._alive:
@@ -193,7 +215,9 @@ class Nodes:
         self._pods.pop(uid, None)
         self._bound.pop(uid, None)
         self._ending.discard(uid)
-        if runner := self._runners.pop(uid, None):
+        runner = self._runners.get(uid)
+        if runner is not None and not self.host.is_cut_off(runner.node):
+            del self._runners[uid]
             self._spawn(runner.remove())
 
     async def _end(self, pod: Object) -> None:

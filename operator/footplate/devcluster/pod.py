@@ -49,10 +49,12 @@ class PodRunner:
         metadata, spec = pod["metadata"], pod["spec"]
         self.namespace: str = metadata["namespace"]
         self.name: str = metadata["name"]
+        self.node: str = spec.get("nodeName") or ""
         self._address = pod_address(self.namespace, self.name)
         self._pod = {**pod, "status": {"podIP": self._address, "hostIP": "127.0.0.1"}}
         self._host = host
         self._folder = host.folder / "pods" / metadata["uid"][:13]
+        self._volumes: Path = self._folder / "volumes"
         self._init = [ContainerStatus(each["name"], each["image"]) for each in spec.get("initContainers") or ()]
         self._main = [ContainerStatus(each["name"], each["image"]) for each in spec["containers"]]
         self._running: dict[str, tuple[Child, Launch]] = {}
@@ -83,6 +85,10 @@ class PodRunner:
         """Kills what runs and removes the pod's folder; its logs stay until another pod of this name starts."""
         await self.kill()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def volume(self, name: str) -> Path:
+        """The folder of one of the pod's volumes (but persistent claims)."""
+        return self._volumes / name
 
     async def report_lost(self) -> None:
         """Reports that the containers ended while nobody watched."""
@@ -155,8 +161,8 @@ class PodRunner:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _make_volumes(self) -> dict[str, Path]:
-        folder, claims = self._folder / "volumes", self._host.folder / "claims"
-        return await make_volumes(self._pod, folder, claims=claims, look_up=self._host.look_up(self.namespace))
+        claims = self._host.folder / "claims"
+        return await make_volumes(self._pod, self._volumes, claims=claims, look_up=self._host.look_up(self.namespace))
 
     async def _attempt(self, status: ContainerStatus, reason: str, make: Callable[[], Awaitable[T]]) -> T:
         """Tries until it works; the container's status says why it doesn't."""
@@ -173,6 +179,7 @@ class PodRunner:
 
     async def _report(self) -> None:
         async with self._reporting:
+            await self._host.connected(self.node)
             status = pod_status(self._main, self._init, address=self._address, before=self._reported)
             if status == self._reported:
                 return

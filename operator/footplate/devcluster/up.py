@@ -56,6 +56,7 @@ class DevCluster:
         storage: bool = True,
         operator: Sequence[str] | None = OPERATOR,
         faults: Faults | None = None,
+        node_grace_seconds: float = 40.0,
     ) -> None:
         self.folder = folder.absolute()
         self.kubeconfig_path = self.folder / "kubeconfig"
@@ -64,7 +65,14 @@ class DevCluster:
         self.s3 = S3Server(self.folder / "s3") if storage else None
         node_folder = self.folder / "node"
         self.api = ApiServer(faults=faults, pod_log=partial(log_path, node_folder))
-        self._make_nodes = partial(Nodes, folder=node_folder, count=nodes, capacity=capacity, pretend=pretend)
+        self._make_nodes = partial(
+            Nodes,
+            folder=node_folder,
+            count=nodes,
+            capacity=capacity,
+            pretend=pretend,
+            grace_seconds=node_grace_seconds,
+        )
         self._operator_command = operator
         self._keeper = Keeper()
         self._stack = AsyncExitStack()
