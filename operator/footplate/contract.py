@@ -93,6 +93,16 @@ MANAGED_SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
 
 class ExitCode(IntEnum):
     """How a trainer pod ends; after sysexits(3) where that has a code."""
+GRACE_FACTOR = 1.5
+"""A gang that is asked to stop saves a checkpoint if the grace left is so many times what the slowest rank's last save
+took."""
+
+
+def working_grace(seconds: float) -> float:
+    """Seconds of a pod's grace that may be spent on work; the rest is for the verdict and the way out."""
+    return seconds - min(5.0, seconds / 5)
+
+
 
     OK = 0
     """Done; where the job has an output, the artifact is verified."""

@@ -120,6 +120,11 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
     """Ranks in each pod: as the job says, else one an accelerator, else one."""
     if spec.processes_per_node != "auto":
         return spec.processes_per_node
+    return max(1, sum(accelerators(spec).values()))
+
+
+def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
+    """Accelerators of each node, by resource name."""
     limits = spec.resources.limits.items()
     found = [int(count) for name, count in limits if name.startswith(ACCELERATORS) and count.isdigit()]
     return max(1, sum(found))

@@ -8,7 +8,7 @@ from documents import names_in, read_table
 from footplate.policy.failure import Failure
 from footplate.policy.reasons import Reason
 
-PARTS = ("waiting", "attempts", "runs")
+PARTS = ("waiting", "attempts", "notices", "runs")
 ROWS = {names_in(row[0])[0]: row for part in PARTS for row in read_table("troubleshooting.md", f"reasons: {part}")}
 CLASSES = {Reason(names_in(row[0])[0]): row[1] for row in read_table("troubleshooting.md", "reasons: attempts")}
 

@@ -9,10 +9,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.contract import Env, JobConfig
+from footplate.contract import Env, JobConfig, working_grace
 from footplate_trainer.errors import ConfigError
-
-GRACE_MARGIN_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -57,7 +55,7 @@ class Pod:
     @property
     def working_grace(self) -> float:
         """Seconds of the grace that may be spent on work; the rest is for the verdict and the way out."""
-        return self.grace_seconds - min(GRACE_MARGIN_SECONDS, self.grace_seconds / 5)
+        return working_grace(self.grace_seconds)
 
     @property
     def first_rank(self) -> int:

@@ -36,7 +36,8 @@ Time = Annotated[
     Schema({"format": "date-time"}),
 ]
 Text = Annotated[str, Field(max_length=1024)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
+MAX_COUNT = 2**53
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """A number that JSON carries exactly, wherever it passes: larger ones come back from the API server as floats."""
 Metrics = Annotated[dict[Annotated[str, Field(max_length=63)], float], Field(max_length=64)]
 

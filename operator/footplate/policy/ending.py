@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus
-from footplate.policy import cleanup, phase, progress, restart, scheduling
+from footplate.policy import cleanup, phase, progress, restart, scheduling, usage
 from footplate.policy.begin import reject
 from footplate.policy.failure import Failure, clean
 from footplate.policy.plan import Plan
@@ -55,6 +55,8 @@ def ended(situation: Situation, reason: Reason, cause: Failure | None = None) ->
     step = progress.last_step(situation.status, situation.gang)
     status = end_attempt(situation.status, reason, now=situation.now, node=node, last_step=step)
     update: dict[str, Any] = {"nodes": phase.count(situation.gang, desired=situation.desired)}
+    if not situation.between_attempts:
+        update |= {"usage": usage.close(situation, reason), "stragglers": []}
     if cause is not None:
         update["failure"] = cause.to_status()
     return status.model_copy(update=update)

@@ -1,37 +1,61 @@
-"""Progress, checkpoint and artifact: from what rank 0's pod serves, and from the trainers' last words."""
+"""What the trainers say of themselves: progress, checkpoint, artifact, notes and stragglers, from what rank 0's pod
+serves and from the last words of all.
+"""
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from footplate.api.status import Attempt, CheckpointStatus, TrainingJobStatus
+from footplate.api.status import MAX_NOTES_KEPT, Attempt, CheckpointStatus, Straggler, TrainingJobStatus
 from footplate.contract import Label, Progress, Verdict
+from footplate.policy.failure import clean
 from footplate.policy.pods import Gang
 
 
-def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, uid: str) -> TrainingJobStatus:
-    """The status with the newest that is known. What another run or attempt says is not believed."""
+def believed(polled: Progress | None, status: TrainingJobStatus, *, uid: str) -> Progress | None:
+    """What was polled, if it is of the current attempt: what another job, run or attempt says is not believed."""
+    if polled is None or (polled.uid, polled.run, polled.attempt) != (uid, status.run, status.attempt):
+        return None
+    return polled
+
+
+def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) -> TrainingJobStatus:
+    """The status with the newest that is known; `polled` is `believed`."""
     changes: dict[str, Any] = {}
-    checkpoint = status.checkpoint
-    if polled is not None and (polled.uid, polled.run, polled.attempt) == (uid, status.run, status.attempt):
-        checkpoint = _newer(checkpoint, polled.checkpoint)
-        if status.attempts and status.attempts[-1].end_time is None:  # else rank 0's last words are newer
-            changes["progress"] = polled.progress
-        changes["attempts"] = _resumed(status.attempts, polled.resumed_from_step)
+    checkpoint, notes = status.checkpoint, []
     for pod in gang.everyone:
         if pod.verdict is not None and pod.label(Label.RUN) == status.run:
             checkpoint = _newer(checkpoint, pod.verdict.checkpoint)
+            notes += pod.verdict.notes
+    if polled is not None:
+        checkpoint = _newer(checkpoint, polled.checkpoint)
+        notes += polled.notes
+        changes["attempts"] = _resumed(status.attempts, polled.resumed_from_step)
+        if status.attempts and status.attempts[-1].end_time is None:  # else rank 0's last words are newer
+            changes["progress"] = polled.progress
+            changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
         changes["progress"] = last_words.progress or changes.get("progress", status.progress)
         changes["artifact"] = last_words.artifact or status.artifact
-    return status.model_copy(update={**changes, "checkpoint": checkpoint})
+    return status.model_copy(update={**changes, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)})
 
 
 def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     """The last step that any rank of the attempt is known to have finished."""
     steps = [pod.verdict.step for pod in gang.pods if pod.verdict is not None and pod.verdict.step is not None]
-    if status.progress is not None and status.progress.step is not None and not steps:
-        steps.append(status.progress.step)
+    progress, checkpoint = status.progress, status.checkpoint
+    if not steps and progress is not None and progress.step is not None and _is_new(status, progress.update_time):
+        steps.append(progress.step)
+    if steps and checkpoint is not None and _is_new(status, checkpoint.time):
+        steps.append(checkpoint.step)  # what was polled is older
     return max(steps, default=None)
+
+
+def _is_new(status: TrainingJobStatus, time: datetime | None) -> bool:
+    """False for what an earlier attempt said: it stays in the status until the current one says more."""
+    began = status.attempts[-1].start_time if status.attempts else None
+    return time is None or began is None or time >= began
 
 
 def _of_rank_0(gang: Gang) -> Verdict | None:
@@ -49,3 +73,29 @@ def _resumed(attempts: list[Attempt], step: int | None) -> list[Attempt]:
     if step is None or not attempts:
         return attempts
     return [*attempts[:-1], attempts[-1].model_copy(update={"resumed_from_step": step})]
+
+
+def _notes(known: list[str], said: Iterable[str]) -> list[str]:
+    """The newest notes, each once. What was said before keeps its place: saying it again changes nothing."""
+    newest = [*dict.fromkeys(clean(note) for note in said if note)][-MAX_NOTES_KEPT:]
+    if all(note in known for note in newest):
+        return known
+    return [*(note for note in known if note not in newest), *newest][-MAX_NOTES_KEPT:]
+
+
+def _stragglers(status: TrainingJobStatus, polled: Progress, gang: Gang) -> list[Straggler]:
+    """The ranks that hold the others up, with the node that each runs on as the operator sees it. Where they are the
+    same as before, a factor alone is no news.
+    """
+    found = [
+        said.model_copy(update={"node": gang.current[said.node_rank].node, "factor": round(said.factor, 1)})
+        for said in polled.stragglers
+        if said.node_rank in gang.current
+    ]
+    same = places(found) == places(status.stragglers)
+    return status.stragglers if same and polled.progress == status.progress else found
+
+
+def places(stragglers: Iterable[Straggler]) -> set[tuple[int, str | None]]:
+    """Which ranks on which nodes."""
+    return {(straggler.rank, straggler.node) for straggler in stragglers}

@@ -16,7 +16,7 @@ from footplate.policy.reasons import Reason
 COUNTS_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 15.0
 
-_PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "usage"})
+_PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "usage", "notes", "stragglers"})
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
 _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 """Phases in which what was left unwritten can be learnt again. A pod's last words go with the pod."""

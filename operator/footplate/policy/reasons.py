@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a job is in its phase, or why an attempt ended."""
+    """Why a job is in its phase, why an attempt ended, or of what an event tells besides."""
 
     # Waiting
     CREATING_PODS = "CreatingPods"
@@ -44,3 +44,7 @@ class Reason(StrEnum):
     DEADLINE = "DeadlineExceeded"
     QUEUE_DEADLINE = "QueueDeadlineExceeded"
     REPEATED_ERROR = "RepeatedError"
+    # Notices: of events alone
+    TRAINER_NOTE = "TrainerNote"
+    STRAGGLER = "Straggler"
+    GRACE_TOO_SHORT = "GraceTooShort"

@@ -5,11 +5,12 @@ the status is written before anything that depends on it is done: a crash betwee
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
-from footplate.policy import cleanup, deadline, failure, progress, run_config, scheduling
+from footplate.policy import cleanup, deadline, failure, notices, progress, run_config, scheduling, usage
 from footplate.policy.begin import begin, name_conflict
 from footplate.policy.ending import between, end, fail, has_succeeded, release, resize, succeed
 from footplate.policy.gang import advance
@@ -40,7 +41,8 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
     if config is None:
         return run_config.go_without(observed, status, now=now)
     situation = _situate(observed, status, config, now=now)
-    return _finished(situation) if is_finished(status) else _live(situation)
+    plan = _finished(situation) if is_finished(status) else _live(situation)
+    return notices.attach(plan, before=status, spec=situation.spec)
 
 
 def _situate(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Situation:
@@ -53,8 +55,11 @@ def _situate(observed: Observed, status: TrainingJobStatus, config: JobConfig, *
         attempt=attempt.attempt if attempt else -1,
         nodes=gang_size(spec, attempt),
     )
-    status = progress.update(status, polled=observed.progress, gang=gang, uid=config.metadata.uid)
-    return Situation(observed, now, status, config, spec, gang)
+    polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
+    updated = progress.update(status, polled=polled, gang=gang)
+    situation = Situation(observed, now, updated, config, spec, gang)
+    used = usage.update(situation, before=status, polled=polled)
+    return replace(situation, status=updated.model_copy(update={"usage": used}))
 
 
 def _finished(situation: Situation) -> Plan:

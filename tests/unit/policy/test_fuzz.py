@@ -60,6 +60,9 @@ FULL_STATUS = status(
     nodes={"desired": 2},
     restartTime=at(5),
     activeSeconds=5,
+    usage={"nodeSeconds": 9, "endedNodeSeconds": 5, "acceleratorSeconds": {"nvidia.com/gpu": 9}, "productiveSeconds": 2},
+    stragglers=[{"rank": 1, "nodeRank": 1, "node": "node-1", "factor": 2.0}],
+    notes=["a"],
     progress={"step": 5},
     checkpoint={"uri": "s3://b/", "step": 5},
     failure={"class": "User", "message": "m"},
@@ -144,6 +147,8 @@ verdicts = st.fixed_dictionaries(
     {"outcome": st.sampled_from(["succeeded", "failed"]), "exitCode": st.integers()},
     optional={
         "step": st.integers(),
+        "productiveNodeSeconds": st.none() | st.floats(),
+        "notes": st.lists(st.text(max_size=5), max_size=20),
         "checkpoint": st.fixed_dictionaries({"uri": st.text(max_size=30), "step": st.integers()}),
         "progress": st.dictionaries(st.sampled_from(["step", "percent", "metrics", "updateTime"]), anything),
         "artifact": st.fixed_dictionaries(dict.fromkeys(("uri", "manifest", "sha256", "sizeBytes"), anything)),

@@ -7,10 +7,10 @@ import pytest
 
 from footplate.api.status import ProgressStatus, TrainingJobStatus
 from footplate.contract import Progress
-from footplate.policy.progress import last_step, update
+from footplate.policy.progress import believed, last_step, update
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import end_attempt
-from unit.policy.build import NOW, UID, gang, job, pod, status, terminated
+from unit.policy.build import NOW, UID, at, gang, job, look, pod, status, terminated
 
 JSON = dict[str, Any]
 STATUS = TrainingJobStatus.model_validate(status(job()))
@@ -32,7 +32,7 @@ def says(rank: int = 0, *, attempt: int = 0, run: int = 1, **verdict: Any) -> JS
 
 
 def after(*pods: JSON, poll: Progress | None = None, before: TrainingJobStatus = STATUS) -> TrainingJobStatus:
-    return update(before, polled=poll, gang=gang(*pods), uid=UID)
+    return update(before, polled=believed(poll, before, uid=UID), gang=gang(*pods))
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,75 @@ def test_last_step(pods: list[JSON], progress: int | None, step: int | None) -> 
 @pytest.mark.parametrize("step", [-1, 2**60, 1e300], ids=str)
 def test_numbers_that_json_doesnt_carry_are_refused(step: float) -> None:
     assert after(says(0, step=5, checkpoint={"uri": "s3://b/", "step": step})).checkpoint is None
+
+
+NEW, OLD = at(-100), at(-700)
+"""Since and before the attempt began."""
+CHECKPOINTED = [
+    pytest.param([], {"step": 5, "updateTime": NEW}, {**checkpoint(6), "time": NEW}, 6, id="newer than the poll"),
+    pytest.param([], {"step": 7, "updateTime": NEW}, {**checkpoint(6), "time": NEW}, 7, id="older than the poll"),
+    pytest.param([], {"step": 3, "updateTime": NEW}, {**checkpoint(6), "time": OLD}, 3, id="another attempt's"),
+    pytest.param([], {"step": 9, "updateTime": OLD}, {**checkpoint(6), "time": OLD}, None, id="nothing of this one"),
+    pytest.param([says(0, step=4)], {}, {**checkpoint(6), "time": NEW}, 6, id="newer than the last words"),
+]
+
+
+@pytest.mark.parametrize(("pods", "progress", "saved", "step"), CHECKPOINTED)
+def test_last_step_of_this_very_attempt(pods: list[JSON], progress: JSON, saved: JSON, step: int | None) -> None:
+    raw = {**STATUS.to_json(), "progress": progress, "checkpoint": saved}
+    assert last_step(TrainingJobStatus.model_validate(raw), gang(*pods)) == step
+
+
+NOTES = [
+    pytest.param([], ["a", "b"], ["a", "b"], id="first"),
+    pytest.param(["a", "b"], ["b", "a"], ["a", "b"], id="known: nothing changes"),
+    pytest.param(["a", "b"], ["c"], ["a", "b", "c"], id="one more"),
+    pytest.param(["a", "b"], ["a", "c"], ["b", "a", "c"], id="said again with news"),
+    pytest.param([], ["a", "", "a"], ["a"], id="each once"),
+    pytest.param([*"abcdefgh"], ["i"], [*"bcdefghi"], id="the newest eight"),
+    pytest.param([], [*"abcdefghij"], [*"cdefghij"], id="more than are kept"),
+    pytest.param([*"cdefghij"], [*"abcdefghij"], [*"cdefghij"], id="and the same again"),
+    pytest.param([], ["x" * 1024, "\x1b[1m"], ["x" * 1024, "[1m"], id="cleaned"),
+]
+
+
+@pytest.mark.parametrize(("known", "said", "kept"), NOTES)
+def test_notes(known: list[str], said: list[str], kept: list[str]) -> None:
+    before = STATUS.model_copy(update={"notes": known})
+    assert after(poll=polled(notes=said), before=before).notes == kept
+
+
+def test_notes_of_last_words_count_for_the_run() -> None:
+    pods = (says(0, notes=["a"]), says(1, attempt=7, notes=["b"]), says(1, run=0, notes=["another run's"]))
+    assert set(after(*pods).notes) == {"a", "b"}
+
+
+def straggler(rank: int, node_rank: int, factor: float = 1.84, **more: Any) -> JSON:
+    return {"rank": rank, "nodeRank": node_rank, "factor": factor, **more}
+
+
+def stragglers(*said: JSON, step: int = 7, before: TrainingJobStatus = STATUS) -> TrainingJobStatus:
+    return after(pod(0), pod(1, on="node-1"), poll=polled(step, stragglers=list(said)), before=before)
+
+
+def test_a_straggler_gets_the_node_that_the_operator_sees() -> None:
+    lies = [straggler(3, 1, node="somebody-elses"), straggler(9, 4), straggler(1, 0)]
+    found = [(each.rank, each.node, each.factor) for each in stragglers(*lies).stragglers]
+    assert found == [(3, "node-1", 1.8), (1, "node-0", 1.8)]
+
+
+def test_a_factor_alone_is_no_news() -> None:
+    first = stragglers(straggler(3, 1))
+    assert stragglers(straggler(3, 1, 9.0), before=first) == first
+    assert stragglers(straggler(3, 1, 9.0), step=8, before=first).stragglers[0].factor == 9.0
+    assert stragglers(before=first).stragglers == []
+
+
+def test_stragglers_go_with_their_attempt() -> None:
+    slow = stragglers(straggler(3, 1)).to_json()["stragglers"]
+    plan = look(job(), pod(0), pod(1, phase="Failed"), stragglers=slow)
+    assert plan.status is not None
+    assert plan.status["stragglers"] == []
+    running = look(job(), pod(0), pod(1), stragglers=slow)
+    assert running.status is not None
+    assert running.status["stragglers"] == slow

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from footplate.contract import Label, Verdict
+from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
+from footplate.contract import Label, Progress, Verdict
 from footplate.policy.plan import Target
 from footplate.policy.pods import Pod
 from unit.policy.build import job
@@ -109,6 +110,20 @@ class Life(RuleBasedStateMachine):
 
     @event()
     def gang_succeeds(self) -> None:
+    @event(step=st.integers(0, 3), productive=st.none() | st.integers(0, 10**6), note=st.sampled_from(["", "a", "b"]))
+    def rank_0_reports(self, step: int, productive: int | None, note: str) -> None:
+        status, uid = self.cluster.status, self.cluster.job["metadata"]["uid"]
+        self.cluster.progress = Progress(
+            uid=uid,
+            run=status.get("run", 1),
+            attempt=status.get("attempt", 0),
+            progress=ProgressStatus(step=step, update_time=self.cluster.now),
+            checkpoint=CheckpointStatus(uri="s3://c/", step=step, time=self.cluster.now),
+            productive_node_seconds=productive,
+            stragglers=[Straggler(rank=step, node_rank=step, factor=2.0)],
+            notes=[note],
+        )
+
         self.let_gang_succeed()
 
     def let_gang_succeed(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from footplate.api.blocks import Checkpoint
-from footplate.contract import Env
+from footplate.contract import GRACE_FACTOR, Env
 from footplate_trainer import stopping
 from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
@@ -30,9 +30,7 @@ from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
 from footplate_trainer.storage import Store
-
-GRACE_FACTOR = 1.5
-"""A last save is begun if the grace left is this many times what the slowest rank's last one took."""
+from footplate_trainer.stragglers import StragglerWatch
 
 
 class Outcome(Enum):

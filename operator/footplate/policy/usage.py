@@ -1,0 +1,122 @@
+"""What a run costs, and how much of that went into the model: `status.usage`.
+
+A pod is counted from its binding to a node until its container's end, the attempt's end, or now. What an attempt has
+cost is added up in the very write that ends it, so that nothing is counted twice or lost. Until then it is computed
+anew from the pods whenever training says something new: that time goes by is no reason for a write.
+
+Times of several machines meet here. No part is ever negative, and no sum ever falls: one that a clock's jump has made
+too large stands still until the truth has caught up with it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from footplate.api.status import MAX_COUNT, Phase, TrainingJobStatus, Usage
+from footplate.contract import Progress
+from footplate.podspec import accelerators
+from footplate.policy.pods import Gang, Pod
+from footplate.policy.progress import last_step
+from footplate.policy.reasons import Reason
+from footplate.policy.situation import Situation
+
+
+def update(situation: Situation, *, before: TrainingJobStatus, polled: Progress | None) -> Usage | None:
+    """The usage as of now, where the pods say something new; else as it was.
+
+    Args:
+        situation: the job, its status being up to date otherwise.
+        before: the status as it was read.
+        polled: what rank 0 of the current attempt last said, if it is believed.
+    """
+    status = situation.status
+    usage, words = status.usage or Usage(), _last_words(situation.gang)
+    if situation.between_attempts:
+        return status.usage if words is None else _split(situation, usage, _standing(situation, words))
+    if status.progress == before.progress:
+        return status.usage
+    said = polled.productive_node_seconds if polled is not None else None
+    return _split(situation, usage, words if words is not None else said, live=_live_seconds(situation))
+
+
+def close(situation: Situation, reason: Reason) -> Usage:
+    """The usage with the current attempt, which ends now for this reason, among those that have ended.
+
+    Where it doesn't end well, what was done after the newest checkpoint is lost. How much that was is known exactly
+    when the next attempt reports; until then each step counts the same.
+    """
+    usage, words = situation.status.usage or Usage(), _last_words(situation.gang)
+    ended = min(usage.ended_node_seconds + _live_seconds(situation), MAX_COUNT)
+    if words is None and usage.productive_seconds is not None:
+        words = usage.productive_seconds / _weight(accelerators(situation.spec))
+    if words is not None and reason is not Reason.COMPLETED:
+        words = _share(situation) * words
+    return _split(situation, usage.model_copy(update={"ended_node_seconds": ended}), words)
+
+
+def _split(situation: Situation, usage: Usage, productive: float | None, *, live: int = 0) -> Usage:
+    """The usage with so many productive node seconds; None keeps those that are known."""
+    devices = accelerators(situation.spec)
+    node_seconds = min(max(usage.node_seconds, usage.ended_node_seconds + live), MAX_COUNT)
+    held = min(node_seconds * _weight(devices), MAX_COUNT)
+    known = usage.productive_seconds if productive is None else int(productive * _weight(devices))
+    good = None if known is None else min(known, held)
+    return Usage(
+        node_seconds=node_seconds,
+        ended_node_seconds=usage.ended_node_seconds,
+        accelerator_seconds={name: min(node_seconds * count, MAX_COUNT) for name, count in devices.items()},
+        productive_seconds=good,
+        lost_seconds=None if good is None else held - good,
+        goodput_percent=None if good is None or not held else round(100 * good / held, 1),
+    )
+
+
+def _weight(devices: Mapping[str, int]) -> int:
+    """Accelerators of a node; a node without any counts as one."""
+    return max(1, sum(devices.values()))
+
+
+def _last_words(gang: Gang) -> float | None:
+    """Productive node seconds, as ranks of the current attempt that have ended put them."""
+    verdicts = (pod.verdict.productive_node_seconds for pod in gang.pods if pod.verdict is not None)
+    return next((seconds for seconds in verdicts if seconds is not None), None)
+
+
+def _standing(situation: Situation, words: float) -> float:
+    """Of an ended attempt's productive node seconds, those that are not lost."""
+    completed = situation.attempt is not None and situation.attempt.reason == Reason.COMPLETED
+    return words if completed else _share(situation) * words
+
+
+def _share(situation: Situation) -> float:
+    """How much of what is known of this run's steps is in its newest checkpoint, from 0 to 1."""
+    status, first = situation.status, next(iter(situation.status.attempts), None)
+    reached = last_step(status, situation.gang)
+    if reached is None:  # this attempt has added nothing, and what the others lost was taken off when they ended
+        return 1.0
+    if status.checkpoint is None:
+        return 0.0
+    warm = (first.resumed_from_step or 0) if first is not None and first.attempt == 0 else 0
+    if reached <= max(warm, status.checkpoint.step):
+        return 1.0
+    return max(0, status.checkpoint.step - warm) / (reached - warm)
+
+
+def _live_seconds(situation: Situation) -> int:
+    """Node seconds of the current attempt, while it isn't over."""
+    attempt, now = situation.attempt, situation.now
+    if attempt is None or attempt.end_time is not None:
+        return 0
+    seconds = sum(_seconds_held(pod, attempt.start_time, now=now) for pod in situation.gang.pods)
+    if situation.all_created:  # what isn't there any more went unseen, with its node or by somebody's hand
+        bound = attempt.start_time if situation.status.phase is Phase.STARTING else None
+        vanished = situation.desired - len(situation.gang.pods)
+        seconds += vanished * _seconds(attempt.running_time or bound, now)
+    return int(min(seconds, MAX_COUNT))
+
+
+def _seconds_held(pod: Pod, asked: datetime | None, *, now: datetime) -> float:
+    return _seconds(pod.bound or asked, min(pod.finished or now, now)) if pod.node is not None else 0.0
+
+
+def _seconds(since: datetime | None, until: datetime) -> float:
+    return max(0.0, (until - since).total_seconds()) if since is not None else 0.0
