@@ -91,8 +91,6 @@ MANAGED_BY = "footplate"
 MANAGED_SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
 
 
-class ExitCode(IntEnum):
-    """How a trainer pod ends; after sysexits(3) where that has a code."""
 GRACE_FACTOR = 1.5
 """A gang that is asked to stop saves a checkpoint if the grace left is so many times what the slowest rank's last save
 took."""
@@ -103,6 +101,8 @@ def working_grace(seconds: float) -> float:
     return seconds - min(5.0, seconds / 5)
 
 
+class ExitCode(IntEnum):
+    """How a trainer pod ends; after sysexits(3) where that has a code."""
 
     OK = 0
     """Done; where the job has an output, the artifact is verified."""

@@ -108,8 +108,6 @@ class Life(RuleBasedStateMachine):
             said = Verdict(outcome="failed" if code else "succeeded", exit_code=code, step=step)
             self.cluster.end(pod, code, message=said.model_dump_json(by_alias=True))
 
-    @event()
-    def gang_succeeds(self) -> None:
     @event(step=st.integers(0, 3), productive=st.none() | st.integers(0, 10**6), note=st.sampled_from(["", "a", "b"]))
     def rank_0_reports(self, step: int, productive: int | None, note: str) -> None:
         status, uid = self.cluster.status, self.cluster.job["metadata"]["uid"]
@@ -124,6 +122,8 @@ class Life(RuleBasedStateMachine):
             notes=[note],
         )
 
+    @event()
+    def gang_succeeds(self) -> None:
         self.let_gang_succeed()
 
     def let_gang_succeed(self) -> None:
