@@ -126,8 +126,7 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
 def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
     """Accelerators of each node, by resource name."""
     limits = spec.resources.limits.items()
-    found = [int(count) for name, count in limits if name.startswith(ACCELERATORS) and count.isdigit()]
-    return max(1, sum(found))
+    return {name: int(count) for name, count in limits if name.startswith(ACCELERATORS) and count.isdigit()}
 
 
 def needs_supervisor(spec: TrainingJobSpec) -> bool:

@@ -30,7 +30,6 @@ from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
 from footplate_trainer.storage import Store
-from footplate_trainer.stragglers import StragglerWatch
 
 
 class Outcome(Enum):
