@@ -3,20 +3,26 @@
 A `Store` is a folder of objects; keys are relative to it. All calls block, and obstore lets go of the GIL meanwhile:
 call from a thread where signals must be answered. Credentials come from the environment (AWS_*, GOOGLE_*, AZURE_*) or
 the workload's identity. Outages are waited out for minutes; what remains is raised as one of `errors.StorageError`.
+
+obstore itself tries again what is safe to repeat without asking; a conditional put, a deletion or an answer cut in its
+middle it gives up at once. Here every call is repeated until the outage is over or has lasted too long. So a
+conditional put may find its own object, whose answer was lost: `Exists` then says nothing about whose it is.
 """
 
 import hashlib
 import os
 import re
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import obstore
 from obstore import Bytes
@@ -37,8 +43,14 @@ if TYPE_CHECKING:
 
 PART_BYTES: Final = 8 * 1024 * 1024
 PARALLEL: Final = 8
-OUTAGE_SECONDS: Final = 180
-"""How long a single request is tried again before storage counts as gone."""
+OUTAGE_SECONDS = 180.0
+"""How long a call is tried again before storage counts as gone."""
+PAUSE_SECONDS: Final = 1.0
+"""Between tries."""
+ANSWER_SECONDS = 30.0
+"""Longest time for a small object, a listing or a deletion."""
+PART_SECONDS = 300.0
+"""Longest time for a whole part: a slow line is slow, not dead."""
 MAX_PARTS: Final = 9_000
 """S3 takes 10,000 parts an upload."""
 
@@ -54,6 +66,15 @@ CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 """What the Secret of an input channel may bring of its own."""
+
+FULL: Final = re.compile(r"StorageFull|QuotaExceeded|InsufficientStorage|status code: 507|os error (28|122)\b")
+"""How servers and volumes say that there is no room."""
+
+T = TypeVar("T")
+
+
+class Changed(StorageUnavailable):
+    """An object was overwritten while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +93,22 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 class Store:
-    """A folder of objects at `uri`."""
+    """A folder of objects at `uri`. `bulk` is the connection for whole parts, which may take longer."""
 
-    def __init__(self, uri: str, backend: ObjectStore, prefix: str) -> None:
+    def __init__(
+        self,
+        uri: str,
+        backend: ObjectStore,
+        prefix: str,
+        *,
+        bulk: ObjectStore | None = None,
+        outage_seconds: float = 0.0,
+    ) -> None:
         self.uri = uri.rstrip("/")
         self._backend = backend
+        self._bulk = bulk or backend
         self._prefix = prefix.strip("/")
+        self._outage_seconds = outage_seconds
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="storage")
 
     @classmethod
@@ -87,7 +118,7 @@ class Store:
         *,
         endpoint: str | None = None,
         channel: str | None = None,
-        outage_seconds: float = OUTAGE_SECONDS,
+        outage_seconds: float | None = None,
     ) -> "Store":
         """A store for a folder's URI, which need not exist. Asks nothing of the server yet.
 
@@ -95,7 +126,7 @@ class Store:
             uri: of the folder.
             endpoint: `storage.endpoint` of the job.
             channel: input channel whose own Secret, where it has one, goes before the job's.
-            outage_seconds: how long a request is tried again.
+            outage_seconds: how long a call is tried again; `OUTAGE_SECONDS` where not given.
 
         Raises:
             Denied: there are no credentials to try.
@@ -107,34 +138,38 @@ class Store:
         config = _config(scheme, endpoint=endpoint, channel=channel)
         if scheme == "s3":
             _check_s3_credentials(uri, {**os.environ, **config})
+        patience = OUTAGE_SECONDS if outage_seconds is None else outage_seconds
         with _translated(uri):
-            return cls(uri, _connect(scheme, bucket, config, outage_seconds=outage_seconds), prefix)
+            small, bulk = (
+                _connect(scheme, bucket, config, seconds=seconds, patience=patience)
+                for seconds in (ANSWER_SECONDS, PART_SECONDS)
+            )
+        return cls(uri, small, prefix, bulk=bulk, outage_seconds=patience)
 
     def head(self, key: str) -> ObjectInfo:
         """Looks an object up. Raises NotFound where there is none."""
-        with self._translated(key):
-            return self._info(obstore.head(self._backend, self._path(key)))
+        return self._info(self._patiently(key, lambda: obstore.head(self._backend, self._path(key))))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects under a folder of this store, in no promised order. Nothing there yields nothing, but a missing
         bucket raises NotFound.
         """
-        with self._translated(prefix):
-            for batch in obstore.list(self._backend, self._path(prefix) or None, chunk_size=1000):
-                yield from map(self._info, batch)
+        return iter(self._patiently(prefix, lambda: list(self._walk(prefix))))
+
+    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        for batch in obstore.list(self._backend, self._path(prefix) or None, chunk_size=1000):
+            yield from map(self._info, batch)
 
     def get(self, key: str) -> bytes:
         """A small object as a whole."""
-        with self._translated(key):
-            return bytes(obstore.get(self._backend, self._path(key)).bytes())
+        return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()))
 
     def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> Bytes:
-        """Bytes `start` to `end` (exclusive). With `etag`, raises StorageError if the object has changed since."""
-        with self._translated(key):
-            options: GetOptions = {"range": (start, end)}
-            if etag is not None:
-                options["if_match"] = etag
-            return obstore.get(self._backend, self._path(key), options=options).bytes()
+        """Bytes `start` to `end` (exclusive). With `etag`, raises Changed if the object has changed since."""
+        options: GetOptions = {"range": (start, end)}
+        if etag is not None:
+            options["if_match"] = etag
+        return self._patiently(key, lambda: obstore.get(self._bulk, self._path(key), options=options).bytes())
 
     def stream(self, item: ObjectInfo, *, start: int = 0) -> Iterator[Bytes]:
         """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
@@ -167,25 +202,24 @@ class Store:
         return digest.hexdigest()
 
     def put(self, key: str, data: bytes, *, create: bool = False) -> None:
-        """Writes a small object. With `create`, raises Exists, atomically, where there is one already."""
-        with self._translated(key):
-            mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
-            obstore.put(self._backend, self._path(key), data, mode=mode, use_multipart=False)
+        """Writes a small object. With `create`, raises Exists, atomically, where there is one already: it may be this
+        very call's, whose answer was lost.
+        """
+        mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
+        self._patiently(key, lambda: obstore.put(self._backend, self._path(key), data, mode=mode, use_multipart=False))
 
     def put_file(self, key: str, path: Path) -> None:
         """Uploads a file, a big one in parallel parts; the object appears when it is whole."""
         part = max(PART_BYTES, -(-path.stat().st_size // MAX_PARTS))
-        with self._translated(key):
-            obstore.put(self._backend, self._path(key), path, chunk_size=part, max_concurrency=PARALLEL)
+        self._patiently(
+            key, lambda: obstore.put(self._bulk, self._path(key), path, chunk_size=part, max_concurrency=PARALLEL)
+        )
 
     def delete(self, keys: Sequence[str]) -> None:
         """Deletes objects; one that isn't there is no error."""
         for key in keys:
-            try:
-                with self._translated(key):
-                    obstore.delete(self._backend, self._path(key))
-            except NotFound:
-                continue
+            with suppress(NotFound):
+                self._patiently(key, partial(obstore.delete, self._backend, self._path(key)))
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}".strip("/")
@@ -194,8 +228,19 @@ class Store:
         key = meta["path"].removeprefix(self._prefix).lstrip("/")
         return ObjectInfo(key, meta["size"], meta["e_tag"])
 
-    def _translated(self, key: str) -> AbstractContextManager[None]:
-        return _translated(f"{self.uri}/{key}".rstrip("/"))
+    def _patiently(self, key: str, call: Callable[[], T]) -> T:
+        """What a call returns, once storage is there."""
+        deadline = time.monotonic() + self._outage_seconds
+        while True:
+            try:
+                with _translated(f"{self.uri}/{key}".rstrip("/")):
+                    return call()
+            except Changed:
+                raise
+            except StorageUnavailable:
+                if time.monotonic() + PAUSE_SECONDS > deadline:
+                    raise
+                time.sleep(PAUSE_SECONDS)
 
 
 def _config(scheme: str, *, endpoint: str | None, channel: str | None) -> dict[str, str]:
@@ -218,14 +263,13 @@ def _check_s3_credentials(uri: str, env: Mapping[str, str]) -> None:
         )
 
 
-def _connect(scheme: str, bucket: str, config: Mapping[str, str], *, outage_seconds: float) -> ObjectStore:
+def _connect(scheme: str, bucket: str, config: Mapping[str, str], *, seconds: float, patience: float) -> ObjectStore:
     backends: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
     backend: ObjectStore = backends[scheme](
         bucket,
         config={name.lower(): value for name, value in config.items()},
-        # The timeout is that of a whole part: a slow line is slow, not dead.
-        client_options={"allow_http": True, "timeout": "5m", "connect_timeout": "10s"},
-        retry_config={"max_retries": 100, "retry_timeout": timedelta(seconds=outage_seconds)},
+        client_options={"allow_http": True, "timeout": timedelta(seconds=seconds), "connect_timeout": "10s"},
+        retry_config={"max_retries": 100, "retry_timeout": timedelta(seconds=patience)},
     )
     return backend
 
@@ -246,7 +290,11 @@ def _translate(uri: str, error: Exception) -> StorageError:
     if isinstance(error, AlreadyExistsError):
         return Exists(f"{uri} exists already")
     if isinstance(error, PreconditionError):
-        return StorageUnavailable(f"{uri} was overwritten while it was read")
+        return Changed(f"{uri} was overwritten while it was read")
+    if FULL.search(text):
+        return StorageUnavailable(f"{uri}: storage is full ({said}); free space there, or raise its quota")
+    if "NoSuchUpload" in text:  # completed already, by a request whose answer was lost; or swept
+        return StorageUnavailable(f"{uri}: an upload was interrupted ({said})")
     if "NoSuchBucket" in text or "ContainerNotFound" in text:
         return NotFound(f"{uri}: no such bucket; create it, or correct the URI or storage.endpoint")
     if isinstance(error, FileNotFoundError) or status == 404:
