@@ -85,6 +85,8 @@ class Label(StrEnum):
     ATTEMPT = "footplate.dev/attempt"
     RANK = "footplate.dev/rank"
     """Node rank of a pod in its gang."""
+    SCOUT = "footplate.dev/scout"
+    """Only on pods that keep a place for an elastic gang to grow into: they train nothing."""
 
 
 MANAGED_BY = "footplate"

@@ -57,6 +57,8 @@ class Kind:
     scope: str = "Namespaced"
     categories: tuple[str, ...] = ("footplate",)
     columns: tuple[Column, ...] = ()
+    scale: tuple[str, str] | None = None
+    """Paths of the number of replicas that is asked for, and of the one that is seen; None: it can't be scaled."""
 
     @property
     def name(self) -> str:
@@ -83,6 +85,7 @@ KINDS = (
             Column("QUEUE", ".spec.scheduling.queueName", wide=True),
             Column("ARTIFACT", ".status.artifact.uri", wide=True),
         ),
+        scale=(".spec.nodes", ".status.nodes.created"),
     ),
     Kind(TrainingRuntime, "trainingruntimes", "trt", columns=(AGE,)),
     Kind(ClusterTrainingRuntime, "clustertrainingruntimes", "ctrt", scope="Cluster", columns=(AGE,)),
@@ -217,7 +220,10 @@ def build_crd(kind: Kind) -> Json:
 
 
 def _build_version(kind: Kind) -> Json:
-    subresources: Json = {"subresources": {"status": {}}} if "status" in kind.model.model_fields else {}
+    served: Json = {"status": {}} if "status" in kind.model.model_fields else {}
+    if kind.scale is not None:
+        served["scale"] = dict(zip(("specReplicasPath", "statusReplicasPath"), kind.scale, strict=True))
+    subresources: Json = {"subresources": served} if served else {}
     return {
         "name": VERSION,
         "served": True,

@@ -241,6 +241,9 @@ class TrainingJobStatus(Model):
     completion_time: Time | None = Field(None, description="When the run finished.")
     restart_time: Time | None = Field(None, description="When the next attempt may start.")
     restart_nodes: Count | None = Field(None, description="Pods of the next attempt's gang, where it is known.")
+    scout_time: Time | None = Field(
+        None, description="When places for more nodes of an elastic gang were last looked for."
+    )
     active_seconds: Count | None = Field(None, description="Running time of the attempts that have ended, in seconds.")
     nodes: NodeCounts | None = Field(None, description="Pods of the current attempt.")
     restarts: Restarts | None = Field(None, description="Gang restarts of this run.")

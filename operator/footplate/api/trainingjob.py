@@ -51,8 +51,12 @@ class RuntimeRef(Model):
 class Elastic(Model):
     """Bounds within which the gang may shrink and grow."""
 
-    min_nodes: NodeCount = Field(description="Fewest nodes the job runs on.", examples=[2])
-    max_nodes: NodeCount = Field(description="Most nodes the job runs on.", examples=[8])
+    min_nodes: NodeCount = Field(
+        description="Fewest nodes the job runs on: with fewer it waits. While there are fewer than nodes, it runs with "
+        "those that it has, and grows when there are more.",
+        examples=[2],
+    )
+    max_nodes: NodeCount = Field(description="Most to which nodes may be raised later.", examples=[8])
 
     rules = (Rule("self.minNodes <= self.maxNodes", "minNodes must not be greater than maxNodes"),)
 
@@ -114,14 +118,19 @@ class TrainingJobSpec(Model):
     trainer: Trainer = Field(default=Trainer(), description="What runs in each pod.")
     nodes: Annotated[NodeCount, MUTABLE_IF_ELASTIC] = Field(
         default=1,
-        description="Pods in the gang.",
+        description="Pods in the gang. Where elastic is set, the most: the gang runs with anything from "
+        "elastic.minNodes up to it, and `kubectl scale` changes it.",
         examples=[4],
     )
     processes_per_node: ProcessCount = Field(
         default="auto",
         description="Ranks in each pod; auto is the accelerators in resources.limits, else 1.",
     )
-    elastic: Elastic | None = Field(None, description="Bounds for shrinking and growing. Default: a fixed gang.")
+    elastic: Elastic | None = Field(
+        None,
+        description="Lets the gang shrink when nodes are lost and grow when there are more, with the same global "
+        "batch; needs checkpoint, else each change starts training over. Default: a fixed gang.",
+    )
     resources: Resources = Field(default=Resources(), description="Resources of each pod.")
     inputs: Annotated[ByName[InputChannel], Field(max_length=32)] = Field(default=[], description="Data channels.")
     checkpoint: Checkpoint | None = Field(None, description="Checkpoints. Default: none are saved.")

@@ -7,15 +7,19 @@ from datetime import timedelta
 
 from footplate.api.status import Phase
 from footplate.podspec import run_name
+from footplate.policy import elastic
 from footplate.policy.plan import Target
 from footplate.policy.pods import Pod
 from footplate.policy.situation import Situation
 
 
 def outdated(situation: Situation) -> tuple[Target, ...]:
-    """Pods of older attempts, and of the current one where it has ended. Terminating ones are left to their grace."""
-    gang = situation.gang
-    return _deletable(gang.everyone if situation.between_attempts else gang.older)
+    """Pods of older attempts, and of the current one where it has ended, and scouts that nobody needs any more.
+    Terminating ones are left to their grace.
+    """
+    gang, useful = situation.gang, elastic.useful_scouts(situation)
+    over = gang.everyone if situation.between_attempts else [*gang.older, *gang.scouts.values()]
+    return _deletable(pod for pod in over if pod not in useful)
 
 
 def finished(situation: Situation) -> tuple[Target, ...]:
@@ -24,7 +28,8 @@ def finished(situation: Situation) -> tuple[Target, ...]:
     everything = keep == "always" or (keep == "onSuccess" and situation.status.phase is Phase.SUCCEEDED)
     if everything or expired(situation):
         return _deletable(gang.everyone)
-    return _deletable([*gang.older, *(pod for pod in gang.pods if not pod.terminal)])
+    living = (pod for pod in gang.pods if not pod.terminal)
+    return _deletable([*gang.older, *gang.scouts.values(), *living])
 
 
 def leftovers(situation: Situation) -> tuple[Target, ...]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus
-from footplate.policy import cleanup, phase, progress, restart, scheduling, usage
+from footplate.policy import cleanup, elastic, phase, progress, restart, scheduling, usage
 from footplate.policy.begin import reject
 from footplate.policy.failure import Failure, clean
 from footplate.policy.plan import Plan
@@ -63,12 +63,12 @@ def ended(situation: Situation, reason: Reason, cause: Failure | None = None) ->
 
 
 def resize(situation: Situation) -> Plan | None:
-    """Ends an elastic job's attempt whose gang has another size than the user wants by now."""
-    attempt, nodes = situation.attempt, situation.spec.nodes
-    if attempt is None or situation.desired == nodes:
+    """Ends an elastic job's attempt that should give way to one of another size; None where it shouldn't."""
+    change = elastic.resize(situation)
+    if change is None:
         return None
-    why = f"spec.nodes changed from {situation.desired} to {nodes}"
-    return _restart(situation, ended(situation, Reason.RESIZED), Reason.RESIZED, why, delay=0.0)
+    status = ended(situation, Reason.RESIZED)
+    return _restart(situation, status, Reason.RESIZED, change.why, nodes=change.nodes)
 
 
 def end(situation: Situation, cause: Failure) -> Plan:
@@ -83,7 +83,9 @@ def end(situation: Situation, cause: Failure) -> Plan:
     )
     if next_.delay is not None:
         charged = status.model_copy(update={"restarts": next_.restarts})
-        return _restart(situation, charged, next_.reason, next_.message, delay=next_.delay)
+        nodes = elastic.size_after_failure(situation)
+        delay = 0.0 if nodes < situation.desired else next_.delay
+        return _restart(situation, charged, next_.reason, next_.message, nodes=nodes, delay=delay)
     if next_.reason is Reason.REPEATED_ERROR and status.failure is not None:
         permanent = status.failure.model_copy(update={"class_": FailureClass.PERMANENT})
         status = status.model_copy(update={"failure": permanent})
@@ -98,14 +100,20 @@ def release(situation: Situation) -> Plan:
         f"{situation.spec.run_policy.scheduling_timeout_seconds} s (runPolicy.schedulingTimeoutSeconds); "
         "they are given back"
     )
-    status = ended(situation, Reason.SCHEDULING_TIMEOUT)
-    return _restart(situation, status, Reason.SCHEDULING_TIMEOUT, why, delay=scheduling.backoff(situation))
+    status, delay = ended(situation, Reason.SCHEDULING_TIMEOUT), scheduling.backoff(situation)
+    return _restart(situation, status, Reason.SCHEDULING_TIMEOUT, why, nodes=situation.desired, delay=delay)
 
 
-def _restart(situation: Situation, status: TrainingJobStatus, reason: Reason, why: str, *, delay: float) -> Plan:
+def _restart(
+    situation: Situation, status: TrainingJobStatus, reason: Reason, why: str, *, nodes: int, delay: float = 0.0
+) -> Plan:
     when = f"in {delay:.0f} s" if delay else "now"
-    text = f"{clean(why, most=800)}; attempt {status.attempts[-1].attempt + 1} starts {when}"
-    status = status.model_copy(update={"restart_time": situation.now + timedelta(seconds=delay)})
+    size = f" on {nodes} node{'s' * (nodes > 1)}" if nodes != situation.desired else ""
+    text = f"{clean(why, most=800)}; attempt {status.attempts[-1].attempt + 1} starts {when}{size}"
+    next_: dict[str, Any] = {"restart_time": situation.now + timedelta(seconds=delay)}
+    if situation.spec.elastic is not None:
+        next_["restart_nodes"] = nodes
+    status = status.model_copy(update=next_)
     return publish(
         situation.observed, move(status, Phase.RESTARTING, reason, text, now=situation.now), now=situation.now
     )
@@ -119,7 +127,8 @@ def between(situation: Situation) -> Plan:
         wait = max(wait, _seconds_to_stop(situation))
     if wait > 0:
         return stop(situation, requeue=[wait])
-    return publish(situation.observed, begin_attempt(status, nodes=situation.spec.nodes, now=now), now=now)
+    nodes = elastic.next_size(situation.spec, status)
+    return publish(situation.observed, begin_attempt(status, nodes=nodes, now=now), now=now)
 
 
 def stop(situation: Situation, requeue: Iterable[float] = ()) -> Plan:
@@ -139,4 +148,5 @@ def is_stopped(situation: Situation) -> bool:
 
 
 def _seconds_to_stop(situation: Situation) -> float:
-    return max((pod.seconds_to_stop(situation.now) for pod in situation.gang.everyone), default=0.0)
+    pods = (pod for pod in situation.gang.everyone if not pod.is_scout)
+    return max((pod.seconds_to_stop(situation.now) for pod in pods), default=0.0)

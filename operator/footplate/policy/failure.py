@@ -144,7 +144,7 @@ def _of_pod(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failur
     return (
         _taken_away(pod, now=now)
         or _failed(pod, now=now)
-        or _node_lost(pod, nodes, now=now)
+        or node_lost(pod, nodes, now=now)
         or _stuck(pod, now=now)
     )  # fmt: skip
 
@@ -221,7 +221,8 @@ def _last_line(pod: Pod) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")[:512]
 
 
-def _node_lost(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failure | None:
+def node_lost(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failure | None:
+    """The loss of the node that a pod runs on; None where it isn't lost, or that isn't known."""
     if pod.terminal or pod.node is None or not nodes:
         return None
     node = nodes.get(pod.node)

@@ -1,11 +1,11 @@
 """A living attempt: creates the pods that are missing, and shows how far the gang is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.podspec import GangOf, build_pods, build_service, mounted_objects
-from footplate.policy import cleanup, deadline, failure, phase, scheduling
+from footplate.policy import cleanup, deadline, elastic, failure, phase, scheduling
 from footplate.policy.failure import clean
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Manifest, Plan, Refusal
 from footplate.policy.publish import publish
@@ -17,12 +17,12 @@ AVOID_NODE_FOR = timedelta(hours=1)
 
 def advance(situation: Situation) -> Plan:
     """The next step of an attempt that has no reason to end."""
-    refused = next(iter(situation.observed.refusals), None)
+    refused = next(iter(situation.refusals), None)
     return publish(
         situation.observed,
         _show(situation, refused),
         now=situation.now,
-        create=() if refused else _missing(situation),
+        create=() if refused else (*_missing(situation), *_scouts(situation)),
         delete=cleanup.outdated(situation),
         requeue=_next_looks(situation, refused),
     )
@@ -34,11 +34,15 @@ def _show(situation: Situation, refused: Refusal | None) -> TrainingJobStatus:
     now_phase, reason = phase.of_gang(gang, counts, was=status.phase or Phase.PENDING)
     mounts = mounted_objects(situation.spec)
     text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
+    if now_phase is Phase.RUNNING:
+        text += elastic.describe(situation)
     if refused is not None:
         reason, text = Reason.PODS_REFUSED, f"{refused.kind} {refused.name} was refused: {clean(refused.message)}"
     elif reason is Reason.CREATING_PODS and status.reason == Reason.PODS_REFUSED:
         reason, text = Reason.PODS_REFUSED, status.message or ""  # until it is known what the next try brings
     status = status.model_copy(update={"nodes": counts})
+    if elastic.scouts_are_due(situation):
+        status = status.model_copy(update={"scout_time": now})
     if now_phase is Phase.RUNNING:
         status = _with_running_time(status, situation)
     return move(status, now_phase, reason, text, now=now)
@@ -56,16 +60,20 @@ def _with_running_time(status: TrainingJobStatus, situation: Situation) -> Train
 def _missing(situation: Situation) -> tuple[Manifest, ...]:
     """The Service and pods that the attempt lacks while it is being created; later a missing pod ends it."""
     ranks = [rank for rank in range(situation.desired) if rank not in situation.gang.current]
-    if not ranks or situation.all_created or situation.attempt is None:
+    if not ranks or situation.all_created:
         return ()
-    gang = GangOf(
-        situation.config,
-        situation.spec,
-        attempt=situation.attempt.attempt,
-        nodes=situation.desired,
-        avoid=_nodes_to_avoid(situation),
-    )
-    return (build_service(situation.config), *build_pods(gang, ranks))
+    return (build_service(situation.config), *build_pods(_gang_of(situation), ranks))
+
+
+def _scouts(situation: Situation) -> Sequence[Manifest]:
+    """The pods that look for places for more ranks, where that is due."""
+    return elastic.send_scouts(situation, _gang_of(situation))
+
+
+def _gang_of(situation: Situation) -> GangOf:
+    number = situation.attempt.attempt if situation.attempt is not None else 0
+    avoid = _nodes_to_avoid(situation)
+    return GangOf(situation.config, situation.spec, attempt=number, nodes=situation.desired, avoid=avoid)
 
 
 def _nodes_to_avoid(situation: Situation) -> list[str]:
@@ -80,5 +88,6 @@ def _next_looks(situation: Situation, refused: Refusal | None) -> Iterable[float
     yield from failure.next_look(gang, situation.observed.nodes, now=now)
     yield from (limit.left for limit in deadline.deadlines(situation))
     yield scheduling.seconds_left(situation)
+    yield from elastic.next_looks(situation)
     yield phase.seconds_until_slow(gang, now=now)
     yield RETRY_REFUSED_SECONDS if refused else None

@@ -1,7 +1,7 @@
 """Views of raw pods and nodes, and the bucketing of a job's pods that all policies share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -49,6 +49,11 @@ class Pod:
     def rank(self) -> int:
         """Node rank in the gang."""
         return self.label(Label.RANK)
+
+    @property
+    def is_scout(self) -> bool:
+        """True for a pod that only keeps a place: it has no state to save."""
+        return str(Label.SCOUT) in block(self.metadata, "labels")
 
     @cached_property
     def phase(self) -> str:
@@ -110,6 +115,11 @@ class Pod:
         return block(next((c for c in containers if c.get("name") == CONTAINER_NAME), None), "state")
 
     @property
+    def running_since(self) -> datetime | None:
+        """When the trainer's container started, None where it doesn't run."""
+        return time(block(self.state, "running"), "startedAt")
+
+    @property
     def running(self) -> bool:
         """True while the trainer's container runs."""
         return self.phase == "Running" and "running" in self.state
@@ -144,11 +154,13 @@ class Pod:
 class Gang:
     """The pods of a job, bucketed once.
 
-    `current` are those of the current attempt, by rank and in its order; `older` all others that the job owns.
+    `current` are those of the current attempt, by rank and in its order; `scouts` keep places for more ranks of it;
+    `older` are all others that the job owns.
     """
 
     current: Mapping[int, Pod]
     older: Sequence[Pod]
+    scouts: Mapping[int, Pod] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pods: Sequence[Manifest], job: Manifest, *, run: int, attempt: int, nodes: int) -> Self:
@@ -157,8 +169,11 @@ class Gang:
         """
         owned = owned_pods(pods, job)
         stem = f"{text(block(job, 'metadata'), 'name')}-{run}-{attempt}-"
-        current = {pod.rank: pod for pod in owned if 0 <= pod.rank < nodes and pod.name == f"{stem}{pod.rank}"}
-        return cls(dict(sorted(current.items())), [pod for pod in owned if current.get(pod.rank) is not pod])
+        mine = {pod.rank: pod for pod in owned if pod.rank >= 0 and pod.name == f"{stem}{pod.rank}"}
+        current = {rank: pod for rank, pod in sorted(mine.items()) if rank < nodes}
+        scouts = {rank: pod for rank, pod in sorted(mine.items()) if rank >= nodes and pod.is_scout}
+        known = current | scouts
+        return cls(current, [pod for pod in owned if known.get(pod.rank) is not pod], scouts)
 
     @property
     def pods(self) -> Sequence[Pod]:
@@ -168,7 +183,7 @@ class Gang:
     @property
     def everyone(self) -> Sequence[Pod]:
         """Pods of all attempts."""
-        return [*self.older, *self.current.values()]
+        return [*self.older, *self.current.values(), *self.scouts.values()]
 
 
 def owned_pods(pods: Sequence[Manifest], job: Manifest) -> list[Pod]:

@@ -87,7 +87,8 @@ def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]
     if not new.get("phase") or (same_phase and reason in (old.get("reason"), Reason.CREATING_PODS)):
         return ()
     phase = Phase(new["phase"])
-    bad = phase in (Phase.FAILED, Phase.RESTARTING) or reason in _TROUBLE
+    broken = phase in (Phase.FAILED, Phase.RESTARTING) and reason != Reason.RESIZED
+    bad = broken or reason in _TROUBLE
     return (
         Event("Warning" if bad else "Normal", reason, clean(f"{phase}: {new.get('message', '')}"), _ACTIONS[phase]),
     )

@@ -71,7 +71,7 @@ def _finished(situation: Situation) -> Plan:
 
 
 def _live(situation: Situation) -> Plan:
-    refused = _refused_for_good(situation.observed.refusals)
+    refused = _refused_for_good(situation.refusals)
     if refused is not None:
         return fail(situation, *refused)
     if has_succeeded(situation):
@@ -87,15 +87,15 @@ def _live(situation: Situation) -> Plan:
 
 def _attempt(situation: Situation) -> Plan:
     """A living attempt goes on unless there is a reason to end it."""
-    resized = resize(situation)
-    if resized is not None:
-        return resized
     gang, now = situation.gang, situation.now
     cause = failure.find(
         gang, situation.observed.nodes, desired=situation.desired, all_created=situation.all_created, now=now
     )
     if cause is not None and failure.is_settled(cause, gang, now=now):
         return end(situation, cause)
+    resized = resize(situation) if cause is None else None
+    if resized is not None:
+        return resized
     left = scheduling.seconds_left(situation)
     return release(situation) if left is not None and left <= 0 else advance(situation)
 

@@ -21,7 +21,7 @@ from footplate.api.status import (
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
 from footplate.podspec import run_name
-from footplate.policy.plan import Manifest, Observed
+from footplate.policy.plan import Manifest, Observed, Refusal
 from footplate.policy.pods import Gang
 from footplate.policy.raw import block, text
 from footplate.policy.reasons import Reason
@@ -55,6 +55,13 @@ class Situation:
     def desired(self) -> int:
         """Pods of the newest attempt's gang."""
         return gang_size(self.spec, self.attempt)
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """What the API server refused of what the job needs. A scout's refusal is no matter of the gang's."""
+        stem = f"{self.config.metadata.name}-{self.config.run}-{self.status.attempt}-"
+        ranks = {f"{stem}{rank}" for rank in range(self.desired)} if self.observed.refusals else ()
+        return [refusal for refusal in self.observed.refusals if refusal.kind != "Pod" or refusal.name in ranks]
 
     @property
     def between_attempts(self) -> bool:
@@ -139,9 +146,8 @@ def begin_attempt(status: TrainingJobStatus, *, nodes: int, now: datetime) -> Tr
     if [attempt.reason for attempt in before[-2:]] == [Reason.SCHEDULING_TIMEOUT] * 2:
         before = before[:-1]
     attempts = [*before, Attempt(attempt=number, start_time=now, nodes=nodes)]
-    return status.model_copy(
-        update={"attempt": number, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], "restart_time": None}
-    )
+    done = {"restart_time": None, "restart_nodes": None, "scout_time": None}
+    return status.model_copy(update={"attempt": number, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})
 
 
 def end_attempt(

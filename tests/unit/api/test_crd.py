@@ -106,7 +106,10 @@ def test_columns_show_fields_that_exist(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        (".spec.nodes", "Pods in the gang. Default: 1. Can change after creation, within elastic's bounds, where"),
+        (
+            ".spec.nodes",
+            "Default: 1. Can change after creation, within elastic's bounds, where elastic is set. Example: 4",
+        ),
         (".spec.checkpoint.keep", "Complete checkpoints kept. Default: 3. Can't change after creation. Example: 3"),
         (".spec.runPolicy.suspend", "false resumes from it. Default: false. Can change after creation."),
         (".spec.runPolicy", "Can change after creation: suspend, restartNonce, activeDeadlineSeconds, ttl"),

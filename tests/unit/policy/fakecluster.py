@@ -121,7 +121,7 @@ class FakeCluster:
             wanted = (str(self.status["run"]), str(self.status["attempt"]))
             labels = metadata["labels"]
             assert (labels["footplate.dev/run"], labels["footplate.dev/attempt"]) == wanted, "not in the status yet"
-            assert self.phase in ("Pending", "Restarting"), "a pod of a gang that is complete, or over"
+            self._check_place_in_gang(int(labels["footplate.dev/rank"]), scout="footplate.dev/scout" in labels)
         if self.refusing is not None:
             self.refusals = [Refusal(kind, metadata["name"], self.refusing, "Forbidden", "exceeded quota")]
             self.refused_at = self.now
@@ -134,12 +134,22 @@ class FakeCluster:
             manifest["status"] = {"phase": "Pending"}
         self.objects[key] = manifest
 
+    def _check_place_in_gang(self, rank: int, *, scout: bool) -> None:
+        gang, most = self.status["attempts"][-1].get("nodes"), self.job["spec"]["nodes"]
+        if scout:
+            assert self.phase == "Running", "a scout of a gang that doesn't run"
+            assert gang <= rank < most, "a scout for a rank that nobody wants"
+        else:
+            assert self.phase in ("Pending", "Restarting"), "a pod of a gang that is complete, or over"
+            assert rank < gang, "a rank that the attempt hasn't"
+
     def delete(self, target: Target) -> None:
         raw = self.objects.get((target.kind, target.name))
         if raw is None or (target.uid and raw["metadata"]["uid"] != target.uid):
             return
         pod = Pod(raw)
-        if target.kind != "Pod" or pod.terminal or pod.node is None:
+        graceless = pod.terminal or pod.node is None or raw["spec"].get("terminationGracePeriodSeconds") == 0
+        if target.kind != "Pod" or graceless:
             del self.objects[target.kind, target.name]
         else:
             raw["metadata"].setdefault("deletionTimestamp", format_time(self.now + timedelta(seconds=GRACE)))
@@ -158,6 +168,11 @@ class FakeCluster:
         metadata = {**self.job["metadata"], "generation": self.job["metadata"]["generation"] + 1}
         changed = {**spec.get(block, {}), **fields}
         self.job = {**self.job, "metadata": metadata, "spec": {**spec, block: changed}}
+
+    def scale(self, nodes: int) -> None:
+        """What a user's `kubectl scale` does."""
+        metadata = {**self.job["metadata"], "generation": self.job["metadata"]["generation"] + 1}
+        self.job = {**self.job, "metadata": metadata, "spec": {**self.job["spec"], "nodes": nodes}}
 
     def set_node(self, name: str, *, ready: str, since: float | None = None) -> None:
         """`since`: seconds from `NOW`; None is now."""
@@ -181,7 +196,7 @@ class FakeCluster:
         }
 
     def start(self, pod: Pod) -> None:
-        self.set_state(pod, "Running", {"running": {}})
+        self.set_state(pod, "Running", {"running": {"startedAt": format_time(self.now)}})
 
     def end(self, pod: Pod, code: int, **more: Any) -> None:
         """The container ends; a pod that was deleted is gone with it."""
@@ -238,3 +253,6 @@ def check_step(old: JSON, new: JSON) -> None:
     for sum_, seconds in (old.get("usage") or {}).items():
         if sum_ in ("nodeSeconds", "endedNodeSeconds"):
             assert new["usage"][sum_] >= seconds, f"usage.{sum_} went back"
+    sizes = ({each["attempt"]: each.get("nodes") for each in status["attempts"]} for status in (old, new))
+    before, after = sizes
+    assert all(after[attempt] == nodes for attempt, nodes in before.items() if attempt in after), "a gang was resized"

@@ -153,8 +153,8 @@ ELASTIC = job({"nodes": 3, "elastic": {"minNodes": 1, "maxNodes": 4}})
 
 
 def test_resizing_an_elastic_job_is_a_new_attempt_that_nobody_pays() -> None:
-    attempts = [{"attempt": 0, "startTime": at(-600), "runningTime": at(-300), "nodes": 2}]
-    after = status_of(look(ELASTIC, pod(0), pod(1), attempts=attempts))
+    attempts = [{"attempt": 0, "startTime": at(-600), "runningTime": at(-300), "nodes": 4}]
+    after = status_of(look(ELASTIC, *(pod(rank) for rank in range(4)), attempts=attempts))
     assert (after["phase"], after["reason"], after["restarts"]["total"]) == ("Restarting", "Resized", 0)
     begun = status_of(look({**ELASTIC, "status": after}))
     assert begun["attempts"][-1]["nodes"] == 3

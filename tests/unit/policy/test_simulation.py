@@ -18,6 +18,7 @@ from footplate.policy.pods import Pod
 from unit.policy.build import job
 from unit.policy.fakecluster import Crash, FakeCluster, is_empty
 
+MAX_NODES = 4
 CODES = (0, 1, 65, 70, 75, 76, 77, 78, 137, 139, 143)
 # A fixed seed where others must see the same; HYPOTHESIS_PROFILE=nightly looks further.
 settings.register_profile("ci", max_examples=120, stateful_step_count=40, derandomize=True, deadline=None)
@@ -63,6 +64,7 @@ class Life(RuleBasedStateMachine):
         ),
     )
     def create(self, nodes: int, policy: dict[str, object]) -> None:
+        self.bounds = (nodes, nodes)
         self.cluster = FakeCluster(job({"nodes": nodes, "runPolicy": policy}))
 
     def pick(self, which: int, *, bound: bool | None = None) -> Pod | None:
@@ -179,6 +181,13 @@ class Life(RuleBasedStateMachine):
             )
             assert all(count == 1 for count in ranks.values()), ranks
 
+    @invariant()
+    def gangs_keep_their_bounds(self) -> None:
+        if hasattr(self, "cluster"):
+            fewest, most = self.bounds
+            sizes = [attempt["nodes"] for attempt in self.cluster.status.get("attempts", ())]
+            assert all(fewest <= nodes <= most for nodes in sizes), sizes
+
     def teardown(self) -> None:
         """From here on all goes well: the job must come to its end."""
         cluster = self.cluster
@@ -201,8 +210,40 @@ class Life(RuleBasedStateMachine):
         assert not cluster.live_pods() or all(pod.terminating for pod in cluster.live_pods())
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(
+class ElasticLife(Life):
+    """The life of a job whose gang may shrink and grow, and runs already."""
+
+    @initialize(nodes=st.integers(2, MAX_NODES), fewest=st.integers(1, 2))
+    def create(self, nodes: int, fewest: int) -> None:
+        self.bounds = (fewest, MAX_NODES)
+        elastic = {"minNodes": fewest, "maxNodes": MAX_NODES}
+        self.cluster = FakeCluster(job({"nodes": nodes, "elastic": elastic}))
+        self.settle()
+        self.run_gang()
+        self.settle()
+
+    @event(nodes=st.integers(1, MAX_NODES))
+    def user_scales(self, nodes: int) -> None:
+        fewest, most = self.bounds
+        self.cluster.scale(min(max(nodes, fewest), most))
+
+    @event(which=st.integers(0, 9), on=st.sampled_from(["node-0", "node-1", "node-2"]))
+    def scout_runs(self, which: int, on: str) -> None:
+        scouts = [pod for pod in self.cluster.live_pods() if pod.is_scout]
+        if scouts:
+            scout = scouts[which % len(scouts)]
+            self.cluster.schedule(scout, on)
+            self.cluster.start(scout)
+
+    @event(which=st.integers(0, 9), on=st.sampled_from(["node-0", "node-1", "node-2"]))
+    def pod_runs(self, which: int, on: str) -> None:
+        if pod := self.pick(which, bound=False):
+            self.cluster.schedule(pod, on)
+            self.cluster.start(pod)
+
+
+TestLife, TestElasticLife = Life.TestCase, ElasticLife.TestCase
+TestLife.settings = TestElasticLife.settings = settings(
     settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci")),
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )

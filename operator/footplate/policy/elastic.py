@@ -1,0 +1,210 @@
+"""The size of an elastic job's gang: what the next attempt has, and when the present one should give way to it.
+
+The gang runs with anything from `elastic.minNodes` up to `nodes`. It shrinks by the places that it loses, and where too
+few nodes are found; it grows when scouts (`footplate.scouts`) run in places for more. An attempt's own size never
+changes. Scouts belong to an attempt, have the names of the ranks that it lacks, and are never part of its gang:
+whatever becomes of them, training goes on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from footplate.api.status import Phase, TrainingJobStatus
+from footplate.api.trainingjob import TrainingJobSpec
+from footplate.podspec import GangOf, Object
+from footplate.policy import scheduling
+from footplate.policy.failure import clean, node_lost
+from footplate.policy.pods import Pod
+from footplate.policy.raw import block, text
+from footplate.policy.reasons import Reason
+from footplate.policy.situation import Situation
+from footplate.scouts import build_scouts
+
+FEWER_AFTER = timedelta(seconds=30)
+"""A gang that found enough nodes, but not all, makes do with them when no further one was found for so long."""
+
+MORE_AFTER = timedelta(seconds=60)
+"""A gang grows by the places that scouts have found when no further one was found for so long."""
+
+SCOUTS_EVERY = timedelta(seconds=180)
+"""Scouts that were refused, or went, are sent again so much later."""
+
+SENDING = timedelta(seconds=5)
+"""How long scouts may take to be created, counted from the second in which the status says that they are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """The size that the next attempt should have, and why the present one should end for it."""
+
+    nodes: int
+    why: str
+
+
+def next_size(spec: TrainingJobSpec, status: TrainingJobStatus) -> int:
+    """Pods of the attempt that begins now."""
+    if spec.elastic is None or status.restart_nodes is None:
+        return spec.nodes
+    return min(max(status.restart_nodes, spec.elastic.min_nodes), spec.nodes)
+
+
+def size_after_failure(situation: Situation) -> int:
+    """Pods of the attempt that follows the present one's failure: as many fewer as it has lost places."""
+    elastic = situation.spec.elastic
+    if elastic is None:
+        return situation.desired
+    return max(situation.desired - _places_lost(situation), elastic.min_nodes)
+
+
+def resize(situation: Situation) -> Resize | None:
+    """Why an attempt that hasn't failed should end for one of another size; None where it should go on."""
+    if situation.spec.elastic is None:
+        return None
+    nodes, desired = situation.spec.nodes, situation.desired
+    if nodes < desired:
+        return Resize(nodes, f"spec.nodes changed from {desired} to {nodes}")
+    left = _seconds_until_fewer(situation)
+    if left is not None and left <= 0:
+        found = len(_bound(situation))
+        return Resize(found, f"only {found} of {desired} nodes were found, enough for elastic.minNodes")
+    left = _seconds_until_more(situation)
+    if left is not None and left <= 0:
+        found = desired + len(_in_place(situation))
+        return Resize(found, f"{found} nodes were found of the {nodes} that are wanted; the gang grows from {desired}")
+    return None
+
+
+def scouts_are_due(situation: Situation) -> bool:
+    """True where it is time to write into the status that scouts are sent."""
+    return bool(_missing(situation)) and _seconds_until_sending(situation) <= 0
+
+
+def send_scouts(situation: Situation, gang: GangOf) -> Sequence[Object]:
+    """The scouts to create now, once the status says so."""
+    sent = situation.status.scout_time
+    refused = any(refusal.kind == "Pod" for refusal in situation.observed.refusals)
+    if sent is None or refused or not timedelta() <= situation.now - sent < SENDING:
+        return ()
+    return build_scouts(gang, _missing(situation))
+
+
+def useful_scouts(situation: Situation) -> set[Pod]:
+    """Scouts that stay: for ranks that are wanted or, between two attempts, in places that the next one takes."""
+    if situation.between_attempts:
+        return set(_in_place(situation)) if _is_growing(situation) else set()
+    wanted, scouts = _wanted(situation), situation.gang.scouts.items()
+    return {scout for rank, scout in scouts if rank in wanted and _may_stay(scout, situation)}
+
+
+def describe(situation: Situation) -> str:
+    """What a running gang's message says of the nodes that it lacks; empty where it lacks none."""
+    wanted = len(_wanted(situation))
+    searching = next((scout for scout in situation.gang.scouts.values() if scout.node is None), None)
+    said = text(searching.condition("PodScheduled"), "message") if searching else ""
+    return f"; {wanted} more wanted" + (f": {clean(said, most=512)}" if said else "") if wanted else ""
+
+
+def next_looks(situation: Situation) -> Iterable[float | None]:
+    """Seconds until the size is a question again."""
+    yield _seconds_until_fewer(situation)
+    yield _seconds_until_more(situation)
+    yield _seconds_until_sending(situation) if _missing(situation) else None
+
+
+def _places_lost(situation: Situation) -> int:
+    """Pods that couldn't be started again where they ran: their node is lost or being drained, or they had to make
+    room. A pod that somebody deleted has lost nothing but itself.
+    """
+    gang, nodes = situation.gang, situation.observed.nodes
+    evicted = [pod for pod in gang.pods if _is_evicted(pod)]
+    drained = {pod.node for pod in evicted if block(nodes.get(pod.node or ""), "spec").get("unschedulable") is True}
+    return sum(
+        pod in evicted or pod.node in drained or node_lost(pod, nodes, now=situation.now) is not None
+        for pod in gang.pods
+    )
+
+
+def _is_evicted(pod: Pod) -> bool:
+    """True for a pod that was evicted, preempted, or turned away or thrown out by its node."""
+    if pod.phase == "Succeeded":
+        return False
+    by_node = pod.phase == "Failed" and (pod.exit_code is None or text(pod.status, "reason") == "Evicted")
+    return by_node or pod.condition("DisruptionTarget").get("status") == "True"
+
+
+def _bound(situation: Situation) -> list[Pod]:
+    """Pods of the gang that found a node."""
+    return [pod for pod in situation.gang.pods if pod.node is not None]
+
+
+def _seconds_until_fewer(situation: Situation) -> float | None:
+    """Seconds until the gang makes do with the nodes that it found; None where it found all, or too few.
+
+    Older pods may be all that is in the way of the rest: they are waited for.
+    """
+    elastic, attempt, bound = situation.spec.elastic, situation.attempt, _bound(situation)
+    half = elastic is not None and elastic.min_nodes <= len(bound) < situation.desired
+    timeout = scheduling.seconds_left(situation) if half else None
+    if timeout is None or attempt is None or attempt.start_time is None:
+        return None
+    since = max(pod.bound or attempt.start_time for pod in bound)
+    in_the_way = [
+        pod.seconds_to_stop(situation.now)
+        for pod in situation.gang.older
+        if pod.node is not None and node_lost(pod, situation.observed.nodes, now=situation.now) is None
+    ]
+    return min(timeout, max([(since + FEWER_AFTER - situation.now).total_seconds(), *in_the_way]))
+
+
+def _wanted(situation: Situation) -> range:
+    """Ranks that the user wants beyond those of a gang that runs and may go on running."""
+    gang, none = situation.gang, range(0)
+    if situation.spec.elastic is None or situation.between_attempts or situation.status.phase is not Phase.RUNNING:
+        return none
+    if any(pod.terminal or pod.terminating for pod in gang.pods):
+        return none
+    return range(situation.desired, situation.spec.nodes)
+
+
+def _missing(situation: Situation) -> list[int]:
+    """Ranks that are wanted and have no scout."""
+    return [rank for rank in _wanted(situation) if rank not in situation.gang.scouts]
+
+
+def _may_stay(scout: Pod, situation: Situation) -> bool:
+    """False for a scout that has ended, or whose place is lost."""
+    nodes, now = situation.observed.nodes, situation.now
+    return not scout.terminal and not scout.terminating and node_lost(scout, nodes, now=now) is None
+
+
+def _in_place(situation: Situation) -> list[Pod]:
+    """Scouts that run, so that a rank could: the place is there, and the image too."""
+    wanted = [scout for rank, scout in situation.gang.scouts.items() if rank < situation.spec.nodes]
+    return [scout for scout in wanted if scout.running and _may_stay(scout, situation)]
+
+
+def _is_growing(situation: Situation) -> bool:
+    """True while the old ranks stop for a larger gang."""
+    status, attempt = situation.status, situation.attempt
+    more = (status.restart_nodes or 0) > situation.desired
+    return more and status.phase is Phase.RESTARTING and attempt is not None and attempt.reason == Reason.RESIZED
+
+
+def _seconds_until_more(situation: Situation) -> float | None:
+    """Seconds until the gang grows by the places that were found; None where none were."""
+    wanted, in_place = _wanted(situation), _in_place(situation)
+    if not wanted or not in_place:
+        return None
+    if len(in_place) == len(wanted):
+        return 0.0
+    news = [time for scout in situation.gang.scouts.values() for time in (scout.bound, scout.running_since) if time]
+    return (max(news, default=situation.now) + MORE_AFTER - situation.now).total_seconds()
+
+
+def _seconds_until_sending(situation: Situation) -> float:
+    """Seconds until scouts may be sent (again)."""
+    sent = situation.status.scout_time
+    if sent is None or sent > situation.now:
+        return 0.0
+    return (sent + SCOUTS_EVERY - situation.now).total_seconds()
