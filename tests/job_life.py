@@ -12,14 +12,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from footplate.api.status import ArtifactStatus
 from footplate.contract import Verdict
 from footplate.devcluster.client import MERGE, ApiClient
 from footplate.devcluster.node import Nodes
+from invariants import Invariants
 
 NAMESPACE = "swept"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
@@ -68,16 +71,28 @@ class Life:
 class Operator:
     """An operator in a process of its own, started again whenever it was killed."""
 
-    def __init__(self, kubeconfig: Path, *, namespaces: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        *,
+        namespaces: tuple[str, ...] = (),
+        poll_interval: float = 60.0,
+        log: Path | None = None,
+    ) -> None:
         self._kubeconfig = kubeconfig
-        self._namespaces = namespaces
+        self._settings = {"namespaces": namespaces, "poll_interval": poll_interval}
+        self._log = log
+        self._ahead = _forkserver.RawValue("d", 0.0)  # without a lock, which who is killed would take along
         self._process: BaseProcess | None = None
 
     def start(self) -> None:
-        self._process = _forkserver.Process(
-            target=_operate, args=(str(self._kubeconfig), self._namespaces), daemon=True
-        )
+        args = (str(self._kubeconfig), self._settings, self._log, self._ahead)
+        self._process = _forkserver.Process(target=_operate, args=args, daemon=True)
         self._process.start()
+
+    def set_clock_ahead(self, seconds: float) -> None:
+        """Its wall clock jumps: from now on it is so many seconds ahead, those of operators to come too."""
+        self._ahead.value = seconds
 
     def kill(self) -> None:
         assert self._process is not None
@@ -91,20 +106,19 @@ class Operator:
             await asyncio.sleep(0.02)
 
 
-def _operate(kubeconfig: str, namespaces: tuple[str, ...]) -> None:
+def _operate(kubeconfig: str, settings: Mapping[str, Any], log: Path | None, ahead: Any) -> None:
     from footplate.operator import OperatorSettings, run_operator
+    from footplate.runtime.clock import SystemClock
     from footplate.runtime.logs import configure_logging
 
+    if log is not None:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
     configure_logging()
-    settings = OperatorSettings(
-        kubeconfig=kubeconfig,
-        namespaces=namespaces,
-        host="127.0.0.1",
-        port=0,
-        leader_election=False,
-        poll_interval=60.0,
-    )
-    asyncio.run(run_operator(settings))
+    settings_here = OperatorSettings(kubeconfig=kubeconfig, host="127.0.0.1", port=0, leader_election=False, **settings)
+    with patch.object(SystemClock, "now", lambda _: datetime.now(UTC) + timedelta(seconds=ahead.value)):
+        asyncio.run(run_operator(settings_here))
 
 
 @asynccontextmanager
@@ -188,30 +202,21 @@ async def _until(client: ApiClient, holds: Any) -> None:
 
 async def observe(client: ApiClient, life: Life) -> None:
     """Counts every pod that was ever created, and holds the invariants against every event."""
-    attempt, finished = -1, False
+    invariants = Invariants()
+    life.violations = invariants.violations
     seen: set[str] = set()
 
     async def follow_jobs() -> None:
-        nonlocal attempt, finished
         async for kind, data in client.follow(JOBS):
             for job in data if kind == "LIST" else [data]:
                 life.changes.release()
-                status = job.get("status") or {}
-                held = {each["type"] for each in status.get("conditions", ()) if each["status"] == "True"}
-                if {"Complete", "Failed"} <= held:
-                    life.violations.append("Complete and Failed")
-                if finished and "Finished" not in held:
-                    life.violations.append("Finished was undone")
-                if status.get("observedGeneration", -1) > job["metadata"]["generation"]:
-                    life.violations.append("observedGeneration is ahead")
-                if status.get("attempt", -1) < attempt:
-                    life.violations.append(f"attempt went back from {attempt} to {status.get('attempt')}")
-                attempt, finished = status.get("attempt", -1), "Finished" in held
+                invariants.see_job(job)
 
     async def follow_pods() -> None:
         async for kind, data in client.follow(f"{CORE}/pods"):
             for pod in data if kind == "LIST" else [data]:
                 life.changes.release()
+                invariants.see_pod(pod, gone=kind == "DELETED")
                 if pod["metadata"]["uid"] not in seen:
                     seen.add(pod["metadata"]["uid"])
                     life.pods[pod["metadata"]["name"]] += 1

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from witness import witness
 
 from footplate_trainer import Context, checkpoint, context, data, prepare, report
 
@@ -69,6 +70,7 @@ def main(ctx: Context) -> None:
         scheduler.step()
         state.step += 1
         losses.values.append([state.step, loss.item()])
+        witness(ctx, state.step, loss.item())
         report(step=state.step, loss=loss, epoch=loader.epoch)
         time.sleep(settings.get("stepSeconds", 0.0))
         if checkpoint.maybe_save(state) is checkpoint.STOP:

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
+from witness import witness
 
 from footplate_trainer import Context, Trainer, callbacks, context, data, metrics
+
+SAMPLES, BATCH = 101, 24
+STEPS_PER_EPOCH = -(-SAMPLES // BATCH)
 
 
 class Slow(callbacks.Callback):
@@ -24,6 +28,24 @@ class Slow(callbacks.Callback):
         if batch == self._nan_after:
             with torch.no_grad():
                 next(self.trainer.module.parameters()).fill_(float("nan"))
+
+
+class Witness(callbacks.Callback):
+    """Tells the witness of every step, and makes evaluations last, so that a test can interrupt one."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        weights = next(self.trainer.module.parameters()).detach()
+        witness(self._ctx, self._epoch * STEPS_PER_EPOCH + batch + 1, float(weights.sum()))
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        time.sleep(self._ctx.hyperparameters.get("evaluationSeconds", 0.0))
 
 
 class Points(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -58,10 +80,10 @@ def main(ctx: Context) -> None:
     )
     validation = Points(37, noise=0)
     history = trainer.fit(
-        data.loader(Points(101, noise=settings["noise"]), batch_size=24),
+        data.loader(Points(SAMPLES, noise=settings["noise"]), batch_size=BATCH),
         validation=data.loader(TensorDataset(validation.points, validation.labels), batch_size=12, shuffle=False),
         epochs=settings["epochs"],
-        callbacks=[Slow(settings["stepSeconds"], settings.get("nanAfter"))],
+        callbacks=[Witness(ctx), Slow(settings["stepSeconds"], settings.get("nanAfter"))],
     )
     weights = torch.cat([weight.detach().flatten() for weight in model.parameters()])
     result = {
