@@ -1,0 +1,48 @@
+"""Seeds to live through, the site that all of them share, and the table at the end of `make chaos`."""
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from chaos.site import Site
+
+SEEDS = os.environ.get("CHAOS_SEEDS", "")
+"""`17` for one, `0-199` for many; a few where nothing is said."""
+FEW = "0-14"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        first, _, last = (SEEDS or FEW).partition("-")
+        seeds = range(int(first), int(last or first) + 1)
+        metafunc.parametrize("seed", seeds, ids=[f"seed {seed}" for seed in seeds])
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with Site(tmp_path_factory.mktemp("chaos")) as running:
+        yield running
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    stories = [dict(report.user_properties)["story"] for report in reports if "story" in dict(report.user_properties)]
+    if not SEEDS or not stories:
+        return
+    faults: Counter[str] = Counter()
+    for story in stories:
+        faults.update(story["faults"])
+    terminalreporter.section("chaos")
+    lost = sorted(steps for story in stories for steps in story["lost"])
+    exact = sum(story["exact"] for story in stories)
+    attempts, seconds = (sum(story[name] for story in stories) for name in ("attempts", "seconds"))
+    terminalreporter.write_line(f"{len(stories)} schedules, {exact} exact; {faults.total()} faults, {attempts} gangs")
+    terminalreporter.write_line(f"{seconds:,.0f} s, {seconds / len(stories):.1f} s a schedule")
+    if lost:
+        terminalreporter.write_line(f"steps done again at a restart: median {lost[len(lost) // 2]}, most {lost[-1]}")
+    for kind, count in sorted(faults.items()):
+        terminalreporter.write_line(f"  {count:4}  {kind}")

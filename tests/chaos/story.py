@@ -1,0 +1,197 @@
+"""What happened to a job under a schedule, and what of it must not be: pure.
+
+The program's own witness is believed, not the status: it says which attempt took which step, in what order.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from chaos.schedule import EVERY, NATURES, STEPS, STORAGE, Kind, Schedule, Strike
+from footplate.api.status import FailureClass
+
+_NOBODYS = ("Completed", "SuspendedByUser", "Resized", "SchedulingTimeout")
+_CLASSES = {
+    "UserError": FailureClass.USER,
+    "OutOfMemory": FailureClass.USER,
+    "Killed": FailureClass.USER,
+    "Hang": FailureClass.HANG,
+}
+"""Who pays for the end of an attempt; the infrastructure for all others."""
+
+
+class Step(NamedTuple):
+    """A line of the witness: `outcome` is the loss, or the weights' sum, to the last bit."""
+
+    attempt: int
+    step: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A strike that found its moment: in which attempt, with which checkpoints there, and what found a victim."""
+
+    strike: Strike
+    attempt: int
+    complete: tuple[int, ...]
+    landed: tuple[Kind, ...]
+
+
+@dataclass(slots=True)
+class Story:
+    """All that is known in the end."""
+
+    schedule: Schedule
+    struck: list[Struck] = field(default_factory=list)
+    status: Mapping[str, Any] = field(default_factory=dict)
+    steps: Sequence[Step] = ()
+    reference_steps: Sequence[Step] = ()
+    result: Any = None
+    reference: Any = None
+    checkpoints: Mapping[int, int] = field(default_factory=dict)
+    """Attempt that committed each complete checkpoint, by step."""
+    found: list[str] = field(default_factory=list)
+    """What went wrong on the way."""
+    seconds: float = 0.0
+
+    @property
+    def landed(self) -> Counter[Kind]:
+        """Faults that found something to harm, by kind."""
+        return Counter(kind for struck in self.struck for kind in struck.landed)
+
+    @property
+    def attempts(self) -> int:
+        """Gangs that it took."""
+        return int(self.status.get("attempt", -1)) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How training went on: the last step before it, the first after it, and what struck in between."""
+
+    before: int
+    after: int
+    last_attempt: int
+    next_attempt: int
+    struck: tuple[Struck, ...]
+
+    @property
+    def lost(self) -> int:
+        """Steps that were done again."""
+        return self.before - self.after + 1
+
+    @property
+    def clean(self) -> bool:
+        """All ranks were asked to stop, and nothing kept them from it."""
+        kinds = [kind for struck in self.struck for kind in struck.landed]
+        asked = [kind for kind in kinds if NATURES[kind].clean]
+        harmless = [kind for kind in kinds if NATURES[kind].lasting and kind not in STORAGE]
+        return bool(asked) and len(asked) + len(harmless) == len(kinds)
+
+
+def parse_steps(text: str) -> list[Step]:
+    """The lines of a witness."""
+    lines = (line.split() for line in text.splitlines())
+    return [Step(int(attempt), int(step), outcome) for attempt, step, outcome in lines]
+
+
+def resumptions(story: Story) -> Iterator[Resumption]:
+    """Every change from one attempt that took steps to the next. What a zombie does after that counts for nothing."""
+    attempts = sorted({step.attempt for step in story.steps})
+    for last, following in pairwise(attempts):
+        begin = next(place for place, step in enumerate(story.steps) if step.attempt == following)
+        before = [step.step for step in story.steps[:begin] if step.attempt == last]
+        struck = tuple(each for each in story.struck if last <= each.attempt < following)
+        if before:
+            yield Resumption(max(before), story.steps[begin].step, last, following, struck)
+
+
+def problems(story: Story) -> list[str]:
+    """Where a story differs from what it should be, the worst first."""
+    checks = (_end, _exactness, _work_lost, _attempts, _usage, _checkpoints)
+    return [*story.found, *(problem for check in checks for problem in check(story))]
+
+
+def _end(story: Story) -> Iterator[str]:
+    status = story.status
+    if status.get("phase") != "Succeeded":
+        yield f"ended {status.get('phase')}: {status.get('reason')}: {status.get('message')}"
+    elif not status.get("artifact"):
+        yield f"the status names no artifact: {status.get('message')}"
+
+
+def _exactness(story: Story) -> Iterator[str]:
+    if story.result != story.reference:
+        names = [name for name in story.reference or {} if (story.result or {}).get(name) != story.reference[name]]
+        yield f"the end differs from that of an undisturbed run in {names}"
+    true = {step.step: step.outcome for step in story.reference_steps}
+    wrong = [step for step in story.steps if true.get(step.step) != step.outcome]
+    if wrong:
+        yield f"{len(wrong)} steps went otherwise than in an undisturbed run, first {wrong[0]}"
+    if missing := set(range(1, STEPS[story.schedule.program] + 1)) - {step.step for step in story.steps}:
+        yield f"steps that nobody took: {sorted(missing)}"
+    for attempt in {step.attempt for step in story.steps}:
+        taken = [step.step for step in story.steps if step.attempt == attempt]
+        if taken != list(range(taken[0], taken[0] + len(taken))):
+            yield f"attempt {attempt} took the steps {taken}"
+
+
+def _work_lost(story: Story) -> Iterator[str]:
+    for resumption in resumptions(story):
+        where = f"from attempt {resumption.last_attempt} to {resumption.next_attempt}"
+        so_far = [kind for struck in story.struck if struck.attempt < resumption.next_attempt for kind in struck.landed]
+        if resumption.lost < 0:
+            yield f"{-resumption.lost} steps were left out {where}: {resumption}"
+        if resumption.clean and resumption.lost:
+            yield f"{resumption.lost} steps lost at a clean stop, {where}: {resumption}"
+        if Kind.DAMAGED in so_far:
+            continue
+        known = max((step for struck in resumption.struck for step in struck.complete), default=0)
+        if resumption.after <= known:
+            yield f"went on from step {resumption.after - 1} {where}, though {known} was complete"
+        if not STORAGE & set(so_far) and resumption.lost > 2 * EVERY:
+            yield f"{resumption.lost} steps lost {where}, with a checkpoint every {EVERY}"
+
+
+def _attempts(story: Story) -> Iterator[str]:
+    kept = story.status.get("attempts", [])
+    charged = Counter(_CLASSES.get(each["reason"], FailureClass.INFRASTRUCTURE) for each in kept if _is_failure(each))
+    restarts = story.status.get("restarts") or {}
+    for kind, name in ((each, each.lower()) for each in FailureClass if each is not FailureClass.PERMANENT):
+        if len(kept) == story.attempts and restarts.get(name, 0) != charged[kind]:
+            yield f"restarts.{name} is {restarts.get(name)}, but {charged[kind]} attempts ended so"
+    for each in kept:
+        yield from _attempt(story, each)
+
+
+def _is_failure(attempt: Mapping[str, Any]) -> bool:
+    return attempt.get("reason") is not None and attempt["reason"] not in _NOBODYS
+
+
+def _attempt(story: Story, told: Mapping[str, Any]) -> Iterator[str]:
+    taken = [step.step for step in story.steps if step.attempt == told["attempt"]]
+    if not taken:
+        return
+    resumed, last = told.get("resumedFromStep"), told.get("lastStep")
+    if resumed is not None and resumed != taken[0] - 1:
+        yield f"attempt {told['attempt']} says it went on from step {resumed}, but its first was {taken[0]}"
+    if last is not None and last > max(taken):
+        yield f"attempt {told['attempt']} says its last step was {last}, but it was {max(taken)}"
+
+
+def _usage(story: Story) -> Iterator[str]:
+    usage = story.status.get("usage") or {}
+    held, productive, lost = (usage.get(name) for name in ("nodeSeconds", "productiveSeconds", "lostSeconds"))
+    if productive is not None and lost is not None and productive + lost != held:
+        yield f"usage doesn't add up: {usage}"
+    if not 0 <= (usage.get("goodputPercent") or 0) <= 100:
+        yield f"goodput of {usage['goodputPercent']} %"
+
+
+def _checkpoints(story: Story) -> Iterator[str]:
+    attempts = [story.checkpoints[step] for step in sorted(story.checkpoints)]
+    if attempts != sorted(attempts):
+        yield f"a zombie has committed a checkpoint: attempts by step {dict(story.checkpoints)}"
