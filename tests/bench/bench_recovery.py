@@ -1,9 +1,9 @@
 """A pod is killed → training takes its next step, with a gang of small ranks, beside the bare cost of starting the same
 processes by hand. Prints one JSON line with medians in seconds.
 
-    python tests/bench/bench_recovery.py [--ranks 8] [--rounds 5]
+    python tests/bench/bench_recovery.py [--pods 2] [--processes 4] [--rounds 5]
 
-One rank a pod, on the devcluster with the operator as a process of its own and a real S3 server, from which each gang
+On the devcluster with the operator as a process of its own and a real S3 server, from which each gang
 restores its checkpoint. The operator's share is the time from a watch's seeing the pod's end to its seeing the last pod
 of the next gang.
 """
@@ -58,6 +58,13 @@ while True:
 }
 
 
+class Gang(NamedTuple):
+    """Its size."""
+
+    pods: int
+    processes: int
+
+
 class Recovery(NamedTuple):
     """Seconds from the kill to the next step, and the operator's part of them."""
 
@@ -68,39 +75,40 @@ class Recovery(NamedTuple):
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ranks", type=int, default=8)
+    parser.add_argument("--pods", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=4, help="ranks of each pod")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
-        asyncio.run(bench(Path(folder), ranks=options.ranks, rounds=options.rounds))
+        asyncio.run(bench(Path(folder), Gang(options.pods, options.processes), rounds=options.rounds))
 
 
-async def bench(folder: Path, *, ranks: int, rounds: int) -> None:
+async def bench(folder: Path, gang: Gang, *, rounds: int) -> None:
     """Interleaves recoveries with bare starts, so that both meet the same machine."""
     recoveries: list[Recovery] = []
     bare: list[float] = []
-    async with DevCluster(folder / "cluster", nodes=ranks) as cluster:
+    async with DevCluster(folder / "cluster", nodes=gang.pods) as cluster:
         s3 = await cluster.storage_ready()
         code = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "code"}, "data": FILES}
         await cluster.client.request("POST", f"{CORE}/configmaps", code)
         for number in range(rounds):
-            recoveries.append(await recover(cluster, folder / f"steps-{number}", f"bench-{number}", ranks=ranks))
-            bare.append(await asyncio.to_thread(start_bare, folder / f"bare-{number}", s3.environment, ranks=ranks))
+            recoveries.append(await recover(cluster, folder / f"steps-{number}", f"bench-{number}", gang))
+            bare.append(await asyncio.to_thread(start_bare, folder / f"bare-{number}", s3.environment, gang))
     until_step, operator = (statistics.median(column) for column in zip(*recoveries, strict=True))
     figures = {"killed_to_step_s": until_step, "operator_s": operator, "bare_start_s": statistics.median(bare)}
     rounded = {name: round(seconds, 3) for name, seconds in figures.items()}
-    print(json.dumps({"bench": "recovery", "ranks": ranks, "rounds": rounds, **rounded}))
+    print(json.dumps({"bench": "recovery", **gang._asdict(), "rounds": rounds, **rounded}))
 
 
-async def recover(cluster: DevCluster, steps: Path, name: str, *, ranks: int) -> Recovery:
+async def recover(cluster: DevCluster, steps: Path, name: str, gang: Gang) -> Recovery:
     """Kills the last rank's pod of a gang that has a checkpoint."""
     client = cluster.client
-    await client.request("POST", JOBS, make_job(name, steps, ranks=ranks))
+    await client.request("POST", JOBS, make_job(name, steps, gang))
     await status_where(client, name, lambda status: "checkpoint" in status)
-    watch = asyncio.create_task(watch_pods(client, name, ranks=ranks))
+    watch = asyncio.create_task(watch_pods(client, name, gang))
     await asyncio.sleep(0)
     killed = time.time()
-    cluster.nodes.kill_pod("default", f"{name}-1-0-{ranks - 1}")
+    cluster.nodes.kill_pod("default", f"{name}-1-0-{gang.pods - 1}")
     failed, created = await asyncio.wait_for(watch, PATIENCE_SECONDS)
     first_step = await asyncio.to_thread(wait_for_step, steps / "1")
     await client.request("DELETE", f"{JOBS}/{name}")
@@ -109,7 +117,7 @@ async def recover(cluster: DevCluster, steps: Path, name: str, *, ranks: int) ->
     return Recovery(first_step - killed, created - failed)
 
 
-async def watch_pods(client: ApiClient, name: str, *, ranks: int) -> tuple[float, float]:
+async def watch_pods(client: ApiClient, name: str, gang: Gang) -> tuple[float, float]:
     """When the first pod was seen to have failed, and when the whole next gang was seen."""
     failed, seen = 0.0, set()
     async for kind, data in client.follow(f"{CORE}/pods?labelSelector=footplate.dev/job={name}"):
@@ -118,7 +126,7 @@ async def watch_pods(client: ApiClient, name: str, *, ranks: int) -> tuple[float
                 failed = failed or time.time()
             if pod["metadata"]["labels"]["footplate.dev/attempt"] == "1":
                 seen.add(pod["metadata"]["name"])
-        if len(seen) == ranks:
+        if len(seen) == gang.pods:
             break
     return failed, time.time()
 
@@ -132,14 +140,14 @@ async def status_where(client: ApiClient, name: str, holds: Any) -> None:
                 return
 
 
-def start_bare(folder: Path, storage: Mapping[str, str], *, ranks: int) -> float:
+def start_bare(folder: Path, storage: Mapping[str, str], gang: Gang) -> float:
     """Seconds from starting the same pods' processes by hand to their first step after a checkpoint."""
     folder.mkdir()
-    spec = make_job(folder.name, folder, ranks=ranks)["spec"]
+    spec = make_job(folder.name, folder, gang)["spec"]
     for attempt in range(2):
         port = free_port()
         began = time.time()
-        pods = [start_pod(folder, spec, attempt, rank, storage=storage, port=port) for rank in range(ranks)]
+        pods = [start_pod(folder, spec, attempt, rank, storage=storage, port=port) for rank in range(gang.pods)]
         seconds = wait_for_step(folder / str(attempt)) - began
         for pod in pods:
             pod.process.terminate()
@@ -153,9 +161,15 @@ def start_pod(
 ) -> RunningPod:
     """One pod's supervisor, as its container would start it."""
     root = folder / f"{attempt}-{rank}"
-    nodes = spec["nodes"]
     environment = pod_environment(
-        root, spec, job=folder.name, attempt=attempt, node_rank=rank, nodes=nodes, files=FILES
+        root,
+        spec,
+        job=folder.name,
+        attempt=attempt,
+        node_rank=rank,
+        nodes=spec["nodes"],
+        processes=spec["processesPerNode"],
+        files=FILES,
     )
     return RunningPod(root, {**environment, **storage, "MASTER_PORT": str(port)})
 
@@ -170,8 +184,8 @@ def wait_for_step(path: Path) -> float:
     raise TimeoutError(f"no step within {PATIENCE_SECONDS} s")
 
 
-def make_job(name: str, steps: Path, *, ranks: int) -> dict[str, Any]:
-    """A job of `ranks` pods that trains until it is stopped, with a checkpoint every 20 steps."""
+def make_job(name: str, steps: Path, gang: Gang) -> dict[str, Any]:
+    """A job that trains until it is stopped, with a checkpoint every 20 steps."""
     return {
         "apiVersion": "footplate.dev/v1alpha1",
         "kind": "TrainingJob",
@@ -183,7 +197,8 @@ def make_job(name: str, steps: Path, *, ranks: int) -> dict[str, Any]:
                 "source": {"configMap": {"name": "code"}},
                 "hyperparameters": {"steps": str(steps)},
             },
-            "nodes": ranks,
+            "nodes": gang.pods,
+            "processesPerNode": gang.processes,
             "checkpoint": {"uri": f"s3://checkpoints/{name}/", "every": {"steps": 20}},
             "storage": {"secretRef": {"name": STORAGE}},
         },

@@ -21,14 +21,14 @@ def main() -> NoReturn:
 async def _run() -> NoReturn:
     import structlog
 
-    from footplate_trainer import exchange, logs, processes
+    from footplate_trainer import exchange, forkserver, logs, processes
     from footplate_trainer.errors import ConfigError
     from footplate_trainer.pod import read_pod
     from footplate_trainer.supervisor import supervise
     from footplate_trainer.verdict import judge, write_verdict
 
     logs.configure(os.environ)
-    processes.become_subreaper()
+    forkserver.become_subreaper()
     try:
         verdict = await supervise(read_pod())
     except ConfigError as error:

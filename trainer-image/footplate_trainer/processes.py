@@ -7,7 +7,6 @@ the verdict. As the pod's init process (or a subreaper) the supervisor also reap
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from footplate_trainer import forkserver
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.launch import Launch
 
@@ -28,25 +28,26 @@ DRAIN_SECONDS = 2.0
 """How long output is waited for after a process has ended; what it left behind may hold the pipe open."""
 KILL_SECONDS = 5.0
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
+Child = subprocess.Popen[bytes] | forkserver.Child
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: its exit code, or minus the signal that killed it, and when (seconds since the epoch)."""
+    """How a process ended: its exit code, or minus the signal that killed it, and when: `time` is in seconds since the
+    epoch, `ended_at` by `time.monotonic()`.
+    """
 
     rank: int
     returncode: int
     time: float
+    ended_at: float
     stderr_tail: str
 
 
 class Process:
     """One process, from its start to its end. Somebody must call `poll` when a child may have ended (SIGCHLD)."""
 
-    def __init__(self, rank: int, child: subprocess.Popen[bytes]) -> None:
+    def __init__(self, rank: int, child: Child) -> None:
         self.rank = rank
         self._child = child
         self._ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -69,13 +70,15 @@ class Process:
     def poll(self) -> None:
         """Notices its end, if it has ended."""
         if self._child.poll() is not None and not self._ended.done():
-            self._ended.set_result(time.time())
+            self._ended.set_result(time.monotonic())
 
     async def wait(self) -> Exit:
         """Returns how it ended, once it has and its output is in the log."""
-        ended = await self._ended
+        ended_at = await self._ended
+        ended = time.time() - (time.monotonic() - ended_at)
         await asyncio.wait(self._pumps, timeout=DRAIN_SECONDS)
-        return Exit(self.rank, self._child.returncode, ended, b"\n".join(self._tail).decode(errors="replace"))
+        tail = b"\n".join(self._tail).decode(errors="replace")
+        return Exit(self.rank, self._child.returncode, ended, ended_at, tail)
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process itself: its data workers are its own business."""
@@ -92,10 +95,13 @@ async def start(launches: Sequence[Launch]) -> list[Process]:
 
     Raises:
         ConfigError: the command can't be started.
+        UserError: several ranks can't be.
     """
-    processes = [Process(launch.rank, _spawn(launch)) for launch in launches]
+    alone = len(launches) == 1
+    children: Sequence[Child] = [_spawn(launches[0])] if alone else await forkserver.start(launches)
+    processes = [Process(launch.rank, child) for launch, child in zip(launches, children, strict=True)]
     for process in processes:
-        await process.copy_output(f"[rank {process.rank}] " if len(processes) > 1 else "")
+        await process.copy_output(f"[rank {process.rank}] " if not alone else "")
     return processes
 
 
@@ -110,20 +116,13 @@ def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             process_group=0,
-            preexec_fn=lambda: _die_with(supervisor),
+            preexec_fn=lambda: forkserver.die_with(supervisor),
         )
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"spec.trainer.command: {launch.command[0]!r} can't be started ({error}); "
             "name a program that is in trainer.image or, as ./name, an executable file of trainer.source"
         ) from error
-
-
-def _die_with(supervisor: int) -> None:
-    """Runs in the child before exec: the kernel kills it when the supervisor dies, and so does a race lost to that."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:
-        os._exit(1)
 
 
 async def _read(pipe: IO[bytes] | None) -> asyncio.StreamReader:
@@ -149,11 +148,6 @@ def _write_lines(lines: Sequence[bytes], sink: BinaryIO, *, prefix: bytes, tail:
         tail.extend(line[:1024] for line in lines)
     sink.write(b"".join(prefix + line + b"\n" for line in lines))
     sink.flush()
-
-
-def become_subreaper() -> None:
-    """Makes this process the parent of its descendants' orphans, as PID 1 is anyway."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def reap(processes: Sequence[Process]) -> None:

@@ -34,9 +34,10 @@ LOST_PEER = re.compile(r"gloo|Connection (closed|reset) by peer|Timed out waitin
 def main() -> None:
     """Runs this rank's program, and exits."""
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     place = here()
+    if place.run_dir is not None:
+        faulthandler.register(signal.SIGUSR1, file=exchange.open_stacks(place.run_dir, place.rank))
     stopping.install(place.grace_seconds)
     reporter().beat()
     try:
@@ -59,8 +60,8 @@ def run(place: Context) -> ExitCode:
         stopped = _asked_to_stop()
     else:
         stopped = _asked_to_stop()
-    _finish()
-    return ExitCode.STOPPED if stopped else ExitCode.OK
+    _finish(stopped=stopped)
+    return ExitCode.STOPPED if stopped or _asked_to_stop() else ExitCode.OK
 
 
 def find_program(place: Context) -> Callable[[], object]:
@@ -147,10 +148,11 @@ def _asked_to_stop() -> bool:
     return checkpoint is not None and bool(checkpoint.stopped())
 
 
-def _finish() -> None:
-    """Waits for the last save and for all ranks."""
+def _finish(*, stopped: bool) -> None:
+    """Waits for the last save and for all ranks: rank 0 may still be exporting what the others have trained with it."""
+    reporter().enter("stopping" if stopped else "exporting")
     if (checkpoint := sys.modules.get("footplate_trainer.checkpoint")) is not None:
-        checkpoint.finish()
+        checkpoint.conclude()
     reporter().close()
     gang.leave(clean=True)
 
@@ -207,8 +209,13 @@ def _users_part(error: BaseException, place: Context) -> TracebackType | None:
     return trace
 
 
-if __name__ == "__main__":
+def run_process() -> None:
+    """All that this process is for, up to the way it ends."""
     # Runs last, after what others have registered. Without it the interpreter would take itself apart under gloo's
     # threads, which once in a while ends a successful rank by SIGABRT.
     atexit.register(_leave, ExitCode.OK)
     main()
+
+
+if __name__ == "__main__":
+    run_process()
