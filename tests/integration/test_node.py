@@ -320,6 +320,44 @@ async def test_a_frozen_pod_hangs_until_it_is_thawed(bench: Bench) -> None:
     assert state(await bench.wait_phase("ice", "Failed"))["exitCode"] == 143
 
 
+SERVER = """
+import os, socket
+with socket.create_server((os.environ['IP'], 9464)) as server:
+    print('serves', flush=True)
+    while True:
+        connection, _ = server.accept()
+        connection.recv(4096)
+        connection.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+        connection.close()
+"""
+
+
+async def test_a_container_that_answers_no_probe_is_killed(bench: Bench) -> None:
+    probe = {
+        "httpGet": {"path": "/healthz", "port": "metrics"},
+        "periodSeconds": 1,
+        "timeoutSeconds": 1,
+        "failureThreshold": 3,
+        "terminationGracePeriodSeconds": 1,
+    }
+    await bench.run(
+        "frozen",
+        ["python", "-I", "-S", "-c", SERVER],
+        env=[{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        ports=[{"name": "metrics", "containerPort": 9464}],
+        livenessProbe=probe,
+    )
+    await bench.wait_log("frozen", "serves")
+    bench.nodes.kill_pod("default", "frozen", signal.SIGSTOP)
+    pod = await bench.wait_phase("frozen", "Failed")
+    assert state(pod).items() >= {"exitCode": 137, "reason": "Error"}.items()
+    events = (await bench.client.request("GET", "/api/v1/namespaces/default/events"))["items"]
+    said = {each["reason"]: each["message"] for each in events if each["involvedObject"]["name"] == "frozen"}
+    assert said["Killing"] == "Container main failed liveness probe"
+    assert "Liveness probe failed: Get" in said["Unhealthy"]
+    assert count_processes("frozen") == 0
+
+
 async def test_pods_wait_for_resources_and_gates(bench: Bench) -> None:
     gpus = {"resources": {"limits": {"nvidia.com/gpu": 2}}}
     for name in ("gpu-0", "gpu-1"):

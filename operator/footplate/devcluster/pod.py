@@ -11,6 +11,7 @@ import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,10 +26,11 @@ from footplate.devcluster.container import (
     wait_within_memory,
 )
 from footplate.devcluster.environment import ContainerConfigError, pod_address
-from footplate.devcluster.podstatus import ContainerStatus, State, pod_status, running, terminated, waiting
+from footplate.devcluster.podstatus import ContainerStatus, State, event, pod_status, running, terminated, waiting
+from footplate.devcluster.probes import read_liveness
 from footplate.devcluster.process import Child
 from footplate.devcluster.volumes import make_volumes
-from footplate.errors import Conflict, NotFound
+from footplate.errors import ApiUnavailable, Conflict, NotFound
 
 RETRY_SECONDS = 0.5
 _log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class PodRunner:
         self._running: dict[str, tuple[Child, Launch]] = {}
         self._reported: Object = pod.get("status") or {}
         self._reporting = asyncio.Lock()
+        self._ending = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -69,6 +72,7 @@ class PodRunner:
 
     async def end(self, *, grace: float) -> None:
         """Stops the containers within `grace` seconds, and returns when their ends are reported."""
+        self._ending = True
         while self._task is not None and not self._task.done():
             if not self._running:
                 self._task.cancel()
@@ -137,6 +141,8 @@ class PodRunner:
             await self._set(status, terminated(status.state, 128, reason="StartError", message=message))
             return
         self._running[status.name] = (child, launch)
+        probing = asyncio.create_task(self._probe(container, child))
+        probing.add_done_callback(log_failure)
         try:
             await self._set(status, running())
             code, out_of_memory = await wait_within_memory(child, launch.memory_limit)
@@ -145,10 +151,27 @@ class PodRunner:
             await child.wait()
             raise
         finally:
+            probing.cancel()
             del self._running[status.name]
         reason = "OOMKilled" if out_of_memory else ""
         message = read_message(container, launch, code)
         await self._set(status, terminated(status.state, code, reason=reason, message=message))
+
+    async def _probe(self, container: Object, child: Child) -> None:
+        """Ends a container that doesn't answer any more, unless it is being stopped anyway."""
+
+        async def tell(reason: str, message: str) -> None:
+            body = event(self._pod, reason, message, container=container["name"])
+            with suppress(NotFound, Conflict, ApiUnavailable):
+                await self._host.client.request("POST", f"/api/v1/namespaces/{self.namespace}/events", body)
+
+        liveness = read_liveness(container, self._pod)
+        if liveness is None:
+            return
+        await liveness.fails(partial(tell, "Unhealthy"))
+        if not self._ending:
+            await tell("Killing", f"Container {container['name']} failed liveness probe")
+            await child.stop(grace=liveness.grace)
 
     async def _pull(self, status: ContainerStatus) -> None:
         if self._host.pull_seconds:

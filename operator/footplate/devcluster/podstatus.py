@@ -96,6 +96,25 @@ def pod_status(
     return status
 
 
+def event(pod: Mapping[str, Any], reason: str, message: str, *, container: str) -> dict[str, Any]:
+    """A Warning about one of a pod's containers, as its kubelet posts it."""
+    metadata, now = pod["metadata"], timestamp()
+    about = {key: metadata[key] for key in ("name", "namespace", "uid")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", **about, "fieldPath": f"spec.containers{{{container}}}"},
+        "type": "Warning",
+        "reason": reason,
+        "message": message,
+        "source": {"component": "kubelet", "host": pod["spec"].get("nodeName", "")},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
 def _conditions(
     phase: str, containers: Sequence[ContainerStatus], init_containers: Sequence[ContainerStatus]
 ) -> Iterator[dict[str, str]]:
