@@ -99,13 +99,16 @@ class Cluster:
 class ControlPlane(Cluster):
     """`with ControlPlane() as cp`: ready for requests at `cp.url`, and for kubectl by `cp.kubeconfig_path`.
 
+    `controller_options` are more of kube-controller-manager's own, such as another `--kube-api-qps`.
+
     Raises on entry:
         FileNotFoundError: no etcd or kube-apiserver where $KUBEBUILDER_ASSETS says.
         TimeoutError, RuntimeError: the API server didn't get ready; the message ends with its log.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, controller_options: Sequence[str] = ()) -> None:
         self.token = secrets.token_hex(16)
+        self._controller_options = controller_options
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "ControlPlane":
@@ -118,11 +121,29 @@ class ControlPlane(Cluster):
             self.children: list[subprocess.Popen[bytes]] = []
             stack.callback(self._kill, self._start_janitor())
             self._start_servers(assets)
+            if (assets / "kube-controller-manager").is_file():
+                self.start_controllers(CONTROLLERS, *self._controller_options)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def start_controllers(self, controllers: str, *options: str) -> subprocess.Popen[bytes]:
+        """Starts a kube-controller-manager with these controllers alone; it ends with the control plane at the latest.
+
+        Raises:
+            FileNotFoundError: there is none where $KUBEBUILDER_ASSETS says.
+        """
+        return self._start(
+            (find_assets() or Path()) / "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig_path}",
+            f"--controllers={controllers}",
+            f"--service-account-private-key-file={self.folder / 'service-account.key'}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            *options,
+        )
 
     def asked_by(self, name: str, *, namespace: str) -> list[Asked]:
         """All that a ServiceAccount has asked the API server for so far."""
@@ -167,15 +188,6 @@ class ControlPlane(Cluster):
         )
         self._wait_until_ready(server)
         self.kubeconfig_path.write_text(json.dumps(self._kubeconfig()))
-        if (assets / "kube-controller-manager").is_file():
-            self._start(
-                assets / "kube-controller-manager",
-                f"--kubeconfig={self.kubeconfig_path}",
-                f"--controllers={CONTROLLERS}",
-                f"--service-account-private-key-file={key}",
-                "--leader-elect=false",
-                "--secure-port=0",
-            )
 
     def _start(self, program: Path, *arguments: str) -> subprocess.Popen[bytes]:
         with self._log(program.name).open("wb") as log:
