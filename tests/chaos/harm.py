@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from chaos.processes import Process, processes_of
+from chaos.processes import processes_of
 from chaos.schedule import Fault, Kind
 from chaos.site import CORE, JOBS, NAMESPACE, Life, Site
 from footplate.devcluster import faults
@@ -57,17 +57,18 @@ class Harm:
         pods = [pod for pod in self._life.gang if pod["spec"].get("nodeName")]
         return pods[fault.target % len(pods)] if pods else None
 
-    def _rank(self, fault: Fault) -> Process | None:
-        attempt = self._life.attempt
-        ranks = [each for each in processes_of(self._life.name) if each.attempt == attempt and each.rank is not None]
-        leaders = [each for each in ranks if each.leads]
-        return leaders[fault.target % len(leaders)] if leaders else None
+    def _rank(self, fault: Fault) -> int | None:
+        """Process id of a rank; before there are any, of whatever the supervisors have started."""
+        there = [each for each in processes_of(self._life.name) if each.attempt == self._life.attempt and not each.main]
+        pids = {each.pid for each in there}
+        ranks = [beat.pid for beat in self._site.beats(self._life).values() if beat.pid in pids] or sorted(pids)
+        return ranks[fault.target % len(ranks)] if ranks else None
 
     async def signal_rank(self, fault: Fault, number: signal.Signals) -> bool:
-        rank = self._rank(fault)
-        if rank is not None:
-            os.kill(rank.pid, number)
-        return rank is not None
+        pid = self._rank(fault)
+        if pid is not None:
+            os.kill(pid, number)
+        return pid is not None
 
     async def signal_pod(self, fault: Fault, number: signal.Signals) -> bool:
         pod = self._pod(fault)
