@@ -13,7 +13,10 @@ import threading
 import time
 from types import FrameType
 
-from footplate.contract import ExitCode
+from footplate.contract import ExitCode, working_grace
+
+LEAVE_SECONDS = 1.0
+"""What the ranks take to part and to end before the supervisor kills them."""
 
 _requested = threading.Event()
 _deferred = threading.Event()
@@ -48,7 +51,7 @@ def requested() -> bool:
 
 
 def grace_left() -> float:
-    """Seconds until this process may be killed; infinite where nobody asked it to stop."""
+    """Seconds until this process must be on its way out; infinite where nobody asked it to stop."""
     return _deadline - time.monotonic()
 
 
@@ -66,7 +69,7 @@ def _watch(reader: socket.socket, grace_seconds: float) -> None:
     global _deadline
     while received := reader.recv(64):
         if signal.SIGTERM in received and not _requested.is_set():
-            _deadline = time.monotonic() + grace_seconds
+            _deadline = time.monotonic() + working_grace(grace_seconds) - min(LEAVE_SECONDS, grace_seconds / 10)
             _requested.set()
             if not _deferred.is_set():
                 _leave()

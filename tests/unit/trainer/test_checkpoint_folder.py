@@ -82,6 +82,40 @@ def test_a_zombie_neither_starts_nor_commits(store: Store) -> None:
     assert heir.complete_steps() == [5]
 
 
+def test_a_zombie_deletes_nothing(store: Store) -> None:
+    zombie, heir = Folder(store, attempt=0), Folder(store, attempt=1)
+    zombie.claim()
+    heir.claim()
+    store.put("step-00000001/debris", b"")
+    with pytest.raises(PeerLost, match="replaced by attempt 1"):
+        zombie.prune(newest=2, keep=1, protected=())
+    assert store.get("step-00000001/debris") == b""
+
+
+FOREIGN = [
+    "README", "attempts/README", "attempts/-1", "attempts/00000009.bak", "attempts/00000009/x", "step-5/manifest.json",
+    "step-0000000x/manifest.json", "step-00000007/nested/manifest.json", "xstep-00000007/manifest.json",
+]  # fmt: skip
+
+
+def test_foreign_objects_count_for_nothing_and_are_left_alone(folder: Folder, store: Store) -> None:
+    for key in FOREIGN:
+        store.put(key, b"foreign")
+    folder.claim()
+    store.put(f"step-00000005/{FILE.name}", CONTENT)
+    folder.commit(make_manifest(5))
+    assert folder.complete_steps() == [5]
+    folder.prune(newest=5, keep=1, protected=())
+    assert {item.key for item in store.list()} >= set(FOREIGN)
+
+
+def test_a_manifest_of_another_step_is_damage(folder: Folder, store: Store) -> None:
+    store.put("step-00000006/manifest.json", make_manifest(5).to_bytes())
+    with pytest.raises(Damaged, match="is that of step 5"):
+        folder.find(6)
+    assert folder.find(6) is None
+
+
 def test_an_older_attempts_checkpoint_of_the_same_step_is_replaced(store: Store) -> None:
     Folder(store, attempt=0).commit(make_manifest(5, attempt=0))
     heir = Folder(store, attempt=1)
@@ -159,7 +193,11 @@ def test_what_is_needed_is_never_garbage(
     steps[newest] = {"manifest.json", "model-1.safetensors"}
     garbage = choose_garbage(["attempts/00000001", *keys_of(steps)], newest=newest, keep=keep, protected=protected)
     deleted = {int(key[5:13]) for key in garbage}
-    good = {step for step, names in steps.items() if "manifest.json" in names and "bad-0123" not in names}
+    good = {
+        step
+        for step, names in steps.items()
+        if "manifest.json" in names and "bad-0123" not in names and names != {"manifest.json"}
+    }
     assert deleted.isdisjoint({newest, *protected})
     assert len({step for step in good - deleted if step <= newest}) >= min(keep, len([s for s in good if s <= newest]))
     assert {step for step in steps if step > newest} & deleted <= {step for step in steps if "bad-0123" in steps[step]}
@@ -174,11 +212,13 @@ def test_what_is_needed_is_never_garbage(
 
 def test_pruning_keeps_the_newest_and_sweeps_debris(folder: Folder, store: Store) -> None:
     for step in (2, 4, 6, 8):
+        store.put(f"step-{step:08d}/{FILE.name}", CONTENT)
         folder.commit(make_manifest(step))
+    store.put("step-00000007/manifest.json", b"a zombie's, so late that its files were swept before")
     store.put("step-00000005/model-debris.safetensors", b"half")
     store.put("step-00000009/model-begun.safetensors", b"half")
     folder.prune(newest=8, keep=2, protected={2})
-    left = {item.key for item in store.list()}
+    left = {item.key for item in store.list() if item.key.rpartition("/")[2] != FILE.name}
     assert left == {
         "step-00000002/manifest.json",
         "step-00000006/manifest.json",

@@ -110,6 +110,7 @@ def test_a_fresh_state_is_saved_when_due_and_restored(bench: Bench) -> None:
 def test_old_checkpoints_are_deleted(bench: Bench) -> None:
     state = bench.restore(bench.place(keep=2))
     bench.train(state, until=10)
+    state.session.save(state)  # begun only when the ones before are deleted
     assert sorted(path.parent.name for path in bench.run_folder.glob("*/manifest.json")) == [
         "step-00000008",
         "step-00000010",
@@ -147,7 +148,10 @@ def test_a_save_that_fails_is_noted_and_training_goes_on(bench: Bench) -> None:
     state = bench.restore()
     bench.run_folder.joinpath("step-00000002").write_text("in the way")
     assert bench.train(state, until=4) == [CONTINUE, SAVED, CONTINUE, SAVED]
-    assert "step 2 could not be saved, training goes on" in bench.said._notes[0]
+    failed, back = bench.said._notes
+    assert "step 2 could not be saved" in failed
+    assert "training goes on, and it is tried again. There is no complete checkpoint yet: all 2 steps" in failed
+    assert "storage is back: step 4 is saved" in back
     assert bench.restore(bench.place(attempt=1)).step == 4
 
 
@@ -181,6 +185,17 @@ def test_never_writes_over_what_an_older_attempt_has_left(bench: Bench) -> None:
     assert weights(bench.restore(bench.place(attempt=2))) == weights(state)
 
 
+def test_after_a_failure_just_what_was_lost_counts_no_longer(bench: Bench) -> None:
+    state = bench.restore()
+    for cost in (2.0, 4.0, 5.0):
+        bench.said.productive.start_from(cost)
+        bench.train(state, until=state.step + 1)
+    bench.restore(bench.place(attempt=1))
+    assert bench.said.productive.node_seconds == 4.0
+    bench.restore(bench.place(uid="another", resume=f"file://{bench.step_folder(2)}/"))
+    assert bench.said.productive.node_seconds is None
+
+
 def test_another_jobs_checkpoint_is_a_warm_start(bench: Bench) -> None:
     """Weights and step are taken over; a position in other data is not, and the user is told."""
     donor = bench.restore(loader=make_loader())
@@ -209,25 +224,43 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-@pytest.mark.parametrize("part", ["model", "loader", "rank", "manifest"])
-@pytest.mark.parametrize("damage", [flip, remove_one, cut])
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def swap(path: Path) -> None:
+    """Puts another file of the checkpoint in its place."""
+    path.write_bytes(next(other for other in sorted(path.parent.iterdir()) if other != path).read_bytes())
+
+
+@pytest.mark.parametrize("part", ["model", "loader", "rank", "ema", "manifest"])
+@pytest.mark.parametrize("damage", [flip, remove_one, cut, empty, swap])
 def test_damage_to_any_file_is_seen(bench: Bench, part: str, damage: Callable[[Path], None]) -> None:
-    bench.train(bench.restore(loader=make_loader()), until=4)
+    bench.train(bench.restore(loader=make_loader(), ema=nn.Linear(1, 1)), until=4)
     damage(next(bench.step_folder(4).glob(f"{part}*")))
-    state = bench.restore(bench.place(attempt=1), loader=make_loader())
+    state = bench.restore(bench.place(attempt=1), loader=make_loader(), ema=nn.Linear(1, 1))
     assert state.step == 2
     if (part, damage) != ("manifest", remove_one):
-        assert "damaged" in bench.said._notes[0]
-    assert bench.restore(bench.place(attempt=2), loader=make_loader()).step == 2
+        assert "step-00000004/ is damaged" in bench.said._notes[0]
+    assert bench.restore(bench.place(attempt=2), loader=make_loader(), ema=nn.Linear(1, 1)).step == 2
     assert bench.said._notes == []
 
 
-def test_where_all_are_damaged_training_begins_anew(bench: Bench) -> None:
+def test_where_all_are_damaged_nothing_begins_anew_unasked(bench: Bench) -> None:
+    donor = bench.restore(bench.place(uid="donor"))
+    bench.train(donor, until=2)
     bench.train(bench.restore(), until=4)
     for path in bench.run_folder.glob("*/model*"):
         flip(path)
-    assert bench.restore(bench.place(attempt=1)).step == 0
-    assert len(bench.said._notes) == 2
+    for attempt, notes in ((1, 2), (2, 0)):
+        for resume in ("latest", f"file://{bench.root}/checkpoints/job/run-1-donor/step-00000002/"):
+            with pytest.raises(
+                DataError, match=r"all 2 checkpoints of this run are damaged \(steps 4, 2; .*restartNonce"
+            ):
+                bench.restore(bench.place(attempt=attempt, resume=resume))
+            assert len(bench.said._notes) == notes
+            notes = 0
+    assert bench.restore(bench.place(run=2)).step == 0
 
 
 def test_an_outage_is_not_an_empty_folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

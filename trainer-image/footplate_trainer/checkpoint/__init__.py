@@ -117,6 +117,16 @@ def finish() -> None:
         _session.finish()
 
 
+def conclude() -> None:
+    """Waits for the last save, and tries again where it failed. Called for you when the program has ended.
+
+    Raises:
+        TrainerError: it failed for good, and the job has no output: its checkpoints are its result.
+    """
+    if _session is not None:
+        _session.conclude()
+
+
 def stopped() -> bool:
     """True once the ranks have agreed to stop, here or in `maybe_save`."""
     return _session is not None and _session.stopped

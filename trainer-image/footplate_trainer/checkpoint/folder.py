@@ -7,7 +7,15 @@
       step-<n>/bad-<sha>        condemns the manifest with that digest: it was found damaged, and is never tried again
 
 Invariants: a manifest is put only when all its files are there, and deleted before any of them; nothing is deleted
-that could still become, or may still be needed as, the checkpoint to resume from.
+that could still become, or may still be needed as, the checkpoint to resume from. Objects of other names are nobody's
+business here: they count for nothing and are left alone.
+
+Zombies. Between a zombie's look at the claims and its put of a manifest a newer attempt may have made its claim, so a
+manifest can slip through. That is harmless. Its files were all there, so what it completes is a true state of this
+run, from which whoever finds it may go on; an heir that has already restored an older one replaces it when it comes to
+that step itself. If the put was so late that the heir has swept the files as debris, a lone manifest is left, older
+than the heir's newest checkpoint: it is no good one (`_is_good`), doesn't count in `keep`, and is swept next time.
+Deleting is what a zombie could do harm with, so `prune` looks at the claims in the very listing that it deletes from.
 """
 
 import hashlib
@@ -23,6 +31,7 @@ from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
 from footplate_trainer.storage import Store
 
 _STEP = re.compile(r"step-(\d{8,})/(.+)")
+_CLAIM = re.compile(r"attempts/(\d{8,})")
 _CLAIMS = "attempts/"
 
 
@@ -78,7 +87,7 @@ class Folder:
         if _bad_name(sha256) in self._names(_step_key(step)).get(step, ()):
             return None
         try:
-            return Found(self.uri(step), step, parse_manifest(data, self.uri(step)), sha256)
+            return Found(self.uri(step), step, _parse_of_step(step, data, self.uri(step)), sha256)
         except Damaged as error:
             self._condemn(step, sha256, str(error))
             raise
@@ -117,12 +126,18 @@ class Folder:
             self._store.delete([f"{_step_key(manifest.step)}/{name}" for name in names if name.startswith("bad-")])
 
     def prune(self, *, newest: int, keep: int, protected: Collection[int]) -> None:
-        """Deletes what `choose_garbage` chooses."""
+        """Deletes what `choose_garbage` chooses.
+
+        Raises:
+            PeerLost: a newer attempt runs: what to keep is its business.
+        """
         keys = [item.key for item in self._store.list()]
+        self._check_claim(keys)
         self._store.delete(choose_garbage(keys, newest=newest, keep=keep, protected=protected))
 
-    def _check_claim(self) -> None:
-        newest = max((int(item.key.removeprefix(_CLAIMS)) for item in self._store.list(_CLAIMS)), default=0)
+    def _check_claim(self, keys: Iterable[str] | None = None) -> None:
+        keys = (item.key for item in self._store.list(_CLAIMS)) if keys is None else keys
+        newest = max((int(found[1]) for key in keys if (found := _CLAIM.fullmatch(key))), default=0)
         if newest > self._attempt:
             raise PeerLost(f"attempt {self._attempt} was replaced by attempt {newest}, and may not commit any more")
 
@@ -181,6 +196,13 @@ def parse_manifest(data: bytes, uri: str) -> Manifest:
         raise Damaged(f"{uri}{manifests.NAME} is no checkpoint manifest: {error}") from error
 
 
+def _parse_of_step(step: int, data: bytes, uri: str) -> Manifest:
+    manifest = parse_manifest(data, uri)
+    if manifest.step != step:
+        raise Damaged(f"{uri}{manifests.NAME} is that of step {manifest.step}")
+    return manifest
+
+
 def _by_step(keys: Iterable[str]) -> dict[int, set[str]]:
     names: dict[int, set[str]] = defaultdict(set)
     for key in keys:
@@ -194,7 +216,8 @@ def _is_condemned(names: Collection[str]) -> bool:
 
 
 def _is_good(names: Collection[str]) -> bool:
-    return manifests.NAME in names and not _is_condemned(names)
+    """A manifest alone is one that came too late."""
+    return manifests.NAME in names and len(names) > 1 and not _is_condemned(names)
 
 
 def _deletion_order(name: str) -> tuple[int, str]:

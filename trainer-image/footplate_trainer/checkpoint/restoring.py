@@ -1,7 +1,7 @@
 """Finds the newest checkpoint that is whole in the eyes of every rank, and reads it."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from footplate_trainer.checkpoint import codec
 from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.folder import Damaged, Folder, Found, fetch_file, parse_manifest, verify_file
 from footplate_trainer.checkpoint.manifest import File
-from footplate_trainer.checkpoint.state import RANK_PART
+from footplate_trainer.checkpoint.state import MAX_NAMED, RANK_PART
 from footplate_trainer.context import Context
 from footplate_trainer.errors import DataError, NotFound
 from footplate_trainer.gang import Gang
@@ -50,12 +50,21 @@ class Restorer:
         self._note = note
 
     def newest(self, folder: Folder) -> Loaded | None:
-        """The newest whole checkpoint of a run, or None; damaged ones are condemned, and named to the user."""
-        for step in self._gang.from_main(folder.complete_steps):
+        """The newest whole checkpoint of a run, or None if it has none; damaged ones are condemned, and named to the
+        user.
+
+        Raises:
+            DataError: all are damaged. To begin again unasked could throw weeks away, and with the next saves the last
+                of what a backup might mend.
+        """
+        steps = self._gang.from_main(folder.complete_steps)
+        for step in steps:
             found = self._find(folder, step)
             loaded = self._try(folder, found) if found is not None else None
             if loaded is not None:
                 return loaded
+        if steps:
+            raise DataError(_all_damaged(folder, steps))
         return None
 
     def named(self, uri: str) -> Loaded:
@@ -148,6 +157,15 @@ class Restorer:
         finally:
             if self._place.local_rank == 0:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _all_damaged(folder: Folder, steps: Sequence[int]) -> str:
+    named = ", ".join(map(str, steps[:MAX_NAMED])) + (", …" if len(steps) > MAX_NAMED else "")
+    return (
+        f"all {len(steps)} checkpoints of this run are damaged (steps {named}; the newest is {folder.uri(steps[0])}), "
+        "and a run that has got so far isn't begun again unasked. To begin again, set runPolicy.restartNonce; to go on "
+        "from another checkpoint, create the job anew with its URI in spec.checkpoint.resume"
+    )
 
 
 def _read_file(file: File, folder: Path) -> Any:

@@ -50,6 +50,7 @@ class Saver:
         self._copies = HostCopies()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="footplate-checkpoint")
         self._saving: Future[Saved] | None = None
+        self._captured: tuple[int, Mapping[str, tuple[Mapping[str, Any], Any]], Describe] | None = None
         self.protected: set[int] = set()
         """Steps that are kept whatever `keep` says."""
 
@@ -64,7 +65,13 @@ class Saver:
         for part, tree in trees.items():
             tensors, structure = codec.flatten(tree)
             copies[part] = (self._copies.take(tensors, part=part), structure)
-        self._saving = self._thread.submit(self._save, step, copies, describe)
+        self._captured = (step, copies, describe)
+        self.again()
+
+    def again(self) -> None:
+        """Writes what was captured last once more. Not while `busy`."""
+        if self._captured is not None:
+            self._saving = self._thread.submit(self._save, *self._captured)
 
     def wait(self, timeout: float | None = None) -> None:
         """Returns when nothing is being written any more, or after `timeout` seconds."""
@@ -87,10 +94,9 @@ class Saver:
             self._gang.from_main(partial(self._folder.commit, manifest))
         except Exception as problem:  # whatever went wrong is the save's result
             error = problem
-        seconds = time.monotonic() - began
         if error is None and self._gang.rank == 0:
-            self._prune(step)
-        return Saved(step, seconds, manifest, error)
+            self._thread.submit(self._prune, step)  # after the result: other ranks don't wait for it
+        return Saved(step, time.monotonic() - began, manifest, error)
 
     def _write(self, step: int, part: str, tensors: Mapping[str, Any], structure: Any) -> File:
         path = self._staging / f"{part}.{self._gang.rank}.saving"

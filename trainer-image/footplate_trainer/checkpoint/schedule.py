@@ -4,7 +4,8 @@ from footplate.api.blocks import Every
 
 ASK_SECONDS = 1.0
 RETRY_SECONDS = 30.0
-"""After a save that failed."""
+"""After a save that failed; twice as long after each further one."""
+MAX_RETRY_SECONDS = 480.0
 
 
 class Schedule:
@@ -17,6 +18,7 @@ class Schedule:
         self._every = every
         self._last_step = step
         self._next_time = now + every.seconds if every.seconds else float("inf")
+        self._failures = 0
 
     def falls_due(self, step: int, *, epoch_ended: bool) -> bool:
         """True, once, at every multiple of `every.steps` and at the end of an epoch."""
@@ -36,8 +38,14 @@ class Schedule:
         self._next_time = now + self._every.seconds if self._every.seconds else float("inf")
 
     def failed(self, *, now: float) -> None:
-        """The last save failed."""
-        self._next_time = min(self._next_time, now + RETRY_SECONDS)
+        """The last save failed. Each try holds training up, so the next ones come ever later."""
+        pause = min(RETRY_SECONDS * 2**self._failures, MAX_RETRY_SECONDS)
+        self._failures += 1
+        self._next_time = min(self._next_time, now + pause)
+
+    def succeeded(self) -> None:
+        """The last save is complete."""
+        self._failures = 0
 
 
 class Pulse:

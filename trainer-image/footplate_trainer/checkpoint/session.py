@@ -21,15 +21,19 @@ from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.saver import Saved, Saver
-from footplate_trainer.checkpoint.schedule import ASK_SECONDS, Pulse, Schedule
+from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse, Schedule
 from footplate_trainer.checkpoint.state import TrainState, apply, capture
+from footplate_trainer.checkpoint.trouble import Trouble
 from footplate_trainer.context import Context
-from footplate_trainer.errors import ConfigError, PeerLost
+from footplate_trainer.errors import ConfigError, PeerLost, StorageUnavailable, TrainerError
 from footplate_trainer.fetch import naming
 from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
 from footplate_trainer.storage import Store
+
+PATIENCE_SECONDS = 3600.0
+"""Longest wait for storage at the end of training: accelerators are idle meanwhile."""
 
 
 class Outcome(Enum):
@@ -61,10 +65,17 @@ class Session:
         self._step_pulse, self._other_pulse = Pulse(now=clock()), Pulse(now=clock())
         self._store = _open_run(place)
         self._saver: Saver | None = None
+        self._state: TrainState | None = None
         self._schedule: Schedule | None = None
         self._seen_step = self._captured_step = self._committed_step = -1
         self._last_seconds = 0.0
         self._postponed = False
+        self._error: Exception | None = None
+        """Why the last save failed; None once a later one is complete."""
+        self._trouble = Trouble()
+        self._save_began = datetime.now(UTC)
+        self._captured_at = self._safe_since = clock()
+        """When the newest state was captured, and the newest that is safe."""
         self._parent: str | None = None
         self.stopped = False
         """True once the ranks have agreed to stop."""
@@ -124,6 +135,34 @@ class Session:
             self.stopped = self._saver is None or self._captured_step == self._seen_step
         return self.stopped
 
+    def conclude(self) -> None:
+        """Waits until what was due is saved, and tries again while that costs less than to do the lost steps over.
+
+        Raises:
+            TrainerError: the last save failed for good, and the job has no output: its checkpoints are its result.
+        """
+        self.finish()
+        saver, state = self._saver, self._state
+        if saver is None or state is None or self.stopped:
+            return
+        deadline = self._clock() + min(self._clock() - self._safe_since, PATIENCE_SECONDS)
+        while self._agree(saver.busy or self._postponed or self._error is not None):
+            if self._agree(stopping.requested()):
+                self.stopped = True
+                reporter().note(self._trouble.unsaved_end(state.step))
+                return
+            if self._error is not None and not self._agree(self._is_worth_waiting(deadline)):
+                self._give_up(self._error)
+                return
+            if self._error is not None:
+                self._pause(RETRY_SECONDS)
+            if self._postponed:
+                self._postponed = False
+                self._start_save(saver, state)
+            else:
+                saver.again()
+            self.finish()
+
     def finish(self) -> None:
         """See `checkpoint.finish`. Waits no longer than this process has to live."""
         if self._saver is None:
@@ -141,6 +180,7 @@ class Session:
             self._start_fresh()
         else:
             self._continue_from(loaded, state)
+            self._trouble.newest = state.step
             if loaded.in_run:
                 self._saver.protected.add(state.step)
                 self._committed_step = state.step
@@ -182,6 +222,8 @@ class Session:
         if self._saver is not None and self._schedule is not None:
             self._take(self._saver.result())
             busy = self._saver.busy
+            if busy:
+                self._note_slowness()
             due = self._place.is_main and self._schedule.due_now(now)
         asked = [stopping.requested() or self.stopped, due, busy, -pulse.proposal(now)]
         stop, any_due, any_busy, negative_interval = self._gang.maximum(asked)
@@ -201,6 +243,8 @@ class Session:
         if worst[0] and not worst[1] and -worst[2] > GRACE_FACTOR * worst[3]:
             self._start_save(self._saver, state)
             self.finish()
+        if self._committed_step != state.step:
+            reporter().note(self._trouble.unsaved_end(state.step))
         return Outcome.STOP
 
     def _start_save(self, saver: Saver, state: TrainState) -> None:
@@ -222,7 +266,8 @@ class Session:
             )
 
         saver.start(step, capture(state.parts, is_main=self._place.is_main), describe)
-        self._captured_step = step
+        self._state, self._captured_step = state, step
+        self._save_began, self._captured_at = now, self._clock()
         if self._schedule is not None:
             self._schedule.started(step, now=self._clock())
 
@@ -232,15 +277,52 @@ class Session:
             return
         if isinstance(saved.error, PeerLost):
             raise saved.error
+        self._error = saved.error
         if saved.error is None and saved.manifest is not None:
-            self._committed_step = saved.step
+            self._committed_step, self._safe_since = saved.step, self._captured_at
             self._last_seconds = saved.seconds
             uri = self._store.folder.uri(saved.step)
             status = saved.manifest.status(uri).model_copy(update={"save_seconds": round(saved.seconds, 3)})
             reporter().checkpointed(status)
-        elif self._schedule is not None:
+            if self._schedule is not None:
+                self._schedule.succeeded()
+            self._note(self._trouble.saved(saved.step, now=datetime.now(UTC)))
+        elif self._schedule is not None and saved.error is not None:
             self._schedule.failed(now=self._clock())
-            reporter().note(f"the checkpoint at step {saved.step} could not be saved, training goes on: {saved.error}")
+            times = {"began": self._save_began, "now": datetime.now(UTC)}
+            self._note(self._trouble.failed(saved.error, step=saved.step, now_at=self._seen_step, **times))
+
+    def _note_slowness(self) -> None:
+        times = {"began": self._save_began, "now": datetime.now(UTC)}
+        usual = self._last_seconds
+        self._note(self._trouble.slow(step=self._captured_step, now_at=self._seen_step, usual=usual, **times))
+
+    def _note(self, text: str | None) -> None:
+        if text is not None:
+            reporter().note(text)
+
+    def _is_worth_waiting(self, deadline: float) -> bool:
+        """Rank 0 decides: the others' clocks may differ."""
+        return self._place.is_main and isinstance(self._error, StorageUnavailable) and self._clock() < deadline
+
+    def _give_up(self, error: Exception) -> None:
+        if self._place.config is not None and self._place.config.spec.output is not None:
+            return  # said already; the model is what the job is for, and may be uploaded elsewhere
+        if not isinstance(error, TrainerError):
+            raise error
+        raise type(error)(
+            f"training is done, but the last checkpoint could not be saved, and the job has no output: {error}"
+        ) from error
+
+    def _agree(self, mine: bool) -> bool:
+        return bool(self._gang.maximum([mine])[0])
+
+    def _pause(self, seconds: float) -> None:
+        """Waits, alive, unless this process is asked to stop."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not stopping.requested():
+            time.sleep(min(ASK_SECONDS, seconds))
+            reporter().beat()
 
 
 class RunStore:
