@@ -36,6 +36,10 @@ ACCELERATORS = (
 
 SUPERVISOR = ("python", "-m", "footplate_trainer")
 RUN_DIR_SIZE = "64Mi"
+PROBE_SECONDS = 10
+MIN_PROBES = 6
+"""A pod has a minute to begin to answer, and to answer again, however short its hang timeout is."""
+HANG_SHARE = 0.8
 FS_GROUP = 10001
 """Owns the volumes, so that an image's own user may write to them."""
 
@@ -211,11 +215,29 @@ def _container(gang: GangOf) -> Object:
             "readOnlyRootFilesystem": spec.trainer.command is None,
         },
     }
-    if not supervised:
+    if supervised:
+        container["livenessProbe"] = _liveness(spec)
+    else:
         container["args"] = list(spec.trainer.args)
         if spec.trainer.source is not None:
             container["workingDir"] = str(MountPath.SOURCE)
     return container
+
+
+def _liveness(spec: TrainingJobSpec) -> Object:
+    """Ends a container whose supervisor is frozen: nothing in it would ever notice.
+
+    Somewhat sooner than the other pods' ranks, which wait for it, count as hung: the frozen pod is the one to blame. A
+    supervisor that hasn't answered for so long won't save anything either, so its grace is short.
+    """
+    patience = HANG_SHARE * spec.run_policy.hang_timeout_seconds
+    return {
+        "httpGet": {"path": "/healthz", "port": "metrics"},
+        "periodSeconds": PROBE_SECONDS,
+        "timeoutSeconds": PROBE_SECONDS,
+        "failureThreshold": max(MIN_PROBES, int(patience / PROBE_SECONDS)),
+        "terminationGracePeriodSeconds": PROBE_SECONDS,
+    }
 
 
 def _environment(gang: GangOf) -> list[Object]:

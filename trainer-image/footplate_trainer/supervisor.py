@@ -56,6 +56,7 @@ class Supervisor:
         self._pod.make_folders()
         exchange.clear(self._pod.run_dir)
         server = telemetry.serve(self._telemetry, self._pod.metrics_address)
+        pulse = asyncio.create_task(self._telemetry.pulse())
         try:
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
             ending = await self._train(code)
@@ -63,6 +64,7 @@ class Supervisor:
                 return self._judge(ending.exit_code, error=ending.error)
             return self._judge(ExitCode.OK, model=await self._finish(code, inputs))
         finally:
+            pulse.cancel()
             if server is not None:
                 server.shutdown()
                 server.server_close()

@@ -4,6 +4,7 @@ Served by threads beside the supervisor. It never stops training: where the addr
 without.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ from footplate_trainer.pod import Pod
 MAX_NOTES = 16
 MAX_NOTE_LENGTH = 1024
 REQUEST_SECONDS = 5
+PULSE_SECONDS = 1.0
+STUCK_SECONDS = 60.0
+"""A supervisor whose event loop hasn't turned for so long is as good as frozen, whoever answers for it."""
 
 log = structlog.get_logger()
 
@@ -36,6 +40,18 @@ class Telemetry:
         """What the supervisor itself does; None while the ranks are at work."""
         self._pod = pod
         self._clock = clock
+        self._pulse = clock()
+
+    async def pulse(self) -> None:
+        """Runs in the supervisor's event loop, to show that it turns, until cancelled."""
+        while True:
+            self._pulse = self._clock()
+            await asyncio.sleep(PULSE_SECONDS)
+
+    @property
+    def stuck_seconds(self) -> float:
+        """Seconds since the supervisor's event loop last turned."""
+        return self._clock() - self._pulse
 
     def progress(self) -> Progress:
         """The document of `/progress`."""
@@ -160,9 +176,13 @@ def _handler(telemetry: Telemetry) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             """Answers one of the pages."""
-            page = pages.get(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            page = pages.get(path)
             if page is None:
                 self.send_error(404)
+                return
+            if path == "/healthz" and telemetry.stuck_seconds > STUCK_SECONDS:
+                self.send_error(503, "the supervisor is stuck")
                 return
             content_type, render = page
             body = render()

@@ -5,6 +5,7 @@ found. `find` looks at what is true now and remembers nothing.
 """
 
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -210,6 +211,12 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
         error = verdict.error
         return f"{error.type}: {error.message}" if error.type else error.message
     last_line = "" if verdict else _last_line(pod)
+    if verdict is None and pod.exit_code == 128 + signal.SIGKILL:
+        return (
+            f"pod {pod.name}{_on_node(pod)} was killed from outside (SIGKILL, exit code 137): its node ran out of "
+            "memory, somebody killed it, or its kubelet did because its supervisor had not answered for long; "
+            f"`kubectl events --for pod/{pod.name}` says which"
+        ) + (f"; its last line was: {last_line}" if last_line else "")
     return f"pod {pod.name} ended with exit code {pod.exit_code}" + (
         f": {last_line}" if last_line else "; its log says more"
     )

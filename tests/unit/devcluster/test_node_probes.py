@@ -53,23 +53,24 @@ def test_reading(probe: JSON | None, expected: Liveness | None) -> None:
 @asynccontextmanager
 async def answering(*answers: int) -> AsyncIterator[tuple[str, list[int]]]:
     """A server that gives these status codes one after the other (0 is no answer at all), and those not given yet."""
-    left = [*answers]
+    left, closing = [*answers], asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:
         code = left.pop(0)
         if not code:
-            await asyncio.sleep(60)
-        return web.Response(status=code)
+            await closing.wait()
+        return web.Response(status=code or 200)
 
     app = web.Application()
     app.router.add_get("/healthz", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/healthz", left
     finally:
+        closing.set()
         await runner.cleanup()
 
 

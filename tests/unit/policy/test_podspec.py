@@ -112,6 +112,25 @@ GANGS = [
 ]
 
 
+PROBES = [
+    pytest.param({}, 144, id="by default"),
+    pytest.param({"runPolicy": {"hangTimeoutSeconds": 600}}, 48, id="sooner than the peers notice"),
+    pytest.param({"runPolicy": {"hangTimeoutSeconds": 1}}, 6, id="but never within a minute"),
+    pytest.param({**COMMAND, "output": {"uri": "s3://models/x/"}}, 144, id="a command under the supervisor"),
+    pytest.param(COMMAND, None, id="a bare command answers nobody"),
+]
+
+
+@pytest.mark.parametrize(("spec", "failures"), PROBES)
+def test_a_frozen_supervisor_is_noticed(spec: JSON, failures: int | None) -> None:
+    only = container(pod_of(gang_of(spec)))
+    probe = only.get("livenessProbe")
+    assert (probe["failureThreshold"] if probe else None) == failures
+    if probe:
+        assert probe["httpGet"]["port"] in [port["name"] for port in only["ports"]]
+        assert probe["timeoutSeconds"] >= 10
+
+
 @pytest.mark.parametrize("gang", GANGS)
 def test_pod_security_standard_restricted(gang: GangOf) -> None:
     spec, only = pod_of(gang)["spec"], container(pod_of(gang))

@@ -1,5 +1,6 @@
 """What a pod says of itself over HTTP."""
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
@@ -88,6 +89,26 @@ def test_it_is_served(pod: Pod) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             get(f"http://{address}/secret")
         refused.value.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_a_stuck_supervisor_is_not_well(pod: Pod) -> None:
+    now = 1000.0
+    said, address = Telemetry(pod, clock=lambda: now), f"127.0.0.1:{free_port()}"
+    server = telemetry.serve(said, address)
+    assert server is not None
+    try:
+        now += 61
+        with pytest.raises(urllib.error.HTTPError, match="503: the supervisor is stuck") as refused:
+            get(f"http://{address}/healthz")
+        refused.value.close()
+        assert get(f"http://{address}/progress")
+        pulse = asyncio.create_task(said.pulse())
+        await asyncio.sleep(0)
+        assert get(f"http://{address}/healthz") == b"ok\n"
+        pulse.cancel()
     finally:
         server.shutdown()
         server.server_close()
