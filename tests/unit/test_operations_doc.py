@@ -35,11 +35,14 @@ def serve_trainer(folder: Path) -> str:
     report = RankReport(
         progress=ProgressStatus(step=1, total_steps=2, epoch=1, samples_per_second=1.0, metrics={"loss": 1.0}),
         checkpoint=CheckpointStatus(uri="s3://c/1/", step=1, time=now, size_bytes=1, save_seconds=1.0),
+        checkpointed_at=now.timestamp(),
         step_seconds=1.0,
         productive_node_seconds=1.0,
     )
     exchange.write_report(pod.run_dir, report)
-    Heartbeat(pod.run_dir, 0).close()
+    heartbeat = Heartbeat(pod.run_dir, 0)
+    heartbeat.beat(1, "training", 1.0)
+    heartbeat.close()
     return Telemetry(pod, clock=now.timestamp).metrics().decode()
 
 

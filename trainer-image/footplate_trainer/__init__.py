@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from footplate_trainer.context import Context, context
 from footplate_trainer.prepare import prepare
-from footplate_trainer.report import report
+from footplate_trainer.report import enter, report
 
 if TYPE_CHECKING:
     from footplate_trainer import callbacks, checkpoint, data, metrics
@@ -25,6 +25,7 @@ __all__ = [
     "checkpoint",
     "context",
     "data",
+    "enter",
     "export_model",
     "load_model",
     "metrics",

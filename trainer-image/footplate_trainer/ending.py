@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from footplate.contract import ExitCode, Failure
 from footplate_trainer.exchange import RankError
-from footplate_trainer.hang import Stuck
+from footplate_trainer.hang import Hang
 from footplate_trainer.processes import Exit
 
 
@@ -34,15 +34,17 @@ class Story:
     stop_requested: bool = False
     late: bool = False
     """The grace was used up, and the rest was killed."""
-    stuck: Stuck | None = None
+    hang: Hang | None = None
+    """Why all were ended, and when that was noticed, in seconds since the epoch."""
+    hang_time: float = 0.0
     grace_seconds: float = 0.0
     hang_timeout: float = 0.0
 
 
 def conclude(story: Story) -> Ending:
     """Decides how the pod ends."""
-    if story.stuck is not None:
-        return Ending(ExitCode.HANG, _describe_hang(story, story.stuck))
+    if story.hang is not None:
+        return Ending(ExitCode.HANG, _describe_hang(story, story.hang))
     if failed := failures(story):
         cause = min(failed, key=lambda exit_: (exit_.returncode == ExitCode.PEER_LOST, _time_of(exit_, story)))
         return Ending(_exit_code(cause), _describe_exit(cause, story))
@@ -68,8 +70,9 @@ def _failed(exit_: Exit, story: Story) -> bool:
 
 
 def _time_of(exit_: Exit, story: Story) -> float:
+    """By the clock that all processes of a pod share, and nobody sets."""
     error = story.errors.get(exit_.rank)
-    return error.failure.time if error and error.failure.time else exit_.time
+    return error.failed_at if error else exit_.ended_at
 
 
 def _exit_code(exit_: Exit) -> int:
@@ -105,15 +108,19 @@ def _signal_name(exit_: Exit) -> str:
         return f"signal {-exit_.returncode}"
 
 
-def _describe_hang(story: Story, stuck: Stuck) -> Failure:
-    tail = next((exit_.stderr_tail for exit_ in story.exits if exit_.rank == stuck.rank), "")
+def _describe_hang(story: Story, hang: Hang) -> Failure:
+    """The time is that of the culprit's last sign of life, so that of all pods' hangs its own is the earliest; one that
+    only waits for others is no earlier than the moment at which that was noticed.
+    """
+    culprit, finding = hang.culprit, hang.finding
+    tail = next((exit_.stderr_tail for exit_ in story.exits if exit_.rank == culprit.rank), "")
     return Failure(
-        rank=stuck.rank,
-        message=f"rank {stuck.rank} made no progress for {stuck.seconds:.0f} s while {stuck.activity}, after step "
-        f"{stuck.step}; its stack is in the log. If it was only slow, raise runPolicy.hangTimeoutSeconds "
+        rank=culprit.rank,
+        message=f"rank {culprit.rank} made no progress for {culprit.seconds:.0f} s while {culprit.activity}, "
+        f"after step {culprit.step}: {finding.in_words}. If it was only slow, raise runPolicy.hangTimeoutSeconds "
         f"({story.hang_timeout:.0f})",
-        traceback=tail[-3072:] or None,
-        time=max((exit_.time for exit_ in story.exits), default=None),
+        traceback=(finding.traceback or tail)[-3072:] or None,
+        time=story.hang_time - (0.0 if finding.waits_for_others else culprit.seconds),
     )
 
 

@@ -1,12 +1,13 @@
 """The files by which rank processes and their supervisor meet in `FOOTPLATE_RUN_DIR` (tmpfs, one folder a pod).
 
 `rank-<n>.beat`    each rank's heartbeat: one fixed-size record, overwritten in place by one pwrite
+`rank-<n>.stack`   where rank n writes its Python stacks on SIGUSR1; a process that isn't ours has none
 `report.json`      what rank 0 knows of the run, replaced as a whole
 `error-<n>.json`   why rank n failed, written once
 
 A reader never waits for a writer and never trusts what it reads: files are bounded, and one that isn't what it
-should be counts as absent. Times in heartbeats are CLOCK_MONOTONIC, which all processes of a pod share and which no
-change of the clock moves.
+should be counts as absent. Times that are compared are CLOCK_MONOTONIC, which all processes of a pod share and which no
+change of the clock moves; those of the clock are only shown.
 """
 
 import errno
@@ -17,11 +18,11 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args
+from typing import Annotated, BinaryIO, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
-from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.api.types import Model
 from footplate.contract import Activity, ExitCode, Failure
 from footplate_trainer.errors import TrainerError
@@ -29,21 +30,22 @@ from footplate_trainer.errors import TrainerError
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 MAX_FILE_BYTES = 131_072
 
-_RECORD = struct.Struct("<qdBi")
+_RECORD = struct.Struct("<qdBid")
 _CODES: Mapping[str, int] = {activity: code for code, activity in enumerate(ACTIVITIES)}
 M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A rank's last sign of life: optimizer steps finished, what it does, when (`time.monotonic()`) it said so, and the
-    id of its process.
+    """A rank's last sign of life: optimizer steps finished, what it does, when (`time.monotonic()`) it said so, the id
+    of its process, and the seconds of its own work on a step (0: not known).
     """
 
     step: int
     activity: Activity
     time: float
     pid: int
+    work_seconds: float = 0.0
 
 
 class Heartbeat:
@@ -55,9 +57,9 @@ class Heartbeat:
         self._pid = os.getpid()
         self.beat(0, "starting")
 
-    def beat(self, step: int, activity: Activity) -> None:
+    def beat(self, step: int, activity: Activity, work_seconds: float = 0.0) -> None:
         """Says that this rank lives: `step` optimizer steps are finished, and `activity` is what it does now."""
-        os.pwrite(self._fd, _RECORD.pack(step, time.monotonic(), _CODES[activity], self._pid), 0)
+        os.pwrite(self._fd, _RECORD.pack(step, time.monotonic(), _CODES[activity], self._pid, work_seconds), 0)
 
     def close(self) -> None:
         """Closes the file; the last beat stays readable."""
@@ -74,8 +76,31 @@ def _read_beat(path: Path) -> Beat | None:
     record = _read_bounded(path, _RECORD.size)
     if record is None or len(record) != _RECORD.size:
         return None
-    step, seconds, code, pid = _RECORD.unpack(record)
-    return Beat(step, ACTIVITIES[code], seconds, pid) if code < len(ACTIVITIES) else None
+    step, seconds, code, pid, work_seconds = _RECORD.unpack(record)
+    return Beat(step, ACTIVITIES[code], seconds, pid, work_seconds) if code < len(ACTIVITIES) else None
+
+
+def open_stacks(run_dir: Path, rank: int) -> BinaryIO:
+    """A rank's own file for its stacks, for `faulthandler.register`. It is appended to, so a reader may empty it."""
+    return _stacks_path(run_dir, rank).open("ab", buffering=0)
+
+
+def clear_stacks(run_dir: Path, rank: int) -> bool:
+    """Empties a rank's stacks; False where the process isn't one that writes them on SIGUSR1, and would die of it."""
+    try:
+        os.truncate(_stacks_path(run_dir, rank), 0)
+    except OSError:
+        return False
+    return True
+
+
+def read_stacks(run_dir: Path, rank: int) -> str:
+    """The stacks that a rank has written since they were cleared; empty where it wrote none."""
+    return (_read_bounded(_stacks_path(run_dir, rank), MAX_FILE_BYTES) or b"").decode(errors="replace")
+
+
+def _stacks_path(run_dir: Path, rank: int) -> Path:
+    return run_dir / f"rank-{rank}.stack"
 
 
 class RankReport(Model):
@@ -84,12 +109,16 @@ class RankReport(Model):
     progress: ProgressStatus = ProgressStatus()
     checkpoint: CheckpointStatus | None = None
     """The newest complete checkpoint."""
+    checkpointed_at: float | None = None
+    """When it was committed, by `time.monotonic()`."""
     step_seconds: float | None = None
-    """A step's recent duration, without waiting for other ranks."""
+    """A step's recent duration, waiting for data and for other ranks included."""
     resumed_from_step: int | None = None
     resumed_from: str | None = None
     """URI of the checkpoint that this attempt started from."""
     productive_node_seconds: float | None = None
+    """See `speed.ProductiveTime`."""
+    stragglers: Annotated[tuple[Straggler, ...], Field(strict=False)] = ()
     seed: int | None = None
     device: str | None = None
     """What the ranks compute on, such as `NVIDIA H100 80GB HBM3` or `cpu`."""
@@ -108,10 +137,11 @@ def read_report(run_dir: Path) -> RankReport | None:
 
 
 class RankError(Model):
-    """Why a rank failed, and the code that says who pays."""
+    """Why a rank failed, the code that says who pays, and when it was, by `time.monotonic()`."""
 
     failure: Failure
     exit_code: int
+    failed_at: float = 0.0
 
 
 def describe_error(error: BaseException, *, rank: int | None) -> Failure:
@@ -149,7 +179,9 @@ def exit_code_of(error: BaseException) -> int:
 def write_error(run_dir: Path, *, rank: int, error: BaseException, exit_code: int | None = None) -> int:
     """Leaves word of why this rank fails, and returns the code to exit with."""
     code = exit_code_of(error) if exit_code is None else exit_code
-    _replace(run_dir / f"error-{rank}.json", RankError(failure=describe_error(error, rank=rank), exit_code=code))
+    failure = describe_error(error, rank=rank)
+    said = RankError(failure=failure, exit_code=code, failed_at=time.monotonic())
+    _replace(run_dir / f"error-{rank}.json", said)
     return int(code)
 
 
@@ -160,7 +192,7 @@ def read_error(run_dir: Path, rank: int) -> RankError | None:
 
 def clear(run_dir: Path) -> None:
     """Removes what an earlier gang left, so that nothing of it is taken for news."""
-    for pattern in ("rank-*.beat", "error-*.json", "report.json"):
+    for pattern in ("rank-*.beat", "rank-*.stack", "error-*.json", "report.json"):
         for path in run_dir.glob(pattern):
             path.unlink(missing_ok=True)
 

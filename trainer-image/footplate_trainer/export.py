@@ -6,17 +6,19 @@ A file counts only after it was read back and gave the same outputs as the model
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from footplate_trainer.cards import CARD_FILE, WEIGHTS_FILE, ModelCard
+from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.context import Context, context
 from footplate_trainer.errors import ConfigError
@@ -36,10 +38,13 @@ def export_model(
     formats: Sequence[str] | None = None,
     folder: Path | None = None,
 ) -> list[Path]:
-    """Writes a model on rank 0; on other ranks does nothing. In float32, whatever it was trained in.
+    """Writes a model on rank 0. In float32, whatever it was trained in.
+
+    Collective where the model is sharded: rank 0 then gathers the whole of it in host memory, tensor by tensor. Where
+    it isn't, other ranks do nothing.
 
     Args:
-        model: plain, compiled or wrapped by `prepare`, with one tensor for its input.
+        model: plain, compiled, or prepared by `prepare`, with one tensor for its input.
         example: a batch of inputs, by which each file is compared with the model.
         card: what `load_model` needs; for networks of `footplate_trainer.networks`.
         formats: safetensors, torchscript, onnx, torch-export; default the job's `output.formats`.
@@ -54,12 +59,14 @@ def export_model(
     place = context()
     formats = formats or asked_formats(place)
     check_formats(formats)
+    reporter().enter("exporting")
+    model = unwrap(model)
+    weights = _gather(model) if is_sharded(model) else None
     if not place.is_main:
         return []
     folder = folder or place.output_dir
     folder.mkdir(parents=True, exist_ok=True)
-    reporter().enter("exporting")
-    plain, example = _plain(model), example.detach().cpu()
+    plain, example = _plain(model, weights), example.detach().cpu()
     with torch.no_grad():
         expected = plain(example)
         files = [_write(name, plain, example, expected, folder) for name in formats]
@@ -134,10 +141,24 @@ def _compare(outputs: Tensor, expected: Tensor, path: Path) -> None:
     )
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    """A copy on the CPU, in eval mode, without the autocast that `prepare` may have put around its forward."""
-    plain = copy.deepcopy(unwrap(model))
-    plain.__dict__.pop("forward", None)
+def _gather(model: nn.Module) -> dict[str, Any]:
+    from footplate_trainer.sharding import full_weights
+
+    return full_weights(model)
+
+
+def _plain(model: nn.Module, weights: Mapping[str, Any] | None) -> nn.Module:
+    """A copy on the CPU, in eval mode, without the autocast that `prepare` may have put around its forward.
+
+    Of a sharded model, whose weights are these.
+    """
+    if weights is None:
+        plain = copy.deepcopy(model)
+        plain.__dict__.pop("forward", None)
+    else:
+        from footplate_trainer.sharding import unsharded
+
+        plain = unsharded(model, weights)
     return plain.float().cpu().eval()
 
 

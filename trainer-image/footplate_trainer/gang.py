@@ -20,10 +20,10 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from footplate.contract import Env
-from footplate_trainer.context import Context
+from footplate_trainer.context import Context, here
 from footplate_trainer.errors import ConfigError, PeerLost, TrainerError, UserError
+from footplate_trainer.hang import GENEROUS_SECONDS
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=3)
 RENDEZVOUS_TIMEOUT = timedelta(hours=12)
 """Pods start as slowly as their images and inputs arrive; who never comes is the operator's business."""
 UPLOAD_TIMEOUT = timedelta(hours=2)
@@ -86,15 +86,26 @@ class Gang:
         self.maximum([0])
 
 
+def collective_timeout() -> timedelta:
+    """How long ranks wait for each other in the middle of training.
+
+    Longer than every limit of the watch over hangs (`hang`): it sees which rank is to blame. Those that wait would only
+    say that they have waited, and be the first to say something; and a rank may evaluate or load for long, alone.
+    """
+    config = here().config
+    hang_timeout = config.spec.run_policy.hang_timeout_seconds if config else 0
+    return timedelta(seconds=max(hang_timeout, GENEROUS_SECONDS) + 60)
+
+
 @cache
-def all_ranks(purpose: str, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Gang:
+def all_ranks(purpose: str, timeout: timedelta | None = None) -> Gang:
     """The gang's line for one purpose; two purposes may speak at the same time, from different threads.
 
-    The first call with a purpose is collective.
+    `timeout` is how long ranks wait for each other, by default `collective_timeout`. The first call with a purpose is collective.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return Gang(0, 1, None)
-    group = dist.new_group(backend="gloo", timeout=timeout, group_desc=purpose)
+    group = dist.new_group(backend="gloo", timeout=timeout or collective_timeout(), group_desc=purpose)
     return Gang(dist.get_rank(), dist.get_world_size(), group)
 
 
@@ -119,7 +130,7 @@ def join(place: Context) -> None:
             store=store,
             rank=place.rank,
             world_size=place.world_size,
-            timeout=COLLECTIVE_TIMEOUT,
+            timeout=collective_timeout(),
             device_id=place.device if on_gpu else None,
         )
     except (dist.DistError, OSError, RuntimeError) as error:
@@ -186,4 +197,4 @@ def _wait_for_all(store: Store, world_size: int) -> None:
     if store.add("arrived", 1) == world_size:
         store.set("complete", "")
     store.wait(["complete"], RENDEZVOUS_TIMEOUT)
-    store.set_timeout(COLLECTIVE_TIMEOUT)
+    store.set_timeout(collective_timeout())

@@ -1,27 +1,41 @@
-"""Decides whether a rank hangs, from its heartbeats alone. Pure: the clock is an argument.
+"""Decides whether ranks hang, from their heartbeats, and which of them is the cause, from their stacks. Pure: the clock
+is an argument.
 
 A rank that trains must finish steps; one that does something else must give signs of life, with a limit that leaves
-room for long downloads, evaluations and saves. Code that never says what it does is not watched: its silence means
-nothing. What counts is when a beat was seen here to change, so that no rank's clock can hide a hang.
+room for long downloads, compilations, evaluations and saves. Code that never says what it does is not watched: its
+silence means nothing. What counts is when a beat was seen here to change, so that no rank's clock can hide a hang; and
+for how long this process itself was looking, so that a pod that stood still as a whole isn't taken for hung.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from footplate.contract import Activity
 from footplate_trainer.exchange import Beat
+from footplate_trainer.stacks import Finding
 
 GENEROUS_SECONDS = 3600.0
+LONGEST_LOOK = 10.0
+"""Seconds between two looks that count; the rest of a longer pause was nobody's silence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stuck:
-    """A rank that hangs, in what activity, after which step, and for how many seconds."""
+class Silence:
+    """For how many seconds a rank has given no sign of life, in what activity and after which step."""
 
     rank: int
     activity: Activity
     step: int
     seconds: float
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """The rank that holds the others up, and what it was found at."""
+
+    culprit: Silence
+    finding: Finding
 
 
 @dataclass(slots=True)
@@ -31,20 +45,31 @@ class HangDetector:
     timeout: float
     """Longest time without a finished step, in seconds."""
     _seen: dict[int, tuple[tuple[str, float], float]] = field(default_factory=dict)
+    _looked: float | None = None
 
-    def observe(self, beats: Mapping[int, Beat], *, now: float) -> Stuck | None:
-        """Takes in what the ranks say at `now`; returns the one that has been stuck longest, if any is."""
-        stuck = [self._observe(rank, beat, now) for rank, beat in beats.items()]
-        return max((one for one in stuck if one is not None), key=lambda one: one.seconds, default=None)
+    def observe(self, beats: Mapping[int, Beat], *, now: float) -> list[Silence]:
+        """Takes in what the ranks say at `now`. Once one has been silent for too long, returns all that may be why:
+        those that have been silent for half the timeout.
+        """
+        self._leave_out_pause(now)
+        silences = [self._observe(rank, beat, now) for rank, beat in beats.items()]
+        if not any(silence.seconds > self._limit(silence.activity) for silence in silences):
+            return []
+        return [silence for silence in silences if silence.seconds > self.timeout / 2]
 
-    def _observe(self, rank: int, beat: Beat, now: float) -> Stuck | None:
+    def _leave_out_pause(self, now: float) -> None:
+        pause = 0.0 if self._looked is None else now - self._looked - LONGEST_LOOK
+        if pause > 0:
+            self._seen = {rank: (sign, since + pause) for rank, (sign, since) in self._seen.items()}
+        self._looked = now
+
+    def _observe(self, rank: int, beat: Beat, now: float) -> Silence:
         sign = _sign_of_life(beat)
         last_sign, since = self._seen.get(rank, (None, now))
         if sign != last_sign:
             since = now
             self._seen[rank] = (sign, now)
-        limit = self._limit(beat.activity)
-        return Stuck(rank, beat.activity, beat.step, now - since) if now - since > limit else None
+        return Silence(rank, beat.activity, beat.step, now - since, beat.pid)
 
     def _limit(self, activity: Activity) -> float:
         if activity == "starting":
@@ -55,3 +80,11 @@ class HangDetector:
 def _sign_of_life(beat: Beat) -> tuple[str, float]:
     """What changes as long as a rank lives: its steps while it trains, else any beat."""
     return (beat.activity, beat.step if beat.activity == "training" else beat.time)
+
+
+def find_culprit(silences: Sequence[Silence], findings: Mapping[int, Finding]) -> Hang:
+    """The rank that the others wait for: one that isn't itself waiting in a collective, and of these the one that has
+    been silent longest.
+    """
+    culprit = min(silences, key=lambda silence: (findings[silence.rank].waits_for_others, -silence.seconds))
+    return Hang(culprit, findings[culprit.rank])

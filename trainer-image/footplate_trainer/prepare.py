@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 from footplate_trainer.context import context
+from footplate_trainer.report import reporter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,13 +27,15 @@ def prepare(model: "nn.Module", *optimizers: Any, precision: Precision = "fp32")
     """
     import torch
 
+    from footplate_trainer.measured import MeasuredDataParallel
+
     place = context()
     model.to(place.device)
     if precision == "bf16":
         model.forward = torch.autocast(place.device.type, dtype=torch.bfloat16)(model.forward)
     if place.world_size > 1 and any(parameter.requires_grad for parameter in model.parameters()):
         device_ids = [place.device] if place.device.type == "cuda" else None
-        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=device_ids)
+        model = MeasuredDataParallel(model, reporter().work, device_ids=device_ids)
         _settle_buckets(model)
     return (model, *optimizers) if optimizers else model
 

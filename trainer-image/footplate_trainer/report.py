@@ -14,17 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Activity
 from footplate_trainer import exchange
-from footplate_trainer.exchange import RankReport
+from footplate_trainer.errors import ConfigError
+from footplate_trainer.exchange import ACTIVITIES, RankReport
+from footplate_trainer.speed import ProductiveTime, Speed
+from footplate_trainer.work import WorkMeter
 
 WRITE_SECONDS = 0.5
 MAX_METRICS = 64
 MAX_METRIC_NAME = 63
 MAX_NOTES = 16
-SMOOTHING = 0.3
-"""Weight of the newest interval in the smoothed speed."""
 
 log = logging.getLogger("footplate_trainer")
 
@@ -39,6 +40,23 @@ def report(*, step: int, loss: Any = None, epoch: int | None = None, **metrics: 
         metrics: numbers or one-element tensors by name; a metric keeps its last value until it is reported again.
     """
     reporter().step_done(step, loss, epoch, metrics)
+
+
+def enter(activity: Activity) -> None:
+    """Says what this rank does from now on, until the next `report`: work that finishes no steps and may take longer
+    than `runPolicy.hangTimeoutSeconds`. Until then each call is a sign of life.
+
+    Call it on every rank, also on those that only wait meanwhile: what one rank does holds all others up.
+
+    Args:
+        activity: such as `evaluating`, `loading` or `exporting`.
+
+    Raises:
+        ConfigError: there is no such activity.
+    """
+    if activity not in ACTIVITIES:
+        raise ConfigError(f"enter({activity!r}): there is no such activity; use one of {', '.join(ACTIVITIES)}")
+    reporter().enter(activity)
 
 
 class Position(Protocol):
@@ -61,7 +79,7 @@ class Position(Protocol):
 class Reporter:
     """What this rank knows of the run. One of each process: `reporter()`."""
 
-    def __init__(self, rank: int = 0, run_dir: Path | None = None) -> None:
+    def __init__(self, rank: int = 0, run_dir: Path | None = None, *, nodes: int = 1) -> None:
         self._run_dir = run_dir
         self._rank = rank
         self._heartbeat = exchange.Heartbeat(run_dir, rank) if run_dir else None
@@ -78,33 +96,47 @@ class Reporter:
         self._speed = Speed()
         self._started = False
         self._closed = threading.Event()
+        self.work = WorkMeter()
+        self.productive = ProductiveTime(nodes)
         self.resumed_from_step: int | None = None
 
     def step_done(self, step: int, loss: Any, epoch: int | None, metrics: dict[str, Any]) -> None:
         """See `report`."""
+        now = time.monotonic()
+        self.productive.reported(now, advanced=step > self._step)
         self._activity = "training"
         self._step = step
         if self._heartbeat is not None:
-            self._heartbeat.beat(step, "training")
+            self._heartbeat.beat(step, "training", self.work.seconds)
         if loss is not None:
             self._values["loss"] = loss
         if metrics:
             self._values.update(metrics)
         if epoch is not None:
             self._epoch = epoch
-        self._reported_at = time.monotonic()
+        self._reported_at = now
         if not self._started:
             self._start()
 
     def enter(self, activity: Activity) -> None:
-        """Says what this rank does from now on; each activity has its own limit before it counts as a hang."""
-        self._activity = activity
+        """Says what this rank does from now on; each activity has its own limit before it counts as a hang.
+
+        Before this process has finished a step it can't say that it trains: the first one, which compiles and waits for
+        the first batch, is part of loading.
+        """
+        if activity == "training":
+            self.productive.go_on(time.monotonic())
+            self.work.go_on()
+        else:
+            self.productive.interrupt()
+            self.work.interrupt()
+        self._activity = "loading" if activity == "training" and not self._started else activity
         self.beat()
 
     def beat(self) -> None:
         """Says that this rank lives, in the middle of something that finishes no steps."""
         if self._heartbeat is not None:
-            self._heartbeat.beat(self._step, self._activity)
+            self._heartbeat.beat(self._step, self._activity, self.work.seconds)
 
     def expect(self, *, total_steps: int | None = None, epochs: int | None = None) -> None:
         """Tells how many steps and epochs there are in all, for percent and ETA."""
@@ -119,16 +151,35 @@ class Reporter:
         """Facts that the artifact's manifest holds."""
         self._facts.update(seed=seed, device=device)
 
-    def resumed(self, *, step: int, uri: str, status: CheckpointStatus | None) -> None:
-        """Training goes on from a checkpoint; `status` describes it where it is the run's own."""
+    def resumed(
+        self, *, step: int, uri: str, status: CheckpointStatus | None, productive_node_seconds: float | None
+    ) -> None:
+        """Training goes on from a checkpoint; where that is the run's own, `status` describes it, and its cost counts."""
         self.resumed_from_step = self._step = step
-        self._facts.update(resumed_from_step=step, resumed_from=uri, checkpoint=status)
+        self._facts.update(resumed_from_step=step, resumed_from=uri)
+        if status is not None:
+            self.productive.start_from(productive_node_seconds or 0.0)
+            age = (datetime.now(UTC) - status.time).total_seconds() if status.time else 0.0
+            self._facts.update(checkpoint=status, checkpointed_at=time.monotonic() - max(0.0, age))
         self.flush()
 
     def checkpointed(self, status: CheckpointStatus) -> None:
         """A checkpoint is complete."""
-        self._facts.update(checkpoint=status)
+        self._facts.update(checkpoint=status, checkpointed_at=time.monotonic())
         self.flush()
+
+    def found_stragglers(self, stragglers: list[Straggler]) -> None:
+        """These ranks, and no others, are slower than the rest."""
+        known = {straggler.rank for straggler in self._facts.get("stragglers", ())}
+        for straggler in stragglers:
+            if straggler.rank not in known:
+                log.warning(
+                    "rank %d on node %d is a straggler: its own work on a step takes %.1f times the median rank's",
+                    straggler.rank,
+                    straggler.node_rank,
+                    straggler.factor,
+                )
+        self._facts.update(stragglers=tuple(stragglers))
 
     def note(self, text: str) -> None:
         """Tells the user something that all ranks know: rank 0 does, in the log and in the job's progress."""
@@ -171,7 +222,7 @@ class Reporter:
         return RankReport(
             progress=self._progress(step, samples),
             step_seconds=self._speed.step_seconds,
-            productive_node_seconds=self._speed.productive_seconds,
+            productive_node_seconds=self.productive.node_seconds,
             notes=tuple(self._notes),
             **self._facts,
         )
@@ -208,35 +259,8 @@ class Reporter:
         return numbers
 
 
-class Speed:
-    """Smoothed speed of training, from the times of reports."""
-
-    def __init__(self) -> None:
-        self.step_seconds: float | None = None
-        self.sample_seconds: float | None = None
-        self.productive_seconds = 0.0
-        self._last: tuple[float, int, int | None] | None = None
-
-    def update(self, now: float, *, step: int, samples: int | None) -> None:
-        """Takes in that at `now` so many steps were finished and so many samples handed out."""
-        if self._last is not None:
-            then, last_step, last_samples = self._last
-            if step <= last_step or now <= then:
-                return
-            seconds = now - then
-            self.productive_seconds += seconds
-            self.step_seconds = _smooth(self.step_seconds, seconds / (step - last_step))
-            if samples is not None and last_samples is not None and samples > last_samples:
-                self.sample_seconds = _smooth(self.sample_seconds, seconds / (samples - last_samples))
-        self._last = (now, step, samples)
-
-
 def _times(count: int, seconds: float | None) -> int | None:
     return None if seconds is None else round(max(0, count) * seconds)
-
-
-def _smooth(old: float | None, new: float) -> float:
-    return new if old is None else old + SMOOTHING * (new - old)
 
 
 def _number(value: Any) -> float | None:
@@ -252,4 +276,4 @@ def reporter() -> Reporter:
     from footplate_trainer.context import here
 
     place = here()
-    return Reporter(place.rank, place.run_dir)
+    return Reporter(place.rank, place.run_dir, nodes=max(1, place.world_size // place.local_world_size))

@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from footplate.api.status import MAX_STRAGGLERS
 from footplate.contract import MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.pod import Pod
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 class Telemetry:
     """What is known of this pod at any moment, read from the files that its ranks write."""
 
-    def __init__(self, pod: Pod, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, pod: Pod, clock: Callable[[], float] = time.monotonic) -> None:
         self.activity: Activity | None = "loading"
         """What the supervisor itself does; None while the ranks are at work."""
         self._pod = pod
@@ -65,6 +66,7 @@ class Telemetry:
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
             productive_node_seconds=report.productive_node_seconds,
+            stragglers=list(report.stragglers[:MAX_STRAGGLERS]),
             notes=[note[:MAX_NOTE_LENGTH] for note in report.notes[-MAX_NOTES:]],
         )
 
@@ -101,7 +103,7 @@ class _Snapshot(Collector):
             ("steps", "Optimizer steps in all.", progress.total_steps),
             ("epoch", "Epochs finished.", progress.epoch),
             ("samples_per_second", "Samples of all ranks together per second.", progress.samples_per_second),
-            ("step_seconds", "Recent duration of a step.", report.step_seconds),
+            ("step_seconds", "Recent duration of a step, waiting included.", report.step_seconds),
             (
                 "productive_node_seconds",
                 "Node seconds of the steps that training stands on.",
@@ -113,16 +115,16 @@ class _Snapshot(Collector):
             ("checkpoint_age_seconds", "Seconds since it was committed.", self._checkpoint_age(report)),
         )
         yield _labelled("metric", "Latest value that the code reported.", "name", progress.metrics)
-        beats, now = read_heartbeats(self._pod.run_dir), time.monotonic()
-        ages = {str(rank): max(0.0, now - beat.time) for rank, beat in beats.items()}
+        beats = read_heartbeats(self._pod.run_dir)
+        ages = {str(rank): max(0.0, self._now - beat.time) for rank, beat in beats.items()}
         steps = {str(rank): float(beat.step) for rank, beat in beats.items()}
+        work = {str(rank): beat.work_seconds for rank, beat in beats.items() if beat.work_seconds > 0}
         yield _labelled("heartbeat_age_seconds", "Seconds since a rank's last sign of life.", "rank", ages)
         yield _labelled("rank_step", "Optimizer steps that a rank has finished.", "rank", steps)
+        yield _labelled("rank_work_seconds", "A rank's own work on a step, without waiting for others.", "rank", work)
 
     def _checkpoint_age(self, report: RankReport) -> float | None:
-        if report.checkpoint is None or report.checkpoint.time is None:
-            return None
-        return max(0.0, self._now - report.checkpoint.time.timestamp())
+        return None if report.checkpointed_at is None else max(0.0, self._now - report.checkpointed_at)
 
 
 def _gauges(*values: tuple[str, str, float | None]) -> Iterator[GaugeMetricFamily]:

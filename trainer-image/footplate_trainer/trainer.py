@@ -161,6 +161,7 @@ class Trainer:
             hooks.call("on_predict_batch_begin", number)
             inputs = batch[0] if isinstance(batch, list | tuple) else batch
             outputs.append(_forward(self.module, _to(inputs, self.device)).cpu())
+            reporter().beat()
             hooks.call("on_predict_batch_end", number)
         hooks.call("on_predict_end")
         return torch.cat(outputs)

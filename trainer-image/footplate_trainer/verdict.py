@@ -41,6 +41,8 @@ def judge(
         metrics=report.progress.metrics,
         error=error,
         resumed_from_step=report.resumed_from_step,
+        productive_node_seconds=report.productive_node_seconds,
+        notes=list(report.notes),
     )
 
 
@@ -60,6 +62,9 @@ def encode(verdict: Verdict) -> bytes:
 
 def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     yield verdict
+    for notes, length in ((8, 512), (4, 256), (2, 128), (0, 0)):
+        last = [note[:length] for note in verdict.notes[-notes:]] if notes else []
+        yield (verdict := verdict.model_copy(update={"notes": last}))
     for length in (2048, 1024, 512):
         yield (verdict := _shorten_error(verdict, message=1024, traceback=length))
     yield (verdict := verdict.model_copy(update={"progress": None}))

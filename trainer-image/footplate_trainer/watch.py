@@ -2,12 +2,11 @@
 
 One failure ends all: the others get a moment to fail of their own, because their words may name the cause better, then
 SIGTERM, then SIGKILL. A request to stop is passed on, and ends with SIGKILL when the grace is used up. A hang ends with
-the Python stacks of all ranks in the log, and SIGKILL.
+the Python stacks of all ranks in the log, and SIGKILL; where all ranks of this pod only wait for those of others, the
+others' watch gets a head start, since what it ends shows here as a lost peer.
 """
 
 import asyncio
-import contextlib
-import os
 import signal
 import time
 from collections.abc import Coroutine, Sequence
@@ -16,17 +15,18 @@ import structlog
 
 from footplate_trainer.ending import Ending, Story, conclude, failures
 from footplate_trainer.exchange import read_error, read_heartbeats
-from footplate_trainer.hang import HangDetector, Stuck
+from footplate_trainer.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.pod import Pod
 from footplate_trainer.processes import Exit, Process, reap
+from footplate_trainer.stacks import Finding, collect, state_of
 
 TICK_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
 """How long survivors may take to notice by themselves that a peer is gone."""
 TERMINATE_SECONDS = 2.0
 """From SIGTERM to SIGKILL, after a failure."""
-DUMP_SECONDS = 1.0
-"""How long stacks take to reach the log."""
+HEAD_START_SECONDS = 10.0
+"""How long ranks that only wait for those of other pods are left waiting after they count as hung."""
 
 log = structlog.get_logger()
 
@@ -40,7 +40,8 @@ class Watch:
         self._stop = stop
         self._exits: list[Exit] = []
         self._ended_by_us: set[int] = set()
-        self._stuck: Stuck | None = None
+        self._hang: Hang | None = None
+        self._hang_time = 0.0
         self._late = False
         self._helpers: list[asyncio.Task[None]] = []
 
@@ -72,7 +73,8 @@ class Watch:
             ended_by_us=frozenset(self._ended_by_us),
             stop_requested=self._stop.is_set(),
             late=self._late,
-            stuck=self._stuck,
+            hang=self._hang,
+            hang_time=self._hang_time,
             grace_seconds=self._pod.grace_seconds,
             hang_timeout=self._pod.spec.run_policy.hang_timeout_seconds,
         )
@@ -104,21 +106,34 @@ class Watch:
 
     async def _look_regularly(self) -> None:
         detector = HangDetector(self._pod.spec.run_policy.hang_timeout_seconds)
-        while True:
+        others_first_until: float | None = None
+        while self._hang is None:
             await asyncio.sleep(TICK_SECONDS)
-            stuck = detector.observe(read_heartbeats(self._pod.run_dir), now=time.monotonic())
-            if stuck is not None and not self._ended_by_us and not self._stop.is_set():
-                await self._end_hang(stuck)
+            now = time.monotonic()
+            silences = detector.observe(read_heartbeats(self._pod.run_dir), now=now)
+            if not silences or self._is_ending:
+                others_first_until = None
+            elif others_first_until is None or now >= others_first_until:
+                hang = await self._examine(silences)
+                if others_first_until is None and hang.finding.waits_for_others and self._pod.nodes > 1:
+                    others_first_until = now + HEAD_START_SECONDS
+                elif not self._is_ending:
+                    self._end_hang(hang)
 
-    async def _end_hang(self, stuck: Stuck) -> None:
-        log.error("a rank hangs: stacks of all ranks follow", rank=stuck.rank, activity=stuck.activity, step=stuck.step)
-        self._stuck = stuck
+    @property
+    def _is_ending(self) -> bool:
+        return bool(self._ended_by_us) or self._stop.is_set()
+
+    async def _examine(self, silences: Sequence[Silence]) -> Hang:
+        log.error("no progress: the stacks of all ranks of this pod follow", ranks=[s.rank for s in silences])
+        stacks = await collect(self._running, self._pod.run_dir)
+        findings = {s.rank: Finding(stacks.get(s.rank, ()), state_of(s.pid)) for s in silences}
+        return find_culprit(silences, findings)
+
+    def _end_hang(self, hang: Hang) -> None:
+        log.error("a rank hangs, and all are ended", rank=hang.culprit.rank, found=hang.finding.in_words)
+        self._hang, self._hang_time = hang, time.time()
         self._ended_by_us.update(process.rank for process in self._running)
-        for beat in read_heartbeats(self._pod.run_dir).values():
-            with contextlib.suppress(OSError):
-                if os.getpgid(beat.pid) != os.getpgid(0):  # a rank of ours, and not who else may have the number by now
-                    os.kill(beat.pid, signal.SIGUSR1)
-        await asyncio.sleep(DUMP_SECONDS)
         self._kill()
 
     def _kill(self) -> None:

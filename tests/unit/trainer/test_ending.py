@@ -8,20 +8,28 @@ import pytest
 from footplate.contract import Failure
 from footplate_trainer.ending import Story, conclude
 from footplate_trainer.exchange import RankError
-from footplate_trainer.hang import Stuck
+from footplate_trainer.hang import Hang, Silence
 from footplate_trainer.processes import Exit
+from footplate_trainer.stacks import Finding, Frame
 
 KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
+CLOCK = 1000.0
+"""What the clock shows when `time.monotonic()` is 0."""
+
+
+def hang(*, seconds: float = 1800.0, finding: Finding | None = None) -> Hang:
+    return Hang(Silence(0, "training", 7, seconds, pid=1), finding or Finding())
 
 
 def story(*codes: int, errors: dict[int, RankError] | None = None, tail: str = "", **seen: Any) -> Story:
     """Ranks end a second apart, in order."""
-    exits = [Exit(rank, code, 100.0 + rank, tail) for rank, code in enumerate(codes)]
+    exits = [Exit(rank, code, CLOCK + 100.0 + rank, 100.0 + rank, tail) for rank, code in enumerate(codes)]
     return Story(exits=exits, errors=errors or {}, **seen)
 
 
 def rank_error(rank: int, code: int, time: float) -> RankError:
-    return RankError(failure=Failure(rank=rank, type="ValueError", message="no", time=time), exit_code=code)
+    failure = Failure(rank=rank, type="ValueError", message="no", time=CLOCK + time)
+    return RankError(failure=failure, exit_code=code, failed_at=time)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +55,7 @@ def rank_error(rank: int, code: int, time: float) -> RankError:
         (story(70, KILLED, TERMINATED, ended_by_us=frozenset({1, 2})), 70),
         (story(76, 70, ended_by_us=frozenset({1})), 70),
         (story(KILLED, KILLED, stop_requested=True, late=True), 75),
-        (story(KILLED, stuck=Stuck(0, "training", 7, 1800.0)), 77),
+        (story(KILLED, hang=hang()), 77),
     ],
 )
 def test_exit_code(seen: Story, code: int) -> None:
@@ -65,6 +73,12 @@ def test_the_cause_is_who_failed_first_by_their_own_words() -> None:
     assert ending.error == errors[1].failure
 
 
+def test_a_clock_that_is_set_back_meanwhile_changes_no_order() -> None:
+    first, second = rank_error(0, 70, time=50.0), rank_error(1, 70, time=51.0)
+    late = second.model_copy(update={"failure": second.failure.model_copy(update={"time": CLOCK - 3600})})
+    assert conclude(story(70, 70, errors={0: first, 1: late})).error == first.failure
+
+
 def test_who_lost_a_peer_is_no_cause_even_if_first() -> None:
     errors = {0: rank_error(0, 76, time=1.0), 1: rank_error(1, 70, time=2.0)}
     assert conclude(story(76, 70, errors=errors)).error == errors[1].failure
@@ -75,7 +89,7 @@ def test_a_process_without_words_is_described_by_its_stderr() -> None:
     assert error is not None
     assert (error.rank, error.message) == (1, "ended with exit code 1: ValueError: bad")
     assert error.traceback == "Traceback\nValueError: bad\n\n"
-    assert error.time == 101.0
+    assert error.time == CLOCK + 101.0
 
 
 @pytest.mark.parametrize(
@@ -88,14 +102,35 @@ def test_a_signal_is_named(code: int, words: str) -> None:
     assert words in error.message
 
 
-def test_a_hang_names_rank_step_and_setting() -> None:
-    seen = story(KILLED, tail="stack", stuck=Stuck(0, "training", 7, 1801.0), hang_timeout=1800)
-    error = conclude(seen).error
+STACK = Finding((Frame("train.py", "3", "stuck_here"),), "S")
+WAITING = Finding((Frame("/x/torch/autograd/graph.py", "869", "_engine_run_backward"),), "S")
+
+
+def test_a_hang_names_rank_step_and_setting_and_shows_the_stack() -> None:
+    error = conclude(story(KILLED, tail="stderr", hang=hang(seconds=1801, finding=STACK), hang_timeout=1800)).error
     assert error is not None
     assert error.rank == 0
-    assert error.traceback == "stack"
-    assert "step 7" in error.message
+    assert error.message.startswith("rank 0 made no progress for 1801 s while training, after step 7: ")
     assert "runPolicy.hangTimeoutSeconds (1800)" in error.message
+    assert str(error.traceback).endswith('File "train.py", line 3, in stuck_here')
+
+
+@pytest.mark.parametrize(("tail", "traceback"), [("stderr", "stderr"), ("", None)])
+def test_without_a_stack_the_end_of_stderr_must_do(tail: str, traceback: str | None) -> None:
+    error = conclude(story(KILLED, tail=tail, hang=hang(finding=Finding(state="T")))).error
+    assert error is not None
+    assert error.traceback == traceback
+    assert "its process is stopped" in error.message
+
+
+@pytest.mark.parametrize(
+    ("finding", "time"),
+    [pytest.param(STACK, 200.0, id="its last sign of life"), pytest.param(WAITING, 2000.0, id="now")],
+)
+def test_of_all_pods_hangs_that_of_the_culprit_is_the_earliest(finding: Finding, time: float) -> None:
+    error = conclude(story(KILLED, hang=hang(seconds=1800, finding=finding), hang_time=2000.0)).error
+    assert error is not None
+    assert error.time == time
 
 
 def test_a_late_stop_says_what_to_raise() -> None:

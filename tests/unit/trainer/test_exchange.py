@@ -16,9 +16,9 @@ from footplate_trainer.exchange import ACTIVITIES, Heartbeat, RankReport
 def test_a_beat_is_read_as_it_was_written(tmp_path: Path, activity: Activity) -> None:
     heartbeat = Heartbeat(tmp_path, 3)
     before = time.monotonic()
-    heartbeat.beat(2**40, activity)
+    heartbeat.beat(2**40, activity, 0.25)
     beat = exchange.read_heartbeats(tmp_path)[3]
-    assert (beat.step, beat.activity, beat.pid) == (2**40, activity, os.getpid())
+    assert (beat.step, beat.activity, beat.pid, beat.work_seconds) == (2**40, activity, os.getpid(), 0.25)
     assert before <= beat.time <= time.monotonic()
     heartbeat.close()
 
@@ -99,6 +99,7 @@ def test_clear_leaves_nothing_of_an_earlier_gang(tmp_path: Path) -> None:
     Heartbeat(tmp_path, 0).close()
     exchange.write_report(tmp_path, RankReport())
     exchange.write_error(tmp_path, rank=0, error=ValueError())
+    exchange.open_stacks(tmp_path, 0).close()
     exchange.clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from footplate.api.status import CheckpointStatus
+from footplate.api.status import CheckpointStatus, Straggler
 from footplate_trainer import exchange
+from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.report import MAX_METRICS, Reporter, Speed
+from footplate_trainer.report import MAX_METRICS, Reporter, enter
 
 
 @pytest.fixture
@@ -138,13 +139,44 @@ def test_outside_a_job_nothing_is_written_and_no_thread_runs() -> None:
     assert threading.active_count() == threads
 
 
-def test_speed_is_smoothed_and_counts_only_steps_that_were_made() -> None:
-    speed = Speed()
-    speed.update(10.0, step=0, samples=0)
-    speed.update(12.0, step=20, samples=640)
-    assert (speed.step_seconds, speed.sample_seconds, speed.productive_seconds) == (0.1, 1 / 320, 2.0)
-    speed.update(13.0, step=20, samples=640)
-    assert speed.productive_seconds == 2.0
-    speed.update(16.0, step=40, samples=1280)
-    assert speed.step_seconds == pytest.approx(0.1 + 0.3 * (0.2 - 0.1))
-    assert speed.productive_seconds == 6.0
+def test_before_its_first_step_a_rank_is_loading_and_not_training(reporter: Reporter, tmp_path: Path) -> None:
+    """The first step compiles, and waits for the first batch: it has the limit that loading has."""
+    seen = []
+    for activity in ("training", "evaluating", "training"):
+        reporter.enter(activity)
+        seen.append(exchange.read_heartbeats(tmp_path)[0].activity)
+    reporter.step_done(1, None, None, {})
+    reporter.enter("training")
+    seen.append(exchange.read_heartbeats(tmp_path)[0].activity)
+    assert seen == ["loading", "evaluating", "loading", "training"]
+
+
+def test_an_activity_that_is_none_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"enter\('sleeping'\).*evaluating"):
+        enter("sleeping")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param(CheckpointStatus(uri="file:///c/", step=3), 120.0, id="the run's own"),
+        pytest.param(None, None, id="another job's"),
+    ],
+)
+def test_what_a_checkpoint_cost_counts_where_it_is_the_runs_own(
+    reporter: Reporter, tmp_path: Path, status: CheckpointStatus | None, expected: float | None
+) -> None:
+    reporter.resumed(step=3, uri="file:///c/", status=status, productive_node_seconds=120.0)
+    assert written(reporter, tmp_path).productive_node_seconds == expected
+
+
+def test_stragglers_are_told_until_there_are_none(reporter: Reporter, tmp_path: Path) -> None:
+    slow = Straggler(rank=2, node_rank=1, factor=2.5)
+    told = []
+    for stragglers in ([slow], []):
+        reporter.found_stragglers(stragglers)
+        reporter.flush()
+        report = exchange.read_report(tmp_path)
+        assert report is not None
+        told.append(report.stragglers)
+    assert told == [(slow,), ()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import MAX_PROGRESS_BYTES, Progress
 from footplate_trainer import exchange, telemetry
 from footplate_trainer.exchange import Heartbeat, RankReport
@@ -17,13 +17,17 @@ from footplate_trainer.pod import Pod, read_pod
 from footplate_trainer.telemetry import Telemetry
 from trainer_pods import free_port, pod_environment
 
-NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+NOW = 1000.0
+"""By time.monotonic()."""
 REPORT = RankReport(
     progress=ProgressStatus(step=10, total_steps=20, epoch=1, samples_per_second=99.5, metrics={"loss": 0.25}),
     checkpoint=CheckpointStatus(
         uri="s3://c/8/", step=8, time=datetime(2026, 1, 1, 11, 59, tzinfo=UTC), size_bytes=5, save_seconds=1.5
     ),
+    checkpointed_at=NOW - 60,
     step_seconds=0.125,
+    productive_node_seconds=7.5,
+    stragglers=tuple(Straggler(rank=rank, node_rank=0, factor=2.0) for rank in range(MAX_STRAGGLERS + 1)),
     resumed_from_step=4,
     notes=("found a damaged checkpoint",),
 )
@@ -46,6 +50,8 @@ def test_progress_is_what_rank_0_reported_and_does(pod: Pod) -> None:
     assert (progress.uid, progress.run, progress.attempt, progress.activity) == ("uid-1", 2, 3, "checkpointing")
     assert (progress.progress, progress.checkpoint) == (REPORT.progress, REPORT.checkpoint)
     assert (progress.resumed_from_step, progress.notes) == (4, ["found a damaged checkpoint"])
+    assert progress.productive_node_seconds == 7.5
+    assert progress.stragglers == list(REPORT.stragglers[:MAX_STRAGGLERS])
     heartbeat.close()
 
 
@@ -59,10 +65,13 @@ def test_progress_is_bounded_and_keeps_the_last_notes(pod: Pod) -> None:
 
 
 def test_metrics_hold_what_is_known_and_nothing_else(pod: Pod) -> None:
-    said = Telemetry(pod, clock=NOW.timestamp)
+    said = Telemetry(pod, clock=lambda: NOW)
     assert "footplate_trainer_step " not in said.metrics().decode()
     exchange.write_report(pod.run_dir, REPORT)
-    Heartbeat(pod.run_dir, 1).close()
+    Heartbeat(pod.run_dir, 0).close()
+    heartbeat = Heartbeat(pod.run_dir, 1)
+    heartbeat.beat(0, "training", 0.0625)
+    heartbeat.close()
     lines = said.metrics().decode().splitlines()
     for line in (
         "footplate_trainer_step 10.0",
@@ -73,8 +82,10 @@ def test_metrics_hold_what_is_known_and_nothing_else(pod: Pod) -> None:
         "footplate_trainer_checkpoint_size_bytes 5.0",
         'footplate_trainer_metric{name="loss"} 0.25',
         'footplate_trainer_rank_step{rank="1"} 0.0',
+        'footplate_trainer_rank_work_seconds{rank="1"} 0.0625',
     ):
         assert line in lines
+    assert not any(line.startswith('footplate_trainer_rank_work_seconds{rank="0"}') for line in lines)
     assert any(line.startswith('footplate_trainer_heartbeat_age_seconds{rank="1"}') for line in lines)
 
 

@@ -35,25 +35,31 @@ def test_a_verdict_tells_what_rank_0_reported(tmp_path: Path) -> None:
         progress=ProgressStatus(step=7, metrics={"loss": 0.5}),
         checkpoint=CheckpointStatus(uri="s3://c/7/", step=7),
         resumed_from_step=3,
+        productive_node_seconds=12.5,
+        notes=("one", "two"),
     )
     write_verdict(tmp_path / "log", judge(ExitCode.OK, report=report, artifact=ARTIFACT))
     verdict = parse_verdict((tmp_path / "log").read_text())
     assert verdict is not None
     assert (verdict.step, verdict.resumed_from_step, verdict.metrics) == (7, 3, {"loss": 0.5})
     assert (verdict.checkpoint, verdict.artifact) == (report.checkpoint, ARTIFACT)
+    assert (verdict.productive_node_seconds, verdict.notes) == (12.5, ["one", "two"])
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=3072)
 
 
 @given(
-    message=texts.map(lambda text: text[:1024]), trace=texts, names=st.sets(texts.map(lambda t: t[:63]), max_size=64)
+    message=texts.map(lambda text: text[:1024]),
+    trace=texts,
+    names=st.sets(texts.map(lambda t: t[:63]), max_size=64),
+    notes=st.lists(texts.map(lambda text: text[:1024]), max_size=16),
 )
-def test_any_verdict_fits_and_is_read_again(message: str, trace: str, names: set[str]) -> None:
+def test_any_verdict_fits_and_is_read_again(message: str, trace: str, names: set[str], notes: list[str]) -> None:
     metrics = dict.fromkeys(names, 0.1234567890123)
     verdict = judge(
         ExitCode.USER_ERROR,
-        report=RankReport(progress=ProgressStatus(step=9, metrics=metrics)),
+        report=RankReport(progress=ProgressStatus(step=9, metrics=metrics), notes=tuple(notes)),
         error=Failure(rank=1, type="E", message=message, traceback=trace),
         artifact=ARTIFACT.model_copy(update={"metrics": metrics}),
     )
@@ -76,3 +82,20 @@ def test_what_is_most_useful_is_kept() -> None:
     assert read.error.message == "what"
     assert read.error.traceback is not None
     assert read.error.traceback.endswith("the line")
+
+
+@pytest.mark.parametrize(
+    ("trace", "notes", "kept"),
+    [
+        pytest.param("", 2, ["0" * 1024, "1" * 1024], id="all there is room for"),
+        pytest.param("x" * 1000, 9, [f"{note}" * 256 for note in (5, 6, 7, 8)], id="the last ones, shortened"),
+        pytest.param("x" * 3072, 9, [f"{note}" * 128 for note in (7, 8)], id="few"),
+    ],
+)
+def test_notes_go_before_anything_else(trace: str, notes: int, kept: list[str]) -> None:
+    error = Failure(rank=1, type="E", message="what", traceback=trace or None)
+    report = RankReport(notes=tuple(str(note) * 1024 for note in range(notes)))
+    read = parse_verdict(encode(judge(70, report=report, error=error)).decode())
+    assert read is not None
+    assert read.notes == kept
+    assert read.error == error

@@ -41,6 +41,8 @@ class Manifest(Model):
     """Of the resolved job."""
     parent: str | None = None
     """URI of the checkpoint that the attempt started from."""
+    productive_node_seconds: float | None = None
+    """What the steps up to this one have cost: see `speed.ProductiveTime`."""
     files: Annotated[tuple[File, ...], Field(strict=False)]
     checksum: str = ""
     """SHA-256 of the rest: a flipped bit in a step's number would load silently."""

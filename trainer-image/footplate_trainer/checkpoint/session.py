@@ -1,7 +1,8 @@
 """One process's dealings with checkpoints: puts state, schedule, saver and restorer together.
 
 Every decision that ranks must share is made either from what is the same on all of them (the step, the loader), or in
-`_ask`, one small all-reduce: does anyone want to stop, is a save due by the clock, is anyone still writing.
+`_ask`, one small all-reduce: does anyone want to stop, is a save due by the clock, is anyone still writing. It also
+carries how long each rank works on a step by itself.
 """
 
 import hashlib
@@ -31,6 +32,7 @@ from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
 from footplate_trainer.storage import Store
+from footplate_trainer.stragglers import StragglerWatch
 
 PATIENCE_SECONDS = 3600.0
 """Longest wait for storage at the end of training: accelerators are idle meanwhile."""
@@ -52,6 +54,8 @@ class Answer(NamedTuple):
     stop: bool
     due: bool
     busy: bool
+    work: list[float]
+    """Seconds of each rank's own work on a step, by rank; 0 where not known."""
 
 
 class Session:
@@ -76,6 +80,7 @@ class Session:
         self._save_began = datetime.now(UTC)
         self._captured_at = self._safe_since = clock()
         """When the newest state was captured, and the newest that is safe."""
+        self._stragglers = StragglerWatch(place.local_world_size)
         self._parent: str | None = None
         self.stopped = False
         """True once the ranks have agreed to stop."""
@@ -96,10 +101,17 @@ class Session:
         if state.step == self._seen_step and not self.stopped:
             return Outcome.CONTINUE
         self._seen_step = state.step
+        outcome = self._after_step(state)
+        reporter().work.step_ended(state.step)  # only now: in here ranks wait for each other
+        return outcome
+
+    def _after_step(self, state: TrainState) -> Outcome:
         due = self._schedule is not None and self._schedule.falls_due(state.step, epoch_ended=state.epoch_ended)
         if not self._step_pulse.count() and not due and not self.stopped:
             return Outcome.CONTINUE
         answer = self._ask(self._step_pulse)
+        if self._place.is_main:
+            reporter().found_stragglers(self._stragglers.look(answer.work, now=self._clock()))
         if answer.stop:
             return self._stop(state)
         if self._saver is None or not (due or answer.due or self._postponed):
@@ -115,10 +127,10 @@ class Session:
         if self._saver is None:
             return Outcome.CONTINUE
         reporter().enter("checkpointing")
-        self._saver.wait()
+        self._wait_for(self._saver)
         self._take(self._saver.result())
         self._start_save(self._saver, state)
-        self._saver.wait()
+        self._wait_for(self._saver)
         saved = self._saver.result()
         self._take(saved)
         reporter().enter("training")
@@ -167,10 +179,17 @@ class Session:
         """See `checkpoint.finish`. Waits no longer than this process has to live."""
         if self._saver is None:
             return
+        if self._saver.busy and not self.stopped:
+            reporter().enter("checkpointing")
         while self._saver.busy and stopping.grace_left() > 0:
             self._saver.wait(min(ASK_SECONDS, stopping.grace_left()))
             reporter().beat()
         self._take(self._saver.result())
+
+    def _wait_for(self, saver: Saver) -> None:
+        while saver.busy:
+            saver.wait(ASK_SECONDS)
+            reporter().beat()
 
     def _restore_from(self, store: "RunStore", state: TrainState) -> None:
         self._line.from_main(store.claim)
@@ -214,7 +233,12 @@ class Session:
         state.restore_epoch(manifest.epoch)
         self._parent = loaded.found.uri
         status = manifest.status(loaded.found.uri)
-        reporter().resumed(step=manifest.step, uri=loaded.found.uri, status=status if loaded.in_run else None)
+        reporter().resumed(
+            step=manifest.step,
+            uri=loaded.found.uri,
+            status=status if loaded.in_run else None,
+            productive_node_seconds=manifest.productive_node_seconds,
+        )
 
     def _ask(self, pulse: Pulse) -> Answer:
         now = self._clock()
@@ -225,10 +249,12 @@ class Session:
             if busy:
                 self._note_slowness()
             due = self._place.is_main and self._schedule.due_now(now)
-        asked = [stopping.requested() or self.stopped, due, busy, -pulse.proposal(now)]
-        stop, any_due, any_busy, negative_interval = self._gang.maximum(asked)
+        work = [0] * self._place.world_size
+        work[self._place.rank] = round(1e6 * reporter().work.seconds)
+        asked = [stopping.requested() or self.stopped, due, busy, -pulse.proposal(now), *work]
+        stop, any_due, any_busy, negative_interval, *work = self._gang.maximum(asked)
         pulse.asked(-negative_interval, now=now)
-        return Answer(bool(stop), bool(any_due), bool(any_busy))
+        return Answer(bool(stop), bool(any_due), bool(any_busy), [microseconds / 1e6 for microseconds in work])
 
     def _stop(self, state: TrainState) -> Outcome:
         """Saves if it isn't done and there is time; else the last complete checkpoint stands."""
@@ -249,6 +275,7 @@ class Session:
 
     def _start_save(self, saver: Saver, state: TrainState) -> None:
         step, epoch, now = state.step, state.epoch, datetime.now(UTC)
+        productive = reporter().productive.node_seconds
 
         def describe(files: tuple[File, ...]) -> Manifest:
             return Manifest(
@@ -262,6 +289,7 @@ class Session:
                 time=now,
                 config_sha256=_config_digest(),
                 parent=self._parent,
+                productive_node_seconds=productive,
                 files=files,
             )
 
