@@ -143,10 +143,11 @@ def _seconds_until_fewer(situation: Situation) -> float | None:
 
     Older pods may be all that is in the way of the rest: they are waited for.
     """
-    elastic, attempt, bound = situation.spec.elastic, situation.attempt, _bound(situation)
-    half = elastic is not None and elastic.min_nodes <= len(bound) < situation.desired
-    timeout = scheduling.seconds_left(situation) if half else None
-    if timeout is None or attempt is None or attempt.start_time is None:
+    elastic, attempt = situation.spec.elastic, situation.attempt
+    if elastic is None or attempt is None or attempt.start_time is None:
+        return None
+    bound, timeout = _bound(situation), scheduling.seconds_left(situation)
+    if timeout is None or not elastic.min_nodes <= len(bound) < situation.desired:
         return None
     since = max(pod.bound or attempt.start_time for pod in bound)
     in_the_way = [
