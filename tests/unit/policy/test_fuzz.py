@@ -59,6 +59,8 @@ FULL_STATUS = status(
     job(),
     nodes={"desired": 2},
     restartTime=at(5),
+    restartNodes=2,
+    scoutTime=at(5),
     activeSeconds=5,
     usage={"nodeSeconds": 9, "endedNodeSeconds": 5, "acceleratorSeconds": {"amd.com/gpu": 9}, "productiveSeconds": 2},
     stragglers=[{"rank": 1, "nodeRank": 1, "node": "node-1", "factor": 2.0}],
