@@ -178,3 +178,25 @@ async def test_a_gang_shrinks_and_grows_and_the_samples_keep_their_order(town: T
         repeated = before.step + 1 - after.step
         assert repeated == 0 or (before.attempt, after.attempt) == (0, 1), "a clean stop loses no step"
         assert 0 <= repeated <= SAVE_EVERY + 2, "at most one interval, and what a save takes"
+
+
+async def test_a_gang_makes_do_with_the_nodes_it_finds(tmp_path: Path) -> None:
+    """Of 4 nodes there are 3; what has the name of the scout for the fourth isn't ours, and that disturbs nobody."""
+    async with DevCluster(tmp_path, nodes=3, capacity={GPU: "1"}, pretend=True, storage=False) as cluster:
+        town, foreign = Town(cluster, tmp_path), "elastic-1-1-3"
+        container = {"name": "a", "image": "b", "resources": {"limits": {GPU: 9}}}
+        theirs = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": foreign}, "spec": {"containers": [container]}}
+        await cluster.client.request("POST", f"{CORE}/pods", theirs)
+        await town.create(4, {"minNodes": 2, "maxNodes": 4})
+        half = await town.status_where(lambda status: status.get("nodes", {}).get("scheduled") == 3)
+        assert half["phase"] == "Queued"
+        status = await town.status_where(lambda status: status["phase"] == "Running" and "scoutTime" in status)
+        assert [(each["nodes"], each.get("reason")) for each in status["attempts"]] == [(4, "Resized"), (3, None)]
+        assert status["restarts"]["total"] == 0
+        log = tmp_path / "operator.log"
+        await town.until(lambda: f"Pod {foreign} exists already" in log.read_text() or None)
+        await town.scale(3)
+        status = await town.status_where(lambda status: "more wanted" not in status["message"])
+        assert (status["phase"], status["reason"], status["attempt"]) == ("Running", "AllPodsRunning", 1)
+        pods = await cluster.client.request("GET", f"{CORE}/pods")
+        assert foreign in {pod["metadata"]["name"] for pod in pods["items"]}
