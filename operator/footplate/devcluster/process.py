@@ -85,8 +85,11 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Signals the main process alone, as a kubelet does."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        if self.running:
+            # Not by Popen's method: it looks first whether the child has ended, and so takes its exit code from
+            # asyncio's watcher, which then makes one up (255).
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def signal_all(self, number: int) -> None:
         """Signals the main process and all its descendants."""
