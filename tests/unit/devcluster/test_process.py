@@ -14,7 +14,7 @@ async def test_a_signal_to_a_child_that_has_just_ended_leaves_its_exit_code_alon
         for code in range(20):
             argv = [sys.executable, "-I", "-S", "-c", f"import os; os._exit({code})"]
             child = await keeper.start(argv, env={}, cwd=tmp_path, log=tmp_path / str(code))
-            while child.running:  # noqa: ASYNC110  signalled as often as can be
+            while child.running:
                 child.signal(signal.SIGCONT)
                 await asyncio.sleep(0)
             assert await child.wait() == code
