@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from footplate_trainer.context import context
+from footplate_trainer.context import Context, context
+from footplate_trainer.errors import ConfigError
 from footplate_trainer.report import reporter
 
 if TYPE_CHECKING:
@@ -10,26 +11,49 @@ if TYPE_CHECKING:
     from torch.nn.parallel import DistributedDataParallel
 
 Precision = Literal["fp32", "bf16"]
+Strategy = Literal["ddp", "fsdp"]
 
 
-def prepare(model: "nn.Module", *optimizers: Any, precision: Precision = "fp32") -> Any:
-    """Moves `model` to this rank's device and, in a gang, wraps it in DistributedDataParallel.
+def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", precision: Precision = "fp32") -> Any:
+    """Moves `model` to this rank's device and, in a gang, has all ranks train it together.
 
-    Collective in a gang: all ranks then have rank 0's weights.
+    Collective in a gang: all ranks then have rank 0's weights. A model that is sharded already is left as it is.
 
     Args:
-        model: its parameters stay the same objects, so optimizers may be made before or after.
+        model: ddp leaves its parameters the same objects, so optimizers may be made before or after. fsdp replaces
+            them: give it the optimizers that were made before, which must be new.
         optimizers: handed back as they are, so that one line prepares all.
-        precision: bf16 runs the forward pass under autocast; weights, gradients and optimizer state stay float32.
+        strategy: ddp wraps the model in DistributedDataParallel: every rank has all of it. fsdp shards parameters,
+            gradients and optimizer state over all ranks, in place (FSDP2; see `sharding` for what is gathered when).
+        precision: bf16 runs the forward pass under autocast, or with fsdp in bfloat16 altogether; weights, gradients
+            and optimizer state stay float32.
 
     Returns:
         The model, or (model, *optimizers) where optimizers were given.
+
+    Raises:
+        ConfigError: the strategy is unknown, the model has no values yet, or an optimizer has state before fsdp.
     """
+    if strategy not in ("ddp", "fsdp"):
+        raise ConfigError(f"prepare(strategy={strategy!r}): there is ddp and fsdp")
+    from footplate_trainer.checkpoint.sharded import is_sharded
+
+    place = context()
+    if not is_sharded(model):
+        if strategy == "fsdp" and place.world_size > 1:
+            from footplate_trainer.sharding import shard
+
+            shard(model, optimizers, device=place.device, bf16=precision == "bf16")
+        else:
+            model = _replicate(model, place, precision)
+    return (model, *optimizers) if optimizers else model
+
+
+def _replicate(model: "nn.Module", place: Context, precision: Precision) -> "nn.Module":
     import torch
 
     from footplate_trainer.measured import MeasuredDataParallel
 
-    place = context()
     model.to(place.device)
     if precision == "bf16":
         model.forward = torch.autocast(place.device.type, dtype=torch.bfloat16)(model.forward)
@@ -37,7 +61,7 @@ def prepare(model: "nn.Module", *optimizers: Any, precision: Precision = "fp32")
         device_ids = [place.device] if place.device.type == "cuda" else None
         model = MeasuredDataParallel(model, reporter().work, device_ids=device_ids)
         _settle_buckets(model)
-    return (model, *optimizers) if optimizers else model
+    return model
 
 
 def _settle_buckets(model: "DistributedDataParallel") -> None:

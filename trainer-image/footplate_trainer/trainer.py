@@ -22,12 +22,14 @@ from torch.optim import Optimizer
 
 from footplate_trainer import checkpoint
 from footplate_trainer.callbacks import Callback, CallbackList, History
+from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.data import Loader
-from footplate_trainer.errors import Stopped, UserError
+from footplate_trainer.errors import ConfigError, Stopped, UserError
 from footplate_trainer.fit_state import FiniteGuard, FitState
+from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means, Metric
-from footplate_trainer.prepare import Precision, prepare
+from footplate_trainer.prepare import Precision, Strategy, prepare
 from footplate_trainer.report import report, reporter
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -56,7 +58,8 @@ class Trainer:
         metrics: computed besides the loss; exact over all ranks.
         scheduler: stepped after every optimizer step.
         accumulate: parts in which each rank computes its share of a batch, to save memory; the gradient is the same.
-        precision: default bf16 autocast on an accelerator, fp32 elsewhere.
+        strategy: see `prepare`; fsdp shards model and optimizer over the ranks.
+        precision: default bf16 on an accelerator, fp32 elsewhere.
         compile: compiles the model with torch.compile.
     """
 
@@ -69,6 +72,7 @@ class Trainer:
         metrics: Sequence[Metric] = (),
         scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         accumulate: int = 1,
+        strategy: Strategy = "ddp",
         precision: Precision | None = None,
         compile: bool = False,  # noqa: A002  (torch's own word for it)
     ) -> None:
@@ -79,12 +83,16 @@ class Trainer:
         self.scheduler = scheduler
         self.stop_training = False
         """A callback sets it, alike on all ranks, to end `fit` after the batch or epoch in hand."""
-        self._model: nn.Module = prepare(model, precision=precision or _default_precision(self.device))
+        precision = precision or _default_precision(self.device)
+        self._model: nn.Module = prepare(model, optimizer, strategy=strategy, precision=precision)[0]
+        self._sharded = is_sharded(model)
         if compile:
             model.compile()
         self._loss = loss
         self._metrics = tuple(metrics)
         self._accumulate = accumulate
+        self._evaluated: Any = None
+        """This evaluation's last inputs."""
 
     def fit(
         self,
@@ -157,10 +165,11 @@ class Trainer:
         outputs = []
         self._start_evaluating()
         hooks.call("on_predict_begin")
-        for number, batch in enumerate(data):
+        for number, batch in enumerate(self._in_step(data)):
             hooks.call("on_predict_batch_begin", number)
             inputs = batch[0] if isinstance(batch, list | tuple) else batch
-            outputs.append(_forward(self.module, _to(inputs, self.device)).cpu())
+            if (outputs_here := self._evaluate_batch(inputs)) is not None:
+                outputs.append(outputs_here.cpu())
             reporter().beat()
             hooks.call("on_predict_batch_end", number)
         hooks.call("on_predict_end")
@@ -190,7 +199,8 @@ class Trainer:
         """One optimizer step; returns this rank's mean loss."""
         inputs, targets = _to(batch, self.device)
         total = torch.zeros((), device=self.device)
-        parts = list(_split(inputs, targets, self._accumulate))
+        # Of each batch every rank has at least this many samples; forward passes must be as many on all ranks.
+        parts = list(_split(inputs, targets, min(self._accumulate, global_size // context().world_size)))
         for place, (some_inputs, some_targets) in enumerate(parts, start=1):
             with nullcontext() if place == len(parts) else self._without_sync():
                 outputs = _forward(self._model, some_inputs)
@@ -206,7 +216,9 @@ class Trainer:
         return total
 
     def _without_sync(self) -> AbstractContextManager[None]:
-        """Gradients stay on their rank: the last part's backward pass sends the sum of all parts'."""
+        """Gradients stay on their rank: the last part's backward pass sends the sum of all parts'. Where they are
+        sharded each part's are sent, since whole ones would take the memory that sharding saves.
+        """
         return self._model.no_sync() if isinstance(self._model, DistributedDataParallel) else nullcontext()
 
     @torch.no_grad()
@@ -217,9 +229,11 @@ class Trainer:
         # A batch smaller than the gang leaves ranks without a share of it: they still ask whether to stop.
         for batch, number in zip_longest(data, range(len(data))):
             hooks.call("on_test_batch_begin", number)
-            if batch is not None:
+            if batch is None:
+                self._evaluate_batch(None)
+            else:
                 inputs, targets = _to(batch, self.device)
-                outputs = _forward(self.module, inputs)
+                outputs = self._evaluate_batch(inputs)
                 means.add(self._loss(outputs, targets), outputs, targets)
             reporter().beat()
             hooks.call("on_test_batch_end", number)
@@ -229,9 +243,35 @@ class Trainer:
         hooks.call("on_test_end", result)
         return result
 
+    def _evaluate_batch(self, inputs: Any) -> Any:
+        """Outputs; None where this rank has no inputs. As many calls on every rank, since with a sharded model each is
+        collective: then a rank without inputs computes its last ones' once more, for the others' sake.
+        """
+        if inputs is not None:
+            self._evaluated = _to(inputs, self.device)
+            return _forward(self.module, self._evaluated)
+        if self._sharded:
+            if self._evaluated is None:
+                raise ConfigError(
+                    f"rank {context().rank} has nothing to evaluate, and with strategy='fsdp' every rank must have "
+                    "some; use a larger batch_size, more data or fewer nodes"
+                )
+            _forward(self.module, self._evaluated)
+        return None
+
+    def _in_step(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Batches; with a sharded model, then None as long as other ranks still have some."""
+        if not self._sharded:
+            yield from batches
+            return
+        rest, gang = iter(batches), all_ranks("batches")
+        while gang.maximum([(batch := next(rest, None)) is not None])[0]:
+            yield batch
+
     def _start_evaluating(self) -> None:
         """Every rank takes rank 0's buffers (running statistics): those that checkpoints and exports hold."""
         reporter().enter("evaluating")
+        self._evaluated = None
         self.module.eval()
         if dist.is_initialized():
             for buffer in self.module.buffers():
@@ -245,7 +285,6 @@ def _forward(model: nn.Module, inputs: Any) -> Any:
 
 
 def _split(inputs: Any, targets: Tensor, parts: int) -> Iterable[tuple[Any, Tensor]]:
-    parts = min(parts, len(targets))
     if parts == 1:
         return [(inputs, targets)]
     if not isinstance(inputs, Tensor):

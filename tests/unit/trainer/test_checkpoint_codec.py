@@ -50,17 +50,18 @@ def same(left: Any, right: Any) -> bool:
 
 @given(TREES)
 def test_flatten_and_unflatten_are_inverse(tree: Any) -> None:
-    tensors, structure = codec.flatten(tree)
-    assert same(codec.unflatten(tensors, json.loads(json.dumps(structure, allow_nan=False))), tree)
+    packed = codec.flatten(tree)
+    structure = json.loads(json.dumps(packed.structure, allow_nan=False))
+    assert same(codec.Packed(packed.tensors, structure).tree(), tree)
 
 
 def test_a_file_has_a_models_own_names(tmp_path: Path) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     path = tmp_path / "model.safetensors"
-    codec.write(path, *codec.flatten(model.state_dict()))
+    codec.write(path, codec.flatten(model.state_dict()))
     with safe_open(path, framework="pt") as file:
         assert set(file.keys()) == set(model.state_dict())
-    assert same(codec.read(path), dict(model.state_dict()))
+    assert same(codec.read(path).tree(), dict(model.state_dict()))
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD, torch.optim.LBFGS])
@@ -81,10 +82,10 @@ def test_optimizers_go_on_as_if_nothing_had_been(tmp_path: Path, optimizer: type
 
     model, first = make()
     step(model, first)
-    codec.write(tmp_path / "file", *codec.flatten({"model": model.state_dict(), "optimizer": first.state_dict()}))
+    codec.write(tmp_path / "file", codec.flatten({"model": model.state_dict(), "optimizer": first.state_dict()}))
     step(model, first)
     resumed_model, second = make()
-    tree = codec.read(tmp_path / "file")
+    tree = codec.read(tmp_path / "file").tree()
     resumed_model.load_state_dict(tree["model"])
     second.load_state_dict(tree["optimizer"])
     step(resumed_model, second)
@@ -92,7 +93,7 @@ def test_optimizers_go_on_as_if_nothing_had_been(tmp_path: Path, optimizer: type
 
 
 def test_numpy_scalars_become_numbers() -> None:
-    assert codec.flatten({"best": np.float64(0.5), "count": np.int64(3)}) == ({}, {"best": 0.5, "count": 3})
+    assert codec.flatten({"best": np.float64(0.5), "count": np.int64(3)}) == codec.Packed({}, {"best": 0.5, "count": 3})
 
 
 @pytest.mark.parametrize(

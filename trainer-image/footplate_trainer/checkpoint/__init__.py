@@ -19,6 +19,7 @@ checkpoint's URI. With `resume: never` each attempt starts from the beginning.
 
 from typing import TYPE_CHECKING, Any
 
+from footplate_trainer.checkpoint import sharded
 from footplate_trainer.checkpoint.session import Outcome, Session
 from footplate_trainer.checkpoint.state import TrainState, unwrap
 from footplate_trainer.context import context
@@ -73,6 +74,7 @@ def restore(
     """
     global _session
     finish()
+    sharded.check(model, optimizer)
     _session = Session(context())
     candidates = {"model": unwrap(model), "optimizer": optimizer, "scheduler": scheduler, "loader": loader, **others}
     parts = {name: part for name, part in candidates.items() if part is not None}

@@ -3,12 +3,15 @@
 Tensors lie in the file under their path in the tree, so a model's file has the model's own names and any safetensors
 reader can open it. The rest of the tree is JSON in the file's metadata, with `{"$tensor": name}` where a tensor was.
 JSON has no tuples, bytes, non-text keys or NaN: they are written as `{"$tuple": [...]}` and the like.
+
+Of a tensor that is cut into pieces, which lie in other files (`sharded.py`), the metadata tells how it was cut.
 """
 
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +23,110 @@ from footplate_trainer.errors import ConfigError
 
 STRUCTURE = "footplate"
 """Key of the tree in the file's metadata."""
+SPLITS = "footplate.splits"
+"""Key of what is known of tensors whose pieces are elsewhere."""
+
+Box = tuple[slice, ...]
+"""A part of a tensor: start and stop along each dimension."""
 
 
-def flatten(tree: Any) -> tuple[dict[str, Tensor], Any]:
-    """Takes a tree apart into its tensors by name, and a JSON structure that refers to them.
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A tensor in pieces along one dimension, sized as `torch.chunk` does: the last ones may be smaller, or empty."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    dim: int
+    pieces: int
+
+    def box(self, piece: int) -> Box:
+        """Where a piece lies in the whole."""
+        box = list(whole(self.shape))
+        if self.pieces > 1:
+            size = self.shape[self.dim]
+            box[self.dim] = slice(min(piece * self._each, size), min((piece + 1) * self._each, size))
+        return tuple(box)
+
+    def pieces_of(self, box: Box) -> range:
+        """The pieces that a part of the whole is made of."""
+        if self.pieces == 1:
+            return range(1)
+        start, stop = box[self.dim].start, box[self.dim].stop
+        return range(start // self._each, -(-stop // self._each)) if start < stop else range(0)
+
+    @property
+    def _each(self) -> int:
+        return -(-self.shape[self.dim] // self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A tree taken apart: its tensors by name, and a JSON structure that refers to them."""
+
+    tensors: Mapping[str, Tensor]
+    structure: Any
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    """Tensors of the structure that aren't among `tensors`, since they are in pieces."""
+
+    def tree(self) -> Any:
+        """Puts the tree together again; it must have no splits."""
+        return _decode(self.tensors, self.structure)
+
+
+def whole(shape: Iterable[int]) -> Box:
+    """All of a tensor."""
+    return tuple(slice(0, size) for size in shape)
+
+
+def flatten(tree: Any) -> Packed:
+    """Takes a tree apart.
 
     Raises:
         ConfigError: a value is neither a tensor nor plain; the message has its path.
     """
     tensors: dict[str, Tensor] = {}
-    return tensors, _encode(tree, "", tensors)
+    return Packed(tensors, _encode(tree, "", tensors))
 
 
-def unflatten(tensors: Mapping[str, Tensor], structure: Any) -> Any:
-    """Puts a tree together again."""
-    if isinstance(structure, list):
-        return [unflatten(tensors, item) for item in structure]
-    if not isinstance(structure, dict):
-        return structure
-    if len(structure) == 1:
-        kind, content = next(iter(structure.items()))
-        if kind in _DECODERS:
-            return _DECODERS[kind](tensors, content)
-    return {key: unflatten(tensors, value) for key, value in structure.items()}
+def write(path: Path, packed: Packed) -> None:
+    """Writes a tree to a file; its tensors must be contiguous, on the CPU, and share no memory."""
+    metadata = {"format": "pt", STRUCTURE: json.dumps(packed.structure, allow_nan=False)}
+    if packed.splits:
+        metadata[SPLITS] = json.dumps({name: asdict(split) for name, split in packed.splits.items()})
+    save_file(dict(packed.tensors), path, metadata=metadata)
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], structure: Any) -> None:
-    """Writes what `flatten` gave; tensors must be contiguous, on the CPU, and share no memory."""
-    save_file(dict(tensors), path, metadata={"format": "pt", STRUCTURE: json.dumps(structure, allow_nan=False)})
-
-
-def read(path: Path) -> Any:
-    """Reads the tree of a file; its tensors are on the CPU.
+def read(path: Path) -> Packed:
+    """Reads a file; its tensors are on the CPU.
 
     Raises:
         ValueError: the file isn't one that `write` wrote.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            structure = json.loads((file.metadata() or {})[STRUCTURE])
+            metadata = file.metadata() or {}
+            structure = json.loads(metadata[STRUCTURE])
+            splits = {name: _split(found) for name, found in json.loads(metadata.get(SPLITS, "{}")).items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return unflatten(tensors, structure)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a checkpoint file: {error!r}") from error
+    return Packed(tensors, structure, splits)
+
+
+def _split(found: dict[str, Any]) -> Split:
+    return Split(**{**found, "shape": tuple(found["shape"])})
+
+
+def _decode(tensors: Mapping[str, Tensor], structure: Any) -> Any:
+    if isinstance(structure, list):
+        return [_decode(tensors, item) for item in structure]
+    if not isinstance(structure, dict):
+        return structure
+    if len(structure) == 1:
+        kind, content = next(iter(structure.items()))
+        if kind in _DECODERS:
+            return _DECODERS[kind](tensors, content)
+    return {key: _decode(tensors, value) for key, value in structure.items()}
 
 
 def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -110,6 +174,6 @@ _DECODERS: Mapping[str, Any] = {
     "$tensor": lambda tensors, name: tensors[name],
     "$float": lambda _, text: float(text),
     "$bytes": lambda _, text: base64.b64decode(text),
-    "$tuple": lambda tensors, items: tuple(unflatten(tensors, item) for item in items),
-    "$dict": lambda tensors, items: {unflatten(tensors, key): unflatten(tensors, item) for key, item in items},
+    "$tuple": lambda tensors, items: tuple(_decode(tensors, item) for item in items),
+    "$dict": lambda tensors, items: {_decode(tensors, key): _decode(tensors, item) for key, item in items},
 }

@@ -1,17 +1,21 @@
 """Finds the newest checkpoint that is whole in the eyes of every rank, and reads it."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from footplate_trainer.checkpoint import codec
 from footplate_trainer.checkpoint import manifest as manifests
+from footplate_trainer.checkpoint.codec import Packed
 from footplate_trainer.checkpoint.folder import Damaged, Folder, Found, fetch_file, parse_manifest, verify_file
 from footplate_trainer.checkpoint.manifest import File
-from footplate_trainer.checkpoint.state import MAX_NAMED, RANK_PART
+from footplate_trainer.checkpoint.sharded import SHARDS, Plan
+from footplate_trainer.checkpoint.state import MAX_NAMED, RANK_PART, check_models
 from footplate_trainer.context import Context
 from footplate_trainer.errors import DataError, NotFound
 from footplate_trainer.gang import Gang
@@ -28,6 +32,10 @@ class Loaded:
     """False where `checkpoint.resume` names it, and the run has none of its own yet."""
 
 
+Pieces = Mapping[str, Mapping[int, File]]
+"""The files that this rank needs pieces from, by part and by the rank that wrote them."""
+
+
 class Restorer:
     """Reads checkpoints together with all other ranks: both public methods are collective.
 
@@ -38,6 +46,7 @@ class Restorer:
         self,
         place: Context,
         gang: Gang,
+        parts: Mapping[str, Any],
         *,
         open_store: Callable[[str], Store],
         staging: Path,
@@ -45,6 +54,7 @@ class Restorer:
     ) -> None:
         self._place = place
         self._gang = gang
+        self._parts = parts
         self._open_store = open_store
         self._staging = staging
         self._note = note
@@ -116,37 +126,46 @@ class Restorer:
         return Found(f"{store.uri}/", manifest.step, manifest, "")
 
     def _load(self, found: Found, *, in_run: bool) -> Loaded:
-        """Downloads once a node, verifies and reads on every rank."""
+        """Reads whole tensors first: with them lies what says which pieces of others this rank needs."""
+        packed: dict[str, Packed] = {}
+        trees: dict[str, Any] = {}
         with self._folder_for(found.step) as folder:
-            self._gang.together(lambda: self._download(found, folder) if self._place.local_rank == 0 else None)
-            trees = self._read(found, folder)
+            files = [file for file in found.manifest.files if self._is_for_me(file, found)]
+            self._fetch(found, files, folder)
+            self._gang.together(lambda: packed.update({file.part: _read_file(file, folder) for file in files}))
+            plans = {part: Plan(self._parts.get(part), read) for part, read in packed.items()}
+            check_models(self._parts, {part: plan.outline() for part, plan in plans.items()}, uri=found.uri)
+            pieces = self._fetch_pieces(found, plans, folder)
+            self._gang.together(lambda: trees.update(_read_pieces(plans, pieces, folder)))
         return Loaded(found, trees, in_run)
 
-    def _read(self, found: Found, folder: Path) -> dict[str, Any]:
-        trees: dict[str, Any] = {}
+    def _is_for_me(self, file: File, found: Found) -> bool:
+        """What one rank has of its own is of no use in another world."""
+        if file.part == RANK_PART:
+            return file.rank == self._place.rank and found.manifest.world_size == self._place.world_size
+        return not file.part.endswith(SHARDS)
 
-        def read() -> None:
-            for file in found.manifest.files:
-                if self._is_for(file, {self._place.rank}, found):
-                    verify_file(file, folder / file.name)
-                    trees[file.part] = _read_file(file, folder)
+    def _fetch_pieces(self, found: Found, plans: Mapping[str, Plan], folder: Path) -> Pieces:
+        there = {(file.part, file.rank): file for file in found.manifest.files if file.part.endswith(SHARDS)}
+        pieces: dict[str, dict[int, File]] = {}
+        if there:
+            self._gang.together(lambda: pieces.update(_find_pieces(plans, there)))
+            self._fetch(found, [file for files in pieces.values() for file in files.values()], folder)
+        return pieces
 
-        self._gang.together(read)
-        return trees
-
-    def _download(self, found: Found, folder: Path) -> None:
+    def _fetch(self, found: Found, files: Sequence[File], folder: Path) -> None:
+        """Downloads what the ranks of this node need, once; verifies what this one needs."""
+        asked = self._gang.gather([file.name for file in files])
         first = self._place.rank - self._place.local_rank
-        ranks_here = set(range(first, first + self._place.local_world_size))
+        names = {name for ranks_names in asked[first : first + self._place.local_world_size] for name in ranks_names}
+        self._gang.together(lambda: self._download(found, names, folder) if self._place.local_rank == 0 else None)
+        self._gang.together(lambda: _verify(files, folder))
+
+    def _download(self, found: Found, names: Collection[str], folder: Path) -> None:
         store = self._open_store(found.uri)
         for file in found.manifest.files:
-            if self._is_for(file, ranks_here, found):
+            if file.name in names:
                 fetch_file(store, file, folder / file.name)
-
-    def _is_for(self, file: File, ranks: set[int], found: Found) -> bool:
-        """What one rank has of its own is of no use in another world."""
-        if file.part != RANK_PART:
-            return True
-        return file.rank in ranks and found.manifest.world_size == self._place.world_size
 
     @contextmanager
     def _folder_for(self, step: int) -> Iterator[Path]:
@@ -159,6 +178,18 @@ class Restorer:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def _verify(files: Iterable[File], folder: Path) -> None:
+    for file in files:
+        verify_file(file, folder / file.name)
+
+
+def _find_pieces(plans: Mapping[str, Plan], there: Mapping[tuple[str, int], File]) -> dict[str, dict[int, File]]:
+    try:
+        return {part: {rank: there[part + SHARDS, rank] for rank in plan.pieces()} for part, plan in plans.items()}
+    except KeyError as missing:
+        raise Damaged(f"no file has the pieces {missing}") from missing
+
+
 def _all_damaged(folder: Folder, steps: Sequence[int]) -> str:
     named = ", ".join(map(str, steps[:MAX_NAMED])) + (", …" if len(steps) > MAX_NAMED else "")
     return (
@@ -168,8 +199,21 @@ def _all_damaged(folder: Folder, steps: Sequence[int]) -> str:
     )
 
 
-def _read_file(file: File, folder: Path) -> Any:
+def _read_file(file: File, folder: Path) -> Packed:
     try:
         return codec.read(folder / file.name)
     except ValueError as error:
         raise Damaged(f"{file.name}: {error}") from error
+
+
+def _read_pieces(plans: Mapping[str, Plan], pieces: Pieces, folder: Path) -> dict[str, Any]:
+    """The trees, whole or with this rank's pieces."""
+    trees = {}
+    for part, plan in plans.items():
+        with ExitStack() as opened:
+            files = {
+                rank: opened.enter_context(safe_open(folder / file.name, framework="pt"))
+                for rank, file in pieces.get(part, {}).items()
+            }
+            trees[part] = plan.load(files)
+    return trees

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from footplate_trainer.checkpoint import codec
+from footplate_trainer.checkpoint.codec import Packed
 from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.state import HostCopies
@@ -50,7 +50,7 @@ class Saver:
         self._copies = HostCopies()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="footplate-checkpoint")
         self._saving: Future[Saved] | None = None
-        self._captured: tuple[int, Mapping[str, tuple[Mapping[str, Any], Any]], Describe] | None = None
+        self._captured: tuple[int, Mapping[str, Packed], Describe] | None = None
         self.protected: set[int] = set()
         """Steps that are kept whatever `keep` says."""
 
@@ -59,12 +59,12 @@ class Saver:
         """True while a save is being written, on this rank."""
         return self._saving is not None and not self._saving.done()
 
-    def start(self, step: int, trees: Mapping[str, Any], describe: Describe) -> None:
-        """Copies the state and returns; the rest happens in the background. Not while `busy`."""
-        copies = {}
-        for part, tree in trees.items():
-            tensors, structure = codec.flatten(tree)
-            copies[part] = (self._copies.take(tensors, part=part), structure)
+    def start(self, step: int, files: Mapping[str, Packed], describe: Describe) -> None:
+        """Copies the state, by file, and returns; the rest happens in the background. Not while `busy`."""
+        copies = {
+            part: replace(packed, tensors=self._copies.take(packed.tensors, part=part))
+            for part, packed in files.items()
+        }
         self._captured = (step, copies, describe)
         self.again()
 
@@ -85,11 +85,11 @@ class Saver:
         saved, self._saving = self._saving.result(), None
         return saved
 
-    def _save(self, step: int, copies: Mapping[str, tuple[Mapping[str, Any], Any]], describe: Describe) -> Saved:
+    def _save(self, step: int, copies: Mapping[str, Packed], describe: Describe) -> Saved:
         began = time.monotonic()
         manifest, error = None, None
         try:
-            files = self._gang.together(lambda: [self._write(step, part, *copy) for part, copy in copies.items()])
+            files = self._gang.together(lambda: [self._write(step, *copy) for copy in copies.items()])
             manifest = describe(tuple(file for ranks_files in files for file in ranks_files))
             self._gang.from_main(partial(self._folder.commit, manifest))
         except Exception as problem:  # whatever went wrong is the save's result
@@ -98,10 +98,10 @@ class Saver:
             self._thread.submit(self._prune, step)  # after the result: other ranks don't wait for it
         return Saved(step, time.monotonic() - began, manifest, error)
 
-    def _write(self, step: int, part: str, tensors: Mapping[str, Any], structure: Any) -> File:
+    def _write(self, step: int, part: str, packed: Packed) -> File:
         path = self._staging / f"{part}.{self._gang.rank}.saving"
         try:
-            codec.write(path, tensors, structure)
+            codec.write(path, packed)
             with path.open("rb") as content:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
             rank = self._gang.rank

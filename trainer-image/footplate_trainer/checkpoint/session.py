@@ -193,7 +193,7 @@ class Session:
 
     def _restore_from(self, store: "RunStore", state: TrainState) -> None:
         self._line.from_main(store.claim)
-        loaded = self._find(store)
+        loaded = self._find(store, state)
         self._saver = Saver(store.folder, self._line, staging=store.staging, keep=store.block.keep)
         if loaded is None:
             self._start_fresh()
@@ -205,11 +205,18 @@ class Session:
                 self._committed_step = state.step
         self._schedule = Schedule(store.block.every, step=state.step, now=self._clock())
 
-    def _find(self, store: "RunStore") -> Loaded | None:
+    def _find(self, store: "RunStore", state: TrainState) -> Loaded | None:
         resume = store.block.resume
         if resume == "never":
             return None
-        restorer = Restorer(self._place, self._line, open_store=store.open, staging=store.staging, note=reporter().note)
+        restorer = Restorer(
+            self._place,
+            self._line,
+            state.parts,
+            open_store=store.open,
+            staging=store.staging,
+            note=reporter().note,
+        )
         loaded = restorer.newest(store.folder)
         return restorer.named(resume) if loaded is None and resume != "latest" else loaded
 

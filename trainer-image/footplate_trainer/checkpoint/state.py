@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from footplate_trainer.checkpoint.codec import Packed, flatten
+from footplate_trainer.checkpoint.sharded import SHARDS, divide
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.seeds import random_state, set_random_state
 
@@ -64,13 +66,18 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def capture(parts: Mapping[str, Any], *, is_main: bool) -> dict[str, Any]:
-    """State trees by part: what all ranks share from rank 0, and this rank's own from every one.
+@torch.no_grad()
+def capture(parts: Mapping[str, Any], *, is_main: bool) -> dict[str, Packed]:
+    """State by file: what all ranks share from rank 0; and this rank's own, and its pieces, from every one.
 
     Every rank asks each part, since to answer may be collective (a mean over all ranks).
     """
-    shared = {name: part.state_dict() for name, part in parts.items()}
-    return {**(shared if is_main else {}), RANK_PART: {"random": random_state()}}
+    files: dict[str, Packed] = {}
+    for name, part in parts.items():
+        shared, pieces = divide(flatten(part.state_dict()))
+        files |= {name: shared} if is_main else {}
+        files |= {name + SHARDS: pieces} if pieces.tensors else {}
+    return {**files, RANK_PART: flatten({"random": random_state()})}
 
 
 def apply(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> None:
@@ -92,8 +99,6 @@ def apply(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> No
 
 
 def _load(name: str, part: Any, tree: Any, uri: str) -> None:
-    if isinstance(part, nn.Module):
-        check_fit(part.state_dict(), tree, uri)
     try:
         part.load_state_dict(tree)
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
@@ -101,6 +106,13 @@ def _load(name: str, part: Any, tree: Any, uri: str) -> None:
             f"checkpoint {uri}: {name} ({type(part).__name__}) doesn't fit what was saved: {error}; use the code and "
             "hyperparameters that it was saved with, or start anew (spec.checkpoint.resume: never)"
         ) from error
+
+
+def check_models(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> None:
+    """Raises ConfigError unless the models' names and shapes are those of the trees, whose values don't matter."""
+    for name, part in parts.items():
+        if isinstance(part, nn.Module) and name in trees:
+            check_fit(part.state_dict(), trees[name], uri)
 
 
 def check_fit(mine: Mapping[str, Any], theirs: Mapping[str, Any], uri: str) -> None:
