@@ -30,7 +30,7 @@ class LeaseLost(Terminal):
 
 
 class ApiUnavailable(Retryable):
-    """No usable answer from the API server: refused or lost connection, timeout, 429 or 5xx.
+    """No usable answer from the API server: refused or lost connection, timeout, 401, 429, 5xx, or no JSON.
 
     A write may or may not have been done.
     """

@@ -3,17 +3,23 @@
 Starts as `footplate operator` or `kopf run -m footplate.operator`. kopf must write nothing: no finalizer, annotation,
 Kubernetes event or peering object. Its handlers put what they see into a store, which puts the job's key into the
 queue.
+
+kopf ends at any answer to a list or a watch that it doesn't know: 400, 404, 410 but as an event, an ERROR event of any
+other code, half a line, HTML. Under `footplate operator` it is then started anew and all the rest goes on: stores,
+lease, workers. Only `kopf run` has nobody who could do that.
 """
 
 import asyncio
 import gc
 import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import kopf
+import structlog
 
+from footplate.runtime.clock import Clock
 from footplate.runtime.logs import configure_logging
 from footplate.runtime.manager import Manager
 from footplate.runtime.resources import TRAINING_JOBS
@@ -21,6 +27,8 @@ from footplate.runtime.settings import OperatorSettings
 from footplate.runtime.store import Store
 
 __all__ = ["OperatorSettings", "run_operator"]
+
+log = structlog.get_logger(__name__)
 
 _GROUP, _VERSION = TRAINING_JOBS.api.split("/")
 _INACTIVITY_SECONDS = 75
@@ -31,7 +39,7 @@ _COLLECTOR_THRESHOLDS = (20_000, 20, 20)
 """
 
 
-async def run_operator(settings: OperatorSettings) -> None:
+async def run_operator(settings: OperatorSettings, *, clock: Clock | None = None) -> None:
     """Runs one replica until SIGTERM, SIGINT or cancellation.
 
     Raises:
@@ -39,36 +47,50 @@ async def run_operator(settings: OperatorSettings) -> None:
         LeaseLost: another replica leads by now.
     """
     stopped = asyncio.Event()
-    manager = Manager(settings, on_failure=stopped.set)
+    manager = Manager(settings, on_failure=stopped.set, clock=clock)
     try:
         await manager.connect()
-        await _run_kopf(settings, manager, stopped)
+        await _keep_kopf_running(settings, manager, stopped)
     finally:
         await manager.stop()
     if manager.failure is not None:
         raise manager.failure
 
 
-async def _run_kopf(settings: OperatorSettings, manager: Manager, stopped: asyncio.Event) -> None:
+async def _keep_kopf_running(settings: OperatorSettings, manager: Manager, stopped: asyncio.Event) -> None:
+    begin = manager.start
+    while not stopped.is_set():
+        try:
+            await _run_kopf(settings, manager, stopped, begin=begin)
+            return
+        except Exception as error:
+            log.warning("kopf_starts_anew", error=f"{type(error).__name__}: {error}")
+        begin = manager.resume
+
+
+async def _run_kopf(
+    settings: OperatorSettings, manager: Manager, stopped: asyncio.Event, *, begin: Callable[[], Awaitable[None]]
+) -> None:
     """kopf's root tasks until one of them ends, then all of them. `kopf.operator` would also cancel every other task
-    of the event loop.
+    of the event loop. What comes before the first event is done by `begin`, when kopf minds the signals already.
     """
     tasks = await kopf.spawn_tasks(
-        memo=kopf.Memo(manager=manager),
+        memo=kopf.Memo(manager=manager, begin=begin),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         stop_flag=stopped,
     )
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopped.set()
-        for task in tasks:
+        # Of the watchers kopf cancels none when one of them has failed.
+        watchers = [task for task in asyncio.all_tasks() if task.get_name().startswith("watcher for ")]
+        for task in (*tasks, *watchers):
             task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        await asyncio.gather(*tasks, *watchers, return_exceptions=True)
+    for task in ended:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
 
 class _Endless:
@@ -125,13 +147,15 @@ async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
         settings_here = OperatorSettings.from_environment()
         memo.manager = Manager(settings_here, on_failure=lambda: signal.raise_signal(signal.SIGTERM))
         await memo.manager.connect()
-    await memo.manager.start()
+        memo.begin, memo.end = memo.manager.start, memo.manager.stop
+    await memo.begin()
 
 
 @kopf.on.cleanup()
 async def stop(memo: Any, **_: Any) -> None:
-    """Ends the machinery."""
-    await memo.manager.stop()
+    """Ends the machinery where nobody else does."""
+    if "end" in memo:
+        await memo.end()
 
 
 @kopf.on.login()
@@ -144,20 +168,22 @@ async def login(memo: Any, **_: Any) -> kopf.AiohttpSession:
 @kopf.on.event(_GROUP, _VERSION, "trainingjobs")
 async def see_job(event: Any, memo: Any, **_: Any) -> None:
     """A TrainingJob appeared, changed or went."""
-    _take(memo.manager.cluster.jobs, event)
+    _take(memo.manager, memo.manager.cluster.jobs, event)
 
 
 @kopf.on.event(_GROUP, _VERSION, "trainingruntimes")
 async def see_runtime(event: Any, memo: Any, **_: Any) -> None:
     """A TrainingRuntime appeared, changed or went."""
-    _take(memo.manager.cluster.runtimes, event)
+    _take(memo.manager, memo.manager.cluster.runtimes, event)
 
 
 @kopf.on.event(_GROUP, _VERSION, "clustertrainingruntimes")
 async def see_cluster_runtime(event: Any, memo: Any, **_: Any) -> None:
     """A ClusterTrainingRuntime appeared, changed or went."""
-    _take(memo.manager.cluster.cluster_runtimes, event)
+    _take(memo.manager, memo.manager.cluster.cluster_runtimes, event)
 
 
-def _take(store: Store, event: Any) -> None:
+def _take(manager: Manager, store: Store, event: Any) -> None:
+    if event["type"] is None:  # of a list, and a list comes after a gap
+        manager.note_gap()
     store.apply(event["object"], deleted=event["type"] == "DELETED")

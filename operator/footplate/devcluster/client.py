@@ -11,7 +11,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -26,21 +26,34 @@ _LONGEST_LINE = 4 << 20
 """Bytes; a watch event holds a whole object in one line."""
 
 
+class Access(NamedTuple):
+    """What a kubeconfig's current context says: where the API server is, whom to trust, and who asks."""
+
+    server: str
+    tls: ssl.SSLContext | bool
+    token: str
+
+
+def access_of(kubeconfig: Mapping[str, Any]) -> Access:
+    """Reads the current context."""
+    context = _named(kubeconfig, "context", kubeconfig["current-context"])
+    cluster = _named(kubeconfig, "cluster", context["cluster"])
+    user = _named(kubeconfig, "user", context["user"])
+    return Access(cluster["server"].rstrip("/"), _tls(cluster, user), user.get("token", ""))
+
+
 class ApiClient:
     """`async with ApiClient(kubeconfig) as client`; uses the kubeconfig's current context."""
 
     def __init__(self, kubeconfig: Mapping[str, Any]) -> None:
-        context = _named(kubeconfig, "context", kubeconfig["current-context"])
-        self._cluster = _named(kubeconfig, "cluster", context["cluster"])
-        self._user = _named(kubeconfig, "user", context["user"])
-        self._server = self._cluster["server"].rstrip("/")
+        self._server, self._tls, self._token = access_of(kubeconfig)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "ApiClient":
         headers = {"User-Agent": "footplate-devcluster-node"}
-        if token := self._user.get("token"):
-            headers["Authorization"] = f"Bearer {token}"
-        connector = aiohttp.TCPConnector(limit=50, ssl=_tls(self._cluster, self._user))
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        connector = aiohttp.TCPConnector(limit=50, ssl=self._tls)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
         session = aiohttp.ClientSession(
             connector=connector, headers=headers, timeout=timeout, read_bufsize=_LONGEST_LINE

@@ -132,12 +132,19 @@ class Faults:
         """The watch is over."""
         self._watches.pop(close, None)
 
+    def watches(self, *, path: str = "", agent: str = "") -> int:
+        """How many watches are live."""
+        return len(self._matching(path, agent))
+
     def cut_watches(self, *, path: str = "", agent: str = "") -> int:
         """Break the connections of live watches, and say how many."""
-        matching = [
-            close for close, request in self._watches.items()
-            if re.search(path, request.path) and re.search(agent, request.agent)
-        ]  # fmt: skip
+        matching = self._matching(path, agent)
         for close in matching:
             close()
         return len(matching)
+
+    def _matching(self, path: str, agent: str) -> list[Callable[[], Any]]:
+        return [
+            close for close, request in self._watches.items()
+            if re.search(path, request.path) and re.search(agent, request.agent)
+        ]  # fmt: skip

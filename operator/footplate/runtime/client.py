@@ -2,9 +2,9 @@
 
 Invariants:
 - Every request has a timeout, and at most `in_flight` of them are under way.
-- A request that changes nothing when done twice is tried again on lost answers and 5xx; 429 always is, because it was
-  never done. A create is tried again too: its second try may answer `AlreadyExists` for what the first one made, and
-  the caller judges that by the owner's UID.
+- A request that changes nothing when done twice is tried again on lost answers, 5xx and 401; 429 always is, because it
+  was never done. A create is tried again too: its second try may answer `AlreadyExists` for what the first one made,
+  and the caller judges that by the owner's UID.
 - No write is sent, and none is waited for, when `lease` says that another replica may act (`LeaseLost`).
 """
 
@@ -224,7 +224,10 @@ class KubeClient:
             self._metrics.api_seconds.labels(verb, resource.plural).observe(self._clock.monotonic() - started)
         if status >= 400:
             raise _error_of(response, answer, verb=verb)
-        return orjson.loads(answer)  # type: ignore[no-any-return]
+        try:
+            return orjson.loads(answer)  # type: ignore[no-any-return]
+        except orjson.JSONDecodeError as error:  # a proxy's words, not the API server's
+            raise ApiUnavailable(f"{verb} {path}: {status} without JSON: {_describe(error)}") from error
 
     def _write_timeout(self) -> float:
         remaining = self._fence.remaining()

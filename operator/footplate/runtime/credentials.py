@@ -1,8 +1,9 @@
 """Where the API server is and how we prove who we are, from a service account or a kubeconfig.
 
 `kubernetes.aio` reads the configuration (token files, client certificates, exec plugins, OIDC); every session made here
-carries the current proof on each request. A 401 loads everything anew and tries the request once more, so rotated
-tokens, renewed certificates and edited kubeconfigs need no restart.
+carries the current proof on each request. A 401, or a server certificate that isn't trusted, loads everything anew and
+tries the request once more, so rotated tokens, renewed certificates and authorities and edited kubeconfigs need no
+restart. Who is refused all the same has lost his connection: that is tried again by whoever asked, and may end.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import ssl
 
 import aiohttp
 import structlog
+from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
@@ -23,6 +25,10 @@ _READ_BUFFER = 2**20
 _SECONDS_BETWEEN_RENEWALS = 5.0
 
 
+class Unauthorized(aiohttp.ClientConnectionError):
+    """401, with the newest credentials that there are."""
+
+
 class Credentials:
     """The way to one API server. `server` has no trailing slash."""
 
@@ -30,8 +36,9 @@ class Credentials:
         self._kubeconfig = kubeconfig
         self._context = context
         self._configuration = Configuration()
-        self._tls: ssl.SSLContext | None = None
+        self._tls = ssl.create_default_context()
         self._renewing = asyncio.Lock()
+        self._loads = 0
         self._renewed_at = -_SECONDS_BETWEEN_RENEWALS
 
     @property
@@ -44,13 +51,14 @@ class Credentials:
         configuration = Configuration()
         try:
             await self._load_into(configuration)
-            self._load_tls(configuration)
+            self._tls = _build_tls(configuration)
         except Exception as error:  # the loader raises whatever a malformed file makes it stumble over
             raise ConfigurationError(
                 f"no usable way to a Kubernetes API server: {error}; run inside a cluster with a service account, "
                 "or name a kubeconfig with --kubeconfig or $KUBECONFIG"
             ) from error
         self._configuration = configuration
+        self._loads += 1
 
     async def _load_into(self, configuration: Configuration) -> None:
         if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
@@ -63,45 +71,35 @@ class Credentials:
             persist_config=False,
         )
 
-    def _load_tls(self, configuration: Configuration) -> None:
-        # The one context of all open sessions is added to: new connections use what was loaded last.
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-            # Python 3.13 refuses CAs without a key identifier, which many clusters have and kubectl accepts.
-            self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        elif configuration.ssl_ca_cert:
-            self._tls.load_verify_locations(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            self._tls.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-        if not configuration.verify_ssl:
-            self._tls.check_hostname = False
-            self._tls.verify_mode = ssl.CERT_NONE
+    def open_session(self, *middlewares: ClientMiddlewareType) -> aiohttp.ClientSession:
+        """A session whose requests are authorised, after they went through `middlewares`; whoever opens it closes it.
 
-    def open_session(self) -> aiohttp.ClientSession:
-        """A session whose requests are authorised; whoever opens it closes it."""
+        Its requests raise `Unauthorized` and never answer 401.
+        """
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls, keepalive_timeout=60),
             cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=[self._authorize],
+            middlewares=[*middlewares, self._authorize],
             proxy=self._configuration.proxy,
             headers={"User-Agent": f"footplate-operator/{__version__}"},
             read_bufsize=_READ_BUFFER,
         )
 
-    async def _authorize(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
+    async def _authorize(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        loads = self._loads
         proof = await self._prove(request)
-        response = await handler(request)
-        if response.status != 401 or not await self._renew(proof):
-            return response
-        # The connection goes too: it would show the old client certificate for ever.
-        response.close()
+        try:
+            return await _accepted(request, handler)
+        except (Unauthorized, aiohttp.ClientSSLError):
+            if not await self._renew(proof, loads):
+                raise
         await self._prove(request)
-        return await handler(request)
+        return await _accepted(request, handler)
 
-    async def _prove(self, request: aiohttp.ClientRequest) -> str | None:
+    async def _prove(self, request: ClientRequest) -> str | None:
         request.server_hostname = self._configuration.tls_server_name
+        # Pooled connections belong to their context: those that showed an old client certificate aren't used again.
+        request._ssl = self._tls
         proof = await self._proof()
         if proof is not None:
             request.headers["Authorization"] = proof
@@ -112,10 +110,10 @@ class Credentials:
         header: str | None = await self._configuration.get_api_key_with_prefix("BearerToken")
         return header.strip() if header else None
 
-    async def _renew(self, refused: str | None) -> bool:
-        """Whether there is something newer to show than what was refused."""
+    async def _renew(self, refused: str | None, loads: int) -> bool:
+        """Whether there may be something newer to show than what was refused after so many loads."""
         async with self._renewing:
-            if await self._proof() != refused:
+            if loads != self._loads or await self._proof() != refused:
                 return True
             now = asyncio.get_running_loop().time()
             if now - self._renewed_at < _SECONDS_BETWEEN_RENEWALS:
@@ -127,3 +125,23 @@ class Credentials:
                 log.warning("credentials_not_renewed", error=str(error))
                 return False
             return True
+
+
+def _build_tls(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    # Python 3.13 refuses CAs without a key identifier, which many clusters have and kubectl accepts.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _accepted(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    response = await handler(request)
+    if response.status != 401:
+        return response
+    response.close()
+    raise Unauthorized(f"401 Unauthorized: {request.url.host} refuses these credentials")

@@ -4,6 +4,8 @@
   jobs afresh, so that it never works from less than its predecessor wrote.
 - Losing the lease cancels all that writes before anybody else can take it, and ends the process.
 - A part that dies ends the process too: half an operator helps nobody, and a restart loses nothing.
+- The custom resources' events come from kopf, which doesn't tell what was deleted while it didn't watch: after a gap in
+  its watches, and now and then, everything is listed.
 """
 
 import asyncio
@@ -16,11 +18,13 @@ import aiohttp
 import structlog
 
 from footplate.contract import MANAGED_SELECTOR
-from footplate.errors import FootplateError, NotFound
+from footplate.errors import FootplateError
 from footplate.runtime.applier import Applier
 from footplate.runtime.client import Fence, KubeClient, Unfenced
 from footplate.runtime.clock import Clock, SystemClock
 from footplate.runtime.cluster import Cluster
+from footplate.runtime.contact import Contact
+from footplate.runtime.crds import find_missing_crds
 from footplate.runtime.credentials import Credentials
 from footplate.runtime.lease import REQUEST_TIMEOUT, Lease
 from footplate.runtime.metrics import Metrics
@@ -41,11 +45,14 @@ STALE_SECONDS = 180.0
 """A reflector that has heard nothing for so long makes the replica unready."""
 
 _RESYNC_SECONDS = 600.0
+_RESYNC_PAUSE_SECONDS = 20.0
+"""Between two lists, however many gaps there are."""
 _RETRY_SECONDS = 5.0
 
 
 class Manager:
-    """All the machinery of one replica. `connect`, then `start`, then at the end `stop`, however it came to it.
+    """All the machinery of one replica. `connect`, then `start`, then at the end `stop`, however it came to it; in
+    between `resume` whenever there will be events of the custom resources again.
 
     `on_failure` is called once when the process can't go on; `failure` then says why.
     """
@@ -63,6 +70,8 @@ class Manager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reflectors: list[Reflector] = []
         self._resynced_at: float | None = None
+        self._gap = asyncio.Event()
+        self._contact = Contact(clock=self._clock)
         self._lease: Lease | None = None
         self._stopping = False
         self.failure: BaseException | None = None
@@ -76,8 +85,8 @@ class Manager:
         return self._credentials.server
 
     def open_session(self) -> aiohttp.ClientSession:
-        """An authorised session for somebody else, who closes it."""
-        return self._credentials.open_session()
+        """An authorised session for kopf, who closes it; `/readyz` says so when its requests fail for long."""
+        return self._credentials.open_session(self._contact)
 
     async def connect(self) -> None:
         """Reads how to reach the API server, and listens for probes: ConfigurationError where either can't be."""
@@ -96,8 +105,8 @@ class Manager:
         """Waits for the CRDs, then starts everything in the background."""
         session = await self._exits.enter_async_context(self._credentials.open_session())
         lease = self._build_lease(session)
-        client = self._build_client(session, fence=lease)
-        await self._wait_for_crds(client)
+        self._client = client = self._build_client(session, fence=lease)
+        await self._wait_for_crds()
         self._reflectors = list(self._build_reflectors(client))
         for resource in (PODS, NODES):
             self._metrics.event_age.labels(resource.plural).set_function(partial(self._age, resource))
@@ -105,6 +114,16 @@ class Manager:
             self._spawn(reflector.run(), f"reflect {reflector.resource.plural}")
         self._spawn(self._resync_for_ever(client), "resync custom resources")
         self._spawn(self._lead(client, lease), "lead")
+
+    async def resume(self) -> None:
+        """Waits a moment, then for the CRDs, until events can be expected again; what was missed is listed."""
+        await self._clock.sleep(_RETRY_SECONDS)
+        await self._wait_for_crds()
+        self._gap.set()
+
+    def note_gap(self) -> None:
+        """Events may have been missed."""
+        self._gap.set()
 
     async def stop(self) -> None:
         """Ends all writes, gives the lease back, closes every connection."""
@@ -155,22 +174,30 @@ class Manager:
     def _namespaces(self) -> tuple[str, ...]:
         return self._settings.namespaces or ("",)
 
-    async def _wait_for_crds(self, client: KubeClient) -> None:
+    async def _wait_for_crds(self) -> None:
         while True:
             try:
-                await client.get_path(f"/apis/{TRAINING_JOBS.api}")
-                return
-            except NotFound:
-                log.warning("crds_missing", api=TRAINING_JOBS.api, way_out="kubectl apply -f crds/")
+                missing = await find_missing_crds(self._client)
+                if not missing:
+                    return
+                log.warning("crds_missing", missing=missing, api=TRAINING_JOBS.api, way_out="kubectl apply -f crds/")
             except FootplateError as error:
                 log.warning("api_server_unavailable", server=self.server, error=str(error))
             await self._clock.sleep(_RETRY_SECONDS)
 
     async def _resync_for_ever(self, client: KubeClient) -> None:
-        """kopf brings the custom resources' events but says nothing of what was deleted while it didn't watch."""
         while True:
+            self._gap.clear()
             await self._until_it_works(self._resync, client)
-            await self._clock.sleep(_RESYNC_SECONDS)
+            await self._clock.sleep(_RESYNC_PAUSE_SECONDS)
+            await self._gap_or(_RESYNC_SECONDS)
+
+    async def _gap_or(self, seconds: float) -> None:
+        timer = self._clock.call_later(seconds, self._gap.set)
+        try:
+            await self._gap.wait()
+        finally:
+            timer.cancel()
 
     async def _resync(self, client: KubeClient) -> None:
         async with asyncio.TaskGroup() as lists:
@@ -192,8 +219,8 @@ class Manager:
             try:
                 await work(client)
                 return
-            except* FootplateError as errors:
-                log.warning("list_retries", error=str(errors.exceptions[0]))
+            except* Exception as errors:
+                log.warning("list_retries", error=repr(errors.exceptions[0]))
             await self._clock.sleep(_RETRY_SECONDS)
 
     async def _lead(self, client: KubeClient, lease: Lease | None) -> None:
@@ -259,6 +286,8 @@ class Manager:
         problems = dict(self._what_is_dead())
         if self._resynced_at is None:
             problems["trainingjobs"] = "not listed yet"
+        for path, problem in self._contact.failing_for(STALE_SECONDS).items():
+            problems[path] = f"not answered for {STALE_SECONDS:.0f} s: {problem}"
         for reflector in self._reflectors:
             age = reflector.age()
             if not reflector.synced.is_set():

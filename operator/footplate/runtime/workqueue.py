@@ -16,7 +16,8 @@ from footplate.runtime.metrics import Metrics
 K = TypeVar("K", bound=Hashable)
 
 _FIRST_BACKOFF = 0.05
-_LAST_BACKOFF = 60.0
+_LAST_BACKOFF = 30.0
+"""However long an outage was, every job has been looked at a minute after its end."""
 _BACKOFF_STEPS = 20
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -91,7 +92,7 @@ async def eventually(condition: Callable[[], bool], *, seconds: float = 5.0, sta
 
 
 @asynccontextmanager
-async def serve(handler: Handler) -> AsyncIterator[str]:
+async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A server on loopback that gives every request to the handler; yields its URL."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -101,10 +102,10 @@ async def serve(handler: Handler) -> AsyncIterator[str]:
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 

@@ -113,6 +113,7 @@ def test_what_happens_next_is_a_type() -> None:
         pytest.param(status(503), id="503"),
         pytest.param(status(429), id="429"),
         pytest.param(cut_off, id="lost answer"),
+        pytest.param(web.Response(text="<html>welcome</html>"), id="a proxy's page"),
     ],
 )
 async def test_trouble_passes(call: Callable[[KubeClient], Any], trouble: Any) -> None:

@@ -1,12 +1,15 @@
+import asyncio
 import json
 import stat
 import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
+from certificates import Authority
 from footplate.errors import ConfigurationError
 from footplate.runtime.credentials import Credentials
 from unit.runtime.support import serve
@@ -68,14 +71,74 @@ async def test_a_rotated_token_is_read_again_within_the_request(tmp_path: Path) 
         assert guard.shown == ["Bearer first", "Bearer first", "Bearer second"]
 
 
-async def test_a_token_that_stays_wrong_is_an_answer_and_no_storm_of_reading(tmp_path: Path) -> None:
+async def test_a_token_that_stays_wrong_is_a_lost_connection_and_no_storm_of_reading(tmp_path: Path) -> None:
     guard = Guard("right")
     async with serve(guard) as url:
         path = write_kubeconfig(tmp_path, url, {"token": "wrong"})
         credentials = Credentials(kubeconfig=path)
         await credentials.load()
-        assert await ask(credentials, times=5) == [401] * 5
+        for _ in range(5):
+            with pytest.raises(aiohttp.ClientConnectionError, match="401 Unauthorized"):
+                await ask(credentials)
         assert len(guard.shown) == 6
+
+
+async def test_a_token_file_is_read_again(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    guard = Guard("first")
+    async with serve(guard) as url:
+        credentials = Credentials(kubeconfig=write_kubeconfig(tmp_path, url, {"tokenFile": str(token)}))
+        await credentials.load()
+        guard.token = "second"
+        token.write_text("second")
+        assert await ask(credentials) == [200]
+
+
+async def test_a_new_authority_is_read_within_the_request(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new")
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text(old.certificate.read_text())
+    async with serve(Guard("t"), tls=new.issue()) as url:
+        user = {"token": "t"}
+        config = write_kubeconfig(tmp_path, url, user, **{"certificate-authority": str(bundle)})
+        credentials = Credentials(kubeconfig=config)
+        await credentials.load()
+        with pytest.raises(aiohttp.ClientConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            await ask(credentials)
+        bundle.write_text(old.certificate.read_text() + new.certificate.read_text())
+        credentials._renewed_at = -1000.0  # the last look at the files was long ago
+        assert await ask(credentials) == [200]
+
+
+async def test_a_new_client_certificate_is_shown_though_connections_with_the_old_one_are_open(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    names = iter(("old", "new"))
+    accepted = {"old"}
+
+    def issue() -> dict[str, str]:
+        certificate, key = authority.issue_pair(next(names))
+        return {"client-certificate": str(certificate), "client-key": str(key)}
+
+    async def judge(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        [[_, name]] = next(each for each in request.transport.get_extra_info("peercert")["subject"])
+        return web.Response(status=200 if name in accepted else 401)
+
+    async with serve(judge, tls=authority.issue(mutual=True)) as url:
+        trust = {"certificate-authority": str(authority.certificate)}
+        credentials = Credentials(kubeconfig=write_kubeconfig(tmp_path, url, issue(), **trust))
+        await credentials.load()
+        async with credentials.open_session() as session:
+
+            async def get() -> int:
+                async with session.get(f"{credentials.server}/x") as response:
+                    return response.status
+
+            assert [*await asyncio.gather(get(), get())] == [200, 200]
+            accepted = {"new"}
+            write_kubeconfig(tmp_path, url, issue(), **trust)
+            assert [*await asyncio.gather(get(), get())] == [200, 200]
 
 
 async def test_an_exec_plugin_is_asked(tmp_path: Path) -> None:
