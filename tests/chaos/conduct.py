@@ -23,8 +23,7 @@ async def live_through(site: Site, schedule: Schedule) -> Story:
         except TimeoutError:
             story.found.append("it never came to its end")
         await _look(site, life, story)
-        if story.found:
-            story.found += await _tell_all(site, life)
+        story.told = [*await site.events(life), *site.logs(life)]
     story.found += [f"left behind: {each}" for each in await site.left_of(life)]
     story.seconds = time.monotonic() - began
     return story
@@ -37,10 +36,10 @@ async def _strike_all(site: Site, life: Life, harm: Harm, story: Story) -> None:
             return
         await asyncio.sleep(strike.delay)
         complete = tuple(await site.storage.checkpoints(life.name))
-        met = life.attempt
+        met, struck_at = life.attempt, time.time()
         landed = await asyncio.gather(*(harm.do(fault) for fault in strike.faults))
         kinds = tuple(fault.kind for fault, there in zip(strike.faults, landed, strict=True) if there)
-        story.struck.append(Struck(strike, met, complete, kinds))
+        story.struck.append(Struck(strike, met, complete, kinds, struck_at))
         attempt = met + 1 if strike.ends and kinds else met
 
 
@@ -72,7 +71,3 @@ async def _look(site: Site, life: Life, story: Story) -> None:
         story.checkpoints = {step: manifest.attempt for step, manifest in manifests.items()}
     except (ValueError, FileNotFoundError) as error:
         story.found.append(f"in storage: {error}")
-
-
-async def _tell_all(site: Site, life: Life) -> list[str]:
-    return [*await site.events(life), *site.logs(life)]

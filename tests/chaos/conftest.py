@@ -1,6 +1,7 @@
 """Seeds to live through, the site that all of them share, and the table at the end of `make chaos`."""
 
 import os
+import statistics
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -44,5 +45,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"{seconds:,.0f} s, {seconds / len(stories):.1f} s a schedule")
     if lost:
         terminalreporter.write_line(f"steps done again at a restart: median {lost[len(lost) // 2]}, most {lost[-1]}")
+    alone = [each for story in stories for each in story["alone"]]
+    terminalreporter.write_line(
+        "faults; of those that struck alone and ended a gang: seconds to the next step, steps again"
+    )
     for kind, count in sorted(faults.items()):
-        terminalreporter.write_line(f"  {count:4}  {kind}")
+        terminalreporter.write_line(f"  {count:4}  {kind:42} {_after([each for each in alone if each[0] == kind])}")
+
+
+def _after(alone: list[Any]) -> str:
+    """How it went on after faults of one kind."""
+    if not alone:
+        return ""
+    seconds, lost = statistics.median(each[1] for each in alone), [each[2] for each in alone]
+    return f"{len(alone):3}: median {seconds:4.1f} s; median {statistics.median(lost):.0f}, most {max(lost)}"

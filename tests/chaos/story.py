@@ -28,16 +28,18 @@ class Step(NamedTuple):
     attempt: int
     step: int
     outcome: str
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A strike that found its moment: in which attempt, with which checkpoints there, and what found a victim."""
+    """A strike that found its moment: in which attempt, with which checkpoints there, what found a victim, and when."""
 
     strike: Strike
     attempt: int
     complete: tuple[int, ...]
     landed: tuple[Kind, ...]
+    time: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,6 +57,8 @@ class Story:
     """Attempt that committed each complete checkpoint, by step."""
     found: list[str] = field(default_factory=list)
     """What went wrong on the way."""
+    told: list[str] = field(default_factory=list)
+    """Events and the ends of all logs."""
     seconds: float = 0.0
 
     @property
@@ -77,6 +81,25 @@ class Resumption:
     last_attempt: int
     next_attempt: int
     struck: tuple[Struck, ...]
+    time: float = 0.0
+    """When the first step after it was done."""
+
+    @property
+    def cause(self) -> Kind | None:
+        """The one fault that came between; None where there were several."""
+        kinds = [kind for struck in self.struck for kind in struck.landed]
+        return kinds[0] if len(kinds) == 1 else None
+
+    @property
+    def seconds(self) -> float:
+        """From the fault to the first step after it."""
+        return self.time - max(struck.time for struck in self.struck)
+
+    def __str__(self) -> str:
+        struck = "; ".join(", ".join(each.landed) for each in self.struck)
+        return (
+            f"attempt {self.last_attempt} (to step {self.before}) → {self.next_attempt} (from {self.after}): {struck}"
+        )
 
     @property
     def lost(self) -> int:
@@ -95,7 +118,7 @@ class Resumption:
 def parse_steps(text: str) -> list[Step]:
     """The lines of a witness."""
     lines = (line.split() for line in text.splitlines())
-    return [Step(int(attempt), int(step), outcome) for attempt, step, outcome in lines]
+    return [Step(int(attempt), int(step), outcome, float(time)) for attempt, step, outcome, time in lines]
 
 
 def resumptions(story: Story) -> Iterator[Resumption]:
@@ -106,7 +129,8 @@ def resumptions(story: Story) -> Iterator[Resumption]:
         before = [step.step for step in story.steps[:begin] if step.attempt == last]
         struck = tuple(each for each in story.struck if last <= each.attempt < following)
         if before:
-            yield Resumption(max(before), story.steps[begin].step, last, following, struck)
+            first = story.steps[begin]
+            yield Resumption(max(before), first.step, last, following, struck, first.time)
 
 
 def problems(story: Story) -> list[str]:
@@ -141,19 +165,19 @@ def _exactness(story: Story) -> Iterator[str]:
 
 def _work_lost(story: Story) -> Iterator[str]:
     for resumption in resumptions(story):
-        where = f"from attempt {resumption.last_attempt} to {resumption.next_attempt}"
+        where = str(resumption)
         so_far = [kind for struck in story.struck if struck.attempt < resumption.next_attempt for kind in struck.landed]
         if resumption.lost < 0:
-            yield f"{-resumption.lost} steps were left out {where}: {resumption}"
+            yield f"{-resumption.lost} steps were left out, {where}"
         if resumption.clean and resumption.lost:
-            yield f"{resumption.lost} steps lost at a clean stop, {where}: {resumption}"
+            yield f"{resumption.lost} steps lost at a clean stop, {where}"
         if Kind.DAMAGED in so_far:
             continue
         known = max((step for struck in resumption.struck for step in struck.complete), default=0)
         if resumption.after <= known:
-            yield f"went on from step {resumption.after - 1} {where}, though {known} was complete"
+            yield f"step {known} was complete, {where}"
         if not STORAGE & set(so_far) and resumption.lost > 2 * EVERY:
-            yield f"{resumption.lost} steps lost {where}, with a checkpoint every {EVERY}"
+            yield f"{resumption.lost} steps lost, with a checkpoint every {EVERY}, {where}"
 
 
 def _attempts(story: Story) -> Iterator[str]:

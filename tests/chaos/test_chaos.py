@@ -34,11 +34,13 @@ def summarize(story: Story, *, exact: bool) -> dict[str, object]:
         "attempts": story.attempts,
         "seconds": story.seconds,
         "lost": [resumption.lost for resumption in resumptions(story)],
+        "alone": [(str(each.cause), each.seconds, each.lost) for each in resumptions(story) if each.cause],
     }
 
 
 def tell(story: Story, found: list[str]) -> str:
     """All that is needed to understand a failure."""
     struck = [f"  struck attempt {each.attempt} ({', '.join(each.landed)}): {each.strike}" for each in story.struck]
-    status = json.dumps(story.status, indent=1)
-    return "\n".join([str(story.schedule), *struck, *map(str, resumptions(story)), status, *found])
+    status = json.dumps({**story.status, "transitions": None, "conditions": None}, indent=1)
+    went_on = [f"  {resumption}" for resumption in resumptions(story)]
+    return "\n".join([str(story.schedule), *struck, *went_on, status, *story.told, *found])

@@ -58,7 +58,7 @@ BAD = {
     "other weights": (replace(KILLED, result={"sha256": "b"}), "differs from that of an undisturbed run in ['sha256']"),
     "other step": (
         replace(KILLED, steps=[Step(0, 1, "0x0"), *KILLED.steps[1:]]),
-        "1 steps went otherwise than in an undisturbed run, first Step(attempt=0, step=1, outcome='0x0')",
+        "1 steps went otherwise than in an undisturbed run, first Step(attempt=0, step=1, outcome='0x0', time=0.0)",
     ),
     "left out": (story(steps(0, 1, 40), steps(1, 43, LAST), by=struck(Kind.POD_KILLED)), "nobody took: [41, 42]"),
     "twice in one": (
@@ -67,7 +67,7 @@ BAD = {
     ),
     "lost though asked": (
         story(steps(0, 1, 40), steps(1, 40, LAST), by=struck(Kind.POD_EVICTED), reason="Evicted"),
-        "1 steps lost at a clean stop, from attempt 0 to 1",
+        "1 steps lost at a clean stop, attempt 0 (to step 40) → 1 (from 40): pod evicted",
     ),
     "lost though API down": (
         story(
@@ -77,7 +77,7 @@ BAD = {
     ),
     "complete lost": (
         story(steps(0, 1, 40), steps(1, 25, LAST), by=struck(Kind.POD_KILLED, complete=(24, 36))),
-        "went on from step 24 from attempt 0 to 1, though 36 was complete",
+        "step 36 was complete, attempt 0 (to step 40) → 1 (from 25)",
     ),
     "too much": (story(steps(0, 1, 40), steps(1, 1, LAST), by=struck(Kind.POD_KILLED)), "40 steps lost"),
     "miscounted": (replace(KILLED, status={**KILLED.status, "restarts": {"hang": 1}}), "restarts.hang is 1"),
@@ -108,6 +108,8 @@ def test_what_may_be_lost() -> None:
 
 
 def test_resumptions_leave_out_attempts_that_took_no_step() -> None:
-    text = "0 1 0x1\n0 2 0x2\n2 3 0x3\n"
-    [resumption] = resumptions(replace(KILLED, steps=parse_steps(text), struck=[struck(Kind.POD_EVICTED, attempt=1)]))
+    text = "0 1 0x1 10.0\n0 2 0x2 10.5\n2 3 0x3 14.0\n"
+    evicted = replace(struck(Kind.POD_EVICTED, attempt=1), time=11.0)
+    [resumption] = resumptions(replace(KILLED, steps=parse_steps(text), struck=[evicted]))
     assert (resumption.before, resumption.after, resumption.lost, resumption.clean) == (2, 3, 0, True)
+    assert (resumption.cause, resumption.seconds) == (Kind.POD_EVICTED, 3.0)
