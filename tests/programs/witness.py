@@ -1,5 +1,6 @@
-"""A witness of the training outside of its pods: which attempt took which step, and what came of it, in that order."""
+"""A witness of the training outside of its pods: which attempt took which step, when, and what came of it, in order."""
 
+import time
 from pathlib import Path
 
 from footplate_trainer import Context
@@ -10,4 +11,4 @@ def witness(ctx: Context, step: int, outcome: float) -> None:
     path = ctx.hyperparameters.get("witness")
     if path is not None and ctx.rank == 0:
         with Path(path).open("ab", buffering=0) as file:  # one write, which appends as a whole
-            file.write(f"{ctx.attempt} {step} {outcome.hex()}\n".encode())
+            file.write(f"{ctx.attempt} {step} {outcome.hex()} {time.time()}\n".encode())
