@@ -169,9 +169,9 @@ class Gang:
         """
         owned = owned_pods(pods, job)
         stem = f"{text(block(job, 'metadata'), 'name')}-{run}-{attempt}-"
-        mine = {pod.rank: pod for pod in owned if pod.rank >= 0 and pod.name == f"{stem}{pod.rank}"}
-        current = {rank: pod for rank, pod in sorted(mine.items()) if rank < nodes}
-        scouts = {rank: pod for rank, pod in sorted(mine.items()) if rank >= nodes and pod.is_scout}
+        mine = sorted((pod for pod in owned if pod.name == f"{stem}{pod.rank}"), key=lambda pod: pod.rank)
+        current = {pod.rank: pod for pod in mine if 0 <= pod.rank < nodes}
+        scouts = {pod.rank: pod for pod in mine if pod.rank >= nodes and pod.is_scout}
         known = current | scouts
         return cls(current, [pod for pod in owned if known.get(pod.rank) is not pod], scouts)
 
