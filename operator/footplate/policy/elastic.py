@@ -63,7 +63,7 @@ def resize(situation: Situation) -> Resize | None:
         return None
     nodes, desired = situation.spec.nodes, situation.desired
     if nodes < desired:
-        return Resize(nodes, f"spec.nodes changed from {desired} to {nodes}")
+        return Resize(nodes, f"spec.nodes was lowered from {desired} to {nodes}")
     left = _seconds_until_fewer(situation)
     if left is not None and left <= 0:
         found = len(_bound(situation))
@@ -117,7 +117,7 @@ def _places_lost(situation: Situation) -> int:
     room. A pod that somebody deleted has lost nothing but itself.
     """
     gang, nodes = situation.gang, situation.observed.nodes
-    evicted = [pod for pod in gang.pods if _is_evicted(pod)]
+    evicted = {pod for pod in gang.pods if _is_evicted(pod)}
     drained = {pod.node for pod in evicted if block(nodes.get(pod.node or ""), "spec").get("unschedulable") is True}
     return sum(
         pod in evicted or pod.node in drained or node_lost(pod, nodes, now=situation.now) is not None
