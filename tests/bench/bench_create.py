@@ -166,8 +166,8 @@ async def timed(client: ApiClient, job: str, size: int, work: Any) -> float:
 
 async def delete_pods(client: ApiClient, job: str) -> None:
     """Leaves nothing behind for the next round."""
-    query: dict[str, str | int] = {"labelSelector": f"footplate.dev/job={job}", "gracePeriodSeconds": 0}
-    while (await client.request("DELETE", PODS, **query)).get("items"):  # noqa: ASYNC110
+    selector = f"footplate.dev/job={job}"
+    while (await client.request("DELETE", PODS, labelSelector=selector, gracePeriodSeconds=0)).get("items"):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
 
 
