@@ -108,7 +108,7 @@ class Operator:
 
 def _operate(kubeconfig: str, settings: Mapping[str, Any], log: Path | None, ahead: Any) -> None:
     from footplate.operator import OperatorSettings, run_operator
-    from footplate.runtime.clock import SystemClock
+    from footplate.runtime import clock
     from footplate.runtime.logs import configure_logging
 
     if log is not None:
@@ -117,7 +117,7 @@ def _operate(kubeconfig: str, settings: Mapping[str, Any], log: Path | None, ahe
             os.dup2(file.fileno(), 2)
     configure_logging()
     settings_here = OperatorSettings(kubeconfig=kubeconfig, host="127.0.0.1", port=0, leader_election=False, **settings)
-    with patch.object(SystemClock, "now", lambda _: datetime.now(UTC) + timedelta(seconds=ahead.value)):
+    with patch.object(clock, "wall_time", lambda: datetime.now(UTC) + timedelta(seconds=ahead.value)):
         asyncio.run(run_operator(settings_here))
 
 

@@ -122,7 +122,7 @@ def _restart(
 def between(situation: Situation) -> Plan:
     """Between two attempts: the old pods go, and the next gang begins when it is due."""
     status, now = situation.status, situation.now
-    wait = (status.restart_time - now).total_seconds() if status.restart_time else 0.0
+    wait = restart.seconds_left(status, now=now)
     if situation.attempt is not None and situation.attempt.reason in _GRACEFUL:
         wait = max(wait, _seconds_to_stop(situation))
     if wait > 0:

@@ -15,6 +15,8 @@ from footplate.policy.reasons import Reason
 
 COUNTS_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 15.0
+LOOK_AT_LEAST_EVERY_SECONDS = 600.0
+"""Where something is awaited at all: how long was reckoned by a clock that may have been wrong."""
 
 _PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "usage", "notes", "stragglers"})
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
@@ -55,7 +57,7 @@ def publish(
     old: Mapping[str, Any] = block(observed.job, "status")
     new = clean_all(status.to_json())
     wait = _wait(old, new, observed=observed, now=now)
-    looks = [seconds for seconds in (*requeue, wait) if seconds is not None and seconds > 0]
+    looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in (*requeue, wait) if seconds and seconds > 0]
     soonest = min(looks, default=None)
     if new == old or wait is not None:
         return Plan(create, delete, requeue_after=soonest)

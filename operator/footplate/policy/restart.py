@@ -3,9 +3,10 @@ an error that comes back at the same step isn't tried a third time.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from footplate.api.blocks import RunPolicy
-from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts
+from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, TrainingJobStatus
 from footplate.policy.failure import Failure, clean
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import seconds_run
@@ -62,6 +63,12 @@ def decide(
         return Decision(restarts, None, over, f"{said} (after {spent} restarts, all that runPolicy.{field} allows)")
     delay = _backoff(failure, policy=policy, attempts=attempts)
     return Decision(_charge(restarts, failure.failure_class), delay, failure.reason, failure.message)
+
+
+def seconds_left(status: TrainingJobStatus, *, now: datetime) -> float:
+    """Seconds until the next attempt may start. More than the longest backoff is the doing of a clock that jumped."""
+    left = (status.restart_time - now).total_seconds() if status.restart_time is not None else 0.0
+    return left if left <= MAX_BACKOFF_SECONDS else 0.0
 
 
 def _charge(restarts: Restarts, kind: FailureClass) -> Restarts:

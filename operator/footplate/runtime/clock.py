@@ -3,11 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 # Counts time spent in suspend too, where the system has it: a leader that slept must know that it did.
 _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+MAX_SLEW = 0.1
+"""How much faster or slower than the monotonic clock time may pass, to catch up with the wall clock."""
+
+
+def wall_time() -> datetime:
+    """What the system's wall clock says, which somebody may set at any moment."""
+    return datetime.now(UTC)
 
 
 class Timer(Protocol):
@@ -21,7 +30,7 @@ class Clock(Protocol):
     """Wall time for what others read, monotonic seconds for every comparison, and waiting."""
 
     def now(self) -> datetime:
-        """Wall time, in UTC."""
+        """Wall time, in UTC; it never jumps."""
 
     def monotonic(self) -> float:
         """Seconds since some start, never set back; suspended time counts."""
@@ -33,11 +42,35 @@ class Clock(Protocol):
         """Runs the callback in the event loop after so many seconds."""
 
 
+class SteadyTime:
+    """Wall time that never jumps. A job has limits on time, and a jump would use them up.
+
+    Any two readings are as far apart as the monotonic clock says, give or take `MAX_SLEW`: where the wall clock jumps,
+    it is followed slowly. It never goes back, and a clock that was set wrong for a while leaves hardly a trace.
+    """
+
+    def __init__(self, wall: datetime, monotonic: float) -> None:
+        self._time = wall
+        self._monotonic = monotonic
+
+    def read(self, wall: datetime, monotonic: float) -> datetime:
+        """The time, as the two clocks stand now."""
+        elapsed = monotonic - self._monotonic
+        behind = (wall - self._time).total_seconds() - elapsed
+        most = MAX_SLEW * elapsed
+        self._time += timedelta(seconds=elapsed + min(max(behind, -most), most))
+        self._monotonic = monotonic
+        return self._time
+
+
 class SystemClock:
     """The real one."""
 
+    def __init__(self) -> None:
+        self._steady = SteadyTime(wall_time(), self.monotonic())
+
     def now(self) -> datetime:  # noqa: D102
-        return datetime.now(UTC)
+        return self._steady.read(wall_time(), self.monotonic())
 
     def monotonic(self) -> float:  # noqa: D102
         return time.clock_gettime(_MONOTONIC)
