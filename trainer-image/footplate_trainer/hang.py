@@ -21,13 +21,16 @@ LONGEST_LOOK = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """For how many seconds a rank has given no sign of life, in what activity and after which step."""
+    """For how many seconds a rank has given no sign of life, in what activity and after which step; and whether that is
+    longer than this activity may.
+    """
 
     rank: int
     activity: Activity
     step: int
     seconds: float
     pid: int
+    too_long: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class HangDetector:
         """
         self._leave_out_pause(now)
         silences = [self._observe(rank, beat, now) for rank, beat in beats.items()]
-        if not any(silence.seconds > self._limit(silence.activity) for silence in silences):
+        if not any(silence.too_long for silence in silences):
             return []
         return [silence for silence in silences if silence.seconds > self.timeout / 2]
 
@@ -69,7 +72,8 @@ class HangDetector:
         if sign != last_sign:
             since = now
             self._seen[rank] = (sign, now)
-        return Silence(rank, beat.activity, beat.step, now - since, beat.pid)
+        seconds = now - since
+        return Silence(rank, beat.activity, beat.step, seconds, beat.pid, seconds > self._limit(beat.activity))
 
     def _limit(self, activity: Activity) -> float:
         if activity == "starting":
@@ -83,8 +87,12 @@ def _sign_of_life(beat: Beat) -> tuple[str, float]:
 
 
 def find_culprit(silences: Sequence[Silence], findings: Mapping[int, Finding]) -> Hang:
-    """The rank that the others wait for: one that isn't itself waiting in a collective, and of these the one that has
-    been silent longest.
+    """The rank that the others wait for: one that isn't itself waiting in a collective, and of these one that has been
+    silent for too long, and longest.
     """
-    culprit = min(silences, key=lambda silence: (findings[silence.rank].waits_for_others, -silence.seconds))
+
+    def order(silence: Silence) -> tuple[bool, bool, float]:
+        return findings[silence.rank].waits_for_others, not silence.too_long, -silence.seconds
+
+    culprit = min(silences, key=order)
     return Hang(culprit, findings[culprit.rank])

@@ -78,7 +78,8 @@ class Process:
         ended = time.time() - (time.monotonic() - ended_at)
         await asyncio.wait(self._pumps, timeout=DRAIN_SECONDS)
         tail = b"\n".join(self._tail).decode(errors="replace")
-        return Exit(self.rank, self._child.returncode, ended, ended_at, tail)
+        returncode = self._child.returncode
+        return Exit(self.rank, -signal.SIGKILL if returncode is None else returncode, ended, ended_at, tail)
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process itself: its data workers are its own business."""
@@ -88,6 +89,11 @@ class Process:
         """Kills the process and everything in its group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    def give_up(self) -> None:
+        """Counts it as ended by SIGKILL, though in a hung driver or mount it may live on."""
+        if not self._ended.done():
+            self._ended.set_result(time.monotonic())
 
 
 async def start(launches: Sequence[Launch]) -> list[Process]:

@@ -17,7 +17,7 @@ from footplate_trainer.ending import Ending, Story, conclude, failures
 from footplate_trainer.exchange import read_error, read_heartbeats
 from footplate_trainer.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.pod import Pod
-from footplate_trainer.processes import Exit, Process, reap
+from footplate_trainer.processes import KILL_SECONDS, Exit, Process, reap
 from footplate_trainer.stacks import Finding, collect, state_of
 
 TICK_SECONDS = 1.0
@@ -139,3 +139,9 @@ class Watch:
     def _kill(self) -> None:
         for process in self._running:
             process.kill()
+        self._help(self._give_up())
+
+    async def _give_up(self) -> None:
+        await asyncio.sleep(KILL_SECONDS)
+        for process in self._running:
+            process.give_up()

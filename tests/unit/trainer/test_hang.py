@@ -111,6 +111,12 @@ USER = Finding((Frame("/x/torch/nn/parallel/distributed.py", "1", "forward"), Fr
 UNKNOWN = Finding()
 
 
+def test_who_may_be_silent_for_longer_is_not_blamed_for_one_that_hangs() -> None:
+    silences = [Silence(0, "starting", 0, 500, pid=1, too_long=False), Silence(1, "training", 5, 101, pid=2)]
+    assert find_culprit(silences, {0: UNKNOWN, 1: USER}).culprit.rank == 1
+    assert find_culprit(silences, {0: UNKNOWN, 1: COLLECTIVE}).culprit.rank == 0
+
+
 @pytest.mark.parametrize(
     ("silent_for", "findings", "culprit"),
     [
