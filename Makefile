@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 CRDS := crds helm/footplate/files/crds
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-gpu check format crds bench lock images clean
+.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-gpu check format crds bench bench-scale soak lock images clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -60,6 +60,12 @@ crds: $(READY)  ## Writes the CRDs, for kubectl and for the chart, from the mode
 
 bench: $(READY)  ## Prints the figures of the README
 	$(BIN)/python tests/bench
+
+bench-scale: $(READY)  ## 16,000 pods and 10,000 jobs on a real kube-apiserver: half an hour; SCALE="--only create"
+	PYTHONPATH=tests $(BIN)/python -m bench.scale --plot docs/scale.png $(SCALE)
+
+soak: $(READY)  ## Random lives of jobs among API faults for 45 minutes; SOAK="--minutes 600"
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
 lock: $(READY)  ## Writes the versions in use to .ci/constraints.txt
 	$(BIN)/pip freeze --exclude footplate --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt

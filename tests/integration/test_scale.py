@@ -1,59 +1,39 @@
-"""`kubectl scale` of a TrainingJob, on the devcluster and on a real kube-apiserver alike."""
+"""The scale bench and the soak do what they say, at small sizes on the devcluster."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from api_cluster import CRDS, ApiCluster, Json, eventually
-from footplate.api.crd import build_crds
+pytestmark = pytest.mark.integration
 
-pytestmark = [pytest.mark.integration, pytest.mark.conformance]
-
-ELASTIC = {"nodes": 2, "elastic": {"minNodes": 2, "maxNodes": 4}}
-BOUNDS = "an elastic job needs nodes, between elastic.minNodes and elastic.maxNodes"
-FIXED = "field is immutable: nodes can change only where elastic is set; delete the job first, or create one of another"
+TESTS = Path(__file__).parents[1]
+BENCHES = ["create", "player", "arrivals", "gang restart", "rest", "delete", "store"]
 
 
-async def make(cluster: ApiCluster, **spec: object) -> str:
-    """Path of a TrainingJob."""
-    for definition in build_crds():
-        await cluster.request("POST", CRDS, definition)
-    jobs = f"/apis/footplate.dev/v1alpha1/namespaces/{cluster.namespace}/trainingjobs"
-    await eventually(lambda: cluster.request("GET", jobs), lambda answer: answer.status == 200)
-    trainer = {"image": "registry.example.com/trainer:1", "recipe": "image-classification"}
-    job: Json = {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "fashion"}}
-    await cluster.must("POST", jobs, {**job, "spec": {"trainer": trainer, **spec}})
-    return f"{jobs}/fashion"
+def run(*arguments: str) -> list[dict[str, Any]]:
+    """The lines that a program printed; the error has the rest if it failed."""
+    env = {**os.environ, "PYTHONPATH": str(TESTS)}
+    done = subprocess.run([sys.executable, "-m", *arguments], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-async def test_an_elastic_job_is_scaled(cluster: ApiCluster) -> None:
-    path = await make(cluster, **ELASTIC)
-    done = await cluster.kubectl("scale", "tj/fashion", "--replicas=3")
-    assert (done.code, done.out, done.err) == (0, "trainingjob.footplate.dev/fashion scaled\n", "")
-    job = await cluster.must("GET", path)
-    assert (job["spec"]["nodes"], job["metadata"]["generation"]) == (3, 2)
-    stale = await cluster.kubectl("scale", "tj/fashion", "--replicas=4", "--current-replicas=2")
-    assert (stale.code, stale.err) == (1, "error: Expected replicas to be 2, was 3\n")
+def test_the_bench_prints_every_figure_and_a_plot(tmp_path: Path) -> None:
+    lines = run("bench.scale", "--smoke", "--plot", str(tmp_path / "scale.png"))
+    found = {line["bench"]: line for line in lines}
+    assert [bench for bench in BENCHES if bench not in found] == []
+    assert (found["rest"]["writes"], found["store"]["writes"], found["delete"]["operator_writes"]) == (0, 0, 0)
+    assert 0 < found["arrivals"]["pods_p50"] <= found["arrivals"]["pods_p99"] < found["arrivals"]["succeeded_p99"]
+    assert found["rest"]["resident_mib"] > 20
+    assert (tmp_path / "scale.png").stat().st_size > 0
 
 
-async def test_the_scale_shows_what_is_asked_for_and_what_is_there(cluster: ApiCluster) -> None:
-    path = await make(cluster, **ELASTIC)
-    assert (await cluster.must("GET", f"{path}/scale"))["status"] == {"replicas": 0}
-    counts = {"status": {"nodes": {"desired": 2, "created": 2, "summary": "1/2"}}}
-    await cluster.must("PATCH", f"{path}/status", counts, kind="application/merge-patch+json")
-    scale = await cluster.must("GET", f"{path}/scale")
-    assert (scale["kind"], scale["spec"], scale["status"]) == ("Scale", {"replicas": 2}, {"replicas": 2})
-
-
-@pytest.mark.parametrize("nodes", [1, 5])
-async def test_the_bounds_hold(cluster: ApiCluster, nodes: int) -> None:
-    await make(cluster, **ELASTIC)
-    refused = await cluster.kubectl("scale", "tj/fashion", f"--replicas={nodes}")
-    assert refused.code == 1
-    assert BOUNDS in refused.err
-
-
-async def test_a_job_that_isnt_elastic_isnt_scaled(cluster: ApiCluster) -> None:
-    path = await make(cluster, nodes=2)
-    refused = await cluster.kubectl("scale", "tj/fashion", "--replicas=3")
-    assert refused.code == 1
-    assert FIXED in refused.err
-    assert (await cluster.must("GET", path))["spec"]["nodes"] == 2
+def test_a_soak_of_seconds_finds_nothing() -> None:
+    [line] = run("soak", "--minutes=0.2", "--jobs=4")
+    assert line["violations"] == []
+    assert line["jobs"] > 0

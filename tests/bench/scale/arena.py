@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from bench.bench_create import CRDS, JOBS, ROOT, child, devcluster
+from bench.bench_create import CRDS, JOBS, ROOT, child, create_by_operator, devcluster
 from bench.scale.growth import Growth, Points, fit
 from footplate.contract import MANAGED_SELECTOR
 from footplate.devcluster.client import ApiClient
@@ -58,6 +58,11 @@ class Arena:
     def operator(self, **settings: Any) -> OperatorProcess:
         """An operator for this cluster, not started yet."""
         return OperatorProcess(self.kubeconfig, log=self.kubeconfig.with_name("operator.log"), **settings)
+
+    async def warm_up(self, operator: OperatorProcess) -> None:
+        """Until the operator does what it is for: ready is it a moment before it hears of jobs."""
+        await operator.until_ready()
+        await create_by_operator(self.client, "warm-up", 2)
 
     @contextmanager
     def player(self, pods: int, *, seconds: float | None = None) -> Iterator[None]:

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Iterable
 
-from bench.bench_create import PODS, create_by_operator
+from bench.bench_create import PODS
 from bench.scale.arena import PODS_PER_JOB, Arena
 from bench.scale.witness import Witness, watching
 from footplate.devcluster.client import STRATEGIC
@@ -17,7 +17,7 @@ async def bench_arrivals(arena: Arena, jobs: int, *, per_second: float, run_seco
     """Jobs of eight pods arrive evenly; each pod runs for a while and succeeds."""
     with arena.player(jobs * PODS_PER_JOB, seconds=run_seconds):
         async with watching(arena.client) as witness, arena.operator() as operator:
-            await operator.until_ready()
+            await arena.warm_up(operator)
             cpu, began = operator.cpu_seconds(), time.perf_counter()
             sent = await _send(arena, jobs, per_second=per_second)
             arrived = time.perf_counter() - began
@@ -61,8 +61,7 @@ async def bench_gang_restart(arena: Arena, nodes: int) -> None:
     """A rank of a running gang fails: seconds until the next attempt's pods are all there, and until they all run."""
     with arena.player(2 * nodes):
         async with watching(arena.client) as witness, arena.operator() as operator:
-            await operator.until_ready()
-            await create_by_operator(arena.client, "warm-up", 2)
+            await arena.warm_up(operator)
             began = time.perf_counter()
             await arena.apply("gang", nodes=nodes, runPolicy={"restartBackoffSeconds": 0})
             created = await witness.until(lambda: witness.count_created("gang", attempt=0) == nodes) - began

@@ -19,8 +19,7 @@ async def bench_creation(arena: Arena, sizes: Sequence[int], *, rounds: int) -> 
     figures: dict[int, dict[str, Any]] = {}
     templates: dict[int, dict[str, Any]] = {}
     async with arena.operator() as operator:
-        await operator.until_ready()
-        await create_by_operator(arena.client, "warm-up", 2)
+        await arena.warm_up(operator)
         for size in sizes:
             ours, bare = [], []
             for number in range(rounds):
