@@ -101,8 +101,8 @@ class Pod:
 
     @property
     def started(self) -> datetime | None:
-        """When the node took the pod."""
-        return time(self.status, "startTime")
+        """When the node took the pod, or was to."""
+        return time(self.status, "startTime") or self.bound
 
     def condition(self, type_: str) -> Mapping[str, Any]:
         """One of the pod's conditions, empty where it has none of that type."""

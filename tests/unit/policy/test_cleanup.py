@@ -6,7 +6,8 @@ import pytest
 
 from footplate.policy.plan import Observed
 from footplate.policy.reconcile import reconcile
-from unit.policy.build import NOW, at, job, look, names, pod, status
+from unit.policy.build import NOW, at, job, look, names, pod, status, waiting
+from unit.policy.fakecluster import FakeCluster
 
 JSON = dict[str, Any]
 OBJECTS = ["ConfigMap/fashion-run-1", "Service/fashion-run-1"]
@@ -65,3 +66,26 @@ def test_crash_between_the_two_deletes_is_made_good() -> None:
     assert names(plan.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1"]
     assert plan.status is not None
     assert "resolved" not in plan.status
+
+
+@pytest.mark.parametrize(
+    "reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"]
+)
+def test_a_gang_that_cannot_start_gives_its_nodes_back(reason: str) -> None:
+    """An image that isn't there, or a Secret: half a minute for somebody to put it right, then nobody holds a GPU."""
+    cluster = FakeCluster(job({"resources": {"limits": {"nvidia.com/gpu": 8}}}))
+    cluster.settle()
+    for each in cluster.live_pods():
+        cluster.schedule(each, "node-0")
+    starts, stuck = cluster.live_pods()
+    cluster.start(starts)
+    cluster.set_state(stuck, "Pending", waiting(reason))
+    cluster.settle()
+    cluster.tick(29)
+    cluster.settle()
+    assert (cluster.phase, len(cluster.live_pods())) == ("Starting", 2)
+    assert cluster.plan().requeue_after == 1
+    cluster.tick(1)
+    cluster.settle()
+    assert cluster.phase == "Failed"
+    assert [each.terminating for each in cluster.live_pods()] == [True, True]
