@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import structlog
 
+from footplate.api.status import Phase
 from footplate.errors import AlreadyExists, Conflict, NotFound, Refused, Retryable
 from footplate.policy.plan import Plan, Refusal, Target
 from footplate.runtime.client import KubeClient
@@ -36,6 +37,8 @@ from footplate.runtime.run_configs import RunConfigs, is_controlled_by
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+_FINISHED = tuple(phase for phase in Phase if phase.finished)
 
 _LANES = 40
 """Writes of one plan that go out side by side: fewer than the client lets out, so that a gang of thousands leaves room
@@ -157,6 +160,7 @@ class Applier:
             await self._refresh(job)
             raise
         self._count_restarts(old, status)
+        self._count_usage(old, status)
         self._cluster.jobs.observe(patched)
 
     async def _refresh(self, job: Object) -> None:
@@ -170,6 +174,17 @@ class Applier:
         before, after = old.get("restarts") or {}, new.get("restarts") or {}
         for class_ in RESTART_CLASSES:
             self._metrics.restarts.labels(class_).inc(max(0, after.get(class_, 0) - before.get(class_, 0)))
+
+    def _count_usage(self, old: Object, new: Object) -> None:
+        """Counts what a run has held, once: its end is written once, by whoever leads then."""
+        if new.get("phase") not in _FINISHED or old.get("phase") in _FINISHED or not (usage := new.get("usage")):
+            return
+        accelerators = sum(usage["acceleratorSeconds"].values())
+        held = "accelerators" if accelerators else "nodes"
+        seconds, productive = accelerators or usage["nodeSeconds"], usage.get("productiveSeconds")
+        parts = {"unknown": seconds} if productive is None else {"productive": productive, "lost": seconds - productive}
+        for outcome, part in parts.items():
+            self._metrics.run_seconds.labels(held, outcome).inc(max(0, part))
 
 
 def _is_predecessor(existing: Object, job: Object) -> bool:

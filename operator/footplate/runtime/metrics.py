@@ -16,6 +16,8 @@ RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone"
 REFLECTED = ("pods", "nodes")
 CREATED_KINDS = ("ConfigMap", "Service", "PodGroup", "Pod")
 RESTART_CLASSES = ("user", "infrastructure", "hang")
+HELD = ("accelerators", "nodes")
+OUTCOMES = ("productive", "lost", "unknown")
 POLL_RESULTS = ("ok", "unreachable", "invalid")
 EVENT_RESULTS = ("written", "dropped", "failed")
 
@@ -119,6 +121,12 @@ class Metrics:
             ["class"],
             registry=self.registry,
         )
+        self.run_seconds = Counter(
+            "footplate_finished_run_seconds",
+            "What finished runs have held: accelerators times seconds, or nodes times seconds where they had none.",
+            ["held", "outcome"],
+            registry=self.registry,
+        )
         self.polls = Counter(
             "footplate_progress_polls",
             "Looks at a running job's progress.",
@@ -135,6 +143,9 @@ class Metrics:
         _precreate(self.event_age, REFLECTED)
         _precreate(self.created, CREATED_KINDS)
         _precreate(self.restarts, RESTART_CLASSES)
+        for held in HELD:
+            for outcome in OUTCOMES:
+                self.run_seconds.labels(held, outcome)
         _precreate(self.polls, POLL_RESULTS)
         _precreate(self.events, EVENT_RESULTS)
         for verb, resource in _CALLS:

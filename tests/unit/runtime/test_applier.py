@@ -7,7 +7,7 @@ from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, NotFound, 
 from footplate.policy.plan import Event, Plan, Target
 from footplate.runtime.applier import Applier
 from footplate.runtime.cluster import Cluster
-from footplate.runtime.metrics import Metrics
+from footplate.runtime.metrics import HELD, OUTCOMES, Metrics
 from footplate.runtime.resources import key_of
 from footplate.runtime.run_configs import RunConfigs
 from unit.runtime.support import FakeClock, make_job, make_pod, owned_by
@@ -241,6 +241,35 @@ async def test_the_status_is_one_patch_of_what_differs_with_the_version(bench: B
     assert stored["metadata"]["resourceVersion"] == "200"
     assert bench.metrics.registry.get_sample_value("footplate_gang_restarts_total", {"class": "user"}) == 2
     assert bench.metrics.registry.get_sample_value("footplate_gang_restarts_total", {"class": "hang"}) == 0
+
+
+USAGE = {"nodeSeconds": 10, "endedNodeSeconds": 10, "acceleratorSeconds": {}}
+SPLIT = {"productiveSeconds": 6, "lostSeconds": 4, "goodputPercent": 60.0}
+GPUS = {"acceleratorSeconds": {"nvidia.com/gpu": 60, "amd.com/gpu": 20}, "productiveSeconds": 50}
+COUNTED = [
+    pytest.param("Running", "Succeeded", {**USAGE, **SPLIT}, {"nodes": {"productive": 6, "lost": 4}}, id="nodes"),
+    pytest.param("Running", "Failed", {**USAGE, **GPUS}, {"accelerators": {"productive": 50, "lost": 30}}, id="GPUs"),
+    pytest.param("Running", "Failed", USAGE, {"nodes": {"unknown": 10}}, id="nothing was said"),
+    pytest.param("Running", "Restarting", {**USAGE, **SPLIT}, {}, id="isn't over"),
+    pytest.param("Failed", "Failed", {**USAGE, **SPLIT}, {}, id="was over"),
+    pytest.param("Pending", "Failed", None, {}, id="never began"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "usage", "counted"), COUNTED)
+async def test_a_runs_usage_is_counted_once_at_its_end(
+    bench: Bench, before: str, after: str, usage: Any, counted: dict[str, dict[str, float]]
+) -> None:
+    bench.job["status"]["phase"] = before
+    await bench.apply(status={"phase": after, "restarts": {"user": 0, "hang": 1}, "usage": usage})
+    served = {
+        (held, outcome): bench.metrics.registry.get_sample_value(
+            "footplate_finished_run_seconds_total", {"held": held, "outcome": outcome}
+        )
+        for held in HELD
+        for outcome in OUTCOMES
+    }
+    assert served == {key: counted.get(key[0], {}).get(key[1], 0) for key in served}
 
 
 async def test_a_status_that_says_the_same_is_not_written(bench: Bench) -> None:
