@@ -101,7 +101,8 @@ def collective_timeout() -> timedelta:
 def all_ranks(purpose: str, timeout: timedelta | None = None) -> Gang:
     """The gang's line for one purpose; two purposes may speak at the same time, from different threads.
 
-    `timeout` is how long ranks wait for each other, by default `collective_timeout`. The first call with a purpose is collective.
+    The first call with a purpose is collective. `timeout` is how long ranks wait for each other; by default
+    `collective_timeout`.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return Gang(0, 1, None)

@@ -1,4 +1,4 @@
-"""DistributedDataParallel that takes the time of what a rank computes by itself."""
+"""Models that take the time of what a rank does by itself: see `work`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from footplate_trainer.report import reporter
 from footplate_trainer.work import WorkMeter
 
 
@@ -30,3 +31,13 @@ class MeasuredDataParallel(DistributedDataParallel):
         if not self.training or torch.compiler.is_compiling():
             return run(*inputs, **named)
         return self._meter.forward(lambda: run(*inputs, **named))
+
+
+def measure_entry(model: nn.Module) -> None:
+    """Takes the time up to the entry of a sharded model's forward pass, in which ranks wait for each other's pieces."""
+    model.register_forward_pre_hook(_enter_forward, prepend=True)
+
+
+def _enter_forward(model: nn.Module, _: Any) -> None:
+    if model.training and not torch.compiler.is_compiling():
+        reporter().work.enter_forward()

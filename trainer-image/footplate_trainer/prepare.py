@@ -41,9 +41,11 @@ def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", pr
     place = context()
     if not is_sharded(model):
         if strategy == "fsdp" and place.world_size > 1:
+            from footplate_trainer.measured import measure_entry
             from footplate_trainer.sharding import shard
 
             shard(model, optimizers, device=place.device, bf16=precision == "bf16")
+            measure_entry(model)
         else:
             model = _replicate(model, place, precision)
     return (model, *optimizers) if optimizers else model

@@ -154,7 +154,7 @@ class Reporter:
     def resumed(
         self, *, step: int, uri: str, status: CheckpointStatus | None, productive_node_seconds: float | None
     ) -> None:
-        """Training goes on from a checkpoint; where that is the run's own, `status` describes it, and its cost counts."""
+        """Training goes on from a checkpoint. `status` describes it where it is the run's own; then its cost counts."""
         self.resumed_from_step = self._step = step
         self._facts.update(resumed_from_step=step, resumed_from=uri)
         if status is not None:
