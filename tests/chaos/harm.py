@@ -40,7 +40,7 @@ class Harm:
 
     async def do(self, fault: Fault) -> bool:
         """Does it; False where there was nothing to do it to."""
-        with suppress(NotFound, KeyError, ProcessLookupError):  # gone in the moment between
+        with suppress(NotFound, KeyError, ProcessLookupError, FileNotFoundError):  # gone in the moment between
             return await _HARMS[fault.kind](self, fault)
         return False
 
@@ -136,8 +136,8 @@ class Harm:
 
     async def damage(self, fault: Fault) -> bool:
         """Flips one bit of one file of the newest complete checkpoint, and makes the job need it."""
-        await self._site.storage.damage(self._life.name, target=fault.target, extent=fault.extent)
-        return await self.signal_pod(fault, signal.SIGKILL)
+        damaged = await self._site.storage.damage(self._life.name, target=fault.target, extent=fault.extent)
+        return damaged and await self.signal_pod(fault, signal.SIGKILL)
 
     async def kill_operator(self, fault: Fault) -> bool:
         self._site.operator.kill()

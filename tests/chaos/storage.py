@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -45,19 +46,27 @@ class Storage:
             await _check(self._checkpoints, manifest_key.removesuffix(NAME) + file.name, file.sha256)
         return manifest
 
-    async def damage(self, job: str, *, target: int, extent: float) -> str | None:
-        """Flips a bit of one of the files of the newest complete checkpoint, and names it."""
+    async def damage(self, job: str, *, target: int, extent: float) -> bool:
+        """Flips a bit of one of the files of the newest complete checkpoint; not where it is the last good one, since
+        a run whose checkpoints are all damaged is never begun again unasked.
+        """
         found = await self.checkpoints(job)
-        if not found:
-            return None
+        if len(await self._good(found)) < 2:
+            return False
         keys = found[max(found)]
         key = keys[target % len(keys)]
-        with suppress(FileNotFoundError):  # pruned in this moment
-            content = bytearray(await _read(self._checkpoints, key))
-            content[int(extent * len(content))] ^= 1
-            await obstore.put_async(self._checkpoints, key, bytes(content))
-            return key
-        return None
+        content = bytearray(await _read(self._checkpoints, key))
+        content[int(extent * len(content))] ^= 1
+        await obstore.put_async(self._checkpoints, key, bytes(content))
+        return True
+
+    async def _good(self, found: Mapping[int, list[str]]) -> list[int]:
+        good = []
+        for step, keys in found.items():
+            with suppress(ValueError, FileNotFoundError):
+                await self.verify(keys)
+                good.append(step)
+        return good
 
 
 def _manifest_of(keys: list[str]) -> str:
