@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 from witness import witness
 
 from footplate_trainer import Context, Trainer, callbacks, context, data, metrics
+from footplate_trainer.checkpoint.sharded import is_dtensor
 
 SAMPLES, BATCH = 101, 24
 STEPS_PER_EPOCH = -(-SAMPLES // BATCH)
@@ -41,7 +42,7 @@ class Witness(callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        weights = next(self.trainer.module.parameters()).detach()
+        weights = whole(next(self.trainer.module.parameters()))
         witness(self._ctx, self._epoch * STEPS_PER_EPOCH + batch + 1, float(weights.sum()))
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -64,6 +65,12 @@ class Points(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return self.points[index] + self.noise * torch.randn(8), self.labels[index]
 
 
+def whole(weight: Tensor) -> Tensor:
+    """A parameter's values, of which a sharded one has only a piece here."""
+    values = weight.detach()
+    return values.full_tensor() if is_dtensor(values) else values
+
+
 def main(ctx: Context) -> None:
     settings = ctx.hyperparameters
     torch.manual_seed(7)
@@ -77,15 +84,20 @@ def main(ctx: Context) -> None:
         metrics=[metrics.accuracy],
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100),
         accumulate=settings["accumulate"],
+        strategy=settings.get("strategy", "ddp"),
     )
     validation = Points(37, noise=0)
     history = trainer.fit(
         data.loader(Points(SAMPLES, noise=settings["noise"]), batch_size=BATCH),
-        validation=data.loader(TensorDataset(validation.points, validation.labels), batch_size=12, shuffle=False),
+        validation=data.loader(
+            TensorDataset(validation.points, validation.labels),
+            batch_size=settings.get("validationBatchSize", 12),
+            shuffle=False,
+        ),
         epochs=settings["epochs"],
         callbacks=[Witness(ctx), Slow(settings["stepSeconds"], settings.get("nanAfter"))],
     )
-    weights = torch.cat([weight.detach().flatten() for weight in model.parameters()])
+    weights = torch.cat([whole(weight).flatten() for weight in model.parameters()])
     result = {
         "weights": weights.tolist(),
         "sha256": hashlib.sha256(weights.numpy().tobytes()).hexdigest(),

@@ -18,9 +18,10 @@ from footplate_trainer.checkpoint.sharded import is_dtensor
 class Block(nn.Module):
     """Seven rows, which neither two nor three ranks divide."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, chance: bool) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(7, 7), nn.BatchNorm1d(7), nn.Tanh(), nn.Dropout(0.2))
+        norm = nn.BatchNorm1d(7) if chance else nn.LayerNorm(7)
+        self.layers = nn.Sequential(nn.Linear(7, 7), norm, nn.Tanh(), nn.Dropout(0.2 if chance else 0.0))
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = inputs + self.layers(inputs)
@@ -30,10 +31,10 @@ class Block(nn.Module):
 class Tied(nn.Module):
     """The head's weight is the stem's; the scale has one row, so that most ranks have none of it."""
 
-    def __init__(self, blocks: int) -> None:
+    def __init__(self, *, chance: bool) -> None:
         super().__init__()
         self.stem = nn.Linear(7, 7)
-        self.blocks = nn.ModuleList([Block() for _ in range(blocks)])
+        self.blocks = nn.ModuleList([Block(chance=chance) for _ in range(2)])
         self.frozen = nn.Linear(7, 7).requires_grad_(False)
         self.scale = nn.Parameter(torch.ones(1, 7))
         self.head = nn.Linear(7, 7)
@@ -51,7 +52,7 @@ class Points(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """Points to be told apart by their largest coordinate."""
 
     def __init__(self, samples: int) -> None:
-        self.points = torch.randn(samples, 7, generator=torch.Generator().manual_seed(1))
+        self.points = torch.randn(samples, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -76,7 +77,7 @@ class Losses:
 def main(ctx: Context) -> None:
     settings = ctx.hyperparameters
     torch.manual_seed(ctx.rank)  # prepare has all ranks begin with rank 0's weights
-    model = Tied(settings.get("blocks", 2))
+    model = Tied(chance=settings["chance"]).double()
     if settings.get("before", True):
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         model, optimizer = prepare(model, optimizer, strategy=settings["strategy"])

@@ -18,11 +18,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from footplate_trainer.checkpoint.sharded import is_dtensor
 from footplate_trainer.errors import ConfigError
 
+_AS_IT_IS = MixedPrecisionPolicy(cast_forward_inputs=False)
 _outlines: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 """Copies without values of the models that were sharded here: torch can't copy a sharded one."""
 
@@ -45,8 +47,11 @@ def shard(model: nn.Module, optimizers: Sequence[Optimizer], *, device: torch.de
     before = dict(model.named_parameters())
     _remember(model)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
-    for module in [*groups(model), model]:
+    # Batch norm's buffers stay float32, so its parameters must, too.
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if bf16 else []
+    for module in dict.fromkeys([*norms, *groups(model), model]):
+        low = bf16 and module not in norms
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low else _AS_IT_IS
         fully_shard(module, mesh=mesh, mp_policy=policy)
     after = dict(model.named_parameters())
     moved = {id(parameter): after[name] for name, parameter in before.items()}

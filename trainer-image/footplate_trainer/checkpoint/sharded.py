@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -163,12 +164,13 @@ def _cut(mesh: "DeviceMesh", placements: tuple[Any, ...]) -> Cut | None:
     cuts = [axis for axis, placement in enumerate(placements) if not isinstance(placement, Replicate)]
     if len(cuts) > 1 or not all(type(placements[axis]) is Shard for axis in cuts):
         return None
-    place = mesh.get_coordinate()
+    rank = dist.get_rank()
+    places = (mesh.mesh == rank).nonzero().tolist()
     writers = mesh.mesh.movedim(cuts[0], -1).reshape(-1, mesh.size(cuts[0]))[0].tolist() if cuts else [0]
-    if place is None or writers != list(range(len(writers))):
+    if not places or writers != list(range(len(writers))):
         return None
-    dim, piece = (placements[cuts[0]].dim, place[cuts[0]]) if cuts else (0, 0)
-    return Cut(dim, len(writers), piece, mesh.get_rank() in writers)
+    dim, piece = (placements[cuts[0]].dim, places[0][cuts[0]]) if cuts else (0, 0)
+    return Cut(dim, len(writers), piece, writes=rank in writers)
 
 
 def _targets(part: Any, packed: Packed) -> Mapping[str, "DTensor"]:
