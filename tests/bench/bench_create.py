@@ -178,6 +178,7 @@ def child(target: Any, *arguments: Any) -> Iterator[Any]:
     here, there = context.Pipe()
     process = context.Process(target=target, args=(there, *arguments), daemon=True)
     process.start()
+    there.close()  # so that a child that ends is an EOFError here
     try:
         yield here
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 TESTS = Path(__file__).parents[1]
 BENCHES = ["create", "player", "arrivals", "gang restart", "rest", "delete", "store"]
