@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from footplate.contract import Env, rendezvous_port
 from footplate_trainer import exchange
 
 PROGRAMS = Path(__file__).parent / "programs"
+Result = dict[str, Any]
 UID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 
 
@@ -32,6 +33,10 @@ class Job:
     uid: str = UID
     folder: Path = PROGRAMS
     """Where the entrypoint is."""
+    output_uri: str = ""
+    grace_seconds: int = 30
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """What the job's Secrets bring."""
 
     def start(self, attempt: int, *, ranks: Sequence[int] | None = None) -> "Gang":
         """Starts the ranks of an attempt, all unless some are named, each as a node of its own."""
@@ -55,6 +60,7 @@ class Job:
         config.write_text(json.dumps(self._config()))
         environ = {
             **os.environ,
+            **self.environ,
             Env.CONFIG: str(config),
             Env.UID: self.uid,
             Env.RUN: str(self.run),
@@ -63,7 +69,7 @@ class Job:
             Env.RUN_DIR: str(run_dir),
             Env.CHECKPOINT_DIR: str(run_dir / "staging"),
             Env.OUTPUT_DIR: str(self.output),
-            Env.GRACE_SECONDS: "30",
+            Env.GRACE_SECONDS: str(self.grace_seconds),
             "RANK": str(rank),
             "LOCAL_RANK": "0",
             "WORLD_SIZE": str(self.world_size),
@@ -88,8 +94,16 @@ class Job:
         }
         if self.checkpoint is not None:
             spec["checkpoint"] = {"uri": f"file://{self.root}/checkpoints", **self.checkpoint}
+        if self.output_uri:
+            spec["output"] = {"uri": self.output_uri}
         metadata = {"name": "exact", "namespace": "test", "uid": self.uid}
         return {"metadata": metadata, "run": self.run, "spec": spec}
+
+
+def result_of(job: Job) -> Result:
+    """What rank 0 of `exact.py` ended with. Others have their own batch norm statistics and losses, as is usual."""
+    result: Result = json.loads((job.output / "result-0.json").read_text())
+    return result
 
 
 class Gang:

@@ -186,7 +186,7 @@ class S3Proxy:
         answer, server = await asyncio.open_connection(*self._upstream)
         try:
             if fault is Fault.SLOW:
-                await asyncio.sleep(self.delay_seconds)
+                await self._wait_for_another(fault, seconds=self.delay_seconds)
             server.write(head[:-2] + b"Connection: close\r\n\r\n")
             await self._copy(reader, server, length // 2 if fault is Fault.CUT else length, fault)
             if fault is Fault.CUT and length:
@@ -217,9 +217,10 @@ class S3Proxy:
             if fault is Fault.SLOW and self._fault is fault:
                 await asyncio.sleep(len(chunk) / self.bytes_per_second)
 
-    async def _wait_for_another(self, fault: Fault) -> None:
-        while self._fault is fault:  # noqa: ASYNC110  set from the test's thread
-            await asyncio.sleep(0.05)
+    async def _wait_for_another(self, fault: Fault, *, seconds: float = float("inf")) -> None:
+        until = self._loop.time() + seconds
+        while self._fault is fault and self._loop.time() < until:  # noqa: ASYNC110  a fault may be set at any moment
+            await asyncio.sleep(0.02)
 
 
 def _every(_: Request) -> bool:

@@ -4,31 +4,22 @@
 gradient accumulation, a learning-rate schedule, checkpoints in mid-epoch.
 """
 
-import json
 import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange
-from rank_processes import Gang, Job
+from rank_processes import Gang, Job, Result, result_of
 
 pytestmark = pytest.mark.integration
 
 STEPS = 30
 SETTINGS = {"samples": 100, "batchSize": 24, "epochs": 6}
 CHECKPOINT = {"every": {"steps": 4}, "keep": 2}
-Result = dict[str, Any]
-
-
-def result_of(job: Job) -> Result:
-    """What rank 0 ended with. Other ranks have their own batch norm statistics and losses, as is usual with DDP."""
-    result: Result = json.loads((job.output / "result-0.json").read_text())
-    return result
 
 
 @pytest.fixture(scope="module")
