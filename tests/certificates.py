@@ -16,13 +16,12 @@ class Authority:
         self.certificate, self._key = folder / "ca.crt", folder / "ca.key"
         _openssl("req", "-x509", *_new_key(self._key), "-subj", f"/CN={folder.name}", "-out", str(self.certificate))
 
-    def issue_pair(self, name: str, *, group: str = "", days: int = 1) -> tuple[Path, Path]:
-        """A certificate and its key, for 127.0.0.1 and for a client of this name and group; of 0 days it is expired at
-        once.
+    def issue_pair(self, name: str, *, subject: str = "", days: int = 1) -> tuple[Path, Path]:
+        """Files of this name with a certificate and its key, for 127.0.0.1 and for the subject, which is the name where
+        none is given; of 0 days it is expired at once.
         """
         certificate, key, request = (self.folder / f"{name}.{suffix}" for suffix in ("crt", "key", "csr"))
-        subject = f"/O={group}/CN={name}" if group else f"/CN={name}"
-        _openssl("req", *_new_key(key), "-subj", subject, "-addext", _ADDRESS, "-out", str(request))
+        _openssl("req", *_new_key(key), "-subj", f"/CN={subject or name}", "-addext", _ADDRESS, "-out", str(request))
         signer = ("-CA", str(self.certificate), "-CAkey", str(self._key), "-copy_extensions", "copy")
         _openssl("x509", "-req", "-in", str(request), *signer, "-days", str(days), "-out", str(certificate))
         return certificate, key

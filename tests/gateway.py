@@ -31,9 +31,10 @@ _READS = {"GET", "HEAD"}
 
 @dataclass(frozen=True)
 class Write:
-    """A write that the API server was sent. `code` is 0 where it gave no answer."""
+    """A write that the API server was sent, from when to when. `code` is 0 where it gave no answer."""
 
     at: float
+    ended: float
     method: str
     path: str
     body: Mapping[str, Any]
@@ -114,7 +115,9 @@ class Gateway:
         finally:
             if seen.sequence:
                 told = json.loads(data) if code else {}
-                self.writes.append(Write(at, seen.method, seen.path, json.loads(seen.body or b"{}"), code, told))
+                self.writes.append(
+                    Write(at, time.monotonic(), seen.method, seen.path, json.loads(seen.body or b"{}"), code, told)
+                )
         if fault.cut == "after":
             return _cut(request)
         return web.Response(status=code, headers=_passed_on(answer.headers), body=data)

@@ -19,7 +19,6 @@ from typing import Any
 import kopf
 import structlog
 
-from footplate.runtime.clock import Clock
 from footplate.runtime.logs import configure_logging
 from footplate.runtime.manager import Manager
 from footplate.runtime.resources import TRAINING_JOBS
@@ -39,7 +38,7 @@ _COLLECTOR_THRESHOLDS = (20_000, 20, 20)
 """
 
 
-async def run_operator(settings: OperatorSettings, *, clock: Clock | None = None) -> None:
+async def run_operator(settings: OperatorSettings) -> None:
     """Runs one replica until SIGTERM, SIGINT or cancellation.
 
     Raises:
@@ -47,7 +46,7 @@ async def run_operator(settings: OperatorSettings, *, clock: Clock | None = None
         LeaseLost: another replica leads by now.
     """
     stopped = asyncio.Event()
-    manager = Manager(settings, on_failure=stopped.set, clock=clock)
+    manager = Manager(settings, on_failure=stopped.set)
     try:
         await manager.connect()
         await _keep_kopf_running(settings, manager, stopped)

@@ -18,12 +18,12 @@ NEEDS_BINARIES = "needs etcd and kube-apiserver in $KUBEBUILDER_ASSETS (default 
 def cluster() -> Iterator[Cluster]:
     """The cluster of FOOTPLATE_TEST_KUBECONFIG, else a control plane of our own."""
     if kubeconfig := os.environ.get("FOOTPLATE_TEST_KUBECONFIG"):
-        yield _with_crds(Cluster(Path(kubeconfig)))
+        yield with_crds(Cluster(Path(kubeconfig)))
     elif find_assets() is None:
         pytest.skip(f"{NEEDS_BINARIES} or a cluster in $FOOTPLATE_TEST_KUBECONFIG")
     else:
         with ControlPlane() as plane:
-            yield _with_crds(plane)
+            yield with_crds(plane)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def plane() -> Iterator[ControlPlane]:
     if find_assets() is None:
         pytest.skip(NEEDS_BINARIES)
     with ControlPlane() as plane:
-        _with_crds(plane)
+        with_crds(plane)
         yield plane
 
 
@@ -43,7 +43,7 @@ def site(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield site
 
 
-def _with_crds(cluster: Cluster) -> Cluster:
+def with_crds(cluster: Cluster) -> Cluster:
     cluster.kubectl("apply", "-f", str(CRDS))
     cluster.kubectl("wait", "--for=condition=Established", f"--timeout={ESTABLISH_SECONDS}s", "-f", str(CRDS))
     return cluster

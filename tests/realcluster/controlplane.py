@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from certificates import Authority
 from footplate.devcluster import process
 from footplate.devcluster.process import MARK, find_program
 from realcluster.audit import POLICY, Asked, read_audit_log
@@ -99,16 +100,18 @@ class Cluster:
 class ControlPlane(Cluster):
     """`with ControlPlane() as cp`: ready for requests at `cp.url`, and for kubectl by `cp.kubeconfig_path`.
 
-    `controller_options` are more of kube-controller-manager's own, such as another `--kube-api-qps`.
+    `controller_options` are more of kube-controller-manager's own, such as another `--kube-api-qps`. With `authority`
+    the API server's certificate is this one's, and whoever shows a certificate of it is who that says.
 
     Raises on entry:
         FileNotFoundError: no etcd or kube-apiserver where $KUBEBUILDER_ASSETS says.
         TimeoutError, RuntimeError: the API server didn't get ready; the message ends with its log.
     """
 
-    def __init__(self, *, controller_options: Sequence[str] = ()) -> None:
+    def __init__(self, *, controller_options: Sequence[str] = (), authority: Authority | None = None) -> None:
         self.token = secrets.token_hex(16)
         self._controller_options = controller_options
+        self._authority = authority
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "ControlPlane":
@@ -119,6 +122,7 @@ class ControlPlane(Cluster):
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="controlplane-")))
             self._mark = secrets.token_hex(8)
             self.children: list[subprocess.Popen[bytes]] = []
+            self._servers: dict[str, tuple[subprocess.Popen[bytes], Path, Sequence[str]]] = {}
             stack.callback(self._kill, self._start_janitor())
             self._start_servers(assets)
             if (assets / "kube-controller-manager").is_file():
@@ -145,6 +149,26 @@ class ControlPlane(Cluster):
             *options,
         )
 
+    def kill_server(self, name: str) -> None:
+        """Ends etcd or kube-apiserver without a warning."""
+        child, _, _ = self._servers[name]
+        child.kill()
+        child.wait()
+
+    def start_server(self, name: str) -> None:
+        """Starts what was killed as it was started first."""
+        _, program, arguments = self._servers[name]
+        self._start(program, *arguments)
+
+    def wait_until_ready(self) -> None:
+        """Until the API server says so."""
+        self._wait_until_ready(self._servers["kube-apiserver"][0])
+
+    def forget(self) -> None:
+        """Compacts etcd: a watch can't begin before now, once the API server has been restarted too."""
+        now = self._ask_etcd("range", key="AA==")["header"]["revision"]
+        self._ask_etcd("compaction", revision=now, physical=True)
+
     def asked_by(self, name: str, *, namespace: str) -> list[Asked]:
         """All that a ServiceAccount has asked the API server for so far."""
         return read_audit_log(self._audit_log, user=f"system:serviceaccount:{namespace}:{name}")
@@ -152,6 +176,7 @@ class ControlPlane(Cluster):
     def _start_servers(self, assets: Path) -> None:
         client, peer, secure = _free_ports(3)
         self.url = f"https://127.0.0.1:{secure}"
+        self._etcd = f"http://127.0.0.1:{client}"
         self.kubeconfig_path = self.folder / "kubeconfig"
         key = self.folder / "service-account.key"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
@@ -162,8 +187,8 @@ class ControlPlane(Cluster):
         self._start(
             assets / "etcd",
             f"--data-dir={self.folder / 'etcd'}",
-            f"--listen-client-urls=http://127.0.0.1:{client}",
-            f"--advertise-client-urls=http://127.0.0.1:{client}",
+            f"--listen-client-urls={self._etcd}",
+            f"--advertise-client-urls={self._etcd}",
             f"--listen-peer-urls=http://127.0.0.1:{peer}",
             f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
             f"--initial-cluster=default=http://127.0.0.1:{peer}",
@@ -171,7 +196,7 @@ class ControlPlane(Cluster):
         )
         server = self._start(
             assets / "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{client}",
+            f"--etcd-servers={self._etcd}",
             "--bind-address=127.0.0.1",
             f"--secure-port={secure}",
             f"--cert-dir={self.folder}",
@@ -185,12 +210,25 @@ class ControlPlane(Cluster):
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self._audit_log}",
+            *self._certificate_options(),
         )
         self._wait_until_ready(server)
         self.kubeconfig_path.write_text(json.dumps(self._kubeconfig()))
 
+    def _certificate_options(self) -> list[str]:
+        if self._authority is None:
+            return []
+        certificate, key = self._authority.issue_pair("server")
+        files = (f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}")
+        return [*files, f"--client-ca-file={self._authority.certificate}"]
+
+    def _ask_etcd(self, what: str, **fields: object) -> dict[str, Any]:
+        request = urllib.request.Request(f"{self._etcd}/v3/kv/{what}", data=json.dumps(fields).encode())
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return dict(json.load(answer))
+
     def _start(self, program: Path, *arguments: str) -> subprocess.Popen[bytes]:
-        with self._log(program.name).open("wb") as log:
+        with self._log(program.name).open("ab") as log:
             child = subprocess.Popen(
                 [program, *arguments],
                 env={**os.environ, MARK: f"{self._mark}/"},
@@ -200,6 +238,7 @@ class ControlPlane(Cluster):
                 start_new_session=True,
             )
         self.children.append(child)
+        self._servers[program.name] = child, program, arguments
         return child
 
     def _start_janitor(self) -> subprocess.Popen[bytes]:
@@ -232,8 +271,8 @@ class ControlPlane(Cluster):
 
     @property
     def _certificate(self) -> Path:
-        """Written by the API server itself, with its own authority at the end."""
-        return self.folder / "apiserver.crt"
+        """Whom to trust. Without an authority the API server writes it itself, with its own authority at the end."""
+        return self.folder / "apiserver.crt" if self._authority is None else self._authority.certificate
 
     def _kubeconfig(self) -> dict[str, Any]:
         cluster = {"server": self.url, "certificate-authority": str(self._certificate)}

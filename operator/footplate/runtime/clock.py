@@ -13,6 +13,9 @@ _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 MAX_SLEW = 0.1
 """How much faster or slower than the monotonic clock time may pass, to catch up with the wall clock."""
 
+MAX_SKEW = timedelta(seconds=30)
+"""Between our clock and the API server's: more than an answer is ever under way, and less than any limit on a job."""
+
 
 def wall_time() -> datetime:
     """What the system's wall clock says, which somebody may set at any moment."""
@@ -64,13 +67,25 @@ class SteadyTime:
 
 
 class SystemClock:
-    """The real one."""
+    """The real one; of two wall clocks the API server's, once it was heard."""
 
     def __init__(self) -> None:
-        self._steady = SteadyTime(wall_time(), self.monotonic())
+        self._ahead = timedelta()
+        self._steady: SteadyTime | None = None
 
     def now(self) -> datetime:  # noqa: D102
-        return self._steady.read(wall_time(), self.monotonic())
+        wall = wall_time() + self._ahead
+        if self._steady is None:
+            self._steady = SteadyTime(wall, self.monotonic())
+        return self._steady.read(wall, self.monotonic())
+
+    def hear(self, server: datetime) -> None:
+        """What the API server's clock says. Times that it, the scheduler and kubelets wrote are compared with ours, and
+        a few minutes between the two would use up a job's limits, or never let them come.
+        """
+        error = server - (wall_time() + self._ahead)
+        if abs(error) > MAX_SKEW:
+            self._ahead += error
 
     def monotonic(self) -> float:  # noqa: D102
         return time.clock_gettime(_MONOTONIC)

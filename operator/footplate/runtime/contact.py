@@ -1,10 +1,24 @@
-"""What became of the requests of a session that others use: `/readyz` tells by it whether kopf can watch."""
+"""What a session's answers tell by the way: what time it is at the API server, and whether kopf can watch."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
-from footplate.runtime.clock import Clock
+from footplate.runtime.clock import Clock, SystemClock
+
+
+def tell_time(clock: SystemClock) -> ClientMiddlewareType:
+    """A session's middleware: the clock hears every answer's date."""
+
+    async def hear(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        response = await handler(request)
+        with suppress(KeyError, ValueError, TypeError):  # no date, none that can be read, or of no zone
+            clock.hear(parsedate_to_datetime(response.headers["Date"]))
+        return response
+
+    return hear
 
 
 class Contact:

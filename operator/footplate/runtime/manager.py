@@ -21,9 +21,9 @@ from footplate.contract import MANAGED_SELECTOR
 from footplate.errors import FootplateError
 from footplate.runtime.applier import Applier
 from footplate.runtime.client import Fence, KubeClient, Unfenced
-from footplate.runtime.clock import Clock, SystemClock
+from footplate.runtime.clock import SystemClock
 from footplate.runtime.cluster import Cluster
-from footplate.runtime.contact import Contact
+from footplate.runtime.contact import Contact, tell_time
 from footplate.runtime.crds import find_missing_crds
 from footplate.runtime.credentials import Credentials
 from footplate.runtime.lease import REQUEST_TIMEOUT, Lease
@@ -58,7 +58,7 @@ class Manager:
     """
 
     def __init__(
-        self, settings: OperatorSettings, *, on_failure: Callable[[], None], clock: Clock | None = None
+        self, settings: OperatorSettings, *, on_failure: Callable[[], None], clock: SystemClock | None = None
     ) -> None:
         self._settings = settings
         self._on_failure = on_failure
@@ -103,7 +103,7 @@ class Manager:
 
     async def start(self) -> None:
         """Waits for the CRDs, then starts everything in the background."""
-        session = await self._exits.enter_async_context(self._credentials.open_session())
+        session = await self._exits.enter_async_context(self._credentials.open_session(tell_time(self._clock)))
         lease = self._build_lease(session)
         self._client = client = self._build_client(session, fence=lease)
         await self._wait_for_crds()

@@ -56,3 +56,28 @@ def test_the_systems_clock_is_steady(monkeypatch: pytest.MonkeyPatch) -> None:
     before = steady.now()
     monkeypatch.setattr(clock, "wall_time", lambda: before + timedelta(hours=1))
     assert before <= steady.now() < before + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("server", "read"),
+    [
+        pytest.param(300, 300, id="ours is behind"),
+        pytest.param(-300, -300, id="ours is ahead"),
+        pytest.param(-20, 0, id="an answer was long under way"),
+    ],
+)
+def test_the_api_servers_time_counts(monkeypatch: pytest.MonkeyPatch, server: float, read: float) -> None:
+    monkeypatch.setattr(clock, "wall_time", lambda: START)
+    ours = SystemClock()
+    for _ in range(2):
+        ours.hear(START + timedelta(seconds=server))
+    assert seconds(ours.now()) == pytest.approx(read, abs=1)
+
+
+def test_whoever_sets_our_clock_doesnt_set_the_api_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "wall_time", lambda: START)
+    ours = SystemClock()
+    ours.now()
+    monkeypatch.setattr(clock, "wall_time", lambda: START + timedelta(hours=1))
+    ours.hear(START)
+    assert seconds(ours.now()) == pytest.approx(0, abs=1)

@@ -1,8 +1,12 @@
+from datetime import timedelta
+from email.utils import format_datetime
+
 import aiohttp
 import pytest
 from aiohttp import web
 
-from footplate.runtime.contact import Contact
+from footplate.runtime.clock import SystemClock, wall_time
+from footplate.runtime.contact import Contact, tell_time
 from unit.runtime.support import FakeClock, serve
 
 
@@ -44,3 +48,18 @@ async def test_a_path_fails_from_its_first_failure_in_a_row_on(status: int, prob
         assert list(contact.failing_for(100)) == ["/jobs"]
         await ask("/jobs")
         assert contact.failing_for(0) == {}
+
+
+@pytest.mark.parametrize("odd", [{"Date": "yesterday"}, {"Date": ""}])
+async def test_every_answer_tells_the_time(odd: dict[str, str]) -> None:
+    there = wall_time().replace(microsecond=0) - timedelta(hours=2)
+    dates = iter([{"Date": format_datetime(there, usegmt=True)}, odd])
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(headers=next(dates))
+
+    clock = SystemClock()
+    async with serve(answer) as url, aiohttp.ClientSession(middlewares=[tell_time(clock)]) as session:
+        for _ in range(2):
+            await (await session.get(url)).read()
+    assert abs(clock.now() - there) < timedelta(minutes=1)
