@@ -20,6 +20,8 @@ _CLASSES = {
     "Hang": FailureClass.HANG,
 }
 """Who pays for the end of an attempt; the infrastructure for all others."""
+SAVE_SECONDS = 10.0
+"""A save of these small models takes no longer, however busy the machine."""
 
 
 class Step(NamedTuple):
@@ -176,8 +178,18 @@ def _work_lost(story: Story) -> Iterator[str]:
         known = max((step for struck in resumption.struck for step in struck.complete), default=0)
         if resumption.after <= known:
             yield f"step {known} was complete, {where}"
-        if not STORAGE & set(so_far) and resumption.lost > 2 * EVERY:
-            yield f"{resumption.lost} steps lost, with a checkpoint every {EVERY}, {where}"
+        if not STORAGE & set(so_far) and (overdue := _seconds_overdue(story, resumption)) > SAVE_SECONDS:
+            yield f"{resumption.lost} steps lost: for {overdue:.0f} s none of them was saved, {where}"
+
+
+def _seconds_overdue(story: Story, resumption: Resumption) -> float:
+    """For how long training had gone on after the next checkpoint was due, which it never came to."""
+    first_due = resumption.after - 1 + EVERY
+    lost = [
+        step.time for step in story.steps if step.attempt == resumption.last_attempt and step.time < resumption.time
+    ]
+    taken = [step.time for step in story.steps if step.step == first_due and step.time < resumption.time]
+    return max(lost) - taken[-1] if taken and resumption.before > first_due else 0.0
 
 
 def _attempts(story: Story) -> Iterator[str]:

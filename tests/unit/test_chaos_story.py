@@ -12,7 +12,8 @@ LAST = STEPS["exact.py"]
 
 
 def steps(attempt: int, first: int, last: int) -> list[Step]:
-    return [Step(attempt, step, f"0x{step}") for step in range(first, last + 1)]
+    """One second each, and a minute between attempts."""
+    return [Step(attempt, step, f"0x{step}", attempt * 60.0 + step) for step in range(first, last + 1)]
 
 
 def struck(*kinds: Kind, attempt: int = 0, complete: tuple[int, ...] = ()) -> Struck:
@@ -79,7 +80,10 @@ BAD = {
         story(steps(0, 1, 40), steps(1, 25, LAST), by=struck(Kind.POD_KILLED, complete=(24, 36))),
         "step 36 was complete, attempt 0 (to step 40) → 1 (from 25)",
     ),
-    "too much": (story(steps(0, 1, 40), steps(1, 1, LAST), by=struck(Kind.POD_KILLED)), "40 steps lost"),
+    "never saved": (
+        story(steps(0, 1, 40), steps(1, 1, LAST), by=struck(Kind.POD_KILLED)),
+        "40 steps lost: for 28 s none of them was saved",
+    ),
     "miscounted": (replace(KILLED, status={**KILLED.status, "restarts": {"hang": 1}}), "restarts.hang is 1"),
     "misreported": (
         replace(KILLED, status={**KILLED.status, "attempts": [ended(0, "Killed", lastStep=41)], "attempt": 0}),
@@ -101,10 +105,11 @@ def test_what_must_not_be(bad: Story, said: str) -> None:
 
 
 def test_what_may_be_lost() -> None:
-    """Steps since a checkpoint that is damaged, or that storage didn't take."""
+    """Steps since a checkpoint that is damaged, that storage didn't take, or that was being written."""
     damaged = story(steps(0, 1, 40), steps(1, 13, LAST), by=struck(Kind.DAMAGED, complete=(12, 24, 36)))
     refused = story(steps(0, 1, 40), steps(1, 1, LAST), by=struck(Kind.POD_EVICTED, Kind.S3_REFUSED), reason="Evicted")
-    assert problems(damaged) == problems(refused) == []
+    saving = story(steps(0, 1, 40), steps(1, 22, LAST), by=struck(Kind.POD_KILLED))
+    assert problems(damaged) == problems(refused) == problems(saving) == []
 
 
 def test_resumptions_leave_out_attempts_that_took_no_step() -> None:
