@@ -1,41 +1,20 @@
 """A run's checkpoints in storage: what counts as complete, who may commit, and what may be deleted."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checkpoints import make_file, make_manifest
 from footplate_trainer.checkpoint.folder import Damaged, Folder, choose_garbage, fetch_file, verify_file
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.errors import PeerLost
 from footplate_trainer.storage import Store
 
 CONTENT = b"weights"
-FILE = File(
-    name="model-00000-e0f15ec4.safetensors",
-    size=len(CONTENT),
-    sha256="9160bc7d5b5f8fbefdec20d6b9daf0d8a44a42ae2d4a3e4dd9c4a3e3cc7e5d0d",
-    part="model",
-    rank=0,
-)
-
-
-def make_manifest(step: int, *, attempt: int = 0) -> Manifest:
-    return Manifest(
-        job="job",
-        uid="uid",
-        run=1,
-        attempt=attempt,
-        world_size=1,
-        step=step,
-        epoch=0,
-        time=datetime(2025, 1, 1, tzinfo=UTC),
-        config_sha256="0" * 64,
-        files=(FILE,),
-    )
+FILE = make_file("model", CONTENT)
 
 
 @pytest.fixture
@@ -56,12 +35,12 @@ def test_a_step_without_manifest_is_no_checkpoint(folder: Folder, tmp_path: Path
     (tmp_path / "file").write_bytes(CONTENT)
     folder.put_file(5, FILE.name, tmp_path / "file")
     assert folder.complete_steps() == []
-    folder.commit(make_manifest(5))
+    folder.commit(make_manifest(5, files=(FILE,)))
     folder.commit(make_manifest(12))
     assert folder.complete_steps() == [12, 5]
     found = folder.find(5)
     assert found is not None
-    assert found.manifest.to_bytes() == make_manifest(5).to_bytes()
+    assert found.manifest.to_bytes() == make_manifest(5, files=(FILE,)).to_bytes()
 
 
 def test_a_commit_whose_answer_was_lost_may_be_repeated(folder: Folder) -> None:
@@ -110,7 +89,7 @@ def test_foreign_objects_count_for_nothing_and_are_left_alone(folder: Folder, st
 
 
 def test_a_manifest_of_another_step_is_damage(folder: Folder, store: Store) -> None:
-    store.put("step-00000006/manifest.json", make_manifest(5).to_bytes())
+    store.put("step-00000006/manifest.json", make_manifest(5, files=(FILE,)).to_bytes())
     with pytest.raises(Damaged, match="is that of step 5"):
         folder.find(6)
     assert folder.find(6) is None
@@ -229,10 +208,10 @@ def test_pruning_keeps_the_newest_and_sweeps_debris(folder: Folder, store: Store
 
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_a_manifest_changes_what_it_says(at: int, bit: int) -> None:
-    data = bytearray(make_manifest(5).to_bytes())
+    data = bytearray(make_manifest(5, files=(FILE,)).to_bytes())
     data[at % len(data)] ^= 1 << bit
     try:
         manifest = Manifest.from_bytes(bytes(data))
     except ValueError:
         return
-    assert manifest.to_bytes() == make_manifest(5).to_bytes()
+    assert manifest.to_bytes() == make_manifest(5, files=(FILE,)).to_bytes()
