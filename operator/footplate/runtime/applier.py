@@ -134,7 +134,7 @@ class Applier:
         except (NotFound, Conflict):
             answer = None  # gone, or another object has the name by now: what was meant is gone either way
         if target.kind == "ConfigMap":
-            self._run_configs.discard(key)
+            self._run_configs.discard(key_of(job))
         elif target.kind == "Pod" and answer is not None and answer["kind"] == "Pod":
             self._cluster.pods.observe(answer)
         elif target.kind == "Pod":

@@ -164,6 +164,7 @@ class Worker:
 
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)
+        self._run_configs.discard(key)
         self._refused.pop(key, None)
         self._rounds.pop(key, None)
         self._written.pop(key, None)

@@ -48,6 +48,9 @@ class Bench:
     async def get(self, _: Any) -> None:
         """No run has a ConfigMap."""
 
+    def discard(self, _: Any) -> None:
+        """So there is none to forget."""
+
     async def apply(self, _: Any, plan: Plan) -> list[Refusal]:
         return self.outcome(plan)
 
