@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from checkpoints import make_checkpoint
+
 Json = dict[str, Any]
 
 IMAGE = "registry.example.com/footplate/trainer:0.1.0"
@@ -17,7 +21,22 @@ FENCED = "fenced"
 """ClusterTrainingRuntime whose policy lets a namespace write to its own prefix alone."""
 FORGED = "forged-key"
 """Secret like `s3`, but with another secret key."""
-DATA = {"digits/a.txt": b"hello"}
+SOUND = make_checkpoint(8, {"model": {"weight": torch.zeros(2, 3), "scale": torch.ones(1)}})
+"""A checkpoint of a model that none of the `SCRIPTS` has."""
+
+
+def spoil(name: str, content: bytes) -> bytes:
+    """The sound checkpoint's weights with a flipped bit."""
+    return content if name == "manifest.json" else content[:-1] + bytes([content[-1] ^ 1])
+
+
+DATA = {
+    "digits/a.txt": b"hello",
+    **{f"sound/step-00000008/{name}": content for name, content in SOUND.items()},
+    **{f"half/step-00000008/{name}": content for name, content in SOUND.items() if name != "manifest.json"},
+    **{f"corrupt/step-00000008/{name}": spoil(name, content) for name, content in SOUND.items()},
+    "garbage/step-00000008/manifest.json": b"<html>not found</html>",
+}
 """Objects in the bucket `datasets`."""
 
 SCRIPTS = {
@@ -31,6 +50,12 @@ from footplate_trainer import Trainer, data
 network = torch.nn.Linear(4, 1)
 trainer = Trainer(network, torch.nn.functional.mse_loss, torch.optim.SGD(network.parameters(), lr=1e30))
 trainer.fit(data.loader(TensorDataset(torch.randn(64, 4), torch.randn(64, 1)), batch_size=8))
+""",
+    "resumes.py": """\
+import torch
+from footplate_trainer import checkpoint
+
+checkpoint.restore(model=torch.nn.Linear(4, 2))
 """,
     "fills_disk.py": """\
 from footplate_trainer import context
@@ -97,6 +122,12 @@ def reads(uri: str, *, secret: str = "s3", **channel: Any) -> Json:
     return job(inputs=[{"name": "train", "uri": uri, **channel}], storage={"secretRef": {"name": secret}})
 
 
+def resumes(folder: str) -> Json:
+    """A spec that goes on from a checkpoint."""
+    resume = f"s3://datasets/{folder}/step-00000008/"
+    return script("resumes.py", checkpoint={"uri": "s3://checkpoints/", "resume": resume})
+
+
 def on_runtime(name: str, *command: str, output: str) -> Json:
     """A spec that leaves image, storage and all else to a ClusterTrainingRuntime."""
     return {"runtimeRef": {"name": name}, "trainer": {"command": command}, "output": {"uri": output}}
@@ -118,6 +149,21 @@ BAD_JOBS = (
            ("spec.output.uri: s3://no-such-bucket/no-output-bucket/1: no such bucket; create it",)),
     BadJob("no-checkpoint-bucket", script("diverges.py", checkpoint={"uri": "s3://no-such-bucket/"}), "DataError",
            ("spec.checkpoint.uri: s3://no-such-bucket/no-checkpoint-bucket/", "no such bucket; create it")),
+    BadJob("resume-missing", resumes("nowhere"), "DataError",
+           ("spec.checkpoint.resume=s3://datasets/nowhere/step-00000008/: there is no manifest.json",
+            "take the URI from status.checkpoint.uri of the job that saved it")),
+    BadJob("resume-half", resumes("half"), "DataError",
+           ("resume=s3://datasets/half/step-00000008/: there is no manifest.json, so this is no complete checkpoint",)),
+    BadJob("resume-corrupt", resumes("corrupt"), "DataError",
+           ("spec.checkpoint.resume=s3://datasets/corrupt/step-00000008/: the checkpoint is damaged: model-00000-",
+            "name another one, or use latest or never")),
+    BadJob("resume-garbage", resumes("garbage"), "DataError",
+           ("spec.checkpoint.resume=s3://datasets/garbage/step-00000008/: the checkpoint is damaged",
+            "is no checkpoint manifest")),
+    BadJob("resume-other-model", resumes("sound"), "ConfigError",
+           ("the model doesn't fit checkpoint s3://datasets/sound/step-00000008/: missing from the checkpoint: bias",
+            "unknown to the model: scale", "of another shape: weight (checkpoint (2, 3), model (2, 4))",
+            "Use the model that it was saved with, or start anew (spec.checkpoint.resume: never)")),
     BadJob("wrong-credentials", reads("s3://datasets/digits/", secret=FORGED), "ConfigError",
            ("spec.output.uri: s3://models/wrong-credentials/wrong-credentials/1: access denied",
             "check the keys in storage.secretRef's Secret")),

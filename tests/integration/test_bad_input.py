@@ -28,7 +28,8 @@ AT_ADMISSION = [
     REFUSED_BY_ID[each]
     for each in (
         "unknown field", "text for a number", "no nodes", "nothing to run", "two things to run", "name of 41",
-        "unknown scheme", "userinfo", "parent folder", "encoded parent folder",
+        "unknown scheme", "userinfo", "parent folder", "encoded parent folder", "elastic upside down", "every 0 steps",
+        "every 0 seconds",
     )
 ]  # fmt: skip
 SAVE = ("sh", "-c", "echo weights >$FOOTPLATE_OUTPUT_DIR/model.txt")
