@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +124,7 @@ class OperatorProcess:
             return (await self.metrics()).settled >= jobs
 
         await self.until_ready()
-        await self._until(is_settled)
+        await self._until(is_settled, every=0.25)  # a scrape costs the operator a few milliseconds
         return time.perf_counter() - self.began
 
     async def count_tasks(self) -> int:
@@ -146,12 +146,12 @@ class OperatorProcess:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
-    async def _until(self, holds: Any) -> None:
+    async def _until(self, holds: Callable[[], Awaitable[bool]], *, every: float = 0.05) -> None:
         deadline = time.perf_counter() + PATIENCE_SECONDS
         while not await holds():
             assert self.alive, f"the operator ended with {self._process.returncode}: {self._tail()}"
             assert time.perf_counter() < deadline, f"not within {PATIENCE_SECONDS} s: {self._tail()}"
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(every)
 
     def _tail(self) -> str:
         return self._log.read_text()[-3000:]
