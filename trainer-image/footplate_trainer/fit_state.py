@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from footplate_trainer.callbacks import History
-from footplate_trainer.checkpoint.sharded import is_dtensor, is_sharded
+from footplate_trainer.checkpoint.sharded import is_dtensor
 from footplate_trainer.errors import UserError
 from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means
@@ -54,9 +54,9 @@ class FiniteGuard:
             UserError: as `check`.
         """
         weights = [weight.detach() for weight in self._model.parameters() if weight.is_floating_point()]
-        weights = [weight.to_local() if is_dtensor(weight) else weight for weight in weights]
-        finite = not weights or bool(torch.isfinite(torch.nn.utils.get_total_norm(weights)))
-        if is_sharded(self._model):
+        here = [weight.to_local() if is_dtensor(weight) else weight for weight in weights]
+        finite = not here or bool(torch.isfinite(torch.nn.utils.get_total_norm(here)))
+        if any(map(is_dtensor, weights)):
             finite = not all_ranks("finite weights").maximum([not finite])[0]
         if not finite:
             raise UserError(f"the weights are no longer finite numbers after step {self._last_step}. {self._advice()}")

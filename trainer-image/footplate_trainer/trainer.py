@@ -92,7 +92,7 @@ class Trainer:
         self._metrics = tuple(metrics)
         self._accumulate = accumulate
         self._evaluated: Any = None
-        """This evaluation's last inputs."""
+        """This evaluation's last inputs, of a sharded model."""
 
     def fit(
         self,
@@ -248,8 +248,9 @@ class Trainer:
         collective: then a rank without inputs computes its last ones' once more, for the others' sake.
         """
         if inputs is not None:
-            self._evaluated = _to(inputs, self.device)
-            return _forward(self.module, self._evaluated)
+            inputs = _to(inputs, self.device)
+            self._evaluated = inputs if self._sharded else None
+            return _forward(self.module, inputs)
         if self._sharded:
             if self._evaluated is None:
                 raise ConfigError(

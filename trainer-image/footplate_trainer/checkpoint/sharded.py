@@ -120,11 +120,11 @@ class Plan:
         return Split(tuple(shape), "", cut.dim, cut.pieces).box(cut.piece)
 
     def _placed(self, name: str, local: Tensor, shape: tuple[int, ...]) -> Tensor:
-        from torch.distributed.tensor import DTensor, Replicate
-
         target = self._target(name)
         if target is None or (target.shape != shape and name not in self._packed.splits):
             return local
+        from torch.distributed.tensor import DTensor, Replicate
+
         placements = target.placements if target.shape == shape else [Replicate()] * target.device_mesh.ndim
         return DTensor.from_local(
             local.to(target.device).clone(memory_format=torch.contiguous_format),  # a view would hold on to the whole
