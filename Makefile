@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 CRDS := crds helm/footplate/files/crds
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-gpu check format crds bench bench-scale soak lock images clean
+.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu check format crds bench bench-scale soak lock images clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($KUBEBUILDER_ASS
 
 chaos: $(READY)  ## 200 random schedules of faults, each with a bit-exact end; SEED=17 for one, SEEDS=0-19 for some
 	CHAOS_SEEDS=$(or $(SEED),$(SEEDS),0-199) $(PYTEST) tests/chaos -q -n $(if $(SEED),0,2)
+
+test-e2e: $(READY)  ## On kind, with both images built: needs docker and kind, and skips without
+	$(PYTEST) -m e2e
 
 test-gpu: $(READY)  ## On a CUDA device
 	$(PYTEST) -m gpu

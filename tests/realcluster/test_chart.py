@@ -10,7 +10,8 @@ import pytest
 
 from realcluster.chart import CHART, RELEASE, open_helm
 from realcluster.controlplane import Cluster, ControlPlane, find_assets
-from realcluster.site import TEAM, Site
+from realcluster.site import Site
+from realcluster.user import TEAM
 
 pytestmark = [
     pytest.mark.realcluster,

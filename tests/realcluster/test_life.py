@@ -1,15 +1,12 @@
 """The whole way of a job on a real control plane: real training, real storage, the chart's own rights."""
 
-import hashlib
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import yaml
 
-from realcluster.site import EXAMPLES, Site
+from e2e.steps import EXAMPLES, make_digits, verify_artifact
+from realcluster.site import Site
 
 pytestmark = [pytest.mark.realcluster, pytest.mark.timeout(300)]
 
@@ -19,9 +16,7 @@ RAISES = "raise ValueError('no such column: price')"
 @pytest.fixture(scope="module")
 def digits(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Prefix of the data in the bucket."""
-    folder = tmp_path_factory.mktemp("digits")
-    subprocess.run([sys.executable, EXAMPLES / "digits/make_data.py", folder], check=True, capture_output=True)
-    site.upload(folder, "datasets", "digits/")
+    make_digits(site, tmp_path_factory.mktemp("digits"))
     return "s3://datasets/digits/"
 
 
@@ -42,16 +37,6 @@ def script(site: Site, name: str, text: str, **policy: Any) -> dict[str, Any]:
             "runPolicy": policy,
         },
     }
-
-
-def verify_artifact(site: Site, artifact: dict[str, Any]) -> None:
-    """Every file that the manifest lists is there, as the manifest says."""
-    manifest = site.read(artifact["manifest"])
-    assert hashlib.sha256(manifest).hexdigest() == artifact["sha256"]
-    files = json.loads(manifest)["files"]
-    assert files
-    for file in files:
-        assert hashlib.sha256(site.read(artifact["uri"] + file["name"])).hexdigest() == file["sha256"]
 
 
 def test_digits_succeed_though_the_operator_dies_meanwhile(site: Site, digits: str) -> None:

@@ -11,7 +11,8 @@ from footplate.devcluster.client import MERGE, ApiClient
 from realcluster.audit import Right, rights
 from realcluster.chart import NAMESPACE, RELEASE
 from realcluster.controlplane import Cluster, ControlPlane
-from realcluster.site import TEAM, Site
+from realcluster.site import Site
+from realcluster.user import TEAM
 
 pytestmark = [pytest.mark.realcluster, pytest.mark.timeout(300)]
 

