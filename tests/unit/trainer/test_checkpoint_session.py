@@ -1,6 +1,7 @@
 """`restore`, `maybe_save` and `save` of one rank, with checkpoints in a folder."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -331,6 +332,29 @@ def test_a_stop_saves_if_there_is_time(
         assert bench.train(state, until=3) == [STOP]
     assert state.session.stopped
     assert bench.restore(bench.place(attempt=1)).step == (3 if saved else 2)
+
+
+@pytest.mark.parametrize(("grace", "step"), [(30.0, 4), (0.0, 2)], ids=["time enough", "no time left"])
+def test_a_stop_at_the_end_saves_what_was_postponed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, grace: float, step: int
+) -> None:
+    """The last step's checkpoint is due while the one before is being written; then the ranks are asked to stop."""
+    state, written, put_file = bench.restore(), threading.Event(), Store.put_file
+    with monkeypatch.context() as slow:
+        slow.setattr(Store, "put_file", lambda *args: (written.wait(10), put_file(*args)))
+        outcomes = []
+        for _ in range(4):
+            state.step, bench.now = state.step + 1, bench.now + 1.0
+            outcomes.append(state.session.maybe_save(state))
+        assert outcomes == [CONTINUE, SAVED, CONTINUE, CONTINUE]
+        written.set()
+        state.session.finish()
+    with monkeypatch.context() as asked:
+        asked.setattr(stopping, "requested", lambda: True)
+        asked.setattr(stopping, "grace_left", lambda: grace)
+        state.session.conclude()
+    assert state.session.stopped
+    assert bench.restore(bench.place(attempt=1)).step == step
 
 
 @pytest.mark.parametrize(("step", "stops"), [(3, False), (4, True)], ids=["not captured", "captured"])

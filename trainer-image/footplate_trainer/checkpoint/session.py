@@ -148,7 +148,8 @@ class Session:
         return self.stopped
 
     def conclude(self) -> None:
-        """Waits until what was due is saved, and tries again while that costs less than to do the lost steps over.
+        """Waits until what was due is saved, and tries again while that costs less than to do the lost steps over, or,
+        where this process was asked to stop, once more if there is time.
 
         Raises:
             TrainerError: the last save failed for good, and the job has no output: its checkpoints are its result.
@@ -160,8 +161,7 @@ class Session:
         deadline = self._clock() + min(self._clock() - self._safe_since, PATIENCE_SECONDS)
         while self._agree(saver.busy or self._postponed or self._error is not None):
             if self._agree(stopping.requested()):
-                self.stopped = True
-                reporter().note(self._trouble.unsaved_end(state.step))
+                self._stop(state)
                 return
             if self._error is not None and not self._agree(self._is_worth_waiting(deadline)):
                 self._give_up(self._error)
