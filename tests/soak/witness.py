@@ -101,5 +101,5 @@ class Witness:
             self._note(job, held)
 
     def _note(self, job: str, held: Invariants) -> None:
-        self.violations += [f"{job}: {violation}" for violation in held.violations]
-        held.violations.clear()
+        found = [f"{job}: {violation}" for violation in held.violations]
+        self.violations += [each for each in found if each not in self.violations]
