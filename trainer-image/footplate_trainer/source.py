@@ -4,7 +4,9 @@ The folder is made aside and renamed, so that it is there whole or not at all. A
 written outside the folder, and no link leads out of it.
 """
 
+import gzip
 import hashlib
+import lzma
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import subprocess
 import tarfile
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +26,8 @@ from footplate_trainer.fetch import check_space, disk_errors, download, listing_
 from footplate_trainer.storage import Store, split_uri
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+"""What the standard library raises for archives with damaged bytes."""
 GIT_PATIENCE_SECONDS = 180
 GIT_PAUSE_SECONDS = 5
 
@@ -108,7 +113,7 @@ def _unpack(archive: Path, folder: Path, uri: str) -> None:
             _unpack_zip(archive, folder, uri)
         else:
             _unpack_tar(archive, folder, uri)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGE as error:
         raise DataError(f"{uri} is damaged or not the archive that its name says: {error}") from error
 
 
@@ -130,6 +135,8 @@ def _unpack_tar(archive: Path, folder: Path, uri: str) -> None:
             with path.open("wb") as file:
                 shutil.copyfileobj(content, file)
             path.chmod(member.mode & 0o755 | 0o600)
+        while bundle.fileobj is not None and bundle.fileobj.read(1 << 20):
+            pass  # up to the checksum, which lies behind the last member
 
 
 def _unpack_zip(archive: Path, folder: Path, uri: str) -> None:

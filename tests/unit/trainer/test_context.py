@@ -69,6 +69,14 @@ def test_a_broken_environment_is_named(tmp_path: Path, more: dict[str, str], nam
         read_context(environment(tmp_path) | more)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\x00\xff", b"[]", b'{"metadata": {}}'])
+def test_a_damaged_job_is_named(tmp_path: Path, content: bytes) -> None:
+    environ = environment(tmp_path)
+    Path(environ[Env.CONFIG]).write_bytes(content)
+    with pytest.raises(ConfigError, match="FOOTPLATE_CONFIG=.*job.json"):
+        read_context(environ)
+
+
 @pytest.mark.parametrize("seed", [-1, 1.5, "7", True, 2**63])
 def test_a_seed_is_a_whole_number(tmp_path: Path, seed: Any) -> None:
     with pytest.raises(ConfigError, match=r"hyperparameters\.seed="):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import subprocess
 import tarfile
 import zipfile
@@ -120,6 +121,23 @@ def test_a_bad_archive_is_refused(
         get(Source(uri=f"file://{tmp_path}/{name}"), tmp_path)
     assert not (tmp_path / "work/source").exists()
     assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize("name", ["code.tar.gz", "code.tar.bz2", "code.tar.xz", "code.zip"])
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_an_archive_with_damaged_bytes_is_refused(tmp_path: Path, name: str, damage: str) -> None:
+    path, content = tmp_path / name, {"train.py": random.Random(1).randbytes(20_000)}
+    if name.endswith(".zip"):
+        write_zip(path, content)
+    else:
+        write_tar(path, content, mode=f"w:{path.suffix[1:]}")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle] ^= 0xFF
+    path.write_bytes(data if damage == "flip" else data[:middle])
+    with pytest.raises(DataError, match="damaged or not the archive"):
+        get(Source(uri=f"file://{path}"), tmp_path)
+    assert not (tmp_path / "work/source").exists()
 
 
 @pytest.mark.parametrize(
