@@ -1,7 +1,7 @@
 """The operator in a process of its own, and what that process costs: memory, CPU, files, tasks, requests.
 
-Run as a program, this file is that process: run as `footplate operator` would run it, but that it tells the number of
-its tasks on a signal.
+Run as a program, this file is that process: the operator as `footplate operator` runs it, but that it tells the number
+of its tasks on a signal, and ends with the process that started it.
 """
 
 import asyncio
@@ -76,7 +76,12 @@ class OperatorProcess:
         with self._log.open("ab") as log:
             self.began = time.perf_counter()
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, __file__, json.dumps(self._settings), stdout=subprocess.PIPE, stderr=log
+                sys.executable,
+                __file__,
+                json.dumps(self._settings),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
             )
         self._session = aiohttp.ClientSession(f"http://127.0.0.1:{self._settings['port']}")
         return self
@@ -168,6 +173,7 @@ async def _run(settings: Mapping[str, Any]) -> None:
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, lambda: print(len(asyncio.all_tasks()), flush=True))
+    loop.add_reader(sys.stdin.fileno(), os._exit, 1)  # nothing is ever written to it: its end is the parent's
     await run_operator(OperatorSettings(**settings))
 
 

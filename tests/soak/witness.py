@@ -37,8 +37,8 @@ class Witness:
 
     async def run(self) -> None:
         """Watches until cancelled."""
-        pods = self._follow(f"{PODS}?labelSelector={MANAGED_SELECTOR}", self._see_pod)
-        await asyncio.gather(pods, self._follow(JOBS, self._see_job))
+        pods = self._follow(f"{PODS}?labelSelector={MANAGED_SELECTOR}", self._see_pod, self._forget_pods_but)
+        await asyncio.gather(pods, self._follow(JOBS, self._see_job, self._forget_jobs_but))
 
     async def until(self, job: str, holds: Callable[[Status], bool], what: str) -> None:
         """Waits for the job's status; raises Stuck when it takes too long."""
@@ -70,12 +70,22 @@ class Witness:
         status = self._jobs.get(job, {}).get("status") or {}
         return str({key: status.get(key) for key in ("phase", "reason", "message", "run", "attempt")})
 
-    async def _follow(self, path: str, see: Callable[..., None]) -> None:
+    async def _follow(self, path: str, see: Callable[..., None], forget_but: Callable[[set[str]], None]) -> None:
         async for kind, data in self._client.follow(path):
+            if kind == "LIST":  # what isn't in it went while nobody watched
+                forget_but({each["metadata"]["uid"] for each in data})
             for each in data if kind == "LIST" else [data]:
                 see(each, gone=kind == "DELETED")
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
+
+    def _forget_jobs_but(self, uids: set[str]) -> None:
+        for name in [name for name, job in self._jobs.items() if job["metadata"]["uid"] not in uids]:
+            del self._jobs[name], self._held[name]
+
+    def _forget_pods_but(self, uids: set[str]) -> None:
+        for pods in self._pods.values():
+            pods &= uids
 
     def _see_job(self, job: Mapping[str, Any], *, gone: bool) -> None:
         name = job["metadata"]["name"]

@@ -24,7 +24,10 @@ class Events:
 
 def job(phase: str, *conditions: str) -> dict[str, Any]:
     held = [{"type": kind, "status": "True"} for kind in conditions]
-    return {"metadata": {"name": "j", "generation": 1}, "status": {"phase": phase, "run": 1, "conditions": held}}
+    return {
+        "metadata": {"name": "j", "uid": "u", "generation": 1},
+        "status": {"phase": phase, "run": 1, "conditions": held},
+    }
 
 
 async def test_a_job_that_is_there() -> None:
@@ -43,6 +46,12 @@ async def test_a_job_that_never_gets_there(monkeypatch: pytest.MonkeyPatch) -> N
         await witness.until("j", lambda status: status.get("phase") == "Running", "Running")
     with pytest.raises(Stuck, match="j isn't gone"):
         await witness.until_gone("j")
+
+
+async def test_a_job_that_went_while_nobody_watched() -> None:
+    witness = Witness(cast(Any, Events(("ADDED", job("Running")), ("LIST", []))))
+    await witness.run()
+    await witness.until_gone("j")
 
 
 async def test_a_broken_invariant_is_told_once() -> None:

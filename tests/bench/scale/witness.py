@@ -20,7 +20,6 @@ class Witness:
     def __init__(self) -> None:
         self.pods: dict[str, str] = {}
         """The pods that are there: the job of each, by UID."""
-        self.jobs: set[str] = set()
         self.reached: dict[str, dict[str, float]] = {}
         """When a job got there first: to a phase, to a phase in an attempt (`Running:1`), its n-th pod (`pods:8`)."""
         self._created: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -47,6 +46,11 @@ class Witness:
                 await self._changed.wait()
         return time.perf_counter()
 
+    def forget_pods_but(self, pods: list[dict[str, Any]]) -> None:
+        """A new list of pods: what isn't in it went while nobody watched."""
+        there = {pod["metadata"]["uid"] for pod in pods}
+        self.pods = {uid: job for uid, job in self.pods.items() if uid in there}
+
     def see_pod(self, pod: dict[str, Any], *, gone: bool) -> None:
         """A pod appeared, changed or went."""
         metadata = pod["metadata"]
@@ -62,11 +66,9 @@ class Witness:
             self.pods[uid] = labels[Label.JOB]
         self._changed.set()
 
-    def see_job(self, job: dict[str, Any], *, gone: bool) -> None:
-        """A job appeared, changed or went."""
-        name = job["metadata"]["name"]
-        (self.jobs.discard if gone else self.jobs.add)(name)
-        status = job.get("status") or {}
+    def see_job(self, job: dict[str, Any]) -> None:
+        """A job appeared or changed."""
+        name, status = job["metadata"]["name"], job.get("status") or {}
         if phase := status.get("phase"):
             self._reach(name, phase)
             self._reach(name, f"{phase}:{status.get('attempt')}")
@@ -82,14 +84,21 @@ async def watching(client: ApiClient) -> AsyncIterator[Witness]:
     witness = Witness()
     listed = [asyncio.Event(), asyncio.Event()]
 
-    async def follow(path: str, see: Callable[..., None], synced: asyncio.Event) -> None:
-        async for kind, data in client.follow(path):
-            for each in data if kind == "LIST" else [data]:
-                see(each, gone=kind == "DELETED")
-            synced.set()
+    async def follow_pods() -> None:
+        async for kind, data in client.follow(f"{PODS}?labelSelector={MANAGED_SELECTOR}"):
+            if kind == "LIST":
+                witness.forget_pods_but(data)
+            for pod in data if kind == "LIST" else [data]:
+                witness.see_pod(pod, gone=kind == "DELETED")
+            listed[0].set()
 
-    pods = follow(f"{PODS}?labelSelector={MANAGED_SELECTOR}", witness.see_pod, listed[0])
-    tasks = [asyncio.create_task(pods), asyncio.create_task(follow(JOBS, witness.see_job, listed[1]))]
+    async def follow_jobs() -> None:
+        async for kind, data in client.follow(JOBS):
+            for job in data if kind == "LIST" else [data]:
+                witness.see_job(job)
+            listed[1].set()
+
+    tasks = [asyncio.create_task(work) for work in (follow_pods(), follow_jobs())]
     try:
         await asyncio.gather(*(each.wait() for each in listed))
         yield witness
