@@ -7,7 +7,6 @@ carries how long each rank works on a step by itself.
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,23 +14,20 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from footplate.api.blocks import Checkpoint
 from footplate.contract import GRACE_FACTOR, Env
 from footplate_trainer import stopping
-from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
+from footplate_trainer.checkpoint.run_store import RunStore, open_run
 from footplate_trainer.checkpoint.saver import Saved, Saver
 from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse, Schedule
 from footplate_trainer.checkpoint.state import TrainState, apply, capture
 from footplate_trainer.checkpoint.trouble import Trouble
 from footplate_trainer.context import Context
 from footplate_trainer.errors import ConfigError, PeerLost, StorageUnavailable, TrainerError
-from footplate_trainer.fetch import naming
 from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
-from footplate_trainer.storage import Store
 from footplate_trainer.stragglers import StragglerWatch
 
 PATIENCE_SECONDS = 3600.0
@@ -67,7 +63,7 @@ class Session:
         self._gang = all_ranks("checkpoint-agree")
         self._line = all_ranks("checkpoint-files", UPLOAD_TIMEOUT)
         self._step_pulse, self._other_pulse = Pulse(now=clock()), Pulse(now=clock())
-        self._store = _open_run(place)
+        self._store = open_run(place)
         self._saver: Saver | None = None
         self._state: TrainState | None = None
         self._schedule: Schedule | None = None
@@ -191,7 +187,7 @@ class Session:
             saver.wait(ASK_SECONDS)
             reporter().beat()
 
-    def _restore_from(self, store: "RunStore", state: TrainState) -> None:
+    def _restore_from(self, store: RunStore, state: TrainState) -> None:
         self._line.from_main(store.claim)
         loaded = self._find(store, state)
         self._saver = Saver(store.folder, self._line, staging=store.staging, keep=store.block.keep)
@@ -205,7 +201,7 @@ class Session:
                 self._committed_step = state.step
         self._schedule = Schedule(store.block.every, step=state.step, now=self._clock())
 
-    def _find(self, store: "RunStore", state: TrainState) -> Loaded | None:
+    def _find(self, store: RunStore, state: TrainState) -> Loaded | None:
         resume = store.block.resume
         if resume == "never":
             return None
@@ -358,37 +354,6 @@ class Session:
         while time.monotonic() < until and not stopping.requested():
             time.sleep(min(ASK_SECONDS, seconds))
             reporter().beat()
-
-
-class RunStore:
-    """Where the job's checkpoints are, in storage and while they are on their way."""
-
-    def __init__(self, place: Context, block: Checkpoint, *, endpoint: str | None) -> None:
-        self.block = block
-        self._endpoint = endpoint
-        self.staging = place.checkpoint_dir or Path(tempfile.gettempdir())
-        self.staging.mkdir(parents=True, exist_ok=True)
-        # The job's UID is in the path: another job of this name shares nothing with it.
-        run = f"run-{place.run}-{place.uid[:8]}" if place.uid else f"run-{place.run}"
-        uri = str(block.uri).rstrip("/")
-        self.folder = Folder(self.open(f"{uri}/{place.job}/{run}"), attempt=place.attempt)
-        """This run's checkpoints."""
-
-    def claim(self) -> None:
-        """Makes this attempt the one that may commit: the first that storage is asked for."""
-        with naming("spec.checkpoint.uri"):
-            self.folder.claim()
-
-    def open(self, uri: str) -> Store:
-        """The store at a URI, with the job's endpoint and credentials."""
-        return Store.open(uri, endpoint=self._endpoint)
-
-
-def _open_run(place: Context) -> RunStore | None:
-    block, config = place.checkpoint, place.config
-    if config is None or block is None or block.uri is None:
-        return None
-    return RunStore(place, block, endpoint=config.spec.storage.endpoint)
 
 
 def _drop_foreign_position(parts: dict[str, Any], loaded: Loaded) -> None:
