@@ -23,9 +23,12 @@ class Trouble:
     since: datetime | None = None
     """When the first of the saves that failed, or are slow, was begun; None while all is well."""
     _tell_again: datetime | None = None
+    _failing: bool = False
 
     def failed(self, error: Exception, *, step: int, now_at: int, began: datetime, now: datetime) -> str | None:
         """A save failed while training had come to step `now_at`."""
+        if not self._failing:  # what it fails from is news, however recently it was called slow
+            self._failing, self._tell_again = True, None
         if not self._is_news(began, now):
             return None
         return (
@@ -45,7 +48,8 @@ class Trouble:
 
     def saved(self, step: int, *, now: datetime) -> str | None:
         """A checkpoint is complete."""
-        since, self.newest, self.since, self._tell_again = self.since, step, None, None
+        since, self.newest = self.since, step
+        self.since, self._tell_again, self._failing = None, None, False
         if since is None:
             return None
         return f"storage is back: step {step} is saved, for the first time since {_clock(since)} ({_span(now - since)})"
