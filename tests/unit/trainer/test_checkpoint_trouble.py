@@ -1,4 +1,4 @@
-"""What a user hears of saves that fail or take long: when it begins, ever more rarely while it lasts, and at its end."""
+"""What a user hears of saves that fail or take long: when it begins, ever more rarely while it lasts, and when over."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,8 +19,8 @@ def test_a_failure_says_what_since_when_and_what_is_at_risk() -> None:
     trouble = Trouble(newest=120)
     assert trouble.failed(GONE, step=140, now_at=147, began=START, now=at(180)) == (
         "step 140 could not be saved: s3://checkpoints/x: storage is not available (SlowDown). No checkpoint was "
-        "written since 2026-01-01 11:58:00 UTC; training goes on, and it is tried again. Step 120 is the newest checkpoint: "
-        "27 steps would be lost"
+        "written since 2026-01-01 11:58:00 UTC; training goes on, and it is tried again. Step 120 is the newest "
+        "checkpoint: 27 steps would be lost"
     )
 
 
