@@ -83,7 +83,9 @@ async def start(launches: Sequence[Launch]) -> list[Child]:
 
 def _open_pipes(count: int) -> tuple[list[tuple[BinaryIO, BinaryIO]], list[Output]]:
     pipes = [(os.pipe(), os.pipe()) for _ in range(count)]
-    readers = [(os.fdopen(out, "rb"), os.fdopen(err, "rb")) for (out, _), (err, _) in pipes]
+    readers: list[tuple[BinaryIO, BinaryIO]] = [
+        (os.fdopen(out, "rb"), os.fdopen(err, "rb")) for (out, _), (err, _) in pipes
+    ]
     return readers, [Output(out, err) for (_, out), (_, err) in pipes]
 
 

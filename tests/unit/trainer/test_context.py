@@ -73,7 +73,7 @@ def test_a_broken_environment_is_named(tmp_path: Path, more: dict[str, str], nam
 def test_a_damaged_job_is_named(tmp_path: Path, content: bytes) -> None:
     environ = environment(tmp_path)
     Path(environ[Env.CONFIG]).write_bytes(content)
-    with pytest.raises(ConfigError, match="FOOTPLATE_CONFIG=.*job.json"):
+    with pytest.raises(ConfigError, match=r"FOOTPLATE_CONFIG=.*job\.json"):
         read_context(environ)
 
 
