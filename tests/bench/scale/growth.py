@@ -51,8 +51,8 @@ def plot(growths: Sequence[Growth], path: Path) -> None:
         fitted = [growth.empty + growth.factor * size**growth.exponent for size in sizes]
         axes.plot(sizes, fitted, color="tab:grey", linestyle="--", label=f"∝ size^{growth.exponent:.2f}")
         axes.plot(*zip(*growth.points, strict=True), "o", color="tab:blue")
-        axes.set(title=growth.of, xlabel=growth.against, ylim=(0, None))
-        axes.legend(loc="upper left", frameon=False)
+        axes.set(title=growth.of, xlabel=growth.against, xlim=(0, None), ylim=(0, None))
+        axes.legend(loc="lower right", frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
