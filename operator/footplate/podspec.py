@@ -233,6 +233,7 @@ def _liveness(spec: TrainingJobSpec) -> Object:
     patience = HANG_SHARE * spec.run_policy.hang_timeout_seconds
     return {
         "httpGet": {"path": "/healthz", "port": "metrics"},
+        "initialDelaySeconds": PROBE_SECONDS,  # else each start is a Warning event, as nothing listens yet
         "periodSeconds": PROBE_SECONDS,
         "timeoutSeconds": PROBE_SECONDS,
         "failureThreshold": max(MIN_PROBES, int(patience / PROBE_SECONDS)),
