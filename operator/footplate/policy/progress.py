@@ -23,6 +23,10 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
     """The status with the newest that is known; `polled` is `believed`."""
     changes: dict[str, Any] = {}
     checkpoint, notes = status.checkpoint, []
+    running = bool(status.attempts) and status.attempts[-1].end_time is None
+    if running and polled is not None and checkpoint is not None and not _is_new(status, checkpoint.time):
+        # What an attempt has found to resume from counts, though others saw newer ones: those are damaged.
+        checkpoint = polled.checkpoint or checkpoint
     for pod in gang.everyone:
         if pod.verdict is not None and pod.label(Label.RUN) == status.run:
             checkpoint = _newer(checkpoint, pod.verdict.checkpoint)
@@ -30,20 +34,21 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
     if polled is not None:
         checkpoint = _newer(checkpoint, polled.checkpoint)
         notes += polled.notes
-        changes["attempts"] = _resumed(status.attempts, polled.resumed_from_step)
-        if status.attempts and status.attempts[-1].end_time is None:  # else rank 0's last words are newer
+        if running:  # else rank 0's last words are newer
             changes["progress"] = polled.progress
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
         changes["progress"] = last_words.progress or changes.get("progress", status.progress)
         changes["artifact"] = last_words.artifact or status.artifact
+    resumed = [said.resumed_from_step for said in (polled, last_words) if said is not None]
+    changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
     return status.model_copy(update={**changes, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)})
 
 
 def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     """The last step that any rank of the attempt is known to have finished."""
-    steps = [pod.verdict.step for pod in gang.pods if pod.verdict is not None and pod.verdict.step is not None]
+    steps = _steps(gang)
     progress, checkpoint = status.progress, status.checkpoint
     if not steps and progress is not None and progress.step is not None and _is_new(status, progress.update_time):
         steps.append(progress.step)
@@ -69,10 +74,20 @@ def _newer(one: CheckpointStatus | None, other: CheckpointStatus | None) -> Chec
     return other if other.step > one.step else one
 
 
-def _resumed(attempts: list[Attempt], step: int | None) -> list[Attempt]:
-    if step is None or not attempts:
+def _steps(gang: Gang) -> list[int]:
+    """Steps that the attempt's last words speak of."""
+    return [pod.verdict.step for pod in gang.pods if pod.verdict is not None and pod.verdict.step is not None]
+
+
+def _attempts(attempts: list[Attempt], resumed: Iterable[int | None], reached: Iterable[int]) -> list[Attempt]:
+    """With where the last one resumed from, and how far it came if it said so after its end: while it was stopping."""
+    if not attempts:
         return attempts
-    return [*attempts[:-1], attempts[-1].model_copy(update={"resumed_from_step": step})]
+    last = attempts[-1]
+    changes: dict[str, Any] = {"resumed_from_step": step for step in resumed if step is not None}
+    if last.last_step is not None:
+        changes["last_step"] = max([last.last_step, *reached])
+    return [*attempts[:-1], last.model_copy(update=changes)]
 
 
 def _notes(known: list[str], said: Iterable[str]) -> list[str]:

@@ -13,6 +13,8 @@ from footplate.policy.situation import end_attempt
 from unit.policy.build import NOW, UID, at, gang, job, look, pod, status, terminated
 
 JSON = dict[str, Any]
+NEW, OLD = at(-100), at(-700)
+"""Since and before the attempt began."""
 STATUS = TrainingJobStatus.model_validate(status(job()))
 
 
@@ -64,6 +66,30 @@ def test_the_newest_checkpoint_of_the_run_counts() -> None:
     assert after(before=result, poll=polled(checkpoint=checkpoint(3))).checkpoint == result.checkpoint
 
 
+def test_a_damaged_checkpoint_is_not_the_newest() -> None:
+    """The attempt before saved step 9, and this one could only read step 4."""
+    before = TrainingJobStatus.model_validate({**STATUS.to_json(), "checkpoint": {**checkpoint(9), "time": OLD}})
+    said = polled(checkpoint={**checkpoint(4), "time": OLD}, resumedFromStep=4)
+    found = after(before=before, poll=said).checkpoint
+    assert (found and found.step) == 4
+    assert after(before=before, poll=polled()).checkpoint == before.checkpoint
+    ended = end_attempt(before, Reason.COMPLETED, now=NOW)
+    assert after(before=ended, poll=said).checkpoint == before.checkpoint
+
+
+def test_last_words_tell_where_an_attempt_resumed() -> None:
+    """It was over before anybody asked."""
+    assert after(says(0, resumedFromStep=6)).attempts[-1].resumed_from_step == 6
+    assert after(says(1, resumedFromStep=6)).attempts[-1].resumed_from_step is None
+
+
+def test_an_attempt_may_come_further_while_it_stops() -> None:
+    ended = end_attempt(STATUS, Reason.SUSPENDED, now=NOW, last_step=28)
+    assert after(says(0, step=36), says(1, step=35), before=ended).attempts[-1].last_step == 36
+    assert after(says(0, step=20), before=ended).attempts[-1].last_step == 28
+    assert after(before=ended).attempts[-1].last_step == 28
+
+
 def test_rank_0_has_the_last_word() -> None:
     artifact = {"uri": "s3://m/", "manifest": "s3://m/manifest.json", "sha256": "a" * 64, "sizeBytes": 5}
     spoken: JSON = {"artifact": artifact, "progress": {"step": 9}}
@@ -100,8 +126,6 @@ def test_numbers_that_json_doesnt_carry_are_refused(step: float) -> None:
     assert after(says(0, step=5, checkpoint={"uri": "s3://b/", "step": step})).checkpoint is None
 
 
-NEW, OLD = at(-100), at(-700)
-"""Since and before the attempt began."""
 CHECKPOINTED = [
     pytest.param([], {"step": 5, "updateTime": NEW}, {**checkpoint(6), "time": NEW}, 6, id="newer than the poll"),
     pytest.param([], {"step": 7, "updateTime": NEW}, {**checkpoint(6), "time": NEW}, 7, id="older than the poll"),
