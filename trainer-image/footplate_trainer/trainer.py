@@ -128,6 +128,7 @@ class Trainer:
             fit=FitState(means, history, guard),
             **({"scheduler": self.scheduler} if self.scheduler else {}),
         )
+        state.epochs = epochs
         reporter().expect(total_steps=epochs * len(train), epochs=epochs)
         self.stop_training = False
         logs: Mapping[str, float] = {}

@@ -357,6 +357,26 @@ def test_a_stop_at_the_end_saves_what_was_postponed(
     assert bench.restore(bench.place(attempt=1)).step == step
 
 
+def test_the_last_step_is_captured_before_the_loop_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the checkpoint before is still being written: what follows the loop may change the model."""
+    loader, put_file = make_loader(), Store.put_file
+    state, written = bench.restore(loader=loader), threading.Event()
+    monkeypatch.setattr(Store, "put_file", lambda *args: (written.wait(10), put_file(*args)))
+    outcomes = []
+    for _ in loader:
+        state.step += 1
+        if state.step == 10:
+            threading.Timer(0.3, written.set).start()
+        outcomes.append(state.session.maybe_save(state))
+    trained = weights(state)
+    with torch.no_grad():
+        state.parts["model"].weight.zero_()
+    state.session.conclude()
+    assert outcomes == [CONTINUE, SAVED, *[CONTINUE] * 7, SAVED]
+    restored = bench.restore(bench.place(attempt=1), loader=make_loader())
+    assert (restored.step, weights(restored)) == (10, trained)
+
+
 @pytest.mark.parametrize(("step", "stops"), [(3, False), (4, True)], ids=["not captured", "captured"])
 def test_an_evaluation_stops_only_when_the_last_step_is_captured(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: int, stops: bool

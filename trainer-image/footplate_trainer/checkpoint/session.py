@@ -106,6 +106,12 @@ class Session:
         if not self._step_pulse.count() and not due and not self.stopped:
             return Outcome.CONTINUE
         answer = self._ask(self._step_pulse)
+        while self._saver is not None and answer.busy and state.ended and not answer.stop:
+            # Not postponed: what follows the loop may change the objects (an average's weights take the model's place).
+            reporter().enter("checkpointing")
+            self._saver.wait(ASK_SECONDS)
+            reporter().beat()
+            answer = self._ask(self._step_pulse)
         if self._place.is_main:
             reporter().found_stragglers(self._stragglers.look(answer.work, now=self._clock()))
         if answer.stop:

@@ -30,6 +30,8 @@ class TrainState:
         self.session = session
         self.parts = parts
         """What is saved, by name: anything with `state_dict` and `load_state_dict`."""
+        self.epochs = loader.epochs if loader is not None else None
+        """Epochs that training has; None where that isn't known."""
         self._loader = loader
         self._epoch = 0
 
@@ -53,6 +55,11 @@ class TrainState:
     def epoch_ended(self) -> bool:
         """True after the last step of an epoch, where a loader knows."""
         return self._loader is not None and self._loader.epoch_ended
+
+    @property
+    def ended(self) -> bool:
+        """True after the last step of the last epoch, where that is known."""
+        return self.epochs is not None and self.epoch_ended and self.epoch + 1 >= self.epochs
 
 
 def unwrap(model: nn.Module) -> nn.Module:
