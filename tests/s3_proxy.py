@@ -136,10 +136,12 @@ class S3Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for task, writer in list(self._open.items()):
-            _reset(writer)
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        # Who was just accepted isn't in `_open` before his first turn, and a task without one never ends its connection.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task, writer in list(self._open.items()):
+                _reset(writer)
+                task.cancel()
+            await asyncio.wait(others, timeout=0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
