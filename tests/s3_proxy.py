@@ -136,7 +136,7 @@ class S3Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        # Who was just accepted isn't in `_open` before his first turn, and a task without one never ends its connection.
+        # What was just accepted isn't in `_open` before its first turn, and a task without one never closes anything.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task, writer in list(self._open.items()):
                 _reset(writer)

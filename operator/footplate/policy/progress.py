@@ -84,7 +84,10 @@ def _attempts(attempts: list[Attempt], resumed: Iterable[int | None], reached: I
     if not attempts:
         return attempts
     last = attempts[-1]
-    changes: dict[str, Any] = {"resumed_from_step": step for step in resumed if step is not None}
+    changes: dict[str, Any] = {}
+    for step in resumed:
+        if step is not None:
+            changes["resumed_from_step"] = step
     if last.last_step is not None:
         changes["last_step"] = max([last.last_step, *reached])
     return [*attempts[:-1], last.model_copy(update=changes)]
