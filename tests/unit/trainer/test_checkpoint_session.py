@@ -14,6 +14,7 @@ from torch import nn
 from footplate.contract import Env, JobConfig
 from footplate_trainer import stopping
 from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState
+from footplate_trainer.checkpoint import saves
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.context import Context
@@ -89,7 +90,8 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench(tmp_path, monkeypatch)
-    monkeypatch.setattr(sessions, "reporter", lambda: bench.said)
+    for module in (sessions, saves):
+        monkeypatch.setattr(module, "reporter", lambda: bench.said)
     return bench
 
 

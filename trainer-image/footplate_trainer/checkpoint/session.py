@@ -1,30 +1,24 @@
-"""One process's dealings with checkpoints: puts state, schedule, saver and restorer together.
+"""One process's dealings with checkpoints: what is saved when, and where training goes on, agreed with all ranks.
 
 Every decision that ranks must share is made either from what is the same on all of them (the step, the loader), or in
 `_ask`, one small all-reduce: does anyone want to stop, is a save due by the clock, is anyone still writing. It also
 carries how long each rank works on a step by itself.
 """
 
-import hashlib
-import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from footplate.contract import GRACE_FACTOR, Env
+from footplate.contract import GRACE_FACTOR
 from footplate_trainer import stopping
-from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.run_store import RunStore, open_run
-from footplate_trainer.checkpoint.saver import Saved, Saver
-from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse, Schedule
-from footplate_trainer.checkpoint.state import TrainState, apply, capture
-from footplate_trainer.checkpoint.trouble import Trouble
+from footplate_trainer.checkpoint.saves import Saves
+from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse
+from footplate_trainer.checkpoint.state import TrainState, apply
 from footplate_trainer.context import Context
-from footplate_trainer.errors import ConfigError, PeerLost, StorageUnavailable, TrainerError
+from footplate_trainer.errors import ConfigError, StorageUnavailable, TrainerError
 from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
@@ -64,20 +58,10 @@ class Session:
         self._line = all_ranks("checkpoint-files", UPLOAD_TIMEOUT)
         self._step_pulse, self._other_pulse = Pulse(now=clock()), Pulse(now=clock())
         self._store = open_run(place)
-        self._saver: Saver | None = None
-        self._state: TrainState | None = None
-        self._schedule: Schedule | None = None
-        self._seen_step = self._captured_step = self._committed_step = -1
-        self._last_seconds = 0.0
+        self._saves: Saves | None = None
+        self._seen_step = -1
         self._postponed = False
-        self._error: Exception | None = None
-        """Why the last save failed; None once a later one is complete."""
-        self._trouble = Trouble()
-        self._save_began = datetime.now(UTC)
-        self._captured_at = self._safe_since = clock()
-        """When the newest state was captured, and the newest that is safe."""
         self._stragglers = StragglerWatch(place.local_world_size)
-        self._parent: str | None = None
         self.stopped = False
         """True once the ranks have agreed to stop."""
 
@@ -88,8 +72,7 @@ class Session:
             self._start_fresh()
         else:
             self._restore_from(self._store, state)
-        # Whoever starts here again, starts here: nothing is lost until the next step.
-        self._seen_step = self._captured_step = state.step
+        self._seen_step = state.step
         stopping.defer()
 
     def maybe_save(self, state: TrainState) -> Outcome:
@@ -102,42 +85,40 @@ class Session:
         return outcome
 
     def _after_step(self, state: TrainState) -> Outcome:
-        due = self._schedule is not None and self._schedule.falls_due(state.step, epoch_ended=state.epoch_ended)
+        saves = self._saves
+        due = saves is not None and saves.falls_due(state)
         if not self._step_pulse.count() and not due and not self.stopped:
             return Outcome.CONTINUE
         answer = self._ask(self._step_pulse)
-        while self._saver is not None and answer.busy and state.ended and not answer.stop:
+        while saves is not None and answer.busy and state.ended and not answer.stop:
             # Not postponed: what follows the loop may change the objects (an average's weights take the model's place).
             reporter().enter("checkpointing")
-            self._saver.wait(ASK_SECONDS)
+            saves.wait(ASK_SECONDS)
             reporter().beat()
             answer = self._ask(self._step_pulse)
         if self._place.is_main:
             reporter().found_stragglers(self._stragglers.look(answer.work, now=self._clock()))
         if answer.stop:
             return self._stop(state)
-        if self._saver is None or not (due or answer.due or self._postponed):
+        if saves is None or not (due or answer.due or self._postponed):
             return Outcome.CONTINUE
         self._postponed = answer.busy
         if answer.busy:
             return Outcome.CONTINUE
-        self._start_save(self._saver, state)
+        saves.start(state)
         return Outcome.SAVED
 
     def save(self, state: TrainState) -> Outcome:
         """See `checkpoint.save`."""
-        if self._saver is None:
+        if self._saves is None:
             return Outcome.CONTINUE
         reporter().enter("checkpointing")
-        self._wait_for(self._saver)
-        self._take(self._saver.result())
-        self._start_save(self._saver, state)
-        self._wait_for(self._saver)
-        saved = self._saver.result()
-        self._take(saved)
+        self._wait_for(self._saves)
+        self._saves.start(state)
+        error = self._wait_for(self._saves)
         reporter().enter("training")
-        if saved is not None and saved.error is not None:
-            raise saved.error
+        if error is not None:
+            raise error
         return Outcome.SAVED
 
     def should_stop(self) -> bool:
@@ -146,7 +127,7 @@ class Session:
             return True
         if self._other_pulse.count() and self._ask(self._other_pulse).stop:
             # While the last step isn't captured there is something to lose: the next step will stop, and save.
-            self.stopped = self._saver is None or self._captured_step == self._seen_step
+            self.stopped = self._saves is None or self._saves.captured_step == self._seen_step
         return self.stopped
 
     def conclude(self) -> None:
@@ -157,55 +138,53 @@ class Session:
             TrainerError: the last save failed for good, and the job has no output: its checkpoints are its result.
         """
         self.finish()
-        saver, state = self._saver, self._state
-        if saver is None or state is None or self.stopped:
+        saves = self._saves
+        if saves is None or saves.state is None or self.stopped:
             return
-        deadline = self._clock() + min(self._clock() - self._safe_since, PATIENCE_SECONDS)
-        while self._agree(saver.busy or self._postponed or self._error is not None):
+        deadline = self._clock() + min(self._clock() - saves.safe_since, PATIENCE_SECONDS)
+        while self._agree(saves.busy or self._postponed or saves.error is not None):
             if self._agree(stopping.requested()):
-                self._stop(state)
+                self._stop(saves.state)
                 return
-            if self._error is not None and not self._agree(self._is_worth_waiting(deadline)):
-                self._give_up(self._error)
+            if saves.error is not None and not self._agree(self._is_worth_waiting(saves.error, deadline)):
+                self._give_up(saves.error)
                 return
-            if self._error is not None:
+            if saves.error is not None:
                 self._pause(RETRY_SECONDS)
             if self._postponed:
                 self._postponed = False
-                self._start_save(saver, state)
+                saves.start(saves.state)
             else:
-                saver.again()
+                saves.again()
             self.finish()
 
     def finish(self) -> None:
         """See `checkpoint.finish`. Waits no longer than this process has to live."""
-        if self._saver is None:
+        if self._saves is None:
             return
-        if self._saver.busy and not self.stopped:
+        if self._saves.busy and not self.stopped:
             reporter().enter("checkpointing")
-        while self._saver.busy and stopping.grace_left() > 0:
-            self._saver.wait(min(ASK_SECONDS, stopping.grace_left()))
+        while self._saves.busy and stopping.grace_left() > 0:
+            self._saves.wait(min(ASK_SECONDS, stopping.grace_left()))
             reporter().beat()
-        self._take(self._saver.result())
+        self._saves.take(now_at=self._seen_step)
 
-    def _wait_for(self, saver: Saver) -> None:
-        while saver.busy:
-            saver.wait(ASK_SECONDS)
+    def _wait_for(self, saves: Saves) -> Exception | None:
+        while saves.busy:
+            saves.wait(ASK_SECONDS)
             reporter().beat()
+        return saves.take(now_at=self._seen_step)
 
     def _restore_from(self, store: RunStore, state: TrainState) -> None:
         self._line.from_main(store.claim)
         loaded = self._find(store, state)
-        self._saver = Saver(store.folder, self._line, staging=store.staging, keep=store.block.keep)
         if loaded is None:
             self._start_fresh()
         else:
             self._continue_from(loaded, state)
-            self._trouble.newest = state.step
-            if loaded.in_run:
-                self._saver.protected.add(state.step)
-                self._committed_step = state.step
-        self._schedule = Schedule(store.block.every, step=state.step, now=self._clock())
+        self._saves = Saves(self._place, store, self._line, step=state.step, clock=self._clock)
+        if loaded is not None:
+            self._saves.go_on_from(state.step, loaded.found.uri, in_run=loaded.in_run)
 
     def _find(self, store: RunStore, state: TrainState) -> Loaded | None:
         resume = store.block.resume
@@ -240,7 +219,6 @@ class Session:
         apply(parts, loaded.trees, uri=loaded.found.uri)
         state.step = manifest.step
         state.restore_epoch(manifest.epoch)
-        self._parent = loaded.found.uri
         status = manifest.status(loaded.found.uri)
         reporter().resumed(
             step=manifest.step,
@@ -252,12 +230,11 @@ class Session:
     def _ask(self, pulse: Pulse) -> Answer:
         now = self._clock()
         busy = due = False
-        if self._saver is not None and self._schedule is not None:
-            self._take(self._saver.result())
-            busy = self._saver.busy
-            if busy:
-                self._note_slowness()
-            due = self._place.is_main and self._schedule.due_now(now)
+        if self._saves is not None:
+            self._saves.take(now_at=self._seen_step)
+            self._saves.look(now_at=self._seen_step)
+            busy = self._saves.busy
+            due = self._place.is_main and self._saves.due_now(now)
         work = [0] * self._place.world_size
         work[self._place.rank] = round(1e6 * reporter().work.seconds)
         asked = [stopping.requested() or self.stopped, due, busy, -pulse.proposal(now), *work]
@@ -270,77 +247,22 @@ class Session:
         reporter().enter("stopping")
         self.stopped = True
         self.finish()
-        if self._saver is None:
+        saves = self._saves
+        if saves is None:
             return Outcome.STOP
-        unsaved = self._saver.busy or self._committed_step != state.step
+        unsaved = saves.busy or saves.committed_step != state.step
         left = min(stopping.grace_left(), 86_400.0)
-        worst = self._gang.maximum([unsaved, self._saver.busy, round(-1e3 * left), round(1e3 * self._last_seconds)])
+        worst = self._gang.maximum([unsaved, saves.busy, round(-1e3 * left), round(1e3 * saves.seconds)])
         if worst[0] and not worst[1] and -worst[2] > GRACE_FACTOR * worst[3]:
-            self._start_save(self._saver, state)
+            saves.start(state)
             self.finish()
-        if self._committed_step != state.step:
-            reporter().note(self._trouble.unsaved_end(state.step))
+        if saves.committed_step != state.step:
+            saves.ended_unsaved(state.step)
         return Outcome.STOP
 
-    def _start_save(self, saver: Saver, state: TrainState) -> None:
-        step, epoch, now = state.step, state.epoch, datetime.now(UTC)
-        productive = reporter().productive.node_seconds
-
-        def describe(files: tuple[File, ...]) -> Manifest:
-            return Manifest(
-                job=self._place.job,
-                uid=self._place.uid,
-                run=self._place.run,
-                attempt=self._place.attempt,
-                world_size=self._place.world_size,
-                step=step,
-                epoch=epoch,
-                time=now,
-                config_sha256=_config_digest(),
-                parent=self._parent,
-                productive_node_seconds=productive,
-                files=files,
-            )
-
-        saver.start(step, capture(state.parts, is_main=self._place.is_main), describe)
-        self._state, self._captured_step = state, step
-        self._save_began, self._captured_at = now, self._clock()
-        if self._schedule is not None:
-            self._schedule.started(step, now=self._clock())
-
-    def _take(self, saved: Saved | None) -> None:
-        """Takes note of how a save ended."""
-        if saved is None or self._store is None:
-            return
-        if isinstance(saved.error, PeerLost):
-            raise saved.error
-        self._error = saved.error
-        if saved.error is None and saved.manifest is not None:
-            self._committed_step, self._safe_since = saved.step, self._captured_at
-            self._last_seconds = saved.seconds
-            uri = self._store.folder.uri(saved.step)
-            status = saved.manifest.status(uri).model_copy(update={"save_seconds": round(saved.seconds, 3)})
-            reporter().checkpointed(status)
-            if self._schedule is not None:
-                self._schedule.succeeded()
-            self._note(self._trouble.saved(saved.step, now=datetime.now(UTC)))
-        elif self._schedule is not None and saved.error is not None:
-            self._schedule.failed(now=self._clock())
-            times = {"began": self._save_began, "now": datetime.now(UTC)}
-            self._note(self._trouble.failed(saved.error, step=saved.step, now_at=self._seen_step, **times))
-
-    def _note_slowness(self) -> None:
-        times = {"began": self._save_began, "now": datetime.now(UTC)}
-        usual = self._last_seconds
-        self._note(self._trouble.slow(step=self._captured_step, now_at=self._seen_step, usual=usual, **times))
-
-    def _note(self, text: str | None) -> None:
-        if text is not None:
-            reporter().note(text)
-
-    def _is_worth_waiting(self, deadline: float) -> bool:
+    def _is_worth_waiting(self, error: Exception, deadline: float) -> bool:
         """Rank 0 decides: the others' clocks may differ."""
-        return self._place.is_main and isinstance(self._error, StorageUnavailable) and self._clock() < deadline
+        return self._place.is_main and isinstance(error, StorageUnavailable) and self._clock() < deadline
 
     def _give_up(self, error: Exception) -> None:
         if self._place.config is not None and self._place.config.spec.output is not None:
@@ -369,7 +291,3 @@ def _drop_foreign_position(parts: dict[str, Any], loaded: Loaded) -> None:
     except ConfigError as error:
         reporter().note(f"warm start from {loaded.found.uri}: the data begin anew: {error}")
         del parts["loader"]
-
-
-def _config_digest() -> str:
-    return hashlib.sha256(Path(os.environ[Env.CONFIG]).read_bytes()).hexdigest()
