@@ -13,8 +13,7 @@ from torch import nn
 
 from footplate.contract import Env, JobConfig
 from footplate_trainer import stopping
-from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState
-from footplate_trainer.checkpoint import saves
+from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, saves
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.context import Context
