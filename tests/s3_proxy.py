@@ -83,8 +83,8 @@ class S3Proxy:
         # Bound, and never listening: keeps the port while nobody listens.
         self._holder = _bound(0)
         self._port: int = self._holder.getsockname()[1]
-        self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._listening: socket.socket | None = None
+        self._open: dict[asyncio.Task[None], socket.socket] = {}
 
     def __enter__(self) -> "S3Proxy":
         self._thread.start()
@@ -123,36 +123,49 @@ class S3Proxy:
         self._fault, self._only, self._left = fault, only, times
         if fault is Fault.REFUSED:
             await self._close()
-        elif self._server is None:
+        elif self._listening is None:
             await self._listen()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, sock=_bound(self._port))
+        # asyncio's own servers, up to Python 3.12, forget to close what they accept in the moment they are closed.
+        self._listening = listening = _bound(self._port)
+        listening.setblocking(False)
+        listening.listen(100)
+        self._loop.add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            task = self._loop.create_task(self._serve(connection))
+            self._open[task] = connection
+            task.add_done_callback(self._open.pop)
 
     async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        # What was just accepted isn't in `_open` before its first turn, and a task without one never closes anything.
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task, writer in list(self._open.items()):
-                _reset(writer)
-                task.cancel()
-            await asyncio.wait(others, timeout=0.01)
+        if self._listening is not None:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
+        there = dict(self._open)
+        for task, connection in there.items():
+            _end_by_reset(connection)
+            task.cancel()
+        await asyncio.gather(*there, return_exceptions=True)
+        for connection in there.values():
+            connection.close()  # that of a task which never had its turn
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open[task] = writer
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
-            with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
+            with contextlib.suppress(OSError, EOFError):
                 await self._answer(reader, writer)
+                writer.close()
+                await writer.wait_closed()
         finally:
-            del self._open[task]
-            writer.close()
+            _reset(writer)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -203,7 +216,7 @@ class S3Proxy:
                 return _reset(writer)
             await self._copy(answer, writer, None, fault)
         finally:
-            server.close()
+            server.transport.abort()
 
     async def _copy(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, length: int | None, fault: Fault | None
@@ -238,10 +251,15 @@ def _bound(port: int) -> socket.socket:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection by RST, as a dead host's does."""
-    if (connection := writer.get_extra_info("socket")) is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """Ends a connection at once, and by RST."""
+    _end_by_reset(writer.get_extra_info("socket"))
     writer.transport.abort()
+
+
+def _end_by_reset(connection: socket.socket) -> None:
+    """The connection will end by RST, as a dead host's does, and not by FIN."""
+    with contextlib.suppress(OSError):  # it is closed
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _parse(head: bytes) -> tuple[Request, int]:

@@ -67,7 +67,8 @@ async def _look(site: Site, life: Life, story: Story) -> None:
     try:
         story.result = await site.storage.result(life.name)
         found = await site.storage.checkpoints(life.name)
-        manifests = {step: await site.storage.verify(keys) for step, keys in found.items()}
+        whole = {step: keys for step, keys in found.items() if not await site.storage.as_damaged(keys)}
+        manifests = {step: await site.storage.verify(keys) for step, keys in whole.items()}
         story.checkpoints = {step: manifest.attempt for step, manifest in manifests.items()}
     except (ValueError, FileNotFoundError) as error:
         story.found.append(f"in storage: {error}")

@@ -19,6 +19,7 @@ class Storage:
     def __init__(self, s3: S3Server) -> None:
         self._checkpoints = s3.store("checkpoints")
         self._models = s3.store("models")
+        self._damaged: dict[str, bytes] = {}
 
     async def result(self, job: str) -> Any:
         """What rank 0 left behind. Raises ValueError where a file of the model isn't what its manifest says."""
@@ -29,7 +30,7 @@ class Storage:
         return json.loads(await _read(self._models, f"{folder}/result-0.json"))
 
     async def checkpoints(self, job: str) -> dict[int, list[str]]:
-        """Keys of each complete checkpoint that isn't condemned, by step."""
+        """Keys of each complete checkpoint that isn't condemned, by step; with those whose damage nobody saw."""
         steps: dict[int, list[str]] = {}
         async for batch in obstore.list(self._checkpoints, f"{job}/"):
             for item in batch:
@@ -57,8 +58,13 @@ class Storage:
         key = keys[target % len(keys)]
         content = bytearray(await _read(self._checkpoints, key))
         content[int(extent * len(content))] ^= 1
+        self._damaged[key] = bytes(content)
         await obstore.put_async(self._checkpoints, key, bytes(content))
         return True
+
+    async def as_damaged(self, keys: list[str]) -> bool:
+        """True for a checkpoint that is as `damage` has left it: newer ones came, and nobody had to read it."""
+        return any([await _read(self._checkpoints, key) == self._damaged[key] for key in keys if key in self._damaged])
 
     async def _good(self, found: Mapping[int, list[str]]) -> list[int]:
         good = []
