@@ -173,7 +173,9 @@ def draw(seed: int) -> Schedule:
 
 
 def _fits(kind: Kind, program: str, nodes: int) -> bool:
-    """A rank that is frozen while it evaluates is given an hour; nobody is left to miss a gang of one pod."""
+    """A rank that is frozen while it evaluates, or at the last save, is given an hour; nobody is left to miss a gang of
+    one pod.
+    """
     if kind is Kind.RANK_FROZEN:
         return program == "exact.py"
     return kind is not Kind.POD_FROZEN or nodes > 1
@@ -189,7 +191,10 @@ def _draw_strike(
         chosen.append(chance.choices(others, [NATURES[other].weight for other in others])[0])
     faults = tuple(Fault(each, chance.randrange(64), chance.random()) for each in chosen)
     if chance.random() < 0.3:
-        saving = min(-(-step // EVERY) * EVERY, STEPS[program] // EVERY * EVERY)
+        last = STEPS[program] // EVERY * EVERY
+        if Kind.RANK_FROZEN in chosen:
+            last = (STEPS[program] - 1) // EVERY * EVERY
+        saving = min(-(-step // EVERY) * EVERY, last)
         return Strike(Moment.SAVING, saving, chance.uniform(0, 0.08), faults)
     return Strike(Moment.STEP, step, chance.uniform(0, 0.03), faults)
 
