@@ -70,7 +70,7 @@ def save_in_background(session: Session, state: TrainState, weights: torch.Tenso
     session.maybe_save(state)
     stall = time.perf_counter() - began
     steps = []
-    while session._saver is not None and session._saver.busy:
+    while session._saves is not None and session._saves.busy:
         steps.append(take_step(weights))
     whole = time.perf_counter() - began
     session.finish()
