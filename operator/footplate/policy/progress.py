@@ -41,7 +41,7 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
     if last_words is not None:
         changes["progress"] = last_words.progress or changes.get("progress", status.progress)
         changes["artifact"] = last_words.artifact or status.artifact
-    resumed = [said.resumed_from_step for said in (polled, last_words) if said is not None]
+    resumed = [said.resumed_from_step for said in (last_words, polled) if said is not None]
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
     return status.model_copy(update={**changes, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)})
 
@@ -84,10 +84,9 @@ def _attempts(attempts: list[Attempt], resumed: Iterable[int | None], reached: I
     if not attempts:
         return attempts
     last = attempts[-1]
-    changes: dict[str, Any] = {}
-    for step in resumed:
-        if step is not None:
-            changes["resumed_from_step"] = step
+    changes: dict[str, Any] = {
+        "resumed_from_step": next((step for step in resumed if step is not None), last.resumed_from_step)
+    }
     if last.last_step is not None:
         changes["last_step"] = max([last.last_step, *reached])
     return [*attempts[:-1], last.model_copy(update=changes)]

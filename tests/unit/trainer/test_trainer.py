@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from footplate_trainer import Trainer, callbacks, data, metrics
+from footplate_trainer import Trainer, callbacks, checkpoint, data, metrics
 from footplate_trainer.errors import UserError
 from footplate_trainer.fit_state import FiniteGuard
 from footplate_trainer.metrics import Means
@@ -51,6 +51,14 @@ def test_fit_is_the_plain_loop() -> None:
     assert torch.equal(weights(trainer), torch.cat([weight.detach().flatten() for weight in model.parameters()]))
     assert history.epoch == [0, 1, 2]
     assert history.history["loss"][2] < history.history["loss"][0]
+
+
+def test_fit_knows_its_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the loader doesn't: what is due there is saved before anything that follows can change the model."""
+    ended, maybe_save = [], checkpoint.maybe_save
+    monkeypatch.setattr(checkpoint, "maybe_save", lambda state: (ended.append(state.ended), maybe_save(state))[1])
+    make_trainer().fit(loader(), epochs=2)
+    assert ended == [False] * 5 + [True]
 
 
 def test_evaluation_is_the_mean_over_all_samples() -> None:
