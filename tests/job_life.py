@@ -52,7 +52,7 @@ END = {
 """What `summarize` says in the end, always."""
 
 _forkserver = multiprocessing.get_context("forkserver")
-_forkserver.set_forkserver_preload(["footplate.operator", "footplate.runtime.logs"])
+_forkserver.set_forkserver_preload(["footplate.operator", "footplate.machinery.logs"])
 
 
 @dataclass
@@ -107,9 +107,9 @@ class Operator:
 
 
 def _operate(kubeconfig: str, settings: Mapping[str, Any], log: Path | None, ahead: Any) -> None:
+    from footplate.machinery import clock
+    from footplate.machinery.logs import configure_logging
     from footplate.operator import OperatorSettings, run_operator
-    from footplate.runtime import clock
-    from footplate.runtime.logs import configure_logging
 
     if log is not None:
         with log.open("ab") as file:

@@ -178,7 +178,7 @@ async def _run(settings: Mapping[str, Any]) -> None:
 
 
 def _main() -> None:
-    from footplate.runtime.logs import configure_logging
+    from footplate.machinery.logs import configure_logging
 
     configure_logging()
     asyncio.run(_run(json.loads(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The operator: kopf for lifecycle, login and the events of our own kinds, `runtime.manager` for all the rest.
+"""The operator: kopf for lifecycle, login and the events of our own kinds, `machinery.manager` for all the rest.
 
 Starts as `footplate operator` or `kopf run -m footplate.operator`. kopf must write nothing: no finalizer, annotation,
 Kubernetes event or peering object. Its handlers put what they see into a store, which puts the job's key into the
@@ -19,11 +19,11 @@ from typing import Any
 import kopf
 import structlog
 
-from footplate.runtime.logs import configure_logging
-from footplate.runtime.manager import Manager
-from footplate.runtime.resources import TRAINING_JOBS
-from footplate.runtime.settings import OperatorSettings
-from footplate.runtime.store import Store
+from footplate.machinery.logs import configure_logging
+from footplate.machinery.manager import Manager
+from footplate.machinery.resources import TRAINING_JOBS
+from footplate.machinery.settings import OperatorSettings
+from footplate.machinery.store import Store
 
 __all__ = ["OperatorSettings", "run_operator"]
 

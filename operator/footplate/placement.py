@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from footplate.api.trainingjob import TrainingJobSpec
-
-Object = dict[str, Any]
+from footplate.objects import Object
 
 
 def placement(spec: TrainingJobSpec, *, gang_labels: Mapping[str, str], avoid: Sequence[str]) -> Object:
@@ -32,7 +31,7 @@ def placement(spec: TrainingJobSpec, *, gang_labels: Mapping[str, str], avoid: S
 
 def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequence[str]) -> Object:
     """The user's affinity, away from `avoid`, and with the gang together in one topology domain where asked."""
-    affinity: Object = {**(spec.pod_template.affinity or {})}
+    affinity: dict[str, Any] = {**(spec.pod_template.affinity or {})}
     if avoid:
         away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(avoid)]
         _prefer(affinity, "nodeAffinity", {"weight": 100, "preference": {"matchFields": away}})
@@ -43,7 +42,7 @@ def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequ
     return affinity
 
 
-def _prefer(affinity: Object, kind: str, term: Object) -> None:
+def _prefer(affinity: dict[str, Any], kind: str, term: Object) -> None:
     """Adds a preference to the user's own: a demand could keep the gang waiting for ever where there is no other way.
     An affinity that isn't one is left for the API server to explain.
     """

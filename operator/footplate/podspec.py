@@ -21,6 +21,7 @@ from footplate.contract import (
     input_env_prefix,
     rendezvous_port,
 )
+from footplate.objects import Object
 from footplate.placement import placement
 
 ACCELERATORS = (
@@ -49,11 +50,9 @@ RESERVED_ENV = frozenset((
 ))  # fmt: skip
 """What a user's own variables can't override: Kubernetes takes the last of two of one name."""
 
-Object = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
-class GangOf:
+class AttemptSpec:
     """One attempt of a run: what differs from gang to gang of the same job."""
 
     config: JobConfig
@@ -99,7 +98,7 @@ def build_service(config: JobConfig) -> Object:
     }
 
 
-def build_pods(gang: GangOf, ranks: Iterable[int]) -> list[Object]:
+def build_pods(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     """The pods of some ranks of one attempt. They share what is the same in all of them: don't write to it."""
     template = gang.spec.pod_template
     labels = {**template.labels, str(Label.ATTEMPT): str(gang.attempt)}
@@ -178,7 +177,7 @@ def _metadata(config: JobConfig, name: str, labels: Mapping[str, str]) -> Object
     }
 
 
-def _pod_spec(gang: GangOf) -> Object:
+def _pod_spec(gang: AttemptSpec) -> Object:
     """What is the same in all pods of a gang, but for the container."""
     return {
         "subdomain": gang.run_name,
@@ -196,10 +195,10 @@ def _pod_spec(gang: GangOf) -> Object:
     }
 
 
-def _container(gang: GangOf) -> Object:
+def _container(gang: AttemptSpec) -> Object:
     spec = gang.spec
     supervised = needs_supervisor(spec)
-    container: Object = {
+    container: dict[str, Any] = {
         "name": CONTAINER_NAME,
         "image": spec.trainer.image,
         "command": list(SUPERVISOR) if supervised else list(spec.trainer.command or ()),
@@ -241,7 +240,7 @@ def _liveness(spec: TrainingJobSpec) -> Object:
     }
 
 
-def _environment(gang: GangOf) -> list[Object]:
+def _environment(gang: AttemptSpec) -> list[Object]:
     """The contract's variables first, so that the user's may refer to them as $(NAME)."""
     config, scratch = gang.config, MountPath.SCRATCH
     address = f"{gang.pod_name(0)}.{gang.run_name}"
@@ -301,7 +300,7 @@ def _mounts(spec: TrainingJobSpec) -> list[Object]:
     return mounts + [mount.to_json() for mount in spec.pod_template.volume_mounts]
 
 
-def _volumes(gang: GangOf) -> list[Object]:
+def _volumes(gang: AttemptSpec) -> list[Object]:
     spec = gang.spec
     source = spec.trainer.source
     code: Object = {"emptyDir": {}}

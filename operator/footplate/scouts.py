@@ -7,7 +7,8 @@ training: it runs no code of the user's, knows no secret, writes nothing, and go
 from collections.abc import Iterable
 
 from footplate.contract import Label
-from footplate.podspec import GangOf, Object, build_pods
+from footplate.objects import Object
+from footplate.podspec import AttemptSpec, build_pods
 
 WAIT = ("sleep", "2147483647")
 """In every image with a shell, and understood by GNU, BusyBox and macOS alike."""
@@ -16,7 +17,7 @@ _KEPT = ("name", "image", "resources", "securityContext")
 """Of a rank's container."""
 
 
-def build_scouts(gang: GangOf, ranks: Iterable[int]) -> list[Object]:
+def build_scouts(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     """The scouts for ranks that the attempt doesn't have."""
     return [_scout(pod) for pod in build_pods(gang, ranks)]
 

@@ -201,8 +201,8 @@ def operate(_: Any, kubeconfig: str) -> None:
     """The operator, until killed; its log would cost time on a terminal."""
     import logging
 
+    from footplate.machinery.logs import configure_logging
     from footplate.operator import OperatorSettings, run_operator
-    from footplate.runtime.logs import configure_logging
 
     configure_logging()
     logging.disable(logging.CRITICAL)

@@ -87,7 +87,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     for name in ("_RETRY_SECONDS", "_RESYNC_PAUSE_SECONDS"):
-        monkeypatch.setattr(f"footplate.runtime.manager.{name}", 0.2)
+        monkeypatch.setattr(f"footplate.machinery.manager.{name}", 0.2)
     async with (
         ApiServer() as server,
         ApiClient(server.kubeconfig()) as client,

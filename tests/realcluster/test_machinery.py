@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from footplate.errors import AlreadyExists, Conflict, Refused
-from footplate.runtime.client import KubeClient
-from footplate.runtime.clock import SystemClock
-from footplate.runtime.credentials import Credentials
-from footplate.runtime.lease import Lease
-from footplate.runtime.metrics import Metrics
-from footplate.runtime.reflector import Reflector
-from footplate.runtime.resources import PODS, Object
-from footplate.runtime.slim import slim_pod
-from footplate.runtime.store import Store
+from footplate.machinery.client import KubeClient
+from footplate.machinery.clock import SystemClock
+from footplate.machinery.credentials import Credentials
+from footplate.machinery.lease import Lease
+from footplate.machinery.metrics import Metrics
+from footplate.machinery.reflector import Reflector
+from footplate.machinery.resources import PODS
+from footplate.machinery.slim import slim_pod
+from footplate.machinery.store import Store
+from footplate.objects import Object
 from realcluster.controlplane import Cluster
 
 pytestmark = pytest.mark.realcluster

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from documents import DOCS, names_in, read_table
 from footplate.api.status import CheckpointStatus, ProgressStatus
-from footplate.runtime.metrics import Metrics
+from footplate.machinery.metrics import Metrics
 from footplate_trainer import exchange
 from footplate_trainer.exchange import Heartbeat, RankReport
 from footplate_trainer.pod import read_pod

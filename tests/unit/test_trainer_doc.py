@@ -10,7 +10,7 @@ import pytest
 
 from documents import DOCS, names_in, read_block, read_table
 from footplate.contract import Env, ExitCode, JobConfig
-from footplate.podspec import GangOf, build_pods
+from footplate.podspec import AttemptSpec, build_pods
 from footplate.policy import failure
 from footplate_trainer import launch
 from footplate_trainer.manifest import Manifest
@@ -60,7 +60,7 @@ def set_by_operator() -> set[str]:
             "spec": {"trainer": {"image": "any", "command": ["any"]}},
         }
     )
-    (made,) = build_pods(GangOf(config, config.spec, 0, 1), [0])
+    (made,) = build_pods(AttemptSpec(config, config.spec, 0, 1), [0])
     return {variable["name"] for variable in made["spec"]["containers"][0]["env"]}
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from footplate.errors import FootplateError
-from footplate.runtime.settings import OperatorSettings
+from footplate.machinery.settings import OperatorSettings
 
 _DEFAULT = OperatorSettings()
 
@@ -32,8 +32,8 @@ def operator(
     ] = _DEFAULT.poll_interval,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
+    from footplate.machinery.logs import configure_logging
     from footplate.operator import run_operator
-    from footplate.runtime.logs import configure_logging
 
     configure_logging()
     settings = OperatorSettings(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from footplate.policy.reasons import Reason
-from footplate.policy.scheduling import seconds_waited
+from footplate.policy.scheduling_timeout import seconds_waited
 from footplate.policy.situation import Situation, seconds_run
 
 

@@ -12,14 +12,15 @@ from datetime import timedelta
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.podspec import GangOf, Object
-from footplate.policy import scheduling
-from footplate.policy.failure import clean, node_lost
+from footplate.objects import Object, block, text
+from footplate.podspec import AttemptSpec
+from footplate.policy import scheduling_timeout
+from footplate.policy.failure import node_lost
 from footplate.policy.pods import Pod
-from footplate.policy.raw import block, text
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import Situation
 from footplate.scouts import build_scouts
+from footplate.text import clean
 
 FEWER_AFTER = timedelta(seconds=30)
 """A gang that found enough nodes, but not all, makes do with them when no further one was found for so long."""
@@ -80,7 +81,7 @@ def scouts_are_due(situation: Situation) -> bool:
     return bool(_missing(situation)) and _seconds_until_sending(situation) <= 0
 
 
-def send_scouts(situation: Situation, gang: GangOf) -> Sequence[Object]:
+def send_scouts(situation: Situation, gang: AttemptSpec) -> Sequence[Object]:
     """The scouts to create now, once the status says so."""
     sent = situation.status.scout_time
     refused = any(refusal.kind == "Pod" for refusal in situation.observed.refusals)
@@ -146,7 +147,7 @@ def _seconds_until_fewer(situation: Situation) -> float | None:
     elastic, attempt = situation.spec.elastic, situation.attempt
     if elastic is None or attempt is None or attempt.start_time is None:
         return None
-    bound, timeout = _bound(situation), scheduling.seconds_left(situation)
+    bound, timeout = _bound(situation), scheduling_timeout.seconds_left(situation)
     if timeout is None or not elastic.min_nodes <= len(bound) < situation.desired:
         return None
     since = max(pod.bound or attempt.start_time for pod in bound)

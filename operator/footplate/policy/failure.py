@@ -4,7 +4,6 @@ The earliest failing rank is the cause; a rank that only saw its peer go, or was
 found. `find` looks at what is true now and remembers nothing.
 """
 
-import re
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from datetime import datetime, timedelta
 
 from footplate.api.status import FailureClass, FailureStatus
 from footplate.contract import ExitCode
-from footplate.policy.plan import Manifest
+from footplate.objects import Object, text, time
 from footplate.policy.pods import Gang, Pod, last_ready, node_is_lost
-from footplate.policy.raw import text, time
 from footplate.policy.reasons import Reason
+from footplate.text import MAX_TERMINATION_BYTES, clean, clean_lines
 
 START_GRACE = timedelta(seconds=30)
 """How long a missing Secret or an image that can't be pulled may still be put right before the job fails."""
@@ -25,12 +24,6 @@ VIEW_LAG = timedelta(seconds=10)
 
 SETTLE = timedelta(seconds=3)
 """How long the cause is awaited where ranks only saw a peer go."""
-
-MAX_TEXT = 1024
-MAX_MESSAGE = 4096
-"""Of a container's termination message Kubernetes keeps so many bytes."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _CLASS = {
     Reason.DATA_ERROR: FailureClass.PERMANENT,
@@ -94,21 +87,11 @@ class Failure:
             signal=exit_code - 128 if exit_code is not None and 128 < exit_code < 160 else None,
             class_=self.failure_class,
             message=clean(self.message),
-            traceback=clean(error.traceback, most=4096, tail=True) if error and error.traceback else None,
+            traceback=clean_lines(error.traceback, most=4096, tail=True) if error and error.traceback else None,
         )
 
 
-def clean(text: str, *, most: int = MAX_TEXT, tail: bool = False) -> str:
-    """A tenant's text made fit for logs, events and status: no control characters, at most `most` characters."""
-    text = _CONTROL.sub("", text[-8 * most :] if tail else text[: 8 * most])
-    if len(text) <= most:
-        return text
-    return "…" + text[1 - most :] if tail else text[: most - 1] + "…"
-
-
-def find(
-    gang: Gang, nodes: Mapping[str, Manifest], *, desired: int, all_created: bool, now: datetime
-) -> Failure | None:
+def find(gang: Gang, nodes: Mapping[str, Object], *, desired: int, all_created: bool, now: datetime) -> Failure | None:
     """The root cause for which this attempt must end, None while it may go on.
 
     Args:
@@ -130,7 +113,7 @@ def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
     return cause.reason is not Reason.PEER_LOST or not alive or not timedelta() <= now - cause.time < SETTLE
 
 
-def next_look(gang: Gang, nodes: Mapping[str, Manifest], *, now: datetime) -> Iterable[float]:
+def next_look(gang: Gang, nodes: Mapping[str, Object], *, now: datetime) -> Iterable[float]:
     """Seconds until what is given some time now counts as a failure."""
     for pod in gang.pods:
         if pod.exit_code:
@@ -141,7 +124,7 @@ def next_look(gang: Gang, nodes: Mapping[str, Manifest], *, now: datetime) -> It
             yield VIEW_LAG.total_seconds()
 
 
-def _of_pod(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failure | None:
+def _of_pod(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failure | None:
     return (
         _taken_away(pod, now=now)
         or _failed(pod, now=now)
@@ -224,11 +207,11 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
 
 def _last_line(pod: Pod) -> str:
     """The end of a termination message that isn't the trainer's: the user's own, the node's, or the log's tail."""
-    lines = clean(text(pod.terminated, "message"), most=MAX_MESSAGE, tail=True).split("\n")
+    lines = clean_lines(text(pod.terminated, "message"), most=MAX_TERMINATION_BYTES, tail=True).split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")[:512]
 
 
-def node_lost(pod: Pod, nodes: Mapping[str, Manifest], *, now: datetime) -> Failure | None:
+def node_lost(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failure | None:
     """The loss of the node that a pod runs on; None where it isn't lost, or that isn't known."""
     if pod.terminal or pod.node is None or not nodes:
         return None

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from footplate.api.status import NodeCounts, Phase, ProgressStatus
-from footplate.policy.failure import clean
+from footplate.objects import text
 from footplate.policy.pods import Gang, Pod
-from footplate.policy.raw import text
 from footplate.policy.reasons import Reason
+from footplate.text import clean
 
 SLOW_START = timedelta(seconds=90)
 """A pod that the node has prepared for so long may lack a volume, which only its events say."""
@@ -26,7 +26,7 @@ def count(gang: Gang, *, desired: int) -> NodeCounts:
     )
 
 
-def of_gang(gang: Gang, counts: NodeCounts, *, was: Phase) -> tuple[Phase, Reason]:
+def derive(gang: Gang, counts: NodeCounts, *, was: Phase) -> tuple[Phase, Reason]:
     """Where a living attempt is. Once it runs it stays Running to its end: ranks may finish one after the other."""
     if was is Phase.RUNNING or counts.ready + counts.succeeded == counts.desired:
         return Phase.RUNNING, Reason.ALL_PODS_RUNNING

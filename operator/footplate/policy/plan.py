@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from footplate.contract import Progress
-
-Manifest = Mapping[str, Any]
-"""A raw Kubernetes object."""
+from footplate.objects import Object
 
 RETRY_REFUSED_SECONDS = 10.0
 """For so long a refused create isn't tried again, and is part of what is observed."""
@@ -55,12 +53,12 @@ class Refusal:
 class Observed:
     """Everything that one reconciliation looks at."""
 
-    job: Manifest
-    pods: Sequence[Manifest] = ()
-    nodes: Mapping[str, Manifest] = field(default_factory=dict)
-    run_config: Manifest | None = None
+    job: Object
+    pods: Sequence[Object] = ()
+    nodes: Mapping[str, Object] = field(default_factory=dict)
+    run_config: Object | None = None
     """The ConfigMap of the run in the status (or of the run that is due), None if there is none of the job's."""
-    runtime: Manifest | None = None
+    runtime: Object | None = None
     """What `runtimeRef` names, None if it isn't there."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
@@ -75,9 +73,9 @@ class Plan:
     a plan either moves the status on or creates pods for the status as it is.
     """
 
-    create: tuple[Manifest, ...] = ()
+    create: tuple[Object, ...] = ()
     delete: tuple[Target, ...] = ()
-    status: Manifest | None = None
+    status: Object | None = None
     """The whole new status; None where it is as it should be."""
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, Self
 
 from footplate.contract import CONTAINER_NAME, Label, Verdict, parse_verdict
-from footplate.policy.plan import Manifest, Target
-from footplate.policy.raw import block, blocks, number, text, time
+from footplate.objects import Object, block, blocks, is_controlled_by, number, text, time
+from footplate.policy.plan import Target
 
 STOP_MARGIN_SECONDS = 5.0
 """A pod that lives on for so long after its grace period is on a node that nobody hears from."""
@@ -18,7 +18,7 @@ STOP_MARGIN_SECONDS = 5.0
 class Pod:
     """What the policies read of one pod."""
 
-    raw: Manifest
+    raw: Object
 
     @cached_property
     def metadata(self) -> Mapping[str, Any]:
@@ -163,7 +163,7 @@ class Gang:
     scouts: Mapping[int, Pod] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, pods: Sequence[Manifest], job: Manifest, *, run: int, attempt: int, nodes: int) -> Self:
+    def of(cls, pods: Sequence[Object], job: Object, *, run: int, attempt: int, nodes: int) -> Self:
         """Buckets raw pods. Those that the job doesn't control are left out; one that says it were of the attempt but
         hasn't the name or a rank of its gang is no part of it.
         """
@@ -186,22 +186,12 @@ class Gang:
         return [*self.older, *self.current.values(), *self.scouts.values()]
 
 
-def owned_pods(pods: Sequence[Manifest], job: Manifest) -> list[Pod]:
-    """Views of the pods that the job controls. Anybody may write its UID into a pod of another namespace."""
-    metadata = block(job, "metadata")
-    uid, namespace = metadata.get("uid"), metadata.get("namespace")
-    return [
-        Pod(raw) for raw in pods if controller_uid(raw) == uid and block(raw, "metadata").get("namespace") == namespace
-    ]
+def owned_pods(pods: Sequence[Object], job: Object) -> list[Pod]:
+    """Views of the pods that the job controls."""
+    return [Pod(raw) for raw in pods if is_controlled_by(raw, job)]
 
 
-def controller_uid(raw: Manifest) -> str | None:
-    """UID of the object's controller, None where it has none."""
-    owners = blocks(block(raw, "metadata"), "ownerReferences")
-    return next((text(owner, "uid") for owner in owners if owner.get("controller") is True), None)
-
-
-def node_is_lost(node: Manifest | None) -> bool:
+def node_is_lost(node: Object | None) -> bool:
     """True for a node that is gone, not ready, or throws its pods out."""
     if node is None:
         return True
@@ -212,11 +202,11 @@ def node_is_lost(node: Manifest | None) -> bool:
     )
 
 
-def last_ready(node: Manifest | None) -> datetime | None:
+def last_ready(node: Object | None) -> datetime | None:
     """When a node that isn't ready last was, as far as is known."""
     return time(_ready(node), "lastTransitionTime") if node is not None else None
 
 
-def _ready(node: Manifest) -> Mapping[str, Any]:
+def _ready(node: Object) -> Mapping[str, Any]:
     conditions = blocks(block(node, "status"), "conditions")
     return next((condition for condition in conditions if condition.get("type") == "Ready"), {})

@@ -8,8 +8,8 @@ from typing import Any
 
 from footplate.api.status import MAX_NOTES_KEPT, Attempt, CheckpointStatus, Straggler, TrainingJobStatus
 from footplate.contract import Label, Progress, Verdict
-from footplate.policy.failure import clean
 from footplate.policy.pods import Gang
+from footplate.text import clean
 
 
 def believed(polled: Progress | None, status: TrainingJobStatus, *, uid: str) -> Progress | None:

@@ -10,17 +10,17 @@ from datetime import datetime
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
-from footplate.policy import cleanup, deadline, failure, notices, progress, run_config, scheduling, usage
-from footplate.policy.begin import begin, name_conflict
-from footplate.policy.ending import between, end, fail, has_succeeded, release, resize, succeed
-from footplate.policy.gang import advance
-from footplate.policy.live import with_live_fields
+from footplate.objects import block
+from footplate.policy import clean_pods, deadline, events, failure, progress, run_config, scheduling_timeout, usage
+from footplate.policy.attempt import advance
+from footplate.policy.end import between, end, fail, has_succeeded, release, resize, succeed
+from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Refusal
 from footplate.policy.pods import Gang
-from footplate.policy.publish import publish
-from footplate.policy.raw import block
 from footplate.policy.reasons import Reason
+from footplate.policy.run import begin, name_conflict
 from footplate.policy.situation import Situation, begin_run, due_run, gang_size, is_finished, read_status
+from footplate.policy.status import publish
 from footplate.policy.suspend import suspend
 
 
@@ -42,7 +42,7 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
         return run_config.go_without(observed, status, now=now)
     situation = _situate(observed, status, config, now=now)
     plan = _finished(situation) if is_finished(status) else _live(situation)
-    return notices.attach(plan, before=status, spec=situation.spec)
+    return events.attach(plan, before=status, spec=situation.spec)
 
 
 def _situate(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Situation:
@@ -63,10 +63,10 @@ def _situate(observed: Observed, status: TrainingJobStatus, config: JobConfig, *
 
 
 def _finished(situation: Situation) -> Plan:
-    status, delete = situation.status, cleanup.finished(situation)
-    if cleanup.expired(situation) and not delete:
-        status, delete = status.model_copy(update={"resolved": None}), cleanup.leftovers(situation)
-    left = cleanup.seconds_to_live(situation)
+    status, delete = situation.status, clean_pods.finished(situation)
+    if clean_pods.expired(situation) and not delete:
+        status, delete = status.model_copy(update={"resolved": None}), clean_pods.leftovers(situation)
+    left = clean_pods.seconds_to_live(situation)
     return publish(situation.observed, status, now=situation.now, delete=delete, requeue=[left])
 
 
@@ -96,7 +96,7 @@ def _attempt(situation: Situation) -> Plan:
     resized = resize(situation) if cause is None else None
     if resized is not None:
         return resized
-    left = scheduling.seconds_left(situation)
+    left = scheduling_timeout.seconds_left(situation)
     return release(situation) if left is not None and left <= 0 else advance(situation)
 
 

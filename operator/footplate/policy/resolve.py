@@ -1,7 +1,7 @@
 """Merges a job over its runtime, once a run, and holds the result against the API's rules and the runtime's policy.
 
 The result, `job.json`, is kept in the run's ConfigMap: later edits of the runtime don't touch the run. What a user may
-change on a living job isn't in it (`footplate.policy.live`), so it is the same whenever it is made.
+change on a living job isn't in it (`footplate.policy.mutable`), so it is the same whenever it is made.
 """
 
 import hashlib
@@ -18,10 +18,9 @@ from footplate.api.trainingjob import TrainingJob, TrainingJobSpec
 from footplate.api.types import Model
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.errors import Terminal
+from footplate.objects import Object, block, text
 from footplate.policy import rules
-from footplate.policy.live import without_live_fields
-from footplate.policy.plan import Manifest
-from footplate.policy.raw import block, text
+from footplate.policy.mutable import without_live_fields
 
 _RUNTIMES: Mapping[str, type[Model]] = {
     "TrainingRuntime": TrainingRuntime,
@@ -52,7 +51,7 @@ class RuntimeRefuses(Terminal):
         self.problems = problems
 
 
-def resolve(job: Manifest, runtime: Manifest | None, *, run: int) -> JobConfig:
+def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
     """The job as it will run: runtime, then job, then the models' defaults.
 
     Raises:
@@ -85,7 +84,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def decode(run_config: Manifest, *, sha256: str) -> JobConfig | None:
+def decode(run_config: Object, *, sha256: str) -> JobConfig | None:
     """The job in a run's ConfigMap; None where it isn't the one with this digest."""
     encoded = text(block(run_config, "data"), JOB_FILE)
     if digest(encoded) != sha256:
@@ -96,7 +95,7 @@ def decode(run_config: Manifest, *, sha256: str) -> JobConfig | None:
         return None
 
 
-def _blueprint(runtime: Manifest | None) -> Manifest:
+def _blueprint(runtime: Object | None) -> Object:
     """The runtime's spec, once it is known to keep the rules of its kind."""
     if runtime is None:
         return {}

@@ -7,9 +7,10 @@ from datetime import datetime
 
 from footplate.api.blocks import RunPolicy
 from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, TrainingJobStatus
-from footplate.policy.failure import Failure, clean
+from footplate.policy.failure import Failure
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import seconds_run
+from footplate.text import clean
 
 MAX_BACKOFF_SECONDS = 600
 GOOD_RUN_SECONDS = 600.0

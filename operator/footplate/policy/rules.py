@@ -7,9 +7,8 @@ from footplate.api.blocks import ENTRY_KINDS
 from footplate.api.errors import Problem
 from footplate.api.runtime import RuntimePolicy
 from footplate.api.trainingjob import TrainingJobSpec
+from footplate.objects import Object, block, text
 from footplate.podspec import RESERVED_ENV
-from footplate.policy.plan import Manifest
-from footplate.policy.raw import block, text
 
 Path = tuple[str, ...]
 
@@ -19,7 +18,7 @@ def broken(spec: TrainingJobSpec) -> list[Problem]:
     return [*_incomplete(spec), *_dangling(spec), *_reserved(spec), *_unsupported(spec)]
 
 
-def refused(job: Manifest, merged: TrainingJobSpec, *, defaults: Manifest, policy: RuntimePolicy) -> list[Problem]:
+def refused(job: Object, merged: TrainingJobSpec, *, defaults: Object, policy: RuntimePolicy) -> list[Problem]:
     """What the runtime's policy refuses.
 
     Args:
@@ -105,7 +104,7 @@ def _unsupported(spec: TrainingJobSpec) -> Iterator[Problem]:
         )  # fmt: skip
 
 
-def _refused_overrides(spec: Manifest, defaults: Manifest, allowed: list[str] | None) -> Iterator[Problem]:
+def _refused_overrides(spec: Object, defaults: Object, allowed: list[str] | None) -> Iterator[Problem]:
     theirs = dict(leaves(defaults))
     for path, value in leaves(spec):
         if not may_set(path, value, theirs=theirs, allowed=allowed):
@@ -141,7 +140,7 @@ def _refused_uris(spec: TrainingJobSpec, policy: RuntimePolicy, *, namespace: st
             )  # fmt: skip
 
 
-def _missing_labels(labels: Manifest, policy: RuntimePolicy) -> Iterator[Problem]:
+def _missing_labels(labels: Object, policy: RuntimePolicy) -> Iterator[Problem]:
     for label in policy.required_labels:
         if not labels.get(label):
             yield Problem("metadata.labels", None, f"lacks {label!r}, which the runtime requires", "add the label")

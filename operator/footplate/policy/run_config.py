@@ -6,15 +6,15 @@ from datetime import datetime
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
+from footplate.objects import block, text
 from footplate.podspec import build_config_map
-from footplate.policy.begin import config_target, name_conflict, own_config, refused_config, reject
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Target
 from footplate.policy.pods import owned_pods
-from footplate.policy.publish import publish
-from footplate.policy.raw import block, text
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
+from footplate.policy.run import config_target, name_conflict, own_config, refused_config, reject
 from footplate.policy.situation import end_attempt, is_finished
+from footplate.policy.status import publish
 
 
 def read(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:

@@ -20,10 +20,10 @@ from footplate.api.status import (
 )
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
+from footplate.objects import Object, block, text
 from footplate.podspec import run_name
-from footplate.policy.plan import Manifest, Observed, Refusal
+from footplate.policy.plan import Observed, Refusal
 from footplate.policy.pods import Gang
-from footplate.policy.raw import block, text
 from footplate.policy.reasons import Reason
 
 MAX_NONCE_LENGTH = 253
@@ -42,7 +42,7 @@ class Situation:
     gang: Gang
 
     @property
-    def job(self) -> Manifest:
+    def job(self) -> Object:
         """The raw TrainingJob."""
         return self.observed.job
 
@@ -81,7 +81,7 @@ def gang_size(spec: TrainingJobSpec, attempt: Attempt | None) -> int:
     return min(max(attempt.nodes, spec.elastic.min_nodes), spec.elastic.max_nodes)
 
 
-def read_status(job: Manifest) -> TrainingJobStatus:
+def read_status(job: Object) -> TrainingJobStatus:
     """The status as the operator wrote it; an unreadable one counts as none."""
     raw: Mapping[str, Any] = block(job, "status")
     try:
@@ -95,12 +95,12 @@ def is_finished(status: TrainingJobStatus) -> bool:
     return status.phase is not None and status.phase.finished
 
 
-def restart_nonce(job: Manifest) -> str:
+def restart_nonce(job: Object) -> str:
     """What `runPolicy.restartNonce` says now."""
     return text(block(job, "spec", "runPolicy"), "restartNonce")[:MAX_NONCE_LENGTH]
 
 
-def due_run(job: Manifest, status: TrainingJobStatus) -> int:
+def due_run(job: Object, status: TrainingJobStatus) -> int:
     """Number of the run that the job is in, or should be: a new `restartNonce` on a finished job asks for another."""
     if status.run is None:
         return 1
@@ -108,12 +108,12 @@ def due_run(job: Manifest, status: TrainingJobStatus) -> int:
     return status.run + 1 if again else status.run
 
 
-def run_config_name(job: Manifest) -> str:
+def run_config_name(job: Object) -> str:
     """Name of the ConfigMap of the run that the job is in, or should be."""
     return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)))
 
 
-def begin_run(job: Manifest, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
+def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
     """The status of the run that is due; only the history of phases is taken over from another run's."""
     run = due_run(job, status)
     if status.run == run:

@@ -1,11 +1,11 @@
 """Suspend and resume: the gang is stopped after a checkpoint, and goes on from it when the user says so."""
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.policy.ending import ended, is_stopped, stop
+from footplate.policy.end import ended, is_stopped, stop
 from footplate.policy.plan import Plan
-from footplate.policy.publish import publish
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import Situation, begin_attempt, move
+from footplate.policy.status import publish
 
 
 def suspend(situation: Situation) -> Plan | None:

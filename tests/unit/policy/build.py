@@ -8,7 +8,7 @@ from typing import Any
 from footplate.api.status import TrainingJobStatus, format_time
 from footplate.contract import CONTAINER_NAME, JobConfig
 from footplate.podspec import build_config_map
-from footplate.policy.live import with_live_fields
+from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.pods import Gang
 from footplate.policy.reconcile import reconcile

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from footplate.machinery.clock import SteadyTime
 from footplate.policy.failure import START_GRACE, find
 from footplate.policy.plan import Plan
 from footplate.policy.situation import seconds_run
-from footplate.runtime.clock import SteadyTime
 from unit.policy.build import NOW, at, gang, job, look, node, observe, pod, situate, terminated, waiting
 from unit.policy.fakecluster import FakeCluster
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from footplate.contract import Label
-from footplate.podspec import GangOf, build_pods
+from footplate.podspec import AttemptSpec, build_pods
 from footplate.policy import elastic
 from footplate.policy.plan import Plan, Refusal
 from footplate.scouts import build_scouts
@@ -324,7 +324,7 @@ def test_a_scout_is_a_rank_to_the_scheduler_and_nothing_to_training() -> None:
         },
     )
     situation = situate(observe(of, attempts=attempt(3)))
-    gang = GangOf(situation.config, situation.spec, attempt=0, nodes=3)
+    gang = AttemptSpec(situation.config, situation.spec, attempt=0, nodes=3)
     [rank], [scout_] = build_pods(gang, [3]), build_scouts(gang, [3])
     mine, theirs = scout_["spec"], rank["spec"]
     assert scout_["metadata"]["labels"] == {**rank["metadata"]["labels"], Label.SCOUT: "true"}

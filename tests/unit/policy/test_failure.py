@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from footplate.api.status import FailureClass
-from footplate.policy.failure import clean, find, is_settled, next_look
+from footplate.policy.failure import find, is_settled, next_look
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
 from unit.policy.build import NOW, at, gang, node, pod, terminated, waiting
@@ -266,17 +266,3 @@ def test_failure_names_rank_signal_and_traceback() -> None:
     status = find_cause(pod(0), failed(137, message=said)).to_status()
     assert (status.rank, status.exit_code, status.signal) == (13, 137, 9)
     assert status.traceback == "Traceback\n  line 1\nValueError: bad label 11"
-
-
-@pytest.mark.parametrize(
-    ("text", "most", "tail", "expected"),
-    [
-        ("short", 10, False, "short"),
-        ("0123456789ab", 10, False, "012345678…"),
-        ("0123456789ab", 10, True, "…3456789ab"),
-        ("a\x00b\x1bc\u2028\ud800", 10, False, "abc"),
-        ("", 0, False, ""),
-    ],
-)
-def test_clean(text: str, most: int, tail: bool, expected: str) -> None:
-    assert clean(text, most=most, tail=tail) == expected

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from footplate.api.status import Phase, ProgressStatus
-from footplate.policy.phase import count, describe, of_gang, seconds_until_slow
+from footplate.policy.phase import count, derive, describe, seconds_until_slow
 from unit.policy.build import NOW, gang, pod, waiting
 
 JSON = dict[str, Any]
@@ -60,7 +60,7 @@ CASES = [
 def test_phase(was: str, pods: list[JSON], phase: str, reason: str, message: str) -> None:
     bucketed = gang(*pods)
     counts = count(bucketed, desired=2)
-    now_phase, why = of_gang(bucketed, counts, was=Phase(was))
+    now_phase, why = derive(bucketed, counts, was=Phase(was))
     assert (now_phase, why) == (phase, reason)
     assert describe(now_phase, bucketed, counts, None, now=NOW) == message
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from footplate.contract import Label
+from footplate.objects import block, blocks, number, text, time
 from footplate.policy.pods import Gang, Pod, last_ready, node_is_lost
-from footplate.policy.raw import block, blocks, number, text, time
 from unit.policy.build import NOW, UID, at, job, merged, node, pod, terminated, waiting
 
 JSON = dict[str, Any]

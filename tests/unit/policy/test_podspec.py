@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footplate.contract import Env, Label, MountPath, rendezvous_port
-from footplate.podspec import RESERVED_ENV, GangOf, build_pods, build_service, mounted_objects, processes_per_node
+from footplate.podspec import RESERVED_ENV, AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node
 from footplate.policy.resolve import resolve
 from footplate.policy.rules import broken
 from unit.policy.build import UID, config_map, job, merged
@@ -65,9 +65,9 @@ CHANNELS = {
 }
 
 
-def gang_of(spec: JSON | None = None, *, attempt: int = 0, avoid: tuple[str, ...] = (), **metadata: Any) -> GangOf:
+def gang_of(spec: JSON | None = None, *, attempt: int = 0, avoid: tuple[str, ...] = (), **metadata: Any) -> AttemptSpec:
     config = resolve(job(spec, **metadata), None, run=1)
-    return GangOf(config, config.spec, attempt=attempt, nodes=config.spec.nodes, avoid=avoid)
+    return AttemptSpec(config, config.spec, attempt=attempt, nodes=config.spec.nodes, avoid=avoid)
 
 
 def plain(manifest: Any) -> Any:
@@ -75,7 +75,7 @@ def plain(manifest: Any) -> Any:
     return json.loads(json.dumps(manifest))
 
 
-def pod_of(gang: GangOf, rank: int = 0) -> JSON:
+def pod_of(gang: AttemptSpec, rank: int = 0) -> JSON:
     return dict(plain(build_pods(gang, [rank])[0]))
 
 
@@ -132,7 +132,7 @@ def test_a_frozen_supervisor_is_noticed(spec: JSON, failures: int | None) -> Non
 
 
 @pytest.mark.parametrize("gang", GANGS)
-def test_pod_security_standard_restricted(gang: GangOf) -> None:
+def test_pod_security_standard_restricted(gang: AttemptSpec) -> None:
     spec, only = pod_of(gang)["spec"], container(pod_of(gang))
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -147,7 +147,7 @@ def test_pod_security_standard_restricted(gang: GangOf) -> None:
 
 
 @pytest.mark.parametrize("gang", GANGS)
-def test_env_contract_is_complete(gang: GangOf) -> None:
+def test_env_contract_is_complete(gang: AttemptSpec) -> None:
     pod = pod_of(gang, 1)
     said = environment(pod)
     assert set(Env) <= said.keys()

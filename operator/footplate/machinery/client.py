@@ -1,0 +1,310 @@
+"""The one way to the API server: raw dicts over an authorised aiohttp session.
+
+Invariants:
+- Every request has a timeout, and at most `in_flight` of them are under way.
+- A request that changes nothing when done twice is tried again on lost answers, 5xx and 401; 429 always is, because it
+  was never done. A create is tried again too: its second try may answer `AlreadyExists` for what the first one made,
+  and the caller judges that by the owner's UID.
+- No write is sent, and none is waited for, when `lease` says that another replica may act (`LeaseLost`).
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import aiohttp
+import orjson
+import structlog
+
+from footplate.errors import (
+    AlreadyExists,
+    ApiError,
+    ApiUnavailable,
+    Conflict,
+    Gone,
+    LeaseLost,
+    NotFound,
+    Refused,
+)
+from footplate.machinery.clock import Clock, SystemClock
+from footplate.machinery.metrics import Metrics, code_class
+from footplate.machinery.resources import Resource, resource_of
+from footplate.objects import Object, key_of
+
+log = structlog.get_logger(__name__)
+
+IN_FLIGHT = 50
+PAGE = 500
+MERGE_PATCH = "application/merge-patch+json"
+
+_JSON = "application/json"
+_TIMEOUT = 30.0
+_TRIES = 5
+_FIRST_BACKOFF = 0.1
+_LAST_BACKOFF = 5.0
+_LONGEST_RETRY_AFTER = 60.0
+_MESSAGE_LENGTH = 1024
+
+
+class Fence(Protocol):
+    """What a write asks before it goes out."""
+
+    def remaining(self) -> float:
+        """Seconds for which no other replica may write; 0 or less once one may."""
+
+
+class Unfenced:
+    """For one replica alone, and for the lease's own writes."""
+
+    def remaining(self) -> float:
+        """For ever."""
+        return float("inf")
+
+
+class KubeClient:
+    """Requests to one API server; safe to share between tasks."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        server: str,
+        *,
+        metrics: Metrics,
+        fence: Fence | None = None,
+        clock: Clock | None = None,
+        in_flight: int = IN_FLIGHT,
+        tries: int = _TRIES,
+        timeout: float = _TIMEOUT,
+    ) -> None:
+        self._session = session
+        self._server = server
+        self._metrics = metrics
+        self._fence = fence or Unfenced()
+        self._clock = clock or SystemClock()
+        self._slots = asyncio.Semaphore(in_flight)
+        self._tries = tries
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """One object, as the API server has it now."""
+        return await self._call("get", resource, resource.path(namespace, name))
+
+    async def get_path(self, path: str) -> Object:
+        """Any JSON document of the API server, such as a group's discovery."""
+        return await self._call("get", Resource("", "discovery"), path)
+
+    async def pages(
+        self, resource: Resource, *, namespace: str = "", selector: str = ""
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        """A whole collection, page by page, each with the resourceVersion of the list. `Gone` if it took too long."""
+        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+        while True:
+            page = await self._call("list", resource, resource.path(namespace), query=query)
+            metadata = page["metadata"]
+            yield _stamp_items(page), str(metadata["resourceVersion"])
+            if not metadata.get("continue"):
+                return
+            query = {**query, "continue": metadata["continue"]}
+
+    async def create(self, manifest: Object) -> Object:
+        """Creates an object; `AlreadyExists` may mean an earlier try of this very call."""
+        namespace, _ = key_of(manifest)
+        resource = resource_of(manifest)
+        return await self._call("create", resource, resource.path(namespace), body=manifest)
+
+    async def replace(self, resource: Resource, obj: Object) -> Object:
+        """Writes a whole object; `Conflict` when it changed since its resourceVersion."""
+        return await self._call("update", resource, resource.path(*key_of(obj)), body=obj)
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, patch: Object, *, subresource: str = ""
+    ) -> Object:
+        """A merge patch; with metadata.resourceVersion in it, `Conflict` when the object changed since."""
+        path = resource.path(namespace, name, subresource)
+        return await self._call("patch", resource, path, body=patch, content_type=MERGE_PATCH)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
+        """Deletes the object with this UID and no other: `Conflict` when the name is another's by now.
+
+        Answers the object where it stays for its grace period, else a Status.
+        """
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        path = resource.path(namespace, name)
+        return await self._call("delete", resource, path, body=body)
+
+    async def watch(
+        self,
+        resource: Resource,
+        *,
+        since: str,
+        namespace: str = "",
+        selector: str = "",
+        inactivity: float,
+    ) -> AsyncGenerator[list[Mapping[str, Any]]]:
+        """Events after a resourceVersion, in batches as they arrive; ends when the server ends it, or when nothing has
+        come for `inactivity` seconds.
+
+        First comes an empty batch, once the server has accepted the watch. Half a line at the end is dropped.
+        """
+        query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": since}
+        if selector:
+            query["labelSelector"] = selector
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=inactivity)
+        url = self._server + resource.path(namespace)
+        try:
+            async with self._session.get(url, params=query, timeout=timeout) as response:
+                self._count("watch", resource, response.status)
+                if response.status >= 400:
+                    raise _error_of(response, await response.read(), verb="watch")
+                yield []
+                async for lines in _lines(response.content):
+                    yield [orjson.loads(line) for line in lines]
+        except aiohttp.SocketTimeoutError:
+            return
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+            raise ApiUnavailable(f"watch of {resource.plural} lost: {_describe(error)}") from error
+
+    async def _call(
+        self,
+        verb: str,
+        resource: Resource,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = _JSON,
+    ) -> Object:
+        data = None if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+        for attempt in range(1, self._tries + 1):
+            try:
+                async with self._slots:
+                    return await self._try(verb, resource, path, query, data, content_type)
+            except ApiUnavailable as error:
+                if attempt == self._tries:
+                    raise
+                await self._clock.sleep(_pause(attempt, error.retry_after))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _try(
+        self,
+        verb: str,
+        resource: Resource,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        content_type: str,
+    ) -> Object:
+        timeout = self._timeout if data is None else self._write_timeout()
+        status: int | None = None
+        started = self._clock.monotonic()
+        try:
+            async with self._session.request(
+                _METHODS[verb],
+                self._server + path,
+                params=query,
+                data=data,
+                headers={"Content-Type": content_type} if data is not None else None,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+            ) as response:
+                answer = await response.read()
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnavailable(f"{verb} {path}: {_describe(error)}") from error
+        finally:
+            self._count(verb, resource, status)
+            self._metrics.api_seconds.labels(verb, resource.plural).observe(self._clock.monotonic() - started)
+        if status >= 400:
+            raise _error_of(response, answer, verb=verb)
+        try:
+            return orjson.loads(answer)  # type: ignore[no-any-return]
+        except orjson.JSONDecodeError as error:  # a proxy's words, not the API server's
+            raise ApiUnavailable(f"{verb} {path}: {status} without JSON: {_describe(error)}") from error
+
+    def _write_timeout(self) -> float:
+        remaining = self._fence.remaining()
+        if remaining <= 0:
+            raise LeaseLost("this replica no longer holds the lease; nothing was written")
+        return min(self._timeout, remaining)
+
+    def _count(self, verb: str, resource: Resource, status: int | None) -> None:
+        self._metrics.api_requests.labels(verb, resource.plural, code_class(status)).inc()
+
+
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
+
+
+def _stamp_items(page: Object) -> list[dict[str, Any]]:
+    """Items of a list carry no type of their own; an object from a watch does, and both meet in one store."""
+    items: list[dict[str, Any]] = page.get("items") or []
+    kind = page["kind"].removesuffix("List")
+    for item in items:
+        item["apiVersion"], item["kind"] = page["apiVersion"], kind
+    return items
+
+
+def _pause(attempt: int, retry_after: float | None) -> float:
+    """Doubles, with jitter over its upper half; never shorter than what the server asked for."""
+    ceiling: float = min(_LAST_BACKOFF, _FIRST_BACKOFF * 2 ** (attempt - 1))
+    return max(retry_after or 0.0, ceiling * random.uniform(0.5, 1.0))
+
+
+def _error_of(response: aiohttp.ClientResponse, answer: bytes, *, verb: str) -> ApiError | ApiUnavailable:
+    status = response.status
+    reason, message = _read_status(answer)
+    reason = reason or response.reason or ""
+    if status == 429 or status >= 500:
+        text = f"{verb} {response.url.path}: {status} {reason}: {message}"
+        return ApiUnavailable(text, status=status, retry_after=_retry_after(response))
+    if status == 409:
+        return (AlreadyExists if reason == "AlreadyExists" else Conflict)(status, reason, message)
+    return {404: NotFound, 410: Gone}.get(status, Refused)(status, reason, message)
+
+
+def _read_status(answer: bytes) -> tuple[str, str]:
+    """Reason and message of a Kubernetes Status; a proxy's HTML or nothing at all is cut to a message."""
+    try:
+        document = orjson.loads(answer)
+        return str(document.get("reason") or ""), str(document.get("message") or "")[:_MESSAGE_LENGTH]
+    except (orjson.JSONDecodeError, AttributeError):
+        return "", answer[:_MESSAGE_LENGTH].decode(errors="replace")
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds asked for; a date, which the header may also hold, is left to our own backoff."""
+    try:
+        return min(float(response.headers["Retry-After"]), _LONGEST_RETRY_AFTER)
+    except (KeyError, ValueError):
+        return None
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__} {error}".strip()
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
+    """Whole lines, all that each read brought at once: a line costs no turn of the event loop of its own."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        head, newline, tail = chunk.rpartition(b"\n")
+        if not newline:
+            rest += tail
+            continue
+        yield (rest + head).split(b"\n")
+        rest = tail

@@ -1,0 +1,121 @@
+"""Everything that the policies look at, in stores, and which jobs a change concerns."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from footplate.machinery.resources import TRAINING_JOBS
+from footplate.machinery.slim import slim_node, slim_own, slim_pod
+from footplate.machinery.store import Store
+from footplate.objects import Key, Object, controller_of, key_of, uid_of
+
+Enqueue = Callable[[Key], None]
+
+
+class Cluster:
+    """The stores. Each change enqueues the jobs that may have to do something about it."""
+
+    def __init__(self, enqueue: Enqueue) -> None:
+        self._enqueue = enqueue
+        self.jobs = Store(
+            on_change=self._job_changed, indexes={"runtime": _runtime_of, "phase": _phase_of}, slim=slim_own
+        )
+        self.pods = Store(on_change=self._pod_changed, indexes={"owner": _owner_uid, "node": _node_of}, slim=slim_pod)
+        self.nodes = Store(on_change=self._node_changed, slim=slim_node)
+        self._nodes_by_name: dict[str, Object] = {}
+        self.runtimes = Store(on_change=self._runtime_changed, slim=slim_own)
+        self.cluster_runtimes = Store(on_change=self._runtime_changed, slim=slim_own)
+
+    @property
+    def nodes_by_name(self) -> Mapping[str, Object]:
+        """A live, read-only view of all nodes."""
+        return MappingProxyType(self._nodes_by_name)
+
+    def pods_of(self, job: Object) -> list[Object]:
+        """The pods that the job controls."""
+        return self.pods.indexed("owner", uid_of(job))
+
+    def runtime_of(self, job: Object) -> Object | None:
+        """The runtime that the job names, None where it names none or it isn't there."""
+        named = _runtime_of(job)
+        if named is None:
+            return None
+        kind, key = named
+        return (self.runtimes if kind == "TrainingRuntime" else self.cluster_runtimes).get(key)
+
+    def jobs_by_phase(self) -> dict[str, int]:
+        """Number of jobs by phase."""
+        return {str(phase): count for phase, count in self.jobs.counts("phase").items()}
+
+    def _job_changed(self, old: Object | None, new: Object | None) -> None:
+        self._enqueue(key_of(_present(old, new)))
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        key = _job_key_of(_present(old, new))
+        if key is not None:
+            self._enqueue(key)
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        name = _present(old, new)["metadata"]["name"]
+        if new is None:
+            del self._nodes_by_name[name]
+        else:
+            self._nodes_by_name[name] = new
+        if old is not None and new is not None and _without_version(old) == _without_version(new):
+            return
+        for pod in self.pods.indexed("node", name):
+            self._pod_changed(None, pod)
+
+    def _runtime_changed(self, old: Object | None, new: Object | None) -> None:
+        """Only jobs that wait for their runtime care: a run keeps the one it was started with."""
+        runtime = _present(old, new)
+        for job in self.jobs.indexed("runtime", (runtime["kind"], key_of(runtime))):
+            if _is_stalled(job):
+                self._enqueue(key_of(job))
+
+
+def _present(old: Object | None, new: Object | None) -> Object:
+    obj = new if new is not None else old
+    if obj is None:
+        raise ValueError("a change has an old object, a new one, or both")
+    return obj
+
+
+def _job_key_of(pod: Object) -> Key | None:
+    controller = controller_of(pod)
+    if controller is None or controller.get("kind") != "TrainingJob" or controller["apiVersion"] != TRAINING_JOBS.api:
+        return None
+    return pod["metadata"]["namespace"], controller["name"]
+
+
+def _owner_uid(pod: Object) -> str | None:
+    controller = controller_of(pod)
+    return None if controller is None else controller.get("uid")
+
+
+def _node_of(pod: Object) -> str | None:
+    return pod["spec"].get("nodeName") or None
+
+
+def _phase_of(job: Object) -> str:
+    return (job.get("status") or {}).get("phase") or "Pending"
+
+
+def _runtime_of(job: Object) -> tuple[str, Key] | None:
+    reference = (job.get("spec") or {}).get("runtimeRef")
+    if not isinstance(reference, dict) or not isinstance(reference.get("name"), str):
+        return None
+    kind = reference.get("kind") or "ClusterTrainingRuntime"
+    namespace = job["metadata"]["namespace"] if kind == "TrainingRuntime" else ""
+    return kind, (namespace, reference["name"])
+
+
+def _is_stalled(job: Object) -> bool:
+    status = job.get("status") or {}
+    conditions = status.get("conditions") or ()
+    return not status.get("phase") or any(c["type"] == "Stalled" and c["status"] == "True" for c in conditions)
+
+
+def _without_version(node: Object) -> dict[str, Any]:
+    metadata = {key: value for key, value in node["metadata"].items() if key != "resourceVersion"}
+    return {**node, "metadata": metadata}

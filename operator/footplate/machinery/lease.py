@@ -1,0 +1,153 @@
+"""Leader election by a coordination.k8s.io Lease.
+
+Invariants:
+- A candidate takes the lease only after it has itself seen it unchanged for the whole duration written in it, on its
+  own monotonic clock. Nobody's wall clock is believed, so skew doesn't matter.
+- The leader counts its time from before it sent the renewal, a candidate from after it read it: the leader's time is
+  always over first. `remaining` says how much is left, and the client sends no write without.
+- Every write carries the resourceVersion of what was read: two that try at once can't both win.
+- A clean exit gives the lease back, so the next one need not wait.
+"""
+
+import structlog
+
+from footplate.errors import Conflict, FootplateError, LeaseLost, NotFound
+from footplate.machinery.client import KubeClient
+from footplate.machinery.clock import Clock, micro_time
+from footplate.machinery.resources import LEASES
+from footplate.objects import Object, version_of
+
+log = structlog.get_logger(__name__)
+
+DURATION = 10
+"""Seconds without a renewal after which another replica may take over."""
+RENEW_DEADLINE = 7.0
+"""Seconds without a renewal after which the leader gives up."""
+RETRY_PERIOD = 2.0
+REQUEST_TIMEOUT = 2.0
+"""A renewal that hangs must leave time for another before the deadline."""
+
+_MARGIN = 1.0
+
+
+class Lease:
+    """One replica's claim to lead. `client` must be unfenced, try once, and time out after `REQUEST_TIMEOUT`."""
+
+    def __init__(self, client: KubeClient, *, namespace: str, name: str, identity: str, clock: Clock) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._clock = clock
+        self._seen: Object | None = None
+        self._seen_at = 0.0
+        self._renewed_at: float | None = None
+
+    def remaining(self) -> float:
+        """Seconds for which no other replica may write, less a margin for requests on their way; 0 or less without."""
+        if self._renewed_at is None:
+            return 0.0
+        return self._renewed_at + DURATION - _MARGIN - self._clock.monotonic()
+
+    async def acquire(self) -> None:
+        """Waits until this replica leads."""
+        while True:
+            pause = RETRY_PERIOD
+            try:
+                await self._look()
+                pause = min(RETRY_PERIOD, self._wait())
+                if pause <= 0:
+                    await self._claim()
+                    log.info("lease_acquired", lease=self._name, identity=self._identity)
+                    return
+            except FootplateError as error:
+                log.warning("lease_not_acquired", lease=f"{self._namespace}/{self._name}", error=str(error))
+                pause = RETRY_PERIOD
+            await self._clock.sleep(pause)
+
+    async def hold(self) -> None:
+        """Renews until that fails: `LeaseLost`, while `remaining` still says that nobody else can lead."""
+        while True:
+            await self._clock.sleep(RETRY_PERIOD)
+            try:
+                await self._renew()
+            except LeaseLost:
+                self._renewed_at = None
+                raise
+            except FootplateError as error:
+                log.warning("lease_not_renewed", lease=self._name, error=str(error))
+                self._give_up_when_due()
+
+    async def release(self) -> None:
+        """Gives the lease back, as far as it is ours and the API server can be reached."""
+        if self._renewed_at is None:
+            return
+        self._renewed_at = None
+        try:
+            await self._write(self._spec(holder="", duration=1))
+        except FootplateError as error:
+            log.warning("lease_not_released", lease=self._name, error=str(error))
+
+    async def _look(self) -> None:
+        try:
+            lease: Object | None = await self._client.get(LEASES, self._namespace, self._name)
+        except NotFound:
+            lease = None
+        if lease is None or self._seen is None or version_of(lease) != version_of(self._seen):
+            self._seen, self._seen_at = lease, self._clock.monotonic()
+
+    def _holder(self) -> str:
+        return str(self._seen["spec"].get("holderIdentity") or "") if self._seen else ""
+
+    def _wait(self) -> float:
+        """Seconds until this replica may take what it has seen. Its own name on it is an answer that was lost."""
+        if self._seen is None or self._holder() in ("", self._identity):
+            return 0.0
+        duration: float = self._seen["spec"].get("leaseDurationSeconds") or DURATION
+        return self._seen_at + duration - self._clock.monotonic()
+
+    async def _claim(self) -> None:
+        started = self._clock.monotonic()
+        await self._write(self._spec(holder=self._identity, duration=DURATION))
+        self._renewed_at = started
+
+    async def _renew(self) -> None:
+        try:
+            await self._claim()
+        except NotFound as error:
+            raise LeaseLost(f"lease {self._namespace}/{self._name} was deleted") from error
+        except Conflict:
+            await self._look()
+            if self._holder() != self._identity:
+                raise LeaseLost(f"lease {self._namespace}/{self._name} is held by {self._holder()!r}") from None
+            await self._claim()
+
+    def _give_up_when_due(self) -> None:
+        if self._renewed_at is None or self._clock.monotonic() - self._renewed_at >= RENEW_DEADLINE:
+            raise LeaseLost(f"lease {self._namespace}/{self._name} was not renewed for {RENEW_DEADLINE:.0f} s")
+
+    def _spec(self, *, holder: str, duration: int) -> Object:
+        old = self._seen["spec"] if self._seen else {}
+        changes_hands = holder not in ("", self._holder())
+        now = micro_time(self._clock.now())
+        return {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": duration,
+            "acquireTime": now if changes_hands else old.get("acquireTime", now),
+            "renewTime": now,
+            "leaseTransitions": old.get("leaseTransitions", 0) + (1 if changes_hands and self._seen else 0),
+        }
+
+    async def _write(self, spec: Object) -> None:
+        if self._seen is None:
+            self._seen = await self._client.create(
+                {
+                    "apiVersion": LEASES.api,
+                    "kind": "Lease",
+                    "metadata": {"namespace": self._namespace, "name": self._name},
+                    "spec": spec,
+                }
+            )
+        else:
+            self._seen = await self._client.replace(LEASES, {**self._seen, "spec": spec})
+        self._seen_at = self._clock.monotonic()

@@ -1,0 +1,141 @@
+"""Asks rank 0 of every running gang how far it is.
+
+What a pod answers is a tenant's word: it is bounded in size, time and shape, follows no redirect, and counts only for
+the job, run and attempt that the pod belongs to. The addresses asked are those of pods that the job controls.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from pydantic import ValidationError
+
+from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Label, Progress
+from footplate.machinery.clock import Clock
+from footplate.machinery.metrics import Metrics
+from footplate.objects import Key, Object
+
+log = structlog.get_logger(__name__)
+
+_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+_POLLS_PER_SECOND = 50.0
+"""Many running jobs are asked less often, not faster."""
+_IN_FLIGHT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to ask about which attempt."""
+
+    key: Key
+    uid: str
+    run: int
+    attempt: int
+    address: str
+
+
+def target_of(job: Object, pods: Iterable[Object]) -> Target | None:
+    """Rank 0 of the job's running gang; None where nothing runs. `pods` are those that the job controls."""
+    status = job.get("status") or {}
+    if status.get("phase") != "Running":
+        return None
+    run, attempt = status.get("run", 1), status.get("attempt", 0)
+    wanted = {Label.RUN: str(run), Label.ATTEMPT: str(attempt), Label.RANK: "0"}
+    for pod in pods:
+        labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
+        address = pod["status"].get("podIP")
+        if address and all(labels.get(label) == value for label, value in wanted.items()):
+            metadata = job["metadata"]
+            return Target((metadata["namespace"], metadata["name"]), metadata["uid"], run, attempt, address)
+    return None
+
+
+class Poller:
+    """Keeps the latest progress of each running job, by UID, and says when one has changed."""
+
+    def __init__(
+        self,
+        targets: Callable[[], Iterable[Target]],
+        *,
+        on_change: Callable[[Key], None],
+        clock: Clock,
+        metrics: Metrics,
+        interval: float,
+        port: int = METRICS_PORT,
+    ) -> None:
+        self._targets = targets
+        self._on_change = on_change
+        self._clock = clock
+        self._metrics = metrics
+        self._interval = interval
+        self._port = port
+        self._latest: dict[str, Progress] = {}
+
+    def latest(self, uid: str) -> Progress | None:
+        """What the job last said of itself."""
+        return self._latest.get(uid)
+
+    async def run(self) -> None:
+        """Goes round all running jobs, evenly over the interval, until cancelled."""
+        connector = aiohttp.TCPConnector(limit=_IN_FLIGHT)
+        jar = aiohttp.DummyCookieJar()
+        async with (
+            aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=_TIMEOUT) as session,
+            asyncio.TaskGroup() as polls,
+        ):
+            while True:
+                targets = list(self._targets())
+                self._forget_all_but(targets)
+                random.shuffle(targets)
+                period = max(self._interval, len(targets) / _POLLS_PER_SECOND)
+                for target in targets:
+                    polls.create_task(self._poll(session, target))
+                    await self._clock.sleep(period / len(targets))
+                if not targets:
+                    await self._clock.sleep(self._interval)
+
+    def _forget_all_but(self, targets: Iterable[Target]) -> None:
+        running = {target.uid for target in targets}
+        for uid in self._latest.keys() - running:
+            del self._latest[uid]
+
+    async def _poll(self, session: aiohttp.ClientSession, target: Target) -> None:
+        try:
+            progress = Progress.model_validate_json(await self._ask(session, target))
+            if (progress.uid, progress.run, progress.attempt) != (target.uid, target.run, target.attempt):
+                raise ValueError("progress of another job or attempt")
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            self._metrics.polls.labels("unreachable").inc()
+        except ValueError as error:  # pydantic's ValidationError is one
+            self._metrics.polls.labels("invalid").inc()
+            log.debug("progress_invalid", job="/".join(target.key), error=_first_line(error))
+        except Exception:
+            self._metrics.polls.labels("invalid").inc()
+            log.exception("progress_not_read", job="/".join(target.key))
+        else:
+            self._metrics.polls.labels("ok").inc()
+            if progress != self._latest.get(target.uid):
+                self._latest[target.uid] = progress
+                self._on_change(target.key)
+
+    async def _ask(self, session: aiohttp.ClientSession, target: Target) -> bytes:
+        host = f"[{target.address}]" if ":" in target.address else target.address
+        url = f"http://{host}:{self._port}/progress"
+        async with session.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_PROGRESS_BYTES:
+                    raise ValueError(f"more than {MAX_PROGRESS_BYTES} bytes")
+            return bytes(body)
+
+
+def _first_line(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return f"{error.error_count()} fields are not as agreed"
+    return str(error)

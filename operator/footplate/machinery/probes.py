@@ -1,0 +1,65 @@
+"""/livez, /readyz and /metrics on one port.
+
+Alive: the event loop turns and no part of the machinery has died. Ready: every store is synced and has lately heard of
+the API server; a standby is as ready as the leader.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from footplate.errors import ConfigurationError
+from footplate.machinery.metrics import Metrics
+
+Check = Callable[[], Mapping[str, str]]
+"""What is wrong, by part; empty where all is well."""
+
+
+class Probes:
+    """The HTTP server; `port` is the one it listens on once entered."""
+
+    def __init__(self, *, host: str, port: int, metrics: Metrics, alive: Check, ready: Check) -> None:
+        self._host = host
+        self.port = port
+        self._metrics = metrics
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/livez", partial(_answer, alive)),
+                web.get("/readyz", partial(_answer, ready)),
+                web.get("/metrics", self._serve_metrics),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host or None, self.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigurationError(
+                f"--port {self.port}: can't listen on it ({error.strerror}); name a free port, or 0 for any"
+            ) from error
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def _serve_metrics(self, _: web.Request) -> web.Response:
+        body = generate_latest(self._metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _answer(check: Check, _: web.Request) -> web.Response:
+    problems = check()
+    text = "".join(f"{part}: {problem}\n" for part, problem in problems.items()) or "ok\n"
+    return web.Response(text=text, status=503 if problems else 200)

@@ -1,0 +1,44 @@
+"""Where each kind lives in the API."""
+
+from dataclasses import dataclass
+
+from footplate.objects import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind's collection: `api` is `v1` or `group/version`, `plural` the lower-case name in the path."""
+
+    api: str
+    plural: str
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """URL path of the collection (in one namespace, or of all), or of one object in it."""
+        parts = ["/api" if "/" not in self.api else "/apis", self.api]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/".join(parts)
+
+
+TRAINING_JOBS = Resource("footplate.dev/v1alpha1", "trainingjobs")
+RUNTIMES = Resource("footplate.dev/v1alpha1", "trainingruntimes")
+CLUSTER_RUNTIMES = Resource("footplate.dev/v1alpha1", "clustertrainingruntimes")
+PODS = Resource("v1", "pods")
+NODES = Resource("v1", "nodes")
+SERVICES = Resource("v1", "services")
+CONFIG_MAPS = Resource("v1", "configmaps")
+EVENTS = Resource("events.k8s.io/v1", "events")
+LEASES = Resource("coordination.k8s.io/v1", "leases")
+
+_BY_KIND = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIG_MAPS}
+
+
+def resource_of(manifest: Object) -> Resource:
+    """The collection that a manifest is created in; gang APIs name their plurals regularly."""
+    return Resource(manifest["apiVersion"], f"{manifest['kind'].lower()}s")
+
+
+def resource_of_kind(kind: str) -> Resource:
+    """The collection of a core kind that the operator deletes from; KeyError for any other."""
+    return _BY_KIND[kind]

@@ -1,0 +1,63 @@
+"""The ConfigMaps of runs, read when a job is looked at.
+
+Not watched: a watch of every ConfigMap with our label would let any tenant fill the operator's memory. A run's
+ConfigMap never changes, so it is read again only now and then.
+"""
+
+from collections import OrderedDict
+
+from footplate.errors import NotFound
+from footplate.machinery.client import KubeClient
+from footplate.machinery.clock import Clock
+from footplate.machinery.resources import CONFIG_MAPS
+from footplate.objects import Key, Object, controller_of, is_controlled_by, key_of
+from footplate.policy.situation import run_config_name
+
+_CAPACITY = 4_096
+_FRESH_SECONDS = 600.0
+
+
+class RunConfigs:
+    """A small cache over the API server: at most one ConfigMap a job, as long as the job is there."""
+
+    def __init__(self, client: KubeClient, *, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._cached: OrderedDict[Key, tuple[float, Object]] = OrderedDict()
+        """By the job's key: when it was read, and what."""
+
+    async def get(self, job: Object) -> Object | None:
+        """The ConfigMap of the job's run, None where there is none that the job controls."""
+        key, name = key_of(job), run_config_name(job)
+        found = self._fresh(key, name) or await self._read(key, name)
+        return found if found is not None and is_controlled_by(found, job) else None
+
+    def put(self, config_map: Object) -> None:
+        """Remembers one that was just created or read, for the job that controls it."""
+        controller = controller_of(config_map)
+        if controller is None:
+            return
+        key = key_of(config_map)[0], controller["name"]
+        self._cached[key] = self._clock.monotonic(), config_map
+        self._cached.move_to_end(key)
+        if len(self._cached) > _CAPACITY:
+            self._cached.popitem(last=False)
+
+    def discard(self, job: Key) -> None:
+        """The job's was deleted, or the job is gone."""
+        self._cached.pop(job, None)
+
+    def _fresh(self, job: Key, name: str) -> Object | None:
+        read_at, config_map = self._cached.get(job, (float("-inf"), None))
+        if config_map is None or config_map["metadata"]["name"] != name:
+            return None
+        return config_map if self._clock.monotonic() - read_at < _FRESH_SECONDS else None
+
+    async def _read(self, job: Key, name: str) -> Object | None:
+        self.discard(job)
+        try:
+            config_map = await self._client.get(CONFIG_MAPS, job[0], name)
+        except NotFound:
+            return None
+        self.put(config_map)
+        return config_map

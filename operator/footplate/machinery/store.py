@@ -1,0 +1,129 @@
+"""What the cluster holds, as far as we know: objects of one kind by key, with indexes.
+
+Fed from two sides: the watch (events and lists) and the answers to our own writes, so that a worker never acts on less
+than it has done itself. Of two versions of an object the newer stays, whichever side brings it, and an answer that
+arrives after the watch has already shown that object's deletion is no object any more.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from types import MappingProxyType
+
+from footplate.objects import Key, Object, is_newer, key_of, uid_of, version_of
+
+OnChange = Callable[[Object | None, Object | None], None]
+"""Called with the old and the new object, None where there was or is none."""
+
+Index = Callable[[Object], Hashable | None]
+"""An index's value for an object; None leaves the object out."""
+
+
+class Store:
+    """Objects of one kind, cut by `slim` to what is read of them. Callers must not change what they get."""
+
+    def __init__(
+        self,
+        *,
+        on_change: OnChange,
+        indexes: Mapping[str, Index] | None = None,
+        slim: Callable[[Object], Object] = lambda obj: obj,
+    ) -> None:
+        self._on_change = on_change
+        self.slim = slim
+        self._index_functions = dict(indexes or {})
+        self._objects: dict[Key, Object] = {}
+        self._indexes: dict[str, defaultdict[Hashable, dict[Key, Object]]] = {
+            name: defaultdict(dict) for name in self._index_functions
+        }
+        self._horizons: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def get(self, key: Key) -> Object | None:
+        """The object of this namespace and name."""
+        return self._objects.get(key)
+
+    def objects(self) -> Mapping[Key, Object]:
+        """A live, read-only view of everything."""
+        return MappingProxyType(self._objects)
+
+    def indexed(self, index: str, value: Hashable) -> list[Object]:
+        """The objects for which the index has this value."""
+        return list(self._indexes[index].get(value, {}).values())
+
+    def counts(self, index: str) -> dict[Hashable, int]:
+        """Number of objects by value of an index."""
+        return {value: len(bucket) for value, bucket in self._indexes[index].items()}
+
+    def apply(self, obj: Object, *, deleted: bool, scope: str = "") -> None:
+        """Takes over one event of the watch of `scope`: a namespace, or "" for all of them."""
+        self._horizons[scope] = version_of(obj)
+        if deleted:
+            self._remove(obj)
+        else:
+            self._put_if_newer(self.slim(obj))
+
+    def advance(self, version: str, *, scope: str = "") -> None:
+        """A bookmark: the watch of `scope` has shown everything up to this resourceVersion."""
+        self._horizons[scope] = version
+
+    def replace(self, objects: Collection[Object], version: str, *, scope: str = "") -> None:
+        """Takes over a full list of `scope`, slim already, as of its resourceVersion: what isn't in it is deleted,
+        except what was written since.
+        """
+        self._horizons[scope] = version
+        listed = {key_of(obj) for obj in objects}
+        for key, stored in list(self._objects.items()):
+            outside = scope and key[0] != scope
+            if key not in listed and not outside and not is_newer(version_of(stored), version):
+                self._remove(stored)
+        for obj in objects:
+            self._put_if_newer(obj)
+
+    def observe(self, obj: Object) -> None:
+        """Takes over the answer to one of our own writes."""
+        key = key_of(obj)
+        if key not in self._objects and not self._is_unseen(obj):
+            return
+        self._put_if_newer(self.slim(obj))
+
+    def discard(self, key: Key, *, uid: str) -> None:
+        """The API server says that this object is gone."""
+        stored = self._objects.get(key)
+        if stored is not None and uid_of(stored) == uid:
+            self._remove(stored)
+
+    def _is_unseen(self, obj: Object) -> bool:
+        horizons: Iterable[str | None] = (self._horizons.get(""), self._horizons.get(key_of(obj)[0]))
+        return all(is_newer(version_of(obj), horizon) for horizon in horizons if horizon)
+
+    def _put_if_newer(self, obj: Object) -> None:
+        key = key_of(obj)
+        old = self._objects.get(key)
+        if old is not None and not is_newer(version_of(obj), version_of(old)):
+            return
+        self._objects[key] = obj
+        self._reindex(key, old, obj)
+        self._on_change(old, obj)
+
+    def _remove(self, obj: Object) -> None:
+        key = key_of(obj)
+        old = self._objects.get(key)
+        if old is None or (uid_of(old) != uid_of(obj) and is_newer(version_of(old), version_of(obj))):
+            return
+        del self._objects[key]
+        self._reindex(key, old, None)
+        self._on_change(old, None)
+
+    def _reindex(self, key: Key, old: Object | None, new: Object | None) -> None:
+        for name, function in self._index_functions.items():
+            before = None if old is None else function(old)
+            after = None if new is None else function(new)
+            index = self._indexes[name]
+            if before is not None and before != after:
+                index[before].pop(key, None)
+                if not index[before]:
+                    del index[before]
+            if after is not None and new is not None:
+                index[after][key] = new

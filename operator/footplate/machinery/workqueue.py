@@ -1,0 +1,97 @@
+"""A queue of keys, as in controller-runtime.
+
+A key that waits is there once, however often it is added. A key that is being worked on is handed to nobody else; added
+meanwhile, it comes again as soon as it is done. So at most one worker has a key, and no change goes unseen.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from footplate.machinery.clock import Clock, Timer
+from footplate.machinery.metrics import Metrics
+
+K = TypeVar("K", bound=Hashable)
+
+_FIRST_BACKOFF = 0.05
+_LAST_BACKOFF = 30.0
+"""However long an outage was, every job has been looked at a minute after its end."""
+_BACKOFF_STEPS = 20
+
+
+class WorkQueue(Generic[K]):
+    """Keys to be worked on, in the order in which they came."""
+
+    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._waiting: deque[K] = deque()
+        self._added_at: dict[K, float] = {}
+        self._dirty: set[K] = set()
+        self._processing: set[K] = set()
+        self._timers: dict[K, tuple[float, Timer]] = {}
+        self._failures: dict[K, int] = {}
+        self._available = asyncio.Semaphore(0)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, key: K) -> None:
+        """The key must be looked at."""
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._processing:
+            self._enqueue(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """The key must be looked at in so many seconds; of several such wishes the earliest counts."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = self._clock.monotonic() + seconds
+        if key in self._timers:
+            earlier, timer = self._timers[key]
+            if earlier <= due:
+                return
+            timer.cancel()
+        self._timers[key] = due, self._clock.call_later(seconds, lambda: self._fire(key))
+
+    def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> None:
+        """The key failed: it comes again after a pause that doubles with each failure, until `forget`."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        ceiling = min(_LAST_BACKOFF, _FIRST_BACKOFF * 2 ** min(failures, _BACKOFF_STEPS))
+        self.add_after(key, max(at_least, ceiling * random.uniform(0.5, 1.0)))
+
+    def forget(self, key: K) -> None:
+        """The key is well: its next failure starts from the shortest pause."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """The next key, once there is one; `done` must follow."""
+        await self._available.acquire()
+        key = self._waiting.popleft()
+        self._dirty.discard(key)
+        self._processing.add(key)
+        self._metrics.queue_depth.set(len(self._waiting))
+        self._metrics.queue_seconds.observe(self._clock.monotonic() - self._added_at.pop(key))
+        return key
+
+    def done(self, key: K) -> None:
+        """The worker that got the key has finished with it."""
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._enqueue(key)
+
+    def _enqueue(self, key: K) -> None:
+        self._waiting.append(key)
+        self._added_at[key] = self._clock.monotonic()
+        self._metrics.queue_depth.set(len(self._waiting))
+        self._available.release()
+
+    def _fire(self, key: K) -> None:
+        del self._timers[key]
+        self.add(key)

@@ -1,0 +1,92 @@
+"""Reads raw Kubernetes objects, and says which of them are ours.
+
+Most of an object is a tenant's text: what hasn't the shape that Kubernetes gives it counts as absent, never as an
+error. Only metadata's name, which every object of the API server has, is taken for granted.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from footplate.api.status import MAX_YEAR
+
+Object = Mapping[str, Any]
+"""A raw Kubernetes object."""
+
+Key = tuple[str, str]
+"""Namespace and name; the namespace is empty for cluster-scoped kinds."""
+
+
+def block(raw: object, *path: str) -> Mapping[str, Any]:
+    """The object at a path of fields; empty where there is none."""
+    for field in path:
+        raw = raw.get(field) if isinstance(raw, dict) else None
+    return raw if isinstance(raw, dict) else {}
+
+
+def blocks(raw: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
+    """The objects in a list; empty where there is no list."""
+    items = raw.get(field)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def text(raw: Mapping[str, Any], field: str) -> str:
+    """A text; empty where there is none."""
+    value = raw.get(field)
+    return value if isinstance(value, str) else ""
+
+
+def number(raw: Mapping[str, Any], field: str) -> int | None:
+    """A whole number that fits into 32 bits, None where there is none."""
+    value = raw.get(field)
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+    return value if whole else None
+
+
+def time(raw: Mapping[str, Any], field: str) -> datetime | None:
+    """A timestamp, None where there is none that arithmetic survives."""
+    try:
+        parsed = datetime.fromisoformat(text(raw, field))
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo is not None and 1970 < parsed.year < MAX_YEAR else None
+
+
+def key_of(obj: Object) -> Key:
+    """Namespace and name."""
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def uid_of(obj: Object) -> str:
+    """The object's UID, empty for a manifest that isn't created yet."""
+    return text(block(obj, "metadata"), "uid")
+
+
+def version_of(obj: Object) -> str:
+    """The object's resourceVersion, empty where it has none."""
+    return text(block(obj, "metadata"), "resourceVersion")
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Compares resourceVersions: as integers where both are (Kubernetes promises that since 1.35), else by equality."""
+    try:
+        return int(version) > int(than)
+    except ValueError:
+        return version != than
+
+
+def controller_of(obj: Object) -> Object | None:
+    """The ownerReference of the object's controller, None where nothing controls it."""
+    owners = blocks(block(obj, "metadata"), "ownerReferences")
+    return next((owner for owner in owners if owner.get("controller") is True), None)
+
+
+def is_controlled_by(obj: Object, owner: Object) -> bool:
+    """The one rule of what belongs to whom: the same namespace, and a controller with the owner's UID.
+
+    Anybody may write a UID into an object of another namespace, where its owner can't be.
+    """
+    controller, uid = controller_of(obj), uid_of(owner)
+    here = text(block(obj, "metadata"), "namespace") == text(block(owner, "metadata"), "namespace")
+    return here and bool(uid) and controller is not None and controller.get("uid") == uid

@@ -1,0 +1,76 @@
+"""What a user should hear of a job besides its changes of phase: one event for each thing that is new in its status.
+
+Pure from the status before and after, so an event is said when, and only when, its status is written.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from footplate.api.status import Straggler, TrainingJobStatus
+from footplate.api.trainingjob import TrainingJobSpec
+from footplate.contract import GRACE_FACTOR, working_grace
+from footplate.policy.plan import Event, Plan
+from footplate.policy.progress import places
+from footplate.policy.reasons import Reason
+from footplate.text import clean
+
+
+def attach(plan: Plan, *, before: TrainingJobStatus, spec: TrainingJobSpec) -> Plan:
+    """The plan with what its status brings that `before` didn't have."""
+    if plan.status is None:
+        return plan
+    after = TrainingJobStatus.model_validate(plan.status)
+    events = (*_notes(before, after), *_stragglers(before, after), *_short_grace(before, after, spec))
+    return replace(plan, events=(*plan.events, *events))
+
+
+def _notes(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:
+    for note in after.notes:
+        if note not in before.notes:
+            yield Event("Warning", Reason.TRAINER_NOTE, note, "Train")
+
+
+def _stragglers(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:
+    known = places(before.stragglers)
+    for straggler in after.stragglers:
+        if (straggler.rank, straggler.node) not in known:
+            yield Event("Warning", Reason.STRAGGLER, clean(_slow(straggler)), "Train")
+
+
+def _slow(straggler: Straggler) -> str:
+    node = straggler.node
+    return (
+        f"rank {straggler.rank} on node {node} holds the others up: its own work on a step takes "
+        f"{straggler.factor:.1f} times what the median rank's takes. Look at the node's accelerators, CPU and disk; to "
+        "leave it, run "
+        f"`kubectl cordon {node}`, set runPolicy.suspend to true, and to false again: the job goes on from that step"
+    )
+
+
+def _short_grace(before: TrainingJobStatus, after: TrainingJobStatus, spec: TrainingJobSpec) -> Iterator[Event]:
+    grace = spec.run_policy.termination_grace_period_seconds
+    left = working_grace(grace)
+    if _needed(before) <= left < _needed(after) and after.checkpoint is not None:
+        took = after.checkpoint.save_seconds or 0.0
+        message = (
+            f"runPolicy.terminationGracePeriodSeconds is {grace} s, which leaves {left:.0f} s for a last checkpoint, "
+            f"but the newest took {took:.0f} s to save, and a stop asks for {GRACE_FACTOR} times that: a job that is "
+            "preempted or suspended goes back to the checkpoint before. Create it anew with at least "
+            f"{_enough(_needed(after))} s; until then checkpoint.every bounds what is lost"
+        )
+        yield Event("Warning", Reason.GRACE_TOO_SHORT, message, "Checkpoint")
+
+
+def _needed(status: TrainingJobStatus) -> float:
+    """Seconds that a stop needs for a last checkpoint, as far as is known."""
+    checkpoint = status.checkpoint
+    return GRACE_FACTOR * (checkpoint.save_seconds or 0.0) if checkpoint is not None else 0.0
+
+
+def _enough(needed: float) -> int:
+    """The shortest grace, in whole seconds, that leaves so much."""
+    seconds = math.ceil(needed)
+    while working_grace(seconds) < needed:
+        seconds += 1
+    return seconds

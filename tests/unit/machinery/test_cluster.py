@@ -1,0 +1,127 @@
+from typing import Any
+
+import pytest
+
+from footplate.machinery.cluster import Cluster
+from unit.machinery.support import make, make_job, make_pod, owned_by
+
+KEY = ("ns", "job")
+STALLED = {"phase": "Pending", "conditions": [{"type": "Stalled", "status": "True"}]}
+
+
+class Enqueued(list[Any]):
+    def taken(self) -> list[Any]:
+        taken = self[:]
+        self.clear()
+        return taken
+
+
+@pytest.fixture
+def enqueued() -> Enqueued:
+    return Enqueued()
+
+
+@pytest.fixture
+def cluster(enqueued: Enqueued) -> Cluster:
+    return Cluster(enqueued.append)
+
+
+def node(version: int, *, ready: str = "True", beat: int = 0) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": ready, "lastHeartbeatTime": f"{beat}"}]
+    return make("n1", namespace="", version=version, status={"conditions": conditions, "images": ["bulk"]})
+
+
+def test_a_change_of_a_job_or_of_its_pod_concerns_the_job(cluster: Cluster, enqueued: Enqueued) -> None:
+    job = make_job()
+    cluster.jobs.apply(job, deleted=False)
+    assert enqueued.taken() == [KEY]
+    pod = make_pod(job)
+    cluster.pods.apply(pod, deleted=False)
+    assert enqueued.taken() == [KEY]
+    cluster.pods.apply(pod, deleted=True)
+    assert enqueued.taken() == [KEY]
+    cluster.jobs.apply(job, deleted=True)
+    assert enqueued.taken() == [KEY]
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [
+        pytest.param([], id="nobody's"),
+        pytest.param([{**owned_by(make_job())[0], "kind": "Job", "uid": "x"}], id="another kind's"),
+        pytest.param([{**owned_by(make_job())[0], "controller": False}], id="not controlled"),
+    ],
+)
+def test_a_foreign_pod_concerns_nobody(cluster: Cluster, enqueued: Enqueued, owners: Any) -> None:
+    cluster.pods.apply(make("p", metadata={"ownerReferences": owners}), deleted=False)
+    assert enqueued == []
+    assert cluster.pods_of(make_job()) == []
+
+
+def test_a_job_has_the_pods_of_its_uid_not_of_its_name(cluster: Cluster) -> None:
+    cluster.pods.observe(make_pod(make_job(uid="before"), 0))
+    cluster.pods.observe(make_pod(make_job(uid="now"), 1))
+    assert [pod["metadata"]["name"] for pod in cluster.pods_of(make_job(uid="now"))] == ["job-1-0-1"]
+
+
+def test_a_node_concerns_the_jobs_on_it_but_not_its_heartbeat(cluster: Cluster, enqueued: Enqueued) -> None:
+    cluster.pods.observe(make_pod(make_job(), spec={"nodeName": "n1"}))
+    cluster.pods.observe(make_pod(make_job("other", uid="o"), spec={"nodeName": "n2"}))
+    enqueued.clear()
+    cluster.nodes.apply(node(1), deleted=False)
+    assert enqueued.taken() == [KEY]
+    cluster.nodes.apply(node(2, beat=1), deleted=False)
+    assert enqueued.taken() == []
+    cluster.nodes.apply(node(3, ready="False"), deleted=False)
+    assert enqueued.taken() == [KEY]
+    assert cluster.nodes_by_name["n1"]["status"]["conditions"] == [{"type": "Ready", "status": "False"}]
+    cluster.nodes.apply(node(4), deleted=True)
+    assert enqueued.taken() == [KEY]
+    assert cluster.nodes_by_name == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "reference"),
+    [
+        ("ClusterTrainingRuntime", "", {"name": "torch"}),
+        ("ClusterTrainingRuntime", "", {"kind": "ClusterTrainingRuntime", "name": "torch"}),
+        ("TrainingRuntime", "ns", {"kind": "TrainingRuntime", "name": "torch"}),
+    ],
+)
+def test_a_runtime_concerns_those_that_wait_for_it(
+    cluster: Cluster, enqueued: Enqueued, kind: str, namespace: str, reference: Any
+) -> None:
+    waiting = make_job(spec={"runtimeRef": reference}, status=STALLED)
+    running = make_job("running", uid="r", spec={"runtimeRef": reference}, status={"phase": "Running"})
+    for job in (waiting, running, make_job("none", uid="n", status=STALLED)):
+        cluster.jobs.observe(job)
+    enqueued.clear()
+    runtime = {**make("torch", namespace=namespace), "kind": kind}
+    (cluster.runtimes if namespace else cluster.cluster_runtimes).apply(runtime, deleted=False)
+    assert enqueued == [KEY]
+    found = cluster.runtime_of(waiting)
+    assert found is not None
+    assert found["kind"] == kind
+
+
+@pytest.mark.parametrize("reference", [None, "torch", {}, {"name": 7}, {"name": "missing"}])
+def test_a_runtime_that_isnt_there_or_isnt_a_name_is_none(cluster: Cluster, reference: Any) -> None:
+    job = make_job(spec={"runtimeRef": reference})
+    cluster.jobs.observe(job)
+    assert cluster.runtime_of(job) is None
+
+
+def test_jobs_are_counted_by_phase(cluster: Cluster) -> None:
+    for number, phase in enumerate(("Running", "Running", "Failed", None)):
+        status = {"phase": phase} if phase else {}
+        cluster.jobs.observe(make_job(f"j{number}", uid=f"u{number}", status=status))
+    assert cluster.jobs_by_phase() == {"Running": 2, "Failed": 1, "Pending": 1}
+
+
+def test_what_nobody_reads_is_not_kept(cluster: Cluster) -> None:
+    bulk = {"managedFields": [{"x": 1}], "annotations": {"a": "b"}}
+    spec = {"containers": [{"name": "trainer", "env": []}], "nodeName": "n1"}
+    cluster.pods.observe(make_pod(make_job(), spec=spec, metadata=bulk))
+    [pod] = cluster.pods_of(make_job())
+    assert pod["spec"] == {"nodeName": "n1"}
+    assert not {"managedFields", "annotations"} & pod["metadata"].keys()

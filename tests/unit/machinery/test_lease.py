@@ -1,0 +1,287 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, LeaseLost, NotFound
+from footplate.machinery.lease import DURATION, RENEW_DEADLINE, RETRY_PERIOD, Lease
+from unit.machinery.support import FakeClock, settle
+
+
+class Leases:
+    """The API server's leases: one object, resourceVersions, conflicts."""
+
+    def __init__(self) -> None:
+        self.lease: Any = None
+        self.version = 0
+
+    @property
+    def holder(self) -> str | None:
+        return self.lease["spec"]["holderIdentity"] if self.lease else None
+
+    def store(self, lease: Any) -> Any:
+        self.version += 1
+        self.lease = {**lease, "metadata": {**lease["metadata"], "resourceVersion": str(self.version)}}
+        return self.lease
+
+
+class Line:
+    """One replica's line to the leases: may be cut, slow, or lose answers."""
+
+    def __init__(self, leases: Leases, clock: FakeClock) -> None:
+        self.leases = leases
+        self.clock = clock
+        self.cut = False
+        self.loses_answers = False
+        self.delay = 0.0
+
+    async def _pass(self) -> None:
+        if self.delay:
+            await self.clock.sleep(self.delay)
+        if self.cut:
+            raise ApiUnavailable("cut")
+
+    def _answer(self, lease: Any) -> Any:
+        if self.loses_answers:
+            raise ApiUnavailable("answer lost")
+        return lease
+
+    async def get(self, *_: Any) -> Any:
+        await self._pass()
+        if self.leases.lease is None:
+            raise NotFound(404, "NotFound", "")
+        return self._answer(self.leases.lease)
+
+    async def create(self, lease: Any) -> Any:
+        await self._pass()
+        if self.leases.lease is not None:
+            raise AlreadyExists(409, "AlreadyExists", "")
+        return self._answer(self.leases.store(lease))
+
+    async def replace(self, _: Any, lease: Any) -> Any:
+        await self._pass()
+        if self.leases.lease is None:
+            raise NotFound(404, "NotFound", "")
+        if lease["metadata"]["resourceVersion"] != str(self.leases.version):
+            raise Conflict(409, "Conflict", "")
+        return self._answer(self.leases.store(lease))
+
+
+class Replica:
+    """A candidate with its own line; `leads` while it believes so."""
+
+    def __init__(self, name: str, leases: Leases, clock: FakeClock) -> None:
+        self.name = name
+        self.line = Line(leases, clock)
+        self.lease = Lease(self.line, namespace="ns", name="op", identity=name, clock=clock)  # type: ignore[arg-type]
+        self.task: asyncio.Task[None] | None = None
+        self.error: LeaseLost | None = None
+
+    def may_write(self) -> bool:
+        return self.lease.remaining() > 0
+
+    async def run(self) -> None:
+        await self.lease.acquire()
+        try:
+            await self.lease.hold()
+        except LeaseLost as error:
+            self.error = error
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.run())
+
+    async def kill(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def leases() -> Leases:
+    return Leases()
+
+
+@asynccontextmanager
+async def two_replicas(leases: Leases, clock: FakeClock) -> AsyncIterator[tuple[Replica, Replica]]:
+    first, second = Replica("first", leases, clock), Replica("second", leases, clock)
+    first.start()
+    await settle()
+    second.start()
+    await clock.advance(2 * RETRY_PERIOD)
+    try:
+        yield first, second
+    finally:
+        await first.kill()
+        await second.kill()
+
+
+async def test_one_leads_and_keeps_leading(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, second):
+        for _ in range(60):
+            await clock.advance(1)
+            assert first.may_write()
+            assert not second.may_write()
+        assert leases.holder == "first"
+        assert leases.lease["spec"]["leaseTransitions"] == 0
+
+
+async def test_a_dead_leader_is_followed_within_15_seconds(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, second):
+        await first.kill()
+        killed_at = clock.monotonic()
+        while not second.may_write():
+            await clock.advance(0.1)
+        assert DURATION - RETRY_PERIOD <= clock.monotonic() - killed_at < 15
+        assert leases.lease["spec"]["leaseTransitions"] == 1
+
+
+async def test_a_clean_exit_hands_over_at_once(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, second):
+        await first.kill()
+        await first.lease.release()
+        assert not first.may_write()
+        await clock.advance(RETRY_PERIOD)
+        assert second.may_write()
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.5], ids=["fast", "slow"])
+async def test_a_partitioned_leader_stops_before_another_starts(leases: Leases, clock: FakeClock, delay: float) -> None:
+    async with two_replicas(leases, clock) as (first, second):
+        second.line.delay = delay
+        first.line.cut = True
+        for _ in range(400):
+            await clock.advance(0.05)
+            assert not (first.may_write() and second.may_write())
+        assert first.error is not None
+        assert second.may_write()
+
+
+async def test_the_leader_gives_up_while_it_is_still_alone(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, second):
+        first.line.cut = True
+        while first.error is None:
+            await clock.advance(0.1)
+            assert not second.may_write()
+        assert "was not renewed" in str(first.error)
+        assert leases.holder == "first"
+
+
+async def test_a_leader_that_slept_may_not_write(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, _):
+        clock._time += DURATION + 1
+        assert not first.may_write()
+
+
+@pytest.mark.parametrize("seconds", [2.0, RENEW_DEADLINE - RETRY_PERIOD], ids=["short", "almost too long"])
+async def test_a_hiccup_is_survived(leases: Leases, clock: FakeClock, seconds: float) -> None:
+    async with two_replicas(leases, clock) as (first, second):
+        first.line.cut = True
+        await clock.advance(seconds)
+        first.line.cut = False
+        await clock.advance(60)
+        assert first.may_write()
+        assert second.error is None
+        assert leases.holder == "first"
+
+
+async def test_renewals_whose_answers_are_lost_are_found_again(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, _):
+        first.line.loses_answers = True
+        await clock.advance(RETRY_PERIOD)
+        first.line.loses_answers = False
+        await clock.advance(30)
+        assert first.may_write()
+        assert leases.holder == "first"
+
+
+async def test_a_claim_whose_answer_is_lost_is_found_again(leases: Leases, clock: FakeClock) -> None:
+    first = Replica("first", leases, clock)
+    first.line.loses_answers = True
+    first.start()
+    await settle()
+    assert leases.holder == "first"
+    assert not first.may_write()
+    first.line.loses_answers = False
+    await clock.advance(RETRY_PERIOD)
+    assert first.may_write()
+    await first.kill()
+
+
+@pytest.mark.parametrize("theft", ["taken", "deleted"])
+async def test_a_lease_that_went_to_somebody_else_is_lost_at_once(leases: Leases, clock: FakeClock, theft: str) -> None:
+    first = Replica("first", leases, clock)
+    first.start()
+    await settle()
+    if theft == "taken":
+        leases.store({**leases.lease, "spec": {**leases.lease["spec"], "holderIdentity": "thief"}})
+    else:
+        leases.lease = None
+    await clock.advance(RETRY_PERIOD)
+    assert first.error is not None
+    assert not first.may_write()
+
+
+async def test_a_foreign_touch_that_leaves_the_holder_is_no_loss(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, _):
+        leases.store({**leases.lease, "metadata": {**leases.lease["metadata"], "labels": {"x": "y"}}})
+        await clock.advance(20)
+        assert first.may_write()
+        assert leases.lease["metadata"]["labels"] == {"x": "y"}
+
+
+async def test_the_clock_on_the_wall_means_nothing(leases: Leases, clock: FakeClock) -> None:
+    """A lease renewed 'in 1970' by a skewed leader is as good as any, for as long as it keeps changing."""
+    second = Replica("second", leases, clock)
+    spec = {"holderIdentity": "first", "leaseDurationSeconds": DURATION, "renewTime": "1970-01-01T00:00:00.000000Z"}
+    leases.store({"metadata": {"namespace": "ns", "name": "op"}, "spec": spec})
+    second.start()
+    for _ in range(30):
+        await clock.advance(1)
+        leases.store(leases.lease)
+    assert not second.may_write()
+    await clock.advance(DURATION + RETRY_PERIOD)
+    assert second.may_write()
+    await second.kill()
+
+
+async def test_the_former_leader_s_own_duration_counts(leases: Leases, clock: FakeClock) -> None:
+    second = Replica("second", leases, clock)
+    leases.store(
+        {"metadata": {"namespace": "ns", "name": "op"}, "spec": {"holderIdentity": "x", "leaseDurationSeconds": 60}}
+    )
+    second.start()
+    await clock.advance(59)
+    assert not second.may_write()
+    await clock.advance(3)
+    assert second.may_write()
+    await second.kill()
+
+
+async def test_a_claim_that_is_refused_is_not_tried_in_a_rush(
+    leases: Leases, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def refuse(_: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise NotFound(404, "NotFound", 'namespaces "ns" not found')
+
+    replica = Replica("first", leases, clock)
+    monkeypatch.setattr(replica.line, "create", refuse)
+    replica.start()
+    await clock.advance(10 * RETRY_PERIOD)
+    await replica.kill()
+    assert tries == 11
+
+
+async def test_releasing_what_was_never_held_writes_nothing(leases: Leases, clock: FakeClock) -> None:
+    await Replica("first", leases, clock).lease.release()
+    assert leases.lease is None

@@ -1,0 +1,77 @@
+"""A run's ConfigMap is read once, and forgotten with its job."""
+
+from typing import Any, cast
+
+import pytest
+
+from footplate.errors import NotFound
+from footplate.machinery.run_configs import RunConfigs
+from footplate.objects import key_of
+from unit.machinery.support import FakeClock, make_job, owned_by
+
+
+class Reads:
+    """A client that counts what is read of a few ConfigMaps."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Any] = {}
+        self.asked: list[str] = []
+
+    async def get(self, _: Any, namespace: str, name: str) -> Any:
+        self.asked.append(name)
+        if name not in self.objects:
+            raise NotFound(404, "NotFound", name)
+        return self.objects[name]
+
+
+@pytest.fixture
+def reads() -> Reads:
+    return Reads()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def run_configs(reads: Reads, clock: FakeClock) -> RunConfigs:
+    return RunConfigs(cast(Any, reads), clock=clock)
+
+
+def config_map(job: Any, *, run: int = 1) -> dict[str, Any]:
+    name = f"{job['metadata']['name']}-run-{run}"
+    return {"kind": "ConfigMap", "metadata": {"namespace": "ns", "name": name, "ownerReferences": owned_by(job)}}
+
+
+async def test_it_is_read_once_in_a_while(run_configs: RunConfigs, reads: Reads, clock: FakeClock) -> None:
+    job = make_job()
+    reads.objects["job-run-1"] = config_map(job)
+    for _ in range(3):
+        assert await run_configs.get(job) == config_map(job)
+    assert reads.asked == ["job-run-1"]
+    await clock.advance(601)
+    await run_configs.get(job)
+    assert reads.asked == ["job-run-1"] * 2
+
+
+async def test_another_run_has_another(run_configs: RunConfigs, reads: Reads) -> None:
+    job = make_job(status={"run": 2})
+    run_configs.put(config_map(job, run=1))
+    reads.objects["job-run-2"] = config_map(job, run=2)
+    assert await run_configs.get(job) == config_map(job, run=2)
+
+
+async def test_it_goes_with_its_job(run_configs: RunConfigs, reads: Reads) -> None:
+    job = make_job()
+    run_configs.put(config_map(job))
+    run_configs.discard(key_of(job))
+    assert await run_configs.get(job) is None
+    assert reads.asked == ["job-run-1"]
+
+
+async def test_a_foreign_one_is_none(run_configs: RunConfigs, reads: Reads) -> None:
+    job = make_job()
+    foreign = {**config_map(job), "metadata": {"namespace": "ns", "name": "job-run-1"}}
+    reads.objects["job-run-1"] = foreign
+    assert await run_configs.get(job) is None

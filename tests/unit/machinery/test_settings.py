@@ -1,0 +1,24 @@
+import pytest
+
+from footplate.errors import ConfigurationError
+from footplate.machinery.settings import OperatorSettings
+
+
+def test_the_environment_sets_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PORT", "9"), ("NAMESPACES", "a,b"), ("LEADER_ELECTION", "false"), ("UNKNOWN", "x")):
+        monkeypatch.setenv(f"FOOTPLATE_OPERATOR_{name}", value)
+    monkeypatch.setenv("POD_NAMESPACE", "mine")
+    settings = OperatorSettings.from_environment()
+    assert (settings.port, settings.namespaces, settings.leader_election) == (9, ("a", "b"), False)
+    assert settings.lease_namespace == "mine"
+    assert settings.workers == OperatorSettings().workers
+
+
+def test_a_value_of_another_type_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOTPLATE_OPERATOR_PORT", "http")
+    with pytest.raises(ConfigurationError, match=r"FOOTPLATE_OPERATOR_PORT='http': .*integer"):
+        OperatorSettings.from_environment()
+
+
+def test_two_processes_of_one_host_are_two() -> None:
+    assert OperatorSettings().identity != OperatorSettings().identity

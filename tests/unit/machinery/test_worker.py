@@ -1,0 +1,198 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from footplate.errors import Conflict, LeaseLost, NotFound, Refused, Retryable
+from footplate.machinery import worker as worker_module
+from footplate.machinery.cluster import Cluster
+from footplate.machinery.metrics import Metrics
+from footplate.machinery.worker import Worker
+from footplate.machinery.workqueue import WorkQueue
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
+from unit.machinery.support import FakeClock, make_job, settle
+
+CHANGE = Plan(status={"phase": "Running"})
+CREATE = Plan(create=({"kind": "Pod"},))
+REFUSAL = Refusal("Pod", "p", 403, "Forbidden", "quota")
+
+
+class Bench:
+    """A worker whose plans and applications tests decide."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.metrics = Metrics()
+        self.queue: WorkQueue[Any] = WorkQueue(clock=self.clock, metrics=self.metrics)
+        self.cluster = Cluster(self.queue.add)
+        self.observed: list[Observed] = []
+        self.decide: Callable[[Observed], Plan] = lambda _: Plan()
+        self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
+        self.worker = Worker(
+            self.queue,
+            self.cluster,
+            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    def reconcile(self, observed: Observed, *, now: datetime) -> Plan:
+        self.observed.append(observed)
+        return self.decide(observed)
+
+    async def get(self, _: Any) -> None:
+        """No run has a ConfigMap."""
+
+    def discard(self, _: Any) -> None:
+        """So there is none to forget."""
+
+    async def apply(self, _: Any, plan: Plan) -> list[Refusal]:
+        return self.outcome(plan)
+
+    def latest(self, _: str) -> None:
+        """No job has progress."""
+
+    def results(self) -> dict[str, float]:
+        [family] = self.metrics.reconciliations.collect()
+        return {s.labels["result"]: s.value for s in family.samples if s.name.endswith("_total") and s.value}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.worker.run())
+        await settle()
+        try:
+            yield
+        finally:
+            assert not task.done(), "nothing but cancellation ends a worker"
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = Bench()
+    monkeypatch.setattr(worker_module, "reconcile", bench.reconcile)
+    bench.cluster.jobs.observe(make_job())
+    return bench
+
+
+def plans(*answers: Plan) -> Callable[[Observed], Plan]:
+    """One after the other, then nothing to do."""
+    rest = list(answers)
+    return lambda _: rest.pop(0) if rest else Plan()
+
+
+async def test_a_job_is_looked_at_until_it_settles(bench: Bench) -> None:
+    bench.decide = plans(CHANGE, CREATE, CHANGE)
+    async with bench.running():
+        assert bench.results() == {"changed": 3, "settled": 1}
+
+
+async def test_a_settled_job_is_looked_at_again_when_it_says(bench: Bench) -> None:
+    bench.decide = plans(Plan(requeue_after=30))
+    async with bench.running():
+        await bench.clock.advance(29)
+        assert len(bench.observed) == 1
+        await bench.clock.advance(2)
+        assert len(bench.observed) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        pytest.param(Conflict(409, "Conflict", ""), "conflict", id="conflict"),
+        pytest.param(NotFound(404, "NotFound", ""), "conflict", id="gone"),
+        pytest.param(Retryable("no"), "retry", id="retryable"),
+        pytest.param(LeaseLost("no"), "retry", id="no lease"),
+        pytest.param(Refused(403, "Forbidden", "no"), "error", id="refused"),
+        pytest.param(KeyError("a bug"), "error", id="a bug"),
+        pytest.param(RecursionError(), "error", id="a deep one"),
+    ],
+)
+async def test_whatever_goes_wrong_is_tried_again_and_stops_no_other(
+    bench: Bench, error: Exception, result: str
+) -> None:
+    other = make_job("other", uid="other", version=2)
+    bench.decide = lambda observed: Plan() if observed.job["metadata"]["name"] == "other" else CHANGE
+
+    def fail(_: Plan) -> list[Refusal]:
+        raise error
+
+    bench.outcome = fail
+    async with bench.running():
+        bench.cluster.jobs.observe(other)
+        await settle()
+        assert bench.results() == {result: 1, "settled": 1}
+        await bench.clock.advance(60)
+        assert bench.results()[result] > 3
+
+
+async def test_a_server_that_asks_for_time_gets_it(bench: Bench) -> None:
+    bench.decide = lambda _: CHANGE
+
+    def fail(_: Plan) -> list[Refusal]:
+        raise Retryable("busy", retry_after=20)
+
+    bench.outcome = fail
+    async with bench.running():
+        await bench.clock.advance(19)
+        assert bench.results() == {"retry": 1}
+
+
+def create_or_wait(observed: Observed) -> Plan:
+    return Plan(requeue_after=RETRY_REFUSED_SECONDS) if observed.refusals else CREATE
+
+
+async def test_a_refused_create_waits_whatever_happens_meanwhile(bench: Bench) -> None:
+    bench.decide = create_or_wait
+    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    async with bench.running():
+        await bench.clock.advance(RETRY_REFUSED_SECONDS - 1)
+        bench.cluster.jobs.observe(make_job(version=5))
+        await settle()
+        assert bench.results() == {"refused": 1, "settled": 2}
+        await bench.clock.advance(2)
+        assert bench.results()["refused"] == 2
+
+
+async def test_a_changed_spec_is_tried_at_once(bench: Bench) -> None:
+    bench.decide = create_or_wait
+    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    async with bench.running():
+        job = make_job(version=5)
+        job["metadata"]["generation"] = 7
+        bench.cluster.jobs.observe(job)
+        await settle()
+        assert bench.results()["refused"] == 2
+
+
+async def test_a_job_that_never_settles_has_to_wait(bench: Bench) -> None:
+    bench.decide = lambda _: CHANGE
+    async with bench.running():
+        for _ in range(10):
+            await settle()
+        at_once = bench.results()["changed"]
+        assert at_once < 40
+        await bench.clock.advance(60)
+        assert at_once < bench.results()["changed"] < at_once + 20
+
+
+async def test_the_time_of_the_last_status_is_known_for_this_very_job(bench: Bench) -> None:
+    bench.decide = plans(CHANGE)
+    async with bench.running():
+        assert [observed.status_written for observed in bench.observed] == [None, bench.clock.now()]
+        bench.cluster.jobs.observe(make_job(uid="successor", version=9))
+        await settle()
+        assert bench.observed[-1].status_written is None
+
+
+async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
+    async with bench.running():
+        bench.cluster.jobs.discard(("ns", "job"), uid="uid-job")
+        await settle()
+        assert bench.results() == {"settled": 1, "gone": 1}
