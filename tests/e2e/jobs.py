@@ -95,7 +95,7 @@ def warnings(user: User, name: str) -> str:
     return events(user, name, chosen="type=Warning,")
 
 
-def ready_operators(user: User) -> list[str]:
+def uids_of_operators(user: User) -> list[str]:
     """UIDs of the operator's pods."""
     found = user.cluster.kubectl("get", "pods", "-n", NAMESPACE, "-o", "jsonpath={.items[*].metadata.uid}")
     return sorted(found.stdout.split())

@@ -16,10 +16,14 @@ def kill_container(user: User, pod: Object) -> None:
 
 @contextmanager
 def stopped_kubelet(user: User, node: str, *, seconds: int) -> Iterator[None]:
-    """The node's kubelet doesn't run for so long; the node is ready again on return."""
+    """The node's kubelet doesn't run for so long. The block begins when the cluster has noticed that nobody answers for
+    the node; the node is ready again at its end.
+    """
     name = "stop-kubelet"
     with helper(user.cluster, name, "stop_kubelet.py", node, str(seconds), node=node, host=True):
-        user.until(lambda: log_of(user.cluster, name), lambda log: "holding" in log)
+        unknown = ("wait", f"node/{node}", "--for=condition=Ready=Unknown", f"--timeout={seconds}s")
+        done = user.cluster.kubectl(*unknown, check=False)  # nothing else can be asked of the node meanwhile
+        assert done.returncode == 0, f"{done.stderr}\n{log_of(user.cluster, name)}"
         yield
         ended = "--for=jsonpath={.status.phase}=Succeeded"
         user.cluster.kubectl("wait", f"pod/{name}", "-n", TOOLS, ended, f"--timeout={seconds + 60}s")
