@@ -181,10 +181,11 @@ def sizes(team: ClusterSite, name: str) -> list[int]:
 
 
 def progress(team: ClusterSite, name: str, attempt: int) -> bool:
-    """Whether this attempt has taken steps that the status knows of."""
+    """Whether this attempt has gone on from a checkpoint, and has taken steps that the status knows of."""
     status = jobs.status(team, name)
-    resumed = (status["attempts"][-1].get("resumedFromStep")) or 0
-    return bool(status["attempt"] == attempt and (status.get("progress") or {}).get("step", 0) > resumed)
+    resumed = status["attempts"][-1].get("resumedFromStep")
+    step = (status.get("progress") or {}).get("step", 0)
+    return bool(status["attempt"] == attempt and resumed is not None and step > resumed)
 
 
 @contextmanager
