@@ -11,7 +11,7 @@ from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.resources import CONFIG_MAPS
 from footplate.objects import Key, Object, controller_of, is_controlled_by, key_of
-from footplate.policy.situation import run_config_name
+from footplate.policy.run import run_config_name
 
 _CAPACITY = 4_096
 _FRESH_SECONDS = 600.0

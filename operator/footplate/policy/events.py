@@ -5,24 +5,22 @@ Pure from the status before and after, so an event is said when, and only when, 
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from footplate.api.status import Straggler, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import GRACE_FACTOR, working_grace
-from footplate.policy.plan import Event, Plan
+from footplate.policy.plan import Event
 from footplate.policy.progress import places
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
 
-def attach(plan: Plan, *, before: TrainingJobStatus, spec: TrainingJobSpec) -> Plan:
-    """The plan with what its status brings that `before` didn't have."""
-    if plan.status is None:
-        return plan
-    after = TrainingJobStatus.model_validate(plan.status)
-    events = (*_notes(before, after), *_stragglers(before, after), *_short_grace(before, after, spec))
-    return replace(plan, events=(*plan.events, *events))
+def news(*, before: TrainingJobStatus, after: TrainingJobStatus | None, spec: TrainingJobSpec) -> Iterator[Event]:
+    """An event for each thing that `after` has and `before` didn't."""
+    if after is not None:
+        yield from _notes(before, after)
+        yield from _stragglers(before, after)
+        yield from _short_grace(before, after, spec)
 
 
 def _notes(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:

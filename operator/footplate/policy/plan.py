@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
 from footplate.objects import Object
 
@@ -65,6 +66,25 @@ class Observed:
     """What the API server refused within the last `RETRY_REFUSED_SECONDS`."""
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the policies decide of a job: the status that it is to have, and what is done beside it.
+
+    `policy.status` makes the plan of it, in one place for all of them.
+    """
+
+    status: TrainingJobStatus | None = None
+    """As it should be; None leaves it as it is, whatever may have become of progress meanwhile."""
+    create: tuple[Object, ...] = ()
+    delete: tuple[Target, ...] = ()
+    requeue: tuple[float | None, ...] = ()
+    """Seconds until something becomes due; the soonest counts, and None and what is past don't."""
+    stalled: bool = False
+    """True where the job can't go on until somebody changes something, though it hasn't failed."""
+    events: tuple[Event, ...] = ()
+    """What a user should hear besides the change of phase."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 says by an event what changed. What is of little weight waits its turn, so that a busy gang doesn't flood the API.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object, block, blocks, number
 from footplate.policy import conditions
-from footplate.policy.plan import Event, Observed, Plan, Target
+from footplate.policy.plan import Event, Observed, Plan, Step
 from footplate.policy.reasons import Reason
 from footplate.text import clean, clean_json
 
@@ -38,30 +38,28 @@ _ACTIONS = {
 }
 
 
-def publish(
-    observed: Observed,
-    status: TrainingJobStatus,
-    *,
-    now: datetime,
-    stalled: bool = False,
-    create: tuple[Object, ...] = (),
-    delete: tuple[Target, ...] = (),
-    requeue: Iterable[float | None] = (),
-) -> Plan:
-    """The plan that takes the job to `status`, and does the rest beside it."""
-    generation = number(block(observed.job, "metadata"), "generation") or 0
-    status = status.model_copy(update={"observed_generation": generation})
-    status = status.model_copy(
-        update={"conditions": conditions.update(status, generation=generation, stalled=stalled, now=now)}
-    )
+def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
+    """The plan that takes the job to the step's status, and does the rest beside it."""
+    looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in step.requeue if seconds and seconds > 0]
+    if step.status is None:
+        return Plan(step.create, step.delete, requeue_after=min(looks, default=None))
     old: Mapping[str, Any] = block(observed.job, "status")
-    new = clean_json(status.to_json())
+    new = _whole(observed.job, step, now=now)
     wait = _wait(old, new, observed=observed, now=now)
-    looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in (*requeue, wait) if seconds and seconds > 0]
+    looks += [wait] if wait is not None else []
     soonest = min(looks, default=None)
     if new == old or wait is not None:
-        return Plan(create, delete, requeue_after=soonest)
-    return Plan(create, delete, new, _events(old, new), soonest)
+        return Plan(step.create, step.delete, requeue_after=soonest)
+    return Plan(step.create, step.delete, new, (*_events(old, new), *step.events), soonest)
+
+
+def _whole(job: Object, step: Step, *, now: datetime) -> Mapping[str, Any]:
+    """The status as it is written, with generation and conditions."""
+    generation, status = number(block(job, "metadata"), "generation") or 0, step.status or TrainingJobStatus()
+    held = conditions.update(status, generation=generation, stalled=step.stalled, now=now)
+    whole = status.model_copy(update={"observed_generation": generation, "conditions": held})
+    cleaned: Mapping[str, Any] = clean_json(whole.to_json())
+    return cleaned
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:

@@ -8,12 +8,12 @@ from typing import Any
 from footplate.api.status import TrainingJobStatus, format_time
 from footplate.contract import CONTAINER_NAME, JobConfig
 from footplate.podspec import build_config_map
+from footplate.policy.job import Job, gang_size, read_status
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.pods import Gang
 from footplate.policy.reconcile import reconcile
 from footplate.policy.resolve import digest, encode, resolve
-from footplate.policy.situation import Situation, gang_size, read_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UID = "0b9fb7b6-0000-4000-8000-000000000001"
@@ -183,7 +183,7 @@ def look(of: JSON, *pods: JSON, phase: str = "Running", after: float = 0.0, **mo
     return reconcile(observe(of, *pods, phase=phase, **more), now=NOW + timedelta(seconds=after))
 
 
-def situate(observed: Observed, *, after: float = 0.0) -> Situation:
+def situate(observed: Observed, *, after: float = 0.0) -> Job:
     """The situation that the policies would see."""
     config: JobConfig = resolve(observed.job, observed.runtime, run=1)
     read = read_status(observed.job)
@@ -191,7 +191,7 @@ def situate(observed: Observed, *, after: float = 0.0) -> Situation:
     attempt = read.attempts[-1] if read.attempts else None
     number = attempt.attempt if attempt else -1
     bucketed = Gang.of(observed.pods, observed.job, run=1, attempt=number, nodes=gang_size(spec, attempt))
-    return Situation(observed, NOW + timedelta(seconds=after), read, config, spec, bucketed)
+    return Job(observed, NOW + timedelta(seconds=after), read, config, spec, bucketed)
 
 
 def names(objects: Iterable[Any]) -> list[str]:

@@ -15,7 +15,7 @@ from footplate.contract import CONTAINER_NAME, Progress
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
 from footplate.policy.pods import Pod
 from footplate.policy.reconcile import reconcile
-from footplate.policy.situation import run_config_name
+from footplate.policy.run import run_config_name
 from unit.policy.build import NOW, job, node
 
 JSON = dict[str, Any]

@@ -14,23 +14,19 @@ from footplate.api.status import (
     MAX_TRANSITIONS_KEPT,
     Attempt,
     Phase,
-    Restarts,
     TrainingJobStatus,
     Transition,
 )
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
-from footplate.objects import Object, block, text
-from footplate.podspec import run_name
+from footplate.objects import Object, block
 from footplate.policy.plan import Observed, Refusal
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
 
-MAX_NONCE_LENGTH = 253
-
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class Job:
     """One job at one moment."""
 
     observed: Observed
@@ -42,7 +38,7 @@ class Situation:
     gang: Gang
 
     @property
-    def job(self) -> Object:
+    def raw(self) -> Object:
         """The raw TrainingJob."""
         return self.observed.job
 
@@ -95,38 +91,6 @@ def is_finished(status: TrainingJobStatus) -> bool:
     return status.phase is not None and status.phase.finished
 
 
-def restart_nonce(job: Object) -> str:
-    """What `runPolicy.restartNonce` says now."""
-    return text(block(job, "spec", "runPolicy"), "restartNonce")[:MAX_NONCE_LENGTH]
-
-
-def due_run(job: Object, status: TrainingJobStatus) -> int:
-    """Number of the run that the job is in, or should be: a new `restartNonce` on a finished job asks for another."""
-    if status.run is None:
-        return 1
-    again = is_finished(status) and restart_nonce(job) != (status.restart_nonce or "")
-    return status.run + 1 if again else status.run
-
-
-def run_config_name(job: Object) -> str:
-    """Name of the ConfigMap of the run that the job is in, or should be."""
-    return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)))
-
-
-def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
-    """The status of the run that is due; only the history of phases is taken over from another run's."""
-    run = due_run(job, status)
-    if status.run == run:
-        return status.model_copy(update={"restart_nonce": restart_nonce(job)})
-    return TrainingJobStatus(
-        run=run,
-        restart_nonce=restart_nonce(job),
-        start_time=now,
-        restarts=Restarts(),
-        transitions=status.transitions,
-    )
-
-
 def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, *, now: datetime) -> TrainingJobStatus:
     """The status in another phase, or in the same for another reason."""
     update: dict[str, Any] = {"phase": phase, "reason": reason, "message": message[:1024]}
@@ -136,7 +100,7 @@ def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, 
     return status.model_copy(update=update)
 
 
-def begin_attempt(status: TrainingJobStatus, *, nodes: int, now: datetime) -> TrainingJobStatus:
+def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, now: datetime) -> TrainingJobStatus:
     """The status with another attempt begun: its number is taken before any pod carries it.
 
     Of a series of attempts that found no nodes the first is kept alone: since then the job waits.
@@ -150,7 +114,7 @@ def begin_attempt(status: TrainingJobStatus, *, nodes: int, now: datetime) -> Tr
     return status.model_copy(update={"attempt": number, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})
 
 
-def end_attempt(
+def with_attempt_ended(
     status: TrainingJobStatus, reason: Reason, *, now: datetime, node: str | None = None, last_step: int | None = None
 ) -> TrainingJobStatus:
     """The status with its attempt ended; its running time is added to the run's."""
