@@ -2,7 +2,6 @@
 status may take.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,10 +18,13 @@ from footplate.api.status import (
 )
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
-from footplate.objects import Object, block
+from footplate.errors import Terminal
+from footplate.objects import Object
+from footplate.policy.conditions import phase_of
 from footplate.policy.plan import Observed, Refusal
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
+from footplate.text import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,24 @@ def gang_size(spec: TrainingJobSpec, attempt: Attempt | None) -> int:
     return min(max(attempt.nodes, spec.elastic.min_nodes), spec.elastic.max_nodes)
 
 
+class UnknownStatus(Terminal):
+    """A status that this version can't read, such as a newer operator's: nothing may be concluded from it."""
+
+
 def read_status(job: Object) -> TrainingJobStatus:
-    """The status as the operator wrote it; an unreadable one counts as none."""
-    raw: Mapping[str, Any] = block(job, "status")
+    """The status as the operator wrote it, in the phase that its conditions say.
+
+    Raises:
+        UnknownStatus: there is one, and it isn't understood. Only an absent one counts as none.
+    """
+    raw = job.get("status") or {}
     try:
-        return TrainingJobStatus.model_validate(raw, extra="ignore")
-    except ValidationError:
-        return TrainingJobStatus()
+        status = TrainingJobStatus.model_validate(raw, extra="ignore")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in ("status", *first["loc"]))
+        raise UnknownStatus(f"{where} = {clean(repr(first['input']), most=128)}: {first['msg']}") from error
+    return status.model_copy(update={"phase": phase_of(status)})
 
 
 def is_finished(status: TrainingJobStatus) -> bool:

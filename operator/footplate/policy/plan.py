@@ -100,3 +100,5 @@ class Plan:
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     """Seconds after which the job must be looked at again, whatever happens until then."""
+    left_alone: bool = False
+    """True where nothing may be done, because the job's status isn't understood."""

@@ -48,3 +48,4 @@ class Reason(StrEnum):
     TRAINER_NOTE = "TrainerNote"
     STRAGGLER = "Straggler"
     GRACE_TOO_SHORT = "GraceTooShort"
+    STATUS_NOT_UNDERSTOOD = "StatusNotUnderstood"

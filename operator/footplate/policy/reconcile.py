@@ -32,12 +32,12 @@ from footplate.policy.end import (
     end_succeeded,
     has_succeeded,
 )
-from footplate.policy.job import Job, gang_size, is_finished, read_status
+from footplate.policy.job import Job, UnknownStatus, gang_size, is_finished, read_status
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Step
 from footplate.policy.pods import Gang
 from footplate.policy.run import begin_run, due_run, start_run
-from footplate.policy.status import publish
+from footplate.policy.status import leave_alone, publish
 from footplate.policy.suspend import suspend
 
 
@@ -50,7 +50,10 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
     """
     if block(observed.job, "metadata").get("deletionTimestamp"):
         return Plan()
-    status = read_status(observed.job)
+    try:
+        status = read_status(observed.job)
+    except UnknownStatus as error:
+        return leave_alone(error)
     return publish(observed, _decide(observed, status, now=now), now=now)
 
 

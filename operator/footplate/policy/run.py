@@ -13,7 +13,7 @@ from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import Object, block, text
 from footplate.podspec import build_config_map, run_name
 from footplate.policy.end import with_run_failed
-from footplate.policy.job import is_finished, move, read_status, with_attempt_begun
+from footplate.policy.job import UnknownStatus, is_finished, move, read_status, with_attempt_begun
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
@@ -41,9 +41,13 @@ def due_run(job: Object, status: TrainingJobStatus) -> int:
     return status.run + 1 if again else status.run
 
 
-def run_config_name(job: Object) -> str:
-    """Name of the ConfigMap of the run that the job is in, or should be."""
-    return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)))
+def run_config_name(job: Object) -> str | None:
+    """Name of the ConfigMap of the run that the job is in, or should be; None where its status isn't understood."""
+    try:
+        status = read_status(job)
+    except UnknownStatus:
+        return None
+    return run_name(str(job["metadata"]["name"]), due_run(job, status))
 
 
 def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:

@@ -9,6 +9,7 @@ from typing import Any
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object, block, blocks, number
 from footplate.policy import conditions
+from footplate.policy.job import UnknownStatus
 from footplate.policy.plan import Event, Observed, Plan, Step
 from footplate.policy.reasons import Reason
 from footplate.text import clean, clean_json
@@ -24,6 +25,8 @@ _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 """Phases in which what was left unwritten can be learnt again. A pod's last words go with the pod."""
 
 _TROUBLE = (Reason.RUNTIME_NOT_FOUND, Reason.RUNTIME_REFUSES, Reason.PODS_REFUSED, Reason.INVALID_SPEC)
+
+_KNOWN = frozenset(field.alias or name for name, field in TrainingJobStatus.model_fields.items())
 
 _ACTIONS = {
     Phase.PENDING: "Create",
@@ -53,13 +56,23 @@ def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
     return Plan(step.create, step.delete, new, (*_events(old, new), *step.events), soonest)
 
 
+def leave_alone(error: UnknownStatus) -> Plan:
+    """Hands off a job whose status isn't understood: what it says may be the work of days."""
+    why = (
+        f"{error}. This version of the operator doesn't understand what a newer one, or somebody else, has written, "
+        "and leaves the job and its pods alone; run the newer operator again, or delete the job"
+    )
+    event = Event("Warning", Reason.STATUS_NOT_UNDERSTOOD, clean(why), "Reconcile")
+    return Plan(events=(event,), requeue_after=LOOK_AT_LEAST_EVERY_SECONDS, left_alone=True)
+
+
 def _whole(job: Object, step: Step, *, now: datetime) -> Mapping[str, Any]:
-    """The status as it is written, with generation and conditions."""
+    """The status as it is written: with generation and conditions, and with what only a newer operator knows."""
     generation, status = number(block(job, "metadata"), "generation") or 0, step.status or TrainingJobStatus()
     held = conditions.update(status, generation=generation, stalled=step.stalled, now=now)
     whole = status.model_copy(update={"observed_generation": generation, "conditions": held})
-    cleaned: Mapping[str, Any] = clean_json(whole.to_json())
-    return cleaned
+    unknown = {key: value for key, value in block(job, "status").items() if key not in _KNOWN}
+    return {**unknown, **clean_json(whole.to_json())}
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:
