@@ -134,9 +134,8 @@ def test_ranks_train_and_leave_a_verified_model(tmp_path: Path) -> None:
     ("files", "code", "words"),
     [
         ({"main.py": ""}, 78, "there is no such file in the code (main.py)"),
-        ({"train.py": "import no_such_module"}, 70, "No module named 'no_such_module'")(
-            {"train.py": "def f():\n    raise ValueError('bad data')\nf()"}, 70, "bad data"
-        ),
+        ({"train.py": "import no_such_module"}, 70, "No module named 'no_such_module'"),
+        ({"train.py": "def f():\n    raise ValueError('bad data')\nf()"}, 70, "bad data"),
         ({"train.py": "def f(:"}, 70, "invalid syntax"),
     ],
     ids=["missing", "import", "raises", "syntax"],
@@ -152,11 +151,11 @@ def test_a_script_that_fails_is_the_users(tmp_path: Path, files: dict[str, str],
 @pytest.mark.parametrize(
     ("spec", "code", "words"),
     [
-        (python("import sys; sys.exit('something is wrong')"), 1, "ended with exit code 1: something is wrong")(
-            python("import os; os._exit(3)"), 3, "ended with exit code 3"
-        )(python("import os; os.kill(os.getpid(), 11)"), 139, "killed by SIGSEGV")(
-            python("import os; os.kill(os.getpid(), 9)"), 137, "raise resources.limits.memory"
-        )(python("pass", output={"uri": "file:///tmp/models"}), 78, "without leaving a file in $FOOTPLATE_OUTPUT_DIR"),
+        (python("import sys; sys.exit('something is wrong')"), 1, "ended with exit code 1: something is wrong"),
+        (python("import os; os._exit(3)"), 3, "ended with exit code 3"),
+        (python("import os; os.kill(os.getpid(), 11)"), 139, "killed by SIGSEGV"),
+        (python("import os; os.kill(os.getpid(), 9)"), 137, "raise resources.limits.memory"),
+        (python("pass", output={"uri": "file:///tmp/models"}), 78, "without leaving a file in $FOOTPLATE_OUTPUT_DIR"),
         (
             {
                 "trainer": {"recipe": "image-classification", "hyperparameters": {"epoch": 1}},
