@@ -45,6 +45,12 @@ class PeerLost(TrainerError):
     exit_code = ExitCode.PEER_LOST
 
 
+class WrongJob(TrainerError):
+    """This pod was given what another job or run is to do: the node's fault, which another attempt may mend."""
+
+    exit_code = ExitCode.PEER_LOST
+
+
 class StorageError(TrainerError):
     """Object storage said no, or nothing."""
 

@@ -35,7 +35,7 @@ def finished(situation: Situation) -> tuple[Target, ...]:
 def leftovers(situation: Situation) -> tuple[Target, ...]:
     """What else goes with an expired run's pods."""
     job = situation.config.metadata
-    name = run_name(job.name, situation.config.run)
+    name = run_name(job.name, situation.config.run, uid=job.uid)
     return tuple(Target(kind, job.namespace, name) for kind in ("Service", "ConfigMap"))
 
 

@@ -10,7 +10,7 @@ from footplate.api.status import NodeCounts, Phase, TrainingJobStatus
 from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import Object, block, is_controlled_by, text
-from footplate.podspec import build_config_map, run_name
+from footplate.podspec import build_config_map
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Refusal, Target
 from footplate.policy.reasons import Reason
@@ -85,7 +85,7 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
         return _create(observed, status, build_config_map(config, encoded), refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Plan(delete=(config_target(found),))
-    resolved = Resolved(config_map=run_name(config.metadata.name, config.run), sha256=digest(encoded))
+    resolved = Resolved(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 

@@ -20,7 +20,7 @@ from footplate.api.status import (
 )
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
-from footplate.objects import Object, block, text
+from footplate.objects import Object, block, text, uid_of
 from footplate.podspec import run_name
 from footplate.policy.plan import Observed, Refusal
 from footplate.policy.pods import Gang
@@ -110,7 +110,7 @@ def due_run(job: Object, status: TrainingJobStatus) -> int:
 
 def run_config_name(job: Object) -> str:
     """Name of the ConfigMap of the run that the job is in, or should be."""
-    return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)))
+    return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)), uid=uid_of(job))
 
 
 def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
