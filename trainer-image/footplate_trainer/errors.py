@@ -73,7 +73,21 @@ class Exists(StorageError):
     exit_code = ExitCode.CONFIG_ERROR
 
 
+class WrongEndpoint(StorageError):
+    """Nobody has ever answered where the job says that storage is."""
+
+    exit_code = ExitCode.CONFIG_ERROR
+
+
 class StorageUnavailable(StorageError):
     """Storage refused connections, timed out or answered 5xx for minutes; trying again later may help."""
 
     exit_code = ExitCode.PEER_LOST
+
+
+class Unreachable(StorageUnavailable):
+    """A request got no answer at all: `why`, and `at` which address."""
+
+    def __init__(self, message: str, *, why: str = "", at: str = "") -> None:
+        super().__init__(message)
+        self.why, self.at = why, at

@@ -12,7 +12,7 @@ import structlog
 
 from footplate.api.status import ArtifactStatus
 from footplate.contract import ExitCode, Failure, Verdict
-from footplate_trainer import artifact, exchange, processes, telemetry
+from footplate_trainer import artifact, contact, exchange, processes, telemetry
 from footplate_trainer.ending import Ending
 from footplate_trainer.errors import Stopped, TrainerError
 from footplate_trainer.exchange import read_report
@@ -43,7 +43,8 @@ class Supervisor:
     async def run(self) -> Verdict:
         """Runs the pod to its end. Raises nothing: whatever happens is in the verdict."""
         try:
-            return await self._run()
+            with contact.telling(self._telemetry.note):
+                return await self._run()
         except TrainerError as error:
             log.error("the pod ends", error=str(error))
             # Where in our own code it was raised is no news to the user.
@@ -113,7 +114,9 @@ class Supervisor:
         raise Stopped(f"asked to stop while {self._telemetry.activity}")
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
-        return judge(exit_code, report=read_report(self._pod.run_dir), error=error, artifact=model)
+        report = read_report(self._pod.run_dir) or exchange.RankReport()
+        report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-telemetry.MAX_NOTES :]})
+        return judge(exit_code, report=report, error=error, artifact=model)
 
 
 async def supervise(pod: Pod) -> Verdict:

@@ -11,7 +11,9 @@ from unit.policy.build import NOW, at, config_map, job, merged, names, runtime, 
 JSON = dict[str, Any]
 REF = job({"runtimeRef": {"name": "torch"}})
 FORBIDDEN = Refusal("ConfigMap", "fashion-run-1-0b9fb7b6", 403, "Forbidden", "exceeded quota")
-TAKEN = Refusal("ConfigMap", "fashion-run-1-0b9fb7b6", 409, "NameConflict", "ConfigMap fashion-run-1-0b9fb7b6 belongs to nobody")
+TAKEN = Refusal(
+    "ConfigMap", "fashion-run-1-0b9fb7b6", 409, "NameConflict", "ConfigMap fashion-run-1-0b9fb7b6 belongs to nobody"
+)
 
 
 def begin(of: JSON, **observed: Any) -> Plan:

@@ -27,7 +27,9 @@ def plan(root: Path, spec: dict[str, Any], environ: dict[str, str] | None = None
 
 def test_an_entrypoint_is_started_once_a_rank(tmp_path: Path) -> None:
     launches = plan(tmp_path, ENTRYPOINT, node_rank=1, nodes=2, processes=2)
-    assert [launch.command for launch in launches] == [[sys.executable, "-m", "footplate_trainer.rank", "--depth", "18"]] * 2
+    assert [launch.command for launch in launches] == [
+        [sys.executable, "-m", "footplate_trainer.rank", "--depth", "18"]
+    ] * 2
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR")
     assert [[launch.env[name] for name in names] for launch in launches] == [
         ["2", "0", "4", "2", "1", "a"],

@@ -17,6 +17,7 @@ from footplate_trainer.checkpoint.run_store import RunStore, open_run
 from footplate_trainer.checkpoint.saves import Saves
 from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse
 from footplate_trainer.checkpoint.state import TrainState, apply
+from footplate_trainer.contact import telling
 from footplate_trainer.context import Context
 from footplate_trainer.errors import ConfigError, StorageUnavailable, TrainerError
 from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
@@ -176,8 +177,9 @@ class Session:
         return saves.take(now_at=self._seen_step)
 
     def _restore_from(self, store: RunStore, state: TrainState) -> None:
-        self._line.from_main(store.claim)
-        loaded = self._find(store, state)
+        with telling(reporter().note):
+            self._line.from_main(store.claim)
+            loaded = self._find(store, state)
         if loaded is None:
             self._start_fresh()
         else:
