@@ -35,7 +35,7 @@ def finished(job: Job) -> tuple[Target, ...]:
 def leftovers(job: Job) -> tuple[Target, ...]:
     """What else goes with an expired run's pods."""
     metadata = job.config.metadata
-    name = run_name(metadata.name, job.config.run)
+    name = run_name(metadata.name, job.config.run, uid=metadata.uid)
     return tuple(Target(kind, metadata.namespace, name) for kind in ("Service", "ConfigMap"))
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from footplate.api.status import NodeCounts, Phase, Restarts, TrainingJobStatus
 from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
-from footplate.objects import Object, block, text
+from footplate.objects import Object, block, text, uid_of
 from footplate.podspec import build_config_map, run_name
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import UnknownStatus, is_finished, move, read_status, with_attempt_begun
@@ -47,7 +47,10 @@ def run_config_name(job: Object) -> str | None:
         status = read_status(job)
     except UnknownStatus:
         return None
-    return run_name(str(job["metadata"]["name"]), due_run(job, status))
+    run = due_run(job, status)
+    if status.resolved is not None and status.run == run:
+        return status.resolved.config_map
+    return run_name(str(job["metadata"]["name"]), run, uid=uid_of(job))
 
 
 def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
@@ -95,7 +98,7 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
         return _create(status, build_config_map(config, encoded), refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
-    resolved = Resolved(config_map=run_name(config.metadata.name, config.run), sha256=digest(encoded))
+    resolved = Resolved(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 

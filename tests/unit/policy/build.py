@@ -152,7 +152,7 @@ def status(
     running = {"runningTime": at(-300)} if phase == "Running" else {}
     if attempts is None:
         attempts = [{"attempt": 0, "startTime": at(-600), "nodes": of["spec"]["nodes"], **running}]
-    resolved = {"configMap": f"fashion-run-{run}", "sha256": digest(config_map(of)["data"]["job.json"])}
+    resolved = {"configMap": f"fashion-run-{run}-{UID[:8]}", "sha256": digest(config_map(of)["data"]["job.json"])}
     raw = {
         "observedGeneration": 1,
         "phase": phase,

@@ -80,7 +80,7 @@ def test_then_the_next_attempt_takes_its_number_and_then_its_pods() -> None:
     assert (after["phase"], after["attempt"], begun.create) == ("Restarting", 1, ())
     assert begun.events == ()
     created = look({**of, "status": after}, pod(0))
-    assert names(created.create) == ["Pod/fashion-1-1-0", "Pod/fashion-1-1-1", "Service/fashion-run-1"]
+    assert names(created.create) == ["Pod/fashion-1-1-0", "Pod/fashion-1-1-1", "Service/fashion-run-1-0b9fb7b6"]
     assert names(created.delete) == ["Pod/fashion-1-0-0"]
 
 

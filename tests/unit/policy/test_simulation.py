@@ -15,7 +15,7 @@ from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.plan import Target
 from footplate.policy.pods import Pod
-from unit.policy.build import job
+from unit.policy.build import UID, job
 from unit.policy.fakecluster import Crash, FakeCluster, is_empty
 
 MAX_NODES = 4
@@ -163,7 +163,7 @@ class Life(RuleBasedStateMachine):
     @event(kind=st.sampled_from(["ConfigMap", "Service"]))
     def user_deletes(self, kind: str) -> None:
         run = self.cluster.status.get("run", 1)
-        self.cluster.delete(Target(kind, "team", f"fashion-run-{run}"))
+        self.cluster.delete(Target(kind, "team", f"fashion-run-{run}-{UID[:8]}"))
 
     @event(code=st.none() | st.sampled_from([403, 422]))
     def api_refuses(self, code: int | None) -> None:
