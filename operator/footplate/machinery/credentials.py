@@ -9,10 +9,15 @@ restart. Who is refused all the same has lost his connection: that is tried agai
 import asyncio
 import os
 import ssl
+from pathlib import Path
 
 import aiohttp
 import structlog
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
+
+# The client asks for the home while it is imported, and fails for a UID that has none: neither HOME nor a passwd entry.
+os.environ.setdefault("HOME", "/")
+
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
@@ -64,8 +69,11 @@ class Credentials:
         if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
             load_incluster_config(client_configuration=configuration)
             return
+        places = self._kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        if not any(Path(each).expanduser().exists() for each in places.split(os.pathsep)):
+            raise FileNotFoundError(f"there is no file {places}")  # the loader would miss a key of it
         await load_kube_config(
-            config_file=self._kubeconfig or os.environ.get("KUBECONFIG"),
+            config_file=places,
             context=self._context,
             client_configuration=configuration,
             persist_config=False,
