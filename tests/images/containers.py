@@ -84,7 +84,7 @@ class Container:
             "noNewPrivileges": True,
             "terminal": False,
         }
-        self._mounts = [_bind(path) for path in (Path("/etc/hosts"), *volumes)] + [_TMP] * tmp
+        self._mounts = [_TMP] * tmp + [_bind(path) for path in (Path("/etc/hosts"), *volumes)]
         self._root = {"path": str(image.root), "readonly": True}
         self._resources = {"memory": {"limit": memory, "swap": memory}} if memory else {}
 
@@ -151,7 +151,12 @@ class Container:
         linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] != "network"]
         linux["resources"].update(self._resources)
         linux["cgroupsPath"] = f"/footplate-test/{self._name}"
-        spec |= {"process": self._process, "root": self._root, "mounts": [*spec["mounts"], *self._mounts]}
+        spec |= {
+            "hostname": "localhost",
+            "process": self._process,
+            "root": self._root,
+            "mounts": [*spec["mounts"], *self._mounts],
+        }
         (self._folder / "config.json").write_text(json.dumps(spec))
 
 

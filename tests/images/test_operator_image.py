@@ -18,7 +18,7 @@ from trainer_pods import free_port
 pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]
 
 JOBS = "/apis/footplate.dev/v1alpha1/namespaces/default/trainingjobs"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 STOP_SECONDS = 10
 RANDOM_UID = 1_000_710_000
 """As OpenShift gives them: no passwd entry, no group."""
@@ -50,7 +50,7 @@ async def test_turns_a_job_into_pods_and_ends_on_sigterm(
     operator_image: Image, cluster: DevCluster, tmp_path: Path, user: int | None, entrypoint: Sequence[str] | None
 ) -> None:
     port = free_port()
-    options = [f"--kubeconfig={cluster.kubeconfig_path}", "--host=127.0.0.1", f"--port={port}"]
+    options = [f"--kubeconfig={cluster.kubeconfig_path}", f"--port={port}", "--lease-namespace=default"]
     volumes = [cluster.kubeconfig_path]
     with Container(
         operator_image, tmp_path / "operator", *options, user=user, entrypoint=entrypoint, volumes=volumes, tmp=False

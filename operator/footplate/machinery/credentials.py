@@ -69,11 +69,8 @@ class Credentials:
         if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
             load_incluster_config(client_configuration=configuration)
             return
-        places = self._kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        if not any(Path(each).expanduser().exists() for each in places.split(os.pathsep)):
-            raise FileNotFoundError(f"there is no file {places}")  # the loader would miss a key of it
         await load_kube_config(
-            config_file=places,
+            config_file=_present(self._kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"),
             context=self._context,
             client_configuration=configuration,
             persist_config=False,
@@ -133,6 +130,13 @@ class Credentials:
                 log.warning("credentials_not_renewed", error=str(error))
                 return False
             return True
+
+
+def _present(files: str) -> str:
+    """One file, or several as in $KUBECONFIG. Where none is there, the loader would only say that it misses a key."""
+    if not any(Path(each).expanduser().exists() for each in files.split(os.pathsep)):
+        raise FileNotFoundError(f"there is no file {files}")
+    return files
 
 
 def _build_tls(configuration: Configuration) -> ssl.SSLContext:
