@@ -50,7 +50,7 @@ test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($KUBEBUILDER_ASS
 chaos: $(READY)  ## 200 random schedules of faults, each with a bit-exact end; SEED=17 for one, SEEDS=0-19 for some
 	CHAOS_SEEDS=$(or $(SEED),$(SEEDS),0-199) $(PYTEST) tests/chaos -q -n $(if $(SEED),0,2)
 
-test-e2e: $(READY)  ## On kind, with both images built: needs docker and kind, and skips without
+test-e2e: $(READY)  ## On the nodes of $FOOTPLATE_E2E_KUBECONFIG, with both images built; else on kind; skips without either
 	$(PYTEST) -m e2e
 
 test-gpu: $(READY)  ## On a CUDA device
