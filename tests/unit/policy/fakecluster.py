@@ -13,7 +13,7 @@ from typing import Any
 from footplate.api.status import TrainingJobStatus, format_time
 from footplate.contract import CONTAINER_NAME, Progress
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
-from footplate.policy.pods import Pod
+from footplate.policy.pod import Pod
 from footplate.policy.reconcile import reconcile
 from footplate.policy.run import run_config_name
 from unit.policy.build import NOW, job, node

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.plan import Target
-from footplate.policy.pods import Pod
+from footplate.policy.pod import Pod
 from unit.policy.build import job
 from unit.policy.fakecluster import Crash, FakeCluster, is_empty
 
