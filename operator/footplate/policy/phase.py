@@ -16,12 +16,12 @@ SLOW_START = timedelta(seconds=90)
 
 def count(gang: Gang, *, desired: int) -> NodeCounts:
     """Pods of the attempt, by how far they got."""
-    pods = gang.pods
+    at_work, others = len(gang.pods) - len(gang.not_at_work), gang.not_at_work
     return NodeCounts(
         desired=desired,
-        created=len(pods) + gang.gone,
-        scheduled=sum(pod.node is not None for pod in pods) + gang.gone,
-        ready=sum(pod.running for pod in pods),
+        created=len(gang.pods) + gang.gone,
+        scheduled=at_work + sum(pod.node is not None for pod in others) + gang.gone,
+        ready=at_work + sum(pod.running for pod in others),
         succeeded=len(gang.succeeded),
         failed=sum(
             pod.phase == "Failed" or bool(pod.exit_code) for pod in gang.ended if pod.rank not in gang.succeeded

@@ -12,17 +12,19 @@ from footplate.policy.pod import Pod
 
 @dataclass(frozen=True)
 class Gang:
-    """The pods of a job, bucketed once.
+    """The pods of a job at one moment, bucketed once.
 
     `current` are those of the current attempt, by rank and in its order; `scouts` keep places for more ranks of it;
-    `older` are all others that the job owns. `succeeded` are the ranks of the current attempt that are done, also those
-    whose pods are gone since.
+    `older` are all others that the job owns. `remembered` are ranks of the attempt that were seen to be done.
+
+    Most pods of a large gang are at work, and nothing is to be said of them: they are gone through as seldom as can be.
     """
 
     current: Mapping[int, Pod]
     older: Sequence[Pod]
+    now: datetime
     scouts: Mapping[int, Pod] = field(default_factory=dict)
-    succeeded: Collection[int] = frozenset()
+    remembered: Collection[int] = frozenset()
 
     @classmethod
     def of(
@@ -34,46 +36,57 @@ class Gang:
         attempt: int,
         nodes: int,
         now: datetime,
-        succeeded: Collection[int] = (),
+        remembered: Collection[int] = (),
     ) -> Self:
         """Buckets raw pods. Those that the job doesn't control are left out; one that says it were of the attempt but
-        hasn't the name or a rank of its gang is no part of it. `succeeded` are ranks that are known to be done.
+        hasn't the name or a rank of its gang is no part of it.
         """
         stem = f"{text(block(job, 'metadata'), 'name')}-{run}-{attempt}-"
-        current, scouts, older = {}, {}, []
+        current: dict[int, Pod] = {}
+        scouts: dict[int, Pod] = {}
+        older: list[Pod] = []
         for pod in owned_pods(pods, job):
             rank = pod.rank
-            if pod.name != f"{stem}{rank}" or rank < 0 or (rank >= nodes and not pod.is_scout):
+            if rank < 0 or pod.name != f"{stem}{rank}" or (rank >= nodes and not pod.is_scout):
                 older.append(pod)
             elif rank < nodes:
                 current[rank] = pod
             else:
                 scouts[rank] = pod
-        in_order = {rank: current[rank] for rank in sorted(current)}
-        done = {rank for rank, pod in in_order.items() if pod.ended and pod.succeeded(now)}
-        return cls(in_order, older, scouts, done | {rank for rank in succeeded if rank < nodes})
+        ranks = sorted(current)
+        return cls({rank: current[rank] for rank in ranks}, older, now, scouts, remembered)
 
     @cached_property
     def pods(self) -> Sequence[Pod]:
         """Pods of the current attempt, in order of rank."""
         return [*self.current.values()]
 
-    @cached_property
+    @property
     def everyone(self) -> Sequence[Pod]:
         """Pods of all attempts."""
         return [*self.older, *self.current.values(), *self.scouts.values()]
 
     @cached_property
+    def not_at_work(self) -> Sequence[Pod]:
+        """Pods of the current attempt that don't simply run."""
+        return [pod for pod in self.pods if not pod.at_work]
+
+    @cached_property
     def ended(self) -> Sequence[Pod]:
         """Pods of the current attempt whose trainer has ended."""
-        return [pod for pod in self.pods if pod.ended]
+        return [pod for pod in self.not_at_work if pod.ended]
+
+    @cached_property
+    def succeeded(self) -> frozenset[int]:
+        """Ranks of the current attempt that are done, also those whose pods are gone since."""
+        return frozenset(self.remembered).union(pod.rank for pod in self.ended if pod.succeeded(self.now))
 
     @cached_property
     def unsettled(self) -> Sequence[Pod]:
-        """Pods of the current attempt that aren't simply at work, nor done: all that can be said of a gang is in them
-        and in its nodes.
+        """Pods of the current attempt that neither are at work nor done: what is to be said of a gang is in them, and in
+        its nodes.
         """
-        return [pod for pod in self.pods if not pod.at_work and pod.rank not in self.succeeded]
+        return [pod for pod in self.not_at_work if pod.rank not in self.succeeded]
 
     @cached_property
     def gone(self) -> int:
@@ -86,9 +99,13 @@ class Gang:
 
     def on_lost_nodes(self, nodes: Mapping[str, Object]) -> Sequence[Pod]:
         """Living pods of the current attempt whose node is gone or isn't ready; none where nodes aren't watched."""
-        names = {pod.node for pod in self.pods} if nodes else set()
+        names = self._node_names if nodes else ()
         lost = {name for name in names if name is not None and node_is_lost(nodes.get(name))}
         return [pod for pod in self.pods if pod.node in lost and not pod.ended] if lost else []
+
+    @cached_property
+    def _node_names(self) -> Collection[str | None]:
+        return {pod.node for pod in self.pods}
 
 
 def owned_pods(pods: Sequence[Object], job: Object) -> list[Pod]:

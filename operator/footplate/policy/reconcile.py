@@ -78,7 +78,7 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
         attempt=attempt.attempt if attempt else -1,
         nodes=nodes,
         now=now,
-        succeeded=parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes),
+        remembered=parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes),
     )
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
     known = with_facts(progress.update(status, polled=polled, gang=gang), gang, desired=nodes, now=now)

@@ -195,7 +195,7 @@ def situate(observed: Observed, *, after: float = 0.0) -> Job:
     number = attempt.attempt if attempt else -1
     now, nodes = NOW + timedelta(seconds=after), gang_size(spec, attempt)
     done = parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes)
-    bucketed = Gang.of(observed.pods, observed.job, run=1, attempt=number, nodes=nodes, now=now, succeeded=done)
+    bucketed = Gang.of(observed.pods, observed.job, run=1, attempt=number, nodes=nodes, now=now, remembered=done)
     return Job(observed, now, read, config, spec, bucketed)
 
 

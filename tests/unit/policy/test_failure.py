@@ -47,8 +47,11 @@ HEALTHY = [
     pytest.param(pod(1), id="runs"),
     pytest.param(pod(1, phase="Pending", on=None), id="waits for a node"),
     pytest.param(pod(1, phase="Succeeded"), id="succeeded"),
-    pytest.param(pod(1, phase="Succeeded", deleted=-1), id="deleted after it succeeded"),
-    pytest.param(pod(1, phase="Succeeded", conditions=[disruption()]), id="evicted after it succeeded"),
+    pytest.param(pod(1, phase="Succeeded", state=terminated(0, ended=-9), deleted=-1), id="deleted after it succeeded"),
+    pytest.param(
+        pod(1, phase="Succeeded", state=terminated(0, ended=-30), conditions=[disruption()]),
+        id="evicted after it succeeded",
+    ),
     pytest.param(pod(1, conditions=[disruption("False")]), id="an eviction that was called off"),
     pytest.param(pod(1, phase="Pending", state=waiting("ContainerCreating")), id="pulls its image"),
     pytest.param(pod(1, phase="Pending", state=waiting("ErrImagePull"), started=-29), id="pull failed, in grace"),
@@ -88,7 +91,6 @@ CASES = [
         FailureClass.INFRASTRUCTURE,
         "Evicted: low on disk",
     ),
-    (failed(0), Reason.EVICTED, FailureClass.INFRASTRUCTURE, "no reason given"),
     (pod(1, conditions=[disruption()]), Reason.EVICTED, FailureClass.INFRASTRUCTURE, "PreemptionByScheduler"),
     (pod(1, deleted=-1), Reason.EVICTED, FailureClass.INFRASTRUCTURE, "deleted by somebody else"),
     (
@@ -234,7 +236,7 @@ def test_root_cause(one: JSON, other: JSON, rank: int) -> None:
 )
 def test_peer_lost_waits_for_the_cause(code: int, ended: float, alive: bool, settled: bool) -> None:
     pods = gang(failed(code, ended=ended), pod(0, phase="Running" if alive else "Failed"))
-    cause = find(Gang({1: pods.current[1]}, []), NODES, desired=2, all_created=False, now=NOW)
+    cause = find(Gang({1: pods.current[1]}, [], NOW), NODES, desired=2, all_created=False, now=NOW)
     assert cause is not None
     assert is_settled(cause, pods, now=NOW) is settled
     assert 3.0 in next_look(pods, NODES, now=NOW)
