@@ -191,8 +191,8 @@ class Attempt(Model):
     running_time: Time | None = Field(None, description="When all its pods ran.")
     succeeded_ranks: Annotated[str, Field(max_length=MAX_RANKS_LENGTH)] | None = Field(
         None,
-        description="Node ranks that are done, as in a Job's completedIndexes; whatever becomes of their pods. Kept for "
-        "the last attempt alone.",
+        description="Node ranks that are done, written as a Job's completedIndexes, whatever becomes of their pods; "
+        "of the last attempt alone.",
         examples=["0,2-5"],
     )
     end_time: Time | None = Field(None, description="When it ended.")

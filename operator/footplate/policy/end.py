@@ -113,7 +113,7 @@ def _restart(job: Job, status: TrainingJobStatus, reason: Reason, why: str, *, n
     when = f"in {delay:.0f} s" if delay else "now"
     grace = _seconds_to_save(job) if reason in _GRACEFUL else 0.0
     if grace > delay:
-        when = f"when the other ranks have saved and stopped, in {grace:.0f} s at the latest,"
+        when = f"when the other ranks have saved and stopped, in {grace:.0f} s at the latest"
     size = f" on {nodes} node{'s' * (nodes > 1)}" if nodes != job.desired else ""
     text = f"{clean(why, most=800)}; attempt {status.attempts[-1].attempt + 1} starts {when}{size}"
     next_: dict[str, Any] = {"restart_time": job.now + timedelta(seconds=delay)}

@@ -29,9 +29,9 @@ def sidecar(pod: Pod) -> Event:
     names = clean(", ".join(pod.still_running), most=253)
     which = f"its container {names} runs on" if names else "it doesn't end"
     message = (
-        f"pod {pod.name}: the trainer has ended with exit code {pod.exit_code}, but {which} and holds what the pod asks "
-        "for; the pod is deleted. Whoever adds containers to pods can make them native sidecars (init containers with "
-        "restartPolicy: Always), which end with the trainer; or keep them away by podTemplate.annotations"
+        f"pod {pod.name}: the trainer has ended with exit code {pod.exit_code}, but {which} and holds what the pod "
+        "asks for; the pod is deleted. Whoever adds containers to pods can make them native sidecars (init containers "
+        "with restartPolicy: Always), which end with the trainer; or keep them away by podTemplate.annotations"
     )
     return Event("Normal", Reason.SIDECAR, message, "Stop")
 

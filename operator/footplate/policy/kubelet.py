@@ -7,7 +7,7 @@ import re
 
 from footplate.contract import CONTAINER_NAME
 from footplate.objects import block, blocks, number, text
-from footplate.policy.pod import Pod
+from footplate.policy.pod import Pod, is_in
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
@@ -74,7 +74,7 @@ def unexplained(pod: Pod) -> Ruling:
     for each in init:
         if number(block(each, "state", "terminated"), "exitCode"):
             return Reason.INIT_FAILED, f"failed before its trainer could start: init container {_how_it_ended(each)}"
-    ends = [_how_it_ended(each) for each in pod.others if block(each, "state", "terminated")]
+    ends = [_how_it_ended(each) for each in pod.others if is_in(each, "terminated")]
     if ends:
         return Reason.EVICTED, f"failed, and nothing is known of its trainer: container {', container '.join(ends)}"
     return Reason.EVICTED, f"failed without a word of its containers; `kubectl describe pod {pod.name}` may say more"
@@ -85,7 +85,7 @@ def _refused(pod: Pod) -> bool:
     if text(pod.status, "message").startswith("Pod was rejected"):
         return True
     containers = [*blocks(pod.status, "containerStatuses"), *pod.others]
-    started = any(block(each, "state", kind) for each in containers for kind in ("running", "terminated"))
+    started = any(is_in(each, kind) for each in containers for kind in ("running", "terminated"))
     return not started and pod.ended_by_node not in _ENDS_RUNNING_PODS
 
 

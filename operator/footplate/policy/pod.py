@@ -28,6 +28,11 @@ _TERMINAL = ("Succeeded", "Failed")
 _PREPARING = ("", "ContainerCreating", "PodInitializing")
 
 
+def is_in(container: Object, state: str) -> bool:
+    """True for a container's status with this state: waiting, running or terminated."""
+    return block(container, "state").get(state) is not None
+
+
 @dataclass(frozen=True, eq=False)
 class Pod:
     """What the policies read of one pod."""
@@ -249,7 +254,7 @@ class Pod:
     @cached_property
     def still_running(self) -> list[str]:
         """Names of the other containers that run."""
-        return [text(each, "name") for each in self.others if block(each, "state", "running")]
+        return [text(each, "name") for each in self.others if is_in(each, "running")]
 
     @cached_property
     def held_up_by(self) -> str:
@@ -265,5 +270,5 @@ class Pod:
     def waits_for(self) -> str:
         """Name of the init container that runs before the trainer may; empty where none does."""
         init = blocks(self.status, "initContainerStatuses")
-        unready = (each for each in init if block(each, "state", "running") and each.get("ready") is not True)
+        unready = (each for each in init if is_in(each, "running") and each.get("ready") is not True)
         return next((text(each, "name") for each in unready), "")

@@ -83,8 +83,8 @@ class Gang:
 
     @cached_property
     def unsettled(self) -> Sequence[Pod]:
-        """Pods of the current attempt that neither are at work nor done: what is to be said of a gang is in them, and in
-        its nodes.
+        """Pods of the current attempt that are neither at work nor done: what is to be said of a gang is in them, and
+        in its nodes.
         """
         return [pod for pod in self.not_at_work if pod.rank not in self.succeeded]
 

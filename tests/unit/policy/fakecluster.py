@@ -227,8 +227,8 @@ class FakeCluster:
     def start(self, pod: Pod) -> None:
         self.set_state(pod, "Running", {"running": {"startedAt": format_time(self.now)}})
 
-    def end(self, pod: Pod, code: int, **more: Any) -> None:
-        """The trainer ends; a pod that was deleted is gone with it, and a sidecar keeps one that wasn't."""
+    def end(self, pod: Pod, code: int, *, seen: bool = False, **more: Any) -> None:
+        """The trainer ends; a sidecar keeps its pod. One that was deleted is gone with it, unless its end is `seen`."""
         verdict = parse_verdict(more.get("message"))
         unasked = not (pod.terminating or pod.disruption)
         if code == 0 and (unasked or (verdict is not None and verdict.outcome == "succeeded")):
@@ -238,7 +238,7 @@ class FakeCluster:
         state = {"terminated": {"exitCode": code, "finishedAt": format_time(finished), **more}}
         ended = "Failed" if code else "Succeeded"
         self.set_state(pod, "Running" if self.sidecars else ended, state)
-        if pod.terminating:
+        if pod.terminating and not seen:
             del self.objects["Pod", pod.name]
 
     def end_sidecar(self, pod: Pod, code: int) -> None:

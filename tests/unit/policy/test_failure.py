@@ -193,6 +193,11 @@ def test_unknown_node_is_looked_at_again() -> None:
     assert [*next_look(pods, NODES, now=NOW)] == [10.0]
 
 
+def test_a_node_that_is_gone_is_said_to_be() -> None:
+    assert "node node-9, which runs rank 1, is gone" in find_cause(pod(0), pod(1, on="node-9")).message
+    assert "isn't ready" in find_cause(pod(0), pod(1, on="node-1"), nodes=LOST).message
+
+
 def test_missing_pod_is_lost_only_once_all_were_there() -> None:
     assert find_cause(pod(0), all_created=False) is None
     assert find_cause(pod(0), all_created=True).reason is Reason.POD_LOST

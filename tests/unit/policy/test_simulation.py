@@ -118,11 +118,11 @@ class Life(RuleBasedStateMachine):
             said = Verdict(outcome="failed" if code else "succeeded", exit_code=code, step=step)
             self.cluster.end(pod, code, **({"message": said.model_dump_json(by_alias=True)} if supervised else {}))
 
-    @event(which=st.integers(0, 9))
-    def who_was_told_to_stop_ends_with_0(self, which: int) -> None:
-        stopping = [pod for pod in self.cluster.live_pods() if pod.running and (pod.terminating or pod.disruption)]
-        if stopping:
-            self.cluster.end(stopping[which % len(stopping)], 0)
+    @event(seen=st.booleans())
+    def who_was_told_to_stop_ends_with_0(self, seen: bool) -> None:
+        for pod in self.cluster.live_pods():
+            if pod.running and (pod.terminating or pod.disruption):
+                self.cluster.end(pod, 0, seen=seen)
 
     def overstaying(self) -> list[Pod]:
         return [pod for pod in self.cluster.pods() if pod.ended and not pod.terminal]
