@@ -6,7 +6,8 @@ from datetime import timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object
 from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects
-from footplate.policy import clean_pods, deadline, elastic, failure, phase, scheduling_timeout
+from footplate.policy import clean_pods, deadline, elastic, events, failure, phase, scheduling_timeout
+from footplate.policy.facts import all_created
 from footplate.policy.job import Job, move
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Refusal, Step
 from footplate.policy.reasons import Reason
@@ -18,11 +19,13 @@ AVOID_NODE_FOR = timedelta(hours=1)
 def advance(job: Job) -> Step:
     """The next step of an attempt that has no reason to end."""
     refused = next(iter(job.refusals), None)
+    overdue = clean_pods.overdue(job)
     return Step(
         _show(job, refused),
         create=() if refused else (*_missing(job), *_scouts(job)),
-        delete=clean_pods.outdated(job),
+        delete=(*clean_pods.outdated(job), *(pod.target for pod in overdue)),
         requeue=tuple(_next_looks(job, refused)),
+        notices=tuple(map(events.sidecar, overdue)),
     )
 
 
@@ -57,9 +60,10 @@ def _with_running_time(status: TrainingJobStatus, job: Job) -> TrainingJobStatus
 
 def _missing(job: Job) -> tuple[Object, ...]:
     """The Service and pods that the attempt lacks while it is being created; later a missing pod ends it."""
-    ranks = [rank for rank in range(job.desired) if rank not in job.gang.current]
-    if not ranks or job.all_created:
+    if all_created(job.attempt):
         return ()
+    gang = job.gang
+    ranks = [rank for rank in range(job.desired) if rank not in gang.current and rank not in gang.succeeded]
     return (build_service(job.config), *build_pods(_gang_of(job), ranks))
 
 

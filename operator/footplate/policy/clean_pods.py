@@ -8,9 +8,9 @@ from datetime import timedelta
 from footplate.api.status import Phase
 from footplate.podspec import run_name
 from footplate.policy import elastic
-from footplate.policy.job import Job
+from footplate.policy.job import Job, is_finished
 from footplate.policy.plan import Target
-from footplate.policy.pods import Pod
+from footplate.policy.pod import Pod
 
 
 def outdated(job: Job) -> tuple[Target, ...]:
@@ -28,8 +28,18 @@ def finished(job: Job) -> tuple[Target, ...]:
     everything = keep == "always" or (keep == "onSuccess" and job.status.phase is Phase.SUCCEEDED)
     if everything or expired(job):
         return _deletable(gang.everyone)
-    living = (pod for pod in gang.pods if not pod.terminal)
-    return _deletable([*gang.older, *gang.scouts.values(), *living])
+    living = (pod for pod in gang.pods if not pod.ended)
+    return _deletable([*gang.older, *gang.scouts.values(), *living, *overdue(job)])
+
+
+def overdue(job: Job) -> list[Pod]:
+    """Pods whose trainer has ended while other containers run on: they hold their nodes' devices for nothing, and go as
+    soon as the API server has what is to be kept of them.
+    """
+    known = job.gang.current.keys() if is_finished(job.status) else job.recorded
+    return [
+        pod for pod in job.gang.ended if pod.rank in known and pod.outlives_trainer(job.now) and not pod.terminating
+    ]
 
 
 def leftovers(job: Job) -> tuple[Target, ...]:

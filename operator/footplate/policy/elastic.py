@@ -14,10 +14,10 @@ from footplate.api.status import Phase, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.objects import Object, block, text
 from footplate.podspec import AttemptSpec
-from footplate.policy import scheduling_timeout
+from footplate.policy import kubelet, scheduling_timeout
 from footplate.policy.failure import node_lost
 from footplate.policy.job import Job
-from footplate.policy.pods import Pod
+from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.scouts import build_scouts
 from footplate.text import clean
@@ -118,19 +118,17 @@ def _places_lost(job: Job) -> int:
     room. A pod that somebody deleted has lost nothing but itself.
     """
     gang, nodes = job.gang, job.observed.nodes
-    evicted = {pod for pod in gang.pods if _is_evicted(pod)}
+    evicted = {pod for pod in gang.unsettled if _is_evicted(pod)}
+    lost = {pod for pod in gang.on_lost_nodes(nodes) if node_lost(pod, nodes, now=job.now) is not None}
     drained = {pod.node for pod in evicted if block(nodes.get(pod.node or ""), "spec").get("unschedulable") is True}
-    return sum(
-        pod in evicted or pod.node in drained or node_lost(pod, nodes, now=job.now) is not None for pod in gang.pods
-    )
+    return sum(pod in evicted or pod.node in drained or pod in lost for pod in gang.pods)
 
 
 def _is_evicted(pod: Pod) -> bool:
     """True for a pod that was evicted, preempted, or turned away or thrown out by its node."""
-    if pod.phase == "Succeeded":
+    if pod.ended_unasked or kubelet.exceeded(pod) is not None:
         return False
-    by_node = pod.phase == "Failed" and (pod.exit_code is None or text(pod.status, "reason") == "Evicted")
-    return by_node or pod.condition("DisruptionTarget").get("status") == "True"
+    return bool(pod.ended_by_node or pod.disruption)
 
 
 def _bound(job: Job) -> list[Pod]:
@@ -163,7 +161,7 @@ def _wanted(job: Job) -> range:
     gang, none = job.gang, range(0)
     if job.spec.elastic is None or job.between_attempts or job.status.phase is not Phase.RUNNING:
         return none
-    if any(pod.terminal or pod.terminating for pod in gang.pods):
+    if gang.succeeded or any(pod.ended or pod.terminating for pod in gang.unsettled):
         return none
     return range(job.desired, job.spec.nodes)
 
@@ -176,7 +174,7 @@ def _missing(job: Job) -> list[int]:
 def _may_stay(scout: Pod, job: Job) -> bool:
     """False for a scout that has ended, or whose place is lost."""
     nodes, now = job.observed.nodes, job.now
-    return not scout.terminal and not scout.terminating and node_lost(scout, nodes, now=now) is None
+    return not scout.ended and not scout.terminating and node_lost(scout, nodes, now=now) is None
 
 
 def _in_place(job: Job) -> list[Pod]:

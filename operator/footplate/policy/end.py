@@ -6,23 +6,25 @@ from typing import Any
 
 from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus
 from footplate.policy import clean_pods, elastic, phase, progress, restart, scheduling_timeout, usage
-from footplate.policy.failure import Failure
+from footplate.policy.failure import Failure, node_lost
 from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
 from footplate.policy.plan import Step
+from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
 _GRACEFUL = (Reason.EVICTED, Reason.STOPPED, Reason.RESIZED)
 """Ends after which the ranks may still be saving a checkpoint that the next attempt wants."""
 
-_SUSPECT_NODE = (Reason.NODE_LOST, Reason.HANG)
+_SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.HANG)
 """Ends that speak against the node they came from."""
 
 
 def has_succeeded(job: Job) -> bool:
-    """True once every pod of the attempt ended well; even where it was to be stopped meanwhile."""
-    pods = job.gang.pods
-    return bool(job.attempt) and len(pods) == job.desired and all(p.phase == "Succeeded" for p in pods)
+    """True once every rank of the newest attempt is done, whatever became of their pods since; even where the attempt
+    was to be stopped meanwhile.
+    """
+    return job.attempt is not None and len(job.gang.succeeded) == job.desired
 
 
 def end_succeeded(job: Job) -> Step:
@@ -109,6 +111,9 @@ def end_half_scheduled(job: Job) -> Step:
 
 def _restart(job: Job, status: TrainingJobStatus, reason: Reason, why: str, *, nodes: int, delay: float = 0.0) -> Step:
     when = f"in {delay:.0f} s" if delay else "now"
+    grace = _seconds_to_save(job) if reason in _GRACEFUL else 0.0
+    if grace > delay:
+        when = f"when the other ranks have saved and stopped, in {grace:.0f} s at the latest"
     size = f" on {nodes} node{'s' * (nodes > 1)}" if nodes != job.desired else ""
     text = f"{clean(why, most=800)}; attempt {status.attempts[-1].attempt + 1} starts {when}{size}"
     next_: dict[str, Any] = {"restart_time": job.now + timedelta(seconds=delay)}
@@ -141,5 +146,21 @@ def is_stopped(job: Job) -> bool:
 
 
 def _seconds_to_stop(job: Job) -> float:
-    pods = (pod for pod in job.gang.everyone if not pod.is_scout)
-    return max((pod.seconds_to_stop(job.now) for pod in pods), default=0.0)
+    """Seconds until every pod has saved its state, as far as anybody hears of it: who is on a lost node isn't waited
+    for.
+    """
+    return max((pod.seconds_to_stop(job.now) for pod in _may_save(job)), default=0.0)
+
+
+def _seconds_to_save(job: Job) -> float:
+    """The same for a gang that is about to be told to stop. Who has no node has nothing to save."""
+    grace = job.spec.run_policy.termination_grace_period_seconds
+    left = (pod.seconds_to_stop(job.now) + (0 if pod.terminating else grace) for pod in _may_save(job) if pod.node)
+    return max(left, default=0.0)
+
+
+def _may_save(job: Job) -> list[Pod]:
+    """Pods whose trainer may be saving its state."""
+    nodes, now = job.observed.nodes, job.now
+    living = (pod for pod in job.gang.everyone if not pod.is_scout and not pod.ended)
+    return [pod for pod in living if node_lost(pod, nodes, now=now) is None]

@@ -19,8 +19,9 @@ from footplate.api.status import (
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
 from footplate.errors import Terminal
-from footplate.objects import Object
+from footplate.objects import Object, block, blocks, number, text
 from footplate.policy.conditions import phase_of
+from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import Observed, Refusal
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
@@ -67,9 +68,11 @@ class Job:
         return self.attempt is None or self.attempt.end_time is not None
 
     @property
-    def all_created(self) -> bool:
-        """True once all pods of the attempt were seen, so that one that isn't there was deleted."""
-        return self.status.phase in (Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
+    def recorded(self) -> frozenset[int]:
+        """Ranks of which the API server has it that they are done: their pods may go."""
+        last: Object = next(reversed(blocks(block(self.raw, "status"), "attempts")), {})
+        same = self.attempt is not None and number(last, "attempt") == self.attempt.attempt
+        return parse_ranks(text(last, "succeededRanks"), nodes=self.desired) if same else frozenset()
 
 
 def gang_size(spec: TrainingJobSpec, attempt: Attempt | None) -> int:
@@ -118,13 +121,13 @@ def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, now: datetime) 
 
     Of a series of attempts that found no nodes the first is kept alone: since then the job waits.
     """
-    before = status.attempts
-    number = before[-1].attempt + 1 if before else 0
+    before = [attempt.model_copy(update={"succeeded_ranks": None}) for attempt in status.attempts]
+    following = before[-1].attempt + 1 if before else 0
     if [attempt.reason for attempt in before[-2:]] == [Reason.SCHEDULING_TIMEOUT] * 2:
         before = before[:-1]
-    attempts = [*before, Attempt(attempt=number, start_time=now, nodes=nodes)]
+    attempts = [*before, Attempt(attempt=following, start_time=now, nodes=nodes)]
     done = {"restart_time": None, "restart_nodes": None, "scout_time": None}
-    return status.model_copy(update={"attempt": number, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})
+    return status.model_copy(update={"attempt": following, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})
 
 
 def with_attempt_ended(

@@ -84,7 +84,9 @@ class Step:
     stalled: bool = False
     """True where the job can't go on until somebody changes something, though it hasn't failed."""
     events: tuple[Event, ...] = ()
-    """What a user should hear besides the change of phase."""
+    """What a user should hear besides the change of phase, once the status is written."""
+    notices: tuple[Event, ...] = ()
+    """What a user should hear of what is done beside the status."""
 
 
 @dataclass(frozen=True, slots=True)

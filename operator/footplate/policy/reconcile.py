@@ -32,6 +32,7 @@ from footplate.policy.end import (
     end_succeeded,
     has_succeeded,
 )
+from footplate.policy.facts import all_created, parse_ranks, with_facts
 from footplate.policy.job import Job, UnknownStatus, gang_size, is_finished, read_status
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Step
@@ -72,24 +73,29 @@ def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> 
 def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Job:
     spec = with_live_fields(config.spec, observed.job, observed.runtime)
     attempt = status.attempts[-1] if status.attempts else None
+    nodes = gang_size(spec, attempt)
     gang = Gang.of(
         observed.pods,
         observed.job,
         run=config.run,
         attempt=attempt.attempt if attempt else -1,
-        nodes=gang_size(spec, attempt),
+        nodes=nodes,
+        now=now,
+        remembered=parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes),
     )
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
-    job = Job(observed, now, progress.update(status, polled=polled, gang=gang), config, spec, gang)
+    known = with_facts(progress.update(status, polled=polled, gang=gang), gang, desired=nodes, now=now)
+    job = Job(observed, now, known, config, spec, gang)
     used = usage.update(job, before=status, polled=polled)
     return replace(job, status=job.status.model_copy(update={"usage": used}))
 
 
 def _finished(job: Job) -> Step:
-    status, delete = job.status, clean_pods.finished(job)
+    status, delete, overdue = job.status, clean_pods.finished(job), clean_pods.overdue(job)
     if clean_pods.expired(job) and not delete:
         status, delete = status.model_copy(update={"resolved": None}), clean_pods.leftovers(job)
-    return Step(status, delete=delete, requeue=(clean_pods.seconds_to_live(job),))
+    looks = (clean_pods.seconds_to_live(job), *failure.next_words(job.gang, now=job.now))
+    return Step(status, delete=delete, requeue=looks, notices=tuple(map(events.sidecar, overdue)))
 
 
 def _live(job: Job) -> Step:
@@ -109,7 +115,9 @@ def _live(job: Job) -> Step:
 
 def _attempt(job: Job) -> Step:
     """A living attempt goes on unless there is a reason to end it."""
-    cause = failure.find(job.gang, job.observed.nodes, desired=job.desired, all_created=job.all_created, now=job.now)
+    cause = failure.find(
+        job.gang, job.observed.nodes, desired=job.desired, all_created=all_created(job.attempt), now=job.now
+    )
     if cause is not None and failure.is_settled(cause, job.gang, now=job.now):
         return end_attempt(job, cause)
     resized = end_for_another_size(job) if cause is None else None

@@ -45,15 +45,15 @@ def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
     """The plan that takes the job to the step's status, and does the rest beside it."""
     looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in step.requeue if seconds and seconds > 0]
     if step.status is None:
-        return Plan(step.create, step.delete, requeue_after=min(looks, default=None))
+        return Plan(step.create, step.delete, events=step.notices, requeue_after=min(looks, default=None))
     old: Mapping[str, Any] = block(observed.job, "status")
     new = _whole(observed.job, step, now=now)
     wait = _wait(old, new, observed=observed, now=now)
     looks += [wait] if wait is not None else []
     soonest = min(looks, default=None)
     if new == old or wait is not None:
-        return Plan(step.create, step.delete, requeue_after=soonest)
-    return Plan(step.create, step.delete, new, (*_events(old, new), *step.events), soonest)
+        return Plan(step.create, step.delete, events=step.notices, requeue_after=soonest)
+    return Plan(step.create, step.delete, new, (*_events(old, new), *step.events, *step.notices), soonest)
 
 
 def leave_alone(error: UnknownStatus) -> Plan:
@@ -80,11 +80,18 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     if _conditions_hold(old, new):
         changed.discard("conditions")
+    if _facts(old) != _facts(new):
+        return None
     if not changed or observed.status_written is None or changed - _COUNT_KEYS or new.get("phase") not in _LIVING:
         return None
     every = COUNTS_EVERY_SECONDS if changed - _PROGRESS_KEYS else PROGRESS_EVERY_SECONDS
     since = (now - observed.status_written).total_seconds()
     return every - since if 0 <= since < every else None
+
+
+def _facts(status: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """What attempts have seen for good: it can't be learnt again once a pod is gone."""
+    return [(each.get("createdTime"), each.get("succeededRanks")) for each in blocks(status, "attempts")]
 
 
 def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -14,8 +14,10 @@ from datetime import datetime
 from footplate.api.status import MAX_COUNT, Phase, TrainingJobStatus, Usage
 from footplate.contract import Progress
 from footplate.podspec import accelerators
+from footplate.policy.facts import all_created
 from footplate.policy.job import Job
-from footplate.policy.pods import Gang, Pod
+from footplate.policy.pod import Pod
+from footplate.policy.pods import Gang
 from footplate.policy.progress import last_step
 from footplate.policy.reasons import Reason
 
@@ -77,7 +79,7 @@ def _weight(devices: Mapping[str, int]) -> int:
 
 def _last_words(gang: Gang) -> float | None:
     """Productive node seconds, as ranks of the current attempt that have ended put them."""
-    verdicts = (pod.verdict.productive_node_seconds for pod in gang.pods if pod.verdict is not None)
+    verdicts = (pod.verdict.productive_node_seconds for pod in gang.ended if pod.verdict is not None)
     return next((seconds for seconds in verdicts if seconds is not None), None)
 
 
@@ -107,9 +109,9 @@ def _live_seconds(job: Job) -> int:
     if attempt is None or attempt.end_time is not None:
         return 0
     seconds = sum(_seconds_held(pod, attempt.start_time, now=now) for pod in job.gang.pods)
-    if job.all_created:  # what isn't there any more went unseen, with its node or by somebody's hand
+    if all_created(attempt):  # what isn't there any more went unseen, with its node or by somebody's hand
         bound = attempt.start_time if job.status.phase is Phase.STARTING else None
-        vanished = job.desired - len(job.gang.pods)
+        vanished = job.desired - len(job.gang.pods) - job.gang.gone
         seconds += vanished * _seconds(attempt.running_time or bound, now)
     return int(min(seconds, MAX_COUNT))
 
