@@ -78,7 +78,7 @@ BAD_SHAPE = "a URI must be scheme://bucket/path"
 BAD_NAME = f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters"
 HOST_PATH = {"path": "/data"}
 SECRET_KEY = {"name": "s3", "key": "token"}
-RESUME = "must be latest, never or a checkpoint's URI: "
+RESUME = "must be latest, run, never or a checkpoint's URI: "
 
 URI = "spec.inputs[0].uri"
 SOURCE = "spec.trainer.source"
@@ -107,6 +107,7 @@ TAKEN = (
     Case("source URI with digest", trainer(source={"uri": "s3://code/a.tar.gz", "sha256": DIGEST})),
     Case("source git", trainer(source={"git": {"url": "https://git.example.com/a.git", "ref": "main"}})),
     Case("resume never", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "never"})),
+    Case("resume run", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "run"})),
     Case("resume URI", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "s3://checkpoints/other/step-1/"})),
     Case("every steps", sound(checkpoint={"uri": "s3://checkpoints/", "every": {"steps": 500}})),
     Case("env value", env(name="A", value="")),

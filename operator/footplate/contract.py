@@ -81,6 +81,7 @@ class Label(StrEnum):
 
     MANAGED_BY = "footplate.dev/managed-by"
     JOB = "footplate.dev/job"
+    UID = "footplate.dev/job-uid"
     RUN = "footplate.dev/run"
     ATTEMPT = "footplate.dev/attempt"
     RANK = "footplate.dev/rank"

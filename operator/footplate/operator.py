@@ -78,6 +78,8 @@ async def _run_kopf(
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         stop_flag=stopped,
+        # kopf would else ask for the user's name, which a UID without a passwd entry hasn't got.
+        identity=settings.identity,  # type: ignore[arg-type]  # kopf doesn't export its type
     )
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

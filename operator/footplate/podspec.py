@@ -41,6 +41,8 @@ PROBE_SECONDS = 10
 MIN_PROBES = 6
 """A pod has a minute to begin to answer, and to answer again, however short its hang timeout is."""
 HANG_SHARE = 0.8
+UID_DIGITS = 8
+"""Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 FS_GROUP = 10001
 """Owns the volumes, so that an image's own user may write to them."""
 
@@ -65,16 +67,20 @@ class AttemptSpec:
     @property
     def run_name(self) -> str:
         """Name of the run's ConfigMap and Service."""
-        return run_name(self.config.metadata.name, self.config.run)
+        return run_name(self.config.metadata.name, self.config.run, uid=self.config.metadata.uid)
 
     def pod_name(self, rank: int) -> str:
         """Name of a pod: the same for the same rank of the same attempt, always."""
         return f"{self.config.metadata.name}-{self.config.run}-{self.attempt}-{rank}"
 
 
-def run_name(job: str, run: int) -> str:
-    """Name of a run's ConfigMap and of its Service."""
-    return f"{job}-run-{run}"
+def run_name(job: str, run: int, *, uid: str) -> str:
+    """Name of a run's ConfigMap and of its Service, a DNS label.
+
+    The UID is in it since a kubelet may mount its copy of an immutable ConfigMap, and a resolver answer with addresses,
+    of a deleted job's that had the same name.
+    """
+    return f"{job}-run-{run}-{uid[:UID_DIGITS]}"
 
 
 def build_config_map(config: JobConfig, text: str) -> Object:
@@ -82,7 +88,7 @@ def build_config_map(config: JobConfig, text: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(config, run_name(config.metadata.name, config.run), {}),
+        "metadata": _metadata(config, run_name(config.metadata.name, config.run, uid=config.metadata.uid), {}),
         "immutable": True,
         "data": {JOB_FILE: text},
     }
@@ -93,7 +99,7 @@ def build_service(config: JobConfig) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(config, run_name(config.metadata.name, config.run), {}),
+        "metadata": _metadata(config, run_name(config.metadata.name, config.run, uid=config.metadata.uid), {}),
         "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": _run_labels(config)},
     }
 
@@ -155,7 +161,9 @@ def mounted_objects(spec: TrainingJobSpec) -> list[str]:
 
 
 def _run_labels(config: JobConfig) -> dict[str, str]:
-    return {str(Label.JOB): config.metadata.name, str(Label.RUN): str(config.run)}
+    """What only this run's objects have: pods of a deleted job of the same name may still be there."""
+    job = config.metadata
+    return {str(Label.JOB): job.name, str(Label.UID): job.uid, str(Label.RUN): str(config.run)}
 
 
 def _metadata(config: JobConfig, name: str, labels: Mapping[str, str]) -> Object:
@@ -215,6 +223,8 @@ def _container(gang: AttemptSpec) -> Object:
         },
     }
     if supervised:
+        # The user's words are arguments of ours, so that the kubelet expands $(NAME) in them as in a bare command.
+        container["args"] = [*(spec.trainer.command or ()), *spec.trainer.args]
         container["livenessProbe"] = _liveness(spec)
     else:
         container["args"] = list(spec.trainer.args)

@@ -181,8 +181,9 @@ class Checkpoint(Model):
     )
     resume: Resume = Field(
         default="latest",
-        description="What a run starts from: latest (newest complete checkpoint), never, or a checkpoint's own URI "
-        "(warm start from another job).",
+        description="What a run starts from: latest (the job's newest complete checkpoint, this run's or that of an "
+        "earlier run which didn't succeed), run (this run's newest), never, or a checkpoint's own URI (warm start from "
+        "another job).",
         examples=["latest"],
     )
 

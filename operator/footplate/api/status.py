@@ -12,6 +12,8 @@ MAX_ATTEMPTS_KEPT = 10
 MAX_TRANSITIONS_KEPT = 20
 MAX_STRAGGLERS = 8
 MAX_NOTES_KEPT = 8
+MAX_RANKS_LENGTH = 32_768
+"""Every other rank of ten thousand takes 25,000 characters."""
 
 
 def format_time(time: datetime) -> str:
@@ -74,11 +76,11 @@ class NodeCounts(Model):
     """Pods of the current attempt, by how far they got."""
 
     desired: Count = Field(default=0, description="Pods the gang needs.")
-    created: Count = Field(default=0, description="Pods that exist.")
-    scheduled: Count = Field(default=0, description="Pods that have a node.")
+    created: Count = Field(default=0, description="Pods that exist, or are done and gone.")
+    scheduled: Count = Field(default=0, description="Pods that have a node, or are done and gone.")
     ready: Count = Field(default=0, description="Pods whose trainer runs.")
-    succeeded: Count = Field(default=0, description="Pods that ended well.")
-    failed: Count = Field(default=0, description="Pods that failed.")
+    succeeded: Count = Field(default=0, description="Pods whose trainer is done, also those that are gone since.")
+    failed: Count = Field(default=0, description="Pods whose trainer failed.")
     summary: Annotated[str, Field(max_length=63)] = Field(
         default_factory=lambda counts: f"{counts['ready'] + counts['succeeded']}/{counts['desired']}",
         description="Pods that run or ended well, of those that the gang needs; for the printer column.",
@@ -185,7 +187,14 @@ class Attempt(Model):
 
     attempt: Count = Field(description="Number, from 0.")
     start_time: Time | None = Field(None, description="When its pods were asked for.")
+    created_time: Time | None = Field(None, description="When all its pods were first seen to exist.")
     running_time: Time | None = Field(None, description="When all its pods ran.")
+    succeeded_ranks: Annotated[str, Field(max_length=MAX_RANKS_LENGTH)] | None = Field(
+        None,
+        description="Node ranks that are done, written as a Job's completedIndexes, whatever becomes of their pods; "
+        "of the last attempt alone.",
+        examples=["0,2-5"],
+    )
     end_time: Time | None = Field(None, description="When it ended.")
     reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why it ended.")
     node: Annotated[str, Field(max_length=253)] | None = Field(

@@ -149,7 +149,7 @@ def check_uri(uri: str) -> str:
 
 
 def check_resume(resume: str) -> str:
-    """Returns `latest`, `never` or a URI as it is.
+    """Returns `latest`, `run`, `never` or a URI as it is.
 
     Raises:
         ValueError: what it must be and, for a URI, the first rule that it breaks.
@@ -162,8 +162,8 @@ def check_resume(resume: str) -> str:
         raise ValueError(f"{RESUME_PREFIX}{error}") from None
 
 
-RESUME_WORDS = ("latest", "never")
-RESUME_PREFIX = "must be latest, never or a checkpoint's URI: "
+RESUME_WORDS = ("latest", "run", "never")
+RESUME_PREFIX = "must be latest, run, never or a checkpoint's URI: "
 
 Uri = Annotated[
     str,
@@ -183,7 +183,7 @@ Resume = Annotated[
         )
     ),
 ]
-"""`latest`, `never` or a `Uri`."""
+"""`latest`, `run`, `never` or a `Uri`."""
 
 QUANTITY_PATTERN = r"[+]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?"
 MAX_QUANTITY_LENGTH = 32

@@ -11,7 +11,7 @@ from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.resources import CONFIG_MAPS
 from footplate.objects import Key, Object, controller_of, is_controlled_by, key_of
-from footplate.policy.situation import run_config_name
+from footplate.policy.run import run_config_name
 
 _CAPACITY = 4_096
 _FRESH_SECONDS = 600.0
@@ -29,6 +29,8 @@ class RunConfigs:
     async def get(self, job: Object) -> Object | None:
         """The ConfigMap of the job's run, None where there is none that the job controls."""
         key, name = key_of(job), run_config_name(job)
+        if name is None:
+            return None
         found = self._fresh(key, name) or await self._read(key, name)
         return found if found is not None and is_controlled_by(found, job) else None
 

@@ -5,7 +5,7 @@ Keys of the objects built here are constants of this module, one string each for
 
 from typing import Any
 
-from footplate.objects import Object
+from footplate.objects import Kept, Object
 
 _POD_METADATA = (
     "name",
@@ -43,26 +43,26 @@ def slim_pod(pod: Object) -> Object:
     _pick_each(status, "conditions", _POD_CONDITION)
     _pick_each(status, "containerStatuses", _CONTAINER_STATUS)
     _pick_each(status, "initContainerStatuses", _CONTAINER_STATUS)
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": _pick(pod["metadata"], _POD_METADATA),
-        "spec": _pick(pod.get("spec"), _POD_SPEC),
-        "status": status,
-    }
+    return Kept(
+        apiVersion="v1",
+        kind="Pod",
+        metadata=_pick(pod["metadata"], _POD_METADATA),
+        spec=_pick(pod.get("spec"), _POD_SPEC),
+        status=status,
+    )
 
 
 def slim_node(node: Object) -> Object:
     """A node's name, labels, taints, conditions and whether it takes pods; none of its heartbeats."""
     status = _pick(node.get("status"), ("conditions",))
     _pick_each(status, "conditions", _NODE_CONDITION)
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": _pick(node["metadata"], _NODE_METADATA),
-        "spec": _pick(node.get("spec"), _NODE_SPEC),
-        "status": status,
-    }
+    return Kept(
+        apiVersion="v1",
+        kind="Node",
+        metadata=_pick(node["metadata"], _NODE_METADATA),
+        spec=_pick(node.get("spec"), _NODE_SPEC),
+        status=status,
+    )
 
 
 def slim_own(obj: Object) -> Object:
@@ -79,4 +79,4 @@ def _pick(block: Object | None, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _pick_each(block: dict[str, Any], field: str, keys: tuple[str, ...]) -> None:
     if field in block:
-        block[field] = [_pick(item, keys) for item in block[field]]
+        block[field] = [_pick(item, keys) for item in block[field] or ()]

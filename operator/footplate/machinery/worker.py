@@ -122,6 +122,10 @@ class Worker:
             self._settle(key, plan)
             return "settled"
         refusals = await self._applier.apply(job, plan)
+        if plan.left_alone:
+            log.error("status_not_understood", why=plan.events[0].message)
+            self._settle(key, plan)
+            return "left_alone"
         log.info(
             "reconciled",
             created=len(plan.create),

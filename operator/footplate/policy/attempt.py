@@ -6,89 +6,90 @@ from datetime import timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object
 from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects
-from footplate.policy import clean_pods, deadline, elastic, failure, phase, scheduling_timeout
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Plan, Refusal
+from footplate.policy import clean_pods, deadline, elastic, events, failure, phase, scheduling_timeout
+from footplate.policy.facts import all_created
+from footplate.policy.job import Job, move
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.policy.situation import Situation, move
-from footplate.policy.status import publish
 from footplate.text import clean
 
 AVOID_NODE_FOR = timedelta(hours=1)
 
 
-def advance(situation: Situation) -> Plan:
+def advance(job: Job) -> Step:
     """The next step of an attempt that has no reason to end."""
-    refused = next(iter(situation.refusals), None)
-    return publish(
-        situation.observed,
-        _show(situation, refused),
-        now=situation.now,
-        create=() if refused else (*_missing(situation), *_scouts(situation)),
-        delete=clean_pods.outdated(situation),
-        requeue=_next_looks(situation, refused),
+    refused = next(iter(job.refusals), None)
+    overdue = clean_pods.overdue(job)
+    return Step(
+        _show(job, refused),
+        create=() if refused else (*_missing(job), *_scouts(job)),
+        delete=(*clean_pods.outdated(job), *(pod.target for pod in overdue)),
+        requeue=tuple(_next_looks(job, refused)),
+        notices=tuple(map(events.sidecar, overdue)),
     )
 
 
-def _show(situation: Situation, refused: Refusal | None) -> TrainingJobStatus:
-    status, gang, now = situation.status, situation.gang, situation.now
-    counts = phase.count(gang, desired=situation.desired)
+def _show(job: Job, refused: Refusal | None) -> TrainingJobStatus:
+    status, gang, now = job.status, job.gang, job.now
+    counts = phase.count(gang, desired=job.desired)
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
-    mounts = mounted_objects(situation.spec)
+    mounts = mounted_objects(job.spec)
     text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
     if now_phase is Phase.RUNNING:
-        text += elastic.describe(situation)
+        text += elastic.describe(job)
     if refused is not None:
         reason, text = Reason.PODS_REFUSED, f"{refused.kind} {refused.name} was refused: {clean(refused.message)}"
     elif reason is Reason.CREATING_PODS and status.reason == Reason.PODS_REFUSED:
         reason, text = Reason.PODS_REFUSED, status.message or ""  # until it is known what the next try brings
     status = status.model_copy(update={"nodes": counts})
-    if elastic.scouts_are_due(situation):
+    if elastic.scouts_are_due(job):
         status = status.model_copy(update={"scout_time": now})
     if now_phase is Phase.RUNNING:
-        status = _with_running_time(status, situation)
+        status = _with_running_time(status, job)
     return move(status, now_phase, reason, text, now=now)
 
 
-def _with_running_time(status: TrainingJobStatus, situation: Situation) -> TrainingJobStatus:
+def _with_running_time(status: TrainingJobStatus, job: Job) -> TrainingJobStatus:
     *before, attempt = status.attempts
     if attempt.running_time is not None:
         return status
-    attempts = [*before, attempt.model_copy(update={"running_time": situation.now})]
-    running_time = status.running_time or situation.now
+    attempts = [*before, attempt.model_copy(update={"running_time": job.now})]
+    running_time = status.running_time or job.now
     return status.model_copy(update={"attempts": attempts, "running_time": running_time})
 
 
-def _missing(situation: Situation) -> tuple[Object, ...]:
+def _missing(job: Job) -> tuple[Object, ...]:
     """The Service and pods that the attempt lacks while it is being created; later a missing pod ends it."""
-    ranks = [rank for rank in range(situation.desired) if rank not in situation.gang.current]
-    if not ranks or situation.all_created:
+    if all_created(job.attempt):
         return ()
-    return (build_service(situation.config), *build_pods(_gang_of(situation), ranks))
+    gang = job.gang
+    ranks = [rank for rank in range(job.desired) if rank not in gang.current and rank not in gang.succeeded]
+    return (build_service(job.config), *build_pods(_gang_of(job), ranks))
 
 
-def _scouts(situation: Situation) -> Sequence[Object]:
+def _scouts(job: Job) -> Sequence[Object]:
     """The pods that look for places for more ranks, where that is due."""
-    return elastic.send_scouts(situation, _gang_of(situation))
+    return elastic.send_scouts(job, _gang_of(job))
 
 
-def _gang_of(situation: Situation) -> AttemptSpec:
-    number = situation.attempt.attempt if situation.attempt is not None else 0
-    avoid = _nodes_to_avoid(situation)
-    return AttemptSpec(situation.config, situation.spec, attempt=number, nodes=situation.desired, avoid=avoid)
+def _gang_of(job: Job) -> AttemptSpec:
+    number = job.attempt.attempt if job.attempt is not None else 0
+    avoid = _nodes_to_avoid(job)
+    return AttemptSpec(job.config, job.spec, attempt=number, nodes=job.desired, avoid=avoid)
 
 
-def _nodes_to_avoid(situation: Situation) -> list[str]:
+def _nodes_to_avoid(job: Job) -> list[str]:
     """Nodes that ended an attempt within the last hour."""
-    recent = situation.now - AVOID_NODE_FOR
-    attempts = situation.status.attempts
+    recent = job.now - AVOID_NODE_FOR
+    attempts = job.status.attempts
     return sorted({a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent})
 
 
-def _next_looks(situation: Situation, refused: Refusal | None) -> Iterable[float | None]:
-    now, gang = situation.now, situation.gang
-    yield from failure.next_look(gang, situation.observed.nodes, now=now)
-    yield from (limit.left for limit in deadline.deadlines(situation))
-    yield scheduling_timeout.seconds_left(situation)
-    yield from elastic.next_looks(situation)
+def _next_looks(job: Job, refused: Refusal | None) -> Iterable[float | None]:
+    now, gang = job.now, job.gang
+    yield from failure.next_look(gang, job.observed.nodes, now=now)
+    yield from (limit.left for limit in deadline.deadlines(job))
+    yield scheduling_timeout.seconds_left(job)
+    yield from elastic.next_looks(job)
     yield phase.seconds_until_slow(gang, now=now)
     yield RETRY_REFUSED_SECONDS if refused else None

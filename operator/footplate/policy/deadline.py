@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from footplate.policy.job import Job, seconds_run
 from footplate.policy.reasons import Reason
 from footplate.policy.scheduling_timeout import seconds_waited
-from footplate.policy.situation import Situation, seconds_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +17,19 @@ class Deadline:
     left: float
 
 
-def deadlines(situation: Situation) -> Iterable[Deadline]:
+def deadlines(job: Job) -> Iterable[Deadline]:
     """The limits that run at the moment."""
-    policy, attempt = situation.spec.run_policy, situation.attempt
-    running = attempt is not None and attempt.running_time is not None and not situation.between_attempts
+    policy, attempt = job.spec.run_policy, job.attempt
+    running = attempt is not None and attempt.running_time is not None and not job.between_attempts
     if policy.active_deadline_seconds is not None and attempt is not None and running:
-        used = (situation.status.active_seconds or 0) + seconds_run(attempt, now=situation.now)
+        used = (job.status.active_seconds or 0) + seconds_run(attempt, now=job.now)
         yield Deadline(
             Reason.DEADLINE,
             f"the job ran for {policy.active_deadline_seconds} s, as long as runPolicy.activeDeadlineSeconds allows; "
             "to go on, create the job anew with a longer limit, and status.checkpoint.uri as its checkpoint.resume",
             policy.active_deadline_seconds - used,
         )
-    waited = seconds_waited(situation)
+    waited = seconds_waited(job)
     if policy.queue_deadline_seconds is not None and waited is not None:
         yield Deadline(
             Reason.QUEUE_DEADLINE,

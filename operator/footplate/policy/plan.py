@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
 from footplate.objects import Object
 
@@ -68,6 +69,27 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What the policies decide of a job: the status that it is to have, and what is done beside it.
+
+    `policy.status` makes the plan of it, in one place for all of them.
+    """
+
+    status: TrainingJobStatus | None = None
+    """As it should be; None leaves it as it is, whatever may have become of progress meanwhile."""
+    create: tuple[Object, ...] = ()
+    delete: tuple[Target, ...] = ()
+    requeue: tuple[float | None, ...] = ()
+    """Seconds until something becomes due; the soonest counts, and None and what is past don't."""
+    stalled: bool = False
+    """True where the job can't go on until somebody changes something, though it hasn't failed."""
+    events: tuple[Event, ...] = ()
+    """What a user should hear besides the change of phase, once the status is written."""
+    notices: tuple[Event, ...] = ()
+    """What a user should hear of what is done beside the status."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be done. A counter (run, attempt, restarts) is in the status before pods that carry it are created:
     a plan either moves the status on or creates pods for the status as it is.
@@ -80,3 +102,5 @@ class Plan:
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     """Seconds after which the job must be looked at again, whatever happens until then."""
+    left_alone: bool = False
+    """True where nothing may be done, because the job's status isn't understood."""

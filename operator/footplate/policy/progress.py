@@ -27,7 +27,7 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
     if running and polled is not None and checkpoint is not None and not _is_new(status, checkpoint.time):
         # What an attempt has found to resume from counts, though others saw newer ones: those are damaged.
         checkpoint = polled.checkpoint or checkpoint
-    for pod in gang.everyone:
+    for pod in (*gang.older, *gang.ended):
         if pod.verdict is not None and pod.label(Label.RUN) == status.run:
             checkpoint = _newer(checkpoint, pod.verdict.checkpoint)
             notes += pod.verdict.notes
@@ -76,7 +76,7 @@ def _newer(one: CheckpointStatus | None, other: CheckpointStatus | None) -> Chec
 
 def _steps(gang: Gang) -> list[int]:
     """Steps that the attempt's last words speak of."""
-    return [pod.verdict.step for pod in gang.pods if pod.verdict is not None and pod.verdict.step is not None]
+    return [pod.verdict.step for pod in gang.ended if pod.verdict is not None and pod.verdict.step is not None]
 
 
 def _attempts(attempts: list[Attempt], resumed: Iterable[int | None], reached: Iterable[int]) -> list[Attempt]:

@@ -8,8 +8,8 @@ from datetime import datetime
 from footplate.api.blocks import RunPolicy
 from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, TrainingJobStatus
 from footplate.policy.failure import Failure
+from footplate.policy.job import seconds_run
 from footplate.policy.reasons import Reason
-from footplate.policy.situation import seconds_run
 from footplate.text import clean
 
 MAX_BACKOFF_SECONDS = 600

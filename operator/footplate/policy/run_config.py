@@ -6,15 +6,15 @@ from datetime import datetime
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
-from footplate.objects import block, text
+from footplate.objects import Object, block, is_controlled_by, text
 from footplate.podspec import build_config_map
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Target
+from footplate.policy.end import with_run_failed
+from footplate.policy.job import is_finished, with_attempt_ended
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Refusal, Step, Target
 from footplate.policy.pods import owned_pods
 from footplate.policy.reasons import Reason
+from footplate.policy.refusal import name_conflict
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
-from footplate.policy.run import config_target, name_conflict, own_config, refused_config, reject
-from footplate.policy.situation import end_attempt, is_finished
-from footplate.policy.status import publish
 
 
 def read(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
@@ -23,20 +23,37 @@ def read(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
     return decode(found, sha256=status.resolved.sha256) if found is not None and status.resolved is not None else None
 
 
-def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Plan:
+def own_config(observed: Observed) -> Object | None:
+    """The run's ConfigMap, None where there is none that the job controls."""
+    found = observed.run_config
+    return found if found is not None and is_controlled_by(found, observed.job) else None
+
+
+def refused_config(observed: Observed) -> Refusal | None:
+    """Why the run's ConfigMap couldn't be created, None where it could or wasn't tried."""
+    return next((refusal for refusal in observed.refusals if refusal.kind == "ConfigMap"), None)
+
+
+def config_target(config_map: Object) -> Target:
+    """A ConfigMap as something to delete."""
+    metadata = block(config_map, "metadata")
+    return Target("ConfigMap", text(metadata, "namespace"), text(metadata, "name"), text(metadata, "uid"))
+
+
+def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
     """What is to be done where it can't be read."""
     if is_finished(status):
-        return _sweep(observed, status, now=now)
+        return _sweep(observed, status)
     config, found, refused = _again(observed, status), own_config(observed), refused_config(observed)
     if config is None:
-        return _give_up(observed, status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
+        return _end_run(status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
     if found is not None:
-        return Plan(delete=(config_target(found),))
+        return Step(delete=(config_target(found),))
     if refused is None:
-        return Plan(create=(build_config_map(config, encode(config)),))
+        return Step(create=(build_config_map(config, encode(config)),))
     if refused.reason == "NameConflict":
-        return _give_up(observed, status, Reason.NAME_CONFLICT, name_conflict(refused), now=now)
-    return Plan(requeue_after=RETRY_REFUSED_SECONDS)
+        return _end_run(status, Reason.NAME_CONFLICT, name_conflict(refused), now=now)
+    return Step(requeue=(RETRY_REFUSED_SECONDS,))
 
 
 def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
@@ -48,8 +65,8 @@ def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
     return config if status.resolved is not None and digest(encode(config)) == status.resolved.sha256 else None
 
 
-def _give_up(observed: Observed, status: TrainingJobStatus, reason: Reason, why: str, *, now: datetime) -> Plan:
-    return reject(observed, end_attempt(status, reason, now=now), reason, why, now=now)
+def _end_run(status: TrainingJobStatus, reason: Reason, why: str, *, now: datetime) -> Step:
+    return Step(with_run_failed(with_attempt_ended(status, reason, now=now), reason, why, now=now))
 
 
 def _why_lost(status: TrainingJobStatus) -> str:
@@ -60,7 +77,7 @@ def _why_lost(status: TrainingJobStatus) -> str:
     )
 
 
-def _sweep(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Plan:
+def _sweep(observed: Observed, status: TrainingJobStatus) -> Step:
     """A finished run keeps no living pod; one without its ConfigMap was being cleaned up, so the Service goes too."""
     delete = tuple(
         pod.target for pod in owned_pods(observed.pods, observed.job) if not pod.terminal and not pod.terminating
@@ -68,4 +85,4 @@ def _sweep(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> P
     if status.resolved is not None:
         namespace = text(block(observed.job, "metadata"), "namespace")
         delete = (*delete, Target("Service", namespace, status.resolved.config_map))
-    return publish(observed, status.model_copy(update={"resolved": None}), now=now, delete=delete)
+    return Step(status.model_copy(update={"resolved": None}), delete=delete)

@@ -2,14 +2,15 @@
 says by an event what changed. What is of little weight waits its turn, so that a busy gang doesn't flood the API.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object, block, blocks, number
 from footplate.policy import conditions
-from footplate.policy.plan import Event, Observed, Plan, Target
+from footplate.policy.job import UnknownStatus
+from footplate.policy.plan import Event, Observed, Plan, Step
 from footplate.policy.reasons import Reason
 from footplate.text import clean, clean_json
 
@@ -25,6 +26,8 @@ _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 
 _TROUBLE = (Reason.RUNTIME_NOT_FOUND, Reason.RUNTIME_REFUSES, Reason.PODS_REFUSED, Reason.INVALID_SPEC)
 
+_KNOWN = frozenset(field.alias or name for name, field in TrainingJobStatus.model_fields.items())
+
 _ACTIONS = {
     Phase.PENDING: "Create",
     Phase.QUEUED: "Schedule",
@@ -38,30 +41,38 @@ _ACTIONS = {
 }
 
 
-def publish(
-    observed: Observed,
-    status: TrainingJobStatus,
-    *,
-    now: datetime,
-    stalled: bool = False,
-    create: tuple[Object, ...] = (),
-    delete: tuple[Target, ...] = (),
-    requeue: Iterable[float | None] = (),
-) -> Plan:
-    """The plan that takes the job to `status`, and does the rest beside it."""
-    generation = number(block(observed.job, "metadata"), "generation") or 0
-    status = status.model_copy(update={"observed_generation": generation})
-    status = status.model_copy(
-        update={"conditions": conditions.update(status, generation=generation, stalled=stalled, now=now)}
-    )
+def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
+    """The plan that takes the job to the step's status, and does the rest beside it."""
+    looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in step.requeue if seconds and seconds > 0]
+    if step.status is None:
+        return Plan(step.create, step.delete, events=step.notices, requeue_after=min(looks, default=None))
     old: Mapping[str, Any] = block(observed.job, "status")
-    new = clean_json(status.to_json())
+    new = _whole(observed.job, step, now=now)
     wait = _wait(old, new, observed=observed, now=now)
-    looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in (*requeue, wait) if seconds and seconds > 0]
+    looks += [wait] if wait is not None else []
     soonest = min(looks, default=None)
     if new == old or wait is not None:
-        return Plan(create, delete, requeue_after=soonest)
-    return Plan(create, delete, new, _events(old, new), soonest)
+        return Plan(step.create, step.delete, events=step.notices, requeue_after=soonest)
+    return Plan(step.create, step.delete, new, (*_events(old, new), *step.events, *step.notices), soonest)
+
+
+def leave_alone(error: UnknownStatus) -> Plan:
+    """Hands off a job whose status isn't understood: what it says may be the work of days."""
+    why = (
+        f"{error}. This version of the operator doesn't understand what a newer one, or somebody else, has written, "
+        "and leaves the job and its pods alone; run the newer operator again, or delete the job"
+    )
+    event = Event("Warning", Reason.STATUS_NOT_UNDERSTOOD, clean(why), "Reconcile")
+    return Plan(events=(event,), requeue_after=LOOK_AT_LEAST_EVERY_SECONDS, left_alone=True)
+
+
+def _whole(job: Object, step: Step, *, now: datetime) -> Mapping[str, Any]:
+    """The status as it is written: with generation and conditions, and with what only a newer operator knows."""
+    generation, status = number(block(job, "metadata"), "generation") or 0, step.status or TrainingJobStatus()
+    held = conditions.update(status, generation=generation, stalled=step.stalled, now=now)
+    whole = status.model_copy(update={"observed_generation": generation, "conditions": held})
+    unknown = {key: value for key, value in block(job, "status").items() if key not in _KNOWN}
+    return {**unknown, **clean_json(whole.to_json())}
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:
@@ -69,11 +80,18 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     if _conditions_hold(old, new):
         changed.discard("conditions")
+    if _facts(old) != _facts(new):
+        return None
     if not changed or observed.status_written is None or changed - _COUNT_KEYS or new.get("phase") not in _LIVING:
         return None
     every = COUNTS_EVERY_SECONDS if changed - _PROGRESS_KEYS else PROGRESS_EVERY_SECONDS
     since = (now - observed.status_written).total_seconds()
     return every - since if 0 <= since < every else None
+
+
+def _facts(status: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """What attempts have seen for good: it can't be learnt again once a pod is gone."""
+    return [(each.get("createdTime"), each.get("succeededRanks")) for each in blocks(status, "attempts")]
 
 
 def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -109,11 +109,11 @@ async def test_what_a_pod_mounts_and_resolves_is_there_before_it(bench: Bench) -
 
 
 async def test_the_stores_know_of_what_was_created(bench: Bench) -> None:
-    config_map = manifest("ConfigMap", "job-run-1", bench.job)
+    config_map = manifest("ConfigMap", "job-run-1-uid-job", bench.job)
     await bench.apply(create=(config_map, manifest("Pod", "p", bench.job)))
     assert bench.pods() == ["p"]
     assert await bench.run_configs.get(bench.job) is not None
-    assert ("get", "job-run-1") not in bench.api.calls
+    assert ("get", "job-run-1-uid-job") not in bench.api.calls
 
 
 async def test_pods_go_out_side_by_side_but_not_without_bounds(bench: Bench) -> None:

@@ -40,25 +40,25 @@ def run_configs(reads: Reads, clock: FakeClock) -> RunConfigs:
 
 
 def config_map(job: Any, *, run: int = 1) -> dict[str, Any]:
-    name = f"{job['metadata']['name']}-run-{run}"
+    name = f"{job['metadata']['name']}-run-{run}-uid-job"
     return {"kind": "ConfigMap", "metadata": {"namespace": "ns", "name": name, "ownerReferences": owned_by(job)}}
 
 
 async def test_it_is_read_once_in_a_while(run_configs: RunConfigs, reads: Reads, clock: FakeClock) -> None:
     job = make_job()
-    reads.objects["job-run-1"] = config_map(job)
+    reads.objects["job-run-1-uid-job"] = config_map(job)
     for _ in range(3):
         assert await run_configs.get(job) == config_map(job)
-    assert reads.asked == ["job-run-1"]
+    assert reads.asked == ["job-run-1-uid-job"]
     await clock.advance(601)
     await run_configs.get(job)
-    assert reads.asked == ["job-run-1"] * 2
+    assert reads.asked == ["job-run-1-uid-job"] * 2
 
 
 async def test_another_run_has_another(run_configs: RunConfigs, reads: Reads) -> None:
     job = make_job(status={"run": 2})
     run_configs.put(config_map(job, run=1))
-    reads.objects["job-run-2"] = config_map(job, run=2)
+    reads.objects["job-run-2-uid-job"] = config_map(job, run=2)
     assert await run_configs.get(job) == config_map(job, run=2)
 
 
@@ -67,11 +67,11 @@ async def test_it_goes_with_its_job(run_configs: RunConfigs, reads: Reads) -> No
     run_configs.put(config_map(job))
     run_configs.discard(key_of(job))
     assert await run_configs.get(job) is None
-    assert reads.asked == ["job-run-1"]
+    assert reads.asked == ["job-run-1-uid-job"]
 
 
 async def test_a_foreign_one_is_none(run_configs: RunConfigs, reads: Reads) -> None:
     job = make_job()
-    foreign = {**config_map(job), "metadata": {"namespace": "ns", "name": "job-run-1"}}
-    reads.objects["job-run-1"] = foreign
+    foreign = {**config_map(job), "metadata": {"namespace": "ns", "name": "job-run-1-uid-job"}}
+    reads.objects["job-run-1-uid-job"] = foreign
     assert await run_configs.get(job) is None

@@ -12,7 +12,7 @@ FORBIDDEN = Refusal("Pod", "fashion-1-0-1", 403, "Forbidden", "exceeded quota: p
 
 
 def test_only_what_is_missing_is_created() -> None:
-    assert names(look(job(), pod(0), phase="Pending").create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(look(job(), pod(0), phase="Pending").create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
 
 
 @pytest.mark.parametrize("phase", ["Queued", "Starting", "Running"])
@@ -33,7 +33,7 @@ def test_a_refusal_stays_until_the_next_try_has_worked() -> None:
     refused = look(of, pod(0), phase="Pending", refusals=[FORBIDDEN])
     living = {**of, "status": refused.status}
     again = look(living, pod(0))
-    assert names(again.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(again.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
     assert (again.status, again.events) == (None, ())
     created = look(living, pod(0), pod(1))
     assert created.status is not None

@@ -10,7 +10,7 @@ from unit.policy.build import NOW, at, job, look, names, pod, status, waiting
 from unit.policy.fakecluster import FakeCluster
 
 JSON = dict[str, Any]
-OBJECTS = ["ConfigMap/fashion-run-1", "Service/fashion-run-1"]
+OBJECTS = ["ConfigMap/fashion-run-1-0b9fb7b6", "Service/fashion-run-1-0b9fb7b6"]
 ENDED = (pod(0, phase="Succeeded"), pod(1, phase="Failed"))
 
 
@@ -63,7 +63,7 @@ def test_crash_between_the_two_deletes_is_made_good() -> None:
     of = job(TTL)
     living = {**of, "status": status(of, "Failed", completionTime=at(-60))}
     plan = reconcile(Observed(living, [pod(0)]), now=NOW)
-    assert names(plan.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1"]
+    assert names(plan.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1-0b9fb7b6"]
     assert plan.status is not None
     assert "resolved" not in plan.status
 

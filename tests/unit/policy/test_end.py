@@ -80,7 +80,7 @@ def test_then_the_next_attempt_takes_its_number_and_then_its_pods() -> None:
     assert (after["phase"], after["attempt"], begun.create) == ("Restarting", 1, ())
     assert begun.events == ()
     created = look({**of, "status": after}, pod(0))
-    assert names(created.create) == ["Pod/fashion-1-1-0", "Pod/fashion-1-1-1", "Service/fashion-run-1"]
+    assert names(created.create) == ["Pod/fashion-1-1-0", "Pod/fashion-1-1-1", "Service/fashion-run-1-0b9fb7b6"]
     assert names(created.delete) == ["Pod/fashion-1-0-0"]
 
 
@@ -103,6 +103,32 @@ def test_who_is_waited_for(reason: str, pods: tuple[JSON, ...], wait: float | No
     else:
         assert plan.requeue_after == wait
         assert plan.status is None or plan.status["attempt"] == 0
+
+
+@pytest.mark.parametrize("reason", ["Evicted", "Stopped", "Resized"])
+def test_who_is_on_a_lost_node_isnt_waited_for(reason: str) -> None:
+    """A kubelet that is gone: its pods stay Terminating for the whole grace, and nobody hears what they save."""
+    nodes = {"node-0": node(), "node-1": node("node-1", ready="Unknown", since=-30)}
+    lost = pod(1, on="node-1", attempt=7, deleted=-9)
+    after = status_of(look(job(), lost, phase="Restarting", attempts=ended(reason), nodes=nodes))
+    assert after["attempt"] == 1
+    waited_for = look(job(), pod(1, attempt=7, deleted=-9), phase="Restarting", attempts=ended(reason), nodes=nodes)
+    assert waited_for.requeue_after == 116
+
+
+def test_what_is_said_of_the_start_is_so() -> None:
+    waits = status_of(look(job(), pod(0), pod(1, deleted=-9)))["message"]
+    assert waits.endswith("attempt 1 starts when the other ranks have saved and stopped, in 125 s at the latest")
+    nodes = {"node-0": node(ready="Unknown", since=-30), "node-1": node("node-1", ready="Unknown", since=-30)}
+    evicted = pod(1, on="node-1", phase="Failed", state={}, reason="Evicted")
+    nobody = status_of(look(job(), pod(0), evicted, nodes=nodes))["message"]
+    assert nobody.endswith("attempt 1 starts now")
+
+
+def test_a_bare_command_that_ends_with_0_when_its_pod_is_deleted_runs_again() -> None:
+    stopped = pod(1, phase="Succeeded", state=terminated(0, ended=-1), deleted=-2)
+    after = status_of(look(job(), pod(0, phase="Succeeded"), stopped))
+    assert (after["phase"], after["reason"], after["attempts"][-1]["succeededRanks"]) == ("Restarting", "Evicted", "0")
 
 
 def test_evicted_pods_peers_are_told_to_stop() -> None:

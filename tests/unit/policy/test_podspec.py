@@ -154,7 +154,7 @@ def test_env_contract_is_complete(gang: AttemptSpec) -> None:
     assert said.keys() >= RESERVED_ENV
     assert len(said) == len(container(pod)["env"]), "a name comes twice"
     assert (said[Env.NODE_RANK], said["PET_NODE_RANK"], said[Env.NODES]) == ("1", "1", str(gang.nodes))
-    assert said["MASTER_ADDR"] == "fashion-1-0-0.fashion-run-1"
+    assert said["MASTER_ADDR"] == "fashion-1-0-0.fashion-run-1-0b9fb7b6"
     assert said["MASTER_PORT"] == str(rendezvous_port(UID, 1, 0))
     mounts = {mount["mountPath"] for mount in container(pod)["volumeMounts"]}
     for variable in (Env.CONFIG, Env.INPUT_DIR, Env.CHECKPOINT_DIR, Env.OUTPUT_DIR, Env.WORK_DIR, Env.RUN_DIR):
@@ -204,6 +204,36 @@ def test_attempts_and_runs_never_meet() -> None:
     assert first["metadata"]["name"] != second["metadata"]["name"]
 
 
+def test_nothing_of_a_run_has_the_name_of_a_deleted_jobs() -> None:
+    """A kubelet serves its copy of an immutable ConfigMap, and a resolver old addresses, by name."""
+    gangs = [gang_of(uid=uid) for uid in (UID, "1c0fc8c7-0000-4000-8000-000000000002")]
+    mounted = [pod_of(gang)["spec"]["volumes"][0]["configMap"]["name"] for gang in gangs]
+    services = [plain(build_service(gang.config)) for gang in gangs]
+    assert mounted == [gang.run_name for gang in gangs] == [service["metadata"]["name"] for service in services]
+    assert len({*mounted}) == 2
+    labels = [pod_of(gang)["metadata"]["labels"] for gang in gangs]
+    for service, own, other in zip(services, labels, reversed(labels), strict=True):
+        selector = service["spec"]["selector"].items()
+        assert selector <= own.items()
+        assert not selector <= other.items()
+
+
+ENTRYPOINT = {"trainer": {"recipe": None, "entrypoint": "train.py", "args": ["$(FOOTPLATE_JOB)"]}}
+WORDS = {"trainer": {"recipe": None, "command": ["echo", "$$(A)"], "args": ["$(FOOTPLATE_JOB)"]}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param(ENTRYPOINT, ["$(FOOTPLATE_JOB)"], id="entrypoint"),
+        pytest.param({**WORDS, **CHANNELS}, ["echo", "$$(A)", "$(FOOTPLATE_JOB)"], id="command under the supervisor"),
+        pytest.param(WORDS, ["$(FOOTPLATE_JOB)"], id="bare command"),
+    ],
+)
+def test_the_users_words_are_expanded_by_the_kubelet_in_every_form(spec: JSON, words: list[str]) -> None:
+    assert container(pod_of(gang_of(spec)))["args"] == words
+
+
 def test_owner_is_the_job() -> None:
     for manifest in (pod_of(gang_of()), plain(build_service(gang_of().config)), plain(config_map(job()))):
         (owner,) = manifest["metadata"]["ownerReferences"]
@@ -224,7 +254,6 @@ def test_owner_is_the_job() -> None:
 def test_a_bare_command_needs_nothing_of_ours(spec: JSON, supervised: bool) -> None:
     only = container(pod_of(gang_of(spec)))
     assert (only["command"] == ["python", "-m", "footplate_trainer"]) is supervised
-    assert ("args" in only) is not supervised
     bare_command = spec.get("trainer", {}).get("command") is not None
     assert only["securityContext"]["readOnlyRootFilesystem"] is not bare_command
 

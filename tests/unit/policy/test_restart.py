@@ -7,7 +7,7 @@ import pytest
 from footplate.api.blocks import RunPolicy
 from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts
 from footplate.policy.failure import Failure
-from footplate.policy.pods import Pod
+from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.policy.restart import decide
 from unit.policy.build import NOW, at, pod, terminated

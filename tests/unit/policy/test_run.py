@@ -10,8 +10,10 @@ from unit.policy.build import NOW, at, config_map, job, merged, names, runtime, 
 
 JSON = dict[str, Any]
 REF = job({"runtimeRef": {"name": "torch"}})
-FORBIDDEN = Refusal("ConfigMap", "fashion-run-1", 403, "Forbidden", "exceeded quota")
-TAKEN = Refusal("ConfigMap", "fashion-run-1", 409, "NameConflict", "ConfigMap fashion-run-1 belongs to nobody")
+FORBIDDEN = Refusal("ConfigMap", "fashion-run-1-0b9fb7b6", 403, "Forbidden", "exceeded quota")
+TAKEN = Refusal(
+    "ConfigMap", "fashion-run-1-0b9fb7b6", 409, "NameConflict", "ConfigMap fashion-run-1-0b9fb7b6 belongs to nobody"
+)
 
 
 def begin(of: JSON, **observed: Any) -> Plan:
@@ -24,7 +26,7 @@ def conditions(plan: Plan) -> dict[str, str]:
 
 def test_the_config_map_comes_first() -> None:
     plan = begin(job())
-    assert names(plan.create) == ["ConfigMap/fashion-run-1"]
+    assert names(plan.create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
     assert plan.status is None
 
 
@@ -39,7 +41,7 @@ def test_then_the_run_and_its_first_attempt_are_in_the_status() -> None:
 def test_then_service_and_pods() -> None:
     first = begin(job(), run_config=config_map(job()))
     plan = begin({**job(), "status": first.status}, run_config=config_map(job()))
-    assert names(plan.create) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(plan.create) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
     assert plan.status is None
 
 
@@ -98,14 +100,14 @@ def test_rejected_for_good(of: JSON, observed: JSON, reason: str, said: str) -> 
 
 def test_a_config_map_that_says_something_else_is_replaced() -> None:
     plan = begin(job({"nodes": 3}), run_config=merged(config_map(job()), {"metadata": {"uid": "u"}}))
-    assert names(plan.delete) == ["ConfigMap/fashion-run-1"]
+    assert names(plan.delete) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
     assert plan.delete[0].uid == "u"
     assert plan.status is None
 
 
 def test_a_foreign_config_map_is_not_used() -> None:
     foreign = merged(config_map(job()), {"metadata": {"ownerReferences": []}})
-    assert names(begin(job(), run_config=foreign).create) == ["ConfigMap/fashion-run-1"]
+    assert names(begin(job(), run_config=foreign).create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
 
 
 def finished(**spec: Any) -> JSON:
@@ -115,7 +117,7 @@ def finished(**spec: Any) -> JSON:
 
 def test_a_new_nonce_starts_a_new_run() -> None:
     of = finished()
-    assert names(begin(of).create) == ["ConfigMap/fashion-run-2"]
+    assert names(begin(of).create) == ["ConfigMap/fashion-run-2-0b9fb7b6"]
     plan = begin(of, run_config=config_map(of, run=2))
     assert plan.status is not None
     assert (plan.status["run"], plan.status["attempt"], plan.status["restartNonce"]) == (2, 0, "b")

@@ -26,16 +26,16 @@ def test_it_is_put_back(phase: str) -> None:
 
 def test_it_is_put_back_after_a_live_field_changed() -> None:
     edited = job({"runPolicy": {"suspend": True}, "scheduling": {"priorityClassName": "high"}})
-    assert names(without(edited).create) == ["ConfigMap/fashion-run-1"]
+    assert names(without(edited).create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
 
 
 def test_an_altered_one_goes_first() -> None:
     plan = without(job(), found=merged(config_map(job()), {"data": {"job.json": "{}"}}))
-    assert names(plan.delete) == ["ConfigMap/fashion-run-1"]
+    assert names(plan.delete) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
 
 
 def refusal(code: int, reason: str) -> Refusal:
-    return Refusal("ConfigMap", "fashion-run-1", code, reason, "no")
+    return Refusal("ConfigMap", "fashion-run-1-0b9fb7b6", code, reason, "no")
 
 
 def test_a_refusal_is_waited_out() -> None:
@@ -56,10 +56,10 @@ def test_the_run_ends_where_it_cant_be(of: JSON, refusals: list[Refusal], reason
     assert (plan.status["phase"], plan.status["reason"]) == ("Failed", reason)
     assert plan.status["attempts"][-1]["reason"] == reason
     after = reconcile(Observed({**of, "status": plan.status}, [pod(0), pod(1, phase="Failed")]), now=NOW)
-    assert names(after.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1"]
+    assert names(after.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1-0b9fb7b6"]
 
 
 def test_a_finished_run_doesnt_need_it() -> None:
     plan = without(job(), pod(0, phase="Failed"), phase="Failed", completionTime=at(-9))
     assert plan.create == ()
-    assert names(plan.delete) == ["Service/fashion-run-1"]
+    assert names(plan.delete) == ["Service/fashion-run-1-0b9fb7b6"]

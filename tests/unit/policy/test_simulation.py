@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.plan import Target
-from footplate.policy.pods import Pod
-from unit.policy.build import job
+from footplate.policy.pod import Pod
+from unit.policy.build import UID, job
 from unit.policy.fakecluster import Crash, FakeCluster, is_empty
 
 MAX_NODES = 4
@@ -50,6 +50,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize(
         nodes=st.integers(1, 3),
+        sidecars=st.booleans(),
         policy=st.fixed_dictionaries(
             {},
             optional={
@@ -63,9 +64,9 @@ class Life(RuleBasedStateMachine):
             },
         ),
     )
-    def create(self, nodes: int, policy: dict[str, object]) -> None:
+    def create(self, nodes: int, sidecars: bool, policy: dict[str, object]) -> None:
         self.bounds = (nodes, nodes)
-        self.cluster = FakeCluster(job({"nodes": nodes, "runPolicy": policy}))
+        self.cluster = FakeCluster(job({"nodes": nodes, "runPolicy": policy}), sidecars=sidecars)
 
     def pick(self, which: int, *, bound: bool | None = None) -> Pod | None:
         pods = [pod for pod in self.cluster.live_pods() if bound is None or (pod.node is not None) is bound]
@@ -82,8 +83,10 @@ class Life(RuleBasedStateMachine):
     def settle(self) -> None:
         self.cluster.settle()
         assert is_empty(self.cluster.plan()), "the fixed point isn't one"
+        assert self.cluster.remembers_the_done()
         if self.cluster.finished:
             assert all(pod.terminating for pod in self.cluster.live_pods())
+            assert not any(pod.outlives_trainer(self.cluster.now) for pod in self.cluster.pods() if not pod.terminating)
 
     @event()
     def nothing(self) -> None:
@@ -104,11 +107,44 @@ class Life(RuleBasedStateMachine):
                 self.cluster.schedule(pod, f"node-{rank % 3}")
             self.cluster.start(pod)
 
-    @event(which=st.integers(0, 9), code=st.sampled_from(CODES), step=st.none() | st.integers(0, 3))
-    def pod_ends(self, which: int, code: int, step: int | None) -> None:
+    @event(
+        which=st.integers(0, 9),
+        code=st.sampled_from(CODES),
+        step=st.none() | st.integers(0, 3),
+        supervised=st.booleans(),
+    )
+    def pod_ends(self, which: int, code: int, step: int | None, supervised: bool) -> None:
         if pod := self.pick(which, bound=True):
             said = Verdict(outcome="failed" if code else "succeeded", exit_code=code, step=step)
-            self.cluster.end(pod, code, message=said.model_dump_json(by_alias=True))
+            self.cluster.end(pod, code, **({"message": said.model_dump_json(by_alias=True)} if supervised else {}))
+
+    @event(seen=st.booleans())
+    def who_was_told_to_stop_ends_with_0(self, seen: bool) -> None:
+        for pod in self.cluster.live_pods():
+            if pod.running and (pod.terminating or pod.disruption):
+                self.cluster.end(pod, 0, seen=seen)
+
+    def overstaying(self) -> list[Pod]:
+        return [pod for pod in self.cluster.pods() if pod.ended and not pod.terminal]
+
+    @event(which=st.integers(0, 9), code=st.sampled_from([0, 1]))
+    def sidecar_ends(self, which: int, code: int) -> None:
+        if pods := self.overstaying():
+            self.cluster.end_sidecar(pods[which % len(pods)], code)
+
+    @event(which=st.integers(0, 9))
+    def ended_pod_is_removed(self, which: int) -> None:
+        if ended := [pod for pod in self.cluster.pods() if pod.ended]:
+            self.cluster.vanish(ended[which % len(ended)])
+
+    @event(
+        which=st.integers(0, 9),
+        reason=st.sampled_from(["Evicted", "Terminated", "UnexpectedAdmissionError"]),
+        code=st.sampled_from([None, 0, 137]),
+    )
+    def node_ends_pod(self, which: int, reason: str, code: int | None) -> None:
+        if pod := self.pick(which, bound=True):
+            self.cluster.end_by_node(pod, reason, code=code)
 
     @event(step=st.integers(0, 3), productive=st.none() | st.integers(0, 10**6), note=st.sampled_from(["", "a", "b"]))
     def rank_0_reports(self, step: int, productive: int | None, note: str) -> None:
@@ -163,7 +199,7 @@ class Life(RuleBasedStateMachine):
     @event(kind=st.sampled_from(["ConfigMap", "Service"]))
     def user_deletes(self, kind: str) -> None:
         run = self.cluster.status.get("run", 1)
-        self.cluster.delete(Target(kind, "team", f"fashion-run-{run}"))
+        self.cluster.delete(Target(kind, "team", f"fashion-run-{run}-{UID[:8]}"))
 
     @event(code=st.none() | st.sampled_from([403, 422]))
     def api_refuses(self, code: int | None) -> None:
@@ -205,6 +241,9 @@ class Life(RuleBasedStateMachine):
             self.let_gang_succeed()
             for pod in cluster.live_pods():
                 cluster.end(pod, 143)
+            for pod in self.overstaying():
+                if pod.terminating:
+                    cluster.vanish(pod)
         assert cluster.finished, cluster.status
         cluster.settle()
         assert not cluster.live_pods() or all(pod.terminating for pod in cluster.live_pods())
