@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG = "ContainerConfigError"
+    START_TIMEOUT = "StartTimeout"
     SCHEDULING_TIMEOUT = "SchedulingTimeout"
     RESIZED = "Resized"
     # Ends of a run
@@ -48,3 +49,4 @@ class Reason(StrEnum):
     TRAINER_NOTE = "TrainerNote"
     STRAGGLER = "Straggler"
     GRACE_TOO_SHORT = "GraceTooShort"
+    EDIT_REFUSED = "EditRefused"

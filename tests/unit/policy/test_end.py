@@ -167,18 +167,49 @@ def test_other_jobs_cant_be_resized() -> None:
     assert status_of(plan)["phase"] == "Running"
 
 
+INVALID = 'Pod "fashion-1-0-0" is invalid: spec.tolerations[0].operator: Unsupported value: "Equals"'
+NO_POD = 'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field'
 REFUSED = [
-    pytest.param(409, "NameConflict", "NameConflict", id="name taken"),
-    pytest.param(422, "Invalid", "InvalidPod", id="invalid"),
-    pytest.param(400, "BadRequest", "InvalidPod", id="not even JSON of a pod"),
+    pytest.param(409, "NameConflict", "no", "NameConflict", id="name taken"),
+    pytest.param(422, "Invalid", INVALID, "InvalidPod", id="invalid"),
+    pytest.param(400, "BadRequest", NO_POD, "InvalidPod", id="not even JSON of a pod"),
+]
+POLICY_SAYS = (
+    "pods \"fashion-1-0-0\" is forbidden: ValidatingAdmissionPolicy 'cost' with binding 'cost' denied request: no"
+)
+WEBHOOK_SAYS = 'admission webhook "policy.example.com" denied the request: Pod "fashion-1-0-0" is invalid: no label'
+DENIED = [
+    pytest.param(422, "Invalid", POLICY_SAYS, id="a ValidatingAdmissionPolicy"),
+    pytest.param(400, "BadRequest", WEBHOOK_SAYS, id="a webhook's 400"),
+    pytest.param(403, "Forbidden", WEBHOOK_SAYS, id="a webhook's 403"),
+    pytest.param(422, "Invalid", WEBHOOK_SAYS, id="a webhook's 422"),
+    pytest.param(403, "Forbidden", 'pods "x" is forbidden: no PriorityClass with name p was found', id="no class yet"),
+    pytest.param(422, "Invalid", "words that no version of the API server has used yet", id="unknown words"),
 ]
 
 
-@pytest.mark.parametrize(("code", "reason", "expected"), REFUSED)
-def test_refused_for_good(code: int, reason: str, expected: str) -> None:
-    refusal = Refusal("Pod", "fashion-1-0-0", code, reason, "no")
+@pytest.mark.parametrize(("code", "reason", "message", "expected"), REFUSED)
+def test_refused_for_good(code: int, reason: str, message: str, expected: str) -> None:
+    refusal = Refusal("Pod", "fashion-1-0-0", code, reason, message)
     after = status_of(look(job(), phase="Pending", refusals=[refusal]))
     assert (after["phase"], after["reason"]) == ("Failed", expected)
+
+
+@pytest.mark.parametrize(("code", "reason", "message"), DENIED)
+def test_what_admission_denies_is_told_and_waited_out(code: int, reason: str, message: str) -> None:
+    plan = look(job(), phase="Pending", refusals=[Refusal("Pod", "fashion-1-0-0", code, reason, message)])
+    after = status_of(plan)
+    assert (after["phase"], after["reason"], plan.requeue_after) == ("Pending", "PodsRefused", 10)
+    assert message in after["message"]
+    assert [event.type for event in plan.events] == ["Warning"]
+
+
+@pytest.mark.parametrize(("code", "message"), [(422, INVALID), (400, NO_POD)])
+def test_what_was_taken_once_is_never_refused_for_good(code: int, message: str) -> None:
+    attempts = [*ended("Evicted", runningTime=at(-500)), {"attempt": 1, "startTime": at(-1), "nodes": 2}]
+    refusal = Refusal("Pod", "fashion-1-1-0", code, "Invalid", message.replace("1-0-0", "1-1-0"))
+    after = status_of(look(job(), phase="Restarting", attempts=attempts, runningTime=at(-500), refusals=[refusal]))
+    assert (after["phase"], after["reason"]) == ("Restarting", "PodsRefused")
 
 
 def test_active_deadline() -> None:

@@ -13,7 +13,7 @@ JSON = dict[str, Any]
 
 
 def live(created: JSON, edited: JSON, of: JSON | None = None) -> TrainingJobSpec:
-    return with_live_fields(resolve(job(created), of, run=1).spec, job(edited), of)
+    return with_live_fields(resolve(job(created), of, run=1), job(edited), of).spec
 
 
 def test_live_fields_are_the_jobs() -> None:
