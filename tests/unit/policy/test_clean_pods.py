@@ -53,7 +53,8 @@ def test_an_expired_job_is_deleted_as_a_jobs_is() -> None:
 
 def test_a_job_that_is_to_run_again_is_not_deleted() -> None:
     of = job({"runPolicy": {**TTL["runPolicy"], "restartNonce": "again"}})
-    plan = look(of, *ENDED, phase="Failed", completionTime=at(-9999))
+    living = {**of, "status": status(of, "Failed", completionTime=at(-9999))}
+    plan = reconcile(Observed(living, ENDED), now=NOW)
     assert (plan.delete, names(plan.create)) == ((), ["ConfigMap/fashion-run-2"])
 
 

@@ -222,3 +222,45 @@ def test_queue_deadline() -> None:
     of = job({"runPolicy": {"queueDeadlineSeconds": 600}})
     waiting = [pod(rank, phase="Pending", on=None) for rank in (0, 1)]
     assert status_of(look(of, *waiting, phase="Queued"))["reason"] == "QueueDeadlineExceeded"
+
+
+def test_queue_deadline_is_looked_at_between_two_tries_too() -> None:
+    of = job({"runPolicy": {"queueDeadlineSeconds": 320}})
+    attempts = [{"attempt": 0, "startTime": at(-310), "endTime": at(-5), "reason": "SchedulingTimeout", "nodes": 2}]
+    assert look(of, phase="Restarting", attempts=attempts, restartTime=at(590)).requeue_after == 10
+
+
+QUOTA = "exceeded quota: gpus, requested: requests.nvidia.com/gpu=8, used: 8, limited: 8"
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_gang_that_a_quota_cut_in_half_names_the_quota(held: bool) -> None:
+    """Whether it was refused a moment ago, or is about to be tried again."""
+    refusal = Refusal("Pod", "fashion-1-0-1", 403, "Forbidden", QUOTA)
+    said = f"Pod fashion-1-0-1 was refused: {QUOTA}"
+    more: JSON = {"refusals": [refusal]} if held else {"reason": "PodsRefused", "message": said}
+    after = status_of(look(job(), pod(0, phase="Pending", state={}, started=-301), phase="Pending", **more))
+    assert after["reason"] == "SchedulingTimeout"
+    assert "only 1 of 2 nodes were scheduled" in after["message"]
+    assert said in after["message"]
+
+
+def test_a_gang_that_the_scheduler_cut_in_half_says_why() -> None:
+    says = [{"type": "PodScheduled", "status": "False", "message": "0/4 nodes are available: 4 Insufficient gpu."}]
+    waits = pod(1, phase="Pending", on=None, conditions=says)
+    assert "4 Insufficient gpu" in status_of(look(job(), pod(0, started=-301), waits, phase="Queued"))["message"]
+
+
+def taken(number: int, step: int) -> JSON:
+    return {"attempt": number, "startTime": at(-60), "runningTime": at(-30), "endTime": at(-5), "reason": "Evicted",
+            "lastStep": step}  # fmt: skip
+
+
+def test_what_the_ranks_say_as_they_stop_counts_as_progress() -> None:
+    """The pause was reckoned when the first pod went; how far the gang got is known when the last one has saved."""
+    attempts = [taken(0, 9), taken(1, 9)]
+    said = json.dumps({"outcome": "stopped", "exitCode": 75, "step": 12})
+    stopped = pod(0, attempt=1, phase="Failed", state=terminated(75, message=said))
+    waits = look(job(), phase="Restarting", attempts=attempts, restartTime=at(10))
+    assert (status_of(waits)["attempt"], waits.requeue_after) == (1, 10)
+    assert status_of(look(job(), stopped, phase="Restarting", attempts=attempts, restartTime=at(10)))["attempt"] == 2
