@@ -117,7 +117,7 @@ def test_a_refused_edit_is_a_condition_and_an_event_until_it_is_taken_back() -> 
     def see(of: JSON) -> Plan:
         return reconcile(Observed(of, (pod(0), pod(1)), run_config=config, nodes={"node-0": node()}), now=NOW)
 
-    edited = {**merged(of, HIGH), "status": living}
+    edited = {**merged(of, {"spec": HIGH}), "status": living}
     told = see(edited)
     assert conditions(told) == ["Running", "EditsRefused"]
     [event] = [event for event in told.events if event.reason == "EditRefused"]
