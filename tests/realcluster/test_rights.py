@@ -63,7 +63,8 @@ def test_exactly_the_rights_that_are_used(site: Site) -> None:
     kept, goes = {"ttlSecondsAfterFinished": 0, "ttlKeepsJob": True}, {"ttlSecondsAfterFinished": 0}
     site.apply(job("done", "true", runPolicy=kept), job("over", "true", runPolicy=goes))
     site.wait("done", "condition=Complete")
-    site.wait("over", "delete")
+    left = ("get", "tj", "over", "--ignore-not-found", "-o", "name")
+    site.until(lambda: site.kubectl(*left).stdout, lambda name: not name)
     site.until(lambda: site.names("pods,services,configmaps", "done"), lambda left: not left)
 
     site.apply(job("shaken", "sleep", "600"))
