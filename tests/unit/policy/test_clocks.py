@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from footplate.machinery.clock import SteadyTime
-from footplate.policy.failure import START_GRACE, find
+from footplate.policy.failure import find
 from footplate.policy.job import seconds_run
 from footplate.policy.plan import Plan
+from footplate.policy.start_trouble import START_GRACE
 from unit.policy.build import NOW, at, gang, job, look, node, observe, pod, situate, terminated, waiting
 from unit.policy.fakecluster import FakeCluster
 

@@ -1,24 +1,33 @@
 """Budgets, backoff, and errors that come back."""
 
 import json
+from typing import Any
 
 import pytest
 
 from footplate.api.blocks import RunPolicy
-from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts
+from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, Spent
+from footplate.policy import restart
 from footplate.policy.failure import Failure
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
-from footplate.policy.restart import decide
+from footplate.policy.restart import Decision, spent_so_far
 from unit.policy.build import NOW, at, pod, terminated
 
 POLICY = RunPolicy(max_restarts=3, max_disruptions=5, restart_backoff_seconds=10)
 
 
-def attempt(reason: str = "UserError", *, ran: int | None = 60, step: int | None = None) -> Attempt:
+def attempt(
+    reason: str = "UserError", *, ran: int | None = 60, step: int | None = None, resumed: int | None = None
+) -> Attempt:
     """An attempt that ended now; `ran` None is one that never ran."""
     raw = {"attempt": 0, "startTime": at(-9999), "endTime": at(), "reason": reason, "lastStep": step}
+    raw["resumedFromStep"] = resumed
     return Attempt.model_validate(raw if ran is None else {**raw, "runningTime": at(-ran)})
+
+
+def decide(failure: Failure, *, restarts: Restarts, spent: Spent | None = None, **more: Any) -> Decision:
+    return restart.decide(failure, restarts=restarts, spent=spent or spent_so_far(restarts), **more)
 
 
 def failing(reason: Reason = Reason.USER_ERROR, *, traceback: str | None = None) -> Failure:
@@ -63,8 +72,9 @@ def test_who_is_charged(reason: Reason, restarts: Restarts, charged: Restarts) -
 def test_spent_budget_ends_the_run(reason: Reason, restarts: Restarts, over: Reason, field: str) -> None:
     decision = decide(failing(reason), policy=POLICY, restarts=restarts, attempts=[attempt()], before=None)
     assert (decision.delay, decision.reason, decision.restarts) == (None, over, restarts)
-    assert field in decision.message
-    assert decision.message.startswith("it broke")
+    most = {"maxRestarts": 3, "maxDisruptions": 5}[field]
+    share = f"{most} of this run's {restarts.total} restarts count against runPolicy.{field}, which allows {most}"
+    assert decision.message == f"it broke ({share})", "the total is what the column RESTARTS shows"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +88,7 @@ def test_without_a_budget_the_failure_itself_is_the_reason(reason: Reason, field
     assert decision.message == f"it broke (runPolicy.{field} is 0: no restart)"
 
 
-@pytest.mark.parametrize("reason", [Reason.DATA_ERROR, Reason.CONFIG_ERROR, Reason.IMAGE_PULL_FAILED])
+@pytest.mark.parametrize("reason", [Reason.DATA_ERROR, Reason.CONFIG_ERROR])
 def test_permanent_failures_end_the_run_uncharged(reason: Reason) -> None:
     decision = decide(failing(reason), policy=POLICY, restarts=Restarts(), attempts=[attempt()], before=None)
     assert (decision.delay, decision.reason, decision.restarts) == (None, reason, Restarts())
@@ -100,7 +110,21 @@ BACKOFF = [
     pytest.param(STOPPED, [attempt("Stopped", step=9)], 0, id="a clean stop is free"),
     pytest.param(STOPPED, [attempt("Stopped", step=s) for s in (1, 2, 3)], 0, id="each one that got further is"),
     pytest.param(STOPPED, [attempt("Stopped")] * 3, 20, id="stopping without a step isn't"),
-]
+    pytest.param(STOPPED, [attempt("Stopped", step=9)] * 3, 20, id="nor is one that got no further"),
+    *(
+        pytest.param(reason, [attempt(reason, step=s) for s in (1, 2, 3)], 0, id=f"{reason} after a step is free")
+        for reason in (Reason.EVICTED, Reason.POD_LOST, Reason.NODE_LOST, Reason.PEER_LOST)
+    ),
+    pytest.param(
+        LOST, [attempt("NodeLost", step=9), attempt("NodeLost"), attempt("NodeLost", step=9)], 20,
+        id="steps that were done before are no progress",
+    ),
+    pytest.param(
+        Reason.EVICTED, [attempt("Evicted", step=7), attempt("Evicted", step=9, resumed=9)], 10,
+        id="nor are those of the checkpoint it came from",
+    ),
+    pytest.param(USER, [attempt(step=1), attempt(step=2)], 10, id="an error is no disruption"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reason", "attempts", "delay"), BACKOFF)
@@ -134,3 +158,26 @@ def test_errors_that_come_back(
     decision = decide(cause, policy=POLICY, restarts=Restarts(), attempts=attempts, before=earlier)
     assert (decision.reason is Reason.REPEATED_ERROR) is repeated
     assert (decision.delay is None) is repeated
+
+
+HOUR = 3600
+FULL, USED = Spent(), Spent(restarts=3, disruptions=5)
+REFILLS = [
+    pytest.param(LOST, [attempt(ran=HOUR, step=9)], Spent(disruptions=1), id="an hour of progress"),
+    pytest.param(USER, [attempt(ran=HOUR, step=9)], Spent(restarts=1), id="fills both"),
+    pytest.param(LOST, [attempt(ran=HOUR - 1, step=9)], None, id="less than an hour"),
+    pytest.param(LOST, [attempt(step=9), attempt(ran=HOUR, step=9)], None, id="an hour without a new step"),
+    pytest.param(LOST, [attempt(ran=HOUR, step=9, resumed=9)], None, id="no further than its checkpoint"),
+    pytest.param(LOST, [attempt(ran=HOUR)], Spent(restarts=3, disruptions=1), id="code that reports no steps"),
+    pytest.param(USER, [attempt(ran=HOUR)], None, id="whose own errors stay counted"),
+    pytest.param(LOST, [attempt(ran=None)], None, id="never ran"),
+]
+
+
+@pytest.mark.parametrize(("reason", "attempts", "spent"), REFILLS)
+def test_an_hour_of_progress_fills_the_budgets(reason: Reason, attempts: list[Attempt], spent: Spent | None) -> None:
+    restarts = Restarts(user=9, infrastructure=99)
+    decision = decide(failing(reason), policy=POLICY, restarts=restarts, spent=USED, attempts=attempts, before=None)
+    assert (decision.delay is None) == (spent is None)
+    assert decision.spent == spent if spent else decision.spent.restarts == USED.restarts
+    assert decision.restarts.total == 108 + (spent is not None), "the run's total goes on"
