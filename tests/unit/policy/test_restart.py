@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from footplate.api.blocks import RunPolicy
-from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, Spent
+from footplate.api.status import Attempt, CheckpointStatus, FailureClass, FailureStatus, ProgressStatus, Restarts, Spent
+from footplate.contract import Progress
 from footplate.policy import restart
 from footplate.policy.failure import Failure
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.policy.restart import Decision, spent_so_far
-from unit.policy.build import NOW, at, pod, terminated
+from unit.policy.build import NOW, at, job, pod, terminated
+from unit.policy.fakecluster import FakeCluster
 
 POLICY = RunPolicy(max_restarts=3, max_disruptions=5, restart_backoff_seconds=10)
 
@@ -181,3 +183,66 @@ def test_an_hour_of_progress_fills_the_budgets(reason: Reason, attempts: list[At
     assert (decision.delay is None) == (spent is None)
     assert decision.spent == spent if spent else decision.spent.restarts == USED.restarts
     assert decision.restarts.total == 108 + (spent is not None), "the run's total goes on"
+
+
+def run_gang(cluster: FakeCluster) -> None:
+    """Old pods go, new ones get their nodes and run."""
+    for each in cluster.live_pods():
+        if each.terminating:
+            cluster.vanish(each)
+    cluster.settle()
+    for each in cluster.live_pods():
+        cluster.schedule(each, "node-0")
+        cluster.start(each)
+    cluster.settle()
+
+
+def report(cluster: FakeCluster, step: int) -> None:
+    status = cluster.status
+    cluster.progress = Progress(
+        uid=cluster.job["metadata"]["uid"],
+        run=status["run"],
+        attempt=status["attempt"],
+        progress=ProgressStatus(step=step, update_time=cluster.now),
+        checkpoint=CheckpointStatus(uri="s3://c/", step=step, time=cluster.now),
+    )
+    cluster.settle()
+
+
+@pytest.mark.parametrize("reports", [True, False], ids=["reports its steps", "says nothing"])
+def test_a_month_of_preemptions_ends_no_job(reports: bool) -> None:
+    cluster = FakeCluster(job({"runPolicy": {"maxDisruptions": 5}}))
+    cluster.settle()
+    run_gang(cluster)
+    for day in range(1, 12):
+        cluster.tick(43_200)
+        if reports:
+            report(cluster, 1000 * day)
+        cluster.disrupt(cluster.live_pods()[0])
+        cluster.settle()
+        run_gang(cluster)
+        assert cluster.phase == "Running", cluster.status["message"]
+    assert cluster.status["restarts"]["infrastructure"] == 11
+    assert cluster.status["spent"] == {"restarts": 0, "disruptions": 1}
+
+
+def test_a_healthy_job_never_waits_however_often_it_is_taken_away() -> None:
+    cluster = FakeCluster(job({"nodes": 3, "runPolicy": {"maxDisruptions": 99}}))
+    cluster.settle()
+    run_gang(cluster)
+    for turn, how in enumerate(["vanish", "disrupt", "delete"] * 4, start=1):
+        cluster.tick(20)
+        report(cluster, 10 * turn)
+        victim = cluster.live_pods()[0]
+        cluster.delete(victim.target) if how == "delete" else getattr(cluster, how)(victim)
+        cluster.settle()
+        run_gang(cluster)
+        assert (cluster.phase, cluster.status["attempt"]) == ("Running", turn), cluster.status["message"]
+
+
+@pytest.mark.parametrize(("most", "ended"), [(3, True), (4, False)])
+def test_a_raised_budget_applies_at_once(most: int, ended: bool) -> None:
+    """The spec is the job's as it is now, and nothing of the limit is in the status."""
+    policy, restarts = RunPolicy(max_disruptions=most), Restarts(infrastructure=3)
+    decision = decide(failing(LOST), policy=policy, restarts=restarts, attempts=[attempt()], before=None)
+    assert (decision.delay is None) == ended
