@@ -1,5 +1,7 @@
 """Images that aren't there, or not yet."""
 
+from uuid import uuid4
+
 import pytest
 
 from e2e import jobs
@@ -30,7 +32,8 @@ def test_a_registry_that_is_away_for_a_minute(team: ClusterSite, nodes: tuple[st
     arguments = ("registry", "registry.py", str(REGISTRY_PORT), str(AWAY_SECONDS))
     with helper(team.cluster, *arguments, node=nodes[0], host=True):
         team.cluster.kubectl("wait", "pod/registry", "-n", TOOLS, "--for=condition=Ready", "--timeout=60s")
-        trainer = {"image": f"127.0.0.1:{REGISTRY_PORT}/zero:1", "command": ["/zero"]}
+        # A name that no node has pulled yet; the registry has one image, by any name.
+        trainer = {"image": f"127.0.0.1:{REGISTRY_PORT}/zero:{uuid4().hex}", "command": ["/zero"]}
         template = {"nodeSelector": {"kubernetes.io/hostname": nodes[0]}}
         team.apply(jobs.job("patient", trainer, podTemplate=template))
         told = team.until(lambda: jobs.status(team, "patient"), lambda seen: "503" in seen.get("message", ""))
