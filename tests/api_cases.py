@@ -256,6 +256,7 @@ FIXED: Mapping[str, tuple[Any, Any]] = {
 BLOCKS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "runPolicy": {
         "maxRestarts": (3, 4),
+        "ttlKeepsJob": (False, True),
         "maxDisruptions": (50, 51),
         "restartBackoffSeconds": (10, 11),
         "queueDeadlineSeconds": (10, 11),

@@ -68,7 +68,13 @@ folder = context().output_dir
 }
 NOISE = "head -c 1000000 /dev/zero | tr '\\0' '\\033' >$FOOTPLATE_TERMINATION_LOG; exit 3"
 GLUTTON = "x = bytearray(b'x' * 200_000_000); import time; time.sleep(300)"
+PATIENCE = 5
+"""Seconds for which an image or a Secret is waited for."""
+
 NO_RESTART = "(runPolicy.maxRestarts is 0: no restart)"
+
+
+WAITED = f"(waited for {PATIENCE} s, runPolicy.schedulingTimeoutSeconds)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ def job(trainer: Mapping[str, Any] | None = None, **changes: Any) -> Json:
     spec = {
         "trainer": {"image": IMAGE, **(trainer or {"recipe": "image-classification"})},
         "storage": {"secretRef": {"name": "s3"}},
-        "runPolicy": {"maxRestarts": 0},
+        "runPolicy": {"maxRestarts": 0, "schedulingTimeoutSeconds": PATIENCE},
     }
     return spec | changes
 
@@ -140,7 +146,7 @@ BAD_JOBS = (
             "use an address below s3://models/default/"), class_=None, phase="Pending"),
     BadJob("no-secret", job(storage={"secretRef": {"name": "nowhere"}}), "ContainerConfigError",
            ("pod no-secret-1-0-0 can't start", 'secret "nowhere" not found', "create what is missing in the job's",
-            "then set runPolicy.restartNonce")),
+            "then set runPolicy.restartNonce", WAITED)),
     BadJob("no-config-map", job({"entrypoint": "train.py", "source": {"configMap": {"name": "nowhere"}}}),
            "ConfigError", ("spec.trainer.source: configMap 'nowhere' isn't in the job's namespace", "create it")),
     BadJob("no-bucket", reads("s3://no-such-bucket/digits/"), "DataError",
@@ -192,7 +198,7 @@ BAD_JOBS = (
     BadJob("nan-loss", script("diverges.py"), "UserError",
            ("the loss is ", " at step ", "The learning rate is 1e+30: try a tenth of it", NO_RESTART), class_="User"),
     BadJob("missing-image", job({"image": "registry.example.com/missing:1", "recipe": "image-classification"}),
-           "ImagePullFailed", ('failed to pull image "registry.example.com/missing:1"', "push the image")),
+           "ImagePullFailed", ('failed to pull image "registry.example.com/missing:1"', "push the image", WAITED)),
     BadJob("pod-name", job(), "NameConflict",
            ("Pod pod-name-1-0-0 exists already and isn't this job's; nothing of it was touched",
             "Set runPolicy.restartNonce"), class_=None),

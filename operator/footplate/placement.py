@@ -44,10 +44,10 @@ def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequ
 
 def _prefer(affinity: dict[str, Any], kind: str, term: Object) -> None:
     """Adds a preference to the user's own: a demand could keep the gang waiting for ever where there is no other way.
-    An affinity that isn't one is left for the API server to explain.
+    Null is as good as absent; an affinity that isn't one is left for the API server to explain.
     """
     field = "preferredDuringSchedulingIgnoredDuringExecution"
-    own = affinity.get(kind, {})
-    terms = own.get(field, []) if isinstance(own, Mapping) else None
+    own = affinity.get(kind) or {}
+    terms = (own.get(field) or []) if isinstance(own, Mapping) else None
     if isinstance(terms, list):
         affinity[kind] = {**own, field: [*terms, term]}

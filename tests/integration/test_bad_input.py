@@ -60,6 +60,11 @@ MENDABLE = {
     "no-runtime": on_runtime("later", *SAVE, output="s3://models/no-runtime/"),
     "no-code": job({"command": ["sh", "train.sh"], "source": {"configMap": {"name": "late-code"}}}),
     "taken": job({"command": ["true"]}),
+    "late-secret": job(
+        {"command": ["true"]},
+        storage={"secretRef": {"name": "late-secret"}},
+        runPolicy={"schedulingTimeoutSeconds": 120},
+    ),
 }
 """Jobs that succeed once their user has done what the message says."""
 
@@ -146,6 +151,19 @@ def test_jobs_wait_for_what_is_missing(laptop: Laptop) -> None:
     laptop.apply(cluster_runtime("later"), core("ConfigMap", "late-code", data={"train.sh": "echo trained"}))
     for name in ("no-runtime", "no-code"):
         assert laptop.wait(name, seconds=60)["phase"] == "Succeeded"
+
+
+def test_a_late_secret_is_waited_for_without_the_nodes(laptop: Laptop) -> None:
+    """For longer than pods that can't start stay where they are."""
+    flags = ("--for=jsonpath={.status.reason}=ContainerConfigError", "--timeout=90s")
+    assert laptop.kubectl("wait", "tj/late-secret", *flags, seconds=120).returncode == 0
+    status = laptop.get("tj", "late-secret")["status"]
+    assert (status["phase"], "running" in json.dumps(laptop.pods("late-secret"))) == ("Restarting", False)
+    assert 'secret "late-secret" not found' in status["message"]
+    assert "it is waited for up to 120 s (runPolicy.schedulingTimeoutSeconds)" in status["message"]
+    laptop.apply(core("Secret", "late-secret", stringData=laptop.storage))
+    status = laptop.wait("late-secret", seconds=90)
+    assert (status["phase"], status["restarts"]["total"]) == ("Succeeded", 0)
 
 
 def test_the_operator_lives_on(laptop: Laptop) -> None:

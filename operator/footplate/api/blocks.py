@@ -214,16 +214,20 @@ class RunPolicy(Model):
         default="", description="A new value starts a new run of a finished job. Default: empty."
     )
     max_restarts: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=3, description="Gang restarts charged to the user's code (errors and hangs)."
+        default=3,
+        description="Gang restarts charged to the user's code (errors and hangs). Full again after an attempt that "
+        "ran for an hour and got further than any before.",
     )
     max_disruptions: Annotated[int, Field(ge=0, le=100_000)] = Field(
         default=50,
-        description="Gang restarts charged to the infrastructure (preemption, lost node).",
+        description="Gang restarts charged to the infrastructure (preemption, lost node). Full again after an "
+        "attempt that ran for an hour and got further than any before, or doesn't say how far it got.",
     )
     restart_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
         default=10,
         description="The first failure in a row restarts at once; the second waits so many seconds, which double with "
-        "each, up to 600, and fall back after an attempt that ran for 600 s.",
+        "each, up to 600, and fall back after an attempt that ran for 600 s. A disruption after which training has got "
+        "further restarts at once.",
     )
     active_deadline_seconds: Annotated[Seconds | None, MUTABLE] = Field(
         None,
@@ -234,7 +238,9 @@ class RunPolicy(Model):
     )
     scheduling_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         default=300,
-        description="Seconds after which a half-scheduled gang is released and tried again later.",
+        description="Seconds after which a half-scheduled gang is released and tried again later. A run whose pods "
+        "have never run fails when an image, a Secret or whatever else they need to start has been missing for so "
+        "long; the nodes are given back meanwhile.",
     )
     hang_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
         default=1800,
@@ -245,8 +251,12 @@ class RunPolicy(Model):
     )
     ttl_seconds_after_finished: Annotated[Seconds | None, MUTABLE] = Field(
         None,
-        description="Seconds after which a finished job's pods, Service and ConfigMap are deleted; the TrainingJob "
-        "stays as the record. Default: never.",
+        description="Seconds after which a finished TrainingJob is deleted, with its pods, Service and ConfigMap, as "
+        "a Job's are. Default: never.",
+    )
+    ttl_keeps_job: bool = Field(
+        default=False,
+        description="True keeps the TrainingJob itself as the record when ttlSecondsAfterFinished is over.",
     )
     clean_pods: Literal["onSuccess", "always", "never"] = Field(
         default="onSuccess",

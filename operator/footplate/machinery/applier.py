@@ -1,8 +1,8 @@
 """Carries out a plan: deletes and creates side by side, then one status patch, then events.
 
 Invariants:
-- Nothing is written to, or deleted of, an object that the job doesn't control. An object that has the name of one we
-  create is ours when its controller's UID is the job's, and a refusal otherwise.
+- Nothing is written to, or deleted of, an object that the job doesn't control, but the job itself. An object that has
+  the name of one we create is ours when its controller's UID is the job's, and a refusal otherwise.
 - What a pod mounts or resolves is there before the pod.
 - The stores know of each write before `apply` returns, so the next look at the job sees it.
 - The status patch carries the resourceVersion of the job that the plan was made from.
@@ -118,6 +118,9 @@ class Applier:
             self._run_configs.put(obj)
 
     async def _delete(self, job: Object, target: Target) -> None:
+        if target.kind == "TrainingJob":
+            await self._delete_job(job, target)
+            return
         key = target.namespace, target.name
         resource = resource_of_kind(target.kind)
         try:
@@ -131,6 +134,21 @@ class Applier:
             self._cluster.pods.observe(answer)
         elif target.kind == "Pod":
             self._cluster.pods.discard(key, uid=target.uid)
+
+    async def _delete_job(self, job: Object, target: Target) -> None:
+        """Deletes the job itself, unless it has changed since; what it owns goes by its ownerReferences."""
+        key = target.namespace, target.name
+        try:
+            answer = await self._client.delete(TRAINING_JOBS, *key, uid=target.uid, version=target.version)
+        except NotFound:
+            answer = None
+        except Conflict:
+            await self._refresh(job)
+            raise
+        if answer is not None and answer["kind"] == target.kind:
+            self._cluster.jobs.observe(answer)  # somebody's finalizer holds it
+        else:
+            self._cluster.jobs.discard(key, uid=target.uid)
 
     async def _owned_uid(self, job: Object, target: Target) -> str:
         """UID of what holds the name, empty where it isn't the job's."""

@@ -22,9 +22,13 @@ from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, uid_of
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
+from footplate.policy.pod import Pod
 from footplate.policy.reconcile import reconcile
 
 log = structlog.get_logger(__name__)
+
+_LONGEST_PAUSE = 300.0
+"""Before what was refused again and again is tried once more, in seconds."""
 
 _ROUNDS = 30
 """Changes in a row after which a job that never settles has to wait between two of them."""
@@ -32,11 +36,15 @@ _ROUNDS = 30
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """Creates that were refused for one version of a job's spec, and when by the monotonic clock."""
+    """Creates that were refused for one version of a job's spec, when by the monotonic clock, for how long they aren't
+    tried again, and which of the job's pods lived then: one that goes makes room in a quota.
+    """
 
     refusals: Sequence[Refusal]
     generation: object
     at: float
+    pause: float
+    living: frozenset[str]
 
 
 class Worker:
@@ -136,20 +144,29 @@ class Worker:
         if plan.status is not None:
             self._written[key] = uid_of(job), self._clock.now()
         if plan.create:
-            self._refused[key] = _Refused(refusals, job["metadata"].get("generation"), self._clock.monotonic())
+            self._refused[key] = self._hold(key, job, refusals)
         self._look_again(key)
         return "refused" if refusals else "changed"
 
     def _fresh_refusals(self, key: Key, job: Object) -> Sequence[Refusal]:
         """What was refused a moment ago, so that it isn't tried again at every event; a new spec may fare better."""
         held = self._refused.get(key)
-        if held is None:
+        if held is None or not held.refusals:
             return ()
-        young = self._clock.monotonic() - held.at < RETRY_REFUSED_SECONDS
-        if young and held.generation == job["metadata"].get("generation"):
-            return held.refusals
-        del self._refused[key]
-        return ()
+        young = self._clock.monotonic() - held.at < held.pause
+        same = held.generation == job["metadata"].get("generation") and held.living <= self._living(job)
+        return held.refusals if young and same else ()
+
+    def _hold(self, key: Key, job: Object, refusals: Sequence[Refusal]) -> _Refused:
+        """What was refused now; what is refused again and again is tried ever less often."""
+        before, now = self._refused.get(key), self._clock.monotonic()
+        again = before is not None and before.refusals and before.generation == job["metadata"].get("generation")
+        pause = min(2 * before.pause, _LONGEST_PAUSE) if before is not None and again else RETRY_REFUSED_SECONDS
+        return _Refused(refusals, job["metadata"].get("generation"), now, pause, self._living(job))
+
+    def _living(self, job: Object) -> frozenset[str]:
+        """UIDs of the job's pods that count against a quota."""
+        return frozenset(uid_of(pod) for pod in self._cluster.pods_of(job) if not Pod(pod).terminal)
 
     def _settle(self, key: Key, plan: Plan) -> None:
         self._rounds.pop(key, None)

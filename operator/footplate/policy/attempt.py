@@ -6,12 +6,20 @@ from datetime import timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object
 from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects
-from footplate.policy import clean_pods, deadline, elastic, events, failure, phase, scheduling_timeout
+from footplate.policy import (
+    clean_pods,
+    elastic,
+    events,
+    failure,
+    phase,
+    refusal,
+    scheduling_timeout,
+    start_trouble,
+)
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job, move
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.text import clean
 
 AVOID_NODE_FOR = timedelta(hours=1)
 
@@ -37,11 +45,14 @@ def _show(job: Job, refused: Refusal | None) -> TrainingJobStatus:
     text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(job)
-    if refused is not None:
-        reason, text = Reason.PODS_REFUSED, f"{refused.kind} {refused.name} was refused: {clean(refused.message)}"
+    if refused is not None and refusal.waits_for_older_pods(refused, gang):
+        text += "; the quota has room for the rest once the pods of the attempt before have ended"
+    elif refused is not None:
+        reason, text = Reason.PODS_REFUSED, refusal.describe(refused)
     elif reason is Reason.CREATING_PODS and status.reason == Reason.PODS_REFUSED:
         reason, text = Reason.PODS_REFUSED, status.message or ""  # until it is known what the next try brings
-    status = status.model_copy(update={"nodes": counts})
+    trouble = None if now_phase is Phase.RUNNING else start_trouble.remember(job)
+    status = status.model_copy(update={"nodes": counts, "trouble": trouble})
     if elastic.scouts_are_due(job):
         status = status.model_copy(update={"scout_time": now})
     if now_phase is Phase.RUNNING:
@@ -88,7 +99,7 @@ def _nodes_to_avoid(job: Job) -> list[str]:
 def _next_looks(job: Job, refused: Refusal | None) -> Iterable[float | None]:
     now, gang = job.now, job.gang
     yield from failure.next_look(gang, job.observed.nodes, now=now)
-    yield from (limit.left for limit in deadline.deadlines(job))
+    yield from start_trouble.next_looks(job)
     yield scheduling_timeout.seconds_left(job)
     yield from elastic.next_looks(job)
     yield phase.seconds_until_slow(gang, now=now)

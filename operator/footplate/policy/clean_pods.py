@@ -1,12 +1,13 @@
 """What is deleted, and when: pods of older attempts at once, a finished run's pods as the user wishes, and the rest
-when its time to live is over. The TrainingJob itself stays as the record.
+when its time to live is over: the TrainingJob itself, as a Job, and with it all that it owns; or, where
+`ttlKeepsJob` says that it stays as the record, what it owns alone.
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from footplate.api.status import Phase
-from footplate.podspec import run_name
+from footplate.api.status import Phase, TrainingJobStatus
+from footplate.objects import Object, block, text, uid_of, version_of
 from footplate.policy import elastic
 from footplate.policy.job import Job, is_finished
 from footplate.policy.plan import Target
@@ -26,7 +27,7 @@ def finished(job: Job) -> tuple[Target, ...]:
     """Pods that a finished run gives up now."""
     gang, keep = job.gang, job.spec.run_policy.clean_pods
     everything = keep == "always" or (keep == "onSuccess" and job.status.phase is Phase.SUCCEEDED)
-    if everything or expired(job):
+    if everything or expired(job.status, job.spec.run_policy.ttl_seconds_after_finished, now=job.now):
         return _deletable(gang.everyone)
     living = (pod for pod in gang.pods if not pod.ended)
     return _deletable([*gang.older, *gang.scouts.values(), *living, *overdue(job)])
@@ -44,22 +45,33 @@ def overdue(job: Job) -> list[Pod]:
 
 def leftovers(job: Job) -> tuple[Target, ...]:
     """What else goes with an expired run's pods."""
-    metadata = job.config.metadata
-    name = run_name(metadata.name, job.config.run, uid=metadata.uid)
-    return tuple(Target(kind, metadata.namespace, name) for kind in ("Service", "ConfigMap"))
+    if job.status.resolved is None:
+        return ()
+    name, namespace = job.status.resolved.config_map, job.config.metadata.namespace
+    return tuple(Target(kind, namespace, name) for kind in ("Service", "ConfigMap"))
 
 
-def seconds_to_live(job: Job) -> float | None:
-    """Seconds until a finished run's objects are deleted, None where they stay."""
-    ttl, done = job.spec.run_policy.ttl_seconds_after_finished, job.status.completion_time
+def whole_job(job: Object) -> Target:
+    """The TrainingJob itself. Its version must still be this one: an edit in the last moment, such as another
+    `restartNonce`, saves it.
+    """
+    metadata = block(job, "metadata")
+    return Target("TrainingJob", text(metadata, "namespace"), text(metadata, "name"), uid_of(job), version_of(job))
+
+
+def seconds_to_live(status: TrainingJobStatus, ttl: int | None, *, now: datetime) -> float | None:
+    """Seconds until a finished run's objects are deleted, None where they stay. The clock is the API server's, made
+    steady (`machinery.clock`): one that jumps brings no job's end nearer.
+    """
+    done = status.completion_time
     if ttl is None or done is None:
         return None
-    return (done + timedelta(seconds=ttl) - job.now).total_seconds()
+    return (done + timedelta(seconds=ttl) - now).total_seconds()
 
 
-def expired(job: Job) -> bool:
+def expired(status: TrainingJobStatus, ttl: int | None, *, now: datetime) -> bool:
     """True once a finished run's time to live is over."""
-    left = seconds_to_live(job)
+    left = seconds_to_live(status, ttl, now=now)
     return left is not None and left <= 0
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from footplate.api.status import Condition, Phase, TrainingJobStatus
+from footplate.policy.reasons import Reason
 
 _PHASES = {
     "Failed": Phase.FAILED,
@@ -44,7 +45,12 @@ def phase_of(status: TrainingJobStatus) -> Phase | None:
     return Phase.PENDING if denied else status.phase
 
 
-def update(status: TrainingJobStatus, *, generation: int, stalled: bool, now: datetime) -> list[Condition]:
+EDITS_REFUSED = "EditsRefused"
+
+
+def update(
+    status: TrainingJobStatus, *, generation: int, stalled: bool, now: datetime, refused_edits: str = ""
+) -> list[Condition]:
     """The conditions for a status's phase, reason and message.
 
     Args:
@@ -52,6 +58,7 @@ def update(status: TrainingJobStatus, *, generation: int, stalled: bool, now: da
         generation: generation of the spec that the status speaks of.
         stalled: True where the job can't go on until somebody changes something, though it hasn't failed.
         now: the time.
+        refused_edits: what the user has changed and doesn't count, empty where there is nothing of the kind.
     """
     before = {condition.type: condition for condition in status.conditions}
     phase = status.phase
@@ -59,11 +66,16 @@ def update(status: TrainingJobStatus, *, generation: int, stalled: bool, now: da
     held["Finished"] = phase is not None and phase.finished
     held["Stalled"] = stalled or phase is Phase.FAILED
     held["Reconciling"] = phase in _CHANGING and not stalled
-    return [
+    conditions = [
         _condition(type_, holds, status, before=before.get(type_), generation=generation, now=now)
         for type_, holds in held.items()
         if holds or (type_ in before and type_ in _LASTING)
     ]
+    if refused_edits:
+        said = status.model_copy(update={"reason": Reason.EDIT_REFUSED, "message": refused_edits})
+        known = before.get(EDITS_REFUSED)
+        conditions.append(_condition(EDITS_REFUSED, True, said, before=known, generation=generation, now=now))
+    return conditions
 
 
 def _condition(

@@ -33,7 +33,14 @@ def deadlines(job: Job) -> Iterable[Deadline]:
     if policy.queue_deadline_seconds is not None and waited is not None:
         yield Deadline(
             Reason.QUEUE_DEADLINE,
-            f"not all pods were scheduled within {policy.queue_deadline_seconds} s (runPolicy.queueDeadlineSeconds); "
-            "ask for fewer nodes or wait longer",
+            queue_deadline(policy.queue_deadline_seconds),
             policy.queue_deadline_seconds - waited,
         )
+
+
+def queue_deadline(seconds: int) -> str:
+    """The message where a run waited too long for its pods."""
+    return (
+        f"not all pods were scheduled within {seconds} s (runPolicy.queueDeadlineSeconds); "
+        "ask for fewer nodes or wait longer"
+    )

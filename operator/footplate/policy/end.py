@@ -4,8 +4,18 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus
-from footplate.policy import clean_pods, elastic, phase, progress, restart, scheduling_timeout, usage
+from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus, Trouble
+from footplate.policy import (
+    clean_pods,
+    elastic,
+    phase,
+    progress,
+    refusal,
+    restart,
+    scheduling_timeout,
+    start_trouble,
+    usage,
+)
 from footplate.policy.failure import Failure, node_lost
 from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
 from footplate.policy.plan import Step
@@ -16,8 +26,8 @@ from footplate.text import clean
 _GRACEFUL = (Reason.EVICTED, Reason.STOPPED, Reason.RESIZED)
 """Ends after which the ranks may still be saving a checkpoint that the next attempt wants."""
 
-_SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.HANG)
-"""Ends that speak against the node they came from."""
+_SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.HANG, Reason.START_TIMEOUT)
+"""Ends that speak against the node they came from. So does what keeps a run from starting that has run elsewhere."""
 
 
 def has_succeeded(job: Job) -> bool:
@@ -56,7 +66,8 @@ def with_run_failed(status: TrainingJobStatus, reason: Reason, message: str, *, 
 
 def with_end(job: Job, reason: Reason, cause: Failure | None = None) -> TrainingJobStatus:
     """The status with its attempt ended, for the cause if there is one."""
-    node = cause.pod.node if cause and cause.pod and reason in _SUSPECT_NODE else None
+    suspect = reason in _SUSPECT_NODE or (reason in start_trouble.REASONS and start_trouble.has_run(job.status))
+    node = cause.pod.node if cause and cause.pod and suspect else None
     step = progress.last_step(job.status, job.gang)
     status = with_attempt_ended(job.status, reason, now=job.now, node=node, last_step=step)
     update: dict[str, Any] = {"nodes": phase.count(job.gang, desired=job.desired)}
@@ -78,16 +89,21 @@ def end_for_another_size(job: Job) -> Step | None:
 
 def end_attempt(job: Job, cause: Failure) -> Step:
     """Ends the attempt for a failure: another one follows, or the run ends with it."""
+    trouble = start_trouble.waits(job, cause)
+    if trouble is not None:
+        return _end_and_wait(job, cause, trouble)
+    cause = start_trouble.judge(job, cause)
     status = with_end(job, cause.reason, cause)
     next_ = restart.decide(
         cause,
         policy=job.spec.run_policy,
         restarts=status.restarts or Restarts(),
+        spent=status.spent or restart.spent_so_far(status.restarts or Restarts()),
         attempts=status.attempts,
         before=job.status.failure,
     )
     if next_.delay is not None:
-        charged = status.model_copy(update={"restarts": next_.restarts})
+        charged = status.model_copy(update={"restarts": next_.restarts, "spent": next_.spent})
         nodes = elastic.size_after_failure(job)
         delay = 0.0 if nodes < job.desired else next_.delay
         return _restart(job, charged, next_.reason, next_.message, nodes=nodes, delay=delay)
@@ -97,16 +113,35 @@ def end_attempt(job: Job, cause: Failure) -> Step:
     return Step(with_run_failed(status, next_.reason, next_.message, now=job.now))
 
 
+def _end_and_wait(job: Job, cause: Failure, trouble: Trouble) -> Step:
+    """Gives the nodes back while what the pods lack is waited for; nobody is charged."""
+    status = with_end(job, cause.reason, cause).model_copy(update={"trouble": trouble})
+    patience = job.spec.run_policy.scheduling_timeout_seconds
+    why = f"{cause.message}; it is waited for up to {patience} s (runPolicy.schedulingTimeoutSeconds)"
+    delay = start_trouble.seconds_to_pause(job)
+    return _restart(job, status, cause.reason, why, nodes=job.desired, delay=delay)
+
+
 def end_half_scheduled(job: Job) -> Step:
     """Gives the nodes of a half-scheduled gang back."""
     counts = phase.count(job.gang, desired=job.desired)
     why = (
         f"only {counts.scheduled} of {counts.desired} nodes were scheduled within "
         f"{job.spec.run_policy.scheduling_timeout_seconds} s (runPolicy.schedulingTimeoutSeconds); "
-        "they are given back"
+        f"they are given back{_because(job)}"
     )
     status, delay = with_end(job, Reason.SCHEDULING_TIMEOUT), scheduling_timeout.backoff(job)
     return _restart(job, status, Reason.SCHEDULING_TIMEOUT, why, nodes=job.desired, delay=delay)
+
+
+def _because(job: Job) -> str:
+    """Why the rest has no nodes: the API server's words of pods that it refused, else the scheduler's."""
+    refused = next(iter(job.refusals), None)
+    if refused is not None:
+        return f"; {refusal.describe(refused)}"
+    if job.status.reason == Reason.PODS_REFUSED and job.status.message:
+        return f"; {job.status.message}"
+    return phase.because(job.gang)
 
 
 def _restart(job: Job, status: TrainingJobStatus, reason: Reason, why: str, *, nodes: int, delay: float = 0.0) -> Step:
@@ -125,7 +160,7 @@ def _restart(job: Job, status: TrainingJobStatus, reason: Reason, why: str, *, n
 def between_attempts(job: Job) -> Step:
     """Between two attempts: the old pods go, and the next gang begins when it is due."""
     status, now = job.status, job.now
-    wait = restart.seconds_left(status, now=now)
+    wait = 0.0 if restart.is_free(status) else restart.seconds_left(status, now=now)
     if job.attempt is not None and job.attempt.reason in _GRACEFUL:
         wait = max(wait, _seconds_to_stop(job))
     if wait > 0:

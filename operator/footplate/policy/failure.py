@@ -18,9 +18,6 @@ from footplate.policy.pods import Gang, last_ready, node_is_lost
 from footplate.policy.reasons import Reason
 from footplate.text import MAX_TERMINATION_BYTES, clean, clean_lines
 
-START_GRACE = timedelta(seconds=30)
-"""How long a missing Secret or an image that can't be pulled may still be put right before the job fails."""
-
 VIEW_LAG = timedelta(seconds=10)
 """Pods and nodes are watched apart: a pod may be seen on a node of which nothing newer than its start is known."""
 
@@ -30,15 +27,13 @@ SETTLE = timedelta(seconds=3)
 _CLASS = {
     Reason.DATA_ERROR: FailureClass.PERMANENT,
     Reason.CONFIG_ERROR: FailureClass.PERMANENT,
-    Reason.IMAGE_PULL_FAILED: FailureClass.PERMANENT,
-    Reason.CONTAINER_CONFIG: FailureClass.PERMANENT,
     Reason.USER_ERROR: FailureClass.USER,
     Reason.OUT_OF_MEMORY: FailureClass.USER,
     Reason.OUT_OF_DISK: FailureClass.USER,
     Reason.KILLED: FailureClass.USER,
     Reason.HANG: FailureClass.HANG,
 }
-"""Who pays for what; all else is the infrastructure's."""
+"""Who pays for what; all else is the infrastructure's. Of what keeps pods from starting `start_trouble` says it."""
 
 _EXIT_REASONS: Mapping[int | None, Reason] = {
     ExitCode.DATA_ERROR: Reason.DATA_ERROR,
@@ -48,16 +43,6 @@ _EXIT_REASONS: Mapping[int | None, Reason] = {
     ExitCode.PEER_LOST: Reason.PEER_LOST,
     ExitCode.HANG: Reason.HANG,
     **dict.fromkeys((129, 130, 134, 135, 136, 137, 139, 143), Reason.KILLED),
-}
-
-_CANNOT_START = {
-    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
-    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
-    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
-    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
-    "CreateContainerConfigError": Reason.CONTAINER_CONFIG,
-    "CreateContainerError": Reason.CONTAINER_CONFIG,
-    "RunContainerError": Reason.CONTAINER_CONFIG,
 }
 
 _FOLLOWS = (Reason.PEER_LOST, Reason.STOPPED)
@@ -72,11 +57,13 @@ class Failure:
     message: str
     time: datetime
     pod: Pod | None = None
+    class_: FailureClass | None = None
+    """Who pays, where it isn't the reason alone that says so."""
 
     @property
     def failure_class(self) -> FailureClass:
         """Who pays."""
-        return _CLASS.get(self.reason, FailureClass.INFRASTRUCTURE)
+        return self.class_ or _CLASS.get(self.reason, FailureClass.INFRASTRUCTURE)
 
     def to_status(self) -> FailureStatus:
         """The failure as the user sees it."""
@@ -134,8 +121,6 @@ def next_look(gang: Gang, nodes: Mapping[str, Object], *, now: datetime) -> Iter
     for pod in gang.unsettled:
         if pod.exit_code:
             yield SETTLE.total_seconds()
-        elif text(pod.waiting, "reason") in _CANNOT_START:
-            yield ((pod.started or now) + START_GRACE - now).total_seconds()
     if gang.on_lost_nodes(nodes):
         yield VIEW_LAG.total_seconds()
     yield from next_words(gang, now=now)
@@ -155,7 +140,6 @@ def _of_pod(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failure 
         or _ended_by_node(pod, now=now)
         or _failed(pod, now=now)
         or node_lost(pod, nodes, now=now)
-        or _stuck(pod, now=now)
     )  # fmt: skip
 
 
@@ -268,26 +252,6 @@ def node_lost(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failur
         return None
     how = "isn't ready" if node is not None else "is gone"
     return Failure(Reason.NODE_LOST, f"node {pod.node}, which runs rank {pod.rank}, {how}", since or now, pod)
-
-
-def _stuck(pod: Pod, *, now: datetime) -> Failure | None:
-    reason = _CANNOT_START.get(text(pod.waiting, "reason"))
-    if reason is None or now < (pod.started or now) + START_GRACE:
-        return None
-    said = text(pod.waiting, "message") or text(pod.waiting, "reason")
-    message = (
-        f"pod {pod.name} can't start: {clean(said, most=512)}; {_way_out(reason, said)}, then set "
-        "runPolicy.restartNonce; to change the spec, delete the job and create it anew"
-    )
-    return Failure(reason, message, now, pod)
-
-
-def _way_out(reason: Reason, said: str) -> str:
-    if reason is Reason.IMAGE_PULL_FAILED:
-        return "push the image, or put right the Secret of podTemplate.imagePullSecrets"
-    if "runAsNonRoot" in said:
-        return "build the image with a numeric USER other than 0"
-    return "create what is missing in the job's namespace"
 
 
 def _missing(gang: Gang, *, desired: int, now: datetime) -> list[Failure]:

@@ -2,12 +2,14 @@
 status may take.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from footplate.api.errors import Problem
 from footplate.api.status import (
     MAX_ATTEMPTS_KEPT,
     MAX_TRANSITIONS_KEPT,
@@ -39,6 +41,8 @@ class Job:
     spec: TrainingJobSpec
     """The resolved spec, with what the user has changed on the living job."""
     gang: Gang
+    refused_edits: Sequence[Problem] = ()
+    """What the user has changed on the living job, and doesn't count."""
 
     @property
     def raw(self) -> Object:
@@ -126,7 +130,8 @@ def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, now: datetime) 
     if [attempt.reason for attempt in before[-2:]] == [Reason.SCHEDULING_TIMEOUT] * 2:
         before = before[:-1]
     attempts = [*before, Attempt(attempt=following, start_time=now, nodes=nodes)]
-    done = {"restart_time": None, "restart_nodes": None, "scout_time": None}
+    trouble = status.trouble and status.trouble.model_copy(update={"since": None})
+    done = {"restart_time": None, "restart_nodes": None, "scout_time": None, "trouble": trouble}
     return status.model_copy(update={"attempt": following, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})
 
 

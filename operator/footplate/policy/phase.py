@@ -55,7 +55,7 @@ def describe(
     if phase is Phase.RUNNING:
         return f"{counts.ready + counts.succeeded} {nodes} running{_steps(progress)}"
     if phase is Phase.QUEUED:
-        return f"{counts.scheduled} {nodes} scheduled{_because(gang)}"
+        return f"{counts.scheduled} {nodes} scheduled{because(gang)}"
     if phase is Phase.STARTING:
         return f"{counts.ready} {nodes} started{_waiting(gang.unsettled, mounts=mounts, now=now)}"
     return f"{counts.created} {nodes} created"
@@ -75,7 +75,7 @@ def _steps(progress: ProgressStatus | None) -> str:
     return f", step {progress.step:,}{of}"
 
 
-def _because(gang: Gang) -> str:
+def because(gang: Gang) -> str:
     """What the scheduler, or whoever gates the pods, says of the first pod that has no node."""
     for pod in gang.pods:
         if pod.node is None:

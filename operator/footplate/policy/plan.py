@@ -10,7 +10,9 @@ from footplate.contract import Progress
 from footplate.objects import Object
 
 RETRY_REFUSED_SECONDS = 10.0
-"""For so long a refused create isn't tried again, and is part of what is observed."""
+"""For so long a refused create isn't tried again, and is part of what is observed; twice as long each time that it is
+refused again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Target:
     namespace: str
     name: str
     uid: str = ""
+    version: str = ""
+    """The resourceVersion that it must still have; empty where any will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Observed:
     """What `runtimeRef` names, None if it isn't there."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
-    """What the API server refused within the last `RETRY_REFUSED_SECONDS`."""
+    """What the API server refused lately, and isn't tried again yet."""
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
 
@@ -87,6 +91,8 @@ class Step:
     """What a user should hear besides the change of phase, once the status is written."""
     notices: tuple[Event, ...] = ()
     """What a user should hear of what is done beside the status."""
+    refused_edits: str = ""
+    """What the user has changed on the living job, and doesn't count, with the rule and the way out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,9 @@ def _attempts(attempts: list[Attempt], resumed: Iterable[int | None], reached: I
     changes: dict[str, Any] = {
         "resumed_from_step": next((step for step in resumed if step is not None), last.resumed_from_step)
     }
-    if last.last_step is not None:
-        changes["last_step"] = max([last.last_step, *reached])
+    if last.end_time is not None:
+        known = [last.last_step] if last.last_step is not None else []
+        changes["last_step"] = max([*known, *reached], default=None)
     return [*attempts[:-1], last.model_copy(update=changes)]
 
 

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG = "ContainerConfigError"
+    START_TIMEOUT = "StartTimeout"
     SCHEDULING_TIMEOUT = "SchedulingTimeout"
     RESIZED = "Resized"
     # Ends of a run
@@ -53,3 +54,4 @@ class Reason(StrEnum):
     GRACE_TOO_SHORT = "GraceTooShort"
     STATUS_NOT_UNDERSTOOD = "StatusNotUnderstood"
     SIDECAR = "SidecarRunsOn"
+    EDIT_REFUSED = "EditRefused"

@@ -20,6 +20,7 @@ from footplate.policy import (
     refusal,
     run_config,
     scheduling_timeout,
+    start_trouble,
     usage,
 )
 from footplate.policy.attempt import advance
@@ -40,6 +41,7 @@ from footplate.policy.pods import Gang
 from footplate.policy.run import begin_run, due_run, start_run
 from footplate.policy.status import leave_alone, publish
 from footplate.policy.suspend import suspend
+from footplate.text import clean
 
 
 def reconcile(observed: Observed, *, now: datetime) -> Plan:
@@ -67,11 +69,13 @@ def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> 
         return run_config.go_without(observed, status, now=now)
     job = _read_job(observed, status, config, now=now)
     step = _finished(job) if is_finished(status) else _live(job)
-    return replace(step, events=tuple(events.news(before=status, after=step.status, spec=job.spec)))
+    news = tuple(events.news(before=status, after=step.status, spec=job.spec))
+    return replace(step, events=news, refused_edits=clean("; ".join(map(str, job.refused_edits))))
 
 
 def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Job:
-    spec = with_live_fields(config.spec, observed.job, observed.runtime)
+    edited = with_live_fields(config, observed.job, observed.runtime)
+    spec = edited.spec
     attempt = status.attempts[-1] if status.attempts else None
     nodes = gang_size(spec, attempt)
     gang = Gang.of(
@@ -85,21 +89,25 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
     )
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
     known = with_facts(progress.update(status, polled=polled, gang=gang), gang, desired=nodes, now=now)
-    job = Job(observed, now, known, config, spec, gang)
+    job = Job(observed, now, known, config, spec, gang, edited.refused)
     used = usage.update(job, before=status, polled=polled)
     return replace(job, status=job.status.model_copy(update={"usage": used}))
 
 
 def _finished(job: Job) -> Step:
-    status, delete, overdue = job.status, clean_pods.finished(job), clean_pods.overdue(job)
-    if clean_pods.expired(job) and not delete:
+    status, policy, overdue = job.status, job.spec.run_policy, clean_pods.overdue(job)
+    delete = clean_pods.finished(job)
+    left = clean_pods.seconds_to_live(status, policy.ttl_seconds_after_finished, now=job.now)
+    if left is not None and left <= 0 and not policy.ttl_keeps_job:
+        return Step(delete=(clean_pods.whole_job(job.raw),))
+    if left is not None and left <= 0 and not delete:
         status, delete = status.model_copy(update={"resolved": None}), clean_pods.leftovers(job)
-    looks = (clean_pods.seconds_to_live(job), *failure.next_words(job.gang, now=job.now))
+    looks = (left, *failure.next_words(job.gang, now=job.now))
     return Step(status, delete=delete, requeue=looks, notices=tuple(map(events.sidecar, overdue)))
 
 
 def _live(job: Job) -> Step:
-    refused = refusal.final(job.refusals)
+    refused = refusal.final(job.refusals, has_run=start_trouble.has_run(job.status))
     if refused is not None:
         return end_run(job, *refused)
     if has_succeeded(job):
@@ -107,10 +115,12 @@ def _live(job: Job) -> Step:
     suspending = suspend(job)
     if suspending is not None:
         return suspending
-    over = next((limit for limit in deadline.deadlines(job) if limit.left <= 0), None)
+    limits = [*deadline.deadlines(job)]
+    over = next((limit for limit in limits if limit.left <= 0), None)
     if over is not None:
         return end_run(job, over.reason, over.message)
-    return between_attempts(job) if job.between_attempts else _attempt(job)
+    step = between_attempts(job) if job.between_attempts else _attempt(job)
+    return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
 
 
 def _attempt(job: Job) -> Step:
@@ -118,8 +128,10 @@ def _attempt(job: Job) -> Step:
     cause = failure.find(
         job.gang, job.observed.nodes, desired=job.desired, all_created=all_created(job.attempt), now=job.now
     )
-    if cause is not None and failure.is_settled(cause, job.gang, now=job.now):
-        return end_attempt(job, cause)
+    settled = cause is not None and failure.is_settled(cause, job.gang, now=job.now)
+    ended_by = cause if settled else start_trouble.due(job)
+    if ended_by is not None:
+        return end_attempt(job, ended_by)
     resized = end_for_another_size(job) if cause is None else None
     if resized is not None:
         return resized

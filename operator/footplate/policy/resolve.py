@@ -20,7 +20,7 @@ from footplate.contract import JOB_FILE, JobConfig
 from footplate.errors import Terminal
 from footplate.objects import Object, block, text
 from footplate.policy import rules
-from footplate.policy.mutable import without_live_fields
+from footplate.policy.mutable import locked_fields, without_live_fields
 
 _RUNTIMES: Mapping[str, type[Model]] = {
     "TrainingRuntime": TrainingRuntime,
@@ -71,7 +71,7 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
         if refused:
             raise RuntimeRefuses(f"{text(runtime, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
     settled = _validated(TrainingJobSpec, _merge(defaults, without_live_fields(spec)), root="spec")
-    return JobConfig(metadata=own.metadata, run=run, spec=settled)
+    return JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked_fields(runtime) or None)
 
 
 def encode(config: JobConfig) -> str:

@@ -37,8 +37,10 @@ def refused(job: Object, merged: TrainingJobSpec, *, defaults: Object, policy: R
 
 
 def may_set(path: Path, value: Any, *, theirs: Mapping[Path, Any], allowed: object) -> bool:
-    """Whether a runtime whose fields are `theirs` lets a job set one; `allowed` is None where it lets it set all."""
-    if not isinstance(allowed, list):
+    """Whether a runtime whose fields are `theirs` lets a job set one; `allowed` is None where it lets it set all.
+    To stop is always the job's own.
+    """
+    if not isinstance(allowed, list) or (path == ("runPolicy", "suspend") and value is True):
         return True
     dotted = ".".join(path)
     if any(dotted == prefix or dotted.startswith(f"{prefix}.") for prefix in allowed):

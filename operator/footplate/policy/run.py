@@ -5,19 +5,20 @@ The ConfigMap is taken as the run's only if it says what the job and its runtime
 the status. Neither a crash in between nor a ConfigMap that somebody else put there changes what runs.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
-from footplate.api.status import NodeCounts, Phase, Restarts, TrainingJobStatus
+from footplate.api.status import MAX_NONCES_KEPT, NodeCounts, Phase, Restarts, TrainingJobStatus
 from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import Object, block, text, uid_of
 from footplate.podspec import build_config_map, run_name
+from footplate.policy import deadline, refusal
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import UnknownStatus, is_finished, move, read_status, with_attempt_begun
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.policy.refusal import name_conflict
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve
 from footplate.policy.run_config import config_target, own_config, refused_config
 from footplate.text import clean
@@ -34,10 +35,12 @@ def restart_nonce(job: Object) -> str:
 
 
 def due_run(job: Object, status: TrainingJobStatus) -> int:
-    """Number of the run that the job is in, or should be: a new `restartNonce` on a finished job asks for another."""
+    """Number of the run that the job is in, or should be: once it has finished, a `restartNonce` that it never had asks
+    for another.
+    """
     if status.run is None:
         return 1
-    again = is_finished(status) and restart_nonce(job) != (status.restart_nonce or "")
+    again = is_finished(status) and _is_new(restart_nonce(job), status)
     return status.run + 1 if again else status.run
 
 
@@ -53,14 +56,32 @@ def run_config_name(job: Object) -> str | None:
     return run_name(str(job["metadata"]["name"]), run, uid=uid_of(job))
 
 
+def _is_new(nonce: str, status: TrainingJobStatus) -> bool:
+    """True for a value that no run of this job has answered: one that was taken back, or comes back by a revert, asks
+    for nothing.
+    """
+    return nonce not in ("", status.restart_nonce) and _digest(nonce) not in status.restart_nonces
+
+
+def _digest(nonce: str) -> str:
+    return digest(nonce)[:16]
+
+
+def _answered(status: TrainingJobStatus, nonce: str) -> list[str]:
+    """Digests of the values that runs have answered, this one among them."""
+    last = [_digest(each) for each in (status.restart_nonce, nonce) if each]
+    return [*dict.fromkeys([*status.restart_nonces, *last])][-MAX_NONCES_KEPT:]
+
+
 def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
     """The status of the run that is due; only the history of phases is taken over from another run's."""
-    run = due_run(job, status)
+    run, nonce = due_run(job, status), restart_nonce(job)
     if status.run == run:
-        return status.model_copy(update={"restart_nonce": restart_nonce(job)})
+        return status.model_copy(update={"restart_nonce": nonce, "restart_nonces": _answered(status, nonce)})
     return TrainingJobStatus(
         run=run,
-        restart_nonce=restart_nonce(job),
+        restart_nonce=nonce,
+        restart_nonces=_answered(status, nonce),
         start_time=now,
         restarts=Restarts(),
         transitions=status.transitions,
@@ -95,24 +116,29 @@ def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, no
 def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:
     encoded, found, refused = encode(config), own_config(observed), refused_config(observed)
     if found is None:
-        return _create(status, build_config_map(config, encoded), refused, now=now)
+        return _create(status, config, refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
     resolved = Resolved(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 
-def _create(status: TrainingJobStatus, manifest: Object, refused: Refusal | None, *, now: datetime) -> Step:
+def _create(status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime) -> Step:
     if refused is None:
-        return Step(create=(manifest,))
-    if refused.reason == "NameConflict":
-        return Step(with_run_failed(status, Reason.NAME_CONFLICT, name_conflict(refused), now=now))
-    why = f"ConfigMap {refused.name} was refused: {refused.message}"
-    return wait_for_user(status, Reason.PODS_REFUSED, why, now=now)
+        return Step(create=(build_config_map(config, encode(config)),))
+    final = refusal.final([refused], has_run=False)
+    limit, waits_since = config.spec.run_policy.queue_deadline_seconds, status.start_time or now
+    left = None if limit is None else limit - (now - waits_since).total_seconds()
+    if final is None and limit is not None and left is not None and left <= 0:
+        final = Reason.QUEUE_DEADLINE, deadline.queue_deadline(limit)
+    if final is not None:
+        return Step(with_run_failed(status, *final, now=now))
+    step = wait_for_user(status, Reason.PODS_REFUSED, refusal.describe(refused), now=now)
+    return replace(step, requeue=(*step.requeue, left))
 
 
 def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:
-    spec = with_live_fields(config.spec, observed.job, observed.runtime)
+    spec = with_live_fields(config, observed.job, observed.runtime).spec
     if spec.run_policy.suspend:
         why = "created suspended; set runPolicy.suspend to false to start"
         return Step(move(status, Phase.SUSPENDED, Reason.SUSPENDED, why, now=now))

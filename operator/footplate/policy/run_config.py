@@ -4,16 +4,16 @@ somebody deleted it.
 
 from datetime import datetime
 
-from footplate.api.status import TrainingJobStatus
+from footplate.api.status import Phase, TrainingJobStatus
 from footplate.contract import JobConfig
-from footplate.objects import Object, block, is_controlled_by, text
+from footplate.objects import Object, block, is_controlled_by, number, text
 from footplate.podspec import build_config_map
+from footplate.policy import clean_pods, refusal
 from footplate.policy.end import with_run_failed
-from footplate.policy.job import is_finished, with_attempt_ended
+from footplate.policy.job import is_finished, move, with_attempt_ended
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Refusal, Step, Target
 from footplate.policy.pods import owned_pods
 from footplate.policy.reasons import Reason
-from footplate.policy.refusal import name_conflict
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
 
 
@@ -43,7 +43,7 @@ def config_target(config_map: Object) -> Target:
 def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
     """What is to be done where it can't be read."""
     if is_finished(status):
-        return _sweep(observed, status)
+        return _sweep(observed, status, now=now)
     config, found, refused = _again(observed, status), own_config(observed), refused_config(observed)
     if config is None:
         return _end_run(status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
@@ -51,9 +51,12 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
         return Step(delete=(config_target(found),))
     if refused is None:
         return Step(create=(build_config_map(config, encode(config)),))
-    if refused.reason == "NameConflict":
-        return _end_run(status, Reason.NAME_CONFLICT, name_conflict(refused), now=now)
-    return Step(requeue=(RETRY_REFUSED_SECONDS,))
+    final = refusal.final([refused], has_run=True)
+    if final is not None:
+        return _end_run(status, *final, now=now)
+    phase = status.phase or Phase.PENDING
+    told = move(status, phase, Reason.PODS_REFUSED, refusal.describe(refused), now=now)
+    return Step(told, requeue=(RETRY_REFUSED_SECONDS,))
 
 
 def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
@@ -77,12 +80,29 @@ def _why_lost(status: TrainingJobStatus) -> str:
     )
 
 
-def _sweep(observed: Observed, status: TrainingJobStatus) -> Step:
-    """A finished run keeps no living pod; one without its ConfigMap was being cleaned up, so the Service goes too."""
+def _sweep(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
+    """A finished run keeps no living pod; one without its ConfigMap was being cleaned up, so the Service goes too.
+    Runs that never had one, as their spec was invalid, end here as well.
+    """
+    policy = _run_policy(observed)
+    left = clean_pods.seconds_to_live(status, _seconds(policy, "ttlSecondsAfterFinished"), now=now)
+    if left is not None and left <= 0 and policy.get("ttlKeepsJob") is not True:
+        return Step(delete=(clean_pods.whole_job(observed.job),))
     delete = tuple(
         pod.target for pod in owned_pods(observed.pods, observed.job) if not pod.terminal and not pod.terminating
     )
     if status.resolved is not None:
         namespace = text(block(observed.job, "metadata"), "namespace")
         delete = (*delete, Target("Service", namespace, status.resolved.config_map))
-    return Step(status.model_copy(update={"resolved": None}), delete=delete)
+    return Step(status.model_copy(update={"resolved": None}), delete=delete, requeue=(left,))
+
+
+def _run_policy(observed: Observed) -> Object:
+    """The run policy as job and runtime have it now, unchecked."""
+    theirs, own = (block(each, "spec", "runPolicy") for each in (observed.runtime, observed.job))
+    return {**theirs, **{key: value for key, value in own.items() if value is not None}}
+
+
+def _seconds(policy: Object, field: str) -> int | None:
+    seconds = number(policy, field)
+    return seconds if seconds is not None and seconds >= 0 else None

@@ -35,9 +35,16 @@ def seconds_waited(job: Job) -> float | None:
 
 
 def backoff(job: Job) -> float:
-    """Seconds until the gang is tried again: doubling, and different for each job, so that rivals don't meet again."""
+    """Seconds until the gang is tried again."""
     series = _series(job)
-    before = min(series[-1].attempt - series[0].attempt, 10)
+    return pause(job, series[-1].attempt - series[0].attempt)
+
+
+def pause(job: Job, before: int) -> float:
+    """Seconds until a gang that didn't start so many times before is tried again: doubling, and different for each
+    job, so that rivals don't meet again.
+    """
+    before = min(before, 10)
     spread = hashlib.sha256(f"{job.config.metadata.uid}/{before}".encode()).digest()[0] / 255
     base = max(1, job.spec.run_policy.restart_backoff_seconds) * 2**before
     return float(min(MAX_BACKOFF_SECONDS, base * (1 + spread)))

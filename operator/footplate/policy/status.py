@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.objects import Object, block, blocks, number
+from footplate.objects import Object, block, blocks, number, text
 from footplate.policy import conditions
 from footplate.policy.job import UnknownStatus
 from footplate.policy.plan import Event, Observed, Plan, Step
@@ -53,7 +53,13 @@ def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
     soonest = min(looks, default=None)
     if new == old or wait is not None:
         return Plan(step.create, step.delete, events=step.notices, requeue_after=soonest)
-    return Plan(step.create, step.delete, new, (*_events(old, new), *step.events, *step.notices), soonest)
+    return Plan(
+        step.create,
+        step.delete,
+        new,
+        (*_events(old, new), *_refused_edits(old, new), *step.events, *step.notices),
+        soonest,
+    )
 
 
 def leave_alone(error: UnknownStatus) -> Plan:
@@ -69,7 +75,9 @@ def leave_alone(error: UnknownStatus) -> Plan:
 def _whole(job: Object, step: Step, *, now: datetime) -> Mapping[str, Any]:
     """The status as it is written: with generation and conditions, and with what only a newer operator knows."""
     generation, status = number(block(job, "metadata"), "generation") or 0, step.status or TrainingJobStatus()
-    held = conditions.update(status, generation=generation, stalled=step.stalled, now=now)
+    held = conditions.update(
+        status, generation=generation, stalled=step.stalled, now=now, refused_edits=step.refused_edits
+    )
     whole = status.model_copy(update={"observed_generation": generation, "conditions": held})
     unknown = {key: value for key, value in block(job, "status").items() if key not in _KNOWN}
     return {**unknown, **clean_json(whole.to_json())}
@@ -99,6 +107,17 @@ def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     keys = ("type", "status", "reason", "observedGeneration")
     before, after = ([tuple(c.get(key) for key in keys) for c in blocks(status, "conditions")] for status in (old, new))
     return before == after
+
+
+def _refused_edits(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
+    """An event for edits that don't count, whenever they are others than before."""
+    before, after = (_said_of_edits(status) for status in (old, new))
+    return (Event("Warning", Reason.EDIT_REFUSED, after, "Edit"),) if after and after != before else ()
+
+
+def _said_of_edits(status: Mapping[str, Any]) -> str:
+    found = (c for c in blocks(status, "conditions") if c.get("type") == conditions.EDITS_REFUSED)
+    return text(next(found, {}), "message")
 
 
 def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:

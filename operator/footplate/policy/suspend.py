@@ -30,7 +30,7 @@ def _suspended(status: TrainingJobStatus, job: Job) -> TrainingJobStatus:
     text = "suspended; set runPolicy.suspend to false to go on"
     if status.checkpoint is not None:
         text += f" from step {status.checkpoint.step:,}"
-    status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None})
+    status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None, "trouble": None})
     return move(status, Phase.SUSPENDED, Reason.SUSPENDED, text, now=job.now)
 
 

@@ -12,8 +12,9 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
+from footplate.objects import key_of, uid_of
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
-from unit.machinery.support import FakeClock, make_job, settle
+from unit.machinery.support import FakeClock, make_job, make_pod, settle
 
 CHANGE = Plan(status={"phase": "Running"})
 CREATE = Plan(create=({"kind": "Pod"},))
@@ -196,3 +197,29 @@ async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
         bench.cluster.jobs.discard(("ns", "job"), uid="uid-job")
         await settle()
         assert bench.results() == {"settled": 1, "gone": 1}
+
+
+async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: Bench) -> None:
+    bench.decide = create_or_wait
+    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    async with bench.running():
+        tries = []
+        for _ in range(10):
+            await bench.clock.advance(100)
+            tries.append(bench.results()["refused"])
+        assert tries[0] == 4, "after 0, 10, 30 and 70 s"
+        assert tries[-1] == 8, "then every 5 min at the latest: after 150, 310, 610 and 910 s"
+
+
+async def test_a_pod_that_goes_makes_room_in_a_quota(bench: Bench) -> None:
+    old = make_pod(bench.cluster.jobs.get(("ns", "job")))
+    bench.cluster.pods.observe(old)
+    bench.decide = create_or_wait
+    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    async with bench.running():
+        bench.cluster.jobs.observe(make_job(version=5))
+        await settle()
+        assert bench.results()["refused"] == 1
+        bench.cluster.pods.discard(key_of(old), uid=uid_of(old))
+        await settle()
+        assert bench.results()["refused"] == 2

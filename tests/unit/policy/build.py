@@ -190,7 +190,7 @@ def situate(observed: Observed, *, after: float = 0.0) -> Job:
     """The situation that the policies would see."""
     config: JobConfig = resolve(observed.job, observed.runtime, run=1)
     read = read_status(observed.job)
-    spec = with_live_fields(config.spec, observed.job, observed.runtime)
+    spec = with_live_fields(config, observed.job, observed.runtime).spec
     attempt = read.attempts[-1] if read.attempts else None
     number = attempt.attempt if attempt else -1
     now, nodes = NOW + timedelta(seconds=after), gang_size(spec, attempt)

@@ -48,11 +48,13 @@ class FakeCluster:
     objects: dict[tuple[str, str], JSON] = field(default_factory=dict)
     nodes: dict[str, JSON] = field(default_factory=lambda: {f"node-{n}": node(f"node-{n}") for n in range(3)})
     progress: Progress | None = None
-    refusing: int | None = None
-    """HTTP status with which creates are refused."""
+    refusing: tuple[int, str] | None = None
+    """HTTP status and message with which creates are refused; `{kind}` and `{name}` are the object's."""
     refusals: list[Refusal] = field(default_factory=list)
     refused_at: datetime = NOW
     status_written: datetime | None = None
+    deleted: bool = False
+    """True once the TrainingJob is gone, and all that it owned with it."""
     uids: int = 0
     sidecars: bool = False
     """Whether a webhook puts a container beside each trainer that doesn't end with it."""
@@ -92,7 +94,7 @@ class FakeCluster:
         )
 
     def plan(self) -> Plan:
-        return reconcile(self.observe(), now=self.now)
+        return Plan() if self.deleted else reconcile(self.observe(), now=self.now)
 
     def settle(self) -> int:
         """Reconciles to the fixed point, as the worker does; the number of plans that changed something."""
@@ -130,7 +132,9 @@ class FakeCluster:
             assert (labels["footplate.dev/run"], labels["footplate.dev/attempt"]) == wanted, "not in the status yet"
             self._check_place_in_gang(int(labels["footplate.dev/rank"]), scout="footplate.dev/scout" in labels)
         if self.refusing is not None:
-            self.refusals = [Refusal(kind, metadata["name"], self.refusing, "Forbidden", "exceeded quota")]
+            code, said = self.refusing
+            message = said.format(kind=kind, name=metadata["name"])
+            self.refusals = [Refusal(kind, metadata["name"], code, "Forbidden", message)]
             self.refused_at = self.now
             return
         if key in self.objects:
@@ -152,6 +156,12 @@ class FakeCluster:
             assert rank < gang, "a rank that the attempt hasn't"
 
     def delete(self, target: Target) -> None:
+        if target.kind == "TrainingJob":
+            assert self.finished, "a job that isn't finished was deleted"
+            assert target.version == self.job["metadata"].get("resourceVersion", "")
+            self.deleted = True
+            self.objects.clear()
+            return
         raw = self.objects.get((target.kind, target.name))
         if raw is None or (target.uid and raw["metadata"]["uid"] != target.uid):
             return

@@ -81,7 +81,7 @@ CASES = [
     (
         failed(128, reason="StartError", message='exec: "torchrunn": executable file not found in $PATH'),
         Reason.CONTAINER_CONFIG,
-        FailureClass.PERMANENT,
+        FailureClass.INFRASTRUCTURE,
         'can\'t start: exec: "torchrunn": executable file not found in $PATH; name a program',
     ),
     (pod(1, state=terminated(70)), Reason.USER_ERROR, FailureClass.USER, "exit code 70"),
@@ -116,24 +116,6 @@ CASES = [
         Reason.USER_ERROR,
         FailureClass.USER,
         "exit code 1",
-    ),
-    (
-        pod(1, phase="Pending", state=waiting("ImagePullBackOff", "not found: x:1")),
-        Reason.IMAGE_PULL_FAILED,
-        FailureClass.PERMANENT,
-        "not found: x:1; push the image",
-    ),
-    (
-        pod(1, phase="Pending", state=waiting("CreateContainerConfigError", 'secret "s3" not found')),
-        Reason.CONTAINER_CONFIG,
-        FailureClass.PERMANENT,
-        'secret "s3" not found; create what is missing',
-    ),
-    (
-        pod(1, phase="Pending", state=waiting("CreateContainerConfigError", "container has runAsNonRoot and …")),
-        Reason.CONTAINER_CONFIG,
-        FailureClass.PERMANENT,
-        "a numeric USER",
     ),
 ]
 

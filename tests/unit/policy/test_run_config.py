@@ -39,7 +39,20 @@ def refusal(code: int, reason: str) -> Refusal:
 
 
 def test_a_refusal_is_waited_out() -> None:
-    assert without(job(), refusals=[refusal(403, "Forbidden")]) == Plan(requeue_after=10.0)
+    plan = without(job(), refusals=[refusal(403, "Forbidden")])
+    assert (plan.create, plan.delete, plan.requeue_after) == ((), (), 10.0)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Running", "PodsRefused")
+    assert plan.status["message"] == "ConfigMap fashion-run-1 was refused: no"
+    assert [event.type for event in plan.events] == ["Warning"]
+
+
+@pytest.mark.parametrize("code", [400, 403, 422])
+def test_no_refusal_ends_a_run_that_has_its_pods(code: int) -> None:
+    said = Refusal("ConfigMap", "fashion-run-1", code, "Invalid", 'ConfigMap "fashion-run-1" is invalid: data')
+    plan = without(job(), pod(0), refusals=[said])
+    assert plan.status is not None
+    assert plan.status["phase"] == "Running"
 
 
 @pytest.mark.parametrize(

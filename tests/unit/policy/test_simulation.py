@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from documents import names_in, read_table
 from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.plan import Target
@@ -19,6 +20,20 @@ from unit.policy.build import UID, job
 from unit.policy.fakecluster import Crash, FakeCluster, is_empty
 
 MAX_NODES = 4
+CANNOT_START = (
+    ("ImagePullBackOff", "no"),
+    ("InvalidImageName", "no"),
+    ("CreateContainerConfigError", "no Secret"),
+    ("CreateContainerError", "context deadline exceeded"),
+    ("ContainerCreating", ""),
+)
+REFUSALS = (
+    (403, "exceeded quota"),
+    (403, 'admission webhook "w" denied the request: no'),
+    (422, "pods is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no"),
+    (422, '{kind} "{name}" is invalid: spec'),
+)
+FINAL = {name for row in read_table("principles.md", "final") for name in names_in(row[0])}
 CODES = (0, 1, 65, 70, 75, 76, 77, 78, 137, 139, 143)
 # A fixed seed where others must see the same; HYPOTHESIS_PROFILE=nightly looks further.
 settings.register_profile("ci", max_examples=120, stateful_step_count=40, derandomize=True, deadline=None)
@@ -169,10 +184,10 @@ class Life(RuleBasedStateMachine):
             if pod.running:
                 self.cluster.end(pod, 0)
 
-    @event(which=st.integers(0, 9))
-    def pod_cannot_start(self, which: int) -> None:
+    @event(which=st.integers(0, 9), why=st.sampled_from(CANNOT_START))
+    def pod_cannot_start(self, which: int, why: tuple[str, str]) -> None:
         if pod := self.pick(which, bound=True):
-            self.cluster.set_state(pod, "Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "no"}})
+            self.cluster.set_state(pod, "Pending", {"waiting": {"reason": why[0], "message": why[1]}})
 
     @event(which=st.integers(0, 9), how=st.sampled_from(["vanish", "disrupt", "delete"]))
     def pod_taken(self, which: int, how: str) -> None:
@@ -201,9 +216,9 @@ class Life(RuleBasedStateMachine):
         run = self.cluster.status.get("run", 1)
         self.cluster.delete(Target(kind, "team", f"fashion-run-{run}-{UID[:8]}"))
 
-    @event(code=st.none() | st.sampled_from([403, 422]))
-    def api_refuses(self, code: int | None) -> None:
-        self.cluster.refusing = code
+    @event(refusal=st.none() | st.sampled_from(REFUSALS))
+    def api_refuses(self, refusal: tuple[int, str] | None) -> None:
+        self.cluster.refusing = refusal
 
     @event(seconds=st.sampled_from([-5, -1, 1, 4, 11, 31, 130, 400, 700]))
     def clock_jumps(self, seconds: int) -> None:
@@ -216,6 +231,19 @@ class Life(RuleBasedStateMachine):
                 (pod.label(Label.RUN), pod.label(Label.ATTEMPT), pod.rank) for pod in self.cluster.live_pods()
             )
             assert all(count == 1 for count in ranks.values()), ranks
+
+    @invariant()
+    def nothing_transient_is_final(self) -> None:
+        """A run fails only for what docs/principles.md lists."""
+        if not hasattr(self, "cluster") or self.cluster.phase != "Failed":
+            return
+        status = self.cluster.status
+        reason, class_ = status["reason"], (status.get("failure") or {}).get("class")
+        assert reason in FINAL, reason
+        if reason in ("ImagePullFailed", "ContainerConfigError", "InvalidPod"):
+            has_run = "runningTime" in status
+            spent = status["message"].endswith("is 0: no restart)") and class_ == "Infrastructure"
+            assert not has_run or spent, "what could start once is final"
 
     @invariant()
     def gangs_keep_their_bounds(self) -> None:
