@@ -1,7 +1,7 @@
 """The way of a release through a cluster, step by step: a job from data to a verified model, an upgrade, and what is
 left after an uninstall.
 
-Each step is a function of a `User` of some cluster: of kind with the built images (`test_kind.py`), and of a real
+Each step is a function of a `User` of some cluster: on nodes with the built images (`test_way.py`), and of a real
 control plane without Docker (`realcluster/test_e2e_steps.py`).
 """
 
