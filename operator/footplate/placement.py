@@ -31,7 +31,8 @@ def placement(spec: TrainingJobSpec, *, gang_labels: Mapping[str, str], avoid: S
 
 def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequence[str]) -> Object:
     """The user's affinity, away from `avoid`, and with the gang together in one topology domain where asked."""
-    affinity: dict[str, Any] = {**(spec.pod_template.affinity or {})}
+    own = spec.pod_template.affinity
+    affinity: dict[str, Any] = own.to_json() if own is not None else {}
     if avoid:
         away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(avoid)]
         _prefer(affinity, "nodeAffinity", {"weight": 100, "preference": {"matchFields": away}})
@@ -43,11 +44,7 @@ def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequ
 
 
 def _prefer(affinity: dict[str, Any], kind: str, term: Object) -> None:
-    """Adds a preference to the user's own: a demand could keep the gang waiting for ever where there is no other way.
-    An affinity that isn't one is left for the API server to explain.
-    """
+    """Adds a preference to the user's own: a demand could keep the gang waiting where there is no other way."""
     field = "preferredDuringSchedulingIgnoredDuringExecution"
     own = affinity.get(kind, {})
-    terms = own.get(field, []) if isinstance(own, Mapping) else None
-    if isinstance(terms, list):
-        affinity[kind] = {**own, field: [*terms, term]}
+    affinity[kind] = {**own, field: [*own.get(field, ()), term]}

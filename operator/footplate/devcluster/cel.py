@@ -33,10 +33,20 @@ def _equal(left: Any, right: Any) -> celtypes.BoolType:
         return celtypes.BoolType(False)
 
 
+def _quantity(text: Any) -> Any:
+    amount = parse_quantity(str(text))
+    if amount is None:
+        raise celpy.CELEvalError("quantities must match the regular expression", ValueError, (str(text),))
+    return amount
+
+
 # The functions of Kubernetes' own CEL libraries that cel-python lacks and rules are likely to use.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "_==_": _equal,
     "isQuantity": _is_quantity,
+    "quantity": _quantity,
+    "compareTo": lambda left, right: celtypes.IntType((left > right) - (left < right)),
+    "sum": lambda items: celtypes.IntType(sum(items)),
     "isURL": lambda text: celtypes.BoolType(bool(re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+|/", text))),
     "lowerAscii": lambda text: celtypes.StringType(text.lower()),
     "upperAscii": lambda text: celtypes.StringType(text.upper()),

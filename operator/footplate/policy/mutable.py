@@ -13,6 +13,9 @@ LIVE_FIELDS: Sequence[Path] = (
     ("runPolicy", "suspend"),
     ("runPolicy", "restartNonce"),
     ("runPolicy", "ttlSecondsAfterFinished"),
+    ("runPolicy", "ttlKeepsJob"),
+    ("runPolicy", "maxRestarts"),
+    ("runPolicy", "maxDisruptions"),
     ("runPolicy", "activeDeadlineSeconds"),
     ("scheduling", "priorityClassName"),
 )
