@@ -208,7 +208,7 @@ REFUSED = (
          "spec.processesPerNode", server="should match '^(auto)$'"),
     *(
         Case(f"no quantity: {text}", resources(limits={"cpu": text}), "must be a Kubernetes quantity such as 500m",
-             "spec.resources.limits.cpu", server=server)
+             "spec.resources.limits", server=server)
         for text, server in (("four", ""), ("16GB", ""), ("1e9Ki", ""), (-1, ""), ("", ""), (1.5, "must be of type"))
     ),
     *(
@@ -226,8 +226,8 @@ REFUSED = (
              "spec.resources.limits")
         for size in ("0.5", "500m", "8.0", "1e1")
     ),
-    Case("requests over limits", resources({"memory": "4Gi"}, {"memory": "2Gi"}), "requests must not be more than limits",
-         "spec.resources"),
+    Case("requests over limits", resources({"memory": "4Gi"}, {"memory": "2Gi"}),
+         "requests must not be more than limits", "spec.resources"),
     Case("requests over limits in other units", resources({"cpu": "1001m"}, {"cpu": 1}),
          "requests must not be more than limits", "spec.resources"),
     Case("fewer GPUs asked for than used", resources({"nvidia.com/gpu": 1}, {"nvidia.com/gpu": 2}),
@@ -347,7 +347,7 @@ REFUSED = (
              pods(volumes=[{"name": "A", "emptyDir": {}}]), "TrainingJob"),
             ("must be lower-case letters, digits and '-', and begin with a letter", "spec.inputs[0].name",
              sound(inputs=[{"name": "1", "uri": "s3://abc/"}]), "TrainingJob"),
-            ("must be letters, digits, '-', '_' or '.'", "spec.podTemplate.labels.a", pods(labels={"a": "b c"}),
+            ("must be letters, digits, '-', '_' or '.'", "spec.podTemplate.labels", pods(labels={"a": "b c"}),
              "TrainingJob"),
             ("must be an absolute path without ':'", f"{MOUNT}.mountPath", mounts("a"), "TrainingJob"),
             ("must begin with s3://, gs://, az:// or file://", "spec.policy.uriPrefixes[0]",
@@ -461,7 +461,7 @@ FIXED: Mapping[str, tuple[Any, Any]] = {
 
 BLOCKS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "runPolicy": {
-        "restartBackoffSeconds": (10, 11),
+        "restartBackoffSeconds": (20, 21),
         "queueDeadlineSeconds": (10, 11),
         "schedulingTimeoutSeconds": (10, 11),
         "hangTimeoutSeconds": (10, 11),
@@ -537,7 +537,7 @@ CHANGES_REFUSED = (
     _change("nodes changed", sound(nodes=2), sound(nodes=3), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
     _change("nodes added", sound(), sound(nodes=2), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
     _change("nodes removed", sound(nodes=2), sound(), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
-    _change("nodes and elastic added", sound(), sound(elastic=ELASTIC, nodes=3), f"{UNCHANGEABLE}: elastic ",
+    _change("nodes and elastic added", sound(), sound(elastic=ELASTIC, nodes=3), f"{UNCHANGEABLE}: elastic.minNodes ",
             "spec.elastic"),
     _change("nodes out of elastic", sound(elastic=ELASTIC, nodes=2), sound(elastic=ELASTIC, nodes=5),
             "an elastic job needs nodes", "spec.nodes"),

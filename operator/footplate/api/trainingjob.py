@@ -208,6 +208,8 @@ class JobMetadata(Model):
 
 def _has_short_name(job: Mapping[str, Any]) -> bool:
     name = at(job, "metadata", "name") or ""
+    if at(job, "metadata") is None:
+        return True  # which is said already
     return len(name) <= MAX_NAME_LENGTH and re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) is not None
 
 

@@ -66,10 +66,10 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
     """
     blueprint = _blueprint(runtime)
     spec, defaults = block(job, "spec"), {key: value for key, value in blueprint.items() if key != "policy"}
-    own, problems = _read(TrainingJob, {"metadata": block(job, "metadata"), "spec": job.get("spec")})
+    own, problems = _read(TrainingJob, {key: job[key] for key in ("metadata", "spec") if key in job})
     # Without the reference nothing is left to somebody else to say: the models' rules hold for the whole.
     whole = _merge(defaults, {key: value for key, value in spec.items() if key != "runtimeRef"})
-    merged, more = _read(TrainingJobSpec, whole, root="spec")
+    merged, more = _read(TrainingJobSpec, whole, root="spec") if isinstance(job.get("spec"), Mapping) else (None, [])
     problems += [*more, *rules.too_large(whole)]
     refused: Sequence[Problem] = ()
     if merged is not None:
