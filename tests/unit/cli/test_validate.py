@@ -202,6 +202,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         "7 spec.trainer.source",
         "8 spec.resources.requests",
         "8 spec.resources.limits",
+        "8 spec.resources",
         "13 spec.runPolicy.activeDeadlineSeconds",
         "12 spec.podTemplate.affinity.nodeAfinity",
         "11 spec.podTemplate.volumeMounts[0].mountPath",
