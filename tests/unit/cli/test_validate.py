@@ -217,8 +217,8 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_a_recipes_hyperparameters_are_checked() -> None:
     job = JOB.replace("recipe: ", "hyperparameters: {epocs: 1, batchSize: 0}, recipe: ")
     assert [line.partition("digits: ")[2] for line in lines(job)] == [
-        "spec.trainer.hyperparameters.batchSize = 0: must be at least 1; batchSize: Samples of all ranks together between "
-        "optimizer steps. Leave it out for the default, 128.",
+        "spec.trainer.hyperparameters.batchSize = 0: must be at least 1; batchSize: Samples of all ranks together "
+        "between optimizer steps. Leave it out for the default, 128.",
         "spec.trainer.hyperparameters.epocs = 1: recipe image-classification has no such hyperparameter; did you mean "
         "epochs?",
     ]
