@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from footplate.api.quantities import amount
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import (
     CONTAINER_NAME,
@@ -45,12 +46,6 @@ UID_DIGITS = 8
 """Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 FS_GROUP = 10001
 """Owns the volumes, so that an image's own user may write to them."""
-
-RESERVED_ENV = frozenset((
-    *Env, "POD_IP", "MASTER_ADDR", "MASTER_PORT", "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK",
-    "PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_MAX_RESTARTS",
-))  # fmt: skip
-"""What a user's own variables can't override: Kubernetes takes the last of two of one name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +130,7 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
 def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
     """Accelerators of each node, by resource name."""
     limits = spec.resources.limits.items()
-    return {name: int(count) for name, count in limits if name.startswith(ACCELERATORS) and count.isdigit()}
+    return {name: int(amount(count)) for name, count in limits if name.startswith(ACCELERATORS)}
 
 
 def needs_supervisor(spec: TrainingJobSpec) -> bool:
@@ -193,13 +188,19 @@ def _pod_spec(gang: AttemptSpec) -> Object:
         "terminationGracePeriodSeconds": gang.spec.run_policy.termination_grace_period_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "fsGroup": FS_GROUP,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security_context(gang.spec),
         "volumes": _volumes(gang),
         **placement(gang.spec, gang_labels=_run_labels(gang.config), avoid=gang.avoid),
+    }
+
+
+def _security_context(spec: TrainingJobSpec) -> Object:
+    own = spec.pod_template.security_context
+    return {
+        "runAsNonRoot": True,
+        "fsGroup": FS_GROUP,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        **(own.to_json() if own is not None else {}),
     }
 
 
