@@ -270,5 +270,5 @@ class TrainingJobStatus(Model):
         Schema({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
     ] = Field(
         default=[],
-        description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled.",
+        description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled, ReplicaFailure.",
     )

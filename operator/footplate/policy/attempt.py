@@ -6,30 +6,30 @@ from datetime import timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object
 from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects
-from footplate.policy import clean_pods, deadline, elastic, failure, phase, scheduling_timeout
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Plan, Refusal
+from footplate.policy import clean_pods, deadline, elastic, failure, phase, scheduling_timeout, writes
+from footplate.policy.plan import Plan, Refusal
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import Situation, move
 from footplate.policy.status import publish
-from footplate.text import clean
 
 AVOID_NODE_FOR = timedelta(hours=1)
 
 
 def advance(situation: Situation) -> Plan:
     """The next step of an attempt that has no reason to end."""
-    refused = next(iter(situation.refusals), None)
+    failing = writes.failing(situation.refusals, now=situation.now)
     return publish(
         situation.observed,
-        _show(situation, refused),
+        _show(situation, failing),
         now=situation.now,
-        create=() if refused else (*_missing(situation), *_scouts(situation)),
+        create=(*_missing(situation), *_scouts(situation)),
         delete=clean_pods.outdated(situation),
-        requeue=_next_looks(situation, refused),
+        requeue=_next_looks(situation),
+        failing=failing,
     )
 
 
-def _show(situation: Situation, refused: Refusal | None) -> TrainingJobStatus:
+def _show(situation: Situation, failing: Refusal | None) -> TrainingJobStatus:
     status, gang, now = situation.status, situation.gang, situation.now
     counts = phase.count(gang, desired=situation.desired)
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
@@ -37,10 +37,12 @@ def _show(situation: Situation, refused: Refusal | None) -> TrainingJobStatus:
     text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(situation)
-    if refused is not None:
-        reason, text = Reason.PODS_REFUSED, f"{refused.kind} {refused.name} was refused: {clean(refused.message)}"
-    elif reason is Reason.CREATING_PODS and status.reason == Reason.PODS_REFUSED:
-        reason, text = Reason.PODS_REFUSED, status.message or ""  # until it is known what the next try brings
+    if failing is not None:
+        reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+        text = writes.describe(failing)
+    stuck = writes.failing((each for each in situation.observed.refusals if each.verb == "delete"), now=now)
+    if stuck is not None:
+        text += f"; {writes.describe(stuck)}"
     status = status.model_copy(update={"nodes": counts})
     if elastic.scouts_are_due(situation):
         status = status.model_copy(update={"scout_time": now})
@@ -84,11 +86,10 @@ def _nodes_to_avoid(situation: Situation) -> list[str]:
     return sorted({a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent})
 
 
-def _next_looks(situation: Situation, refused: Refusal | None) -> Iterable[float | None]:
+def _next_looks(situation: Situation) -> Iterable[float | None]:
     now, gang = situation.now, situation.gang
     yield from failure.next_look(gang, situation.observed.nodes, now=now)
     yield from (limit.left for limit in deadline.deadlines(situation))
     yield scheduling_timeout.seconds_left(situation)
     yield from elastic.next_looks(situation)
     yield phase.seconds_until_slow(gang, now=now)
-    yield RETRY_REFUSED_SECONDS if refused else None

@@ -7,6 +7,11 @@ from datetime import datetime
 from typing import Literal
 
 from footplate.api.status import Condition, Phase, TrainingJobStatus
+from footplate.policy import writes
+from footplate.policy.plan import Refusal
+
+REPLICA_FAILURE = "ReplicaFailure"
+"""As apps/v1 has it: pods, or what they need, can't be created or deleted. Present only while that is so."""
 
 _HOLDS = {
     "Queued": (Phase.QUEUED,),
@@ -23,7 +28,9 @@ _WHILE_TRUE = {
 """Present while they hold, absent after, as kstatus wants it."""
 
 
-def update(status: TrainingJobStatus, *, generation: int, stalled: bool, now: datetime) -> list[Condition]:
+def update(
+    status: TrainingJobStatus, *, generation: int, stalled: bool, now: datetime, failing: Refusal | None = None
+) -> list[Condition]:
     """The conditions for a status's phase, reason and message.
 
     Args:
@@ -31,6 +38,7 @@ def update(status: TrainingJobStatus, *, generation: int, stalled: bool, now: da
         generation: generation of the spec that the status speaks of.
         stalled: True where the job can't go on until somebody changes something, though it hasn't failed.
         now: the time.
+        failing: a write that fails, None where none does.
     """
     before = {condition.type: condition for condition in status.conditions}
     phase = status.phase
@@ -38,11 +46,25 @@ def update(status: TrainingJobStatus, *, generation: int, stalled: bool, now: da
     held |= {type_: phase in phases for type_, phases in _WHILE_TRUE.items()}
     if stalled:
         held |= {"Stalled": True, "Reconciling": False}
-    return [
+    conditions = [
         _condition(type_, holds, status, before=before.get(type_), generation=generation, now=now)
         for type_, holds in held.items()
         if holds or (type_ in before and type_ in _HOLDS)
     ]
+    if failing is not None:
+        conditions.append(_failure(failing, before=before.get(REPLICA_FAILURE), generation=generation, now=now))
+    return conditions
+
+
+def _failure(failing: Refusal, *, before: Condition | None, generation: int, now: datetime) -> Condition:
+    return Condition(
+        type=REPLICA_FAILURE,
+        status="True",
+        reason=writes.reason_of(failing),
+        message=writes.describe(failing),
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before is not None else now,
+    )
 
 
 def _condition(

@@ -84,7 +84,7 @@ def scouts_are_due(situation: Situation) -> bool:
 def send_scouts(situation: Situation, gang: AttemptSpec) -> Sequence[Object]:
     """The scouts to create now, once the status says so."""
     sent = situation.status.scout_time
-    refused = any(refusal.kind == "Pod" for refusal in situation.observed.refusals)
+    refused = any((refusal.verb, refusal.kind) == ("create", "Pod") for refusal in situation.observed.refusals)
     if sent is None or refused or not timedelta() <= situation.now - sent < SENDING:
         return ()
     return build_scouts(gang, _missing(situation))

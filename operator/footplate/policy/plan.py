@@ -9,7 +9,7 @@ from footplate.contract import Progress
 from footplate.objects import Object
 
 RETRY_REFUSED_SECONDS = 10.0
-"""For so long a refused create isn't tried again, and is part of what is observed."""
+"""For so long what was refused isn't tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A create that the API server refused, fed back into the next observation.
+    """A create or delete that failed. It is part of what is observed until the next try shows whether it still does.
 
-    `reason` is the API server's own, or `NameConflict` where an object of that name has a foreign controller.
+    `reason` is the API server's own, or `NameConflict` where an object of that name has a foreign controller; `code` is
+    0 where no answer came.
     """
 
     kind: str
@@ -47,6 +48,13 @@ class Refusal:
     code: int
     reason: str
     message: str
+    verb: Literal["create", "delete"] = "create"
+    transient: bool = False
+    """True where it wasn't refused: no answer, 429, 5xx, or a name that is about to become free."""
+    retry_after: float = 0.0
+    """Seconds that the API server asked us to wait."""
+    since: datetime | None = None
+    """Since when the job's writes of this verb have failed in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,9 @@ class Observed:
     """What `runtimeRef` names, None if it isn't there."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
-    """What the API server refused within the last `RETRY_REFUSED_SECONDS`."""
+    """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,
+    until it is time to try again.
+    """
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
 

@@ -65,7 +65,7 @@ def _situate(observed: Observed, status: TrainingJobStatus, config: JobConfig, *
 def _finished(situation: Situation) -> Plan:
     status, delete = situation.status, clean_pods.finished(situation)
     if clean_pods.expired(situation) and not delete:
-        status, delete = status.model_copy(update={"resolved": None}), clean_pods.leftovers(situation)
+        delete = clean_pods.leftovers(situation)  # the status gives the ConfigMap up once it is seen to be gone
     left = clean_pods.seconds_to_live(situation)
     return publish(situation.observed, status, now=situation.now, delete=delete, requeue=[left])
 
@@ -105,7 +105,7 @@ def _refused_for_good(refusals: Iterable[Refusal]) -> tuple[Reason, str] | None:
     for refusal in refusals:
         if refusal.reason == "NameConflict":
             return Reason.NAME_CONFLICT, name_conflict(refusal)
-        if refusal.code in (400, 422):
+        if refusal.code in (400, 422) and not refusal.transient:
             text = f"the API server says of {refusal.kind} {refusal.name}: {refusal.message}; correct the spec"
             return Reason.INVALID_POD, text
     return None

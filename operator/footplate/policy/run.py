@@ -11,6 +11,7 @@ from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import Object, block, is_controlled_by, text
 from footplate.podspec import build_config_map, run_name
+from footplate.policy import writes
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Refusal, Target
 from footplate.policy.reasons import Reason
@@ -70,7 +71,8 @@ def own_config(observed: Observed) -> Object | None:
 
 def refused_config(observed: Observed) -> Refusal | None:
     """Why the run's ConfigMap couldn't be created, None where it could or wasn't tried."""
-    return next((refusal for refusal in observed.refusals if refusal.kind == "ConfigMap"), None)
+    creates = (refusal for refusal in observed.refusals if refusal.verb == "create")
+    return next((refusal for refusal in creates if refusal.kind == "ConfigMap"), None)
 
 
 def config_target(config_map: Object) -> Target:
@@ -92,12 +94,16 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
 def _create(
     observed: Observed, status: TrainingJobStatus, manifest: Object, refused: Refusal | None, *, now: datetime
 ) -> Plan:
-    if refused is None:
-        return Plan(create=(manifest,))
-    if refused.reason == "NameConflict":
+    if refused is not None and refused.reason == "NameConflict":
         return reject(observed, status, Reason.NAME_CONFLICT, name_conflict(refused), now=now)
-    why = f"ConfigMap {refused.name} was refused: {refused.message}"
-    return stall(observed, status, Reason.PODS_REFUSED, why, now=now)
+    failing = writes.failing((refused,) if refused is not None else (), now=now)
+    if failing is None:
+        return Plan(create=(manifest,))
+    reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+    status = move(status, Phase.PENDING, reason, writes.describe(failing), now=now)
+    return publish(
+        observed, status, now=now, stalled=not failing.transient, create=(manifest,), requeue=[LOOK_AGAIN_SECONDS]
+    )
 
 
 def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Plan:

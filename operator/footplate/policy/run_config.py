@@ -8,7 +8,8 @@ from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
 from footplate.objects import block, text
 from footplate.podspec import build_config_map
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Target
+from footplate.policy import writes
+from footplate.policy.plan import Observed, Plan, Target
 from footplate.policy.pods import owned_pods
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
@@ -32,11 +33,12 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
         return _give_up(observed, status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
     if found is not None:
         return Plan(delete=(config_target(found),))
-    if refused is None:
-        return Plan(create=(build_config_map(config, encode(config)),))
-    if refused.reason == "NameConflict":
+    if refused is not None and refused.reason == "NameConflict":
         return _give_up(observed, status, Reason.NAME_CONFLICT, name_conflict(refused), now=now)
-    return Plan(requeue_after=RETRY_REFUSED_SECONDS)
+    create = (build_config_map(config, encode(config)),)
+    if writes.failing((refused,) if refused is not None else (), now=now) is None:
+        return Plan(create=create)
+    return publish(observed, status, now=now, create=create)
 
 
 def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:

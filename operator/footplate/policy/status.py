@@ -8,8 +8,8 @@ from typing import Any
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object, block, blocks, number
-from footplate.policy import conditions
-from footplate.policy.plan import Event, Observed, Plan, Target
+from footplate.policy import conditions, writes
+from footplate.policy.plan import Event, Observed, Plan, Refusal, Target
 from footplate.policy.reasons import Reason
 from footplate.text import clean, clean_json
 
@@ -23,7 +23,13 @@ _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
 _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 """Phases in which what was left unwritten can be learnt again. A pod's last words go with the pod."""
 
-_TROUBLE = (Reason.RUNTIME_NOT_FOUND, Reason.RUNTIME_REFUSES, Reason.PODS_REFUSED, Reason.INVALID_SPEC)
+_TROUBLE = (
+    Reason.RUNTIME_NOT_FOUND,
+    Reason.RUNTIME_REFUSES,
+    Reason.PODS_REFUSED,
+    Reason.FAILED_CREATE,
+    Reason.INVALID_SPEC,
+)
 
 _ACTIONS = {
     Phase.PENDING: "Create",
@@ -47,13 +53,15 @@ def publish(
     create: tuple[Object, ...] = (),
     delete: tuple[Target, ...] = (),
     requeue: Iterable[float | None] = (),
+    failing: Refusal | None = None,
 ) -> Plan:
-    """The plan that takes the job to `status`, and does the rest beside it."""
+    """The plan that takes the job to `status`, and does the rest beside it. `failing`: a gang's pod that can't be
+    created; of all else that fails the observation tells.
+    """
     generation = number(block(observed.job, "metadata"), "generation") or 0
-    status = status.model_copy(update={"observed_generation": generation})
-    status = status.model_copy(
-        update={"conditions": conditions.update(status, generation=generation, stalled=stalled, now=now)}
-    )
+    failing = failing or writes.failing(filter(_is_no_pod_s_create, observed.refusals), now=now)
+    held = conditions.update(status, generation=generation, stalled=stalled, now=now, failing=failing)
+    status = status.model_copy(update={"observed_generation": generation, "conditions": held})
     old: Mapping[str, Any] = block(observed.job, "status")
     new = clean_json(status.to_json())
     wait = _wait(old, new, observed=observed, now=now)
@@ -61,7 +69,12 @@ def publish(
     soonest = min(looks, default=None)
     if new == old or wait is not None:
         return Plan(create, delete, requeue_after=soonest)
-    return Plan(create, delete, new, _events(old, new), soonest)
+    return Plan(create, delete, new, (*_events(old, new), *_failures(old, new)), soonest)
+
+
+def _is_no_pod_s_create(refusal: Refusal) -> bool:
+    """A pod's may be a scout's, which is no matter of the gang's."""
+    return refusal.verb == "delete" or refusal.kind != "Pod"
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:
@@ -94,3 +107,16 @@ def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]
     return (
         Event("Warning" if bad else "Normal", reason, clean(f"{phase}: {new.get('message', '')}"), _ACTIONS[phase]),
     )
+
+
+def _failures(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
+    """A Warning for writes that begin to fail, unless the reason of the phase says it already."""
+    before, after = (
+        next((c for c in blocks(status, "conditions") if c.get("type") == conditions.REPLICA_FAILURE), {})
+        for status in (old, new)
+    )
+    reason = after.get("reason")
+    if reason in (None, before.get("reason")) or new.get("reason") in _TROUBLE:
+        return ()
+    action = "Delete" if reason == Reason.FAILED_DELETE else "Create"
+    return (Event("Warning", str(reason), clean(str(after.get("message"))), action),)

@@ -70,10 +70,12 @@ def test_stalls_and_goes_on_by_itself(of: JSON, observed: JSON, reason: str, sai
     assert plan.status is not None
     assert (plan.status["phase"], plan.status["reason"]) == ("Pending", reason)
     assert said in plan.status["message"]
-    assert conditions(plan) == {"Stalled": "True"}
+    failing = {"ReplicaFailure": "True"} if reason == "PodsRefused" else {}
+    assert conditions(plan) == {"Stalled": "True", **failing}
     assert plan.requeue_after == 30
     again = begin({**of, "status": plan.status}, **observed)
-    assert (again.status, again.create, again.requeue_after) == (None, (), 30)
+    wanted = (config_map(of),) if failing else ()
+    assert (again.status, again.create, again.requeue_after) == (None, wanted, 30)
     fixed = begin({**job(), "status": plan.status}, run_config=config_map(job()))
     assert fixed.status is not None
     assert conditions(fixed) == {"Reconciling": "True"}

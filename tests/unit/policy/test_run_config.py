@@ -38,8 +38,11 @@ def refusal(code: int, reason: str) -> Refusal:
     return Refusal("ConfigMap", "fashion-run-1", code, reason, "no")
 
 
-def test_a_refusal_is_waited_out() -> None:
-    assert without(job(), refusals=[refusal(403, "Forbidden")]) == Plan(requeue_after=10.0)
+def test_a_refusal_is_told_and_the_create_is_wanted_still() -> None:
+    plan = without(job(), refusals=[refusal(403, "Forbidden")])
+    assert plan.create == (config_map(job()),)
+    assert plan.status is not None
+    assert plan.status["conditions"][-1]["type"] == "ReplicaFailure"
 
 
 @pytest.mark.parametrize(
