@@ -13,6 +13,9 @@ from footplate.api.status import MAX_YEAR
 Object = Mapping[str, Any]
 """A raw Kubernetes object."""
 
+OVERSIZE = "oversize"
+"""A field of ours in an object that isn't kept whole: `bytes`, 0 where there was no room for it, and `most`."""
+
 Key = tuple[str, str]
 """Namespace and name; the namespace is empty for cluster-scoped kinds."""
 

@@ -21,11 +21,11 @@ import orjson
 import structlog
 
 from footplate.errors import ApiUnavailable, LeaseLost
-from footplate.machinery.answers import TooLong, error_of, lines_of, read_within
 from footplate.machinery.clock import Clock, SystemClock
 from footplate.machinery.fair import FIRST, FairSlots
 from footplate.machinery.metrics import Metrics, code_class
 from footplate.machinery.resources import Resource, resource_of
+from footplate.machinery.responses import TooLong, error_of, lines_of, read_within
 from footplate.objects import Object, key_of
 
 log = structlog.get_logger(__name__)

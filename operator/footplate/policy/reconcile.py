@@ -10,7 +10,7 @@ from datetime import datetime
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
-from footplate.objects import block
+from footplate.objects import OVERSIZE, block, text
 from footplate.policy import clean_pods, deadline, events, failure, progress, run_config, scheduling_timeout, usage
 from footplate.policy.attempt import advance
 from footplate.policy.end import between, end, fail, has_succeeded, release, resize, succeed
@@ -31,7 +31,10 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
         observed: the job, its pods, and all else that matters; nothing is remembered from look to look.
         now: the time, with a time zone.
     """
-    if block(observed.job, "metadata").get("deletionTimestamp"):
+    if (
+        block(observed.job, "metadata").get("deletionTimestamp")
+        or text(block(observed.job, "status"), "phase") == OVERSIZE
+    ):
         return Plan()
     status = read_status(observed.job)
     run_is_due = status.run != due_run(observed.job, status)

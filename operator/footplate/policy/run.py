@@ -9,7 +9,7 @@ from datetime import datetime
 from footplate.api.status import NodeCounts, Phase, TrainingJobStatus
 from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
-from footplate.objects import Object, block, is_controlled_by, text
+from footplate.objects import OVERSIZE, Object, block, is_controlled_by, number, text
 from footplate.podspec import build_config_map, run_name
 from footplate.policy import writes
 from footplate.policy.mutable import with_live_fields
@@ -27,11 +27,16 @@ LOOK_AGAIN_SECONDS = 30.0
 def begin(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Plan:
     """Resolves the job and fixes the result; or says why it can't. `status` is that of the run that is due."""
     job = observed.job
+    if OVERSIZE in job:
+        return _too_big(observed, status, now=now)
     reference = block(job, "spec", "runtimeRef")
     if reference and observed.runtime is None:
         kind = text(reference, "kind") or "ClusterTrainingRuntime"
         why = f"spec.runtimeRef: there is no {kind} {text(reference, 'name')!r}; the job starts once it is there"
         return stall(observed, status, Reason.RUNTIME_NOT_FOUND, why, now=now)
+    if observed.runtime is not None and OVERSIZE in observed.runtime:
+        why = _size(text(observed.runtime, "kind"), observed.runtime)
+        return stall(observed, status, Reason.INVALID_SPEC, why, now=now)
     try:
         config = resolve(job, observed.runtime, run=due_run(job, status))
     except RuntimeRefuses as error:
@@ -41,6 +46,28 @@ def begin(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Pl
             return stall(observed, status, Reason.INVALID_SPEC, str(error), now=now)
         return reject(observed, status, Reason.INVALID_SPEC, str(error), now=now)
     return _fix(observed, status, config, now=now)
+
+
+def _too_big(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Plan:
+    """The operator keeps no job of any size; one that only has no room now is taken up when there is some."""
+    why = _size("TrainingJob", observed.job)
+    if block(observed.job, OVERSIZE).get("bytes"):
+        return reject(observed, status, Reason.INVALID_SPEC, why, now=now)
+    return stall(observed, status, Reason.INVALID_SPEC, why, now=now)
+
+
+def _size(kind: str, obj: Object) -> str:
+    size, most = (number(block(obj, OVERSIZE), field) or 0 for field in ("bytes", "most"))
+    name = text(block(obj, "metadata"), "name")
+    if size:
+        return (
+            f"spec: {kind} {name!r} takes {size} bytes, and {most} is the most; put what is large into a ConfigMap, a "
+            "dataset or the image, and let the spec refer to it"
+        )
+    return (
+        f"{kind} {name!r} isn't read: the {kind}s of its namespace take more than its share of the operator's memory; "
+        "delete some that are finished, and this one is taken up within ten minutes"
+    )
 
 
 def stall(observed: Observed, status: TrainingJobStatus, reason: Reason, message: str, *, now: datetime) -> Plan:
