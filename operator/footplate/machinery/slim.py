@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label
-from footplate.objects import OVERSIZE, Object, block, blocks, controller_of
+from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, blocks, controller_of
 from footplate.text import MAX_TERMINATION_BYTES
 
 MAX_BYTES = 256 * 1024
@@ -52,9 +52,9 @@ _POD_METADATA = (
 _OWNER = ("apiVersion", "kind", "name", "uid", "controller")
 _POD_SPEC = ("nodeName", "terminationGracePeriodSeconds")
 _POD_STATUS = ("phase", "reason", "podIP", "startTime")
-_POD_CONDITION = ("type", "status", "reason", "message", "lastTransitionTime")
+_POD_CONDITION = ("type", "status", "reason", "lastTransitionTime")
 _CONTAINER_STATUS = ("name", "ready", "restartCount")
-_CONTAINER_STATE = ("reason", "message", "exitCode", "signal", "startedAt", "finishedAt")
+_CONTAINER_STATE = ("reason", "exitCode", "signal", "startedAt", "finishedAt")
 _STATES = ("waiting", "running", "terminated")
 _NODE_METADATA = ("name", "uid", "resourceVersion", "deletionTimestamp")
 _NODE_CONDITION = ("type", "status", "reason", "lastTransitionTime")
@@ -142,7 +142,10 @@ def slim_config_map(config_map: Object) -> Object:
 
 def weigh(obj: Object) -> int:
     """About how many bytes of memory an object takes: its text, and Python's objects about it."""
-    text = orjson.dumps(obj)
+    try:
+        text = orjson.dumps(obj)
+    except TypeError:
+        return MAX_BYTES
     return len(text) + 64 * (text.count(b"{") + text.count(b"[") + text.count(b","))
 
 
@@ -156,16 +159,20 @@ def _oversize(size: int) -> dict[str, int]:
 
 
 def _bytes(value: Any) -> int:
-    return len(orjson.dumps(value))
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:  # what orjson raises 254 levels down
+        return TOO_DEEP
 
 
 def _pod_status(pod: Object) -> dict[str, Any]:
     raw = block(pod, "status")
     status = _pick(raw, _POD_STATUS)
-    if "message" in raw:
-        status["message"] = _cut(raw["message"], _LONG)
+    status |= _pick(raw, ("message",), most=_LONG)
     if conditions := blocks(raw, "conditions"):
-        status["conditions"] = [_pick(each, _POD_CONDITION) for each in conditions[:_MOST]]
+        status["conditions"] = [
+            _pick(each, _POD_CONDITION) | _pick(each, ("message",), most=_LONG) for each in conditions[:_MOST]
+        ]
     for field in ("containerStatuses", "initContainerStatuses"):
         if containers := blocks(raw, field):
             # The trainer's own first: whatever else is injected, its end is seen.
@@ -177,16 +184,14 @@ def _pod_status(pod: Object) -> dict[str, Any]:
 def _container(container: Mapping[str, Any]) -> dict[str, Any]:
     kept = _pick(container, _CONTAINER_STATUS)
     most = MAX_TERMINATION_BYTES if container.get("name") == CONTAINER_NAME else _SHORT
-    for field in ("state", "lastState"):
-        if state := block(container, field):
-            told = [each for each in _STATES if isinstance(state.get(each), dict)]
-            kept[field] = {each: _pick(state[each], _CONTAINER_STATE, most) for each in told}
+    if state := block(container, "state"):
+        kept["state"] = {
+            each: _pick(state[each], _CONTAINER_STATE) | _pick(state[each], ("message",), most=most)
+            for each in _STATES
+            if isinstance(state.get(each), dict)
+        }
     return kept
 
 
-def _pick(raw: Mapping[str, Any], keys: tuple[str, ...], most: int = _LONG) -> dict[str, Any]:
+def _pick(raw: Mapping[str, Any], keys: tuple[str, ...], *, most: int = _SHORT) -> dict[str, Any]:
     return {key: value if type(value := raw[key]) is not str else value[:most] for key in keys if key in raw}
-
-
-def _cut(value: Any, most: int) -> Any:
-    return value[:most] if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from datetime import datetime
 from footplate.api.status import NodeCounts, Phase, TrainingJobStatus
 from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
-from footplate.objects import OVERSIZE, Object, block, is_controlled_by, number, text
+from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, is_controlled_by, number, text
 from footplate.podspec import build_config_map, run_name
 from footplate.policy import writes
 from footplate.policy.mutable import with_live_fields
@@ -59,6 +59,8 @@ def _too_big(observed: Observed, status: TrainingJobStatus, *, now: datetime) ->
 def _size(kind: str, obj: Object) -> str:
     size, most = (number(block(obj, OVERSIZE), field) or 0 for field in ("bytes", "most"))
     name = text(block(obj, "metadata"), "name")
+    if size == TOO_DEEP:
+        return f"spec: {kind} {name!r} is nested too deeply to be read; write it flatter"
     if size:
         return (
             f"spec: {kind} {name!r} takes {size} bytes, and {most} is the most; put what is large into a ConfigMap, a "
