@@ -307,5 +307,5 @@ class TrainingJobStatus(Model):
     )
     conditions: Annotated[ByType[Condition], Field(max_length=16)] = Field(
         default=[],
-        description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled.",
+        description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled, ReplicaFailure.",
     )

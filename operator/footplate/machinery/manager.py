@@ -38,7 +38,7 @@ from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.store import Store
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
-from footplate.objects import Key, Object
+from footplate.objects import Object
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Manager:
         self._on_failure = on_failure
         self._clock = clock or SystemClock()
         self._metrics = Metrics()
-        self._queue: WorkQueue[Key] = WorkQueue(clock=self._clock, metrics=self._metrics)
+        self._queue = WorkQueue(workers=settings.workers, clock=self._clock, metrics=self._metrics)
         self._credentials = Credentials(kubeconfig=settings.kubeconfig, context=settings.context)
         self._exits = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -249,7 +249,7 @@ class Manager:
             metrics=metrics,
             interval=self._settings.poll_interval,
         )
-        applier = Applier(client, self.cluster, run_configs, recorder=recorder, metrics=metrics)
+        applier = Applier(client, self.cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
         worker = Worker(self._queue, self.cluster, run_configs, applier, poller, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")

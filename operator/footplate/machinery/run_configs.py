@@ -10,6 +10,7 @@ from footplate.errors import NotFound
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.resources import CONFIG_MAPS
+from footplate.machinery.slim import slim_config_map
 from footplate.objects import Key, Object, controller_of, is_controlled_by, key_of
 from footplate.policy.run import run_config_name
 
@@ -40,7 +41,7 @@ class RunConfigs:
         if controller is None:
             return
         key = key_of(config_map)[0], controller["name"]
-        self._cached[key] = self._clock.monotonic(), config_map
+        self._cached[key] = self._clock.monotonic(), slim_config_map(config_map)
         self._cached.move_to_end(key)
         if len(self._cached) > _CAPACITY:
             self._cached.popitem(last=False)

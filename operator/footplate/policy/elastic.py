@@ -84,7 +84,7 @@ def scouts_are_due(job: Job) -> bool:
 def send_scouts(job: Job, gang: AttemptSpec) -> Sequence[Object]:
     """The scouts to create now, once the status says so."""
     sent = job.status.scout_time
-    refused = any(refusal.kind == "Pod" for refusal in job.observed.refusals)
+    refused = any((refusal.verb, refusal.kind) == ("create", "Pod") for refusal in job.observed.refusals)
     if sent is None or refused or not timedelta() <= job.now - sent < SENDING:
         return ()
     return build_scouts(gang, _missing(job))

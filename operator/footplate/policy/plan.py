@@ -42,9 +42,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A create that the API server refused, fed back into the next observation.
+    """A create or delete that failed. It is part of what is observed until the next try shows whether it still does.
 
-    `reason` is the API server's own, or `NameConflict` where an object of that name has a foreign controller.
+    `reason` is the API server's own, or `NameConflict` where an object of that name has a foreign controller; `code` is
+    0 where no answer came.
     """
 
     kind: str
@@ -52,6 +53,13 @@ class Refusal:
     code: int
     reason: str
     message: str
+    verb: Literal["create", "delete"] = "create"
+    transient: bool = False
+    """True where it wasn't refused: no answer, 429, 5xx, or a name that is about to become free."""
+    retry_after: float = 0.0
+    """Seconds that the API server asked us to wait."""
+    since: datetime | None = None
+    """Since when the job's writes of this verb have failed in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,9 @@ class Observed:
     """What `runtimeRef` names, None if it isn't there."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
-    """What the API server refused lately, and isn't tried again yet."""
+    """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,
+    until it is time to try again.
+    """
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
 
@@ -91,6 +101,8 @@ class Step:
     """What a user should hear besides the change of phase, once the status is written."""
     notices: tuple[Event, ...] = ()
     """What a user should hear of what is done beside the status."""
+    failing: Refusal | None = None
+    """A create of the gang's that fails; of all else that fails the observation tells."""
     refused_edits: str = ""
     """What the user has changed on the living job, and doesn't count, with the rule and the way out."""
 

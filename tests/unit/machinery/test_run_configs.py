@@ -41,7 +41,8 @@ def run_configs(reads: Reads, clock: FakeClock) -> RunConfigs:
 
 def config_map(job: Any, *, run: int = 1) -> dict[str, Any]:
     name = f"{job['metadata']['name']}-run-{run}-uid-job"
-    return {"kind": "ConfigMap", "metadata": {"namespace": "ns", "name": name, "ownerReferences": owned_by(job)}}
+    metadata = {"namespace": "ns", "name": name, "ownerReferences": owned_by(job)}
+    return {"kind": "ConfigMap", "metadata": metadata, "data": {"job.json": "{}"}}
 
 
 async def test_it_is_read_once_in_a_while(run_configs: RunConfigs, reads: Reads, clock: FakeClock) -> None:
@@ -75,3 +76,13 @@ async def test_a_foreign_one_is_none(run_configs: RunConfigs, reads: Reads) -> N
     foreign = {**config_map(job), "metadata": {"namespace": "ns", "name": "job-run-1-uid-job"}}
     reads.objects["job-run-1-uid-job"] = foreign
     assert await run_configs.get(job) is None
+
+
+async def test_nothing_is_kept_of_it_but_job_json(run_configs: RunConfigs, reads: Reads) -> None:
+    job = make_job()
+    bulk = {"data": {"job.json": "{}", "x": "y" * 900_000}, "binaryData": {"z": "y" * 90_000}}
+    reads.objects["job-run-1"] = {**config_map(job), **bulk}
+    await run_configs.get(job)
+    kept = await run_configs.get(job)
+    assert len(reads.asked) == 1
+    assert kept == config_map(job)

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,17 +9,19 @@ import pytest
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Refused, Retryable
 from footplate.machinery import worker as worker_module
+from footplate.machinery.applier import Outcome
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import key_of, uid_of
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
 from unit.machinery.support import FakeClock, make_job, make_pod, settle
 
 CHANGE = Plan(status={"phase": "Running"})
 CREATE = Plan(create=({"kind": "Pod"},))
 REFUSAL = Refusal("Pod", "p", 403, "Forbidden", "quota")
+HICCUP = Refusal("Pod", "p", 503, "ApiUnavailable", "a webhook is away", transient=True)
 
 
 class Bench:
@@ -27,11 +30,12 @@ class Bench:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.metrics = Metrics()
-        self.queue: WorkQueue[Any] = WorkQueue(clock=self.clock, metrics=self.metrics)
+        self.queue = WorkQueue(workers=24, clock=self.clock, metrics=self.metrics)
         self.cluster = Cluster(self.queue.add)
         self.observed: list[Observed] = []
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
+        self.applied: list[Plan] = []
         self.worker = Worker(
             self.queue,
             self.cluster,
@@ -52,8 +56,9 @@ class Bench:
     def discard(self, _: Any) -> None:
         """So there is none to forget."""
 
-    async def apply(self, _: Any, plan: Plan) -> list[Refusal]:
-        return self.outcome(plan)
+    async def apply(self, _: Any, plan: Plan) -> Outcome:
+        self.applied.append(plan)
+        return Outcome(self.outcome(plan))
 
     def latest(self, _: str) -> None:
         """No job has progress."""
@@ -145,31 +150,112 @@ async def test_a_server_that_asks_for_time_gets_it(bench: Bench) -> None:
         assert bench.results() == {"retry": 1}
 
 
-def create_or_wait(observed: Observed) -> Plan:
-    return Plan(requeue_after=RETRY_REFUSED_SECONDS) if observed.refusals else CREATE
+def refuses_creates(plan: Plan) -> list[Refusal]:
+    return [REFUSAL] if plan.create else []
 
 
 async def test_a_refused_create_waits_whatever_happens_meanwhile(bench: Bench) -> None:
-    bench.decide = create_or_wait
-    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    bench.decide = lambda _: CREATE
+    bench.outcome = refuses_creates
     async with bench.running():
         await bench.clock.advance(RETRY_REFUSED_SECONDS - 1)
         bench.cluster.jobs.observe(make_job(version=5))
         await settle()
         assert bench.results() == {"refused": 1, "settled": 2}
+        assert [refusal.message for refusal in bench.observed[-1].refusals] == ["quota"]
         await bench.clock.advance(2)
         assert bench.results()["refused"] == 2
 
 
+async def test_what_is_not_refused_is_done_all_the_same(bench: Bench) -> None:
+    both = Plan(create=CREATE.create, delete=(Target("Pod", "ns", "old"),))
+    bench.decide = plans(both, both)
+    bench.outcome = refuses_creates
+    async with bench.running():
+        assert bench.applied == [both, replace(both, create=(), requeue_after=RETRY_REFUSED_SECONDS)]
+
+
+async def test_failures_are_observed_with_their_beginning_until_the_next_try_works(bench: Bench) -> None:
+    bench.decide = lambda observed: CREATE if not observed.pods else Plan()
+    bench.outcome = lambda _: [HICCUP]
+    async with bench.running():
+        began = bench.clock.now()
+        await bench.clock.advance(5)
+        assert {refusal.since for refusal in bench.observed[-1].refusals} == {began}
+        assert 4 <= bench.results()["retry"] <= 8
+        bench.outcome = lambda _: []
+        bench.decide = lambda observed: CREATE if observed.refusals else Plan()
+        await bench.clock.advance(30)
+        assert bench.observed[-1].refusals == []
+
+
+async def test_a_server_that_asks_for_time_gets_it_for_this_kind_of_write(bench: Bench) -> None:
+    bench.decide = lambda _: CREATE
+    bench.outcome = lambda plan: [replace(HICCUP, retry_after=20.0)] if plan.create else []
+    async with bench.running():
+        await bench.clock.advance(19)
+        assert len(bench.applied) == 1
+        await bench.clock.advance(2)
+        assert len(bench.applied) == 2
+
+
+async def test_failures_of_what_nobody_wants_any_more_are_forgotten(bench: Bench) -> None:
+    bench.decide = plans(CREATE)
+    bench.outcome = refuses_creates
+    async with bench.running():
+        assert len(bench.observed[-1].refusals) == 1
+        await bench.clock.advance(RETRY_REFUSED_SECONDS + 1)
+        assert bench.observed[-1].refusals == []
+
+
+async def test_failures_are_known_though_the_status_could_not_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def apply(_: Any, plan: Plan) -> Outcome:
+        return Outcome([REFUSAL], Conflict(409, "Conflict", ""))
+
+    monkeypatch.setattr(bench, "apply", apply)
+    bench.decide = plans(replace(CREATE, status={"phase": "Pending"}))
+    async with bench.running():
+        await bench.clock.advance(1)
+        assert bench.results() == {"conflict": 1, "settled": 1}
+        assert len(bench.observed[-1].refusals) == 1
+
+
 async def test_a_changed_spec_is_tried_at_once(bench: Bench) -> None:
-    bench.decide = create_or_wait
-    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    bench.decide = lambda _: CREATE
+    bench.outcome = refuses_creates
     async with bench.running():
         job = make_job(version=5)
         job["metadata"]["generation"] = 7
         bench.cluster.jobs.observe(job)
         await settle()
         assert bench.results()["refused"] == 2
+
+
+async def test_a_job_created_again_under_its_name_inherits_nothing(bench: Bench) -> None:
+    bench.decide = lambda _: CREATE
+    bench.outcome = refuses_creates
+    async with bench.running():
+        assert bench.results()["refused"] == 1
+        bench.cluster.jobs.observe(make_job(uid="successor", version=9))
+        await settle()
+        assert bench.results()["refused"] == 2
+        first = next(each for each in bench.observed if each.job["metadata"]["uid"] == "successor")
+        assert first.refusals == []
+
+
+async def test_backoff_is_of_the_object_not_of_its_name(bench: Bench) -> None:
+    def fail(_: Plan) -> list[Refusal]:
+        raise Retryable("no")
+
+    bench.decide, bench.outcome = lambda _: CHANGE, fail
+    async with bench.running():
+        await bench.clock.advance(300)
+        before = bench.results()["retry"]
+        bench.cluster.jobs.observe(make_job(uid="successor", version=9))
+        await bench.clock.advance(5)
+        assert bench.results()["retry"] - before > 4
 
 
 async def test_a_job_that_never_settles_has_to_wait(bench: Bench) -> None:
@@ -200,7 +286,7 @@ async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
 
 
 async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: Bench) -> None:
-    bench.decide = create_or_wait
+    bench.decide = lambda _: CREATE
     bench.outcome = lambda plan: [REFUSAL] if plan.create else []
     async with bench.running():
         tries = []
@@ -214,7 +300,7 @@ async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: B
 async def test_a_pod_that_goes_makes_room_in_a_quota(bench: Bench) -> None:
     old = make_pod(bench.cluster.jobs.get(("ns", "job")))
     bench.cluster.pods.observe(old)
-    bench.decide = create_or_wait
+    bench.decide = lambda _: CREATE
     bench.outcome = lambda plan: [REFUSAL] if plan.create else []
     async with bench.running():
         bench.cluster.jobs.observe(make_job(version=5))

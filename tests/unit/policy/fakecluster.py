@@ -7,7 +7,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -81,8 +81,6 @@ class FakeCluster:
         return [pod for pod in self.pods() if not pod.ended]
 
     def observe(self) -> Observed:
-        if abs((self.now - self.refused_at).total_seconds()) >= RETRY_REFUSED_SECONDS:
-            self.refusals = []
         return Observed(
             job=copy.deepcopy(self.job),
             pods=[pod.raw for pod in self.pods()],
@@ -94,7 +92,14 @@ class FakeCluster:
         )
 
     def plan(self) -> Plan:
-        return Plan() if self.deleted else reconcile(self.observe(), now=self.now)
+        """What is decided, but for what the worker holds back: a refused create is tried again after a while."""
+        if self.deleted:
+            return Plan()
+        plan = reconcile(self.observe(), now=self.now)
+        left = RETRY_REFUSED_SECONDS - abs((self.now - self.refused_at).total_seconds())
+        if not self.refusals or left <= 0:
+            return plan
+        return replace(plan, create=(), requeue_after=min(filter(None, (plan.requeue_after, left))))
 
     def settle(self) -> int:
         """Reconciles to the fixed point, as the worker does; the number of plans that changed something."""
