@@ -142,6 +142,7 @@ async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
     settings.networking.error_backoffs = _Endless()
     settings.networking.request_timeout = 60
     settings.watching.chunk_size = _PAGE
+    settings.queueing.idle_timeout = 0.2  # for so long kopf keeps every event, and one may be of a megabyte
     settings.watching.inactivity_timeout = _INACTIVITY_SECONDS
     if "manager" not in memo:
         configure_logging()
