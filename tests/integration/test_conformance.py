@@ -186,7 +186,7 @@ BAD_OBJECTS = {
              f"spec.affinity.podAntiAffinity.{PREFERRED}[0].weight: Invalid value: 500: must be in the range 1-100"),
             ("tolerations", {"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}, {"value": "x"}]},
              '[spec.tolerations[0].operator: Invalid value: "x": value must be empty when `operator` is \'Exists\', '
-             'spec.tolerations[1].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means '
+             'spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means '
              '"match all values and all keys"]'),
         )
     },

@@ -40,7 +40,7 @@ def check_tolerations(tolerations: Sequence[Block], path: str) -> Iterator[Field
     """A pod's tolerations."""
     for index, toleration in enumerate(tolerations):
         where = f"{path}[{index}]"
-        key, operator = toleration.get("key"), toleration.get("operator") or "Equal"
+        key, operator = toleration.get("key"), toleration.get("operator") or ""
         value, effect = toleration.get("value"), toleration.get("effect")
         if key:
             yield from check_key(f"{where}.key", key)
@@ -51,7 +51,7 @@ def check_tolerations(tolerations: Sequence[Block], path: str) -> Iterator[Field
             yield invalid(f"{where}.effect", effect or "", "effect must be 'NoExecute' when `tolerationSeconds` is set")
         if operator == "Exists" and value:
             yield invalid(f"{where}.operator", value, "value must be empty when `operator` is 'Exists'")
-        if operator not in ("Equal", "Exists"):
+        if operator not in ("", "Equal", "Exists"):
             yield unsupported(f"{where}.operator", operator, ("Equal", "Exists"))
         if effect and effect not in EFFECTS:
             yield unsupported(f"{where}.effect", effect, EFFECTS)
