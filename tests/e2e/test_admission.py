@@ -63,13 +63,20 @@ def test_a_quota_as_large_as_the_gang_refuses_no_restart(team: ClusterSite) -> N
         assert "exceeded quota" not in jobs.warnings(team, "exact")
 
 
-def test_a_limit_range_that_forbids_is_told_and_waited_for(team: ClusterSite) -> None:
+@pytest.mark.parametrize(
+    "resources",
+    [
+        pytest.param({"requests": {"memory": "128Mi"}, "limits": {"memory": "128Mi"}}, id="limit-over-the-maximum"),
+        # The maximum becomes the pod's limit, and the API server then calls the request invalid.
+        pytest.param({"requests": {"memory": "128Mi"}}, id="request-over-the-limit-that-it-sets"),
+    ],
+)
+def test_a_limit_range_that_forbids_is_told_and_waited_for(team: ClusterSite, resources: Object) -> None:
     with rule(team, "LimitRange", "small", {"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}):
-        team.apply(jobs.script(team, "large", BRIEF))
-        told = team.until(lambda: jobs.status(team, "large"), lambda seen: seen.get("reason") == "PodsRefused")
-        assert "64Mi" in told["message"], told
-    status = team.wait("large", "condition=Finished")
-    assert status["phase"] == "Succeeded", status
+        team.apply(jobs.script(team, "large", LASTS, resources=resources))
+        told = team.until(lambda: jobs.status(team, "large"), lambda seen: "64Mi" in seen.get("message", ""))
+        assert told["reason"] == "PodsRefused", told
+    team.wait("large", "jsonpath={.status.phase}=Running")
 
 
 def test_a_limit_range_that_gives_defaults(team: ClusterSite) -> None:
@@ -109,12 +116,12 @@ def injected(team: ClusterSite, program: str) -> Iterator[None]:
     ]
     chosen = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TEAM}}, "resourceRules": rules}
     sidecar = f'{{name: "sidecar", image: "{TRAINER_IMAGE}", command: ["python", "-c", "{program}"]}}'
-    expression = f"Object{{spec: Object.spec{{containers: [Object.spec.containers{sidecar}]}}}}"
+    expression = f'[JSONPatch{{op: "add", path: "/spec/containers/-", value: Object.spec.containers{sidecar}}}]'
     policy = {
         "matchConstraints": chosen,
         "failurePolicy": "Fail",
         "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
     }
     objects = {"MutatingAdmissionPolicy": policy, "MutatingAdmissionPolicyBinding": {"policyName": name}}
     try:
