@@ -68,13 +68,18 @@ class AttemptSpec:
         return run_name(self.config.metadata.name, self.config.run)
 
     def pod_name(self, rank: int) -> str:
-        """Name of a pod: the same for the same rank of the same attempt, always."""
-        return f"{self.config.metadata.name}-{self.config.run}-{self.attempt}-{rank}"
+        """Name of a pod."""
+        return pod_name(self.config.metadata.name, run=self.config.run, attempt=self.attempt, rank=rank)
 
 
 def run_name(job: str, run: int) -> str:
     """Name of a run's ConfigMap and of its Service."""
     return f"{job}-run-{run}"
+
+
+def pod_name(job: str, *, run: int, attempt: int, rank: int) -> str:
+    """Name of a pod: the same for the same rank of the same attempt, always."""
+    return f"{job}-{run}-{attempt}-{rank}"
 
 
 def build_config_map(config: JobConfig, text: str) -> Object:

@@ -36,6 +36,7 @@ class Store:
             name: defaultdict(dict) for name in self._index_functions
         }
         self._horizons: dict[str, str] = {}
+        self._listed: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -57,7 +58,11 @@ class Store:
         return {value: len(bucket) for value, bucket in self._indexes[index].items()}
 
     def apply(self, obj: Object, *, deleted: bool, scope: str = "") -> None:
-        """Takes over one event of the watch of `scope`: a namespace, or "" for all of them."""
+        """Takes over one event of the watch of `scope`: a namespace, or "" for all of them. One that is older than the
+        last list tells of something that the list has judged already.
+        """
+        if not is_newer(version_of(obj), self._listed.get(scope, "")):
+            return
         self._horizons[scope] = version_of(obj)
         if deleted:
             self._remove(obj)
@@ -72,7 +77,7 @@ class Store:
         """Takes over a full list of `scope`, slim already, as of its resourceVersion: what isn't in it is deleted,
         except what was written since.
         """
-        self._horizons[scope] = version
+        self._horizons[scope] = self._listed[scope] = version
         listed = {key_of(obj) for obj in objects}
         for key, stored in list(self._objects.items()):
             outside = scope and key[0] != scope

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from footplate.contract import CONTAINER_NAME, Label, Verdict, parse_verdict
 from footplate.objects import Object, block, blocks, is_controlled_by, number, text, time
+from footplate.podspec import pod_name
 from footplate.policy.plan import Target
 
 STOP_MARGIN_SECONDS = 5.0
@@ -167,9 +168,9 @@ class Gang:
         """Buckets raw pods. Those that the job doesn't control are left out; one that says it were of the attempt but
         hasn't the name or a rank of its gang is no part of it.
         """
-        owned = owned_pods(pods, job)
-        stem = f"{text(block(job, 'metadata'), 'name')}-{run}-{attempt}-"
-        mine = sorted((pod for pod in owned if pod.name == f"{stem}{pod.rank}"), key=lambda pod: pod.rank)
+        owned, name = owned_pods(pods, job), text(block(job, "metadata"), "name")
+        named = (pod for pod in owned if pod.name == pod_name(name, run=run, attempt=attempt, rank=pod.rank))
+        mine = sorted(named, key=lambda pod: pod.rank)
         current = {pod.rank: pod for pod in mine if 0 <= pod.rank < nodes}
         scouts = {pod.rank: pod for pod in mine if pod.rank >= nodes and pod.is_scout}
         known = current | scouts
