@@ -77,9 +77,14 @@ def run_name(job: str, run: int) -> str:
     return f"{job}-run-{run}"
 
 
+def attempt_name(job: str, *, run: int, attempt: int) -> str:
+    """What the names of an attempt's pods have in common."""
+    return f"{job}-{run}-{attempt}"
+
+
 def pod_name(job: str, *, run: int, attempt: int, rank: int) -> str:
     """Name of a pod: the same for the same rank of the same attempt, always."""
-    return f"{job}-{run}-{attempt}-{rank}"
+    return f"{attempt_name(job, run=run, attempt=attempt)}-{rank}"
 
 
 def build_config_map(config: JobConfig, text: str) -> Object:

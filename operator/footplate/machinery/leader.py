@@ -132,7 +132,7 @@ class Leader:
             interval=self._settings.poll_interval,
         )
         applier = Applier(client, cluster, run_configs, recorder=recorder, metrics=metrics)
-        worker = Worker(self._queue, cluster, run_configs, applier, poller, clock=clock, metrics=metrics)
+        worker = Worker(self._queue, client, cluster, run_configs, applier, poller, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")
         for number in range(self._settings.workers):

@@ -1,4 +1,5 @@
-"""The reconcile loop: take a key, look, plan, apply; then what the result says.
+"""The reconcile loop: take a key, look, plan, apply; then what the result says. Where the plan rests on what the view
+doesn't prove, the API server is asked and the job looked at again, before anything is done.
 
 A fence surrounds every key: whatever goes wrong with one job is logged, counted and tried again with backoff, and stops
 no other.
@@ -13,7 +14,9 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Retryable
+from footplate.machinery.answers import Answers
 from footplate.machinery.applier import Applier
+from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import Metrics
@@ -28,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 _ROUNDS = 30
 """Changes in a row after which a job that never settles has to wait between two of them."""
+
+_QUESTIONS = 20
+"""Times that one look may ask the API server what is so, before others get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Worker:
     def __init__(
         self,
         queue: WorkQueue[Key],
+        client: KubeClient,
         cluster: Cluster,
         run_configs: RunConfigs,
         applier: Applier,
@@ -54,6 +61,7 @@ class Worker:
         metrics: Metrics,
     ) -> None:
         self._queue = queue
+        self._client = client
         self._cluster = cluster
         self._run_configs = run_configs
         self._applier = applier
@@ -93,24 +101,31 @@ class Worker:
             return "error"
 
     async def _reconcile(self, key: Key) -> str:
-        job = self._cluster.jobs.get(key)
-        if job is None:
-            self._forget(key)
-            return "gone"
-        status = job.get("status") or {}
-        with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
-            observed = await self._observe(key, job)
-            with self._metrics.plan_seconds.time():
-                plan = reconcile(observed, now=self._clock.now())
-            return await self._carry_out(key, job, plan)
+        answers = Answers(self._client, self._cluster, namespace=key[0])
+        for _ in range(_QUESTIONS):
+            job = self._cluster.jobs.get(key)
+            if job is None:
+                self._forget(key)
+                return "gone"
+            status = job.get("status") or {}
+            with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
+                observed = await self._observe(key, job, answers)
+                with self._metrics.plan_seconds.time():
+                    plan = reconcile(observed, now=self._clock.now())
+                if not plan.confirm:
+                    return await self._carry_out(key, job, answers.watched(plan))
+                await answers.ask(plan.confirm)
+        self._look_again(key)
+        return "changed"
 
-    async def _observe(self, key: Key, job: Object) -> Observed:
+    async def _observe(self, key: Key, job: Object, answers: Answers) -> Observed:
         uid, written = self._written.get(key, ("", None))
         return Observed(
             job=job,
             run_config=await self._run_configs.get(job),
-            pods=self._cluster.pods_of(job),
-            nodes=self._cluster.nodes_by_name,
+            pods=answers.correct_pods(self._cluster.pods_of(job)),
+            nodes=answers.correct_nodes(self._cluster.nodes_by_name),
+            confirmed=answers.confirmed,
             runtime=self._cluster.runtime_of(job),
             progress=self._poller.latest(uid_of(job)),
             refusals=self._fresh_refusals(key, job),

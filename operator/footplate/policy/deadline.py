@@ -1,10 +1,11 @@
 """Limits on time: of running, summed over attempts, and of waiting for nodes. Both are recomputed from the status."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from footplate.policy import scheduling_timeout
+from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
-from footplate.policy.scheduling_timeout import seconds_waited
 from footplate.policy.situation import Situation, seconds_run
 
 
@@ -15,6 +16,8 @@ class Deadline:
     reason: Reason
     message: str
     left: float
+    doubts: Sequence[Doubt] = ()
+    """What must be confirmed before the limit counts as reached."""
 
 
 def deadlines(situation: Situation) -> Iterable[Deadline]:
@@ -29,11 +32,12 @@ def deadlines(situation: Situation) -> Iterable[Deadline]:
             "to go on, create the job anew with a longer limit, and status.checkpoint.uri as its checkpoint.resume",
             policy.active_deadline_seconds - used,
         )
-    waited = seconds_waited(situation)
+    waited = scheduling_timeout.seconds_waited(situation)
     if policy.queue_deadline_seconds is not None and waited is not None:
         yield Deadline(
             Reason.QUEUE_DEADLINE,
             f"not all pods were scheduled within {policy.queue_deadline_seconds} s (runPolicy.queueDeadlineSeconds); "
             "ask for fewer nodes or wait longer",
             policy.queue_deadline_seconds - waited,
+            scheduling_timeout.doubts(situation),
         )

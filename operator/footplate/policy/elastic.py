@@ -16,6 +16,7 @@ from footplate.objects import Object, block, text
 from footplate.podspec import AttemptSpec
 from footplate.policy import scheduling_timeout
 from footplate.policy.failure import node_lost
+from footplate.policy.plan import Doubt
 from footplate.policy.pods import Pod
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import Situation
@@ -41,6 +42,8 @@ class Resize:
 
     nodes: int
     why: str
+    doubts: Sequence[Doubt] = ()
+    """What must be confirmed before."""
 
 
 def next_size(spec: TrainingJobSpec, status: TrainingJobStatus) -> int:
@@ -68,11 +71,14 @@ def resize(situation: Situation) -> Resize | None:
     left = _seconds_until_fewer(situation)
     if left is not None and left <= 0:
         found = len(_bound(situation))
-        return Resize(found, f"only {found} of {desired} nodes were found, enough for elastic.minNodes")
+        why = f"only {found} of {desired} nodes were found, enough for elastic.minNodes"
+        return Resize(found, why, scheduling_timeout.doubts(situation))
     left = _seconds_until_more(situation)
     if left is not None and left <= 0:
-        found = desired + len(_in_place(situation))
-        return Resize(found, f"{found} nodes were found of the {nodes} that are wanted; the gang grows from {desired}")
+        scouts = _in_place(situation)
+        found = desired + len(scouts)
+        why = f"{found} nodes were found of the {nodes} that are wanted; the gang grows from {desired}"
+        return Resize(found, why, [situation.gang.doubt(scout.rank) for scout in scouts])
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus
 from footplate.policy import clean_pods, elastic, phase, progress, restart, scheduling_timeout, usage
 from footplate.policy.failure import Failure
-from footplate.policy.plan import Plan
+from footplate.policy.plan import Plan, once_confirmed
 from footplate.policy.reasons import Reason
 from footplate.policy.run import reject
 from footplate.policy.situation import Situation, begin_attempt, end_attempt, move
@@ -69,11 +69,16 @@ def resize(situation: Situation) -> Plan | None:
     if change is None:
         return None
     status = ended(situation, Reason.RESIZED)
-    return _restart(situation, status, Reason.RESIZED, change.why, nodes=change.nodes)
+    plan = _restart(situation, status, Reason.RESIZED, change.why, nodes=change.nodes)
+    return once_confirmed(plan, observed=situation.observed, doubts=change.doubts)
 
 
 def end(situation: Situation, cause: Failure) -> Plan:
     """Ends the attempt for a failure: another one follows, or the run fails."""
+    return once_confirmed(_end(situation, cause), observed=situation.observed, doubts=cause.doubts)
+
+
+def _end(situation: Situation, cause: Failure) -> Plan:
     status = ended(situation, cause.reason, cause)
     next_ = restart.decide(
         cause,
@@ -102,7 +107,8 @@ def release(situation: Situation) -> Plan:
         "they are given back"
     )
     status, delay = ended(situation, Reason.SCHEDULING_TIMEOUT), scheduling_timeout.backoff(situation)
-    return _restart(situation, status, Reason.SCHEDULING_TIMEOUT, why, nodes=situation.desired, delay=delay)
+    plan = _restart(situation, status, Reason.SCHEDULING_TIMEOUT, why, nodes=situation.desired, delay=delay)
+    return once_confirmed(plan, observed=situation.observed, doubts=scheduling_timeout.doubts(situation))
 
 
 def _restart(

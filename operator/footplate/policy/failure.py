@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from footplate.api.status import FailureClass, FailureStatus
 from footplate.contract import ExitCode
 from footplate.objects import Object, text, time
+from footplate.policy.plan import Doubt
 from footplate.policy.pods import Gang, Pod, last_ready, node_is_lost
 from footplate.policy.reasons import Reason
 from footplate.text import MAX_TERMINATION_BYTES, clean, clean_lines
@@ -69,6 +70,8 @@ class Failure:
     message: str
     time: datetime
     pod: Pod | None = None
+    doubts: tuple[Doubt, ...] = ()
+    """What must be confirmed before it counts: a later view might show that it is over."""
 
     @property
     def failure_class(self) -> FailureClass:
@@ -221,7 +224,8 @@ def node_lost(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failur
     since, bound = last_ready(node), pod.bound
     if bound is not None and now < bound + VIEW_LAG and (since is None or since <= bound):
         return None
-    return Failure(Reason.NODE_LOST, f"node {pod.node}, which runs rank {pod.rank}, isn't ready", since or now, pod)
+    message = f"node {pod.node}, which runs rank {pod.rank}, isn't ready"
+    return Failure(Reason.NODE_LOST, message, since or now, pod, (Doubt("Node", pod.node),))
 
 
 def _stuck(pod: Pod, *, now: datetime) -> Failure | None:
@@ -233,7 +237,7 @@ def _stuck(pod: Pod, *, now: datetime) -> Failure | None:
         f"pod {pod.name} can't start: {clean(said, most=512)}; {_way_out(reason, said)}, then set "
         "runPolicy.restartNonce; to change the spec, delete the job and create it anew"
     )
-    return Failure(reason, message, now, pod)
+    return Failure(reason, message, now, pod, (Doubt("Pod", pod.name),))
 
 
 def _way_out(reason: Reason, said: str) -> str:
@@ -248,7 +252,8 @@ def _missing(gang: Gang, *, desired: int, now: datetime) -> list[Failure]:
     gone = next((rank for rank in range(desired) if rank not in gang.current), None)
     if gone is None:
         return []
-    return [Failure(Reason.POD_LOST, f"the pod of rank {gone} was deleted by somebody else", now)]
+    message = f"the pod of rank {gone} was deleted by somebody else"
+    return [Failure(Reason.POD_LOST, message, now, doubts=(gang.doubt(gone),))]
 
 
 def _on_node(pod: Pod) -> str:

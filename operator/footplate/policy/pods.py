@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from footplate.contract import CONTAINER_NAME, Label, Verdict, parse_verdict
 from footplate.objects import Object, block, blocks, is_controlled_by, number, text, time
-from footplate.podspec import pod_name
-from footplate.policy.plan import Target
+from footplate.podspec import attempt_name
+from footplate.policy.plan import Doubt, Target
 
 STOP_MARGIN_SECONDS = 5.0
 """A pod that lives on for so long after its grace period is on a node that nobody hears from."""
@@ -162,19 +162,25 @@ class Gang:
     current: Mapping[int, Pod]
     older: Sequence[Pod]
     scouts: Mapping[int, Pod] = field(default_factory=dict)
+    name: str = ""
+    """What the names of the current attempt's pods have in common."""
 
     @classmethod
     def of(cls, pods: Sequence[Object], job: Object, *, run: int, attempt: int, nodes: int) -> Self:
         """Buckets raw pods. Those that the job doesn't control are left out; one that says it were of the attempt but
         hasn't the name or a rank of its gang is no part of it.
         """
-        owned, name = owned_pods(pods, job), text(block(job, "metadata"), "name")
-        named = (pod for pod in owned if pod.name == pod_name(name, run=run, attempt=attempt, rank=pod.rank))
-        mine = sorted(named, key=lambda pod: pod.rank)
+        owned = owned_pods(pods, job)
+        name = attempt_name(text(block(job, "metadata"), "name"), run=run, attempt=attempt)
+        mine = sorted((pod for pod in owned if pod.name == f"{name}-{pod.rank}"), key=lambda pod: pod.rank)
         current = {pod.rank: pod for pod in mine if 0 <= pod.rank < nodes}
         scouts = {pod.rank: pod for pod in mine if pod.rank >= nodes and pod.is_scout}
         known = current | scouts
-        return cls(current, [pod for pod in owned if known.get(pod.rank) is not pod], scouts)
+        return cls(current, [pod for pod in owned if known.get(pod.rank) is not pod], scouts, name)
+
+    def doubt(self, rank: int) -> Doubt:
+        """That the pod of a rank is as it is seen, or gone."""
+        return Doubt("Pod", f"{self.name}-{rank}")
 
     @property
     def pods(self) -> Sequence[Pod]:

@@ -15,7 +15,7 @@ from footplate.policy import clean_pods, deadline, events, failure, progress, ru
 from footplate.policy.attempt import advance
 from footplate.policy.end import between, end, fail, has_succeeded, release, resize, succeed
 from footplate.policy.mutable import with_live_fields
-from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.plan import Observed, Plan, Refusal, once_confirmed
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
 from footplate.policy.run import begin, name_conflict
@@ -81,7 +81,8 @@ def _live(situation: Situation) -> Plan:
         return suspending
     over = next((limit for limit in deadline.deadlines(situation) if limit.left <= 0), None)
     if over is not None:
-        return fail(situation, over.reason, over.message)
+        plan = fail(situation, over.reason, over.message)
+        return once_confirmed(plan, observed=situation.observed, doubts=over.doubts)
     return between(situation) if situation.between_attempts else _attempt(situation)
 
 

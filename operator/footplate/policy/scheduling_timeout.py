@@ -3,6 +3,7 @@
 import hashlib
 
 from footplate.api.status import Attempt
+from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
 from footplate.policy.situation import Situation
 
@@ -19,6 +20,13 @@ def seconds_left(situation: Situation) -> float | None:
         return None
     held = (situation.now - min(holding)).total_seconds()
     return situation.spec.run_policy.scheduling_timeout_seconds - held
+
+
+def doubts(situation: Situation) -> list[Doubt]:
+    """What must be confirmed before pods count as without a node: that the first of them is."""
+    pods = situation.gang.current
+    without = (rank for rank in range(situation.desired) if rank not in pods or pods[rank].node is None)
+    return [situation.gang.doubt(rank) for rank in without][:1]
 
 
 def seconds_waited(situation: Situation) -> float | None:

@@ -14,9 +14,8 @@ from footplate.api.status import TrainingJobStatus, format_time
 from footplate.contract import CONTAINER_NAME, Progress
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
 from footplate.policy.pods import Pod
-from footplate.policy.reconcile import reconcile
 from footplate.policy.situation import run_config_name
-from unit.policy.build import NOW, job, node
+from unit.policy.build import NOW, job, node, plan_of
 
 JSON = dict[str, Any]
 GRACE = 120
@@ -85,7 +84,7 @@ class FakeCluster:
         )
 
     def plan(self) -> Plan:
-        return reconcile(self.observe(), now=self.now)
+        return plan_of(self.observe(), now=self.now)
 
     def settle(self) -> int:
         """Reconciles to the fixed point, as the worker does; the number of plans that changed something."""
