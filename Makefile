@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 CRDS := crds helm/footplate/files/crds
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu check format crds bench bench-scale soak lock images clean
+.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu check format crds bench bench-scale soak soak-replicas lock images clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ bench-scale: $(READY)  ## 16,000 pods and 10,000 jobs on a real kube-apiserver: 
 
 soak: $(READY)  ## Random lives of jobs among API faults for 45 minutes; SOAK="--minutes 600"
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
+
+soak-replicas: $(READY)  ## Two replicas, silent watches, takeovers, in virtual time, for an hour; MINUTES=5
+	PYTHONPATH=tests $(BIN)/python -m replicas --minutes $(or $(MINUTES),60)
 
 lock: $(READY)  ## Writes the versions in use to .ci/constraints.txt
 	$(BIN)/pip freeze --exclude footplate --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt
