@@ -65,8 +65,8 @@ class AttemptSpec:
         return run_name(self.config.metadata.name, self.config.run, uid=self.config.metadata.uid)
 
     def pod_name(self, rank: int) -> str:
-        """Name of a pod: the same for the same rank of the same attempt, always."""
-        return f"{self.config.metadata.name}-{self.config.run}-{self.attempt}-{rank}"
+        """Name of a pod."""
+        return pod_name(self.config.metadata.name, run=self.config.run, attempt=self.attempt, rank=rank)
 
 
 def run_name(job: str, run: int, *, uid: str) -> str:
@@ -76,6 +76,16 @@ def run_name(job: str, run: int, *, uid: str) -> str:
     of a deleted job's that had the same name.
     """
     return f"{job}-run-{run}-{uid[:UID_DIGITS]}"
+
+
+def attempt_name(job: str, *, run: int, attempt: int) -> str:
+    """What the names of an attempt's pods have in common."""
+    return f"{job}-{run}-{attempt}"
+
+
+def pod_name(job: str, *, run: int, attempt: int, rank: int) -> str:
+    """Name of a pod: the same for the same rank of the same attempt, always."""
+    return f"{attempt_name(job, run=run, attempt=attempt)}-{rank}"
 
 
 def build_config_map(config: JobConfig, text: str) -> Object:

@@ -1,4 +1,5 @@
-"""The reconcile loop: take a key, look, plan, apply; then what the result says.
+"""The reconcile loop: take a key, look, plan, apply; then what the result says. Where the plan rests on what the view
+doesn't prove, the API server is asked and the job looked at again, before anything is done.
 
 A fence surrounds every key: whatever goes wrong with one job is logged, counted and tried again with backoff, and stops
 no other. Nothing is waited for here but the plan's own requests, each once: what failed comes again as another look.
@@ -11,7 +12,9 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Retryable
+from footplate.machinery.answers import Answers
 from footplate.machinery.applier import Applier
+from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.memory import Memory
@@ -32,6 +35,9 @@ _LONGEST_PAUSE = 300.0
 _ROUNDS = 30
 """Changes in a row after which a job that never settles has to wait between two of them."""
 
+_QUESTIONS = 20
+"""Times that one look may ask the API server what is so, before others get their turn."""
+
 
 _HOT_SECONDS = 1.0
 """A change that took longer is no part of a loop that has to be slowed down."""
@@ -43,6 +49,7 @@ class Worker:
     def __init__(
         self,
         queue: WorkQueue,
+        client: KubeClient,
         cluster: Cluster,
         run_configs: RunConfigs,
         applier: Applier,
@@ -52,6 +59,7 @@ class Worker:
         metrics: Metrics,
     ) -> None:
         self._queue = queue
+        self._client = client
         self._cluster = cluster
         self._run_configs = run_configs
         self._applier = applier
@@ -89,17 +97,23 @@ class Worker:
             return "error"
 
     async def _reconcile(self, key: Key) -> str:
-        job = self._cluster.jobs.get(key)
-        if job is None:
-            self._forget(key)
-            return "gone"
-        status = job.get("status") or {}
-        with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
-            memory = self._remember(key, job)
-            observed = await self._observe(job, memory)
-            with self._metrics.plan_seconds.time():
-                plan = reconcile(observed, now=self._clock.now())
-            return await self._carry_out(key, job, plan, memory)
+        answers = Answers(self._client, self._cluster, namespace=key[0])
+        for _ in range(_QUESTIONS):
+            job = self._cluster.jobs.get(key)
+            if job is None:
+                self._forget(key)
+                return "gone"
+            status = job.get("status") or {}
+            with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
+                memory = self._remember(key, job)
+                observed = await self._observe(job, memory, answers)
+                with self._metrics.plan_seconds.time():
+                    plan = reconcile(observed, now=self._clock.now())
+                if not plan.confirm:
+                    return await self._carry_out(key, job, answers.watched(plan), memory)
+                await answers.ask(plan.confirm)
+        self._look_again(key, memory, hot=True)
+        return "changed"
 
     def _remember(self, key: Key, job: Object) -> Memory:
         memory = self._memories.get(key)
@@ -108,12 +122,13 @@ class Worker:
             memory = self._memories[key] = Memory.of(job)
         return memory
 
-    async def _observe(self, job: Object, memory: Memory) -> Observed:
+    async def _observe(self, job: Object, memory: Memory, answers: Answers) -> Observed:
         return Observed(
             job=job,
             run_config=await self._run_configs.get(job),
-            pods=self._cluster.pods_of(job),
-            nodes=self._cluster.nodes_by_name,
+            pods=answers.correct_pods(self._cluster.pods_of(job)),
+            nodes=answers.correct_nodes(self._cluster.nodes_by_name),
+            confirmed=answers.confirmed,
             runtime=self._cluster.runtime_of(job),
             progress=self._poller.latest(uid_of(job)),
             refusals=memory.failures(job, living=partial(self._living, job)),

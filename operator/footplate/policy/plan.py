@@ -1,6 +1,10 @@
-"""What the decisions see and what they answer: plain values, no I/O."""
+"""What the decisions see and what they answer: plain values, no I/O.
 
-from collections.abc import Mapping, Sequence
+That something is there, or has ended, is a fact which no later view takes back. That something isn't there, isn't well
+or has no node yet may be over by now: what rests on that is done `once_confirmed`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -63,8 +67,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A pod of the job's namespace, or a node, of which the view may be old: that it isn't there, or isn't well."""
+
+    kind: Literal["Pod", "Node"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that one reconciliation looks at."""
+    """Everything that one reconciliation looks at. Pods and nodes are a view, which may be as old as the longest
+    silence of a watch.
+    """
 
     job: Object
     pods: Sequence[Object] = ()
@@ -80,6 +94,9 @@ class Observed:
     """
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
+    confirmed: frozenset[Doubt] = frozenset()
+    """What the API server was asked for in this very look: of these is observed what is so, be it that they are gone.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,8 @@ class Step:
     """What a user should hear besides the change of phase, once the status is written."""
     notices: tuple[Event, ...] = ()
     """What a user should hear of what is done beside the status."""
+    doubts: tuple[Doubt, ...] = ()
+    """What the API server must confirm before any of it is done."""
     failing: Refusal | None = None
     """A create of the gang's that fails; of all else that fails the observation tells."""
     refused_edits: str = ""
@@ -122,3 +141,13 @@ class Plan:
     """Seconds after which the job must be looked at again, whatever happens until then."""
     left_alone: bool = False
     """True where nothing may be done, because the job's status isn't understood."""
+    confirm: frozenset[Doubt] = frozenset()
+    """What the API server must be asked for before anything is done. The plan holds nothing else, and the job is
+    looked at again at once with the answers.
+    """
+
+
+def once_confirmed(plan: Plan, *, observed: Observed, doubts: Iterable[Doubt]) -> Plan:
+    """The plan, if the API server was asked for all that it rests on; else what to ask."""
+    left = frozenset(doubts) - observed.confirmed
+    return Plan(confirm=left) if left else plan

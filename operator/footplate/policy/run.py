@@ -15,7 +15,7 @@ from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, u
 from footplate.podspec import build_config_map, run_name
 from footplate.policy import deadline, refusal
 from footplate.policy.end import with_run_failed
-from footplate.policy.job import UnknownStatus, is_finished, move, read_status, with_attempt_begun
+from footplate.policy.job import is_finished, move, with_attempt_begun
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
@@ -44,12 +44,8 @@ def due_run(job: Object, status: TrainingJobStatus) -> int:
     return status.run + 1 if again else status.run
 
 
-def run_config_name(job: Object) -> str | None:
-    """Name of the ConfigMap of the run that the job is in, or should be; None where its status isn't understood."""
-    try:
-        status = read_status(job)
-    except UnknownStatus:
-        return None
+def run_config_name(job: Object, status: TrainingJobStatus) -> str:
+    """Name of the ConfigMap of the run that the job is in, or should be."""
     run = due_run(job, status)
     if status.resolved is not None and status.run == run:
         return status.resolved.config_map

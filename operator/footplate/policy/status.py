@@ -10,7 +10,7 @@ from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import block, blocks, number, text
 from footplate.policy import conditions, refusal
 from footplate.policy.job import UnknownStatus
-from footplate.policy.plan import Event, Observed, Plan, Refusal, Step
+from footplate.policy.plan import Event, Observed, Plan, Refusal, Step, once_confirmed
 from footplate.policy.reasons import Reason
 from footplate.text import clean, clean_json
 
@@ -48,7 +48,11 @@ _ACTIONS = {
 
 
 def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
-    """The plan that takes the job to the step's status, and does the rest beside it."""
+    """The plan that takes the job to the step's status, and does the rest beside it, once it is sure of its ground."""
+    return once_confirmed(_plan(observed, step, now=now), observed=observed, doubts=step.doubts)
+
+
+def _plan(observed: Observed, step: Step, *, now: datetime) -> Plan:
     looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in step.requeue if seconds and seconds > 0]
     if step.status is None:
         return Plan(step.create, step.delete, events=step.notices, requeue_after=min(looks, default=None))

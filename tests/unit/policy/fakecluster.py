@@ -16,9 +16,8 @@ from footplate.contract import CONTAINER_NAME, Progress, parse_verdict
 from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
 from footplate.policy.pod import CLOCKS_DIFFER, Pod
-from footplate.policy.reconcile import reconcile
 from footplate.policy.run import run_config_name
-from unit.policy.build import NOW, job, node
+from unit.policy.build import NOW, job, node, plan_of
 
 JSON = dict[str, Any]
 GRACE = 120
@@ -85,7 +84,7 @@ class FakeCluster:
             job=copy.deepcopy(self.job),
             pods=[pod.raw for pod in self.pods()],
             nodes=self.nodes,
-            run_config=self.objects.get(("ConfigMap", run_config_name(self.job))),
+            run_config=self.objects.get(("ConfigMap", run_config_name(self.job, read_status(self.job)))),
             progress=self.progress,
             refusals=self.refusals,
             status_written=self.status_written,
@@ -95,7 +94,7 @@ class FakeCluster:
         """What is decided, but for what the worker holds back: a refused create is tried again after a while."""
         if self.deleted:
             return Plan()
-        plan = reconcile(self.observe(), now=self.now)
+        plan = plan_of(self.observe(), now=self.now)
         left = RETRY_REFUSED_SECONDS - abs((self.now - self.refused_at).total_seconds())
         if not self.refusals or left <= 0:
             return plan
