@@ -16,7 +16,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu test-images check format crds bench bench-scale soak lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu test-images check format crds bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench-scale: $(READY)  ## 16,000 pods and 10,000 jobs on a real kube-apiserver: 
 
 soak: $(READY)  ## Random lives of jobs among API faults for 45 minutes; SOAK="--minutes 600"
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
+
+soak-replicas: $(READY)  ## Two replicas, silent watches, takeovers, in virtual time, for an hour; MINUTES=5
+	PYTHONPATH=tests $(BIN)/python -m replicas --minutes $(or $(MINUTES),60)
 
 lock: $(READY)  ## Writes the versions in use to .ci/constraints.txt
 	$(BIN)/pip freeze --exclude footplate --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt

@@ -32,12 +32,15 @@ class LeaseLost(Terminal):
 class ApiUnavailable(Retryable):
     """No usable answer from the API server: refused or lost connection, timeout, 401, 429, 5xx, or no JSON.
 
-    A write may or may not have been done.
+    A write may or may not have been done. `said`: what came back instead, without which request it was.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None, said: str = ""
+    ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.status = status
+        self.said = said or message
 
 
 class ApiError(FootplateError):

@@ -13,6 +13,12 @@ from footplate.api.status import MAX_YEAR
 Object = Mapping[str, Any]
 """A raw Kubernetes object."""
 
+OVERSIZE = "oversize"
+"""A field of ours in an object that isn't kept whole: `bytes`, 0 where there was no room for it, and `most`."""
+
+TOO_DEEP = 2**31 - 1
+"""As `bytes`: the object is nested so deeply that nobody can say."""
+
 Key = tuple[str, str]
 """Namespace and name; the namespace is empty for cluster-scoped kinds."""
 

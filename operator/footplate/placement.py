@@ -31,7 +31,8 @@ def placement(spec: TrainingJobSpec, *, gang_labels: Mapping[str, str], avoid: S
 
 def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequence[str]) -> Object:
     """The user's affinity, away from `avoid`, and with the gang together in one topology domain where asked."""
-    affinity: dict[str, Any] = {**(spec.pod_template.affinity or {})}
+    own = spec.pod_template.affinity
+    affinity: dict[str, Any] = own.to_json() if own is not None else {}
     if avoid:
         away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(avoid)]
         _prefer(affinity, "nodeAffinity", {"weight": 100, "preference": {"matchFields": away}})

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from footplate.api.quantities import amount
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import (
     CONTAINER_NAME,
@@ -46,12 +47,6 @@ UID_DIGITS = 8
 FS_GROUP = 10001
 """Owns the volumes, so that an image's own user may write to them."""
 
-RESERVED_ENV = frozenset((
-    *Env, "POD_IP", "MASTER_ADDR", "MASTER_PORT", "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK",
-    "PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_MAX_RESTARTS",
-))  # fmt: skip
-"""What a user's own variables can't override: Kubernetes takes the last of two of one name."""
-
 
 @dataclass(frozen=True, slots=True)
 class AttemptSpec:
@@ -70,8 +65,8 @@ class AttemptSpec:
         return run_name(self.config.metadata.name, self.config.run, uid=self.config.metadata.uid)
 
     def pod_name(self, rank: int) -> str:
-        """Name of a pod: the same for the same rank of the same attempt, always."""
-        return f"{self.config.metadata.name}-{self.config.run}-{self.attempt}-{rank}"
+        """Name of a pod."""
+        return pod_name(self.config.metadata.name, run=self.config.run, attempt=self.attempt, rank=rank)
 
 
 def run_name(job: str, run: int, *, uid: str) -> str:
@@ -81,6 +76,16 @@ def run_name(job: str, run: int, *, uid: str) -> str:
     of a deleted job's that had the same name.
     """
     return f"{job}-run-{run}-{uid[:UID_DIGITS]}"
+
+
+def attempt_name(job: str, *, run: int, attempt: int) -> str:
+    """What the names of an attempt's pods have in common."""
+    return f"{job}-{run}-{attempt}"
+
+
+def pod_name(job: str, *, run: int, attempt: int, rank: int) -> str:
+    """Name of a pod: the same for the same rank of the same attempt, always."""
+    return f"{attempt_name(job, run=run, attempt=attempt)}-{rank}"
 
 
 def build_config_map(config: JobConfig, text: str) -> Object:
@@ -135,7 +140,7 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
 def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
     """Accelerators of each node, by resource name."""
     limits = spec.resources.limits.items()
-    return {name: int(count) for name, count in limits if name.startswith(ACCELERATORS) and count.isdigit()}
+    return {name: int(amount(count)) for name, count in limits if name.startswith(ACCELERATORS)}
 
 
 def needs_supervisor(spec: TrainingJobSpec) -> bool:
@@ -193,13 +198,19 @@ def _pod_spec(gang: AttemptSpec) -> Object:
         "terminationGracePeriodSeconds": gang.spec.run_policy.termination_grace_period_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "fsGroup": FS_GROUP,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security_context(gang.spec),
         "volumes": _volumes(gang),
         **placement(gang.spec, gang_labels=_run_labels(gang.config), avoid=gang.avoid),
+    }
+
+
+def _security_context(spec: TrainingJobSpec) -> Object:
+    own = spec.pod_template.security_context
+    return {
+        "runAsNonRoot": True,
+        "fsGroup": FS_GROUP,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        **(own.to_json() if own is not None else {}),
     }
 
 

@@ -15,7 +15,7 @@ from footplate.devcluster.up import DevCluster
 from images.containers import Container, Image
 from trainer_pods import free_port
 
-pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 
 JOBS = "/apis/footplate.dev/v1alpha1/namespaces/default/trainingjobs"
 PATIENCE_SECONDS = 180

@@ -19,7 +19,7 @@ from footplate.devcluster.s3 import S3Server
 from images.containers import Container, Image
 from trainer_pods import free_port, pod_environment
 
-pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 
 DIGITS = Path(__file__).parents[2] / "examples/digits"
 FILES = [f"{split}-{part}.gz" for split in ("train", "test") for part in ("images-idx3-ubyte", "labels-idx1-ubyte")]
@@ -139,7 +139,7 @@ def test_is_a_home_for_its_user(trainer_image: Image, tmp_path: Path, user: int 
     """Name, home, caches and a compiler, on a read-only root."""
     command = ["python", "-W", "error::UserWarning", "-c", AT_HOME]
     with Container(trainer_image, tmp_path / "bundle", entrypoint=command, user=user) as container:
-        assert container.finish(seconds=300) == 0, container.log
+        assert container.finish(seconds=900) == 0, container.log
     assert container.log.startswith("user footplate\n")
     assert container.log.endswith("compiled\n")
 

@@ -29,7 +29,7 @@ AT_ADMISSION = [
     for each in (
         "unknown field", "text for a number", "no nodes", "nothing to run", "two things to run", "name of 41",
         "unknown scheme", "userinfo", "parent folder", "encoded parent folder", "elastic upside down", "every 0 steps",
-        "every 0 seconds",
+        "every 0 seconds", "recipe", "requests over limits", "mount at /dev/shm",
     )
 ]  # fmt: skip
 SAVE = ("sh", "-c", "echo weights >$FOOTPLATE_OUTPUT_DIR/model.txt")

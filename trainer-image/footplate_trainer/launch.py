@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from footplate.api.blocks import Resources
+from footplate.api.resources import Resources
 from footplate_trainer.pod import Pod
 
 RANK = (sys.executable, "-m", "footplate_trainer.rank")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
-from footplate.api.types import Model, Schema
+from footplate.api.types import ByType, Model, Schema
 
 MAX_ATTEMPTS_KEPT = 10
 MAX_TRANSITIONS_KEPT = 20
@@ -302,11 +302,10 @@ class TrainingJobStatus(Model):
     transitions: Annotated[list[Transition], Field(max_length=MAX_TRANSITIONS_KEPT)] = Field(
         default=[], description="The last changes of phase."
     )
-    conditions: Annotated[
-        list[Condition],
-        Field(max_length=16),
-        Schema({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
-    ] = Field(
+    selector: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="Label selector of the job's pods, for the scale subresource."
+    )
+    conditions: Annotated[ByType[Condition], Field(max_length=16)] = Field(
         default=[],
-        description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled.",
+        description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled, ReplicaFailure.",
     )

@@ -1,14 +1,16 @@
 """The one way to the API server: raw dicts over an authorised aiohttp session.
 
 Invariants:
-- Every request has a timeout, and at most `in_flight` of them are under way.
-- A request that changes nothing when done twice is tried again on lost answers, 5xx and 401; 429 always is, because it
-  was never done. A create is tried again too: its second try may answer `AlreadyExists` for what the first one made,
-  and the caller judges that by the owner's UID.
+- Every request has a timeout, and at most `in_flight` of them are under way, shared fairly by namespace. What isn't in
+  a tenant's namespace, and every list, is the operator's own and has a share like any other.
+- A request is one try: who asked says when the next one is, and waits for it without holding anything. Only pages of a
+  list are asked for again, since a list would begin anew.
+- A create whose answer was lost may have been done: its next try answers `AlreadyExists`, which the caller judges by
+  the owner's UID.
+- No page of a list is longer than `PAGE_BYTES`, however large the objects in it are.
 - No write is sent, and none is waited for, when `lease` says that another replica may act (`LeaseLost`).
 """
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
@@ -18,25 +20,21 @@ import aiohttp
 import orjson
 import structlog
 
-from footplate.errors import (
-    AlreadyExists,
-    ApiError,
-    ApiUnavailable,
-    Conflict,
-    Gone,
-    LeaseLost,
-    NotFound,
-    Refused,
-)
+from footplate.errors import ApiUnavailable, LeaseLost
 from footplate.machinery.clock import Clock, SystemClock
+from footplate.machinery.fair import FIRST, FairSlots
 from footplate.machinery.metrics import Metrics, code_class
 from footplate.machinery.resources import Resource, resource_of
+from footplate.machinery.responses import TooLong, error_of, lines_of, read_within
 from footplate.objects import Object, key_of
 
 log = structlog.get_logger(__name__)
 
-IN_FLIGHT = 50
+IN_FLIGHT = 150
+"""Of which one namespace alone gets 50."""
 PAGE = 500
+PAGE_BYTES = 16 * 2**20
+"""A page that would be longer is given up, and its collection read in smaller ones from then on."""
 MERGE_PATCH = "application/merge-patch+json"
 
 _JSON = "application/json"
@@ -44,8 +42,8 @@ _TIMEOUT = 30.0
 _TRIES = 5
 _FIRST_BACKOFF = 0.1
 _LAST_BACKOFF = 5.0
-_LONGEST_RETRY_AFTER = 60.0
-_MESSAGE_LENGTH = 1024
+_SMALLER = 5
+"""Each try with smaller pages divides them by so much."""
 
 
 class Fence(Protocol):
@@ -83,7 +81,8 @@ class KubeClient:
         self._metrics = metrics
         self._fence = fence or Unfenced()
         self._clock = clock or SystemClock()
-        self._slots = asyncio.Semaphore(in_flight)
+        self._slots = FairSlots(in_flight)
+        self._pages: dict[Resource, int] = {}
         self._tries = tries
         self._timeout = timeout
 
@@ -97,7 +96,7 @@ class KubeClient:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """One object, as the API server has it now."""
-        return await self._call("get", resource, resource.path(namespace, name))
+        return await self._call("get", resource, resource.path(namespace, name), namespace=namespace)
 
     async def get_path(self, path: str) -> Object:
         """Any JSON document of the API server, such as a group's discovery."""
@@ -107,33 +106,52 @@ class KubeClient:
         self, resource: Resource, *, namespace: str = "", selector: str = ""
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """A whole collection, page by page, each with the resourceVersion of the list. `Gone` if it took too long."""
-        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+        limit = str(self._pages.get(resource, PAGE))
+        query = {"limit": limit, **({"labelSelector": selector} if selector else {})}
         while True:
-            page = await self._call("list", resource, resource.path(namespace), query=query)
+            page = await self._page(resource, resource.path(namespace), query)
             metadata = page["metadata"]
             yield _stamp_items(page), str(metadata["resourceVersion"])
             if not metadata.get("continue"):
                 return
             query = {**query, "continue": metadata["continue"]}
 
-    async def create(self, manifest: Object) -> Object:
-        """Creates an object; `AlreadyExists` may mean an earlier try of this very call."""
+    async def create(self, manifest: Object, *, turn: int = FIRST) -> Object:
+        """Creates an object; `AlreadyExists` may mean an earlier try whose answer was lost.
+
+        Args:
+            manifest: the object.
+            turn: place in its namespace's queue, such as the number of the write in its plan; 0 is urgent.
+        """
         namespace, _ = key_of(manifest)
         resource = resource_of(manifest)
-        return await self._call("create", resource, resource.path(namespace), body=manifest)
+        path = resource.path(namespace)
+        return await self._call("create", resource, path, namespace=namespace, turn=turn, body=manifest)
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
         """Writes a whole object; `Conflict` when it changed since its resourceVersion."""
-        return await self._call("update", resource, resource.path(*key_of(obj)), body=obj)
+        namespace, name = key_of(obj)
+        return await self._call("update", resource, resource.path(namespace, name), namespace=namespace, body=obj)
 
     async def patch(
-        self, resource: Resource, namespace: str, name: str, patch: Object, *, subresource: str = ""
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Object,
+        *,
+        subresource: str = "",
+        turn: int = FIRST,
     ) -> Object:
         """A merge patch; with metadata.resourceVersion in it, `Conflict` when the object changed since."""
         path = resource.path(namespace, name, subresource)
-        return await self._call("patch", resource, path, body=patch, content_type=MERGE_PATCH)
+        return await self._call(
+            "patch", resource, path, namespace=namespace, turn=turn, body=patch, content_type=MERGE_PATCH
+        )
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "") -> Object:
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", turn: int = FIRST
+    ) -> Object:
         """Deletes the object with this UID and no other, and where a resourceVersion is given as it was then:
         `Conflict` when the name is another's by now, or the object has changed.
 
@@ -142,7 +160,7 @@ class KubeClient:
         preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         path = resource.path(namespace, name)
-        return await self._call("delete", resource, path, body=body)
+        return await self._call("delete", resource, path, namespace=namespace, turn=turn, body=body)
 
     async def watch(
         self,
@@ -167,14 +185,29 @@ class KubeClient:
             async with self._session.get(url, params=query, timeout=timeout) as response:
                 self._count("watch", resource, response.status)
                 if response.status >= 400:
-                    raise _error_of(response, await response.read(), verb="watch")
+                    raise error_of(response, await response.read(), verb="watch")
                 yield []
-                async for lines in _lines(response.content):
+                async for lines in lines_of(response.content):
                     yield [orjson.loads(line) for line in lines]
         except aiohttp.SocketTimeoutError:
             return
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
             raise ApiUnavailable(f"watch of {resource.plural} lost: {_describe(error)}") from error
+
+    async def _page(self, resource: Resource, path: str, query: Mapping[str, str]) -> Object:
+        for attempt in range(1, self._tries + 1):
+            try:
+                return await self._call("list", resource, path, query=query, most=PAGE_BYTES)
+            except TooLong as error:
+                # The rest of a list must be asked for with the limit that it began with: this one begins anew.
+                smaller = self._pages[resource] = max(1, int(query["limit"]) // _SMALLER)
+                message = f"more than {PAGE_BYTES} bytes of {resource.plural}: {smaller} a page from now on"
+                raise ApiUnavailable(message) from error
+            except ApiUnavailable as error:
+                if attempt == self._tries:
+                    raise
+                await self._clock.sleep(_pause(attempt, error.retry_after))
+        raise AssertionError("unreachable: the last try returns or raises")
 
     async def _call(
         self,
@@ -182,20 +215,19 @@ class KubeClient:
         resource: Resource,
         path: str,
         *,
+        namespace: str = "",
+        turn: int = FIRST,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content_type: str = _JSON,
+        most: int | None = None,
     ) -> Object:
         data = None if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
-        for attempt in range(1, self._tries + 1):
-            try:
-                async with self._slots:
-                    return await self._try(verb, resource, path, query, data, content_type)
-            except ApiUnavailable as error:
-                if attempt == self._tries:
-                    raise
-                await self._clock.sleep(_pause(attempt, error.retry_after))
-        raise AssertionError("unreachable: the last try returns or raises")
+        await self._slots.acquire(namespace, turn=turn)
+        try:
+            return await self._try(verb, resource, path, query, data, content_type, most)
+        finally:
+            self._slots.release(namespace)
 
     async def _try(
         self,
@@ -205,6 +237,7 @@ class KubeClient:
         query: Mapping[str, str] | None,
         data: bytes | None,
         content_type: str,
+        most: int | None,
     ) -> Object:
         timeout = self._timeout if data is None else self._write_timeout()
         status: int | None = None
@@ -218,15 +251,16 @@ class KubeClient:
                 headers={"Content-Type": content_type} if data is not None else None,
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as response:
-                answer = await response.read()
+                answer = await read_within(response, most=most)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ApiUnavailable(f"{verb} {path}: {_describe(error)}") from error
+            said = f"no answer: {_describe(error)}"
+            raise ApiUnavailable(f"{verb} {path}: {said}", said=said) from error
         finally:
             self._count(verb, resource, status)
             self._metrics.api_seconds.labels(verb, resource.plural).observe(self._clock.monotonic() - started)
         if status >= 400:
-            raise _error_of(response, answer, verb=verb)
+            raise error_of(response, answer, verb=verb)
         try:
             return orjson.loads(answer)  # type: ignore[no-any-return]
         except orjson.JSONDecodeError as error:  # a proxy's words, not the API server's
@@ -267,46 +301,5 @@ def _pause(attempt: int, retry_after: float | None) -> float:
     return max(retry_after or 0.0, ceiling * random.uniform(0.5, 1.0))
 
 
-def _error_of(response: aiohttp.ClientResponse, answer: bytes, *, verb: str) -> ApiError | ApiUnavailable:
-    status = response.status
-    reason, message = _read_status(answer)
-    reason = reason or response.reason or ""
-    if status == 429 or status >= 500:
-        text = f"{verb} {response.url.path}: {status} {reason}: {message}"
-        return ApiUnavailable(text, status=status, retry_after=_retry_after(response))
-    if status == 409:
-        return (AlreadyExists if reason == "AlreadyExists" else Conflict)(status, reason, message)
-    return {404: NotFound, 410: Gone}.get(status, Refused)(status, reason, message)
-
-
-def _read_status(answer: bytes) -> tuple[str, str]:
-    """Reason and message of a Kubernetes Status; a proxy's HTML or nothing at all is cut to a message."""
-    try:
-        document = orjson.loads(answer)
-        return str(document.get("reason") or ""), str(document.get("message") or "")[:_MESSAGE_LENGTH]
-    except (orjson.JSONDecodeError, AttributeError):
-        return "", answer[:_MESSAGE_LENGTH].decode(errors="replace")
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds asked for; a date, which the header may also hold, is left to our own backoff."""
-    try:
-        return min(float(response.headers["Retry-After"]), _LONGEST_RETRY_AFTER)
-    except (KeyError, ValueError):
-        return None
-
-
 def _describe(error: BaseException) -> str:
     return f"{type(error).__name__} {error}".strip()
-
-
-async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
-    """Whole lines, all that each read brought at once: a line costs no turn of the event loop of its own."""
-    rest = b""
-    async for chunk in stream.iter_any():
-        head, newline, tail = chunk.rpartition(b"\n")
-        if not newline:
-            rest += tail
-            continue
-        yield (rest + head).split(b"\n")
-        rest = tail

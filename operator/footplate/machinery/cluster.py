@@ -5,11 +5,16 @@ from types import MappingProxyType
 from typing import Any
 
 from footplate.machinery.resources import TRAINING_JOBS
-from footplate.machinery.slim import slim_node, slim_own, slim_pod
+from footplate.machinery.slim import slim_job, slim_node, slim_pod, slim_runtime, stub_job, stub_pod, stub_runtime
 from footplate.machinery.store import Store
 from footplate.objects import Key, Object, controller_of, key_of, uid_of
 
 Enqueue = Callable[[Key], None]
+
+JOB_BYTES = 384 * 2**20
+POD_BYTES = 448 * 2**20
+RUNTIME_BYTES = 48 * 2**20
+"""What all jobs, all pods and all runtimes of one kind may take. One namespace alone gets a third."""
 
 
 class Cluster:
@@ -18,13 +23,23 @@ class Cluster:
     def __init__(self, enqueue: Enqueue) -> None:
         self._enqueue = enqueue
         self.jobs = Store(
-            on_change=self._job_changed, indexes={"runtime": _runtime_of, "phase": _phase_of}, slim=slim_own
+            on_change=self._job_changed,
+            indexes={"runtime": _runtime_of, "phase": _phase_of},
+            slim=slim_job,
+            stub=stub_job,
+            most_bytes=JOB_BYTES,
         )
-        self.pods = Store(on_change=self._pod_changed, indexes={"owner": _owner_uid, "node": _node_of}, slim=slim_pod)
+        self.pods = Store(
+            on_change=self._pod_changed,
+            indexes={"owner": _owner_uid, "node": _node_of},
+            slim=slim_pod,
+            stub=stub_pod,
+            most_bytes=POD_BYTES,
+        )
         self.nodes = Store(on_change=self._node_changed, slim=slim_node)
         self._nodes_by_name: dict[str, Object] = {}
-        self.runtimes = Store(on_change=self._runtime_changed, slim=slim_own)
-        self.cluster_runtimes = Store(on_change=self._runtime_changed, slim=slim_own)
+        self.runtimes = self._store_of_runtimes()
+        self.cluster_runtimes = self._store_of_runtimes()
 
     @property
     def nodes_by_name(self) -> Mapping[str, Object]:
@@ -46,6 +61,9 @@ class Cluster:
     def jobs_by_phase(self) -> dict[str, int]:
         """Number of jobs by phase."""
         return {str(phase): count for phase, count in self.jobs.counts("phase").items()}
+
+    def _store_of_runtimes(self) -> Store:
+        return Store(on_change=self._runtime_changed, slim=slim_runtime, stub=stub_runtime, most_bytes=RUNTIME_BYTES)
 
     def _job_changed(self, old: Object | None, new: Object | None) -> None:
         self._enqueue(key_of(_present(old, new)))

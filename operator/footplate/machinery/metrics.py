@@ -19,7 +19,7 @@ RESTART_CLASSES = ("user", "infrastructure", "hang")
 HELD = ("accelerators", "nodes")
 OUTCOMES = ("productive", "lost", "unknown")
 POLL_RESULTS = ("ok", "unreachable", "invalid")
-EVENT_RESULTS = ("written", "dropped", "failed")
+EVENT_RESULTS = ("written", "filtered", "dropped", "failed")
 
 _CODES = ("2xx", "404", "409", "410", "422", "429", "4xx", "5xx", "lost")
 _CALLS = (

@@ -35,8 +35,8 @@ class OperatorSettings:
     """Address that probes and metrics listen on; empty: every address."""
     port: int = 8080
     """Port of /livez, /readyz and /metrics; 0: any free one."""
-    workers: int = 16
-    """Jobs that are reconciled at the same time."""
+    workers: int = 48
+    """Jobs that are reconciled at the same time; those of one namespace alone get a third of them."""
     leader_election: bool = True
     lease_namespace: str = field(default_factory=_own_namespace)
     lease_name: str = "footplate-operator"

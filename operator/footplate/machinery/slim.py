@@ -1,12 +1,45 @@
-"""What is kept of pods and nodes: 16,000 whole pods would take 500 MB, of which the policies read a tenth.
+"""What is kept of an object: what the policies read, within bytes, whatever a tenant has put into it.
+
+16,000 whole pods would take 500 MB, of which the policies read a tenth. What is kept of a pod or a node has a fixed
+shape, and every text in it a bound. Of our own kinds spec and status are kept whole, but not of any size: what is too
+big is known by its name and its size alone, and whoever plans says so to the user.
 
 Keys of the objects built here are constants of this module, one string each for all objects.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from footplate.objects import Kept, Object
+import orjson
 
+from footplate.contract import CONTAINER_NAME, JOB_FILE, Label
+from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of
+from footplate.text import MAX_TERMINATION_BYTES
+
+MAX_BYTES = 256 * 1024
+"""Of a TrainingJob's or a runtime's spec and labels, and of a job's status, as JSON."""
+
+MAX_LIVE_BYTES = 16 * 1024
+"""Of a job's fields that may change while it lives, and of a runtime's policy: kept where the rest isn't."""
+
+_LIVE_FIELDS = ("runPolicy", "scheduling", "nodes", "runtimeRef")
+_OWN_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "labels",
+)
+_IDENTITY = tuple(key for key in _OWN_METADATA if key != "labels")
+
+_MOST = 16
+"""Of each kind of list in a pod or a node."""
+_SHORT = 256
+_LONG = 1024
+_LABELS = tuple(map(str, Label))
 _POD_METADATA = (
     "name",
     "namespace",
@@ -15,68 +48,150 @@ _POD_METADATA = (
     "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
-    "labels",
-    "finalizers",
-    "ownerReferences",
 )
-_POD_SPEC = ("nodeName", "schedulingGates", "schedulerName", "priorityClassName", "terminationGracePeriodSeconds")
-_POD_STATUS = (
-    "phase",
-    "reason",
-    "message",
-    "podIP",
-    "startTime",
-    "conditions",
-    "initContainerStatuses",
-    "containerStatuses",
-)
-_POD_CONDITION = ("type", "status", "reason", "message", "lastTransitionTime")
-_CONTAINER_STATUS = ("name", "state", "lastState", "ready", "restartCount")
-_NODE_METADATA = ("name", "uid", "resourceVersion", "labels", "deletionTimestamp")
-_NODE_SPEC = ("unschedulable", "taints")
+_OWNER = ("apiVersion", "kind", "name", "uid", "controller")
+_POD_SPEC = ("nodeName", "terminationGracePeriodSeconds")
+_POD_STATUS = ("phase", "reason", "podIP", "startTime")
+_POD_CONDITION = ("type", "status", "reason", "lastTransitionTime")
+_CONTAINER_STATUS = ("name", "ready", "restartCount")
+_CONTAINER_STATE = ("reason", "exitCode", "signal", "startedAt", "finishedAt")
+_STATES = ("waiting", "running", "terminated")
+_NODE_METADATA = ("name", "uid", "resourceVersion", "deletionTimestamp")
 _NODE_CONDITION = ("type", "status", "reason", "lastTransitionTime")
+_TAINT = ("key", "value", "effect", "timeAdded")
 
 
-def slim_pod(pod: Object) -> Object:
-    """A pod without its containers' specs, volumes, tolerations, annotations and managed fields."""
-    status = _pick(pod.get("status"), _POD_STATUS)
-    _pick_each(status, "conditions", _POD_CONDITION)
-    _pick_each(status, "containerStatuses", _CONTAINER_STATUS)
-    _pick_each(status, "initContainerStatuses", _CONTAINER_STATUS)
-    return Kept(
-        apiVersion="v1",
-        kind="Pod",
-        metadata=_pick(pod["metadata"], _POD_METADATA),
-        spec=_pick(pod.get("spec"), _POD_SPEC),
-        status=status,
-    )
+def slim_pod(pod: Object) -> Object | None:
+    """A pod as far as it matters to the TrainingJob that controls it; None for any other pod, which isn't kept."""
+    owner = controller_of(pod)
+    if owner is None or owner.get("kind") != "TrainingJob":
+        return None
+    metadata = _pick(pod["metadata"], _POD_METADATA)
+    metadata["labels"] = _pick(block(pod, "metadata", "labels"), _LABELS)
+    metadata["ownerReferences"] = [_pick(owner, _OWNER)]
+    spec = _pick(block(pod, "spec"), _POD_SPEC)
+    if gates := blocks(block(pod, "spec"), "schedulingGates"):
+        spec["schedulingGates"] = [_pick(gate, ("name",)) for gate in gates[:_MOST]]
+    return Kept(apiVersion="v1", kind="Pod", metadata=metadata, spec=spec, status=_pod_status(pod))
+
+
+def stub_pod(pod: Object) -> Object:
+    """Of a pod for which there is no room: that it is there, whose it is, and how far."""
+    status = _pick(block(pod, "status"), ("phase",))
+    return Kept({**pod, "spec": _pick(block(pod, "spec"), ("nodeName",)), "status": status})
 
 
 def slim_node(node: Object) -> Object:
-    """A node's name, labels, taints, conditions and whether it takes pods; none of its heartbeats."""
-    status = _pick(node.get("status"), ("conditions",))
-    _pick_each(status, "conditions", _NODE_CONDITION)
+    """A node's name, taints, conditions and whether it takes pods; none of its heartbeats."""
+    spec = _pick(block(node, "spec"), ("unschedulable",))
+    if taints := blocks(block(node, "spec"), "taints"):
+        spec["taints"] = [_pick(taint, _TAINT) for taint in taints[: 4 * _MOST]]
+    conditions = blocks(block(node, "status"), "conditions")
     return Kept(
         apiVersion="v1",
         kind="Node",
         metadata=_pick(node["metadata"], _NODE_METADATA),
-        spec=_pick(node.get("spec"), _NODE_SPEC),
-        status=status,
+        spec=spec,
+        status={"conditions": [_pick(each, _NODE_CONDITION) for each in conditions[: 4 * _MOST]]},
     )
 
 
-def slim_own(obj: Object) -> Object:
-    """One of our own kinds, whole but for what other writers noted in its managed fields."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}
+def slim_job(job: Object) -> Object:
+    """A TrainingJob without what nobody reads of its metadata; of one that is too big only what lives."""
+    kept = {**_head(job, _OWN_METADATA), "spec": block(job, "spec")}
+    size = _bytes(kept)
+    if size > MAX_BYTES:
+        kept = stub_job(job, size=size)
+    status = block(job, "status")
+    if status:
+        # What isn't the operator's own writing isn't read as no status at all, which would begin the job anew.
+        kept["status"] = status if _bytes(status) <= MAX_BYTES else {"phase": OVERSIZE}
+    return kept
 
 
-def _pick(block: Object | None, keys: tuple[str, ...]) -> dict[str, Any]:
-    if not block:
-        return {}
-    return {key: block[key] for key in keys if key in block}
+def stub_job(job: Object, *, size: int = 0) -> dict[str, Any]:
+    """Of a job that is too big, or for which there is no room: what may change while it lives, and its status."""
+    live = _pick(block(job, "spec"), _LIVE_FIELDS)
+    spec = live if _bytes(live) <= MAX_LIVE_BYTES else {}
+    stub = {**_head(job, _IDENTITY), "spec": spec, OVERSIZE: _oversize(size)}
+    return {**stub, "status": job["status"]} if "status" in job else stub
 
 
-def _pick_each(block: dict[str, Any], field: str, keys: tuple[str, ...]) -> None:
-    if field in block:
-        block[field] = [_pick(item, keys) for item in block[field] or ()]
+def slim_runtime(runtime: Object) -> Object:
+    """A runtime without what nobody reads of its metadata; of one that is too big only its policy."""
+    kept = {**_head(runtime, _IDENTITY), "spec": block(runtime, "spec")}
+    size = _bytes(kept)
+    return kept if size <= MAX_BYTES else stub_runtime(runtime, size=size)
+
+
+def stub_runtime(runtime: Object, *, size: int = 0) -> Object:
+    """Of a runtime that is too big, or for which there is no room: what it allows, or that it allows nothing."""
+    policy = block(runtime, "spec", "policy")
+    policy = policy if _bytes(policy) <= MAX_LIVE_BYTES else {"allowed": []}
+    return {**_head(runtime, _IDENTITY), "spec": {"policy": policy}, OVERSIZE: _oversize(size)}
+
+
+def slim_config_map(config_map: Object) -> Object:
+    """A run's ConfigMap as far as it is ours: job.json, and whose it is."""
+    owner = controller_of(config_map)
+    owners = [_pick(owner, _OWNER)] if owner is not None else []
+    data = _pick(block(config_map, "data"), (JOB_FILE,), most=4 * MAX_BYTES)
+    head = _head(config_map, _IDENTITY)
+    return {**head, "metadata": {**head["metadata"], "ownerReferences": owners}, "data": data}
+
+
+def weigh(obj: Object) -> int:
+    """About how many bytes of memory an object takes: its text, and Python's objects about it."""
+    try:
+        text = orjson.dumps(obj)
+    except TypeError:
+        return MAX_BYTES
+    return len(text) + 64 * (text.count(b"{") + text.count(b"[") + text.count(b","))
+
+
+def _head(obj: Object, metadata: tuple[str, ...]) -> dict[str, Any]:
+    return {**_pick(obj, ("apiVersion", "kind")), "metadata": _pick(obj["metadata"], metadata)}
+
+
+def _oversize(size: int) -> dict[str, int]:
+    """`bytes` is 0 where the object itself isn't too big, but there is no room for it."""
+    return {"bytes": size, "most": MAX_BYTES}
+
+
+def _bytes(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:  # what orjson raises 254 levels down
+        return TOO_DEEP
+
+
+def _pod_status(pod: Object) -> dict[str, Any]:
+    raw = block(pod, "status")
+    status = _pick(raw, _POD_STATUS)
+    status |= _pick(raw, ("message",), most=_LONG)
+    if conditions := blocks(raw, "conditions"):
+        status["conditions"] = [
+            _pick(each, _POD_CONDITION) | _pick(each, ("message",), most=_LONG) for each in conditions[:_MOST]
+        ]
+    for field in ("containerStatuses", "initContainerStatuses"):
+        if containers := blocks(raw, field):
+            # The trainer's own first: whatever else is injected, its end is seen.
+            containers.sort(key=lambda container: container.get("name") != CONTAINER_NAME)
+            status[field] = [_container(each) for each in containers[:_MOST]]
+    return status
+
+
+def _container(container: Mapping[str, Any]) -> dict[str, Any]:
+    kept = _pick(container, _CONTAINER_STATUS)
+    most = MAX_TERMINATION_BYTES if container.get("name") == CONTAINER_NAME else _SHORT
+    if state := block(container, "state"):
+        kept["state"] = {
+            each: _pick(state[each], _CONTAINER_STATE) | _pick(state[each], ("message",), most=most)
+            for each in _STATES
+            if isinstance(state.get(each), dict)
+        }
+    return kept
+
+
+def _pick(raw: Mapping[str, Any], keys: tuple[str, ...], *, most: int = _SHORT) -> dict[str, Any]:
+    return {key: value if type(value := raw[key]) is not str else value[:most] for key in keys if key in raw}

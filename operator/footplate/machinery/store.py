@@ -3,12 +3,17 @@
 Fed from two sides: the watch (events and lists) and the answers to our own writes, so that a worker never acts on less
 than it has done itself. Of two versions of an object the newer stays, whichever side brings it, and an answer that
 arrives after the watch has already shown that object's deletion is no object any more.
+
+No object is forgotten for its size: one for which its namespace has no room left is kept as a stub.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
+from footplate.machinery.fair import Shares
+from footplate.machinery.slim import weigh
 from footplate.objects import Key, Object, is_newer, key_of, uid_of, version_of
 
 OnChange = Callable[[Object | None, Object | None], None]
@@ -19,23 +24,34 @@ Index = Callable[[Object], Hashable | None]
 
 
 class Store:
-    """Objects of one kind, cut by `slim` to what is read of them. Callers must not change what they get."""
+    """Objects of one kind, cut by `slim` to what is read of them; what it cuts to None isn't kept. Callers must not
+    change what they get.
+
+    `most_bytes` is shared fairly by the namespaces; `stub` cuts an object for which there is no room.
+    """
 
     def __init__(
         self,
         *,
         on_change: OnChange,
         indexes: Mapping[str, Index] | None = None,
-        slim: Callable[[Object], Object] = lambda obj: obj,
+        slim: Callable[[Object], Object | None] = lambda obj: obj,
+        stub: Callable[[Object], Object] = lambda obj: obj,
+        most_bytes: int = 2**60,
     ) -> None:
         self._on_change = on_change
-        self.slim = slim
+        self.slim: Callable[[Object], Any] = slim
+        self._stub = stub
+        self._room = Shares(most_bytes)
+        self._weights: dict[Key, int] = {}
+        self._stubs: set[Key] = set()
         self._index_functions = dict(indexes or {})
         self._objects: dict[Key, Object] = {}
         self._indexes: dict[str, defaultdict[Hashable, dict[Key, Object]]] = {
             name: defaultdict(dict) for name in self._index_functions
         }
         self._horizons: dict[str, str] = {}
+        self._listed: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -57,36 +73,42 @@ class Store:
         return {value: len(bucket) for value, bucket in self._indexes[index].items()}
 
     def apply(self, obj: Object, *, deleted: bool, scope: str = "") -> None:
-        """Takes over one event of the watch of `scope`: a namespace, or "" for all of them."""
+        """Takes over one event of the watch of `scope`: a namespace, or "" for all of them. One that is older than the
+        last list tells of something that the list has judged already.
+        """
+        if not is_newer(version_of(obj), self._listed.get(scope, "")):
+            return
         self._horizons[scope] = version_of(obj)
-        if deleted:
+        kept = None if deleted else self.slim(obj)
+        if kept is None:
             self._remove(obj)
         else:
-            self._put_if_newer(self.slim(obj))
+            self._put_if_newer(kept)
 
     def advance(self, version: str, *, scope: str = "") -> None:
         """A bookmark: the watch of `scope` has shown everything up to this resourceVersion."""
         self._horizons[scope] = version
 
-    def replace(self, objects: Collection[Object], version: str, *, scope: str = "") -> None:
+    def replace(self, objects: Iterable[Object | None], version: str, *, scope: str = "") -> None:
         """Takes over a full list of `scope`, slim already, as of its resourceVersion: what isn't in it is deleted,
         except what was written since.
         """
-        self._horizons[scope] = version
-        listed = {key_of(obj) for obj in objects}
+        self._horizons[scope] = self._listed[scope] = version
+        kept = [obj for obj in objects if obj is not None]
+        listed = {key_of(obj) for obj in kept}
         for key, stored in list(self._objects.items()):
             outside = scope and key[0] != scope
             if key not in listed and not outside and not is_newer(version_of(stored), version):
                 self._remove(stored)
-        for obj in objects:
+        for obj in kept:
             self._put_if_newer(obj)
 
     def observe(self, obj: Object) -> None:
         """Takes over the answer to one of our own writes."""
-        key = key_of(obj)
-        if key not in self._objects and not self._is_unseen(obj):
+        kept = self.slim(obj)
+        if kept is None or (key_of(obj) not in self._objects and not self._is_unseen(obj)):
             return
-        self._put_if_newer(self.slim(obj))
+        self._put_if_newer(kept)
 
     def discard(self, key: Key, *, uid: str) -> None:
         """The API server says that this object is gone."""
@@ -101,11 +123,33 @@ class Store:
     def _put_if_newer(self, obj: Object) -> None:
         key = key_of(obj)
         old = self._objects.get(key)
-        if old is not None and not is_newer(version_of(obj), version_of(old)):
+        if old is not None and not is_newer(version_of(obj), version_of(old)) and not self._fits_now(key, obj, old):
             return
+        obj = self._make_room(key, obj)
         self._objects[key] = obj
         self._reindex(key, old, obj)
         self._on_change(old, obj)
+
+    def _fits_now(self, key: Key, obj: Object, old: Object) -> bool:
+        """Whether this is what is known as a stub, and there is room for it by now."""
+        is_same = key in self._stubs and version_of(obj) == version_of(old)
+        return is_same and self._room.admits(key[0], amount=weigh(obj))
+
+    def _make_room(self, key: Key, obj: Object) -> Object:
+        self._free(key)
+        weight = weigh(obj)
+        if not self._room.admits(key[0], amount=weight):
+            self._stubs.add(key)
+            obj = self._stub(obj)
+            weight = weigh(obj)
+        self._room.take(key[0], weight)
+        self._weights[key] = weight
+        return obj
+
+    def _free(self, key: Key) -> None:
+        self._stubs.discard(key)
+        if key in self._weights:
+            self._room.give_back(key[0], self._weights.pop(key))
 
     def _remove(self, obj: Object) -> None:
         key = key_of(obj)
@@ -113,6 +157,7 @@ class Store:
         if old is None or (uid_of(old) != uid_of(obj) and is_newer(version_of(old), version_of(obj))):
             return
         del self._objects[key]
+        self._free(key)
         self._reindex(key, old, None)
         self._on_change(old, None)
 

@@ -1,27 +1,29 @@
-"""The reconcile loop: take a key, look, plan, apply; then what the result says.
+"""The reconcile loop: take a key, look, plan, apply; then what the result says. Where the plan rests on what the view
+doesn't prove, the API server is asked and the job looked at again, before anything is done.
 
 A fence surrounds every key: whatever goes wrong with one job is logged, counted and tried again with backoff, and stops
-no other.
+no other. Nothing is waited for here but the plan's own requests, each once: what failed comes again as another look.
 """
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Retryable
+from footplate.machinery.answers import Answers
 from footplate.machinery.applier import Applier
+from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
+from footplate.machinery.memory import Memory
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, uid_of
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
+from footplate.policy.plan import Observed, Plan
 from footplate.policy.pod import Pod
 from footplate.policy.reconcile import reconcile
 
@@ -33,18 +35,12 @@ _LONGEST_PAUSE = 300.0
 _ROUNDS = 30
 """Changes in a row after which a job that never settles has to wait between two of them."""
 
+_QUESTIONS = 20
+"""Times that one look may ask the API server what is so, before others get their turn."""
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """Creates that were refused for one version of a job's spec, when by the monotonic clock, for how long they aren't
-    tried again, and which of the job's pods lived then: one that goes makes room in a quota.
-    """
 
-    refusals: Sequence[Refusal]
-    generation: object
-    at: float
-    pause: float
-    living: frozenset[str]
+_HOT_SECONDS = 1.0
+"""A change that took longer is no part of a loop that has to be slowed down."""
 
 
 class Worker:
@@ -52,7 +48,8 @@ class Worker:
 
     def __init__(
         self,
-        queue: WorkQueue[Key],
+        queue: WorkQueue,
+        client: KubeClient,
         cluster: Cluster,
         run_configs: RunConfigs,
         applier: Applier,
@@ -62,15 +59,14 @@ class Worker:
         metrics: Metrics,
     ) -> None:
         self._queue = queue
+        self._client = client
         self._cluster = cluster
         self._run_configs = run_configs
         self._applier = applier
         self._poller = poller
         self._clock = clock
         self._metrics = metrics
-        self._refused: dict[Key, _Refused] = {}
-        self._rounds: dict[Key, int] = {}
-        self._written: dict[Key, tuple[str, datetime]] = {}
+        self._memories: dict[Key, Memory] = {}
 
     async def run(self) -> None:
         """Works until cancelled."""
@@ -101,91 +97,95 @@ class Worker:
             return "error"
 
     async def _reconcile(self, key: Key) -> str:
-        job = self._cluster.jobs.get(key)
-        if job is None:
-            self._forget(key)
-            return "gone"
-        status = job.get("status") or {}
-        with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
-            observed = await self._observe(key, job)
-            with self._metrics.plan_seconds.time():
-                plan = reconcile(observed, now=self._clock.now())
-            return await self._carry_out(key, job, plan)
+        answers = Answers(self._client, self._cluster, namespace=key[0])
+        for _ in range(_QUESTIONS):
+            job = self._cluster.jobs.get(key)
+            if job is None:
+                self._forget(key)
+                return "gone"
+            status = job.get("status") or {}
+            with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
+                memory = self._remember(key, job)
+                observed = await self._observe(job, memory, answers)
+                with self._metrics.plan_seconds.time():
+                    plan = reconcile(observed, now=self._clock.now())
+                if not plan.confirm:
+                    return await self._carry_out(key, job, answers.watched(plan), memory)
+                await answers.ask(plan.confirm)
+        self._look_again(key, memory, hot=True)
+        return "changed"
 
-    async def _observe(self, key: Key, job: Object) -> Observed:
-        uid, written = self._written.get(key, ("", None))
+    def _remember(self, key: Key, job: Object) -> Memory:
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid_of(job):
+            self._queue.forget(key)
+            memory = self._memories[key] = Memory.of(job)
+        return memory
+
+    async def _observe(self, job: Object, memory: Memory, answers: Answers) -> Observed:
         return Observed(
             job=job,
             run_config=await self._run_configs.get(job),
-            pods=self._cluster.pods_of(job),
-            nodes=self._cluster.nodes_by_name,
+            pods=answers.correct_pods(self._cluster.pods_of(job)),
+            nodes=answers.correct_nodes(self._cluster.nodes_by_name),
+            confirmed=answers.confirmed,
             runtime=self._cluster.runtime_of(job),
             progress=self._poller.latest(uid_of(job)),
-            refusals=self._fresh_refusals(key, job),
-            status_written=written if uid == uid_of(job) else None,
+            refusals=memory.failures(job, living=partial(self._living, job)),
+            status_written=memory.written,
         )
 
-    async def _carry_out(self, key: Key, job: Object, plan: Plan) -> str:
+    async def _carry_out(self, key: Key, job: Object, wanted: Plan, memory: Memory) -> str:
+        plan = memory.hold_back(wanted, clock=self._clock)
+        needless = memory.forgive(wanted, clock=self._clock)
         if not (plan.create or plan.delete or plan.events or plan.status is not None):
-            self._settle(key, plan)
+            self._settle(key, plan, memory)
+            if needless:
+                self._queue.add(key)
             return "settled"
-        refusals = await self._applier.apply(job, plan)
+        started = self._clock.monotonic()
+        outcome = await self._applier.apply(job, plan)
+        memory.note(plan, outcome.failed, living=partial(self._living, job), clock=self._clock)
         if plan.left_alone:
             log.error("status_not_understood", why=plan.events[0].message)
-            self._settle(key, plan)
+            self._settle(key, plan, memory)
             return "left_alone"
         log.info(
             "reconciled",
             created=len(plan.create),
             deleted=len(plan.delete),
             phase=None if plan.status is None else plan.status.get("phase"),
-            refused=refusals[0].message if refusals else None,
+            refused=outcome.failed[0].message if outcome.failed else None,
         )
+        if outcome.error is not None:
+            raise outcome.error
         if plan.status is not None:
-            self._written[key] = uid_of(job), self._clock.now()
-        if plan.create:
-            self._refused[key] = self._hold(key, job, refusals)
-        self._look_again(key)
-        return "refused" if refusals else "changed"
-
-    def _fresh_refusals(self, key: Key, job: Object) -> Sequence[Refusal]:
-        """What was refused a moment ago, so that it isn't tried again at every event; a new spec may fare better."""
-        held = self._refused.get(key)
-        if held is None or not held.refusals:
-            return ()
-        young = self._clock.monotonic() - held.at < held.pause
-        same = held.generation == job["metadata"].get("generation") and held.living <= self._living(job)
-        return held.refusals if young and same else ()
-
-    def _hold(self, key: Key, job: Object, refusals: Sequence[Refusal]) -> _Refused:
-        """What was refused now; what is refused again and again is tried ever less often."""
-        before, now = self._refused.get(key), self._clock.monotonic()
-        again = before is not None and before.refusals and before.generation == job["metadata"].get("generation")
-        pause = min(2 * before.pause, _LONGEST_PAUSE) if before is not None and again else RETRY_REFUSED_SECONDS
-        return _Refused(refusals, job["metadata"].get("generation"), now, pause, self._living(job))
+            memory.written = self._clock.now()
+        self._look_again(key, memory, hot=self._clock.monotonic() - started < _HOT_SECONDS)
+        if not outcome.failed:
+            return "changed"
+        return "retry" if all(refusal.transient for refusal in outcome.failed) else "refused"
 
     def _living(self, job: Object) -> frozenset[str]:
         """UIDs of the job's pods that count against a quota."""
-        return frozenset(uid_of(pod) for pod in self._cluster.pods_of(job) if not Pod(pod).terminal)
+        return frozenset(uid_of(pod) for pod in self._cluster.pods_of(job) if not Pod.of(pod).terminal)
 
-    def _settle(self, key: Key, plan: Plan) -> None:
-        self._rounds.pop(key, None)
+    def _settle(self, key: Key, plan: Plan, memory: Memory) -> None:
+        memory.rounds = 0
         self._queue.forget(key)
         if plan.requeue_after is not None:
             self._queue.add_after(key, plan.requeue_after)
 
-    def _look_again(self, key: Key) -> None:
+    def _look_again(self, key: Key, memory: Memory, *, hot: bool) -> None:
         """At once: a plan is one step, and the next may be due."""
-        rounds = self._rounds[key] = self._rounds.get(key, 0) + 1
-        if rounds <= _ROUNDS:
+        memory.rounds = memory.rounds + 1 if hot else 0
+        if memory.rounds <= _ROUNDS:
             self._queue.add(key)
             return
-        log.warning("job_does_not_settle", rounds=rounds)
+        log.warning("job_does_not_settle", rounds=memory.rounds)
         self._queue.add_rate_limited(key)
 
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)
         self._run_configs.discard(key)
-        self._refused.pop(key, None)
-        self._rounds.pop(key, None)
-        self._written.pop(key, None)
+        self._memories.pop(key, None)

@@ -18,7 +18,7 @@ from footplate.policy import (
 )
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job, move
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Refusal, Step
+from footplate.policy.plan import Refusal, Step
 from footplate.policy.reasons import Reason
 
 AVOID_NODE_FOR = timedelta(hours=1)
@@ -26,18 +26,20 @@ AVOID_NODE_FOR = timedelta(hours=1)
 
 def advance(job: Job) -> Step:
     """The next step of an attempt that has no reason to end."""
-    refused = next(iter(job.refusals), None)
+    failing = refusal.failing(job.refusals, now=job.now)
+    awaited = failing is not None and refusal.waits_for_older_pods(failing, job.gang)
     overdue = clean_pods.overdue(job)
     return Step(
-        _show(job, refused),
-        create=() if refused else (*_missing(job), *_scouts(job)),
+        _show(job, None if awaited else failing, room_awaited=awaited),
+        create=(*_missing(job), *_scouts(job)),
         delete=(*clean_pods.outdated(job), *(pod.target for pod in overdue)),
-        requeue=tuple(_next_looks(job, refused)),
+        requeue=tuple(_next_looks(job)),
         notices=tuple(map(events.sidecar, overdue)),
+        failing=None if awaited else failing,
     )
 
 
-def _show(job: Job, refused: Refusal | None) -> TrainingJobStatus:
+def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJobStatus:
     status, gang, now = job.status, job.gang, job.now
     counts = phase.count(gang, desired=job.desired)
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
@@ -45,12 +47,14 @@ def _show(job: Job, refused: Refusal | None) -> TrainingJobStatus:
     text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(job)
-    if refused is not None and refusal.waits_for_older_pods(refused, gang):
+    if room_awaited:
         text += "; the quota has room for the rest once the pods of the attempt before have ended"
-    elif refused is not None:
-        reason, text = Reason.PODS_REFUSED, refusal.describe(refused)
-    elif reason is Reason.CREATING_PODS and status.reason == Reason.PODS_REFUSED:
-        reason, text = Reason.PODS_REFUSED, status.message or ""  # until it is known what the next try brings
+    if failing is not None:
+        reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+        text = refusal.describe(failing)
+    stuck = refusal.failing((each for each in job.observed.refusals if each.verb == "delete"), now=now)
+    if stuck is not None:
+        text += f"; {refusal.describe(stuck)}"
     trouble = None if now_phase is Phase.RUNNING else start_trouble.remember(job)
     status = status.model_copy(update={"nodes": counts, "trouble": trouble})
     if elastic.scouts_are_due(job):
@@ -96,11 +100,10 @@ def _nodes_to_avoid(job: Job) -> list[str]:
     return sorted({a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent})
 
 
-def _next_looks(job: Job, refused: Refusal | None) -> Iterable[float | None]:
+def _next_looks(job: Job) -> Iterable[float | None]:
     now, gang = job.now, job.gang
     yield from failure.next_look(gang, job.observed.nodes, now=now)
     yield from start_trouble.next_looks(job)
     yield scheduling_timeout.seconds_left(job)
     yield from elastic.next_looks(job)
     yield phase.seconds_until_slow(gang, now=now)
-    yield RETRY_REFUSED_SECONDS if refused else None

@@ -9,7 +9,12 @@ from datetime import datetime
 from typing import Literal
 
 from footplate.api.status import Condition, Phase, TrainingJobStatus
+from footplate.policy import refusal
+from footplate.policy.plan import Refusal
 from footplate.policy.reasons import Reason
+
+REPLICA_FAILURE = "ReplicaFailure"
+"""As apps/v1 has it: pods, or what they need, can't be created or deleted. Present only while that is so."""
 
 _PHASES = {
     "Failed": Phase.FAILED,
@@ -49,7 +54,13 @@ EDITS_REFUSED = "EditsRefused"
 
 
 def update(
-    status: TrainingJobStatus, *, generation: int, stalled: bool, now: datetime, refused_edits: str = ""
+    status: TrainingJobStatus,
+    *,
+    generation: int,
+    stalled: bool,
+    now: datetime,
+    refused_edits: str = "",
+    failing: Refusal | None = None,
 ) -> list[Condition]:
     """The conditions for a status's phase, reason and message.
 
@@ -59,6 +70,7 @@ def update(
         stalled: True where the job can't go on until somebody changes something, though it hasn't failed.
         now: the time.
         refused_edits: what the user has changed and doesn't count, empty where there is nothing of the kind.
+        failing: a write that fails, None where none does.
     """
     before = {condition.type: condition for condition in status.conditions}
     phase = status.phase
@@ -75,7 +87,20 @@ def update(
         said = status.model_copy(update={"reason": Reason.EDIT_REFUSED, "message": refused_edits})
         known = before.get(EDITS_REFUSED)
         conditions.append(_condition(EDITS_REFUSED, True, said, before=known, generation=generation, now=now))
+    if failing is not None:
+        conditions.append(_failure(failing, before=before.get(REPLICA_FAILURE), generation=generation, now=now))
     return conditions
+
+
+def _failure(failing: Refusal, *, before: Condition | None, generation: int, now: datetime) -> Condition:
+    return Condition(
+        type=REPLICA_FAILURE,
+        status="True",
+        reason=refusal.reason_of(failing),
+        message=refusal.describe(failing),
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before is not None else now,
+    )
 
 
 def _condition(

@@ -1,11 +1,12 @@
 """Limits on time: of running, summed over attempts, and of waiting for nodes. Both are recomputed from the status."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from footplate.policy import scheduling_timeout
 from footplate.policy.job import Job, seconds_run
+from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
-from footplate.policy.scheduling_timeout import seconds_waited
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,8 @@ class Deadline:
     reason: Reason
     message: str
     left: float
+    doubts: Sequence[Doubt] = ()
+    """What must be confirmed before the limit counts as reached."""
 
 
 def deadlines(job: Job) -> Iterable[Deadline]:
@@ -29,12 +32,13 @@ def deadlines(job: Job) -> Iterable[Deadline]:
             "to go on, create the job anew with a longer limit, and status.checkpoint.uri as its checkpoint.resume",
             policy.active_deadline_seconds - used,
         )
-    waited = seconds_waited(job)
+    waited = scheduling_timeout.seconds_waited(job)
     if policy.queue_deadline_seconds is not None and waited is not None:
         yield Deadline(
             Reason.QUEUE_DEADLINE,
             queue_deadline(policy.queue_deadline_seconds),
             policy.queue_deadline_seconds - waited,
+            scheduling_timeout.doubts(job),
         )
 
 

@@ -17,6 +17,7 @@ from footplate.podspec import AttemptSpec
 from footplate.policy import kubelet, scheduling_timeout
 from footplate.policy.failure import node_lost
 from footplate.policy.job import Job
+from footplate.policy.plan import Doubt
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.scouts import build_scouts
@@ -41,6 +42,8 @@ class Resize:
 
     nodes: int
     why: str
+    doubts: Sequence[Doubt] = ()
+    """What must be confirmed before."""
 
 
 def next_size(spec: TrainingJobSpec, status: TrainingJobStatus) -> int:
@@ -68,11 +71,14 @@ def resize(job: Job) -> Resize | None:
     left = _seconds_until_fewer(job)
     if left is not None and left <= 0:
         found = len(_bound(job))
-        return Resize(found, f"only {found} of {desired} nodes were found, enough for elastic.minNodes")
+        why = f"only {found} of {desired} nodes were found, enough for elastic.minNodes"
+        return Resize(found, why, scheduling_timeout.doubts(job))
     left = _seconds_until_more(job)
     if left is not None and left <= 0:
-        found = desired + len(_in_place(job))
-        return Resize(found, f"{found} nodes were found of the {nodes} that are wanted; the gang grows from {desired}")
+        scouts = _in_place(job)
+        found = desired + len(scouts)
+        why = f"{found} nodes were found of the {nodes} that are wanted; the gang grows from {desired}"
+        return Resize(found, why, [job.gang.doubt(scout.rank) for scout in scouts])
     return None
 
 
@@ -84,7 +90,7 @@ def scouts_are_due(job: Job) -> bool:
 def send_scouts(job: Job, gang: AttemptSpec) -> Sequence[Object]:
     """The scouts to create now, once the status says so."""
     sent = job.status.scout_time
-    refused = any(refusal.kind == "Pod" for refusal in job.observed.refusals)
+    refused = any((refusal.verb, refusal.kind) == ("create", "Pod") for refusal in job.observed.refusals)
     if sent is None or refused or not timedelta() <= job.now - sent < SENDING:
         return ()
     return build_scouts(gang, _missing(job))

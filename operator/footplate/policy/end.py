@@ -1,6 +1,7 @@
 """The end of an attempt, and what follows: success, another attempt, or the end of the run."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -84,11 +85,15 @@ def end_for_another_size(job: Job) -> Step | None:
     if change is None:
         return None
     status = with_end(job, Reason.RESIZED)
-    return _restart(job, status, Reason.RESIZED, change.why, nodes=change.nodes)
+    return replace(_restart(job, status, Reason.RESIZED, change.why, nodes=change.nodes), doubts=tuple(change.doubts))
 
 
 def end_attempt(job: Job, cause: Failure) -> Step:
     """Ends the attempt for a failure: another one follows, or the run ends with it."""
+    return replace(_end_attempt(job, cause), doubts=cause.doubts)
+
+
+def _end_attempt(job: Job, cause: Failure) -> Step:
     trouble = start_trouble.waits(job, cause)
     if trouble is not None:
         return _end_and_wait(job, cause, trouble)
@@ -131,7 +136,8 @@ def end_half_scheduled(job: Job) -> Step:
         f"they are given back{_because(job)}"
     )
     status, delay = with_end(job, Reason.SCHEDULING_TIMEOUT), scheduling_timeout.backoff(job)
-    return _restart(job, status, Reason.SCHEDULING_TIMEOUT, why, nodes=job.desired, delay=delay)
+    step = _restart(job, status, Reason.SCHEDULING_TIMEOUT, why, nodes=job.desired, delay=delay)
+    return replace(step, doubts=tuple(scheduling_timeout.doubts(job)))
 
 
 def _because(job: Job) -> str:

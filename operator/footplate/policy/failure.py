@@ -13,6 +13,7 @@ from footplate.api.status import FailureClass, FailureStatus
 from footplate.contract import ExitCode
 from footplate.objects import Object, text, time
 from footplate.policy import kubelet
+from footplate.policy.plan import Doubt
 from footplate.policy.pod import LAST_WORD, Pod
 from footplate.policy.pods import Gang, last_ready, node_is_lost
 from footplate.policy.reasons import Reason
@@ -59,6 +60,8 @@ class Failure:
     pod: Pod | None = None
     class_: FailureClass | None = None
     """Who pays, where it isn't the reason alone that says so."""
+    doubts: tuple[Doubt, ...] = ()
+    """What must be confirmed before it counts: a later view might show that it is over."""
 
     @property
     def failure_class(self) -> FailureClass:
@@ -251,14 +254,16 @@ def node_lost(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failur
     if bound is not None and now < bound + VIEW_LAG and (since is None or since <= bound):
         return None
     how = "isn't ready" if node is not None else "is gone"
-    return Failure(Reason.NODE_LOST, f"node {pod.node}, which runs rank {pod.rank}, {how}", since or now, pod)
+    message = f"node {pod.node}, which runs rank {pod.rank}, {how}"
+    return Failure(Reason.NODE_LOST, message, since or now, pod, doubts=(Doubt("Node", pod.node),))
 
 
 def _missing(gang: Gang, *, desired: int, now: datetime) -> list[Failure]:
     if gang.is_whole(desired):
         return []
     gone = next(rank for rank in range(desired) if rank not in gang.current and rank not in gang.succeeded)
-    return [Failure(Reason.POD_LOST, f"the pod of rank {gone} was deleted by somebody else", now)]
+    message = f"the pod of rank {gone} was deleted by somebody else"
+    return [Failure(Reason.POD_LOST, message, now, doubts=(gang.doubt(gone),))]
 
 
 def _on_node(pod: Pod) -> str:

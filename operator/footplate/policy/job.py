@@ -61,10 +61,11 @@ class Job:
 
     @property
     def refusals(self) -> list[Refusal]:
-        """What the API server refused of what the job needs. A scout's refusal is no matter of the gang's."""
+        """Creates of what the job needs that fail. A scout's is no matter of the gang's."""
         stem = f"{self.config.metadata.name}-{self.config.run}-{self.status.attempt}-"
         ranks = {f"{stem}{rank}" for rank in range(self.desired)} if self.observed.refusals else ()
-        return [refusal for refusal in self.observed.refusals if refusal.kind != "Pod" or refusal.name in ranks]
+        creates = (refusal for refusal in self.observed.refusals if refusal.verb == "create")
+        return [refusal for refusal in creates if refusal.kind != "Pod" or refusal.name in ranks]
 
     @property
     def between_attempts(self) -> bool:

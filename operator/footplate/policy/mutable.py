@@ -22,6 +22,9 @@ LIVE_FIELDS: Sequence[Path] = (
     ("runPolicy", "suspend"),
     ("runPolicy", "restartNonce"),
     ("runPolicy", "ttlSecondsAfterFinished"),
+    ("runPolicy", "ttlKeepsJob"),
+    ("runPolicy", "maxRestarts"),
+    ("runPolicy", "maxDisruptions"),
     ("runPolicy", "activeDeadlineSeconds"),
     ("scheduling", "priorityClassName"),
 )

@@ -1,6 +1,10 @@
-"""What the decisions see and what they answer: plain values, no I/O."""
+"""What the decisions see and what they answer: plain values, no I/O.
 
-from collections.abc import Mapping, Sequence
+That something is there, or has ended, is a fact which no later view takes back. That something isn't there, isn't well
+or has no node yet may be over by now: what rests on that is done `once_confirmed`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -42,9 +46,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A create that the API server refused, fed back into the next observation.
+    """A create or delete that failed. It is part of what is observed until the next try shows whether it still does.
 
-    `reason` is the API server's own, or `NameConflict` where an object of that name has a foreign controller.
+    `reason` is the API server's own, or `NameConflict` where an object of that name has a foreign controller; `code` is
+    0 where no answer came.
     """
 
     kind: str
@@ -52,11 +57,28 @@ class Refusal:
     code: int
     reason: str
     message: str
+    verb: Literal["create", "delete"] = "create"
+    transient: bool = False
+    """True where it wasn't refused: no answer, 429, 5xx, or a name that is about to become free."""
+    retry_after: float = 0.0
+    """Seconds that the API server asked us to wait."""
+    since: datetime | None = None
+    """Since when the job's writes of this verb have failed in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A pod of the job's namespace, or a node, of which the view may be old: that it isn't there, or isn't well."""
+
+    kind: Literal["Pod", "Node"]
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that one reconciliation looks at."""
+    """Everything that one reconciliation looks at. Pods and nodes are a view, which may be as old as the longest
+    silence of a watch.
+    """
 
     job: Object
     pods: Sequence[Object] = ()
@@ -67,9 +89,14 @@ class Observed:
     """What `runtimeRef` names, None if it isn't there."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
-    """What the API server refused lately, and isn't tried again yet."""
+    """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,
+    until it is time to try again.
+    """
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
+    confirmed: frozenset[Doubt] = frozenset()
+    """What the API server was asked for in this very look: of these is observed what is so, be it that they are gone.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +118,10 @@ class Step:
     """What a user should hear besides the change of phase, once the status is written."""
     notices: tuple[Event, ...] = ()
     """What a user should hear of what is done beside the status."""
+    doubts: tuple[Doubt, ...] = ()
+    """What the API server must confirm before any of it is done."""
+    failing: Refusal | None = None
+    """A create of the gang's that fails; of all else that fails the observation tells."""
     refused_edits: str = ""
     """What the user has changed on the living job, and doesn't count, with the rule and the way out."""
 
@@ -110,3 +141,13 @@ class Plan:
     """Seconds after which the job must be looked at again, whatever happens until then."""
     left_alone: bool = False
     """True where nothing may be done, because the job's status isn't understood."""
+    confirm: frozenset[Doubt] = frozenset()
+    """What the API server must be asked for before anything is done. The plan holds nothing else, and the job is
+    looked at again at once with the answers.
+    """
+
+
+def once_confirmed(plan: Plan, *, observed: Observed, doubts: Iterable[Doubt]) -> Plan:
+    """The plan, if the API server was asked for all that it rests on; else what to ask."""
+    left = frozenset(doubts) - observed.confirmed
+    return Plan(confirm=left) if left else plan

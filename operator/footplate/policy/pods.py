@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any, Self
 
 from footplate.objects import Kept, Object, block, blocks, place_of, text, time
+from footplate.podspec import attempt_name
+from footplate.policy.plan import Doubt
 from footplate.policy.pod import Pod
 
 
@@ -25,6 +27,8 @@ class Gang:
     now: datetime
     scouts: Mapping[int, Pod] = field(default_factory=dict)
     remembered: Collection[int] = frozenset()
+    name: str = ""
+    """What the names of the current attempt's pods have in common."""
 
     @classmethod
     def of(
@@ -41,20 +45,24 @@ class Gang:
         """Buckets raw pods. Those that the job doesn't control are left out; one that says it were of the attempt but
         hasn't the name or a rank of its gang is no part of it.
         """
-        stem = f"{text(block(job, 'metadata'), 'name')}-{run}-{attempt}-"
+        name = attempt_name(text(block(job, "metadata"), "name"), run=run, attempt=attempt)
         current: dict[int, Pod] = {}
         scouts: dict[int, Pod] = {}
         older: list[Pod] = []
         for pod in owned_pods(pods, job):
             rank = pod.rank
-            if rank < 0 or pod.name != f"{stem}{rank}" or (rank >= nodes and not pod.is_scout):
+            if rank < 0 or pod.name != f"{name}-{rank}" or (rank >= nodes and not pod.is_scout):
                 older.append(pod)
             elif rank < nodes:
                 current[rank] = pod
             else:
                 scouts[rank] = pod
         ranks = sorted(current)
-        return cls({rank: current[rank] for rank in ranks}, older, now, scouts, remembered)
+        return cls({rank: current[rank] for rank in ranks}, older, now, scouts, remembered, name)
+
+    def doubt(self, rank: int) -> Doubt:
+        """That the pod of a rank is as it is seen, or gone."""
+        return Doubt("Pod", f"{self.name}-{rank}")
 
     @cached_property
     def pods(self) -> Sequence[Pod]:

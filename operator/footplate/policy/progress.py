@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from footplate.api.status import MAX_NOTES_KEPT, Attempt, CheckpointStatus, Straggler, TrainingJobStatus
+from footplate.api.status import MAX_NOTES_KEPT, Attempt, CheckpointStatus, ProgressStatus, Straggler, TrainingJobStatus
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.pods import Gang
 from footplate.text import clean
@@ -35,7 +35,8 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
         checkpoint = _newer(checkpoint, polled.checkpoint)
         notes += polled.notes
         if running:  # else rank 0's last words are newer
-            changes["progress"] = polled.progress
+            if _tells(polled.progress):
+                changes["progress"] = polled.progress
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
@@ -55,6 +56,11 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     if steps and checkpoint is not None and _is_new(status, checkpoint.time):
         steps.append(checkpoint.step)  # what was polled is older
     return max(steps, default=None)
+
+
+def _tells(progress: ProgressStatus) -> bool:
+    """False until an attempt says how far it is: what is known stays in the status meanwhile."""
+    return progress.step is not None or progress.epoch is not None or bool(progress.metrics)
 
 
 def _is_new(status: TrainingJobStatus, time: datetime | None) -> bool:

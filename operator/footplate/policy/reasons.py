@@ -9,6 +9,7 @@ class Reason(StrEnum):
     # Waiting
     CREATING_PODS = "CreatingPods"
     PODS_REFUSED = "PodsRefused"
+    FAILED_CREATE = "FailedCreate"
     RUNTIME_NOT_FOUND = "RuntimeNotFound"
     RUNTIME_REFUSES = "RuntimeRefuses"
     WAITING_FOR_NODES = "WaitingForNodes"
@@ -48,6 +49,9 @@ class Reason(StrEnum):
     DEADLINE = "DeadlineExceeded"
     QUEUE_DEADLINE = "QueueDeadlineExceeded"
     REPEATED_ERROR = "RepeatedError"
+    # Of the condition ReplicaFailure and events alone
+    FAILED_DELETE = "FailedDelete"
+    FAILED_UPDATE = "FailedUpdate"
     # Notices: of events alone
     TRAINER_NOTE = "TrainerNote"
     STRAGGLER = "Straggler"
@@ -55,3 +59,7 @@ class Reason(StrEnum):
     STATUS_NOT_UNDERSTOOD = "StatusNotUnderstood"
     SIDECAR = "SidecarRunsOn"
     EDIT_REFUSED = "EditRefused"
+
+
+NOTICES = frozenset((Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT, Reason.SIDECAR))
+"""Of events alone: said of a run that goes on."""

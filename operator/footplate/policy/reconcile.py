@@ -10,7 +10,7 @@ from datetime import datetime
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
-from footplate.objects import block
+from footplate.objects import OVERSIZE, block, text
 from footplate.policy import (
     clean_pods,
     deadline,
@@ -51,7 +51,10 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
         observed: the job, its pods, and all else that matters; nothing is remembered from look to look.
         now: the time, with a time zone.
     """
-    if block(observed.job, "metadata").get("deletionTimestamp"):
+    if (
+        block(observed.job, "metadata").get("deletionTimestamp")
+        or text(block(observed.job, "status"), "phase") == OVERSIZE
+    ):
         return Plan()
     try:
         status = read_status(observed.job)
@@ -101,7 +104,7 @@ def _finished(job: Job) -> Step:
     if left is not None and left <= 0 and not policy.ttl_keeps_job:
         return Step(delete=(clean_pods.whole_job(job.raw),))
     if left is not None and left <= 0 and not delete:
-        status, delete = status.model_copy(update={"resolved": None}), clean_pods.leftovers(job)
+        delete = clean_pods.leftovers(job)  # the status gives the ConfigMap up once it is seen to be gone
     looks = (left, *failure.next_words(job.gang, now=job.now))
     return Step(status, delete=delete, requeue=looks, notices=tuple(map(events.sidecar, overdue)))
 
@@ -118,7 +121,7 @@ def _live(job: Job) -> Step:
     limits = [*deadline.deadlines(job)]
     over = next((limit for limit in limits if limit.left <= 0), None)
     if over is not None:
-        return end_run(job, over.reason, over.message)
+        return replace(end_run(job, over.reason, over.message), doubts=tuple(over.doubts))
     step = between_attempts(job) if job.between_attempts else _attempt(job)
     return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
 

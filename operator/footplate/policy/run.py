@@ -11,11 +11,11 @@ from datetime import datetime
 from footplate.api.status import MAX_NONCES_KEPT, NodeCounts, Phase, Restarts, TrainingJobStatus
 from footplate.api.status import ResolvedRun as Resolved
 from footplate.contract import JOB_FILE, JobConfig
-from footplate.objects import Object, block, text, uid_of
+from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
 from footplate.podspec import build_config_map, run_name
 from footplate.policy import deadline, refusal
 from footplate.policy.end import with_run_failed
-from footplate.policy.job import UnknownStatus, is_finished, move, read_status, with_attempt_begun
+from footplate.policy.job import is_finished, move, with_attempt_begun
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
@@ -44,12 +44,8 @@ def due_run(job: Object, status: TrainingJobStatus) -> int:
     return status.run + 1 if again else status.run
 
 
-def run_config_name(job: Object) -> str | None:
-    """Name of the ConfigMap of the run that the job is in, or should be; None where its status isn't understood."""
-    try:
-        status = read_status(job)
-    except UnknownStatus:
-        return None
+def run_config_name(job: Object, status: TrainingJobStatus) -> str:
+    """Name of the ConfigMap of the run that the job is in, or should be."""
     run = due_run(job, status)
     if status.resolved is not None and status.run == run:
         return status.resolved.config_map
@@ -91,11 +87,16 @@ def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> Train
 def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
     """Resolves the job and fixes the result; or says why it can't. `status` is that of the run that is due."""
     job = observed.job
+    if OVERSIZE in job:
+        return _too_big(job, status, now=now)
     reference = block(job, "spec", "runtimeRef")
     if reference and observed.runtime is None:
         kind = text(reference, "kind") or "ClusterTrainingRuntime"
         why = f"spec.runtimeRef: there is no {kind} {text(reference, 'name')!r}; the job starts once it is there"
         return wait_for_user(status, Reason.RUNTIME_NOT_FOUND, why, now=now)
+    if observed.runtime is not None and OVERSIZE in observed.runtime:
+        why = _size(text(observed.runtime, "kind"), observed.runtime)
+        return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
     try:
         config = resolve(job, observed.runtime, run=due_run(job, status))
     except RuntimeRefuses as error:
@@ -105,6 +106,30 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
             return wait_for_user(status, Reason.INVALID_SPEC, str(error), now=now)
         return Step(with_run_failed(status, Reason.INVALID_SPEC, str(error), now=now))
     return _fix(observed, status, config, now=now)
+
+
+def _too_big(job: Object, status: TrainingJobStatus, *, now: datetime) -> Step:
+    """The operator keeps no job of any size; one that only has no room now is taken up when there is some."""
+    why = _size("TrainingJob", job)
+    if block(job, OVERSIZE).get("bytes"):
+        return Step(with_run_failed(status, Reason.INVALID_SPEC, why, now=now))
+    return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
+
+
+def _size(kind: str, obj: Object) -> str:
+    size, most = (number(block(obj, OVERSIZE), field) or 0 for field in ("bytes", "most"))
+    name = text(block(obj, "metadata"), "name")
+    if size == TOO_DEEP:
+        return f"spec: {kind} {name!r} is nested too deeply to be read; write it flatter"
+    if size:
+        return (
+            f"spec: {kind} {name!r} takes {size} bytes, and {most} is the most; put what is large into a ConfigMap, a "
+            "dataset or the image, and let the spec refer to it"
+        )
+    return (
+        f"{kind} {name!r} isn't read: the {kind}s of its namespace take more than its share of the operator's memory; "
+        "delete some that are finished, and this one is taken up within ten minutes"
+    )
 
 
 def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, now: datetime) -> Step:
@@ -124,17 +149,20 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
 
 
 def _create(status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime) -> Step:
-    if refused is None:
-        return Step(create=(build_config_map(config, encode(config)),))
-    final = refusal.final([refused], has_run=False)
+    create = (build_config_map(config, encode(config)),)
+    failing = refusal.failing((refused,) if refused is not None else (), now=now)
+    if failing is None:
+        return Step(create=create)
+    final = refusal.final([failing], has_run=False)
     limit, waits_since = config.spec.run_policy.queue_deadline_seconds, status.start_time or now
     left = None if limit is None else limit - (now - waits_since).total_seconds()
     if final is None and limit is not None and left is not None and left <= 0:
         final = Reason.QUEUE_DEADLINE, deadline.queue_deadline(limit)
     if final is not None:
         return Step(with_run_failed(status, *final, now=now))
-    step = wait_for_user(status, Reason.PODS_REFUSED, refusal.describe(refused), now=now)
-    return replace(step, requeue=(*step.requeue, left))
+    reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+    step = wait_for_user(status, reason, refusal.describe(failing), now=now)
+    return replace(step, create=create, stalled=not failing.transient, requeue=(*step.requeue, left))
 
 
 def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:

@@ -11,7 +11,7 @@ from footplate.podspec import build_config_map
 from footplate.policy import clean_pods, refusal
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import is_finished, move, with_attempt_ended
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Refusal, Step, Target
+from footplate.policy.plan import Observed, Refusal, Step, Target
 from footplate.policy.pods import owned_pods
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
@@ -31,7 +31,8 @@ def own_config(observed: Observed) -> Object | None:
 
 def refused_config(observed: Observed) -> Refusal | None:
     """Why the run's ConfigMap couldn't be created, None where it could or wasn't tried."""
-    return next((refusal for refusal in observed.refusals if refusal.kind == "ConfigMap"), None)
+    creates = (each for each in observed.refusals if each.verb == "create")
+    return next((each for each in creates if each.kind == "ConfigMap"), None)
 
 
 def config_target(config_map: Object) -> Target:
@@ -49,14 +50,16 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
         return _end_run(status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
     if found is not None:
         return Step(delete=(config_target(found),))
-    if refused is None:
-        return Step(create=(build_config_map(config, encode(config)),))
-    final = refusal.final([refused], has_run=True)
+    create = (build_config_map(config, encode(config)),)
+    failing = refusal.failing((refused,) if refused is not None else (), now=now)
+    if failing is None:
+        return Step(create=create)
+    final = refusal.final([failing], has_run=True)
     if final is not None:
         return _end_run(status, *final, now=now)
-    phase = status.phase or Phase.PENDING
-    told = move(status, phase, Reason.PODS_REFUSED, refusal.describe(refused), now=now)
-    return Step(told, requeue=(RETRY_REFUSED_SECONDS,))
+    reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+    told = move(status, status.phase or Phase.PENDING, reason, refusal.describe(failing), now=now)
+    return Step(told, create=create)
 
 
 def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:

@@ -4,6 +4,7 @@ import hashlib
 
 from footplate.api.status import Attempt
 from footplate.policy.job import Job
+from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
 
 MAX_BACKOFF_SECONDS = 600
@@ -19,6 +20,13 @@ def seconds_left(job: Job) -> float | None:
         return None
     held = (job.now - min(holding)).total_seconds()
     return job.spec.run_policy.scheduling_timeout_seconds - held
+
+
+def doubts(job: Job) -> list[Doubt]:
+    """What must be confirmed before pods count as without a node: that the first of them is."""
+    pods = job.gang.current
+    without = (rank for rank in range(job.desired) if rank not in pods or pods[rank].node is None)
+    return [job.gang.doubt(rank) for rank in without][:1]
 
 
 def seconds_waited(job: Job) -> float | None:

@@ -17,6 +17,7 @@ from footplate.objects import block, blocks, text
 from footplate.podspec import mounted_objects
 from footplate.policy.failure import Failure
 from footplate.policy.job import Job
+from footplate.policy.plan import Doubt
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.policy.scheduling_timeout import pause
@@ -123,7 +124,7 @@ def _find(job: Job) -> Failure | None:
             message = f"pod {pod.name} can't start: {clean(said, most=512)}; {_way_out(why, said)}"
             final = why == "InvalidImageName" or (why == "CreateContainerConfigError" and _RUNS_AS_ROOT in said)
             class_ = FailureClass.PERMANENT if final and not has_run(job.status) else None
-            return Failure(reason, message, job.now, pod, class_)
+            return Failure(reason, message, job.now, pod, class_, doubts=(Doubt("Pod", pod.name),))
     return None
 
 
@@ -138,7 +139,7 @@ def _too_slow(job: Job) -> Failure | None:
                 f"doesn't say why: an image that takes longer, a volume that can't be mounted{needs}, or a sick node; "
                 f"`kubectl events --for pod/{pod.name}` may say which"
             )
-            return Failure(Reason.START_TIMEOUT, message, job.now, pod)
+            return Failure(Reason.START_TIMEOUT, message, job.now, pod, doubts=(Doubt("Pod", pod.name),))
     return None
 
 

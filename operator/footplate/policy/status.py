@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.objects import Object, block, blocks, number, text
-from footplate.policy import conditions
+from footplate.objects import block, blocks, number, text
+from footplate.policy import conditions, refusal
 from footplate.policy.job import UnknownStatus
-from footplate.policy.plan import Event, Observed, Plan, Step
+from footplate.policy.plan import Event, Observed, Plan, Refusal, Step, once_confirmed
 from footplate.policy.reasons import Reason
 from footplate.text import clean, clean_json
 
@@ -24,7 +24,13 @@ _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
 _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 """Phases in which what was left unwritten can be learnt again. A pod's last words go with the pod."""
 
-_TROUBLE = (Reason.RUNTIME_NOT_FOUND, Reason.RUNTIME_REFUSES, Reason.PODS_REFUSED, Reason.INVALID_SPEC)
+_TROUBLE = (
+    Reason.RUNTIME_NOT_FOUND,
+    Reason.RUNTIME_REFUSES,
+    Reason.PODS_REFUSED,
+    Reason.FAILED_CREATE,
+    Reason.INVALID_SPEC,
+)
 
 _KNOWN = frozenset(field.alias or name for name, field in TrainingJobStatus.model_fields.items())
 
@@ -42,12 +48,16 @@ _ACTIONS = {
 
 
 def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
-    """The plan that takes the job to the step's status, and does the rest beside it."""
+    """The plan that takes the job to the step's status, and does the rest beside it, once it is sure of its ground."""
+    return once_confirmed(_plan(observed, step, now=now), observed=observed, doubts=step.doubts)
+
+
+def _plan(observed: Observed, step: Step, *, now: datetime) -> Plan:
     looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in step.requeue if seconds and seconds > 0]
     if step.status is None:
         return Plan(step.create, step.delete, events=step.notices, requeue_after=min(looks, default=None))
     old: Mapping[str, Any] = block(observed.job, "status")
-    new = _whole(observed.job, step, now=now)
+    new = _whole(observed, step, now=now)
     wait = _wait(old, new, observed=observed, now=now)
     looks += [wait] if wait is not None else []
     soonest = min(looks, default=None)
@@ -57,7 +67,7 @@ def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
         step.create,
         step.delete,
         new,
-        (*_events(old, new), *_refused_edits(old, new), *step.events, *step.notices),
+        (*_events(old, new), *_refused_edits(old, new), *_failures(old, new), *step.events, *step.notices),
         soonest,
     )
 
@@ -72,15 +82,25 @@ def leave_alone(error: UnknownStatus) -> Plan:
     return Plan(events=(event,), requeue_after=LOOK_AT_LEAST_EVERY_SECONDS, left_alone=True)
 
 
-def _whole(job: Object, step: Step, *, now: datetime) -> Mapping[str, Any]:
+def _whole(observed: Observed, step: Step, *, now: datetime) -> Mapping[str, Any]:
     """The status as it is written: with generation and conditions, and with what only a newer operator knows."""
-    generation, status = number(block(job, "metadata"), "generation") or 0, step.status or TrainingJobStatus()
+    generation, status = number(block(observed.job, "metadata"), "generation") or 0, step.status or TrainingJobStatus()
     held = conditions.update(
-        status, generation=generation, stalled=step.stalled, now=now, refused_edits=step.refused_edits
+        status,
+        generation=generation,
+        stalled=step.stalled,
+        now=now,
+        refused_edits=step.refused_edits,
+        failing=step.failing or refusal.failing(filter(_is_no_pods_create, observed.refusals), now=now),
     )
     whole = status.model_copy(update={"observed_generation": generation, "conditions": held})
-    unknown = {key: value for key, value in block(job, "status").items() if key not in _KNOWN}
+    unknown = {key: value for key, value in block(observed.job, "status").items() if key not in _KNOWN}
     return {**unknown, **clean_json(whole.to_json())}
+
+
+def _is_no_pods_create(failed: Refusal) -> bool:
+    """A pod's may be a scout's, which is no matter of the gang's."""
+    return failed.verb == "delete" or failed.kind != "Pod"
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:
@@ -131,3 +151,16 @@ def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]
     return (
         Event("Warning" if bad else "Normal", reason, clean(f"{phase}: {new.get('message', '')}"), _ACTIONS[phase]),
     )
+
+
+def _failures(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
+    """A Warning for writes that begin to fail, unless the reason of the phase says it already."""
+    before, after = (
+        next((c for c in blocks(status, "conditions") if c.get("type") == conditions.REPLICA_FAILURE), {})
+        for status in (old, new)
+    )
+    reason = after.get("reason")
+    if reason in (None, before.get("reason")) or new.get("reason") in _TROUBLE:
+        return ()
+    action = "Delete" if reason == Reason.FAILED_DELETE else "Create"
+    return (Event("Warning", str(reason), clean(str(after.get("message"))), action),)

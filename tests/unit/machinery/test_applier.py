@@ -1,16 +1,17 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
 
-from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, NotFound, Refused, Retryable
+from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, NotFound, Refused
 from footplate.machinery.applier import Applier
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import HELD, OUTCOMES, Metrics
 from footplate.machinery.run_configs import RunConfigs
 from footplate.objects import key_of
 from footplate.policy.plan import Event, Plan, Target
-from unit.machinery.support import FakeClock, make_job, make_pod, owned_by
+from unit.machinery.support import FakeClock, make_job, make_pod, owned_by, settle
 
 
 class FakeApi:
@@ -19,6 +20,8 @@ class FakeApi:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
         self.sent: list[Any] = []
+        self.turns: list[tuple[int, str]] = []
+        self.on_call: Callable[[], Awaitable[None]] | None = None
         self.answers: dict[tuple[str, str], Any] = {}
         self.under_way = 0
         self.most_under_way = 0
@@ -29,6 +32,8 @@ class FakeApi:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         await asyncio.sleep(0)
+        if self.on_call is not None and verb in ("create", "delete"):
+            await self.on_call()
         self.under_way -= 1
         answer = self.answers.get((verb, name), default)
         if isinstance(answer, Exception):
@@ -39,13 +44,14 @@ class FakeApi:
         self.version += 1
         return {**manifest, "metadata": {**manifest["metadata"], "uid": "u", "resourceVersion": str(self.version)}}
 
-    async def create(self, manifest: Any) -> Any:
+    async def create(self, manifest: Any, *, turn: int) -> Any:
+        self.turns.append((turn, manifest["metadata"]["name"]))
         return await self._answer("create", manifest["metadata"]["name"], self._stamped(manifest))
 
     async def get(self, _: Any, namespace: str, name: str) -> Any:
         return await self._answer("get", name, NotFound(404, "NotFound", name))
 
-    async def delete(self, _: Any, namespace: str, name: str, *, uid: str, version: str = "") -> Any:
+    async def delete(self, _: Any, namespace: str, name: str, *, uid: str, version: str = "", turn: int = 0) -> Any:
         self.sent.append((uid, version) if version else uid)
         return await self._answer("delete", name, {"kind": "Status"})
 
@@ -70,17 +76,27 @@ class Bench:
         self.api = FakeApi()
         self.enqueued: list[Any] = []
         self.cluster = Cluster(self.enqueued.append)
-        self.run_configs = RunConfigs(cast(Any, self.api), clock=FakeClock())
+        self.clock = FakeClock()
+        self.run_configs = RunConfigs(cast(Any, self.api), clock=self.clock)
         self.recorder = FakeRecorder()
         self.metrics = Metrics()
         self.job = make_job(status={"phase": "Pending", "restarts": {"user": 0, "hang": 1}, "message": "x"})
         self.cluster.jobs.observe(self.job)
         self.applier = Applier(
-            cast(Any, self.api), self.cluster, self.run_configs, recorder=cast(Any, self.recorder), metrics=self.metrics
+            cast(Any, self.api),
+            self.cluster,
+            self.run_configs,
+            recorder=cast(Any, self.recorder),
+            clock=self.clock,
+            metrics=self.metrics,
         )
 
     async def apply(self, **plan: Any) -> Any:
-        return await self.applier.apply(self.job, Plan(**plan))
+        """What failed; what went wrong besides is raised."""
+        outcome = await self.applier.apply(self.job, Plan(**plan))
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.failed
 
     def pods(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in self.cluster.pods_of(self.job)]
@@ -160,8 +176,8 @@ async def test_a_name_that_becomes_free_is_waited_for(bench: Bench, existing: An
     bench.api.answers = {("create", "p"): taken()}
     if existing is not None:
         bench.api.answers["get", "p"] = {"kind": "Pod", "metadata": {"namespace": "ns", "name": "p", **existing}}
-    with pytest.raises(Retryable):
-        await bench.apply(create=(manifest("Pod", "p", bench.job),))
+    [failed] = await bench.apply(create=(manifest("Pod", "p", bench.job),))
+    assert (failed.verb, failed.reason, failed.transient) == ("create", "NameTaken", True)
 
 
 @pytest.mark.parametrize(
@@ -185,16 +201,107 @@ async def test_a_refusal_comes_back_and_stops_further_creates(bench: Bench, erro
 
 
 async def test_one_lost_answer_leaves_nothing_else_half_way(bench: Bench) -> None:
-    bench.api.answers = {("create", "p3"): ApiUnavailable("lost")}
-    with pytest.raises(ApiUnavailable):
-        await bench.apply(
-            create=tuple(manifest("Pod", f"p{n}", bench.job) for n in range(8)),
-            status={"phase": "Running"},
-            events=(Event("Normal", "R", "m", "a"),),
-        )
+    bench.api.answers = {("create", "p3"): ApiUnavailable("lost", status=503, retry_after=7.0)}
+    event = Event("Normal", "R", "m", "a")
+    [failed] = await bench.apply(
+        create=tuple(manifest("Pod", f"p{n}", bench.job) for n in range(8)),
+        status={"phase": "Running"},
+        events=(event,),
+    )
+    assert (failed.name, failed.code, failed.message, failed.transient, failed.retry_after) == (
+        "p3",
+        503,
+        "lost",
+        True,
+        7.0,
+    )
     assert len(bench.pods()) == 7
-    assert ("patch", "job") not in bench.api.calls
-    assert bench.recorder.events == []
+    assert ("patch", "job") in bench.api.calls
+    assert bench.recorder.events == [event]
+
+
+async def test_many_failures_end_the_try(bench: Bench) -> None:
+    bench.api.answers = {("create", f"p{n}"): ApiUnavailable("away") for n in range(300)}
+    failed = await bench.apply(create=tuple(manifest("Pod", f"p{n}", bench.job) for n in range(300)))
+    assert len(failed) == len(bench.api.calls) < 100
+
+
+async def test_a_plan_whose_creates_take_long_leaves_the_rest_to_the_next_look(bench: Bench) -> None:
+    async def ten_seconds() -> None:
+        await bench.clock.sleep(10)
+
+    bench.api.on_call = ten_seconds
+    plan = asyncio.create_task(bench.apply(create=tuple(manifest("Pod", f"p{n}", bench.job) for n in range(300))))
+    await bench.clock.advance(10)
+    assert await asyncio.wait_for(plan, 1) == []
+    assert 10 < len(bench.pods()) <= 50
+
+
+async def test_the_status_waits_for_nothing(bench: Bench) -> None:
+    bench.api.on_call = asyncio.Event().wait  # type: ignore[assignment]
+    task = asyncio.create_task(
+        bench.apply(
+            create=(manifest("Pod", "p", bench.job),),
+            delete=(Target("Pod", "ns", "old", "u"),),
+            status={"phase": "Running"},
+        )
+    )
+    await settle()
+    assert ("patch", "job") in bench.api.calls
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_first_pods_of_a_gang_come_before_the_last_of_another(bench: Bench) -> None:
+    await bench.apply(
+        create=(manifest("Service", "s", bench.job), *(manifest("Pod", f"p{n}", bench.job) for n in range(3)))
+    )
+    assert bench.api.turns == [(1, "s"), (1, "p0"), (2, "p1"), (3, "p2")]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "transient"),
+    [
+        pytest.param(Refused(403, "Forbidden", "a policy"), "Forbidden", False, id="refused"),
+        pytest.param(ApiUnavailable("away", status=500), "ApiUnavailable", True, id="failed"),
+    ],
+)
+async def test_a_delete_that_fails_comes_back_and_hides_nothing(
+    bench: Bench, error: Any, reason: str, transient: bool
+) -> None:
+    bench.api.answers = {("delete", "p1"): error}
+    targets = tuple(Target("Pod", "ns", f"p{n}", "u") for n in range(3))
+    [failed] = await bench.apply(
+        delete=(*targets, Target("ConfigMap", "ns", "c", "u")),
+        create=(manifest("Pod", "p", bench.job),),
+        status={"phase": "Running"},
+    )
+    assert (failed.verb, failed.kind, failed.name, failed.reason, failed.transient) == (
+        "delete",
+        "Pod",
+        "p1",
+        reason,
+        transient,
+    )
+    assert {("delete", "p0"), ("delete", "p2"), ("create", "p"), ("patch", "job")} <= {*bench.api.calls}
+    assert ("delete", "c") not in bench.api.calls, "the run's ConfigMap goes last"
+
+
+async def test_a_status_that_is_refused_is_told_by_an_event(bench: Bench) -> None:
+    bench.api.answers = {("patch", "job"): Refused(422, "Invalid", "phase: no such value")}
+    with pytest.raises(Refused):
+        await bench.apply(status={"phase": "Running"}, events=(Event("Normal", "R", "m", "a"),))
+    [event] = bench.recorder.events
+    assert (event.type, event.reason) == ("Warning", "FailedUpdate")
+    assert "phase: no such value" in event.message
+
+
+async def test_an_unknown_error_is_raised_after_all_else_was_done(bench: Bench) -> None:
+    bench.api.answers = {("create", "p1"): KeyError("a bug")}
+    with pytest.raises(KeyError):
+        await bench.apply(create=tuple(manifest("Pod", f"p{n}", bench.job) for n in range(8)))
+    assert len(bench.pods()) == 7
 
 
 async def test_a_delete_names_the_one_it_means_and_the_store_learns_of_it(bench: Bench) -> None:

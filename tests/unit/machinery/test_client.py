@@ -1,5 +1,7 @@
 import asyncio
 import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,7 @@ from footplate.errors import (
     Retryable,
     Terminal,
 )
+from footplate.machinery import client as client_module
 from footplate.machinery.client import KubeClient
 from footplate.machinery.resources import PODS, Resource
 from unit.machinery.support import HurriedClock, client_of, eventually, make
@@ -105,30 +108,45 @@ def test_what_happens_next_is_a_type() -> None:
     assert not issubclass(Conflict, Retryable | Terminal)
 
 
+TROUBLE = [
+    pytest.param(status(500), id="500"),
+    pytest.param(status(503), id="503"),
+    pytest.param(status(429), id="429"),
+    pytest.param(cut_off, id="lost answer"),
+    pytest.param(web.Response(text="<html>welcome</html>"), id="a proxy's page"),
+]
+EMPTY = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}
+
+
+async def pages(client: KubeClient) -> list[Any]:
+    return [page async for page in client.pages(PODS)]
+
+
 @pytest.mark.parametrize("call", [get, create, delete, patch])
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        pytest.param(status(500), id="500"),
-        pytest.param(status(503), id="503"),
-        pytest.param(status(429), id="429"),
-        pytest.param(cut_off, id="lost answer"),
-        pytest.param(web.Response(text="<html>welcome</html>"), id="a proxy's page"),
-    ],
-)
-async def test_trouble_passes(call: Callable[[KubeClient], Any], trouble: Any) -> None:
-    script = Script(trouble, trouble, web.json_response({"kind": "Pod"}))
+@pytest.mark.parametrize("trouble", TROUBLE)
+async def test_a_request_is_one_try(call: Callable[[KubeClient], Any], trouble: Any) -> None:
+    script, clock = Script(trouble), HurriedClock()
+    async with client_of(script, clock=clock) as client:
+        with pytest.raises(ApiUnavailable):
+            await call(client)
+    assert clock.slept == []
+    aiohttps_own = call in (get, delete) and trouble is cut_off  # at once, where a connection was cut
+    assert len(script.requests) == 1 + aiohttps_own
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+async def test_a_list_goes_on_where_it_was(trouble: Any) -> None:
+    script = Script(trouble, trouble, web.json_response(EMPTY))
     async with client_of(script) as client:
-        assert await call(client) == {"kind": "Pod"}
-    assert len(script.requests) == 3
+        assert await pages(client) == [([], "7")]
     assert len({json.dumps(request) for request in script.requests}) == 1
 
 
-async def test_the_pause_doubles_with_jitter() -> None:
+async def test_the_pause_between_two_tries_of_a_page_doubles_with_jitter() -> None:
     clock = HurriedClock()
     async with client_of(Script(status(503)), clock=clock, tries=4) as client:
         with pytest.raises(ApiUnavailable):
-            await get(client)
+            await pages(client)
     ceilings = (0.1, 0.2, 0.4)
     assert all(ceiling / 2 <= pause <= ceiling for pause, ceiling in zip(clock.slept, ceilings, strict=True))
 
@@ -137,9 +155,25 @@ async def test_trouble_that_stays_is_told() -> None:
     script = Script(status(503, "ServiceUnavailable", "etcd is away"))
     async with client_of(script, tries=3) as client:
         with pytest.raises(ApiUnavailable, match="etcd is away") as caught:
-            await get(client)
+            await pages(client)
     assert caught.value.status == 503
     assert len(script.requests) == 3
+
+
+async def test_no_page_is_longer_than_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PAGE_BYTES", 100_000)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        most = int(request.query["limit"])
+        items = [make(f"p{number}", status={"message": "x" * 10_000}) for number in range(min(most, 30))]
+        return web.json_response({**EMPTY, "items": items})
+
+    async with client_of(handler) as client:
+        for smaller in (100, 20, 4):
+            with pytest.raises(ApiUnavailable, match=f"more than 100000 bytes of pods: {smaller} a page from now on"):
+                await pages(client)
+        [(items, _)] = await pages(client)
+    assert len(items) == 4
 
 
 @pytest.mark.parametrize(
@@ -152,17 +186,10 @@ async def test_trouble_that_stays_is_told() -> None:
 )
 async def test_the_server_may_ask_for_time(header: str, waits: float) -> None:
     clock = HurriedClock()
-    script = Script(status(429, "TooManyRequests", **{"Retry-After": header}), web.json_response({}))
+    script = Script(status(429, "TooManyRequests", **{"Retry-After": header}), web.json_response(EMPTY))
     async with client_of(script, clock=clock) as client:
-        await get(client)
+        await pages(client)
     assert waits <= clock.slept[0] <= waits + 0.1
-
-
-async def test_a_create_whose_answer_was_lost_ends_as_already_exists() -> None:
-    script = Script(cut_off, status(409, "AlreadyExists"))
-    async with client_of(script) as client:
-        with pytest.raises(AlreadyExists):
-            await create(client)
 
 
 async def test_silence_times_out() -> None:
@@ -215,11 +242,11 @@ class Expiring:
 
 @pytest.mark.parametrize("call", [create, delete, patch])
 async def test_no_write_goes_out_after_the_lease(call: Callable[[KubeClient], Any]) -> None:
-    script = Script(status(500))
-    async with client_of(script, fence=Expiring(5.0, 0.0)) as client:
+    script = Script(web.json_response({}))
+    async with client_of(script, fence=Expiring(0.0)) as client:
         with pytest.raises(LeaseLost):
             await call(client)
-    assert len(script.requests) == 1
+    assert script.requests == []
 
 
 async def test_reading_needs_no_lease() -> None:
@@ -237,24 +264,51 @@ async def test_no_write_is_waited_for_longer_than_the_lease_lasts() -> None:
             await asyncio.wait_for(create(client), 5)
 
 
-async def test_only_so_many_requests_are_under_way() -> None:
-    under_way, most = 0, 0
-    let_go = asyncio.Event()
+class Holding:
+    """Answers nothing until it lets go; counts what is under way by namespace."""
 
-    async def handler(_: web.Request) -> web.StreamResponse:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await let_go.wait()
-        under_way -= 1
-        return web.json_response({})
+    def __init__(self) -> None:
+        self.under_way: Counter[str] = Counter()
+        self.let_go = asyncio.Event()
+        self.order: list[str] = []
 
-    async with client_of(handler, in_flight=3) as client:
-        calls = asyncio.gather(*(get(client) for _ in range(9)))
-        await eventually(lambda: under_way == 3)
-        let_go.set()
-        await calls
-    assert most == 3
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        [namespace] = re.findall("namespaces/([^/]+)", request.path) or [""]
+        self.order.append(request.path)
+        self.under_way[namespace] += 1
+        await self.let_go.wait()
+        self.under_way[namespace] -= 1
+        return web.json_response(EMPTY)
+
+
+async def test_no_namespace_has_more_than_its_share_under_way() -> None:
+    held = Holding()
+    async with client_of(held, in_flight=9) as client:
+        greedy = [asyncio.create_task(client.create(make(f"p{n}", namespace="greedy"), turn=1 + n)) for n in range(9)]
+        await eventually(lambda: held.under_way["greedy"] == 3)
+        others = [asyncio.create_task(client.create(make(f"p{n}", namespace="other"), turn=1 + n)) for n in range(9)]
+        await eventually(lambda: held.under_way["other"] == 2)
+        own = asyncio.create_task(pages(client))
+        await eventually(lambda: held.under_way[""] == 1)
+        assert held.under_way == {"greedy": 3, "other": 2, "": 1}
+        held.let_go.set()
+        await asyncio.gather(*greedy, *others, own)
+    assert max(held.under_way.values()) == 0
+
+
+async def test_what_is_urgent_and_low_turns_go_first() -> None:
+    held = Holding()
+    async with client_of(held, in_flight=6) as client:
+        calls = [asyncio.create_task(client.create(make(f"p{turn}"), turn=turn)) for turn in (1, 2, 9, 8)]
+        await eventually(lambda: held.under_way["ns"] == 2)
+        calls.append(asyncio.create_task(client.patch(PODS, "ns", "status", {})))
+        await eventually(lambda: held.under_way["ns"] == 3)
+        calls.append(asyncio.create_task(client.create(make("p3"), turn=3)))
+        await asyncio.sleep(0.05)
+        assert held.under_way["ns"] == 3
+        held.let_go.set()
+        await asyncio.gather(*calls)
+    assert len(held.order) == 6
 
 
 async def test_a_watch_gives_whole_lines_however_they_come() -> None:

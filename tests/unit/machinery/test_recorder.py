@@ -3,13 +3,14 @@ from typing import Any, cast
 
 import pytest
 
-from footplate.errors import ApiUnavailable
+from footplate.errors import ApiUnavailable, Refused
 from footplate.machinery.metrics import Metrics
-from footplate.machinery.recorder import WINDOW_SECONDS, Recorder
+from footplate.machinery.recorder import BURST, CAPACITY, REFILL_SECONDS, WINDOW_SECONDS, Recorder
 from footplate.policy.plan import Event
 from unit.machinery.support import FakeClock, make_job, settle
 
 EVENT = Event("Warning", "NodeLost", "node gpu-7 is lost", "Restart")
+NOTE = Event("Warning", "TrainerNote", "a checkpoint was damaged", "Train")
 
 
 class FakeEvents:
@@ -17,14 +18,17 @@ class FakeEvents:
         self.created: list[Any] = []
         self.patched: list[Any] = []
         self.error: Exception | None = None
+        self.hangs: set[str] = set()
 
-    async def create(self, event: Any) -> Any:
+    async def create(self, event: Any, *, turn: int) -> Any:
+        if event["metadata"]["namespace"] in self.hangs:
+            await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
         self.created.append(event)
         return event
 
-    async def patch(self, _: Any, namespace: str, name: str, patch: Any) -> None:
+    async def patch(self, _: Any, namespace: str, name: str, patch: Any, *, turn: int) -> None:
         self.patched.append((namespace, name, patch["series"]["count"]))
 
 
@@ -100,16 +104,92 @@ async def test_a_series_ends(bench: Bench) -> None:
 
 
 async def test_a_full_queue_drops_and_never_waits(bench: Bench) -> None:
-    for _ in range(1_500):
-        bench.recorder.record(make_job(), EVENT)
-    assert bench.count("dropped") == 500
+    for number in range(CAPACITY + 50):
+        bench.recorder.record(make_job(uid=str(number)), EVENT)
+    assert bench.count("dropped") == 50
 
 
-@pytest.mark.parametrize("error", [ApiUnavailable("away"), KeyError("a bug")])
+async def test_what_says_that_training_failed_outranks_notes(bench: Bench) -> None:
+    for number in range(CAPACITY):
+        bench.recorder.record(make_job(uid=str(number)), NOTE)
+    bench.recorder.record(make_job(uid="x"), NOTE)
+    bench.recorder.record(make_job(uid="x"), EVENT)
+    bench.recorder.record(make_job(uid="x"), Event("Normal", "Completed", "m", "Finish"))
+    await bench.write()
+    assert [event["reason"] for event in bench.events.created][-2:] == ["NodeLost", "Completed"]
+    assert (len(bench.events.created), bench.count("dropped")) == (CAPACITY, 3)
+
+
+async def test_a_job_has_a_burst_then_one_event_every_five_minutes(bench: Bench) -> None:
+    await bench.write(*(different(number) for number in range(60)))
+    assert (len(bench.events.created), bench.count("filtered")) == (BURST, 60 - BURST)
+    await bench.write(different(99), job=make_job(uid="another"))
+    assert len(bench.events.created) == BURST + 1
+    await bench.clock.advance(REFILL_SECONDS - 1)
+    await bench.write(different(100))
+    assert len(bench.events.created) == BURST + 1
+    await bench.clock.advance(1)
+    await bench.write(different(101), different(102))
+    assert len(bench.events.created) == BURST + 2
+
+
+async def test_notes_leave_room_for_failures(bench: Bench) -> None:
+    notes = (Event("Warning", "TrainerNote", str(number), "Train") for number in range(60))
+    await bench.write(*notes)
+    written = len(bench.events.created)
+    assert written < BURST
+    await bench.write(EVENT)
+    assert bench.events.created[-1]["reason"] == "NodeLost"
+
+
+async def test_slow_writes_of_one_namespace_hold_up_no_other(bench: Bench) -> None:
+    bench.events.hangs = {"slow"}
+    task = asyncio.create_task(bench.recorder.run())
+    for number in range(CAPACITY):
+        bench.recorder.record(make_job(uid=str(number), metadata={"namespace": "slow"}), EVENT)
+    await settle()
+    bench.recorder.record(make_job(), EVENT)
+    await settle()
+    assert [event["metadata"]["namespace"] for event in bench.events.created] == ["ns"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_note_is_cut_by_bytes_and_is_one_line(bench: Bench) -> None:
+    await bench.write(Event("Warning", "UserError", "first\nsecond " + "ü" * 2_000, "Fail"))
+    note = bench.events.created[0]["note"]
+    assert note.startswith("first | second")
+    assert len(note.encode()) <= 1_024
+
+
+async def test_an_event_whose_answer_was_lost_is_tried_again_later(bench: Bench) -> None:
+    bench.events.error = ApiUnavailable("away")
+    task = asyncio.create_task(bench.recorder.run())
+    bench.recorder.record(make_job(), EVENT)
+    await settle()
+    assert bench.events.created == []
+    bench.events.error = None
+    await bench.clock.advance(1)
+    assert len(bench.events.created) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("error", [ApiUnavailable("away"), Refused(403, "Forbidden", "no"), KeyError("a bug")])
 async def test_an_event_that_cant_be_written_is_forgotten(bench: Bench, error: Exception) -> None:
     bench.events.error = error
-    await bench.write(EVENT, EVENT)
+    task = asyncio.create_task(bench.recorder.run())
+    bench.recorder.record(make_job(), EVENT)
+    bench.recorder.record(make_job(), EVENT)
+    await bench.clock.advance(60)
     assert bench.count("failed") == 2
     bench.events.error = None
-    await bench.write(EVENT)
+    bench.recorder.record(make_job(), EVENT)
+    await settle()
     assert bench.count("written") == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def different(number: int) -> Event:
+    return Event("Warning", "UserError", f"the {number}th", "Restart")

@@ -123,3 +123,60 @@ def test_what_is_stored_is_slim() -> None:
     store = Store(on_change=lambda old, new: None, slim=lambda obj: {"metadata": obj["metadata"]})
     store.observe(make("a", spec={"bulk": 1}))
     assert "spec" not in (store.get(("ns", "a")) or {})
+
+
+def heavy(name: str, *, namespace: str = "greedy", version: int = 1) -> dict[str, Any]:
+    return make(name, namespace=namespace, version=version, text="x" * 10_000)
+
+
+def small_store() -> Store:
+    """Room for 27 heavy objects or so, of which one namespace gets nine."""
+    return Store(
+        on_change=lambda old, new: None,
+        stub=lambda obj: {"kind": obj["kind"], "metadata": obj["metadata"]},
+        most_bytes=300_000,
+    )
+
+
+def whole(store: Store) -> list[str]:
+    return [name for (_, name), obj in store.objects().items() if "text" in obj]
+
+
+def test_no_namespace_fills_the_store_and_nothing_is_forgotten() -> None:
+    store = small_store()
+    for number in range(100):
+        store.apply(heavy(str(number), version=number + 1), deleted=False)
+    assert len(store) == 100
+    assert 7 <= len(whole(store)) <= 10
+    store.apply(heavy("other", namespace="other", version=200), deleted=False)
+    assert "other" in whole(store)
+
+
+def test_what_had_no_room_is_taken_up_by_the_next_list_that_finds_some() -> None:
+    store = small_store()
+    objects = [heavy(str(number), version=number + 1) for number in range(20)]
+    store.replace(objects, "100")
+    assert len(whole(store)) < 10
+    store.replace(objects[15:], "101")
+    assert whole(store) == ["15", "16", "17", "18", "19"]
+
+
+def test_room_is_given_back() -> None:
+    store = small_store()
+    for version in range(1, 100):
+        store.apply(heavy("a", version=version), deleted=False)
+    assert whole(store) == ["a"]
+    for version in range(100, 200):
+        store.apply(heavy("b", version=version), deleted=bool(version % 2))
+    store.apply(heavy("c", version=300), deleted=False)
+    assert whole(store) == ["a", "c"]
+
+
+def test_what_is_nobody_s_concern_isnt_kept() -> None:
+    store = Store(on_change=lambda old, new: None, slim=lambda obj: obj if obj.get("ours") else None)
+    store.apply(make("a", version=1), deleted=False)
+    store.observe(make("b", version=2))
+    store.replace([None, make("c", version=3, ours=True)], "4")
+    assert [name for _, name in store.objects()] == ["c"]
+    store.apply(make("c", version=5), deleted=False)
+    assert len(store) == 0

@@ -1,6 +1,8 @@
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,17 +10,36 @@ import pytest
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Refused, Retryable
 from footplate.machinery import worker as worker_module
+from footplate.machinery.applier import Outcome
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import key_of, uid_of
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal
-from unit.machinery.support import FakeClock, make_job, make_pod, settle
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Doubt, Observed, Plan, Refusal, Target, once_confirmed
+from unit.machinery.support import FakeClock, make, make_job, make_pod, settle
 
 CHANGE = Plan(status={"phase": "Running"})
 CREATE = Plan(create=({"kind": "Pod"},))
 REFUSAL = Refusal("Pod", "p", 403, "Forbidden", "quota")
+HICCUP = Refusal("Pod", "p", 503, "ApiUnavailable", "a webhook is away", transient=True)
+
+
+class Api:
+    """What the API server has, whatever the view shows."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.error: Exception | None = None
+
+    async def get(self, _: Any, namespace: str, name: str) -> Any:
+        self.asked.append(name)
+        if self.error is not None:
+            raise self.error
+        if name not in self.objects:
+            raise NotFound(404, "NotFound", name)
+        return self.objects[name]
 
 
 class Bench:
@@ -27,13 +48,16 @@ class Bench:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.metrics = Metrics()
-        self.queue: WorkQueue[Any] = WorkQueue(clock=self.clock, metrics=self.metrics)
+        self.queue = WorkQueue(workers=24, clock=self.clock, metrics=self.metrics)
         self.cluster = Cluster(self.queue.add)
+        self.api = Api()
         self.observed: list[Observed] = []
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
+        self.applied: list[Plan] = []
         self.worker = Worker(
             self.queue,
+            self.api,  # type: ignore[arg-type]
             self.cluster,
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
@@ -52,8 +76,9 @@ class Bench:
     def discard(self, _: Any) -> None:
         """So there is none to forget."""
 
-    async def apply(self, _: Any, plan: Plan) -> list[Refusal]:
-        return self.outcome(plan)
+    async def apply(self, _: Any, plan: Plan) -> Outcome:
+        self.applied.append(plan)
+        return Outcome(self.outcome(plan))
 
     def latest(self, _: str) -> None:
         """No job has progress."""
@@ -145,31 +170,112 @@ async def test_a_server_that_asks_for_time_gets_it(bench: Bench) -> None:
         assert bench.results() == {"retry": 1}
 
 
-def create_or_wait(observed: Observed) -> Plan:
-    return Plan(requeue_after=RETRY_REFUSED_SECONDS) if observed.refusals else CREATE
+def refuses_creates(plan: Plan) -> list[Refusal]:
+    return [REFUSAL] if plan.create else []
 
 
 async def test_a_refused_create_waits_whatever_happens_meanwhile(bench: Bench) -> None:
-    bench.decide = create_or_wait
-    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    bench.decide = lambda _: CREATE
+    bench.outcome = refuses_creates
     async with bench.running():
         await bench.clock.advance(RETRY_REFUSED_SECONDS - 1)
         bench.cluster.jobs.observe(make_job(version=5))
         await settle()
         assert bench.results() == {"refused": 1, "settled": 2}
+        assert [refusal.message for refusal in bench.observed[-1].refusals] == ["quota"]
         await bench.clock.advance(2)
         assert bench.results()["refused"] == 2
 
 
+async def test_what_is_not_refused_is_done_all_the_same(bench: Bench) -> None:
+    both = Plan(create=CREATE.create, delete=(Target("Pod", "ns", "old"),))
+    bench.decide = plans(both, both)
+    bench.outcome = refuses_creates
+    async with bench.running():
+        assert bench.applied == [both, replace(both, create=(), requeue_after=RETRY_REFUSED_SECONDS)]
+
+
+async def test_failures_are_observed_with_their_beginning_until_the_next_try_works(bench: Bench) -> None:
+    bench.decide = lambda observed: CREATE if not observed.pods else Plan()
+    bench.outcome = lambda _: [HICCUP]
+    async with bench.running():
+        began = bench.clock.now()
+        await bench.clock.advance(5)
+        assert {refusal.since for refusal in bench.observed[-1].refusals} == {began}
+        assert 4 <= bench.results()["retry"] <= 8
+        bench.outcome = lambda _: []
+        bench.decide = lambda observed: CREATE if observed.refusals else Plan()
+        await bench.clock.advance(30)
+        assert bench.observed[-1].refusals == []
+
+
+async def test_a_server_that_asks_for_time_gets_it_for_this_kind_of_write(bench: Bench) -> None:
+    bench.decide = lambda _: CREATE
+    bench.outcome = lambda plan: [replace(HICCUP, retry_after=20.0)] if plan.create else []
+    async with bench.running():
+        await bench.clock.advance(19)
+        assert len(bench.applied) == 1
+        await bench.clock.advance(2)
+        assert len(bench.applied) == 2
+
+
+async def test_failures_of_what_nobody_wants_any_more_are_forgotten(bench: Bench) -> None:
+    bench.decide = plans(CREATE)
+    bench.outcome = refuses_creates
+    async with bench.running():
+        assert len(bench.observed[-1].refusals) == 1
+        await bench.clock.advance(RETRY_REFUSED_SECONDS + 1)
+        assert bench.observed[-1].refusals == []
+
+
+async def test_failures_are_known_though_the_status_could_not_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def apply(_: Any, plan: Plan) -> Outcome:
+        return Outcome([REFUSAL], Conflict(409, "Conflict", ""))
+
+    monkeypatch.setattr(bench, "apply", apply)
+    bench.decide = plans(replace(CREATE, status={"phase": "Pending"}))
+    async with bench.running():
+        await bench.clock.advance(1)
+        assert bench.results() == {"conflict": 1, "settled": 1}
+        assert len(bench.observed[-1].refusals) == 1
+
+
 async def test_a_changed_spec_is_tried_at_once(bench: Bench) -> None:
-    bench.decide = create_or_wait
-    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    bench.decide = lambda _: CREATE
+    bench.outcome = refuses_creates
     async with bench.running():
         job = make_job(version=5)
         job["metadata"]["generation"] = 7
         bench.cluster.jobs.observe(job)
         await settle()
         assert bench.results()["refused"] == 2
+
+
+async def test_a_job_created_again_under_its_name_inherits_nothing(bench: Bench) -> None:
+    bench.decide = lambda _: CREATE
+    bench.outcome = refuses_creates
+    async with bench.running():
+        assert bench.results()["refused"] == 1
+        bench.cluster.jobs.observe(make_job(uid="successor", version=9))
+        await settle()
+        assert bench.results()["refused"] == 2
+        first = next(each for each in bench.observed if each.job["metadata"]["uid"] == "successor")
+        assert first.refusals == []
+
+
+async def test_backoff_is_of_the_object_not_of_its_name(bench: Bench) -> None:
+    def fail(_: Plan) -> list[Refusal]:
+        raise Retryable("no")
+
+    bench.decide, bench.outcome = lambda _: CHANGE, fail
+    async with bench.running():
+        await bench.clock.advance(300)
+        before = bench.results()["retry"]
+        bench.cluster.jobs.observe(make_job(uid="successor", version=9))
+        await bench.clock.advance(5)
+        assert bench.results()["retry"] - before > 4
 
 
 async def test_a_job_that_never_settles_has_to_wait(bench: Bench) -> None:
@@ -200,7 +306,7 @@ async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
 
 
 async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: Bench) -> None:
-    bench.decide = create_or_wait
+    bench.decide = lambda _: CREATE
     bench.outcome = lambda plan: [REFUSAL] if plan.create else []
     async with bench.running():
         tries = []
@@ -214,7 +320,7 @@ async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: B
 async def test_a_pod_that_goes_makes_room_in_a_quota(bench: Bench) -> None:
     old = make_pod(bench.cluster.jobs.get(("ns", "job")))
     bench.cluster.pods.observe(old)
-    bench.decide = create_or_wait
+    bench.decide = lambda _: CREATE
     bench.outcome = lambda plan: [REFUSAL] if plan.create else []
     async with bench.running():
         bench.cluster.jobs.observe(make_job(version=5))
@@ -223,3 +329,84 @@ async def test_a_pod_that_goes_makes_room_in_a_quota(bench: Bench) -> None:
         bench.cluster.pods.discard(key_of(old), uid=uid_of(old))
         await settle()
         assert bench.results()["refused"] == 2
+
+
+POD = Doubt("Pod", "job-1-0-0")
+NODE = Doubt("Node", "n1")
+
+
+def end_if_confirmed(doubt: Doubt) -> Callable[[Observed], Plan]:
+    """Ends the attempt once it is certain that what is in doubt isn't there."""
+
+    def decide(observed: Observed) -> Plan:
+        there = bool(observed.pods) if doubt.kind == "Pod" else doubt.name in observed.nodes
+        return Plan() if there else once_confirmed(CHANGE, observed=observed, doubts=[doubt])
+
+    return decide
+
+
+@pytest.mark.parametrize("doubt", [POD, NODE])
+async def test_absence_is_asked_for_before_anything_is_done(bench: Bench, doubt: Doubt) -> None:
+    bench.decide = end_if_confirmed(doubt)
+    async with bench.running():
+        assert bench.api.asked[0] == doubt.name
+        assert bench.observed[0].confirmed == frozenset()
+        assert bench.observed[1].confirmed == {doubt}
+        assert bench.results()["changed"] >= 1
+
+
+@pytest.mark.parametrize("doubt", [POD, NODE])
+async def test_what_the_view_doesnt_show_and_is_there_is_looked_at(bench: Bench, doubt: Doubt) -> None:
+    there = make_pod(make_job()) if doubt == POD else make("n1", namespace="", spec={}, status={})
+    bench.api.objects[doubt.name] = there
+    bench.decide = end_if_confirmed(doubt)
+    async with bench.running():
+        assert "changed" not in bench.results()
+        store = bench.cluster.pods if doubt == POD else bench.cluster.nodes
+        assert len(store) == 1
+
+
+async def test_a_pod_that_no_watch_tells_of_is_there_all_the_same(bench: Bench) -> None:
+    """It lost our label: the watch has shown it as deleted, and will never show it again."""
+    bench.cluster.pods.advance("100")
+    bench.api.objects[POD.name] = make_pod(make_job(), version=7)
+    bench.decide = end_if_confirmed(POD)
+    async with bench.running():
+        assert len(bench.cluster.pods) == 0
+        await bench.clock.advance(60)
+        assert "changed" not in bench.results()
+        assert len(bench.api.asked) >= 5, "looked at now and then, since nobody tells"
+        del bench.api.objects[POD.name]
+        await bench.clock.advance(11)
+        assert bench.results()["changed"] >= 1
+
+
+async def test_what_the_view_shows_and_is_gone_is_gone(bench: Bench) -> None:
+    bench.cluster.nodes.observe(make("n1", namespace="", spec={}, status={}))
+    bench.decide = lambda observed: once_confirmed(CHANGE, observed=observed, doubts=[NODE])
+    async with bench.running():
+        assert not bench.observed[1].nodes
+        assert len(bench.cluster.nodes) == 0
+
+
+async def test_nothing_is_done_while_the_api_server_doesnt_answer(bench: Bench) -> None:
+    bench.decide = end_if_confirmed(POD)
+    bench.api.error = Retryable("away")
+    async with bench.running():
+        await bench.clock.advance(30)
+        assert bench.results().keys() == {"retry"}
+        bench.api.error = None
+        await bench.clock.advance(60)
+        assert bench.results()["changed"] >= 1
+
+
+async def test_one_look_asks_only_so_often(bench: Bench) -> None:
+    """Others get their turn in between, however much is in doubt."""
+    doubts = (Doubt("Pod", f"pod-{number}") for number in itertools.count())
+    bench.decide = lambda _: Plan(confirm=frozenset([next(doubts)]))
+    other = make_job("other", uid="other", version=2)
+    async with bench.running():
+        bench.cluster.jobs.observe(other)
+        for _ in range(30):
+            await settle()
+        assert {observed.job["metadata"]["name"] for observed in bench.observed} == {"job", "other"}

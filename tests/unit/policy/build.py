@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -183,7 +184,7 @@ def observe(of: JSON, *pods: JSON, phase: str = "Running", **more: Any) -> Obser
 
 def look(of: JSON, *pods: JSON, phase: str = "Running", after: float = 0.0, **more: Any) -> Plan:
     """What reconcile plans for a job in the middle of its first run, `after` so many seconds."""
-    return reconcile(observe(of, *pods, phase=phase, **more), now=NOW + timedelta(seconds=after))
+    return plan_of(observe(of, *pods, phase=phase, **more), now=NOW + timedelta(seconds=after))
 
 
 def situate(observed: Observed, *, after: float = 0.0) -> Job:
@@ -204,3 +205,14 @@ def names(objects: Iterable[Any]) -> list[str]:
     return sorted(
         f"{o['kind']}/{o['metadata']['name']}" if isinstance(o, Mapping) else f"{o.kind}/{o.name}" for o in objects
     )
+
+
+def plan_of(observed: Observed, *, now: datetime) -> Plan:
+    """What is done in the end where all that is observed is so, and the API server says that when it is asked."""
+    plan = reconcile(observed, now=now)
+    while plan.confirm:
+        assert plan == Plan(confirm=plan.confirm), "done before it was confirmed"
+        assert not plan.confirm <= observed.confirmed, "asked for what was confirmed"
+        observed = replace(observed, confirmed=observed.confirmed | plan.confirm)
+        plan = reconcile(observed, now=now)
+    return plan

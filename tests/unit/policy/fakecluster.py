@@ -7,7 +7,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,9 +16,8 @@ from footplate.contract import CONTAINER_NAME, Progress, parse_verdict
 from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
 from footplate.policy.pod import CLOCKS_DIFFER, Pod
-from footplate.policy.reconcile import reconcile
 from footplate.policy.run import run_config_name
-from unit.policy.build import NOW, job, node
+from unit.policy.build import NOW, job, node, plan_of
 
 JSON = dict[str, Any]
 GRACE = 120
@@ -81,20 +80,25 @@ class FakeCluster:
         return [pod for pod in self.pods() if not pod.ended]
 
     def observe(self) -> Observed:
-        if abs((self.now - self.refused_at).total_seconds()) >= RETRY_REFUSED_SECONDS:
-            self.refusals = []
         return Observed(
             job=copy.deepcopy(self.job),
             pods=[pod.raw for pod in self.pods()],
             nodes=self.nodes,
-            run_config=self.objects.get(("ConfigMap", run_config_name(self.job))),
+            run_config=self.objects.get(("ConfigMap", run_config_name(self.job, read_status(self.job)))),
             progress=self.progress,
             refusals=self.refusals,
             status_written=self.status_written,
         )
 
     def plan(self) -> Plan:
-        return Plan() if self.deleted else reconcile(self.observe(), now=self.now)
+        """What is decided, but for what the worker holds back: a refused create is tried again after a while."""
+        if self.deleted:
+            return Plan()
+        plan = plan_of(self.observe(), now=self.now)
+        left = RETRY_REFUSED_SECONDS - abs((self.now - self.refused_at).total_seconds())
+        if not self.refusals or left <= 0:
+            return plan
+        return replace(plan, create=(), requeue_after=min(filter(None, (plan.requeue_after, left))))
 
     def settle(self) -> int:
         """Reconciles to the fixed point, as the worker does; the number of plans that changed something."""

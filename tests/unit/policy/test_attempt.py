@@ -1,11 +1,12 @@
 """Creating a gang and showing how far it is."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from footplate.policy.plan import Refusal
-from unit.policy.build import at, job, look, names, pod
+from footplate.policy.plan import Plan, Refusal
+from unit.policy.build import NOW, at, job, look, names, pod
 
 JSON = dict[str, Any]
 FORBIDDEN = Refusal("Pod", "fashion-1-0-1", 403, "Forbidden", "exceeded quota: pods")
@@ -20,24 +21,65 @@ def test_nothing_is_created_once_all_were_there(phase: str) -> None:
     assert look(job(), pod(0), phase=phase).create == ()
 
 
-def test_a_refusal_is_shown_and_waited_out() -> None:
+def hiccup(verb: Any, *, since: float) -> Refusal:
+    """A write that the API server failed to do, for the first time so many seconds ago."""
+    began = NOW + timedelta(seconds=since)
+    return Refusal(
+        "Pod", "fashion-1-0-1", 500, "ApiUnavailable", "webhook x is away", verb, transient=True, since=began
+    )
+
+
+def failure(plan: Plan) -> JSON:
+    """The condition of failing writes, empty where there is none."""
+    conditions = (plan.status or {}).get("conditions", [])
+    return next((each for each in conditions if each["type"] == "ReplicaFailure"), {})
+
+
+def test_a_refusal_is_shown_and_what_is_missing_still_wanted() -> None:
     plan = look(job(), pod(0), phase="Pending", refusals=[FORBIDDEN])
-    assert (plan.create, plan.requeue_after) == ((), 10)
+    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
     assert plan.status is not None
     assert plan.status["reason"] == "PodsRefused"
     assert "exceeded quota: pods" in plan.status["message"]
+    assert failure(plan)["reason"] == "FailedCreate"
 
 
-def test_a_refusal_stays_until_the_next_try_has_worked() -> None:
+def test_a_refusal_is_told_until_the_next_try_has_worked() -> None:
     of = job()
     refused = look(of, pod(0), phase="Pending", refusals=[FORBIDDEN])
+    assert [(event.type, event.reason) for event in refused.events] == [("Warning", "PodsRefused")]
     living = {**of, "status": refused.status}
-    again = look(living, pod(0))
-    assert names(again.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
+    again = look(living, pod(0), refusals=[FORBIDDEN])
     assert (again.status, again.events) == (None, ())
     created = look(living, pod(0), pod(1))
     assert created.status is not None
     assert (created.status["phase"], created.status["reason"]) == ("Running", "AllPodsRunning")
+    assert failure(created) == {}
+
+
+@pytest.mark.parametrize(("since", "reason"), [(-1.9, "CreatingPods"), (-2, "FailedCreate")])
+def test_creates_that_fail_are_told_once_they_do_so_for_a_while(since: float, reason: str) -> None:
+    plan = look(job(), pod(0, phase="Pending"), phase="Pending", refusals=[hiccup("create", since=since)])
+    assert plan.status is not None
+    assert plan.status["reason"] == reason
+    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    told = reason == "FailedCreate"
+    assert [event.reason for event in plan.events if event.type == "Warning"] == [reason] * told
+    assert ("webhook x is away" in plan.status["message"]) == told
+    assert failure(plan).get("reason") == (reason if told else None)
+
+
+def test_deletes_that_fail_are_told_while_the_gang_goes_on() -> None:
+    stuck = Refusal("Pod", "fashion-1-9-0", 403, "Forbidden", "a policy", "delete")
+    old = pod(0, attempt=9)
+    plan = look(job(), pod(0), pod(1), old, refusals=[stuck])
+    assert plan.status is not None
+    assert (plan.status["phase"], failure(plan)["reason"]) == ("Running", "FailedDelete")
+    assert "the deletion of Pod fashion-1-9-0 was refused: a policy" in plan.status["message"]
+    assert ("Warning", "FailedDelete") in [(event.type, event.reason) for event in plan.events]
+    living = {**job(), "status": plan.status}
+    assert look(living, pod(0), pod(1), old, refusals=[stuck]).events == ()
+    assert failure(look(living, pod(0), pod(1))) == {}
 
 
 def test_running_time_is_when_all_ran_first() -> None:

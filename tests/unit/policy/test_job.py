@@ -7,7 +7,6 @@ import pytest
 from footplate.policy.job import UnknownStatus, read_status
 from footplate.policy.plan import Observed
 from footplate.policy.reconcile import reconcile
-from footplate.policy.run import run_config_name
 from unit.policy.build import NOW, config_map, job, look, pod, status
 
 JSON = dict[str, Any]
@@ -34,7 +33,6 @@ def test_hands_off_a_status_that_is_not_understood(phase: str, more: JSON, where
     assert (event.type, event.reason) == ("Warning", "StatusNotUnderstood")
     assert where in event.message
     assert "run the newer operator again" in event.message
-    assert run_config_name(of) is None
 
 
 @pytest.mark.parametrize("raw", [pytest.param({}, id="empty"), pytest.param(None, id="null")])

@@ -20,9 +20,12 @@ def live(created: JSON, edited: JSON, of: JSON | None = None) -> TrainingJobSpec
 
 def test_live_fields_are_the_jobs() -> None:
     edit = {"suspend": True, "ttlSecondsAfterFinished": 7, "activeDeadlineSeconds": 8, "restartNonce": "x"}
+    edit |= {"ttlKeepsJob": True, "maxRestarts": 9, "maxDisruptions": 10}
     spec = live({}, {"runPolicy": edit, "scheduling": {"priorityClassName": "high"}})
     assert spec.run_policy.suspend
     assert (spec.run_policy.ttl_seconds_after_finished, spec.run_policy.active_deadline_seconds) == (7, 8)
+    assert (spec.run_policy.max_restarts, spec.run_policy.max_disruptions) == (9, 10)
+    assert spec.run_policy.ttl_keeps_job
     assert spec.scheduling.priority_class_name == "high"
 
 
@@ -33,7 +36,7 @@ def test_a_field_that_is_taken_back_is_the_runtimes_again() -> None:
 
 
 def test_other_fields_stay_as_they_were() -> None:
-    spec = live({}, {"nodes": 5, "runPolicy": {"maxRestarts": 99}, "trainer": {"image": "other"}})
+    spec = live({}, {"nodes": 5, "runPolicy": {"hangTimeoutSeconds": 99}, "trainer": {"image": "other"}})
     assert spec == live({}, {})
 
 

@@ -90,6 +90,15 @@ def test_an_attempt_may_come_further_while_it_stops() -> None:
     assert after(before=ended).attempts[-1].last_step == 28
 
 
+def test_a_step_stays_until_the_next_attempt_says_another() -> None:
+    """It loads, and has none yet: what the user sees doesn't go back to nothing."""
+    known = STATUS.model_copy(update={"progress": ProgressStatus(step=40)})
+    assert after(pod(0), poll=polled(progress={"totalSteps": 100}), before=known).progress == known.progress
+    said = after(pod(0), poll=polled(progress={"step": 35}), before=known).progress
+    assert said is not None
+    assert said.step == 35
+
+
 def test_rank_0_has_the_last_word() -> None:
     artifact = {"uri": "s3://m/", "manifest": "s3://m/manifest.json", "sha256": "a" * 64, "sizeBytes": 5}
     spoken: JSON = {"artifact": artifact, "progress": {"step": 9}}

@@ -64,8 +64,40 @@ STALLS = [
         id="the runtime refuses",
     ),
     pytest.param(REF, {"runtime": runtime({"nodes": -1})}, "InvalidSpec", "nodes = -1", id="an invalid runtime"),
+    pytest.param(
+        REF,
+        {"runtime": {**runtime({"policy": {}}), "oversize": {"bytes": 1_000_000, "most": 262_144}}},
+        "InvalidSpec",
+        "takes 1000000 bytes",
+        id="a runtime that is too big",
+    ),
     pytest.param(job(), {"refusals": [FORBIDDEN]}, "PodsRefused", "exceeded quota", id="a quota is full"),
 ]
+
+
+def test_a_job_that_is_too_big_is_rejected_with_the_way_out() -> None:
+    plan = begin({**job(), "oversize": {"bytes": 1_000_000, "most": 262_144}})
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Failed", "InvalidSpec")
+    message = plan.status["message"]
+    assert "1000000 bytes" in message
+    assert "262144" in message
+    assert "ConfigMap" in message
+
+
+def test_a_job_for_which_there_is_no_room_waits_for_it() -> None:
+    plan = begin({**job(), "oversize": {"bytes": 0, "most": 262_144}})
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"], conditions(plan)) == (
+        "Pending",
+        "InvalidSpec",
+        {"Stalled": "True"},
+    )
+    assert "share of the operator's memory" in plan.status["message"]
+
+
+def test_a_job_whose_status_is_too_big_to_read_is_left_alone() -> None:
+    assert begin({**job(), "status": {"phase": "oversize"}}) == Plan()
 
 
 @pytest.mark.parametrize(("of", "observed", "reason", "said"), STALLS)
@@ -74,10 +106,12 @@ def test_stalls_and_goes_on_by_itself(of: JSON, observed: JSON, reason: str, sai
     assert plan.status is not None
     assert (plan.status["phase"], plan.status["reason"]) == ("Pending", reason)
     assert said in plan.status["message"]
-    assert conditions(plan) == {"Stalled": "True"}
+    failing = {"ReplicaFailure": "True"} if reason == "PodsRefused" else {}
+    assert conditions(plan) == {"Stalled": "True", **failing}
     assert plan.requeue_after == 30
     again = begin({**of, "status": plan.status}, **observed)
-    assert (again.status, again.create, again.requeue_after) == (None, (), 30)
+    wanted = (config_map(of),) if failing else ()
+    assert (again.status, again.create, again.requeue_after) == (None, wanted, 30)
     fixed = begin({**job(), "status": plan.status}, run_config=config_map(job()))
     assert fixed.status is not None
     assert conditions(fixed) == {"Reconciling": "True"}

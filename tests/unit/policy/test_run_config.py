@@ -55,6 +55,13 @@ def test_no_refusal_ends_a_run_that_has_its_pods(code: int) -> None:
     assert plan.status["phase"] == "Running"
 
 
+def test_a_refusal_is_told_and_the_create_is_wanted_still() -> None:
+    plan = without(job(), refusals=[refusal(403, "Forbidden")])
+    assert plan.create == (config_map(job()),)
+    assert plan.status is not None
+    assert plan.status["conditions"][-1]["type"] == "ReplicaFailure"
+
+
 @pytest.mark.parametrize(
     ("of", "refusals", "reason"),
     [

@@ -133,8 +133,17 @@ class Life(RuleBasedStateMachine):
             said = Verdict(outcome="failed" if code else "succeeded", exit_code=code, step=step)
             self.cluster.end(pod, code, **({"message": said.model_dump_json(by_alias=True)} if supervised else {}))
 
-    @event(seen=st.booleans())
-    def who_was_told_to_stop_ends_with_0(self, seen: bool) -> None:
+    @event(how=st.sampled_from(["delete", "disrupt", "suspend"]), seen=st.booleans())
+    def gang_ends_with_0_because_it_is_told_to_stop(self, how: str, seen: bool) -> None:
+        self.run_gang()
+        if how == "suspend":
+            self.cluster.edit("runPolicy", suspend=True)
+            self.cluster.settle()
+        for pod in self.cluster.live_pods() if how != "suspend" else ():
+            if how == "delete":
+                self.cluster.delete(pod.target)
+            else:
+                self.cluster.disrupt(pod)
         for pod in self.cluster.live_pods():
             if pod.running and (pod.terminating or pod.disruption):
                 self.cluster.end(pod, 0, seen=seen)
