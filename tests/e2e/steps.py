@@ -33,7 +33,7 @@ def whole_way(user: User, *, image: str, folder: Path) -> None:
     artifact = run_digits(user, "digits", image=image)
     verify_artifact(user, artifact)
     verify_metrics(user, artifact, succeeded=1, created=2)
-    upgrade(user, replicas=2, metrics={"service": True})
+    upgrade(user, replicas=2, metrics={"service": True}, resources={"requests": {"cpu": "50m"}})  # other pods
     artifact = run_digits(user, "again", image=image)
     verify_artifact(user, artifact)
     verify_metrics(user, artifact, succeeded=2, created=2)  # counted by the new operator
