@@ -39,4 +39,4 @@ def test_a_registry_that_is_away_for_a_minute(team: ClusterSite, nodes: tuple[st
         told = team.until(lambda: jobs.status(team, "patient"), lambda seen: "503" in seen.get("message", ""))
         assert told["phase"] != "Failed", told
         status = team.wait("patient", "condition=Finished", seconds=400)
-        assert (status["phase"], status["restarts"]["user"]) == ("Succeeded", 0), status
+        assert (status["phase"], status["restarts"]["user"]) == ("Succeeded", 0), status["message"]
