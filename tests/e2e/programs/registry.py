@@ -52,7 +52,10 @@ def describe(blob: bytes, kind: str) -> dict[str, object]:
 LAYER = layer()
 ROOTFS = {"type": "layers", "diff_ids": [digest(LAYER)]}
 CONFIG = json.dumps({
-    "os": "linux", "architecture": MACHINES[platform.machine()][1], "rootfs": ROOTFS, "config": {"Cmd": ["/zero"], "User": "10001:10001"},
+    "os": "linux",
+    "architecture": MACHINES[platform.machine()][1],
+    "rootfs": ROOTFS,
+    "config": {"Cmd": ["/zero"], "User": "10001:10001"},
 }).encode()  # fmt: skip
 IMAGE = "application/vnd.oci.image"
 MANIFEST = json.dumps({
