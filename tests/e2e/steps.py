@@ -9,6 +9,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,12 @@ def upgrade(user: User, **values: Any) -> None:
 
 
 def uninstall(user: User) -> None:
-    """helm uninstall: only what the user made is left, the CRDs that hold it, and the Lease, which nobody holds."""
+    """helm uninstall: only what the user made is left, the CRDs that hold it, and the Lease, which nobody holds any more."""
     before = _jobs(user)
     user.uninstall()
     assert _jobs(user) == before
     assert (left := leftovers(user.cluster)) == [f"Lease/{LEASE}"], left
-    assert not user.get("lease", LEASE, namespace=NAMESPACE)["spec"].get("holderIdentity")
+    user.until(lambda: user.get("lease", LEASE, namespace=NAMESPACE)["spec"], _is_free, seconds=30)
 
 
 def leave(user: User) -> None:
@@ -122,6 +123,14 @@ def leftovers(cluster: Cluster) -> list[str]:
 def _is_of_the_chart(obj: Object) -> bool:
     labels = obj["metadata"].get("labels") or {}
     return labels.get("app.kubernetes.io/instance") == RELEASE or obj["metadata"]["name"].startswith(f"{RELEASE}-")
+
+
+def _is_free(lease: Object) -> bool:
+    """Whether the next operator acts at once: released, or, where its rights went before the operator did, run out."""
+    if not lease.get("holderIdentity"):
+        return True
+    renewed = datetime.fromisoformat(lease["renewTime"])
+    return datetime.now(UTC) > renewed + timedelta(seconds=lease["leaseDurationSeconds"])
 
 
 def _jobs(user: User) -> dict[str, Object]:
