@@ -6,11 +6,20 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 CRDS := crds helm/footplate/files/crds
 
+BUILDER ?= docker
+OPERATOR_IMAGE ?= footplate/operator:dev
+TRAINER_IMAGE ?= footplate/trainer:dev
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# build FILE,TAG,ARGUMENTS: of the build arguments those that have a value are passed on.
+arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))')) $(if $(MIRROR),--build-arg PIP_INDEX_URL='$(MIRROR)')
+build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu check format crds bench bench-scale soak lock images clean
+.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu test-images check format crds bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 venv: $(READY)  ## Makes the virtual environment with everything that tests and demos need
 
@@ -30,7 +39,7 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 
 test: check  ## What CI runs: checks, unit, integration, and realcluster where its binaries are found
 	@.ci/setup --package prometheus
-	$(PYTEST) -m "not e2e and not gpu" -n 2 --dist loadfile
+	$(PYTEST) -m "not e2e and not gpu and not images" -n 2 --dist loadfile
 
 test-unit: $(READY)  ## A minute or two, needs nothing
 	$(PYTEST) tests/unit
@@ -41,7 +50,7 @@ test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($KUBEBUILDER_ASS
 chaos: $(READY)  ## 200 random schedules of faults, each with a bit-exact end; SEED=17 for one, SEEDS=0-19 for some
 	CHAOS_SEEDS=$(or $(SEED),$(SEEDS),0-199) $(PYTEST) tests/chaos -q -n $(if $(SEED),0,2)
 
-test-e2e: $(READY)  ## On kind, with both images built: needs docker and kind, and skips without
+test-e2e: $(READY)  ## On the nodes of $FOOTPLATE_E2E_KUBECONFIG, with both images built; else on kind; skips without either
 	$(PYTEST) -m e2e
 
 test-gpu: $(READY)  ## On a CUDA device
@@ -70,12 +79,25 @@ bench-scale: $(READY)  ## 16,000 pods and 10,000 jobs on a real kube-apiserver: 
 soak: $(READY)  ## Random lives of jobs among API faults for 45 minutes; SOAK="--minutes 600"
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
+soak-replicas: $(READY)  ## Two replicas, silent watches, takeovers, in virtual time, for an hour; MINUTES=5
+	PYTHONPATH=tests $(BIN)/python -m replicas --minutes $(or $(MINUTES),60)
+
 lock: $(READY)  ## Writes the versions in use to .ci/constraints.txt
 	$(BIN)/pip freeze --exclude footplate --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt
 
-images:  ## Builds both images with docker (or BUILDER=buildah)
-	$(or $(BUILDER),docker) build -f operator/Dockerfile -t footplate/operator:dev .
-	$(or $(BUILDER),docker) build -f trainer-image/Dockerfile -t footplate/trainer:dev .
+images: image-operator image-trainer  ## Builds both images; docs/operations.md has its variables (BUILDER, PYTHON_IMAGE, MIRROR, TORCH_WHEELS, …)
+
+image-operator:
+	$(call build,operator/Dockerfile,$(OPERATOR_IMAGE),)
+
+image-trainer:
+	$(call build,trainer-image/Dockerfile,$(TRAINER_IMAGE),TORCH TORCH_WHEELS EXTRA_PACKAGES)
+
+test-images: $(READY)  ## Builds both images with buildah, and runs them with runc: needs root and Debian's packages
+	@.ci/setup --package buildah
+	@.ci/setup --package debootstrap
+	@.ci/setup --package runc
+	$(PYTEST) -m images
 
 clean:  ## Removes what the targets above made
 	rm -rf $(VENV) .footplate dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

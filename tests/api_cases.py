@@ -63,6 +63,46 @@ def volume(**source: Any) -> Json:
     return sound(podTemplate={"volumes": [{"name": "data", **source}]})
 
 
+def pods(**template: Any) -> Json:
+    """A sound spec with this podTemplate."""
+    return sound(podTemplate=template)
+
+
+def resources(requests: Mapping[str, Any] | None = None, limits: Mapping[str, Any] | None = None) -> Json:
+    """A sound spec with these resources."""
+    given = {"requests": requests, "limits": limits}
+    return sound(resources={name: amounts for name, amounts in given.items() if amounts is not None})
+
+
+def mounts(*paths: str, **mount: Any) -> Json:
+    """A sound spec with one volume, mounted at these paths."""
+    volumes = [{"name": "data", "emptyDir": {}}]
+    return pods(volumes=volumes, volumeMounts=[{"name": "data", "mountPath": path, **mount} for path in paths])
+
+
+REQUIRED, PREFERRED = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred"))
+REQUIREMENT = f"spec.podTemplate.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[0]"
+
+
+def needs_node(**requirement: Any) -> Json:
+    """A sound spec whose pods need a node that meets this."""
+    term = {"matchExpressions": [requirement]}
+    return pods(affinity={"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [term]}}})
+
+
+AFFINITY = {
+    "nodeAffinity": {
+        REQUIRED: {"nodeSelectorTerms": [{
+            "matchExpressions": [{"key": "a", "operator": "Gt", "values": ["3"]}],
+            "matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-1"]}],
+        }]},
+        PREFERRED: [{"weight": 100, "preference": {"matchExpressions": [{"key": "b", "operator": "Exists"}]}}],
+    },
+    "podAffinity": {REQUIRED: [{"topologyKey": "zone", "labelSelector": {"matchExpressions": [
+        {"key": "app", "operator": "In", "values": ["x"]}]}, "namespaces": ["other"]}]},
+}  # fmt: skip
+
+
 def env(**variable: Any) -> Json:
     """A sound spec with one environment variable."""
     return trainer(env=[variable])
@@ -78,7 +118,7 @@ BAD_SHAPE = "a URI must be scheme://bucket/path"
 BAD_NAME = f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters"
 HOST_PATH = {"path": "/data"}
 SECRET_KEY = {"name": "s3", "key": "token"}
-RESUME = "must be latest, never or a checkpoint's URI: "
+RESUME = "must be latest, run, never or a checkpoint's URI: "
 
 URI = "spec.inputs[0].uri"
 SOURCE = "spec.trainer.source"
@@ -97,7 +137,26 @@ TAKEN = (
     Case("elastic of one size", sound(elastic={"minNodes": 2, "maxNodes": 2}, nodes=2)),
     Case("processes auto", sound(processesPerNode="auto")),
     Case("processes number", sound(processesPerNode=8)),
-    Case("quantities", sound(resources={"limits": {"nvidia.com/gpu": 8, "cpu": "500m", "memory": "1.5Gi"}})),
+    Case("quantities", resources(limits={"nvidia.com/gpu": 8, "cpu": "500m", "memory": "1.5Gi"})),
+    Case("requests within limits", resources({"cpu": 1, "memory": "1Gi"}, {"cpu": "1000m", "memory": "2Gi"})),
+    Case("accelerators in both", resources({"nvidia.com/gpu": 8}, {"nvidia.com/gpu": "8"})),
+    Case("accelerators in requests, limits by a runtime",
+         resources({"nvidia.com/gpu": 8}) | {"runtimeRef": {"name": "torch"}}),
+    Case("hugepages", resources(limits={"hugepages-2Mi": "4Mi", "cpu": 1})),
+    Case("ephemeral-storage", resources({"ephemeral-storage": "100Gi"})),
+    Case("security context", pods(securityContext={"runAsUser": 1000, "runAsGroup": 0, "fsGroup": 0})),
+    Case("mount below /tmp", mounts("/tmp/cache")),
+    Case("arguments as long as may be", trainer(recipe=UNSET, command=["x"] * 16 + ["y" * 4096] * 15)),
+    Case("tolerations", pods(tolerations=[{"operator": "Exists"}, {"key": "a", "value": "b"},
+                                          {"key": "a", "effect": "NoExecute", "tolerationSeconds": 5}])),
+    Case("affinity", pods(affinity=AFFINITY)),
+    Case("kinds of pods' affinity", pods(affinity={"podAntiAffinity": {PREFERRED: [
+        {"weight": 1, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}}]}})),
+    Case("null in an affinity", pods(affinity={"nodeAffinity": None})),
+    Case("ttl of a record", sound(runPolicy={"ttlSecondsAfterFinished": 0, "ttlKeepsJob": True})),
+    Case("resume run", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "run"})),
+    Case("paths of a policy", {"policy": {"allowed": ["trainer.image", "resources", "nodes", "resources.limits.cpu",
+                                                      "trainer.hyperparameters.epochs"]}}, kind="TrainingRuntime"),
     Case("hyperparameters of any shape", trainer(hyperparameters={"a": {"b": [1, "x", None, 1.5]}, "c": None})),
     Case("bucket", uri("s3://datasets")),
     Case("key with dots", uri("gs://datasets/a..b/.c/d...")),
@@ -107,6 +166,7 @@ TAKEN = (
     Case("source URI with digest", trainer(source={"uri": "s3://code/a.tar.gz", "sha256": DIGEST})),
     Case("source git", trainer(source={"git": {"url": "https://git.example.com/a.git", "ref": "main"}})),
     Case("resume never", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "never"})),
+    Case("resume run", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "run"})),
     Case("resume URI", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "s3://checkpoints/other/step-1/"})),
     Case("every steps", sound(checkpoint={"uri": "s3://checkpoints/", "every": {"steps": 500}})),
     Case("env value", env(name="A", value="")),
@@ -114,7 +174,10 @@ TAKEN = (
     Case("envFrom", trainer(envFrom=[{"secretRef": {"name": "s3"}}, {"configMapRef": {"name": "c"}, "prefix": "P_"}])),
     Case("formats", sound(output={"uri": "s3://models/", "formats": ["safetensors", "onnx"]})),
     Case("claim", volume(persistentVolumeClaim={"claimName": "data"})),
-    Case("mount", sound(podTemplate={"volumeMounts": [{"name": "data", "mountPath": "/footplates"}]})),
+    Case("mount", mounts("/footplates")),
+    Case("two mounts of one volume", mounts("/a", "/b")),
+    Case("mount of a runtime's volume", {"runtimeRef": {"name": "torch"}, "podTemplate": {
+        "volumeMounts": [{"name": "theirs", "mountPath": "/data"}]}}),
     Case("labels", sound(podTemplate={"labels": {"team": "vision", "example.com/a": ""}})),
     Case("cluster runtime's host path", {"podTemplate": {"volumes": [{"name": "d", "hostPath": HOST_PATH}]}},
          kind="ClusterTrainingRuntime"),
@@ -144,15 +207,159 @@ REFUSED = (
          "spec.processesPerNode", server="should be greater than or equal to 1"),
     Case("processes in words", sound(processesPerNode="four"), "must be auto or a whole number from 1 to 1024",
          "spec.processesPerNode", server="should match '^(auto)$'"),
-    Case("no quantity", sound(resources={"limits": {"cpu": "four"}}), "must be a Kubernetes quantity such as 500m",
-         "spec.resources.limits.cpu", server="should match"),
+    *(
+        Case(f"no quantity: {text}", resources(limits={"cpu": text}), "must be a Kubernetes quantity such as 500m",
+             "spec.resources.limits", server=server)
+        for text, server in (("four", ""), ("16GB", ""), ("1e9Ki", ""), (-1, ""), ("", ""), (1.5, "must be of type"))
+    ),
+    *(
+        Case(f"resource {name}", resources(limits={name: 1}), "a resource is cpu, memory, ephemeral-storage",
+             "spec.resources.limits")
+        for name in ("gpu", "cpus", "nvidia-gpu", "kubernetes.io/batteries")
+    ),
+    *(
+        Case(f"{name}: {size}", resources({name: size}), "are in bytes, at least 1Mi; 512m is half a byte",
+             "spec.resources.requests")
+        for name, size in (("memory", "512m"), ("memory", 16), ("memory", 0), ("ephemeral-storage", "100k"))
+    ),
+    *(
+        Case(f"{size} of a GPU", resources(limits={"nvidia.com/gpu": size}), "come in whole numbers; write 1",
+             "spec.resources.limits")
+        for size in ("0.5", "500m", "8.0", "1e1")
+    ),
+    Case("requests over limits", resources({"memory": "4Gi"}, {"memory": "2Gi"}),
+         "requests must not be more than limits", "spec.resources"),
+    Case("requests over limits in other units", resources({"cpu": "1001m"}, {"cpu": 1}),
+         "requests must not be more than limits", "spec.resources"),
+    Case("fewer GPUs asked for than used", resources({"nvidia.com/gpu": 1}, {"nvidia.com/gpu": 2}),
+         "requests and limits must be the same for hugepages, accelerators", "spec.resources"),
+    Case("GPUs in requests", resources({"nvidia.com/gpu": 1}), "belong into limits; requests alone don't do",
+         "spec.resources.requests"),
+    Case("hugepages alone", resources(limits={"hugepages-2Mi": "4Mi"}), "hugepages go with cpu or memory",
+         "spec.resources"),
+    *(
+        Case(f"bytes of {name}", pods(**fields), "is in bytes, at least 1Mi: 512m is half a byte", path)
+        for name, fields, path in (
+            ("shared memory", {"sharedMemory": "512m"}, "spec.podTemplate.sharedMemory"),
+            ("a folder", {"volumes": [{"name": "a", "emptyDir": {"sizeLimit": 10}}]},
+             "spec.podTemplate.volumes[0].emptyDir.sizeLimit"),
+        )
+    ),
+    *(
+        Case(f"{field}: 0", sound(runPolicy={field: 0}), "must be at least 1", f"spec.runPolicy.{field}",
+             server="should be greater than or equal to 1")
+        for field in ("activeDeadlineSeconds", "queueDeadlineSeconds", "schedulingTimeoutSeconds", "hangTimeoutSeconds",
+                      "terminationGracePeriodSeconds")
+    ),
+    Case("root", pods(securityContext={"runAsUser": 0}), "must not be 0: the pods keep the Pod Security Standard",
+         "spec.podTemplate.securityContext.runAsUser"),
+    Case("no user", pods(securityContext={"runAsUser": -1}), "must be at least 0",
+         "spec.podTemplate.securityContext.runAsUser", server="should be greater than or equal to 0"),
+    Case("giant text among the hyperparameters", trainer(hyperparameters={"a": "x" * 70_000}),
+         "hyperparameters are more than 65,536 bytes of JSON", "spec.trainer.hyperparameters",
+         server="Too long: may not be more than 65536"),
+    Case("too many hyperparameters", trainer(hyperparameters={f"a{n}": 1 for n in range(257)}),
+         "must have at most 256 items", "spec.trainer.hyperparameters", server="must have at most 256 items"),
+    Case("giant arguments", trainer(recipe=UNSET, command=["x"], args=["y" * 4096] * 16),
+         "command and args are more than 65,536 bytes together", "spec.trainer"),
+    Case("giant arguments, in bytes", trainer(recipe=UNSET, command=["x"], args=["ü" * 4096] * 8),
+         "command and args are more than 65,536 bytes together", "spec.trainer"),
+    Case("giant environment", trainer(env=[{"name": f"A{n}", "value": "x" * 32_768} for n in range(2)]),
+         "env is more than 65,536 bytes", "spec.trainer.env"),
+    Case("giant annotations", pods(annotations={f"a{n}": "x" * 4096 for n in range(16)}),
+         "annotations are more than 65,536 bytes together", "spec.podTemplate.annotations"),
+    Case("same variable twice", trainer(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
+         "name A comes twice", "spec.trainer.env", server='Duplicate value: {"name":"A"}'),
+    Case("same mount path twice", mounts("/a", "/a"), "mountPath /a comes twice", "spec.podTemplate.volumeMounts",
+         server='Duplicate value: {"mountPath":"/a"}'),
+    Case("mount of no volume", pods(volumeMounts=[{"name": "data", "mountPath": "/a"}]),
+         "each of volumeMounts must name one of podTemplate.volumes", "spec.podTemplate.volumeMounts"),
+    Case("mount of another volume", pods(volumes=[{"name": "dat", "emptyDir": {}}],
+                                         volumeMounts=[{"name": "data", "mountPath": "/a"}]),
+         "each of volumeMounts must name one of podTemplate.volumes", "spec.podTemplate.volumeMounts"),
+    *(
+        Case(f"folder {path}", mounts("/a", subPath=path), "must be a relative path without '..'",
+             f"{MOUNT}.subPath")
+        for path in ("/abs", "../up", "a/..", "a/../b")
+    ),
+    Case("file outside of its volume", volume(configMap={"name": "c", "items": [{"key": "k", "path": "../x"}]}),
+         "must be a relative path without '..'", "spec.podTemplate.volumes[0].configMap.items[0].path"),
+    *(
+        Case(f"toleration: {words}", pods(tolerations=[toleration]), words, f"spec.podTemplate.tolerations[0]{path}")
+        for words, path, toleration in (
+            ("the operator Exists takes no value", ".value", {"key": "a", "operator": "Exists", "value": "x"}),
+            ("without a key, which tolerates all taints, the operator must be Exists", ".operator", {"value": "x"}),
+            ("tolerationSeconds goes with the effect NoExecute", ".tolerationSeconds",
+             {"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}),
+        )
+    ),
+    Case("taint key", pods(tolerations=[{"key": "a b", "operator": "Exists"}]), "must be a name such as team",
+         "spec.podTemplate.tolerations[0].key"),
+    Case("affinity's typo", pods(affinity={"nodeAfinity": {}}), "unknown field; did you mean nodeAffinity?",
+         "spec.podTemplate.affinity.nodeAfinity", server='unknown field "spec.podTemplate.affinity.nodeAfinity"'),
+    Case("affinity of another shape", pods(affinity={"nodeAffinity": {REQUIRED: []}}), "must be an object, not a list",
+         f"spec.podTemplate.affinity.nodeAffinity.{REQUIRED}", server='must be of type object: "array"'),
+    *(
+        Case(f"affinity: {words}", needs_node(**requirement), words, f"{REQUIREMENT}{path}", server=server)
+        for words, path, requirement, server in (
+            ("the operators In and NotIn need values", ".values", {"key": "a", "operator": "In"}, ""),
+            ("the operators Exists and DoesNotExist take no values", ".values",
+             {"key": "a", "operator": "Exists", "values": ["x"]}, ""),
+            ("the operators Gt and Lt need one value", ".values", {"key": "a", "operator": "Gt", "values": ["x"]}, ""),
+            ("must be In, NotIn, Exists, DoesNotExist, Gt or Lt", ".operator",
+             {"key": "a", "operator": "Is", "values": ["x"]}, "Unsupported value"),
+            ("must be a name such as team", ".key", {"key": "a b", "operator": "Exists"}, ""),
+        )
+    ),
+    Case("affinity without terms", pods(affinity={"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": []}}}),
+         "must have at least 1 item", "nodeSelectorTerms", server="should have at least 1 items"),
+    Case("weight", pods(affinity={"nodeAffinity": {PREFERRED: [{"weight": 101, "preference": {}}]}}),
+         "must be at most 100", "weight", server="should be less than or equal to 100"),
+    *(
+        Case(f"path of a policy: {path}", {"policy": {"allowed": [path]}},
+             "is no field of a job's spec, so it would allow nothing", "spec.policy.allowed[0]",
+             kind="ClusterTrainingRuntime")
+        for path in ("trainer.imgae", "resource", "spec.nodes", "nodes.x", "", "trainer.", "Trainer")
+    ),
+    Case("empty image prefix", {"policy": {"imagePrefixes": [""]}}, "must have at least 1 character",
+         "spec.policy.imagePrefixes[0]", kind="TrainingRuntime", server="should be at least 1 chars long"),
     Case("digest", trainer(source={"uri": "s3://code/a.tar", "sha256": "B" * 64}),
-         "must be 64 lower-case hexadecimal digits", f"{SOURCE}.sha256", server="should match '^[0-9a-f]{64}$'"),
-    Case("recipe", trainer(recipe="Image Classification"), "must be lower-case letters, digits and '-'",
-         "spec.trainer.recipe", server="should match"),
+         "must be 64 lower-case hexadecimal digits", f"{SOURCE}.sha256"),
+    Case("recipe", trainer(recipe="image-clasification"),
+         "must be image-classification or tabular-classification; did you mean image-classification?",
+         "spec.trainer.recipe", server="Unsupported value"),
+    *(
+        Case(f"pattern of {path}", spec, words, path, kind=kind)
+        for words, path, spec, kind in (
+            ("must be an image's name without blanks", "spec.trainer.image", trainer(image="a b"), "TrainingJob"),
+            ("must be a script, module or function", "spec.trainer.entrypoint",
+             trainer(recipe=UNSET, entrypoint="./a"), "TrainingJob"),
+            ("must be a commit, tag or branch", f"{SOURCE}.git.ref",
+             trainer(source={"git": {"url": "https://git.example.com/a.git", "ref": "-x"}}), "TrainingJob"),
+            ("must be an https:// address", f"{SOURCE}.git.url",
+             trainer(source={"git": {"url": "git@example.com:a.git", "ref": "x"}}), "TrainingJob"),
+            ("must be an http:// or https:// address", "spec.storage.endpoint",
+             sound(storage={"endpoint": "minio:9000"}), "TrainingJob"),
+            ("must be letters, digits, '_', '-' or '.', and not begin", "spec.trainer.env[0].name",
+             env(name="1A", value=""), "TrainingJob"),
+            ("must be lower-case letters, digits and '-' or '.'", "spec.storage.secretRef.name",
+             sound(storage={"secretRef": {"name": "S3"}}), "TrainingJob"),
+            ("must be lower-case letters, digits and '-', and begin and end", "spec.podTemplate.volumes[0].name",
+             pods(volumes=[{"name": "A", "emptyDir": {}}]), "TrainingJob"),
+            ("must be lower-case letters, digits and '-', and begin with a letter", "spec.inputs[0].name",
+             sound(inputs=[{"name": "1", "uri": "s3://abc/"}]), "TrainingJob"),
+            ("must be letters, digits, '-', '_' or '.'", "spec.podTemplate.labels", pods(labels={"a": "b c"}),
+             "TrainingJob"),
+            ("must be an absolute path without ':'", f"{MOUNT}.mountPath", mounts("a"), "TrainingJob"),
+            ("must begin with s3://, gs://, az:// or file://", "spec.policy.uriPrefixes[0]",
+             {"policy": {"uriPrefixes": ["http://x"]}}, "TrainingRuntime"),
+            ("must be a name such as team", "spec.policy.requiredLabels[0]", {"policy": {"requiredLabels": ["a b"]}},
+             "TrainingRuntime"),
+        )
+    ),
     Case("missing URI", sound(inputs=[{"name": "train"}]), "is required", URI, server="Required value"),
     Case("same input twice", sound(inputs=[{"name": "a", "uri": "s3://abc/"}, {"name": "a", "uri": "s3://abd/"}]),
-         "the name a comes twice", "spec.inputs", server='Duplicate value: {"name":"a"}'),
+         "name a comes twice", "spec.inputs", server='Duplicate value: {"name":"a"}'),
     Case("name of 41", sound(), BAD_NAME, "metadata.name", name="a" * (MAX_NAME_LENGTH + 1)),
     Case("name with dots", sound(), BAD_NAME, "metadata.name", name="a.b"),
     Case("name that begins with a digit", sound(), BAD_NAME, "metadata.name", name="1a"),
@@ -212,7 +419,8 @@ REFUSED = (
          "sha256 goes with uri", SOURCE),
     Case("env value and source", env(name="A", value="1", valueFrom={"secretKeyRef": SECRET_KEY}),
          "set value or valueFrom, not both", ENV),
-    Case("env of the operator", env(name="FOOTPLATE_RANK", value="1"), "names that begin with FOOTPLATE_", ENV),
+    Case("env of the operator", env(name="FOOTPLATE_RANK", value="1"), "are set by the operator; choose another", ENV),
+    Case("env of the rendezvous", env(name="MASTER_ADDR", value="1"), "are set by the operator; choose another", ENV),
     Case("env from nowhere", env(name="A", valueFrom={}), "set exactly one of secretKeyRef", f"{ENV}.valueFrom"),
     Case("envFrom nowhere", trainer(envFrom=[{"prefix": "A"}]), "set exactly one of secretRef and configMapRef",
          "spec.trainer.envFrom[0]"),
@@ -232,20 +440,20 @@ REFUSED = (
          "only a ClusterTrainingRuntime may name a hostPath volume", "spec.podTemplate.volumes",
          kind="TrainingRuntime"),
     *(
-        Case(f"mount at {path}", sound(podTemplate={"volumeMounts": [{"name": "data", "mountPath": path}]}),
-             "mountPath must not be / nor lie in /footplate", MOUNT)
-        for path in ("/", "/footplate", "/footplate/run", "/a/../footplate")
+        Case(f"mount at {path}", mounts(path), "mountPath must not be /, /tmp, /dev or /dev/shm", MOUNT)
+        for path in ("/", "//", "/footplate", "/footplate/run", "//footplate/", "/a/../footplate", "/./tmp", "/tmp",
+                     "/tmp/", "/dev", "/dev/shm", "/dev//shm/")
     ),
 )  # fmt: skip
 
 FIXED: Mapping[str, tuple[Any, Any]] = {
     "runtimeRef": ({"name": "a"}, {"name": "b"}),
     "trainer": (TRAINER, TRAINER | {"args": ["--depth"]}),
-    "processesPerNode": ("auto", 1),
+    "processesPerNode": (2, 1),
     "elastic": (ELASTIC, {"minNodes": 2, "maxNodes": 5}),
     "resources": ({"limits": {"cpu": "1"}}, {"limits": {"cpu": "2"}}),
     "inputs": ([{"name": "a", "uri": "s3://abc/"}], [{"name": "b", "uri": "s3://abc/"}]),
-    "checkpoint": ({"uri": "s3://abc/"}, {"uri": "s3://abc/", "keep": 3}),
+    "checkpoint": ({"uri": "s3://abc/"}, {"uri": "s3://abc/", "keep": 4}),
     "output": ({"uri": "s3://abc/"}, {"uri": "s3://abd/"}),
     "storage": ({"secretRef": {"name": "a"}}, {"endpoint": "http://s3.example.com"}),
     "podTemplate": ({"labels": {"a": "1"}}, {"labels": {"a": "1", "b": "2"}}),
@@ -254,16 +462,14 @@ FIXED: Mapping[str, tuple[Any, Any]] = {
 
 BLOCKS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
     "runPolicy": {
-        "maxRestarts": (3, 4),
-        "maxDisruptions": (50, 51),
-        "restartBackoffSeconds": (10, 11),
+        "restartBackoffSeconds": (20, 21),
         "queueDeadlineSeconds": (10, 11),
         "schedulingTimeoutSeconds": (10, 11),
         "hangTimeoutSeconds": (10, 11),
         "terminationGracePeriodSeconds": (10, 11),
         "cleanPods": ("never", "always"),
     },
-    "scheduling": {"gang": ("none", "auto"), "queueName": ("a", "b"), "topologyKey": ("a", "b")},
+    "scheduling": {"topologyKey": ("a", "b")},
 }
 """The same for the fixed fields of blocks that have mutable ones."""
 
@@ -273,6 +479,9 @@ MUTABLE: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
         "restartNonce": ("1", "2"),
         "activeDeadlineSeconds": (10, 20),
         "ttlSecondsAfterFinished": (10, 20),
+        "ttlKeepsJob": (False, True),
+        "maxRestarts": (3, 4),
+        "maxDisruptions": (50, 51),
     },
     "scheduling": {"priorityClassName": ("a", "b")},
 }
@@ -286,38 +495,50 @@ def _steps(first: Any, second: Any) -> tuple[tuple[str, Any, Any], ...]:
     return (("changed", first, second), ("added", UNSET, first), ("removed", first, UNSET))
 
 
+ON_RUNTIME = sound(runtimeRef={"name": "torch"})
 _NODES = {"elastic": {"nodes": 2}}
 
 CHANGES_REFUSED = (
     *(
         _change(f"{field} {step}", sound(**_NODES.get(field, {}), **{field: old}),
-                sound(**_NODES.get(field, {}), **{field: new}), f"{UNCHANGEABLE}: {field} ", f"spec.{field}")
+                sound(**_NODES.get(field, {}), **{field: new}), f"{UNCHANGEABLE}: {field}", f"spec.{field}")
         for field, values in FIXED.items()
         for step, old, new in (_steps(*values) if field != "trainer" else _steps(*values)[:1])
     ),
     *(
         _change(f"{block}.{field} {step}", sound(**{block: {} if old is UNSET else {field: old}}),
-                sound(**{block: {} if new is UNSET else {field: new}}), f"{UNCHANGEABLE}: {block} ", f"spec.{block}")
+                sound(**{block: {} if new is UNSET else {field: new}}), f"{UNCHANGEABLE}: {block}.{field} ",
+                f"spec.{block}.{field}")
         for block, fields in BLOCKS.items()
         for field, values in fields.items()
         for step, old, new in _steps(*values)
     ),
-    _change("block with a fixed field added", sound(), sound(runPolicy={"maxRestarts": 3}), UNCHANGEABLE,
-            "spec.runPolicy"),
-    _change("block with a fixed field removed", sound(runPolicy={"maxRestarts": 3}), sound(), UNCHANGEABLE,
-            "spec.runPolicy"),
+    _change("block with a fixed field added", sound(), sound(runPolicy={"cleanPods": "never"}), UNCHANGEABLE,
+            "spec.runPolicy.cleanPods"),
+    _change("block with a fixed field removed", sound(runPolicy={"cleanPods": "never"}), sound(), UNCHANGEABLE,
+            "spec.runPolicy.cleanPods"),
+    _change("default written out beside a runtime", ON_RUNTIME, ON_RUNTIME | {"runPolicy": {"cleanPods": "onSuccess"}},
+            UNCHANGEABLE, "spec.runPolicy.cleanPods"),
+    _change("empty list beside a runtime", ON_RUNTIME, ON_RUNTIME | {"podTemplate": {"tolerations": []}},
+            UNCHANGEABLE, "spec.podTemplate.tolerations"),
+    _change("quantity changed", pods(sharedMemory="1Gi"), pods(sharedMemory="1G"), UNCHANGEABLE,
+            "spec.podTemplate.sharedMemory"),
+    _change("quantity of a map changed", resources({"cpu": 1}), resources({"cpu": "1001m"}), UNCHANGEABLE,
+            "spec.resources.requests"),
+    _change("quantity moved to another name", resources({"cpu": 1}), resources({"ephemeral-storage": "1Gi"}),
+            UNCHANGEABLE, "spec.resources.requests"),
     _change("trainer removed", sound(runtimeRef={"name": "a"}), {"runtimeRef": {"name": "a"}},
             f"{UNCHANGEABLE}: trainer ", "spec.trainer"),
     _change("hyperparameter changed", trainer(hyperparameters={"a": {"b": 1}}),
             trainer(hyperparameters={"a": {"b": 2}}), f"{UNCHANGEABLE}: trainer ", "spec.trainer"),
     _change("hyperparameter renamed", trainer(hyperparameters={"a": 1}), trainer(hyperparameters={"b": 1}),
             f"{UNCHANGEABLE}: trainer ", "spec.trainer"),
-    _change("affinity changed", sound(podTemplate={"affinity": {"nodeAffinity": {"a": 1}}}),
-            sound(podTemplate={"affinity": {"nodeAffinity": {"a": 2}}}), UNCHANGEABLE, "spec.podTemplate"),
+    _change("affinity changed", needs_node(key="a", operator="Exists"), needs_node(key="b", operator="Exists"),
+            UNCHANGEABLE, "spec.podTemplate.affinity.nodeAffinity"),
     _change("nodes changed", sound(nodes=2), sound(nodes=3), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
-    _change("nodes added", sound(), sound(nodes=1), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
-    _change("nodes removed", sound(nodes=1), sound(), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
-    _change("nodes and elastic added", sound(), sound(elastic=ELASTIC, nodes=3), f"{UNCHANGEABLE}: elastic ",
+    _change("nodes added", sound(), sound(nodes=2), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
+    _change("nodes removed", sound(nodes=2), sound(), f"{UNCHANGEABLE}: nodes ", "spec.nodes"),
+    _change("nodes and elastic added", sound(), sound(elastic=ELASTIC, nodes=3), f"{UNCHANGEABLE}: elastic.minNodes ",
             "spec.elastic"),
     _change("nodes out of elastic", sound(elastic=ELASTIC, nodes=2), sound(elastic=ELASTIC, nodes=5),
             "an elastic job needs nodes", "spec.nodes"),
@@ -326,6 +547,26 @@ CHANGES_REFUSED = (
 CHANGES_TAKEN = (
     _change("nothing", sound(), sound()),
     _change("nodes within elastic", sound(elastic=ELASTIC, nodes=2), sound(elastic=ELASTIC, nodes=4)),
+    *(
+        _change(f"equal: {name} {way}", old, new)
+        for name, one, other in (
+            ("quantities", resources({"cpu": 1, "memory": "1Gi"}, {"cpu": 2}),
+             resources({"cpu": "1000m", "memory": "1024Mi"}, {"cpu": "2"})),
+            ("size of shared memory", pods(sharedMemory="2Gi"), pods(sharedMemory="2048Mi")),
+            ("default of a quantity", pods(), pods(sharedMemory="2048Mi")),
+            ("null", sound(), sound(processesPerNode=None, resources=None, podTemplate={"affinity": None})),
+            ("empty block", sound(), sound(resources={}, podTemplate={})),
+            ("empty maps and lists", sound(), sound(inputs=[], resources={"limits": {}},
+                                                    podTemplate={"tolerations": [], "labels": {}})),
+            ("defaults", sound(), sound(nodes=1, processesPerNode="auto",
+                                        runPolicy={"cleanPods": "onSuccess", "hangTimeoutSeconds": 1800})),
+            ("default of a checkpoint", sound(checkpoint={"uri": "s3://abc/"}),
+             sound(checkpoint={"uri": "s3://abc/", "keep": 3, "resume": "latest"})),
+            ("order of a list with keys", sound(inputs=[{"name": "a", "uri": "s3://abc/"}, {"name": "b", "uri": "s3://abd/"}]),
+             sound(inputs=[{"name": "b", "uri": "s3://abd/"}, {"name": "a", "uri": "s3://abc/"}])),
+        )
+        for way, old, new in (("there", one, other), ("and back", other, one))
+    ),
     _change("block with a mutable field added", sound(), sound(runPolicy={"suspend": True})),
     _change("block with a mutable field removed", sound(runPolicy={"suspend": True}), sound()),
     *(

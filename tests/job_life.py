@@ -233,7 +233,7 @@ def _job() -> dict[str, Any]:
             "trainer": {"image": "registry.example.com/trainer:1", "recipe": "image-classification"},
             "nodes": NODES,
             "output": {"uri": "s3://models/swept/"},
-            "runPolicy": {"restartBackoffSeconds": 0, "ttlSecondsAfterFinished": 0},
+            "runPolicy": {"restartBackoffSeconds": 0, "ttlSecondsAfterFinished": 0, "ttlKeepsJob": True},
         },
     }
 

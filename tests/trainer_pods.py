@@ -21,6 +21,7 @@ def pod_environment(
     spec: Mapping[str, Any],
     *,
     job: str = "digits",
+    namespace: str = "team",
     uid: str = "uid-1",
     run: int = 1,
     attempt: int = 0,
@@ -43,7 +44,7 @@ def pod_environment(
     if files is not None:
         trainer.setdefault("source", {"configMap": {"name": "code"}})
     config = {
-        "metadata": {"name": job, "namespace": "team", "uid": uid},
+        "metadata": {"name": job, "namespace": namespace, "uid": uid},
         "run": run,
         "spec": {**spec, "trainer": trainer, "nodes": nodes},
     }
@@ -51,7 +52,7 @@ def pod_environment(
     return {
         Env.CONFIG: str(root / "job.json"),
         Env.JOB: job,
-        Env.NAMESPACE: "team",
+        Env.NAMESPACE: namespace,
         Env.UID: uid,
         Env.RUN: str(run),
         Env.ATTEMPT: str(attempt),

@@ -81,6 +81,7 @@ class Label(StrEnum):
 
     MANAGED_BY = "footplate.dev/managed-by"
     JOB = "footplate.dev/job"
+    UID = "footplate.dev/job-uid"
     RUN = "footplate.dev/run"
     ATTEMPT = "footplate.dev/attempt"
     RANK = "footplate.dev/rank"
@@ -131,6 +132,10 @@ class JobConfig(Model):
     metadata: JobMetadata
     run: int
     spec: TrainingJobSpec
+    locked: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=32)] | None = None
+    """Fields that any job may change while it lives, and this one may not: paths below spec that the policy of its
+    runtime kept when the run began. For the operator alone.
+    """
 
 
 Notes = Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)]

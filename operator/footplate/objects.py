@@ -23,6 +23,15 @@ Key = tuple[str, str]
 """Namespace and name; the namespace is empty for cluster-scoped kinds."""
 
 
+class Kept(dict[str, Any]):
+    """A raw object that a store keeps, with room for what was read of it: nobody changes it, and a new version is a new
+    object, so it need be read only once.
+    """
+
+    __slots__ = ("view",)
+    view: Any
+
+
 def block(raw: object, *path: str) -> Mapping[str, Any]:
     """The object at a path of fields; empty where there is none."""
     for field in path:
@@ -93,6 +102,15 @@ def is_controlled_by(obj: Object, owner: Object) -> bool:
 
     Anybody may write a UID into an object of another namespace, where its owner can't be.
     """
-    controller, uid = controller_of(obj), uid_of(owner)
-    here = text(block(obj, "metadata"), "namespace") == text(block(owner, "metadata"), "namespace")
-    return here and bool(uid) and controller is not None and controller.get("uid") == uid
+    return bool(uid_of(owner)) and place_of_controller(obj) == place_of(owner)
+
+
+def place_of(obj: Object) -> tuple[str, str]:
+    """Namespace and UID."""
+    return text(block(obj, "metadata"), "namespace"), uid_of(obj)
+
+
+def place_of_controller(obj: Object) -> tuple[str, str] | None:
+    """Namespace and UID of the object's controller, None where nothing controls it."""
+    controller = controller_of(obj)
+    return None if controller is None else (text(block(obj, "metadata"), "namespace"), text(controller, "uid"))

@@ -31,7 +31,8 @@ def placement(spec: TrainingJobSpec, *, gang_labels: Mapping[str, str], avoid: S
 
 def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequence[str]) -> Object:
     """The user's affinity, away from `avoid`, and with the gang together in one topology domain where asked."""
-    affinity: dict[str, Any] = {**(spec.pod_template.affinity or {})}
+    own = spec.pod_template.affinity
+    affinity: dict[str, Any] = own.to_json() if own is not None else {}
     if avoid:
         away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(avoid)]
         _prefer(affinity, "nodeAffinity", {"weight": 100, "preference": {"matchFields": away}})
@@ -44,10 +45,10 @@ def _affinity(spec: TrainingJobSpec, gang_labels: Mapping[str, str], avoid: Sequ
 
 def _prefer(affinity: dict[str, Any], kind: str, term: Object) -> None:
     """Adds a preference to the user's own: a demand could keep the gang waiting for ever where there is no other way.
-    An affinity that isn't one is left for the API server to explain.
+    Null is as good as absent; an affinity that isn't one is left for the API server to explain.
     """
     field = "preferredDuringSchedulingIgnoredDuringExecution"
-    own = affinity.get(kind, {})
-    terms = own.get(field, []) if isinstance(own, Mapping) else None
+    own = affinity.get(kind) or {}
+    terms = (own.get(field) or []) if isinstance(own, Mapping) else None
     if isinstance(terms, list):
         affinity[kind] = {**own, field: [*terms, term]}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from footplate.api.quantities import amount
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import (
     CONTAINER_NAME,
@@ -41,14 +42,10 @@ PROBE_SECONDS = 10
 MIN_PROBES = 6
 """A pod has a minute to begin to answer, and to answer again, however short its hang timeout is."""
 HANG_SHARE = 0.8
+UID_DIGITS = 8
+"""Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 FS_GROUP = 10001
 """Owns the volumes, so that an image's own user may write to them."""
-
-RESERVED_ENV = frozenset((
-    *Env, "POD_IP", "MASTER_ADDR", "MASTER_PORT", "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK",
-    "PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_MAX_RESTARTS",
-))  # fmt: skip
-"""What a user's own variables can't override: Kubernetes takes the last of two of one name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +62,30 @@ class AttemptSpec:
     @property
     def run_name(self) -> str:
         """Name of the run's ConfigMap and Service."""
-        return run_name(self.config.metadata.name, self.config.run)
+        return run_name(self.config.metadata.name, self.config.run, uid=self.config.metadata.uid)
 
     def pod_name(self, rank: int) -> str:
-        """Name of a pod: the same for the same rank of the same attempt, always."""
-        return f"{self.config.metadata.name}-{self.config.run}-{self.attempt}-{rank}"
+        """Name of a pod."""
+        return pod_name(self.config.metadata.name, run=self.config.run, attempt=self.attempt, rank=rank)
 
 
-def run_name(job: str, run: int) -> str:
-    """Name of a run's ConfigMap and of its Service."""
-    return f"{job}-run-{run}"
+def run_name(job: str, run: int, *, uid: str) -> str:
+    """Name of a run's ConfigMap and of its Service, a DNS label.
+
+    The UID is in it since a kubelet may mount its copy of an immutable ConfigMap, and a resolver answer with addresses,
+    of a deleted job's that had the same name.
+    """
+    return f"{job}-run-{run}-{uid[:UID_DIGITS]}"
+
+
+def attempt_name(job: str, *, run: int, attempt: int) -> str:
+    """What the names of an attempt's pods have in common."""
+    return f"{job}-{run}-{attempt}"
+
+
+def pod_name(job: str, *, run: int, attempt: int, rank: int) -> str:
+    """Name of a pod: the same for the same rank of the same attempt, always."""
+    return f"{attempt_name(job, run=run, attempt=attempt)}-{rank}"
 
 
 def build_config_map(config: JobConfig, text: str) -> Object:
@@ -82,7 +93,7 @@ def build_config_map(config: JobConfig, text: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(config, run_name(config.metadata.name, config.run), {}),
+        "metadata": _metadata(config, run_name(config.metadata.name, config.run, uid=config.metadata.uid), {}),
         "immutable": True,
         "data": {JOB_FILE: text},
     }
@@ -93,7 +104,7 @@ def build_service(config: JobConfig) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(config, run_name(config.metadata.name, config.run), {}),
+        "metadata": _metadata(config, run_name(config.metadata.name, config.run, uid=config.metadata.uid), {}),
         "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": _run_labels(config)},
     }
 
@@ -129,7 +140,7 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
 def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
     """Accelerators of each node, by resource name."""
     limits = spec.resources.limits.items()
-    return {name: int(count) for name, count in limits if name.startswith(ACCELERATORS) and count.isdigit()}
+    return {name: int(amount(count)) for name, count in limits if name.startswith(ACCELERATORS)}
 
 
 def needs_supervisor(spec: TrainingJobSpec) -> bool:
@@ -155,7 +166,9 @@ def mounted_objects(spec: TrainingJobSpec) -> list[str]:
 
 
 def _run_labels(config: JobConfig) -> dict[str, str]:
-    return {str(Label.JOB): config.metadata.name, str(Label.RUN): str(config.run)}
+    """What only this run's objects have: pods of a deleted job of the same name may still be there."""
+    job = config.metadata
+    return {str(Label.JOB): job.name, str(Label.UID): job.uid, str(Label.RUN): str(config.run)}
 
 
 def _metadata(config: JobConfig, name: str, labels: Mapping[str, str]) -> Object:
@@ -185,13 +198,19 @@ def _pod_spec(gang: AttemptSpec) -> Object:
         "terminationGracePeriodSeconds": gang.spec.run_policy.termination_grace_period_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "fsGroup": FS_GROUP,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security_context(gang.spec),
         "volumes": _volumes(gang),
         **placement(gang.spec, gang_labels=_run_labels(gang.config), avoid=gang.avoid),
+    }
+
+
+def _security_context(spec: TrainingJobSpec) -> Object:
+    own = spec.pod_template.security_context
+    return {
+        "runAsNonRoot": True,
+        "fsGroup": FS_GROUP,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        **(own.to_json() if own is not None else {}),
     }
 
 
@@ -215,6 +234,8 @@ def _container(gang: AttemptSpec) -> Object:
         },
     }
     if supervised:
+        # The user's words are arguments of ours, so that the kubelet expands $(NAME) in them as in a bare command.
+        container["args"] = [*(spec.trainer.command or ()), *spec.trainer.args]
         container["livenessProbe"] = _liveness(spec)
     else:
         container["args"] = list(spec.trainer.args)

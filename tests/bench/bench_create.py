@@ -109,7 +109,7 @@ async def create_by_operator(client: ApiClient, name: str, size: int) -> tuple[f
         "apiVersion": "footplate.dev/v1alpha1",
         "kind": "TrainingJob",
         "metadata": {"name": name},
-        "spec": {"trainer": {"image": "registry.example.com/trainer:1", "recipe": "digits"}, "nodes": size},
+        "spec": {"trainer": {"image": "registry.example.com/trainer:1", "command": ["true"]}, "nodes": size},
     }
     seconds = await timed(client, name, size, client.request("POST", JOBS, job))
     template = await pod_template(client, name)

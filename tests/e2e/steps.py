@@ -1,7 +1,7 @@
 """The way of a release through a cluster, step by step: a job from data to a verified model, an upgrade, and what is
 left after an uninstall.
 
-Each step is a function of a `User` of some cluster: of kind with the built images (`test_kind.py`), and of a real
+Each step is a function of a `User` of some cluster: on nodes with the built images (`test_way.py`), and of a real
 control plane without Docker (`realcluster/test_e2e_steps.py`).
 """
 
@@ -33,7 +33,7 @@ def whole_way(user: User, *, image: str, folder: Path) -> None:
     artifact = run_digits(user, "digits", image=image)
     verify_artifact(user, artifact)
     verify_metrics(user, artifact, succeeded=1, created=2)
-    upgrade(user, replicas=2, metrics={"service": True})
+    upgrade(user, replicas=2, metrics={"service": True}, resources={"requests": {"cpu": "50m"}})  # other pods
     artifact = run_digits(user, "again", image=image)
     verify_artifact(user, artifact)
     verify_metrics(user, artifact, succeeded=2, created=2)  # counted by the new operator

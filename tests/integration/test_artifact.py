@@ -131,3 +131,23 @@ async def test_of_attempts_that_publish_at_once_one_commits_and_all_succeed(s3: 
     with ThreadPoolExecutor(4) as pool:
         statuses = await asyncio.to_thread(lambda: list(pool.map(publish, range(4))))
     assert len({status.sha256 for status in statuses}) == 1
+
+
+async def test_of_two_namespaces_with_one_output_one_trains(s3: S3Server, tmp_path: Path) -> None:
+    """Both begin at once; the loser is told whose the place is before it trains."""
+    spec = job("s3://models/two/")
+    pods = {"a": {"namespace": "team-a", "uid": "uid-a"}, "b": {"namespace": "team-b", "uid": "uid-b"}}
+    for name in pods:
+        (tmp_path / name).mkdir()
+    won, lost = sorted(
+        await asyncio.gather(*(run(tmp_path / name, spec, **place) for name, place in pods.items())),
+        key=lambda done: done.exit_code,
+    )
+    assert (won.exit_code, lost.exit_code) == (0, 78), won.log + lost.log
+    manifest = read_manifest(won)
+    assert lost.verdict.error is not None
+    assert (
+        f"spec.output.uri: s3://models/two/digits/1 is claimed by run 1 of TrainingJob {manifest.namespace}/digits "
+        f"(uid {manifest.uid})"
+    ) in lost.verdict.error.message
+    assert "training starts" not in lost.log

@@ -29,7 +29,7 @@ AT_ADMISSION = [
     for each in (
         "unknown field", "text for a number", "no nodes", "nothing to run", "two things to run", "name of 41",
         "unknown scheme", "userinfo", "parent folder", "encoded parent folder", "elastic upside down", "every 0 steps",
-        "every 0 seconds",
+        "every 0 seconds", "recipe", "requests over limits", "mount at /dev/shm",
     )
 ]  # fmt: skip
 SAVE = ("sh", "-c", "echo weights >$FOOTPLATE_OUTPUT_DIR/model.txt")
@@ -53,11 +53,18 @@ def cluster_runtime(name: str, **spec: Any) -> Json:
 FOREIGN_POD = core(
     "Pod", "pod-name-1-0-0", spec={"containers": [{"name": "own", "image": IMAGE, "command": ["sleep", "600"]}]}
 )
-FOREIGN_CONFIG_MAP = core("ConfigMap", "config-map-name-run-1", data={"mine": "yes"})
+TAKEN_POD = core(
+    "Pod", "taken-1-0-0", spec={"containers": [{"name": "own", "image": IMAGE, "command": ["sleep", "600"]}]}
+)
 MENDABLE = {
     "no-runtime": on_runtime("later", *SAVE, output="s3://models/no-runtime/"),
     "no-code": job({"command": ["sh", "train.sh"], "source": {"configMap": {"name": "late-code"}}}),
     "taken": job({"command": ["true"]}),
+    "late-secret": job(
+        {"command": ["true"]},
+        storage={"secretRef": {"name": "late-secret"}},
+        runPolicy={"schedulingTimeoutSeconds": 120},
+    ),
 }
 """Jobs that succeed once their user has done what the message says."""
 
@@ -72,8 +79,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
             core("Secret", FORGED, stringData={**laptop.storage, "AWS_SECRET_ACCESS_KEY": "forged"}),
             cluster_runtime(FENCED, policy={"uriPrefixes": ["s3://models/{namespace}/"]}),
             FOREIGN_POD,
-            FOREIGN_CONFIG_MAP,
-            core("ConfigMap", "taken-run-1"),
+            TAKEN_POD,
         )
         laptop.apply(*(bad.manifest for bad in BAD_JOBS))
         laptop.apply(*(training_job(name, spec) for name, spec in MENDABLE.items()))
@@ -119,13 +125,11 @@ def test_an_error_in_the_users_code_has_its_traceback(laptop: Laptop) -> None:
 
 
 def test_foreign_objects_are_untouched(laptop: Laptop) -> None:
-    for bad in ("pod-name", "config-map-name"):
-        laptop.wait(bad)
+    laptop.wait("pod-name")
     pod = laptop.get("pod", "pod-name-1-0-0")
     assert pod["status"]["phase"] == "Running"
     assert "labels" not in pod["metadata"]
     assert "ownerReferences" not in pod["metadata"]
-    assert laptop.get("configmap", "config-map-name-run-1")["data"] == {"mine": "yes"}
 
 
 def test_a_taken_name_is_free_in_another_run(laptop: Laptop) -> None:
@@ -147,6 +151,19 @@ def test_jobs_wait_for_what_is_missing(laptop: Laptop) -> None:
     laptop.apply(cluster_runtime("later"), core("ConfigMap", "late-code", data={"train.sh": "echo trained"}))
     for name in ("no-runtime", "no-code"):
         assert laptop.wait(name, seconds=60)["phase"] == "Succeeded"
+
+
+def test_a_late_secret_is_waited_for_without_the_nodes(laptop: Laptop) -> None:
+    """For longer than pods that can't start stay where they are."""
+    flags = ("--for=jsonpath={.status.reason}=ContainerConfigError", "--timeout=90s")
+    assert laptop.kubectl("wait", "tj/late-secret", *flags, seconds=120).returncode == 0
+    status = laptop.get("tj", "late-secret")["status"]
+    assert (status["phase"], "running" in json.dumps(laptop.pods("late-secret"))) == ("Restarting", False)
+    assert 'secret "late-secret" not found' in status["message"]
+    assert "it is waited for up to 120 s (runPolicy.schedulingTimeoutSeconds)" in status["message"]
+    laptop.apply(core("Secret", "late-secret", stringData=laptop.storage))
+    status = laptop.wait("late-secret", seconds=90)
+    assert (status["phase"], status["restarts"]["total"]) == ("Succeeded", 0)
 
 
 def test_the_operator_lives_on(laptop: Laptop) -> None:

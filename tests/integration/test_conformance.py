@@ -97,6 +97,7 @@ async def test_a_widget_is_refused(cluster: ApiCluster, spec: Json, error: str) 
     assert answer.body["details"]["causes"][0]["field"] == error.lstrip("!").partition(":")[0]
 
 
+REQUIRED, PREFERRED = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred"))
 BAD_OBJECTS = {
     "duplicate": ("configmaps", config_map("there"), 409, 'configmaps "there" already exists'),
     "name": ("configmaps", config_map("A_b"), 422, f'ConfigMap "A_b" is invalid: metadata.name: Invalid value: "A_b": {SUBDOMAIN_RULE}'),
@@ -151,6 +152,44 @@ BAD_OBJECTS = {
         "pods", pod("p", containers=[{"name": "a", "image": "x", "resources": {"requests": {"nvidia.com/gpu": "1"}}}]), 422,
         'Pod "p" is invalid: spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources',
     ),
+    **{
+        f"resources: {name}": ("pods", pod("p", containers=[{"name": "a", "image": "x", "resources": amounts}]), 422, f'Pod "p" is invalid: {message}')
+        for name, amounts, message in (
+            ("half a device", {"limits": {"nvidia.com/gpu": "0.5"}},
+             '[spec.containers[0].resources.limits[nvidia.com/gpu]: Invalid value: "500m": must be an integer, '
+             'spec.containers[0].resources.requests[nvidia.com/gpu]: Invalid value: "500m": must be an integer]'),
+            ("fewer devices than the limit", {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "2"}},
+             'spec.containers[0].resources.requests: Invalid value: "1": must be equal to nvidia.com/gpu limit of 2'),
+            ("no domain", {"requests": {"gpu": "1"}},
+             '[spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified, '
+             'spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource for containers]'),
+            ("negative", {"requests": {"memory": "-1Gi"}},
+             'spec.containers[0].resources.requests[memory]: Invalid value: "-1Gi": must be greater than or equal to 0'),
+            ("huge pages alone", {"limits": {"hugepages-2Mi": "4Mi"}},
+             "spec.containers[0].resources: Forbidden: HugePages require cpu or memory"),
+        )
+    },
+    **{
+        f"pod: {name}": ("pods", pod("p", containers=[{"name": "a", "image": "x"}], **spec), 422, f'Pod "p" is invalid: {message}')
+        for name, spec, message in (
+            ("user", {"securityContext": {"runAsUser": -1}},
+             "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"),
+            ("no node terms", {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": []}}}},
+             f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms: Required value: must have at least one node selector term"),
+            ("no values", {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "a", "operator": "In"}, {"key": "b", "operator": "Is", "values": ["x"]}]}]}}}},
+             f"[spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[0].values: Required value: must be "
+             "specified when `operator` is 'In' or 'NotIn', "
+             f'spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[1].operator: Invalid value: "Is": not a '
+             "valid selector operator]"),
+            ("weight", {"affinity": {"podAntiAffinity": {PREFERRED: [{"weight": 500, "podAffinityTerm": {"topologyKey": "zone"}}]}}},
+             f"spec.affinity.podAntiAffinity.{PREFERRED}[0].weight: Invalid value: 500: must be in the range 1-100"),
+            ("tolerations", {"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}, {"value": "x"}]},
+             '[spec.tolerations[0].operator: Invalid value: "x": value must be empty when `operator` is \'Exists\', '
+             'spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means '
+             '"match all values and all keys"]'),
+        )
+    },
     "priority class": ("pods", pod("p", priorityClassName="nope"), 403, 'pods "p" is forbidden: no PriorityClass with name nope was found'),
     "another namespace's event": (
         "events", {**core("Event"), "metadata": {"name": "e"}, "involvedObject": {"namespace": "x"}}, 422,

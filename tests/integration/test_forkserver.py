@@ -49,7 +49,7 @@ SLEEP = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)
 
 
 def start(root: Path, code: str, *, processes: int = 3, env: dict[str, str] | None = None) -> RunningPod:
-    spec: dict[str, Any] = {"trainer": {"entrypoint": "train.py"}}
+    spec: dict[str, Any] = {"trainer": {"entrypoint": "train.py", "args": ["--out", "$(HERE)"]}}
     environment = pod_environment(root, spec, processes=processes, files={"train.py": code})
     return RunningPod(root, {**environment, **(env or {})})
 
@@ -64,7 +64,7 @@ def test_forked_ranks_are_as_good_as_started_ones(tmp_path: Path) -> None:
     for each in seen:
         assert each["parent"] == pod.process.pid, "the supervisor hears of its end"
         assert each["group"] == each["pid"], "it and what it starts can be killed together"
-        assert (each["stdin"], each["argv"], each["spawned"]) == ("", ["train.py"], 7)
+        assert (each["stdin"], each["argv"], each["spawned"]) == ("", ["train.py", "--out", "$(HERE)"], 7)
         assert each["product"] == [300.0, 300.0], "OpenBLAS and torch compute after a fork"
         assert len(each["pipes"]) == 2, "another rank's output would not end with it"
     assert len({pipe for each in seen for pipe in each["pipes"]}) == 6, "each rank has its own output"

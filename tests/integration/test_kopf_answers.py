@@ -86,8 +86,9 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    for name in ("_RETRY_SECONDS", "_RESYNC_PAUSE_SECONDS"):
-        monkeypatch.setattr(f"footplate.machinery.manager.{name}", 0.2)
+    for name in ("manager._RETRY_SECONDS", "custom_resources._RETRY_SECONDS", "custom_resources._RESYNC_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"footplate.machinery.{name}", 0.2)
+    monkeypatch.setattr("footplate.operator._LAST_PAUSE", 1.0)
     async with (
         ApiServer() as server,
         ApiClient(server.kubeconfig()) as client,

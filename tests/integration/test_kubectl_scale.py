@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.conformance]
 
 ELASTIC = {"nodes": 2, "elastic": {"minNodes": 2, "maxNodes": 4}}
 BOUNDS = "an elastic job needs nodes, between elastic.minNodes and elastic.maxNodes"
-FIXED = "field is immutable: nodes can change only where elastic is set; delete the job first, or create one of another"
+FIXED = "field is immutable: nodes can't change after creation where elastic isn't set; delete the job first"
 
 
 async def make(cluster: ApiCluster, **spec: object) -> str:
@@ -41,6 +41,28 @@ async def test_the_scale_shows_what_is_asked_for_and_what_is_there(cluster: ApiC
     await cluster.must("PATCH", f"{path}/status", counts, kind="application/merge-patch+json")
     scale = await cluster.must("GET", f"{path}/scale")
     assert (scale["kind"], scale["spec"], scale["status"]) == ("Scale", {"replicas": 2}, {"replicas": 2})
+
+
+async def test_the_scale_names_the_pods(cluster: ApiCluster) -> None:
+    path = await make(cluster, **ELASTIC)
+    selector = {"status": {"selector": "footplate.dev/job=fashion"}}
+    await cluster.must("PATCH", f"{path}/status", selector, kind="application/merge-patch+json")
+    assert (await cluster.must("GET", f"{path}/scale"))["status"]["selector"] == "footplate.dev/job=fashion"
+
+
+async def test_a_job_without_nodes_has_no_scale(cluster: ApiCluster) -> None:
+    answer = await cluster.request("GET", f"{await make(cluster)}/scale")
+    message = 'Internal error occurred: the spec replicas field ".spec.nodes" does not exist'
+    assert (answer.status, answer.message) == (500, message)
+
+
+async def test_jobs_are_found_by_their_fields(cluster: ApiCluster) -> None:
+    path = await make(cluster, **ELASTIC)
+    status = {"status": {"phase": "Running"}}
+    await cluster.must("PATCH", f"{path}/status", status, kind="application/merge-patch+json")
+    for phase, found in (("Running", "trainingjob.footplate.dev/fashion\n"), ("Failed", "")):
+        done = await cluster.kubectl("get", "tj", f"--field-selector=status.phase={phase}", "-o", "name")
+        assert (done.code, done.out) == (0, found), done.err
 
 
 @pytest.mark.parametrize("nodes", [1, 5])

@@ -396,3 +396,53 @@ async def test_kopf_run_is_the_same_operator(bench: Bench) -> None:
         assert await replica.end(signal.SIGTERM) == 0, await replica.tail()
     lease = await bench.client.request("GET", f"{LEASES}/footplate-operator")
     assert not lease["spec"]["holderIdentity"]
+
+
+def refuse_to_start(**_: Any) -> Any:
+    """As kopf did where its user had no name."""
+    raise KeyError("getpwuid(): uid not found: 10001")
+
+
+async def test_a_kopf_that_never_starts_is_tried_with_pauses_and_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def fail(**_: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        refuse_to_start()
+
+    monkeypatch.setattr("kopf.spawn_tasks", fail)
+    port = free_port()
+    async with bench.operator(port=port):
+
+        async def said() -> bool:
+            return "kopf: is started anew" in (await probe(port, "/readyz"))[1]
+
+        await until(said, state=lambda: probe(port, "/readyz"))
+        assert "uid not found: 10001" in (await probe(port, "/readyz"))[1]
+        await asyncio.sleep(5)
+        assert (await probe(port, "/livez"))[0] == 200
+        assert (await probe(port, "/readyz"))[0] == 503
+    assert 2 <= tries <= 7, "the first pauses are of 0.5 to 1, 1 to 2 and 2 to 4 s"
+
+
+@pytest.mark.parametrize("where", ["waiting for CRDs", "between two tries", "at work"])
+async def test_sigterm_ends_it_at_once_wherever_it_is(bare: Bench, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if where != "waiting for CRDs":
+        await bare.install_crds()
+    if where == "between two tries":
+        monkeypatch.setattr("kopf.spawn_tasks", refuse_to_start)
+        monkeypatch.setattr("footplate.operator._FIRST_PAUSE", 60.0)
+    port = free_port()
+    settings = OperatorSettings(kubeconfig=str(bare.kubeconfig), host="127.0.0.1", port=port)
+    task = asyncio.create_task(run_operator(settings))
+    awaited = {"waiting for CRDs": "crds: not installed", "between two tries": "kopf: is started anew", "at work": "ok"}
+
+    async def is_there() -> bool:
+        return awaited[where] in (await probe(port, "/readyz"))[1]
+
+    await until(is_there, state=lambda: probe(port, "/readyz"))
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 5)

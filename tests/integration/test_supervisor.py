@@ -134,9 +134,8 @@ def test_ranks_train_and_leave_a_verified_model(tmp_path: Path) -> None:
     ("files", "code", "words"),
     [
         ({"main.py": ""}, 78, "there is no such file in the code (main.py)"),
-        ({"train.py": "import no_such_module"}, 70, "No module named 'no_such_module'")(
-            {"train.py": "def f():\n    raise ValueError('bad data')\nf()"}, 70, "bad data"
-        ),
+        ({"train.py": "import no_such_module"}, 70, "No module named 'no_such_module'"),
+        ({"train.py": "def f():\n    raise ValueError('bad data')\nf()"}, 70, "bad data"),
         ({"train.py": "def f(:"}, 70, "invalid syntax"),
     ],
     ids=["missing", "import", "raises", "syntax"],
@@ -152,11 +151,10 @@ def test_a_script_that_fails_is_the_users(tmp_path: Path, files: dict[str, str],
 @pytest.mark.parametrize(
     ("spec", "code", "words"),
     [
-        (python("import sys; sys.exit('something is wrong')"), 1, "ended with exit code 1: something is wrong")(
-            python("import os; os._exit(3)"), 3, "ended with exit code 3"
-        )(python("import os; os.kill(os.getpid(), 11)"), 139, "killed by SIGSEGV")(
-            python("import os; os.kill(os.getpid(), 9)"), 137, "raise resources.limits.memory"
-        )(python("pass", output={"uri": "file:///tmp/models"}), 78, "without leaving a file in $FOOTPLATE_OUTPUT_DIR"),
+        (python("import sys; sys.exit('something is wrong')"), 1, "ended with exit code 1: something is wrong"),
+        (python("import os; os._exit(3)"), 3, "ended with exit code 3"),
+        (python("import os; os.kill(os.getpid(), 11)"), 139, "killed by SIGSEGV"),
+        (python("import os; os.kill(os.getpid(), 9)"), 137, "raise resources.limits.memory"),
         (
             {
                 "trainer": {"recipe": "image-classification", "hyperparameters": {"epoch": 1}},
@@ -178,7 +176,6 @@ def test_a_script_that_fails_is_the_users(tmp_path: Path, files: dict[str, str],
         "os._exit",
         "segfault",
         "killed",
-        "no model",
         "recipe before data",
         "no program",
         "no data",
@@ -190,6 +187,13 @@ def test_each_failure_has_its_code_and_words(tmp_path: Path, spec: dict[str, Any
     assert done.exit_code == code, done.log
     assert done.verdict.error is not None
     assert words in done.verdict.error.message
+
+
+def test_a_job_without_a_model_says_where_to_leave_it(tmp_path: Path) -> None:
+    done = run(tmp_path, python("pass", output={"uri": f"file://{tmp_path}/models"}))
+    assert done.exit_code == 78, done.log
+    assert done.verdict.error is not None
+    assert "without leaving a file in $FOOTPLATE_OUTPUT_DIR" in done.verdict.error.message
 
 
 def test_a_full_disk_leaves_no_input_that_looks_whole(tmp_path: Path) -> None:
@@ -267,8 +271,13 @@ def wait_until_gone(pid: int, *, seconds: float = 10) -> None:
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(SLEEP, None), (EXIT_ON_SIGTERM, None), (IGNORE_SIGTERM, "raise runPolicy.terminationGracePeriodSeconds")],
-    ids=["dies of it", "exits 0", "ignores it"],
+    [
+        (SLEEP, None),
+        (SAVE + EXIT_ON_SIGTERM, None),
+        (SAVE + EXIT_ON_SIGTERM.replace("sys.exit(0)", "sys.exit(143)"), None),
+        (IGNORE_SIGTERM, "raise runPolicy.terminationGracePeriodSeconds"),
+    ],
+    ids=["dies of it", "exits 0", "exits as a shell does", "ignores it"],
 )
 def test_a_stop_is_passed_on_and_bounded(tmp_path: Path, code: str, words: str | None) -> None:
     with running(tmp_path, python(code, output={"uri": f"file://{tmp_path}/models"}), grace_seconds=3) as pod:
@@ -276,11 +285,65 @@ def test_a_stop_is_passed_on_and_bounded(tmp_path: Path, code: str, words: str |
         pod.process.send_signal(signal.SIGTERM)
         done = pod.finish(seconds=30)
     assert (done.exit_code, done.verdict.outcome) == (75, "stopped")
+    assert not list(tmp_path.glob("models/**/manifest.json")), "what was stopped in the middle is no model"
     if words is None:
         assert done.verdict.error is None
     else:
         assert done.verdict.error is not None
         assert words in done.verdict.error.message
+
+
+def test_who_was_done_before_the_stop_is_done(tmp_path: Path) -> None:
+    """It has ended, and what it has left behind still holds its output, when the stop comes."""
+    code = SAVE + "import subprocess; print('pid', os.getpid(), flush=True); subprocess.Popen(['sleep', '60'])"
+    with running(tmp_path, python(code, output={"uri": f"file://{tmp_path}/models"})) as pod:
+        pod.wait_for_log("pid ")
+        pid = int(pod.log_path.read_text().partition("pid ")[2].split()[0])
+        pod.wait_for(lambda: None if alive(pid) else True)
+        pod.process.send_signal(signal.SIGTERM)
+        done = pod.finish(seconds=30)
+    assert (done.exit_code, done.verdict.outcome) == (0, "succeeded"), done.log
+    assert done.verdict.artifact is not None
+
+
+def test_an_address_of_nobody_is_said_within_seconds(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    spec = python("pass", output={"uri": "s3://models/x/"}, storage={"endpoint": endpoint})
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    with running(tmp_path, spec, keys, metrics_address=address) as pod:
+
+        def notes() -> list[str] | None:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://{address}/progress", timeout=5) as answer,
+            ):
+                return Progress.model_validate_json(answer.read()).notes or None
+            return None
+
+        (said,) = pod.wait_for(notes, seconds=20)
+        assert f"storage doesn't answer at {endpoint} (connection refused): s3://models/x/digits/1" in said
+        assert "if that isn't where storage is, correct storage.endpoint, or AWS_ENDPOINT_URL in the Secret" in said
+        assert said in pod.log_path.read_text()
+        pod.process.send_signal(signal.SIGTERM)
+        assert said in pod.finish(seconds=30).verdict.notes
+
+
+def test_another_jobs_configuration_is_not_trained(tmp_path: Path) -> None:
+    environment = pod_environment(tmp_path, python("print('trained')"))
+    done = RunningPod(tmp_path, {**environment, "FOOTPLATE_UID": "uid-2"}).finish()
+    assert (done.exit_code, done.verdict.outcome) == (76, "peer_lost")
+    assert done.verdict.error is not None
+    assert "the node has mounted something old. Nothing was trained" in done.verdict.error.message
+    assert "trained\n" not in done.log
+
+
+def test_a_run_that_succeeded_is_marked(tmp_path: Path) -> None:
+    """For the next one of its job, which begins anew."""
+    for code, finished in (("raise SystemExit(3)", False), ("pass", True)):
+        done = run(tmp_path, python(code, checkpoint={"uri": f"file://{tmp_path}/c"}, output=None, inputs=[]))
+        assert (done.exit_code == 0) is finished, done.log
+        assert (tmp_path / "c/digits/run-1-uid-1/finished").exists() is finished
 
 
 def test_a_stop_while_fetching_ends_at_once(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def namespace(cluster: Cluster) -> Iterator[None]:
 
 
 def manifest(name: str) -> Json:
-    job = Case("", sound(scheduling={"queueName": "vision"}), name=name).manifest()
+    job = Case("", sound(scheduling={"topologyKey": "zone"}), name=name).manifest()
     return job | {"metadata": {"name": name, "namespace": NAMESPACE}}
 
 
@@ -58,7 +58,6 @@ def test_columns(cluster: Cluster) -> None:
         "RESTARTS": "3",
         "REASON": "AllPodsRunning",
         "LOSS": "0.41",
-        "QUEUE": "vision",
         "ARTIFACT": "s3://models/a/",
     }
     assert "REASON" not in cluster.kubectl("get", "trainingjobs", "-n", NAMESPACE).stdout

@@ -60,8 +60,11 @@ def test_exactly_the_rights_that_are_used(site: Site) -> None:
     site.apply(pod("taken-1-0-0"), job("taken", "true"))
     assert site.wait("taken", "condition=Finished")["reason"] == "NameConflict"
 
-    site.apply(job("done", "true", runPolicy={"ttlSecondsAfterFinished": 0}))
+    kept, goes = {"ttlSecondsAfterFinished": 0, "ttlKeepsJob": True}, {"ttlSecondsAfterFinished": 0}
+    site.apply(job("done", "true", runPolicy=kept), job("over", "true", runPolicy=goes))
     site.wait("done", "condition=Complete")
+    left = ("get", "tj", "over", "--ignore-not-found", "-o", "name")
+    site.until(lambda: site.kubectl(*left).stdout, lambda name: not name)
     site.until(lambda: site.names("pods,services,configmaps", "done"), lambda left: not left)
 
     site.apply(job("shaken", "sleep", "600"))

@@ -99,7 +99,7 @@ async def repeated(job: Story) -> None:
 
 
 async def expires(job: Story) -> None:
-    await job.apply(ttlSecondsAfterFinished=0)
+    await job.apply(ttlSecondsAfterFinished=0, ttlKeepsJob=True)
     await job.reach("Succeeded")
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from footplate.cli.operator import operator
 from realcluster.chart import CHART, NAMESPACE, load_helm, render
 
 ROOT = Path(__file__).parents[2]
@@ -64,19 +66,77 @@ def test_no_rights_on_secrets_nor_on_everything() -> None:
         assert not {"secrets", "*"} & {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}, rule
 
 
+def command() -> Any:
+    """`footplate operator`, which reads them."""
+    app = typer.Typer()
+    app.command()(operator)
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize(
     ("values", "options"),
     [
-        ({}, ["--port=8080"]),
-        ({"leaderElection": False}, ["--port=8080", "--no-leader-election"]),
-        ({"namespaces": ["a", "b"]}, ["--port=8080", "--namespace=a", "--namespace=b"]),
+        ({}, ["--log-level=info", "--workers=16", "--poll-interval=5"]),
+        ({"leaderElection": False}, ["--no-leader-election"]),
+        ({"namespaces": ["a", "b"]}, ["--namespace=a", "--namespace=b"]),
+        (
+            {"logLevel": "debug", "workers": 4, "pollInterval": 0.5},
+            ["--log-level=debug", "--workers=4", "--poll-interval=0.5"],
+        ),
     ],
 )
 def test_options(values: dict[str, Any], options: list[str]) -> None:
     [deployment] = of_kind("Deployment", **values)
-    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == options
+    given = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {"--port=8080", *options} <= {*given}
+    assert command().make_context("operator", given).params["port"] == 8080  # it knows them all
     alone = deployment["spec"].get("strategy") == {"type": "Recreate"}
     assert alone is ("--no-leader-election" in options)
+
+
+def test_values_of_the_pod() -> None:
+    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+    affinity = {"nodeAffinity": {}}
+    values = {
+        "extraEnv": [proxy],
+        "priorityClassName": "system-cluster-critical",
+        "affinity": affinity,
+        "annotations": {"team": "ml"},
+        "podAnnotations": {"sidecar.istio.io/inject": "false"},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"operator": "Exists"}],
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+    [deployment] = of_kind("Deployment", **values)
+    template = deployment["spec"]["template"]
+    pod = template["spec"]
+    assert deployment["metadata"]["annotations"] == values["annotations"]
+    assert template["metadata"]["annotations"] == values["podAnnotations"]
+    assert [each["name"] for each in pod["containers"][0]["env"]] == ["POD_NAME", "POD_NAMESPACE", "HTTPS_PROXY"]
+    for name in ("priorityClassName", "affinity", "nodeSelector", "tolerations", "imagePullSecrets"):
+        assert pod[name] == values[name]
+
+
+def test_nothing_stands_empty_in_the_pod() -> None:
+    [deployment] = of_kind("Deployment")
+    template = deployment["spec"]["template"]
+    assert "annotations" not in {*deployment["metadata"], *template["metadata"]}
+    assert not {"priorityClassName", "affinity", "nodeSelector", "tolerations"} & {*template["spec"]}
+
+
+def test_probes_give_a_start_its_time() -> None:
+    """Each probe that fails is a Warning event, also while the operator just starts."""
+    [deployment] = of_kind("Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["initialDelaySeconds"] >= 10
+    assert container["livenessProbe"]["initialDelaySeconds"] >= 10
+
+
+def test_who_only_has_a_namespace_may_be_let_read_the_cluster_s_runtimes() -> None:
+    [role] = [each for each in of_kind("ClusterRole") if each["metadata"]["name"] == "footplate-runtimes"]
+    assert role["rules"] == [
+        {"apiGroups": ["footplate.dev"], "resources": ["clustertrainingruntimes"], "verbs": ["get", "list", "watch"]}
+    ]
 
 
 def bound(kind: str, **values: Any) -> set[tuple[str | None, str]]:
@@ -111,6 +171,11 @@ def test_made_only_where_asked_for(kind: str, values: dict[str, Any]) -> None:
         ({"replicas": 2, "leaderElection": False}, "at '/replicas': maximum: got 2, want 1"),
         ({"namespaces": ["Team"]}, "at '/namespaces/0': 'Team' does not match pattern"),
         ({"image": {"repository": ""}}, "at '/image/repository': minLength"),
+        ({"logLevel": "verbose"}, "at '/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
+        ({"workers": 0}, "at '/workers': minimum: got 0, want 1"),
+        ({"pollInterval": 0}, "at '/pollInterval': minimum: got 0, want 0.1"),
+        ({"extraEnv": [{"value": "x"}]}, "at '/extraEnv/0': missing property 'name'"),
+        ({"podAnnotations": {"a": True}}, "at '/podAnnotations/a': got boolean, want string"),
     ],
 )
 def test_mistakes_in_values_are_named(values: dict[str, Any], words: str) -> None:

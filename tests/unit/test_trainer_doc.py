@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from documents import DOCS, names_in, read_block, read_table
+from footplate.api.recipes import RECIPES, Hyperparameters
 from footplate.contract import Env, ExitCode, JobConfig
 from footplate.podspec import AttemptSpec, build_pods
 from footplate.policy import failure
 from footplate_trainer import launch
 from footplate_trainer.manifest import Manifest
 from footplate_trainer.pod import read_pod
-from footplate_trainer.recipes import RECIPES
 from footplate_trainer.storage import CREDENTIAL_NAMES
 from trainer_pods import pod_environment
 from unit.policy.build import NOW, gang, pod, terminated
@@ -33,9 +33,9 @@ def describe_values(schema: dict[str, Any]) -> str:
     return ", ".join([{"array": "list"}.get(kind, kind), *bounds])
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
-def test_hyperparameters(recipe: Any) -> None:
-    schema = recipe.hyperparameters.model_json_schema()
+@pytest.mark.parametrize(("recipe", "model"), RECIPES.items(), ids=RECIPES)
+def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
+    schema = model.model_json_schema()
     expected = [
         [
             f"`{name}`",
@@ -46,9 +46,7 @@ def test_hyperparameters(recipe: Any) -> None:
         for name, field in schema["properties"].items()
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
-    documented = [
-        row for which in ("both", recipe.name) for row in read_table("trainer.md", f"hyperparameters: {which}")
-    ]
+    documented = [row for which in ("both", recipe) for row in read_table("trainer.md", f"hyperparameters: {which}")]
     assert documented == expected, f"write them so:\n{table}"
 
 

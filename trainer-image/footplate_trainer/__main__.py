@@ -22,7 +22,7 @@ async def _run() -> NoReturn:
     import structlog
 
     from footplate_trainer import exchange, forkserver, logs, processes
-    from footplate_trainer.errors import ConfigError
+    from footplate_trainer.errors import ConfigError, WrongJob
     from footplate_trainer.pod import read_pod
     from footplate_trainer.supervisor import supervise
     from footplate_trainer.verdict import judge, write_verdict
@@ -30,8 +30,8 @@ async def _run() -> NoReturn:
     logs.configure(os.environ)
     forkserver.become_subreaper()
     try:
-        verdict = await supervise(read_pod())
-    except ConfigError as error:
+        verdict = await supervise(read_pod(arguments=sys.argv[1:]))
+    except (ConfigError, WrongJob) as error:
         verdict = judge(error.exit_code, error=exchange.describe_error(error.with_traceback(None), rank=None))
     processes.kill_all_children()
     log = structlog.get_logger()

@@ -2,6 +2,10 @@
 
 `manifest.json` is written last, once, by a conditional put, after every file was read back and had the right SHA-256:
 without a manifest there is no model. All of it may be done again by a later attempt, with the same end.
+
+Nothing that a manifest names is ever replaced: a place holds one run's bytes, fixed before the first of them is written
+(`claims`). A model whose place holds others, such as a half upload of an older attempt that has trained to other bytes,
+goes to a folder of its attempt's own beside them.
 """
 
 import hashlib
@@ -15,6 +19,7 @@ import structlog
 from pydantic import ValidationError
 
 from footplate.api.status import ArtifactStatus
+from footplate_trainer import claims
 from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.fetch import Fetched, naming
@@ -22,9 +27,13 @@ from footplate_trainer.manifest import File, Manifest, describe
 from footplate_trainer.pod import Pod
 from footplate_trainer.source import Code
 from footplate_trainer.storage import Store
+from footplate_trainer.storage_errors import Changed
 
 MANIFEST = "manifest.json"
 FILES_AT_ONCE = 4
+READS = 10
+"""Tries to read an object that is being written."""
+UID_DIGITS = 8
 
 log = structlog.get_logger()
 
@@ -36,26 +45,39 @@ class Committed:
     manifest: Manifest
     data: bytes
 
+    def is_of(self, pod: Pod) -> bool:
+        """True where it is the model of this pod's run."""
+        return (self.manifest.uid, self.manifest.run) == (pod.uid, pod.run)
 
-def output_store(pod: Pod) -> Store:
-    """Where the model of this run goes. Call where `spec.output` is set."""
+
+def output_store(pod: Pod, *folder: str) -> Store:
+    """Where the model of this run goes, or a folder there. Call where `spec.output` is set."""
     if pod.spec.output is None:
         raise ConfigError("spec.output is not set")
-    uri = f"{pod.spec.output.uri.rstrip('/')}/{pod.job}/{pod.run}"
+    uri = "/".join((pod.spec.output.uri.rstrip("/"), pod.job, str(pod.run), *folder))
     return Store.open(uri, endpoint=pod.spec.storage.endpoint)
 
 
 def check_output(pod: Pod) -> None:
-    """Finds out before training, not after it, that the model's place can't be used.
+    """Claims the model's place before training, and finds out now, not after it, that it can't be used.
 
     Raises:
-        NotFound, Denied, StorageUnavailable: the bucket can't be read.
-        ConfigError: another job's model is there.
+        NotFound, Denied, StorageUnavailable: the bucket can't be read or written.
+        ConfigError: another job's model is there, or is going to be.
     """
     with naming("spec.output.uri"):
-        store = output_store(pod)
-        next(store.list(), None)
-        _find_own(store, pod)
+        _claim(output_store(pod), pod)
+
+
+def _claim(store: Store, pod: Pod) -> None:
+    next(store.list(), None)
+    committed = _find(store)
+    if committed is not None and not committed.is_of(pod):
+        raise ConfigError(
+            f"{store.uri} holds the model of another TrainingJob of this name (uid {committed.manifest.uid}); "
+            "choose another output.uri or job name, or start a new run with runPolicy.restartNonce"
+        )
+    claims.claim(store, pod)
 
 
 def publish(
@@ -75,13 +97,18 @@ def publish(
     paths = _output_files(pod.output_dir)
     with naming("spec.output.uri"):
         store = output_store(pod)
-        if (done := _find_own(store, pod)) is not None:
-            if _is_whole(store, done):
-                log.info("the model is there already", uri=store.uri)
-                return _status(store, done)
-            store.delete([MANIFEST])
+        if not claims.has_claimed(store, pod):
+            _claim(store, pod)
+        done = _find(store)
+        if done is not None and done.is_of(pod) and _is_whole(store, done):
+            log.info("the model is there already", uri=store.uri)
+            return _status(store, done)
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
-            files = list(pool.map(lambda name: _upload(store, name, paths[name]), paths))
+            files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
+            if not (claims.holds(store, pod) and claims.fix_content(store, files, pod)):
+                store = output_store(pod, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
+                log.warning("the model's place holds other bytes, which stay; this one goes beside", uri=store.uri)
+            list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
         manifest = describe(pod, files, report=report, code=code, inputs=inputs, created=clock())
         return _status(store, _commit(store, manifest, pod))
 
@@ -98,42 +125,51 @@ def _output_files(folder: Path) -> dict[str, Path]:
         raise ConfigError(
             f"{MANIFEST} in $FOOTPLATE_OUTPUT_DIR is the name of the model's own manifest; rename the file"
         )
+    if any(name.startswith(f"{claims.FOLDER}/") for name in files):
+        raise ConfigError(f"{claims.FOLDER}/ in $FOOTPLATE_OUTPUT_DIR is the trainer's own; rename the folder")
     return files
 
 
-def _find_own(store: Store, pod: Pod) -> Committed | None:
-    """The manifest that an earlier attempt of this run left; None where there is none."""
+def _find(store: Store) -> Committed | None:
+    """The manifest that is there; None where there is none."""
     try:
         data = store.get(MANIFEST)
-        manifest = Manifest.model_validate_json(data)
+        return Committed(Manifest.model_validate_json(data), data)
     except NotFound:
         return None
     except ValidationError as error:
         raise ConfigError(
             f"{store.uri}/{MANIFEST} is not a manifest that Footplate wrote; choose another output.uri"
         ) from error
-    if (manifest.uid, manifest.run) != (pod.uid, pod.run):
-        raise ConfigError(
-            f"{store.uri} holds the model of another TrainingJob of this name (uid {manifest.uid}); "
-            "choose another output.uri or job name, or start a new run with runPolicy.restartNonce"
-        )
-    return Committed(manifest, data)
 
 
 def _is_whole(store: Store, committed: Committed) -> bool:
-    try:
-        return all(store.sha256(file.name) == file.sha256 for file in committed.manifest.files)
-    except NotFound:
-        return False
+    return all(_is_there(store, file) for file in committed.manifest.files)
 
 
-def _upload(store: Store, name: str, path: Path) -> File:
+def _is_there(store: Store, file: File) -> bool:
+    for _ in range(READS):
+        try:
+            return store.sha256(file.name) == file.sha256
+        except NotFound:
+            return False
+        except Changed:
+            continue  # another attempt writes the same bytes
+    return False
+
+
+def _measure(name: str, path: Path) -> File:
     with path.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    store.put_file(name, path)
-    if store.sha256(name) != sha256:
-        raise StorageUnavailable(f"{store.uri}/{name} was read back with other bytes than were written")
     return File(name=name, size_bytes=path.stat().st_size, sha256=sha256)
+
+
+def _upload(store: Store, file: File, path: Path) -> None:
+    if _is_there(store, file):
+        return
+    store.put_file(file.name, path)
+    if not _is_there(store, file):
+        raise StorageUnavailable(f"{store.uri}/{file.name} was read back with other bytes than were written")
 
 
 def _commit(store: Store, manifest: Manifest, pod: Pod) -> Committed:
@@ -141,9 +177,9 @@ def _commit(store: Store, manifest: Manifest, pod: Pod) -> Committed:
     try:
         store.put(MANIFEST, data, create=True)
     except Exists:
-        # Either our own put, whose answer was lost, or another attempt was faster: both wrote this run's model.
-        committed = _find_own(store, pod)
-        if committed is None or not _is_whole(store, committed):
+        # Either our own put, whose answer was lost, or another attempt was faster: both wrote the same bytes.
+        committed = _find(store)
+        if committed is None or not committed.is_of(pod) or not _is_whole(store, committed):
             raise StorageUnavailable(f"{store.uri}/{MANIFEST} was written by another attempt meanwhile") from None
         return committed
     log.info("model committed", uri=store.uri, files=len(manifest.files))

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from footplate.api.blocks import Checkpoint
 from footplate.contract import Env, JobConfig
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.pod import check_identity
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +76,7 @@ def context() -> Context:
 
     Raises:
         ConfigError: job.json or the environment isn't what the operator writes.
+        WrongJob: job.json is another job's or run's.
         PeerLost: another rank went away meanwhile.
     """
     from footplate_trainer import gang, stopping
@@ -145,9 +147,11 @@ def _read_config(environ: Mapping[str, str]) -> JobConfig | None:
     if path is None:
         return None
     try:
-        return JobConfig.model_validate_json(path.read_bytes())
+        config = JobConfig.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise ConfigError(f"{Env.CONFIG}={path} is not a resolved job; the operator writes it: {error}") from error
+    check_identity(config, environ)
+    return config
 
 
 def _inputs(environ: Mapping[str, str], config: JobConfig | None) -> dict[str, Path]:

@@ -32,6 +32,7 @@ class Story:
     ended_by_us: frozenset[int] = frozenset()
     """Ranks that still ran when the watch began to end them."""
     stop_requested: bool = False
+    """While at least one of them was still at work."""
     late: bool = False
     """The grace was used up, and the rest was killed."""
     hang: Hang | None = None
@@ -65,7 +66,7 @@ def _failed(exit_: Exit, story: Story) -> bool:
     killed = exit_.returncode < 0
     return not (
         (killed and (exit_.rank in story.ended_by_us or story.late))
-        or (story.stop_requested and exit_.returncode == -signal.SIGTERM)
+        or (story.stop_requested and exit_.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM))
     )
 
 

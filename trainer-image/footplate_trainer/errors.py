@@ -45,6 +45,12 @@ class PeerLost(TrainerError):
     exit_code = ExitCode.PEER_LOST
 
 
+class WrongJob(TrainerError):
+    """This pod was given what another job or run is to do: the node's fault, which another attempt may mend."""
+
+    exit_code = ExitCode.PEER_LOST
+
+
 class StorageError(TrainerError):
     """Object storage said no, or nothing."""
 
@@ -67,7 +73,21 @@ class Exists(StorageError):
     exit_code = ExitCode.CONFIG_ERROR
 
 
+class WrongEndpoint(StorageError):
+    """Nobody has ever answered where the job says that storage is."""
+
+    exit_code = ExitCode.CONFIG_ERROR
+
+
 class StorageUnavailable(StorageError):
     """Storage refused connections, timed out or answered 5xx for minutes; trying again later may help."""
 
     exit_code = ExitCode.PEER_LOST
+
+
+class Unreachable(StorageUnavailable):
+    """A request got no answer at all: `why`, and `at` which address."""
+
+    def __init__(self, message: str, *, why: str = "", at: str = "") -> None:
+        super().__init__(message)
+        self.why, self.at = why, at

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from footplate_trainer.errors import UserError
-from footplate_trainer.launch import Launch
+from footplate_trainer.launch import RANK, Launch
 
 PRELOADED = ("torch", "torch._dynamo", "footplate_trainer.checkpoint", "footplate_trainer.data")
 """What most ranks import; torch._dynamo comes with the first optimizer."""
@@ -67,8 +67,12 @@ async def start(launches: Sequence[Launch]) -> list[Child]:
     readers, outputs = _open_pipes(len(launches))
     try:
         server = _start_server(launches[0], outputs)
-        request = json.dumps({"environments": [dict(launch.env) for launch in launches], "outputs": outputs})
-        answer, _ = await asyncio.to_thread(server.communicate, request.encode())
+        request = {
+            "arguments": launches[0].command[len(RANK) :],
+            "environments": [dict(launch.env) for launch in launches],
+            "outputs": outputs,
+        }
+        answer, _ = await asyncio.to_thread(server.communicate, json.dumps(request).encode())
     finally:
         for output in outputs:
             os.close(output.stdout)
@@ -126,6 +130,7 @@ def main() -> None:
     for environment, output in zip(request["environments"], outputs, strict=True):
         pid = os.fork()
         if pid == 0:
+            sys.argv[1:] = request["arguments"]
             _become_rank(environment, output, others=outputs)
             while os.getppid() == server:
                 time.sleep(0.001)

@@ -13,8 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from footplate.api.blocks import Resources
+from footplate.api.resources import Resources
 from footplate_trainer.pod import Pod
+
+RANK = (sys.executable, "-m", "footplate_trainer.rank")
+"""What runs a rank; the program's own arguments follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ def plan_launches(pod: Pod, source: Path, environ: Mapping[str, str] = os.enviro
     shared = {**environ, **_ported(pod), **_python_path(source, environ)}
     if trainer.command is not None:
         env = shared | _torchrun(pod, environ) | _place(pod, rank=pod.node_rank, local=0, world=pod.nodes, here=1)
-        return [Launch(rank=pod.first_rank, command=[*trainer.command, *trainer.args], env=env, folder=source)]
+        return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=source)]
     shared.setdefault("OMP_NUM_THREADS", str(max(1, _cpus(pod.spec.resources) // pod.processes)))
     return [_launch_rank(pod, local, shared, source) for local in range(pod.processes)]
 
@@ -43,7 +46,7 @@ def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path) 
     rank, world = pod.first_rank + local, pod.nodes * pod.processes
     return Launch(
         rank=rank,
-        command=[sys.executable, "-m", "footplate_trainer.rank"],
+        command=[*RANK, *pod.arguments],
         env={**shared, **_place(pod, rank=rank, local=local, world=world, here=pod.processes)},
         folder=source,
     )

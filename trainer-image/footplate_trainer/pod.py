@@ -1,7 +1,7 @@
 """What the operator tells one pod: the resolved job, and the environment that differs from pod to pod."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import Env, JobConfig, working_grace
-from footplate_trainer.errors import ConfigError
+from footplate_trainer.errors import ConfigError, WrongJob
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ class Pod:
     """Files of source.configMap."""
     work_dir: Path
     run_dir: Path
+    arguments: tuple[str, ...] = ()
+    """The job's `command` and `args`, in which Kubernetes has expanded $(NAME)."""
 
     @property
     def spec(self) -> TrainingJobSpec:
@@ -77,11 +79,12 @@ class Pod:
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def read_pod(environ: Mapping[str, str] = os.environ) -> Pod:
-    """Reads what the operator tells this pod.
+def read_pod(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] = ()) -> Pod:
+    """Reads what the operator tells this pod. Without `arguments`, as when started by hand, they are the job's own.
 
     Raises:
         ConfigError: something is missing or isn't what the operator writes.
+        WrongJob: job.json is another job's or run's.
     """
 
     def read(name: Env, parse: Callable[[str], T]) -> T:
@@ -94,9 +97,13 @@ def read_pod(environ: Mapping[str, str] = os.environ) -> Pod:
             raise ConfigError(f"{name}={value!r} can't be used: {_first_problem(error)}") from error
 
     source_dir = environ.get(Env.SOURCE_DIR)
+    config = read(Env.CONFIG, lambda path: JobConfig.model_validate_json(Path(path).read_bytes()))
+    uid = read(Env.UID, str)
+    check_identity(config, environ)
+    trainer = config.spec.trainer
     return Pod(
-        config=read(Env.CONFIG, lambda path: JobConfig.model_validate_json(Path(path).read_bytes())),
-        uid=read(Env.UID, str),
+        config=config,
+        uid=uid,
         attempt=read(Env.ATTEMPT, int),
         node_rank=read(Env.NODE_RANK, int),
         nodes=read(Env.NODES, int),
@@ -109,7 +116,25 @@ def read_pod(environ: Mapping[str, str] = os.environ) -> Pod:
         source_dir=Path(source_dir) if source_dir else None,
         work_dir=read(Env.WORK_DIR, Path),
         run_dir=read(Env.RUN_DIR, Path),
+        arguments=tuple(arguments) or (*(trainer.command or ()), *trainer.args),
     )
+
+
+def check_identity(config: JobConfig, environ: Mapping[str, str]) -> None:
+    """Refuses to train with what another job of this name, or another run, was asked to do: a node may serve an old
+    copy of what it mounts.
+
+    Raises:
+        WrongJob: job.json isn't that of the job and run that the environment names.
+    """
+    meant = environ.get(Env.UID), environ.get(Env.RUN) or str(config.run)
+    found = config.metadata.uid, str(config.run)
+    if meant[0] and meant != found:
+        raise WrongJob(
+            f"{Env.CONFIG}={environ.get(Env.CONFIG)} is that of run {found[1]} of a job with the UID {found[0]}, but "
+            f"this pod is of run {meant[1]} of {meant[0]}: the node has mounted something old. Nothing was trained; "
+            "the next attempt mounts it anew"
+        )
 
 
 def _first_problem(error: Exception) -> str:

@@ -67,6 +67,11 @@ class Process:
         """Its process id, which is its process group's too."""
         return self._child.pid
 
+    @property
+    def ended(self) -> bool:
+        """True once its end was noticed, though its output may still be on its way."""
+        return self._ended.done()
+
     def poll(self) -> None:
         """Notices its end, if it has ended."""
         if self._child.poll() is not None and not self._ended.done():

@@ -79,7 +79,7 @@ def find_program(place: Context) -> Callable[[], object]:
         return lambda: recipes.run(name, context())
     if trainer.entrypoint is None:
         raise ConfigError("trainer.recipe or trainer.entrypoint must be set for a rank to run")
-    sys.argv = [trainer.entrypoint, *trainer.args]
+    sys.argv[0] = trainer.entrypoint
     return find_entrypoint(trainer.entrypoint)
 
 

@@ -21,7 +21,8 @@ from pathlib import Path, PurePosixPath
 import structlog
 
 from footplate.api.blocks import GitSource, Source
-from footplate_trainer.errors import ConfigError, DataError, StorageUnavailable
+from footplate_trainer.contact import Contact
+from footplate_trainer.errors import ConfigError, DataError, StorageUnavailable, Unreachable
 from footplate_trainer.fetch import check_space, disk_errors, download, listing_digest, naming
 from footplate_trainer.storage import Store, split_uri
 
@@ -172,14 +173,17 @@ class _NoSuchRef(ConfigError):
 
 
 def _git_patiently(git: GitSource, folder: Path, *arguments: str) -> None:
-    deadline = time.monotonic() + GIT_PATIENCE_SECONDS
+    patience, url = GIT_PATIENCE_SECONDS, f"git.url {git.url}"
+    contact = Contact(git.url, who="the git server", way_out="correct git.url")
+    deadline = time.monotonic() + patience
     while True:
         try:
-            _git(git, folder, *arguments)
+            with contact.call(url, patience=patience):
+                _git(git, folder, *arguments)
             return
         except StorageUnavailable as error:
             if time.monotonic() > deadline:
-                raise
+                raise contact.judge(error, url, patience=patience) from error
             log.warning("git server is not available; trying again", error=str(error))
             time.sleep(GIT_PAUSE_SECONDS)
 
@@ -201,6 +205,8 @@ def _git_error(git: GitSource, stderr: str) -> ConfigError | StorageUnavailable:
         return _NoSuchRef(f"git.ref {git.ref!r} is not in {git.url}; name a branch, a tag or a commit that is pushed")
     if re.search(r"[Aa]uthentication failed|could not read Username|not found|error: 40[134]", stderr):
         return ConfigError(f"git.url {git.url} can't be read ({said}); correct it, or make the repository readable")
-    if re.search(r"Could not resolve|Failed to connect|timed out|error: 5\d\d|early EOF|hung up|reset", stderr):
+    if re.search(r"Could not resolve|Failed to connect", stderr):
+        return Unreachable(f"git.url {git.url} is not available ({said})", why=said, at=git.url)
+    if re.search(r"timed out|error: 5\d\d|early EOF|hung up|reset", stderr):
         return StorageUnavailable(f"git.url {git.url} is not available ({said})")
     return ConfigError(f"git.url {git.url} at {git.ref!r} can't be fetched ({said})")

@@ -11,7 +11,6 @@ conditional put may find its own object, whose answer was lost: `Exists` then sa
 
 import hashlib
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,17 +25,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import obstore
 from obstore import Bytes
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store
 
 from footplate.contract import input_env_prefix
-from footplate_trainer.errors import Denied, Exists, NotFound, StorageError, StorageUnavailable
+from footplate_trainer.contact import Contact
+from footplate_trainer.errors import Denied, NotFound, StorageUnavailable
+from footplate_trainer.storage_errors import Changed, translate
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta  # exist in the type stubs only
@@ -47,6 +42,8 @@ OUTAGE_SECONDS = 180.0
 """How long a call is tried again before storage counts as gone."""
 PAUSE_SECONDS: Final = 1.0
 """Between tries."""
+QUIET_SECONDS = 3.0
+"""How long obstore tries a small call again by itself, before we hear of it and can tell the user."""
 ANSWER_SECONDS = 30.0
 """Longest time for a small object, a listing or a deletion."""
 PART_SECONDS = 300.0
@@ -67,14 +64,7 @@ CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """What the Secret of an input channel may bring of its own."""
 
-FULL: Final = re.compile(r"StorageFull|QuotaExceeded|InsufficientStorage|status code: 507|os error (28|122)\b")
-"""How servers and volumes say that there is no room."""
-
 T = TypeVar("T")
-
-
-class Changed(StorageUnavailable):
-    """An object was overwritten while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +92,11 @@ class Store:
         prefix: str,
         *,
         bulk: ObjectStore | None = None,
+        contact: Contact | None = None,
         outage_seconds: float = 0.0,
     ) -> None:
         self.uri = uri.rstrip("/")
+        self._contact = contact or Contact()
         self._backend = backend
         self._bulk = bulk or backend
         self._prefix = prefix.strip("/")
@@ -141,10 +133,12 @@ class Store:
         patience = OUTAGE_SECONDS if outage_seconds is None else outage_seconds
         with _translated(uri):
             small, bulk = (
-                _connect(scheme, bucket, config, seconds=seconds, patience=patience)
-                for seconds in (ANSWER_SECONDS, PART_SECONDS)
+                _connect(scheme, bucket, config, seconds=seconds, patience=tries)
+                for seconds, tries in ((ANSWER_SECONDS, min(QUIET_SECONDS, patience)), (PART_SECONDS, patience))
             )
-        return cls(uri, small, prefix, bulk=bulk, outage_seconds=patience)
+        address = config.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL") if scheme == "s3" else None
+        contact = Contact(address or f"{scheme}://{bucket}")
+        return cls(uri, small, prefix, bulk=bulk, contact=contact, outage_seconds=patience)
 
     def head(self, key: str) -> ObjectInfo:
         """Looks an object up. Raises NotFound where there is none."""
@@ -157,7 +151,9 @@ class Store:
         return iter(self._patiently(prefix, lambda: list(self._walk(prefix))))
 
     def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        for batch in obstore.list(self._backend, self._path(prefix) or None, chunk_size=1000):
+        # A long listing is not begun anew for each hiccup; but a first call is to fail fast, to be told of.
+        backend = self._bulk if self._contact.answered else self._backend
+        for batch in obstore.list(backend, self._path(prefix) or None, chunk_size=1000):
             yield from map(self._info, batch)
 
     def get(self, key: str) -> bytes:
@@ -230,16 +226,17 @@ class Store:
 
     def _patiently(self, key: str, call: Callable[[], T]) -> T:
         """What a call returns, once storage is there."""
-        deadline = time.monotonic() + self._outage_seconds
+        uri, patience = f"{self.uri}/{key}".rstrip("/"), self._outage_seconds
+        deadline = time.monotonic() + patience
         while True:
             try:
-                with _translated(f"{self.uri}/{key}".rstrip("/")):
+                with self._contact.call(uri, patience=patience), _translated(uri):
                     return call()
             except Changed:
                 raise
-            except StorageUnavailable:
+            except StorageUnavailable as error:
                 if time.monotonic() + PAUSE_SECONDS > deadline:
-                    raise
+                    raise self._contact.judge(error, uri, patience=patience) from error
                 time.sleep(PAUSE_SECONDS)
 
 
@@ -280,37 +277,4 @@ def _translated(uri: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError, ValueError) as error:
-        raise _translate(uri, error) from error
-
-
-def _translate(uri: str, error: Exception) -> StorageError:
-    text = str(error).partition("\n\nDebug source")[0]
-    status = int(found[1]) if (found := re.search(r"status code: (\d{3})", text)) else None
-    said = _server_words(text)
-    if isinstance(error, AlreadyExistsError):
-        return Exists(f"{uri} exists already")
-    if isinstance(error, PreconditionError):
-        return Changed(f"{uri} was overwritten while it was read")
-    if FULL.search(text):
-        return StorageUnavailable(f"{uri}: storage is full ({said}); free space there, or raise its quota")
-    if "NoSuchUpload" in text:  # completed already, by a request whose answer was lost; or swept
-        return StorageUnavailable(f"{uri}: an upload was interrupted ({said})")
-    if "NoSuchBucket" in text or "ContainerNotFound" in text:
-        return NotFound(f"{uri}: no such bucket; create it, or correct the URI or storage.endpoint")
-    if isinstance(error, FileNotFoundError) or status == 404:
-        return NotFound(f"{uri} does not exist; correct the URI, or put the data there")
-    if "169.254.169.254" in text:
-        return Denied(f"{uri}: no credentials; name a Secret in storage.secretRef, or give the pod a workload identity")
-    if "os error 13" in text or "os error 30" in text:
-        return Denied(f"{uri}: {said}; check the volume's permissions and podTemplate.volumeMounts")
-    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status in (401, 403):
-        return Denied(f"{uri}: access denied ({said}); check the keys in storage.secretRef's Secret and their rights")
-    if status is not None and 300 <= status < 500 and status not in (408, 429):
-        return Denied(f"{uri}: storage refused the request ({said}); check storage.endpoint and the region")
-    return StorageUnavailable(f"{uri}: storage is not available ({said})")
-
-
-def _server_words(text: str) -> str:
-    """What the server said, without the client's wrapping."""
-    found = re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text, re.DOTALL)
-    return f"{found[1]}: {found[2]}"[:300] if found else " ".join(text.split())[:300]
+        raise translate(uri, error) from error

@@ -12,14 +12,15 @@ import structlog
 
 from footplate.api.status import ArtifactStatus
 from footplate.contract import ExitCode, Failure, Verdict
-from footplate_trainer import artifact, exchange, processes, telemetry
+from footplate_trainer import artifact, contact, exchange, processes, telemetry
 from footplate_trainer.ending import Ending
-from footplate_trainer.errors import Stopped, TrainerError
+from footplate_trainer.errors import Stopped, StorageError, TrainerError
 from footplate_trainer.exchange import read_report
 from footplate_trainer.fetch import Fetched, fetch_inputs
 from footplate_trainer.launch import plan_launches
 from footplate_trainer.pod import Pod
 from footplate_trainer.recipes import find_recipe
+from footplate_trainer.runs import mark_finished
 from footplate_trainer.source import Code, fetch_source
 from footplate_trainer.verdict import judge
 from footplate_trainer.watch import Watch
@@ -43,7 +44,8 @@ class Supervisor:
     async def run(self) -> Verdict:
         """Runs the pod to its end. Raises nothing: whatever happens is in the verdict."""
         try:
-            return await self._run()
+            with contact.telling(self._telemetry.note):
+                return await self._run()
         except TrainerError as error:
             log.error("the pod ends", error=str(error))
             # Where in our own code it was raised is no news to the user.
@@ -62,7 +64,9 @@ class Supervisor:
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:
                 return self._judge(ending.exit_code, error=ending.error)
-            return self._judge(ExitCode.OK, model=await self._finish(code, inputs))
+            model = await self._finish(code, inputs)
+            await asyncio.to_thread(self._mark_finished)
+            return self._judge(ExitCode.OK, model=model)
         finally:
             pulse.cancel()
             if server is not None:
@@ -94,6 +98,14 @@ class Supervisor:
         publishing = asyncio.to_thread(artifact.publish, self._pod, report=report, code=code, inputs=inputs)
         return await self._unless_stopped(publishing, grace=self._pod.working_grace)
 
+    def _mark_finished(self) -> None:
+        """What fails here takes nothing away from a run that has succeeded."""
+        try:
+            if self._pod.node_rank == 0:
+                mark_finished(self._pod)
+        except StorageError as error:
+            self._telemetry.note(f"the run could not be marked as finished, so another would go on from it: {error}")
+
     @property
     def _owns_output(self) -> bool:
         return self._pod.spec.output is not None and self._pod.node_rank == 0
@@ -113,7 +125,9 @@ class Supervisor:
         raise Stopped(f"asked to stop while {self._telemetry.activity}")
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
-        return judge(exit_code, report=read_report(self._pod.run_dir), error=error, artifact=model)
+        report = read_report(self._pod.run_dir) or exchange.RankReport()
+        report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-telemetry.MAX_NOTES :]})
+        return judge(exit_code, report=report, error=error, artifact=model)
 
 
 async def supervise(pod: Pod) -> Verdict:

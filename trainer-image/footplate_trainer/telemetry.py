@@ -39,9 +39,15 @@ class Telemetry:
     def __init__(self, pod: Pod, clock: Callable[[], float] = time.monotonic) -> None:
         self.activity: Activity | None = "loading"
         """What the supervisor itself does; None while the ranks are at work."""
+        self.notes: list[str] = []
+        """What the supervisor itself has to tell the user."""
         self._pod = pod
         self._clock = clock
         self._pulse = clock()
+
+    def note(self, text: str) -> None:
+        """Tells the user something, in the job's progress and in the verdict."""
+        self.notes = [*self.notes, text[:MAX_NOTE_LENGTH]][-MAX_NOTES:]
 
     async def pulse(self) -> None:
         """Runs in the supervisor's event loop, to show that it turns, until cancelled."""
@@ -67,7 +73,7 @@ class Telemetry:
             resumed_from_step=report.resumed_from_step,
             productive_node_seconds=report.productive_node_seconds,
             stragglers=list(report.stragglers[:MAX_STRAGGLERS]),
-            notes=[note[:MAX_NOTE_LENGTH] for note in report.notes[-MAX_NOTES:]],
+            notes=[note[:MAX_NOTE_LENGTH] for note in (*self.notes, *report.notes)][-MAX_NOTES:],
         )
 
     def progress_json(self) -> bytes:

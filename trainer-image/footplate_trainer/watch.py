@@ -43,6 +43,8 @@ class Watch:
         self._hang: Hang | None = None
         self._hang_time = 0.0
         self._late = False
+        self._stopping = False
+        """Somebody who was still at work has been asked to stop: whatever his exit code, he isn't done."""
         self._helpers: list[asyncio.Task[None]] = []
 
     async def run(self) -> Ending:
@@ -71,7 +73,7 @@ class Watch:
             exits=self._exits,
             errors={rank: error for rank, error in errors.items() if error is not None},
             ended_by_us=frozenset(self._ended_by_us),
-            stop_requested=self._stop.is_set(),
+            stop_requested=self._stopping,
             late=self._late,
             hang=self._hang,
             hang_time=self._hang_time,
@@ -89,6 +91,8 @@ class Watch:
 
     async def _pass_stop_on(self) -> None:
         await self._stop.wait()
+        reap(self._processes)  # who has ended before this moment was done, though nobody has noticed yet
+        self._stopping = any(not process.ended for process in self._processes)
         log.info("asked to stop", ranks=len(self._running), grace_seconds=self._pod.grace_seconds)
         for process in self._running:
             process.send(signal.SIGTERM)

@@ -5,31 +5,58 @@ names it in the description: were the API server to fill it in, a runtime's defa
 """
 
 import json
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from footplate.api.references import EnvFromSource, EnvVar, LocalRef
-from footplate.api.types import (
+from footplate.api.patterns import (
+    ENTRYPOINT_PATTERN,
+    GIT_REF_PATTERN,
     HTTP_PATTERN,
     HTTPS_PATTERN,
+    IMAGE_PATTERN,
+)
+from footplate.api.recipes import RecipeName
+from footplate.api.references import EnvFromSource, EnvVar, LocalRef
+from footplate.api.types import (
+    MAX_TEXT_BYTES,
     MUTABLE,
-    DnsLabel,
+    ByName,
     FreeForm,
-    LabelKey,
+    Limit,
     Model,
-    Quantity,
     Resume,
     Rule,
     Seconds,
     Sha256,
     Uri,
+    at,
+    count,
+    keep,
+    size_of,
 )
 
-MAX_HYPERPARAMETERS_BYTES = 65_536
 ENTRY_KINDS = ("recipe", "entrypoint", "command")
 
 Argument = Annotated[str, Field(max_length=4096)]
+_TEXTS = ("command", "args")
+
+
+def _env_texts(trainer: Mapping[str, Any]) -> list[Any]:
+    return [at(variable, part) for variable in at(trainer, "env") or () for part in ("name", "value")]
+
+
+def _json_size(value: Any) -> int:
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+HYPERPARAMETERS_FIT = Rule(
+    "",  # CEL doesn't see what the schema leaves open
+    f"hyperparameters are more than {MAX_TEXT_BYTES:,} bytes of JSON; put large tables into a file, and name it as an "
+    "input",
+    lambda values: _json_size(values) <= MAX_TEXT_BYTES,
+)
 
 
 class GitSource(Model):
@@ -38,7 +65,7 @@ class GitSource(Model):
     url: Annotated[str, Field(min_length=1, max_length=1024, pattern=HTTPS_PATTERN)] = Field(
         description="HTTPS address without credentials.", examples=["https://git.example.com/team/code.git"]
     )
-    ref: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = Field(
+    ref: Annotated[str, Field(min_length=1, max_length=255, pattern=GIT_REF_PATTERN)] = Field(
         description="Commit, tag or branch; a commit makes the run reproducible.", examples=["3f2c1d0"]
     )
 
@@ -57,33 +84,31 @@ class Source(Model):
         Rule(
             "[has(self.configMap), has(self.uri), has(self.git)].exists_one(x, x)",
             "set exactly one of configMap, uri and git",
+            lambda it: count(it, "configMap", "uri", "git") == 1,
         ),
-        Rule("!has(self.sha256) || has(self.uri)", "sha256 goes with uri; git has its own commit hashes"),
+        Rule(
+            "!has(self.sha256) || has(self.uri)",
+            "sha256 goes with uri; git has its own commit hashes",
+            lambda it: at(it, "sha256") is None or at(it, "uri") is not None,
+        ),
     )
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        if sum(source is not None for source in (self.config_map, self.uri, self.git)) != 1:
-            raise self.rules[0].broken()
-        if self.sha256 is not None and self.uri is None:
-            raise self.rules[1].broken()
-        return self
 
 
 class Trainer(Model):
     """What runs in each pod: an image, and exactly one of recipe, entrypoint and command."""
 
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] | None = Field(
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_PATTERN)] | None = Field(
         None,
         description="Container image. Required here or in the runtime.",
         examples=["registry.example.com/footplate/trainer:0.1.0"],
     )
-    recipe: DnsLabel | None = Field(
-        None, description="Name of a built-in training program.", examples=["image-classification"]
+    recipe: RecipeName | None = Field(
+        None,
+        description="A built-in training program: image-classification or tabular-classification. Programs of your own "
+        "are entrypoint or command.",
+        examples=["image-classification"],
     )
-    entrypoint: (
-        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./:-]*$")] | None
-    ) = Field(
+    entrypoint: Annotated[str, Field(min_length=1, max_length=253, pattern=ENTRYPOINT_PATTERN)] | None = Field(
         None,
         description="Script (train.py), module (package.module) or function (package.module:main), "
         "started once an accelerator.",
@@ -98,13 +123,14 @@ class Trainer(Model):
         default=[], description="Arguments after the entrypoint or command.", examples=[["--depth", "18"]]
     )
     source: Source | None = Field(None, description="The user's code. Its folder is the working directory.")
-    hyperparameters: FreeForm = Field(
+    hyperparameters: Annotated[FreeForm, keep(HYPERPARAMETERS_FIT)] = Field(
         default={},
-        description="Free-form values, 64 kB of JSON at most; they reach the code as JSON.",
+        description="Free-form values, 65,536 bytes of JSON at most; they reach the code as JSON. A recipe's are "
+        "checked before there is a pod.",
         examples=[{"epochs": 5, "batchSize": 256, "learningRate": 0.001}],
     )
-    env: Annotated[list[EnvVar], Field(max_length=128)] = Field(
-        default=[], description="Environment variables of the trainer's container."
+    env: Annotated[ByName[EnvVar], Field(max_length=128)] = Field(
+        default=[], description="Environment variables of the trainer's container; 65,536 bytes at most together."
     )
     env_from: Annotated[list[EnvFromSource], Field(max_length=32)] = Field(
         default=[], description="Secrets and ConfigMaps whose keys become environment variables."
@@ -114,34 +140,21 @@ class Trainer(Model):
         Rule(
             "[has(self.recipe), has(self.entrypoint), has(self.command)].filter(x, x).size() <= 1",
             "set only one of recipe, entrypoint and command",
+            lambda it: count(it, *ENTRY_KINDS) <= 1,
         ),
-    )
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        if sum(getattr(self, kind) is not None for kind in ENTRY_KINDS) > 1:
-            raise self.rules[0].broken()
-        size = len(json.dumps(self.hyperparameters, separators=(",", ":")).encode())
-        if size > MAX_HYPERPARAMETERS_BYTES:
-            raise ValueError(
-                f"hyperparameters are {size:,} bytes of JSON, the most is {MAX_HYPERPARAMETERS_BYTES:,}; "
-                "put large tables into a file and name it as an input"
-            )
-        return self
-
-
-class Resources(Model):
-    """Resources of each pod, as in Kubernetes."""
-
-    requests: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = Field(
-        default={},
-        description="What the scheduler reserves, per node.",
-        examples=[{"cpu": "4", "memory": "16Gi"}],
-    )
-    limits: Annotated[dict[LabelKey, Quantity], Field(max_length=32)] = Field(
-        default={},
-        description="The most a pod may use; accelerators belong here.",
-        examples=[{"nvidia.com/gpu": 8}],
+        Rule(
+            " + ".join(f"(has(self.{name}) ? self.{name}.map(a, bytes(a).size()).sum() : 0)" for name in _TEXTS)
+            + f" <= {MAX_TEXT_BYTES}",
+            f"command and args are more than {MAX_TEXT_BYTES:,} bytes together; put large values into a file",
+            lambda it: size_of(text for name in _TEXTS for text in at(it, name) or ()) <= MAX_TEXT_BYTES,
+        ),
+        Rule(
+            "!has(self.env) || self.env.map(e, e.name.size() + (has(e.value) ? bytes(e.value).size() : 0)).sum() "
+            f"<= {MAX_TEXT_BYTES}",
+            f"env is more than {MAX_TEXT_BYTES:,} bytes; put large values into a ConfigMap, and name it in envFrom",
+            lambda it: size_of(_env_texts(it)) <= MAX_TEXT_BYTES,
+            "env",
+        ),
     )
 
 
@@ -155,13 +168,13 @@ class Every(Model):
         None, description="Seconds between checkpoints.", examples=[600]
     )
 
-    rules = (Rule("has(self.steps) != has(self.seconds)", "set exactly one of steps and seconds"),)
-
-    @model_validator(mode="after")
-    def _one_unit(self) -> Self:
-        if (self.steps is None) == (self.seconds is None):
-            raise self.rules[0].broken()
-        return self
+    rules = (
+        Rule(
+            "has(self.steps) != has(self.seconds)",
+            "set exactly one of steps and seconds",
+            lambda it: count(it, "steps", "seconds") == 1,
+        ),
+    )
 
 
 class Checkpoint(Model):
@@ -181,8 +194,9 @@ class Checkpoint(Model):
     )
     resume: Resume = Field(
         default="latest",
-        description="What a run starts from: latest (newest complete checkpoint), never, or a checkpoint's own URI "
-        "(warm start from another job).",
+        description="What a run starts from: latest (the job's newest complete checkpoint, this run's or that of an "
+        "earlier run which didn't succeed), run (this run's newest), never, or a checkpoint's own URI (warm start from "
+        "another job).",
         examples=["latest"],
     )
 
@@ -212,28 +226,34 @@ class RunPolicy(Model):
     restart_nonce: Annotated[str, Field(max_length=253), MUTABLE] = Field(
         default="", description="A new value starts a new run of a finished job. Default: empty."
     )
-    max_restarts: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=3, description="Gang restarts charged to the user's code (errors and hangs)."
+    max_restarts: Annotated[int, Field(ge=0, le=10_000), MUTABLE] = Field(
+        default=3,
+        description="Gang restarts charged to the user's code (errors and hangs). Full again after an attempt that "
+        "ran for an hour and got further than any before.",
     )
-    max_disruptions: Annotated[int, Field(ge=0, le=100_000)] = Field(
+    max_disruptions: Annotated[int, Field(ge=0, le=100_000), MUTABLE] = Field(
         default=50,
-        description="Gang restarts charged to the infrastructure (preemption, lost node).",
+        description="Gang restarts charged to the infrastructure (preemption, lost node). Full again after an "
+        "attempt that ran for an hour and got further than any before, or doesn't say how far it got.",
     )
     restart_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
         default=10,
         description="The first failure in a row restarts at once; the second waits so many seconds, which double with "
-        "each, up to 600, and fall back after an attempt that ran for 600 s.",
+        "each, up to 600, and fall back after an attempt that ran for 600 s. A disruption after which training has got "
+        "further restarts at once.",
     )
-    active_deadline_seconds: Annotated[Seconds | None, MUTABLE] = Field(
+    active_deadline_seconds: Annotated[Limit | None, MUTABLE] = Field(
         None,
         description="Most seconds of running time, summed over attempts; queued time doesn't count. Default: no limit.",
     )
-    queue_deadline_seconds: Seconds | None = Field(
+    queue_deadline_seconds: Limit | None = Field(
         None, description="Longest wait in seconds for all pods to be scheduled. Default: no limit."
     )
     scheduling_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         default=300,
-        description="Seconds after which a half-scheduled gang is released and tried again later.",
+        description="Seconds after which a half-scheduled gang is released and tried again later. A run whose pods "
+        "have never run fails when an image, a Secret or whatever else they need to start has been missing for so "
+        "long; the nodes are given back meanwhile.",
     )
     hang_timeout_seconds: Annotated[int, Field(ge=1, le=604_800)] = Field(
         default=1800,
@@ -244,8 +264,13 @@ class RunPolicy(Model):
     )
     ttl_seconds_after_finished: Annotated[Seconds | None, MUTABLE] = Field(
         None,
-        description="Seconds after which a finished job's pods, Service and ConfigMap are deleted; the TrainingJob "
-        "stays as the record. Default: never.",
+        description="Seconds after which a finished job is deleted, with its pods, Service and ConfigMap; what is in "
+        "object storage stays. Default: never.",
+    )
+    ttl_keeps_job: Annotated[bool, MUTABLE] = Field(
+        default=False,
+        description="True keeps the TrainingJob itself as the record when ttlSecondsAfterFinished is over; false "
+        "deletes it too.",
     )
     clean_pods: Literal["onSuccess", "always", "never"] = Field(
         default="onSuccess",
@@ -256,13 +281,6 @@ class RunPolicy(Model):
 class Scheduling(Model):
     """How the gang is placed."""
 
-    gang: Literal["auto", "none", "kueue", "coscheduling", "volcano", "native"] = Field(
-        default="auto",
-        description="Which gang scheduler is asked; auto takes what the cluster has.",
-    )
-    queue_name: Annotated[str, Field(max_length=253)] = Field(
-        default="", description="Kueue LocalQueue. Default: none.", examples=["team-vision"]
-    )
     priority_class_name: Annotated[str, Field(max_length=253), MUTABLE] = Field(
         default="", description="PriorityClass of the pods; applies from the next attempt on. Default: none."
     )

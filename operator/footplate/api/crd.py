@@ -2,7 +2,7 @@
 
 Invariants: the schemas are structural; every string, list and map has a bound, so that the cost budget of the CEL
 rules holds; a default stands in the schema only where the model asks for it (`SERVER_DEFAULT`); every field of a
-TrainingJob's spec that isn't marked mutable is covered by exactly one immutability rule.
+TrainingJob's spec that isn't marked mutable is covered by exactly one immutability rule, which names it.
 """
 
 import argparse
@@ -15,10 +15,12 @@ from typing import Any
 
 import yaml
 
+from footplate.api.patterns import PATTERN_WORDS
+from footplate.api.quantities import QUANTITY_PATTERN, same
 from footplate.api.runtime import ClusterTrainingRuntime, TrainingRuntime
 from footplate.api.status import TrainingJobStatus
-from footplate.api.trainingjob import TrainingJob
-from footplate.api.types import Model, Rule
+from footplate.api.trainingjob import NODES_WORDS, TrainingJob
+from footplate.api.types import Model
 
 GROUP = "footplate.dev"
 VERSION = "v1alpha1"
@@ -57,8 +59,12 @@ class Kind:
     scope: str = "Namespaced"
     categories: tuple[str, ...] = ("footplate",)
     columns: tuple[Column, ...] = ()
-    scale: tuple[str, str] | None = None
-    """Paths of the number of replicas that is asked for, and of the one that is seen; None: it can't be scaled."""
+    scale: tuple[str, str, str] | None = None
+    """Paths of the number of replicas that is asked for, of the one that is seen, and of their pods' selector; None: it
+    can't be scaled.
+    """
+    selectable: tuple[str, ...] = ()
+    """Fields for --field-selector."""
 
     @property
     def name(self) -> str:
@@ -82,10 +88,10 @@ KINDS = (
             AGE,
             Column("REASON", ".status.reason", wide=True),
             Column("LOSS", ".status.progress.metrics.loss", "number", wide=True),
-            Column("QUEUE", ".spec.scheduling.queueName", wide=True),
             Column("ARTIFACT", ".status.artifact.uri", wide=True),
         ),
-        scale=(".spec.nodes", ".status.nodes.created"),
+        scale=(".spec.nodes", ".status.nodes.created", ".status.selector"),
+        selectable=(".status.phase", ".status.reason", ".spec.runtimeRef.kind", ".spec.runtimeRef.name"),
     ),
     Kind(TrainingRuntime, "trainingruntimes", "trt", columns=(AGE,)),
     Kind(ClusterTrainingRuntime, "clustertrainingruntimes", "ctrt", scope="Cluster", columns=(AGE,)),
@@ -110,8 +116,14 @@ class Structural:
         schema |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
         if schema.get("x-kubernetes-int-or-string"):
             schema.pop("type", None)
+        schema |= _format(schema)
+        if words := PATTERN_WORDS.get(schema.get("pattern", "")):
+            # The server's own words for a pattern are the pattern.
+            rule = {"rule": f"self.matches({_quote(schema['pattern'])})", "message": words}
+            schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", ()), rule]
         if isinstance(node.get("items"), dict):
             schema["items"] = self.convert(node["items"], mutability=mutability)
+            schema.setdefault("x-kubernetes-list-type", "atomic")
         if values := _values(node):
             schema["additionalProperties"] = self.convert(values)
         if "properties" in node:
@@ -148,22 +160,76 @@ class Structural:
         mutable = [name for name, field in node.get("properties", {}).items() if "x-footplate-mutable" in field]
         return f"Can change after creation: {', '.join(mutable)}." if mutable else None
 
-    def immutability_rules(self, spec: Json) -> Iterator[Rule]:
-        """One transition rule for each field of the spec; one for each block that has mutable fields."""
+    def immutability_rules(self, spec: Json, path: tuple[str, ...] = ()) -> Iterator[Json]:
+        """One transition rule for each field that is no block of others, and isn't marked mutable.
+
+        Equal is equal: quantities by their amount, and absent as good as empty, or as the default where no runtime may
+        have another.
+        """
         for name, field in spec["properties"].items():
-            node = self.inline(field)
-            if "x-footplate-mutable" in node:
+            node, here = self.inline(field), (*path, name)
+            if node.get("x-footplate-mutable") == NODES_WORDS:
+                yield _immutable(here, f"has(self.elastic) || ({_unchanged(here, node)})", " where elastic isn't set")
+            elif "x-footplate-mutable" in node:
                 continue
-            children = node.get("properties", {})
-            fixed = [f"{name}.{child}" for child in children if "x-footplate-mutable" not in children[child]]
-            mutable = [child for child in children if "x-footplate-mutable" in children[child]]
-            exceptions = f", except {', '.join(mutable)}" if mutable else ""
-            yield Rule(
-                " && ".join(_unchanged(path) for path in (fixed if mutable else [name])),
-                f"field is immutable: {name} can't change after creation{exceptions}; delete the job first, or create "
-                "one of another name",
-                name,
-            )
+            elif "properties" in node and not self.is_opaque(node):
+                yield from self.immutability_rules(node, here)
+            else:
+                yield _immutable(here, _unchanged(here, node))
+
+    def is_opaque(self, block: Json) -> bool:
+        """True where a field of the block is free-form: CEL can't name it, and compares the block as a whole alone."""
+        values = [_values(self.inline(field)) or {} for field in block["properties"].values()]
+        return any("x-kubernetes-preserve-unknown-fields" in each for each in values)
+
+
+def _immutable(path: tuple[str, ...], rule: str, where: str = "") -> Json:
+    name = ".".join(path)
+    message = f"field is immutable: {name} can't change after creation{where}; delete the job first, or create one of "
+    return {"rule": rule, "message": f"{message}another name", "fieldPath": f".{name}"}
+
+
+def _unchanged(path: tuple[str, ...], node: Json) -> str:
+    """CEL: the field says what it said."""
+    field = ".".join(path)
+    old, new = f"oldSelf.{field}", f"self.{field}"
+    had, has = (_has(root, path) for root in ("oldSelf", "self"))
+    values = _values(node)
+    if values and values.get("pattern") == QUANTITY_PATTERN:
+        none = "{}"
+        old, new = f"({had} ? {old} : {none})", f"({has} ? {new} : {none})"
+        return f"{old}.size() == {new}.size() && {new}.all(k, k in {old} && {same(f'{new}[k]', f'{old}[k]')})"
+    empty = {"array": "[]"} if "properties" in node else {"array": "[]", "object": "{}"}
+    default = empty.get(node.get("type", "")) or _literal(node.get("default"))
+    if default is None:
+        return f"{has} == {had} && (!{has} || {new} == {old})"
+    old, new = f"({had} ? {old} : {default})", f"({has} ? {new} : {default})"
+    equal = same(new, old) if node.get("pattern") == QUANTITY_PATTERN else f"{new} == {old}"
+    return f"({has} == {had} || !has(self.runtimeRef)) && {equal}"
+
+
+def _has(root: str, path: tuple[str, ...]) -> str:
+    return "(" + " && ".join(f"has({root}.{'.'.join(path[:depth])})" for depth in range(1, len(path) + 1)) + ")"
+
+
+def _literal(value: Any) -> str | None:
+    """A scalar in CEL; None where there is none."""
+    if isinstance(value, str):
+        return _quote(value)
+    return json.dumps(value) if isinstance(value, bool | int) else None
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _format(schema: Json) -> Json:
+    """The format of a number, which generated clients need."""
+    if schema.get("type") == "number":
+        return {"format": "double"}
+    if schema.get("type") == "integer":
+        return {"format": "int32" if max(schema.get("maximum", 2**63), -schema.get("minimum", 0)) < 2**31 else "int64"}
+    return {}
 
 
 def _join(options: Sequence[Json]) -> Json:
@@ -179,18 +245,6 @@ def _values(node: Json) -> Json | None:
     """The schema of a map's values; what its keys must be, a structural schema can't say."""
     values = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
     return values[0] if isinstance(values[0], dict) else None
-
-
-def _unchanged(path: str) -> str:
-    """CEL: the field is as it was, or as absent as it was."""
-    parts = path.split(".")
-    new, old = (
-        " && ".join(f"has({root}.{'.'.join(parts[:depth])})" for depth in range(1, len(parts) + 1))
-        for root in ("self", "oldSelf")
-    )
-    if len(parts) > 1:
-        new, old = f"({new})", f"({old})"
-    return f"{new} == {old} && (!{new} || self.{path} == oldSelf.{path})"
 
 
 def _plain(value: Any) -> str:
@@ -222,7 +276,8 @@ def build_crd(kind: Kind) -> Json:
 def _build_version(kind: Kind) -> Json:
     served: Json = {"status": {}} if "status" in kind.model.model_fields else {}
     if kind.scale is not None:
-        served["scale"] = dict(zip(("specReplicasPath", "statusReplicasPath"), kind.scale, strict=True))
+        names = ("specReplicasPath", "statusReplicasPath", "labelSelectorPath")
+        served["scale"] = dict(zip(names, kind.scale, strict=True))
     subresources: Json = {"subresources": served} if served else {}
     return {
         "name": VERSION,
@@ -230,6 +285,7 @@ def _build_version(kind: Kind) -> Json:
         "storage": True,
         **subresources,
         "additionalPrinterColumns": [column.to_json() for column in kind.columns],
+        **({"selectableFields": [{"jsonPath": path} for path in kind.selectable]} if kind.selectable else {}),
         "schema": {"openAPIV3Schema": _build_schema(kind)},
     }
 
@@ -246,8 +302,7 @@ def _build_schema(kind: Kind) -> Json:
         "spec": structural.convert(spec, mutability="Can't change after creation." if has_status else None),
     }
     if has_status:
-        rules = [rule.to_json() for rule in structural.immutability_rules(spec)]
-        properties["spec"].setdefault("x-kubernetes-validations", []).extend(rules)
+        properties["spec"].setdefault("x-kubernetes-validations", []).extend(structural.immutability_rules(spec))
         # A job that no operator has seen must not be taken for one whose spec is settled.
         unseen = {"observedGeneration": TrainingJobStatus().observed_generation}
         properties["status"] = structural.convert(raw["properties"]["status"]) | {"default": unseen}
@@ -262,7 +317,7 @@ def build_crds() -> list[Json]:
 
 def render(crd: Json) -> str:
     """The text of a CRD's file."""
-    return HEADER + yaml.safe_dump(crd, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + yaml.safe_dump(crd, sort_keys=False, width=200, allow_unicode=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

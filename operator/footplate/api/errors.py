@@ -16,27 +16,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from footplate.api.types import (
-    DNS_LABEL_PATTERN,
-    DNS_SUBDOMAIN_PATTERN,
-    HTTP_PATTERN,
-    HTTPS_PATTERN,
-    LABEL_KEY_PATTERN,
-    SHA256_PATTERN,
-)
+from footplate.api.patterns import PATTERN_WORDS
 
 MAX_VALUE_LENGTH = 80
 MAX_NAMES = 12
 
-_DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end with a letter or digit"
-_PATTERN_WORDS = {
-    DNS_LABEL_PATTERN: _DNS_WORDS.format(""),
-    DNS_SUBDOMAIN_PATTERN: _DNS_WORDS.format(" or '.'"),
-    HTTP_PATTERN: "must be an http:// or https:// address without blanks, '@' or credentials",
-    HTTPS_PATTERN: "must be an https:// address without blanks, '@' or credentials",
-    LABEL_KEY_PATTERN: "must be a name such as team, or one with a prefix such as example.com/team",
-    SHA256_PATTERN: "must be 64 lower-case hexadecimal digits",
-}
 _TYPE_WORDS = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -68,6 +52,8 @@ class Problem:
     value: Any
     rule: str
     way_out: str = ""
+    is_missing: bool = False
+    """True where a field isn't there that must be."""
 
     def __str__(self) -> str:
         where = self.path if self.value is None else f"{self.path} = {_show(self.value)}"
@@ -102,7 +88,7 @@ def _explain(details: ErrorDetails, root: str, model: type[BaseModel] | None) ->
         rule, _, way_out = str(context.get("message") or context["error"]).partition("; ")
         return Problem(path, value, rule, way_out)
     if kind == "missing":
-        return Problem(path, None, "is required", _example(model, loc))
+        return Problem(path, None, "is required", _example(model, loc), is_missing=True)
     if kind == "extra_forbidden":
         return Problem(path, value, "unknown field", nearest(str(loc[-1]), _names_at(model, loc[:-1]), others=True))
     if kind in ("literal_error", "enum"):
@@ -122,7 +108,7 @@ def _rule(details: ErrorDetails) -> str:
     if kind in _TYPE_WORDS:
         return f"must be {_TYPE_WORDS[kind]}, not {_type_of(details['input'])}"
     if kind == "string_pattern_mismatch":
-        return _PATTERN_WORDS.get(context["pattern"], f"must match {context['pattern']}")
+        return PATTERN_WORDS.get(context["pattern"], f"must match {context['pattern']}")
     return details["msg"].removeprefix("Input should be ").join(("must be ", ""))
 
 
@@ -185,6 +171,11 @@ def nearest(name: str, names: Sequence[str], *, others: bool = False) -> str:
 def _example(model: type[BaseModel] | None, loc: Sequence[str | int]) -> str:
     field = next((field for name, field in _fields_at(model, loc[:-1]) if loc and name == loc[-1]), None)
     return f"for example {_show(field.examples[0])}" if field is not None and field.examples else ""
+
+
+def field_names(model: type[BaseModel], *path: str) -> list[str]:
+    """Fields of the object at a path, as manifests name them; none where it isn't a model."""
+    return _names_at(model, path)
 
 
 def _names_at(model: type[BaseModel] | None, loc: Sequence[str | int]) -> list[str]:

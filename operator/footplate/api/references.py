@@ -1,20 +1,30 @@
 """References to other objects of the job's namespace, and the environment variables made of them."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from footplate.api.types import DnsSubdomain, EnvName, Model, Rule
+from footplate.api.types import DnsSubdomain, EnvName, Model, Rule, count
+
+RESERVED_ENV = (
+    "POD_IP", "MASTER_ADDR", "MASTER_PORT", "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK", "PET_MASTER_ADDR",
+    "PET_MASTER_PORT", "PET_MAX_RESTARTS",
+)  # fmt: skip
+"""What the operator sets beside FOOTPLATE_*: a user's own can't override it."""
 
 
 class LocalRef(Model):
     """Names an object in the job's own namespace."""
+
+    atomic = True
 
     name: DnsSubdomain = Field(description="Name of the object, in the job's own namespace.", examples=["s3"])
 
 
 class KeyRef(Model):
     """Selects one key of a Secret or ConfigMap in the job's own namespace."""
+
+    atomic = True
 
     name: DnsSubdomain = Field(description="Name of the Secret or ConfigMap.", examples=["s3"])
     key: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Key inside it.", examples=["token"])
@@ -23,6 +33,8 @@ class KeyRef(Model):
 
 class FieldRef(Model):
     """Selects a field of the pod, as Kubernetes' downward API does."""
+
+    atomic = True
 
     field_path: Annotated[str, Field(min_length=1, max_length=253)] = Field(
         description="Path of the field.", examples=["metadata.name"]
@@ -40,14 +52,9 @@ class EnvVarSource(Model):
         Rule(
             "[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].exists_one(x, x)",
             "set exactly one of secretKeyRef, configMapKeyRef and fieldRef",
+            lambda it: count(it, "secretKeyRef", "configMapKeyRef", "fieldRef") == 1,
         ),
     )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(ref is not None for ref in (self.secret_key_ref, self.config_map_key_ref, self.field_ref)) != 1:
-            raise self.rules[0].broken()
-        return self
 
 
 class EnvVar(Model):
@@ -58,33 +65,31 @@ class EnvVar(Model):
     value_from: EnvVarSource | None = Field(None, description="Source of the value; not together with value.")
 
     rules = (
-        Rule("!(has(self.value) && has(self.valueFrom))", "set value or valueFrom, not both"),
         Rule(
-            "!self.name.startsWith('FOOTPLATE_')",
-            "names that begin with FOOTPLATE_ are set by the operator; choose another name",
+            "!(has(self.value) && has(self.valueFrom))",
+            "set value or valueFrom, not both",
+            lambda it: count(it, "value", "valueFrom") <= 1,
+        ),
+        Rule(
+            f"!self.name.startsWith('FOOTPLATE_') && !(self.name in {list(RESERVED_ENV)})",
+            f"FOOTPLATE_*, {', '.join(RESERVED_ENV)} are set by the operator; choose another name",
+            lambda it: not it["name"].startswith("FOOTPLATE_") and it["name"] not in RESERVED_ENV,
+            "name",
         ),
     )
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        if self.value is not None and self.value_from is not None:
-            raise self.rules[0].broken()
-        if self.name.startswith("FOOTPLATE_"):
-            raise self.rules[1].broken()
-        return self
 
 
 class EnvFromSource(Model):
     """All keys of a Secret or ConfigMap as environment variables."""
 
-    prefix: Annotated[str, Field(max_length=256)] | None = Field(None, description="Put before every name.")
+    prefix: EnvName | None = Field(None, description="Put before every name.")
     secret_ref: LocalRef | None = Field(None, description="The Secret.")
     config_map_ref: LocalRef | None = Field(None, description="The ConfigMap.")
 
-    rules = (Rule("has(self.secretRef) != has(self.configMapRef)", "set exactly one of secretRef and configMapRef"),)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.secret_ref is None) == (self.config_map_ref is None):
-            raise self.rules[0].broken()
-        return self
+    rules = (
+        Rule(
+            "has(self.secretRef) != has(self.configMapRef)",
+            "set exactly one of secretRef and configMapRef",
+            lambda it: count(it, "secretRef", "configMapRef") == 1,
+        ),
+    )

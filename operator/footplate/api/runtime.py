@@ -1,36 +1,68 @@
 """TrainingRuntime and ClusterTrainingRuntime: blueprints that jobs start from, and what jobs may change of them."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from footplate.api.blocks import (
     Checkpoint,
-    Resources,
     RunPolicy,
     Scheduling,
     Storage,
     Trainer,
 )
+from footplate.api.errors import field_names, nearest
+from footplate.api.patterns import URI_PREFIX_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
-from footplate.api.trainingjob import NodeCount
-from footplate.api.types import Model
+from footplate.api.resources import Resources
+from footplate.api.trainingjob import NodeCount, TrainingJobSpec
+from footplate.api.types import LabelKey, Model, Rule, Schema
 
-UriPrefix = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(s3|gs|az|file)://[^%?#@\x00-\x20\x7f]*$")]
+UriPrefix = Annotated[str, Field(min_length=1, max_length=1024, pattern=URI_PREFIX_PATTERN)]
+
+
+def _paths_pattern() -> str:
+    """The fields of a job's spec, two levels deep; what is below them is the user's own, mostly."""
+    blocks = []
+    for name in field_names(TrainingJobSpec):
+        below = field_names(TrainingJobSpec, name)
+        blocks.append(rf"{name}([.]({'|'.join(below)})([.].+)?)?" if below else name)
+    return f"^({'|'.join(blocks)})$"
+
+
+PATHS_PATTERN = _paths_pattern()
+IS_FIELD = Rule(
+    f"self.matches('{PATHS_PATTERN}')",
+    "is no field of a job's spec, so it would allow nothing; write a path below spec, such as trainer.image",
+    lambda path: re.search(PATHS_PATTERN, path) is not None,
+)
+
+
+def _check_path(path: str) -> str:
+    if not IS_FIELD.is_broken_by(path):
+        return path
+    first = path.removeprefix("spec.").partition(".")[0]
+    known = [*field_names(TrainingJobSpec), *(f"{first}.{name}" for name in field_names(TrainingJobSpec, first))]
+    raise ValueError("; ".join(part for part in (IS_FIELD.message, nearest(path.removeprefix("spec."), known)) if part))
+
+
+FieldPath = Annotated[str, Field(max_length=253), AfterValidator(_check_path), Schema(rules=(IS_FIELD,))]
 
 
 class RuntimePolicy(Model):
     """What jobs that start from a runtime may do. Empty lists allow everything."""
 
-    allowed: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=64)] | None = Field(
+    allowed: Annotated[list[FieldPath], Field(max_length=64)] | None = Field(
         None,
         description="Paths below spec that a job may set over the runtime's own value, such as trainer.image or "
         "resources. Fields that the runtime doesn't set are always the job's. Default: all.",
         examples=[["trainer.image", "resources", "nodes"]],
     )
-    image_prefixes: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=64)] = Field(
+    image_prefixes: Annotated[list[Annotated[str, Field(min_length=1, max_length=1024)]], Field(max_length=64)] = Field(
         default=[],
-        description="Prefixes one of which the image must have.",
+        description="Registries, repositories or images one of which the image must be, or lie in; a prefix ends at a "
+        "boundary: registry.example.com doesn't allow registry.example.com.attacker.net.",
         examples=[["registry.example.com/"]],
     )
     max_nodes: NodeCount | None = Field(None, description="Most nodes of a job.", examples=[64])
@@ -39,7 +71,7 @@ class RuntimePolicy(Model):
         description="Prefixes one of which each URI of a job must have; {namespace} stands for the job's.",
         examples=[["s3://models/{namespace}/", "s3://datasets/"]],
     )
-    required_labels: Annotated[list[Annotated[str, Field(max_length=317)]], Field(max_length=64)] = Field(
+    required_labels: Annotated[list[LabelKey], Field(max_length=64)] = Field(
         default=[], description="Labels that a TrainingJob must carry.", examples=[["cost-center"]]
     )
 
@@ -76,12 +108,6 @@ class TrainingRuntime(Model):
     spec: RuntimeSpec = Field(description="Defaults and policy.")
 
     rules = (NO_HOST_PATH,)
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        if self.spec.pod_template is not None and self.spec.pod_template.names_host_path():
-            raise NO_HOST_PATH.broken()
-        return self
 
 
 class ClusterTrainingRuntime(Model):

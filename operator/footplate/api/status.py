@@ -1,22 +1,25 @@
 """TrainingJob.status: what the operator has seen and decided, and all that it must remember between two looks."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
-from footplate.api.types import Model, Schema
+from footplate.api.types import ByType, Model, Schema
 
 MAX_ATTEMPTS_KEPT = 10
 MAX_TRANSITIONS_KEPT = 20
 MAX_STRAGGLERS = 8
 MAX_NOTES_KEPT = 8
+MAX_RANKS_LENGTH = 32_768
+"""Every other rank of ten thousand takes 25,000 characters."""
+MAX_NONCES_KEPT = 100
 
 
 def format_time(time: datetime) -> str:
     """A time as Kubernetes writes it: UTC, whole seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 MAX_YEAR = 9_000
@@ -74,11 +77,11 @@ class NodeCounts(Model):
     """Pods of the current attempt, by how far they got."""
 
     desired: Count = Field(default=0, description="Pods the gang needs.")
-    created: Count = Field(default=0, description="Pods that exist.")
-    scheduled: Count = Field(default=0, description="Pods that have a node.")
+    created: Count = Field(default=0, description="Pods that exist, or are done and gone.")
+    scheduled: Count = Field(default=0, description="Pods that have a node, or are done and gone.")
     ready: Count = Field(default=0, description="Pods whose trainer runs.")
-    succeeded: Count = Field(default=0, description="Pods that ended well.")
-    failed: Count = Field(default=0, description="Pods that failed.")
+    succeeded: Count = Field(default=0, description="Pods whose trainer is done, also those that are gone since.")
+    failed: Count = Field(default=0, description="Pods whose trainer failed.")
     summary: Annotated[str, Field(max_length=63)] = Field(
         default_factory=lambda counts: f"{counts['ready'] + counts['succeeded']}/{counts['desired']}",
         description="Pods that run or ended well, of those that the gang needs; for the printer column.",
@@ -95,6 +98,25 @@ class Restarts(Model):
     total: Annotated[int, Field(ge=0)] = Field(
         default_factory=lambda counts: counts["user"] + counts["infrastructure"] + counts["hang"],
         description="All of them.",
+    )
+
+
+class Spent(Model):
+    """What is spent of the budgets of a run since they were last full."""
+
+    restarts: Count = Field(default=0, description="Of maxRestarts.")
+    disruptions: Count = Field(default=0, description="Of maxDisruptions.")
+
+
+class Trouble(Model):
+    """Why pods can't start, and for how long that has been so."""
+
+    reason: Annotated[str, Field(max_length=63)] = Field(description="Why, in CamelCase.")
+    since: Time | None = Field(
+        None, description="When it began in this attempt; absent where this attempt hasn't had any."
+    )
+    waited_seconds: Count = Field(
+        default=0, description="Seconds of it in earlier attempts, with the pauses after them."
     )
 
 
@@ -185,7 +207,14 @@ class Attempt(Model):
 
     attempt: Count = Field(description="Number, from 0.")
     start_time: Time | None = Field(None, description="When its pods were asked for.")
+    created_time: Time | None = Field(None, description="When all its pods were first seen to exist.")
     running_time: Time | None = Field(None, description="When all its pods ran.")
+    succeeded_ranks: Annotated[str, Field(max_length=MAX_RANKS_LENGTH)] | None = Field(
+        None,
+        description="Node ranks that are done, written as a Job's completedIndexes, whatever becomes of their pods; "
+        "of the last attempt alone.",
+        examples=["0,2-5"],
+    )
     end_time: Time | None = Field(None, description="When it ended.")
     reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why it ended.")
     node: Annotated[str, Field(max_length=253)] | None = Field(
@@ -234,6 +263,9 @@ class TrainingJobStatus(Model):
     restart_nonce: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="The restartNonce that this run answers."
     )
+    restart_nonces: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=MAX_NONCES_KEPT)] = Field(
+        default=[], description="Digests of the restartNonce values that runs have answered: none starts a second one."
+    )
     attempt: Count | None = Field(None, description="Number of the gang in this run, from 0.")
     resolved: ResolvedRun | None = Field(None, description="The merged job that this run uses.")
     start_time: Time | None = Field(None, description="When the run began.")
@@ -247,6 +279,12 @@ class TrainingJobStatus(Model):
     active_seconds: Count | None = Field(None, description="Running time of the attempts that have ended, in seconds.")
     nodes: NodeCounts | None = Field(None, description="Pods of the current attempt.")
     restarts: Restarts | None = Field(None, description="Gang restarts of this run.")
+    spent: Spent | None = Field(
+        None, description="What is spent of maxRestarts and maxDisruptions since an hour of progress refilled them."
+    )
+    trouble: Trouble | None = Field(
+        None, description="Why pods can't start; absent once all of them run, or where nothing is wrong."
+    )
     progress: ProgressStatus | None = Field(None, description="How far training is.")
     checkpoint: CheckpointStatus | None = Field(None, description="The newest complete checkpoint.")
     artifact: ArtifactStatus | None = Field(None, description="The verified model.")
@@ -264,11 +302,10 @@ class TrainingJobStatus(Model):
     transitions: Annotated[list[Transition], Field(max_length=MAX_TRANSITIONS_KEPT)] = Field(
         default=[], description="The last changes of phase."
     )
-    conditions: Annotated[
-        list[Condition],
-        Field(max_length=16),
-        Schema({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
-    ] = Field(
+    selector: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="Label selector of the job's pods, for the scale subresource."
+    )
+    conditions: Annotated[ByType[Condition], Field(max_length=16)] = Field(
         default=[],
         description="Queued, Running, Suspended, Complete, Failed, Finished, Reconciling, Stalled, ReplicaFailure.",
     )

@@ -1,21 +1,24 @@
 """TrainingJob: one training run, from code and data to a verified model."""
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from footplate.api.blocks import (
     ENTRY_KINDS,
     Checkpoint,
-    Resources,
     RunPolicy,
     Scheduling,
     Storage,
     Trainer,
 )
+from footplate.api.patterns import INPUT_NAME_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.references import LocalRef
+from footplate.api.resources import SPEC_RULES as RESOURCE_RULES
+from footplate.api.resources import Resources
 from footplate.api.status import TrainingJobStatus
 from footplate.api.types import (
     SERVER_DEFAULT,
@@ -27,6 +30,8 @@ from footplate.api.types import (
     Schema,
     Sha256,
     Uri,
+    at,
+    count,
 )
 
 MAX_NAME_LENGTH = 40
@@ -34,13 +39,14 @@ MAX_NODES = 10_000
 
 NodeCount = Annotated[int, Field(ge=1, le=MAX_NODES)]
 
-MUTABLE_IF_ELASTIC = Schema(
-    {"x-footplate-mutable": "Can change after creation, within elastic's bounds, where elastic is set."}
-)
+NODES_WORDS = "Can change after creation, within elastic's bounds, where elastic is set."
+MUTABLE_IF_ELASTIC = Schema({"x-footplate-mutable": NODES_WORDS})
 
 
 class RuntimeRef(Model):
     """The blueprint that a job starts from."""
+
+    atomic = True
 
     kind: Annotated[Literal["TrainingRuntime", "ClusterTrainingRuntime"], SERVER_DEFAULT] = Field(
         default="ClusterTrainingRuntime", description="Kind of the runtime."
@@ -58,19 +64,19 @@ class Elastic(Model):
     )
     max_nodes: NodeCount = Field(description="Most to which nodes may be raised later.", examples=[8])
 
-    rules = (Rule("self.minNodes <= self.maxNodes", "minNodes must not be greater than maxNodes"),)
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        if self.min_nodes > self.max_nodes:
-            raise self.rules[0].broken()
-        return self
+    rules = (
+        Rule(
+            "self.minNodes <= self.maxNodes",
+            "minNodes must not be greater than maxNodes",
+            lambda it: it["minNodes"] <= it["maxNodes"],
+        ),
+    )
 
 
 class InputChannel(Model):
     """A named data channel: a folder that each node finds filled before training starts."""
 
-    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9-]*$")] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=40, pattern=INPUT_NAME_PATTERN)] = Field(
         description="Name by which the code finds the data.", examples=["train"]
     )
     uri: Uri = Field(description="Object, or prefix ending in '/'.", examples=["s3://datasets/fashion/train/"])
@@ -101,14 +107,28 @@ class Output(Model):
         Rule(
             "!has(self.formats) || self.formats.all(f, self.formats.exists_one(g, f == g))",
             "formats must differ",
+            lambda it: len(set(at(it, "formats") or ())) == len(at(it, "formats") or ()),
+            "formats",
         ),
     )
 
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        if len(set(self.formats)) != len(self.formats):
-            raise self.rules[0].broken()
-        return self
+
+def _has_runtime(spec: Mapping[str, Any]) -> bool:
+    return at(spec, "runtimeRef") is not None
+
+
+def _is_within_elastic(spec: Mapping[str, Any]) -> bool:
+    least, most = at(spec, "elastic", "minNodes"), at(spec, "elastic", "maxNodes")
+    return at(spec, "elastic") is None or (at(spec, "nodes") is not None and least <= spec["nodes"] <= most)
+
+
+def _says_where_checkpoints_go(spec: Mapping[str, Any]) -> bool:
+    return at(spec, "checkpoint") is None or at(spec, "checkpoint", "uri") is not None
+
+
+def _names_volumes(spec: Mapping[str, Any]) -> bool:
+    volumes = {at(volume, "name") for volume in at(spec, "podTemplate", "volumes") or ()}
+    return all(at(mount, "name") in volumes for mount in at(spec, "podTemplate", "volumeMounts") or ())
 
 
 class TrainingJobSpec(Model):
@@ -145,47 +165,35 @@ class TrainingJobSpec(Model):
             "!has(self.elastic) || "
             "(has(self.nodes) && self.nodes >= self.elastic.minNodes && self.nodes <= self.elastic.maxNodes)",
             "an elastic job needs nodes, between elastic.minNodes and elastic.maxNodes",
+            _is_within_elastic,
             "nodes",
         ),
         Rule(
             "has(self.runtimeRef) || (has(self.trainer) && has(self.trainer.image))",
             "trainer.image is required: name the trainer's image here, or a runtime that has one in runtimeRef",
+            lambda spec: _has_runtime(spec) or at(spec, "trainer", "image") is not None,
         ),
         Rule(
             "has(self.runtimeRef) || (has(self.trainer) && "
             "(has(self.trainer.recipe) || has(self.trainer.entrypoint) || has(self.trainer.command)))",
             "set one of trainer.recipe, trainer.entrypoint and trainer.command, or a runtime that does in runtimeRef",
+            lambda spec: _has_runtime(spec) or count(at(spec, "trainer") or {}, *ENTRY_KINDS) > 0,
         ),
         Rule(
             "has(self.runtimeRef) || !has(self.checkpoint) || has(self.checkpoint.uri)",
             "checkpoint.uri is required: say where checkpoints go, or name a runtime that does in runtimeRef",
+            lambda spec: _has_runtime(spec) or _says_where_checkpoints_go(spec),
         ),
         Rule(
-            "has(self.elastic) || "
-            "(has(self.nodes) == has(oldSelf.nodes) && (!has(self.nodes) || self.nodes == oldSelf.nodes))",
-            "field is immutable: nodes can change only where elastic is set; delete the job first, or create one of "
-            "another name",
-            "nodes",
+            "has(self.runtimeRef) || !has(self.podTemplate) || !has(self.podTemplate.volumeMounts) || "
+            "self.podTemplate.volumeMounts.all(m, has(self.podTemplate.volumes) && "
+            "self.podTemplate.volumes.exists(v, v.name == m.name))",
+            "each of volumeMounts must name one of podTemplate.volumes; add the volume, or correct the name",
+            lambda spec: _has_runtime(spec) or _names_volumes(spec),
+            "podTemplate.volumeMounts",
         ),
+        *RESOURCE_RULES,
     )
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        if self.elastic and not (
-            "nodes" in self.model_fields_set and self.elastic.min_nodes <= self.nodes <= self.elastic.max_nodes
-        ):
-            raise self.rules[0].broken()
-        if self.runtime_ref is None:
-            self._be_complete()
-        return self
-
-    def _be_complete(self) -> None:
-        if self.trainer.image is None:
-            raise self.rules[1].broken()
-        if all(getattr(self.trainer, kind) is None for kind in ENTRY_KINDS):
-            raise self.rules[2].broken()
-        if self.checkpoint is not None and self.checkpoint.uri is None:
-            raise self.rules[3].broken()
 
 
 class JobMetadata(Model):
@@ -196,6 +204,13 @@ class JobMetadata(Model):
     name: Annotated[str, Field(default="", max_length=253)]
     namespace: str = "default"
     uid: str = ""
+
+
+def _has_short_name(job: Mapping[str, Any]) -> bool:
+    name = at(job, "metadata", "name") or ""
+    if at(job, "metadata") is None:
+        return True  # which is said already
+    return len(name) <= MAX_NAME_LENGTH and re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) is not None
 
 
 class TrainingJob(Model):
@@ -213,17 +228,8 @@ class TrainingJob(Model):
             "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
             f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters that begins with a letter "
             "(pod names append run, attempt and rank); choose a shorter or simpler name",
+            _has_short_name,
             "metadata.name",
         ),
         NO_HOST_PATH,
     )
-    name_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        name = self.metadata.name
-        if len(name) > MAX_NAME_LENGTH or not self.name_pattern.fullmatch(name):
-            raise self.rules[0].broken()
-        if self.spec.pod_template.names_host_path():
-            raise NO_HOST_PATH.broken()
-        return self

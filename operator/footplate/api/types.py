@@ -7,32 +7,47 @@ What only the generated CRD needs travels in the models' JSON schema under `x-` 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from footplate.api.patterns import (
+    ABSOLUTE_PATH_PATTERN,
+    DNS_LABEL_PATTERN,
+    DNS_SUBDOMAIN_PATTERN,
+    ENV_NAME_PATTERN,
+    LABEL_KEY_PATTERN,
+    LABEL_VALUE_PATTERN,
+    SHA256_PATTERN,
+)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A CEL rule of the generated CRD (`x-kubernetes-validations`), and the message its violation gives."""
+    """A rule as the API server judges it (CEL, `x-kubernetes-validations`) and as we do, with one message for both."""
 
     cel: str
     message: str
+    holds: Callable[[Any], bool]
+    """The same for us, of the raw JSON value."""
     field_path: str | None = None
     """The field that the message speaks of, below the object that the rule is on; None where it is that object."""
 
@@ -41,9 +56,40 @@ class Rule:
         path = {"fieldPath": f".{self.field_path}"} if self.field_path else {}
         return {"rule": self.cel, "message": self.message, **path}
 
+    def is_broken_by(self, value: Any) -> bool:
+        """Whether a raw value breaks it. One that has another shape doesn't: the fields' own rules tell that."""
+        try:
+            return not self.holds(value)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return False
+
     def broken(self) -> PydanticCustomError:
-        """What a Python validator raises where the rule doesn't hold."""
+        """What a validator raises where the rule doesn't hold."""
         return PydanticCustomError("rule", "{message}", {"message": self.message, "field": self.field_path or ""})
+
+
+def at(value: Any, *path: str) -> Any:
+    """What stands at a path of fields in a raw value; None where there is nothing, or null."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def count(value: Mapping[str, Any], *names: str) -> int:
+    """How many of these fields are set."""
+    return sum(value.get(name) is not None for name in names)
+
+
+def keep(*rules: Rule) -> AfterValidator:
+    """Holds a value that isn't an object to rules, of which the first broken one is told."""
+
+    def check(value: T) -> T:
+        for rule in rules:
+            if rule.is_broken_by(value):
+                raise rule.broken()
+        return value
+
+    return AfterValidator(check)
 
 
 class Model(BaseModel):
@@ -54,26 +100,64 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
-    """CEL rules on objects of this type."""
+    """Rules on objects of this type. They see null as absent, and what the user wrote, defaults left out."""
+    atomic: ClassVar[bool] = False
+    """True where two appliers never share an object of this type, as with references and selectors."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _drop_nulls(cls, data: Any) -> Any:
-        """Null is as good as absent, as it is for the API server."""
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
+    def _judge(cls, data: Any, fields: ModelWrapValidatorHandler[Self]) -> Self:
+        """Null is as good as absent, as it is for the API server. Rules are judged beside the fields, so that all
+        mistakes are told at once.
+        """
+        if not isinstance(data, dict):
+            return fields(data)
+        data = {name: value for name, value in data.items() if value is not None}
+        broken = [rule for rule in cls.rules if rule.is_broken_by(cls._on_the_wire(data))]
+        try:
+            valid = fields(data)
+        except ValidationError as error:
+            if not broken:
+                raise
+            mistakes = [_as_raised(details) for details in error.errors(include_url=False)]
+        else:
+            if not broken:
+                return valid
+            mistakes = []
+        mistakes += [InitErrorDetails(type=rule.broken(), input=data) for rule in broken]
+        raise ValidationError.from_exception_data(cls.__name__, mistakes)
+
+    @classmethod
+    def _on_the_wire(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same with the names and values of JSON, where Python code gave its own."""
+        names = {name: field.alias or name for name, field in cls.model_fields.items()}
+        return {
+            names.get(name, name): value.to_json() if isinstance(value, Model) else value
+            for name, value in data.items()
+        }
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
         if cls.rules:
-            handler.resolve_ref_schema(reference)["x-kubernetes-validations"] = [rule.to_json() for rule in cls.rules]
+            schema["x-kubernetes-validations"] = [rule.to_json() for rule in cls.rules]
+        if cls.atomic:
+            schema["x-kubernetes-map-type"] = "atomic"
         return reference
 
     def to_json(self) -> dict[str, Any]:
         """The object as Kubernetes would show it: camelCase, unset fields left out, JSON types only."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _as_raised(details: ErrorDetails) -> InitErrorDetails:
+    """An error as it was before it was told, to be told again beside others."""
+    context = details.get("ctx", {})
+    kind: Any = details["type"]
+    if kind == "rule":
+        kind = PydanticCustomError("rule", "{message}", context)
+    return InitErrorDetails(type=kind, loc=details["loc"], input=details["input"], ctx=context)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,117 +185,57 @@ URI_RULES = (
     Rule(
         "self.matches('^(s3|gs|az|file)://')",
         "the scheme must be s3://, gs://, az:// or file:// (a path inside a mounted volume)",
+        lambda uri: re.match(r"^(s3|gs|az|file)://", uri) is not None,
     ),
     Rule(
         "!self.contains('@')",
         "a URI must not carry credentials or '@'; name a Secret in storage.secretRef instead",
+        lambda uri: "@" not in uri,
     ),
     Rule(
         "!self.contains('%') && !self.contains('?') && !self.contains('#') && !self.contains('\\\\')",
         "a URI is not percent-decoded and has no query or fragment; write the object's key as it is, "
         "without '%', '?', '#' or '\\'",
+        lambda uri: not any(char in uri for char in "%?#\\"),
     ),
     Rule(
         "!self.matches('/[.]{1,2}(/|$)')",
         "a URI must not contain '.' or '..' as a path segment; write the path out",
+        lambda uri: re.search(r"/[.]{1,2}(/|\Z)", uri) is None,
     ),
     Rule(
         "self.matches('^((s3|gs|az)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$)|file:///[^/])') "
         "&& !self.matches('[^:/]//') && !self.matches('[\\\\x00-\\\\x20\\\\x7f]')",
         "a URI must be scheme://bucket/path, with a bucket of 3 to 63 lower-case letters, digits, '.', '_' or '-', "
         "no empty path segment and no blank; or file:///an/absolute/path",
-    ),
-)
-
-_URI_CHECKS: tuple[Callable[[str], bool], ...] = (
-    lambda uri: re.match(r"^(s3|gs|az|file)://", uri) is not None,
-    lambda uri: "@" not in uri,
-    lambda uri: not any(char in uri for char in "%?#\\"),
-    lambda uri: re.search(r"/[.]{1,2}(/|$)", uri) is None,
-    lambda uri: (
-        re.match(r"^((s3|gs|az)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$)|file:///[^/])", uri) is not None
-        and re.search(r"[^:/]//", uri) is None
-        and re.search(r"[\x00-\x20\x7f]", uri) is None
+        lambda uri: (
+            re.match(r"^((s3|gs|az)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|\Z)|file:///[^/])", uri) is not None
+            and re.search(r"[^:/]//", uri) is None
+            and re.search(r"[\x00-\x20\x7f]", uri) is None
+        ),
     ),
 )
 
 
-def check_uri(uri: str) -> str:
-    """Returns the URI if it keeps every rule of `URI_RULES`.
-
-    Raises:
-        ValueError: with the message of the first rule that it breaks.
-    """
-    for rule, keeps in zip(URI_RULES, _URI_CHECKS, strict=True):
-        if not keeps(uri):
-            raise ValueError(rule.message)
-    return uri
+RESUME_WORDS = ("latest", "run", "never")
+RESUME_PREFIX = "must be latest, run, never or a checkpoint's URI: "
 
 
-def check_resume(resume: str) -> str:
-    """Returns `latest`, `never` or a URI as it is.
-
-    Raises:
-        ValueError: what it must be and, for a URI, the first rule that it breaks.
-    """
-    if resume in RESUME_WORDS:
-        return resume
-    try:
-        return check_uri(resume)
-    except ValueError as error:
-        raise ValueError(f"{RESUME_PREFIX}{error}") from None
+def _or_resume_word(rule: Rule) -> Rule:
+    return Rule(
+        f"self in {list(RESUME_WORDS)} || ({rule.cel})",
+        RESUME_PREFIX + rule.message,
+        lambda value: value in RESUME_WORDS or rule.holds(value),
+    )
 
 
-RESUME_WORDS = ("latest", "never")
-RESUME_PREFIX = "must be latest, never or a checkpoint's URI: "
+RESUME_RULES = tuple(_or_resume_word(rule) for rule in URI_RULES)
 
-Uri = Annotated[
-    str,
-    Field(min_length=1, max_length=MAX_URI_LENGTH),
-    AfterValidator(check_uri),
-    Schema(rules=URI_RULES),
-]
+Uri = Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH), keep(*URI_RULES), Schema(rules=URI_RULES)]
 """An address in object storage or, with file://, in a mounted volume."""
 
-Resume = Annotated[
-    str,
-    Field(min_length=1, max_length=MAX_URI_LENGTH),
-    AfterValidator(check_resume),
-    Schema(
-        rules=tuple(
-            Rule(f"self in {list(RESUME_WORDS)} || ({rule.cel})", RESUME_PREFIX + rule.message) for rule in URI_RULES
-        )
-    ),
-]
-"""`latest`, `never` or a `Uri`."""
-
-QUANTITY_PATTERN = r"[+]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?"
-MAX_QUANTITY_LENGTH = 32
-
-
-def _check_quantity(value: Any) -> str:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if (
-        not isinstance(text, str)
-        or len(text) > MAX_QUANTITY_LENGTH
-        or not re.fullmatch(QUANTITY_PATTERN, text, re.ASCII)
-    ):
-        raise ValueError("must be a Kubernetes quantity such as 500m, 4, 16Gi or 1e9")
-    return text
-
-
-Quantity = Annotated[
-    str,
-    BeforeValidator(_check_quantity),
-    Schema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "pattern": f"^{QUANTITY_PATTERN}$",
-            "maxLength": MAX_QUANTITY_LENGTH,
-        }
-    ),
-]
-"""A Kubernetes resource quantity; integers are taken as they are."""
+Resume = Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH), keep(*RESUME_RULES), Schema(rules=RESUME_RULES)]
+"""`latest`, `run`, `never` or a `Uri`."""
 
 MAX_PROCESSES_PER_NODE = 1024
 
@@ -230,59 +254,67 @@ ProcessCount = Annotated[
 """Ranks in each pod; auto is the accelerators in the pod's limits, else 1."""
 
 
-class Named(Protocol):
-    """Anything with a name."""
+def _check_differ(*keys: str) -> AfterValidator:
+    def check(items: list[M]) -> list[M]:
+        seen: set[tuple[Any, ...]] = set()
+        for item in items:
+            identity = tuple(getattr(item, key) for key in keys)
+            if identity in seen:
+                raise ValueError(f"{to_camel(keys[0])} {identity[0]} comes twice; items must differ in it")
+            seen.add(identity)
+        return items
 
-    @property
-    def name(self) -> str:
-        """What tells it from its siblings."""
-
-
-T = TypeVar("T", bound=Named)
-
-
-def check_names(items: list[T]) -> list[T]:
-    """Returns the items if no two have the same name.
-
-    Raises:
-        ValueError: naming the first name that comes twice.
-    """
-    seen: set[str] = set()
-    for item in items:
-        if item.name in seen:
-            raise ValueError(f"the name {item.name} comes twice; names must differ")
-        seen.add(item.name)
-    return items
+    return AfterValidator(check)
 
 
-ByName = Annotated[
-    list[T],
-    AfterValidator(check_names),
-    Schema({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
-]
-"""A list whose items differ by name; the API server checks that without CEL."""
+M = TypeVar("M", bound=Model)
 
-DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-HTTP_PATTERN = r"^https?://[!-?A-~]+$"
-HTTPS_PATTERN = r"^https://[!-?A-~]+$"
-SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+def _map_list(key: str) -> Schema:
+    return Schema({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [to_camel(key)]})
+
+
+ByName = Annotated[list[M], _check_differ("name"), _map_list("name")]
+"""A list whose items differ by name; the API server checks that without CEL, and merges such lists by it."""
+ByMountPath = Annotated[list[M], _check_differ("mount_path"), _map_list("mount_path")]
+ByType = Annotated[list[M], _check_differ("type"), _map_list("type")]
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)]
 DnsSubdomain = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN_PATTERN)]
-EnvName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
+EnvName = Annotated[str, Field(min_length=1, max_length=256, pattern=ENV_NAME_PATTERN)]
 Sha256 = Annotated[str, Field(max_length=64, pattern=SHA256_PATTERN)]
-MountPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^/[^:]*$")]
+MountPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=ABSOLUTE_PATH_PATTERN)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY_PATTERN)]
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
+LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]
 Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
 """A duration in whole seconds, a year at most."""
+Limit = Annotated[int, Field(ge=1, le=31_536_000)]
+"""The same where nothing could happen within 0 seconds."""
+
+MAX_TEXT_BYTES = 65_536
+"""Of each group of a user's own texts, such as all arguments together."""
+
+
+def size_of(texts: Iterable[Any]) -> int:
+    """Bytes of all texts together; what isn't text counts as nothing."""
+    return sum(len(text.encode()) for text in texts if isinstance(text, str))
+
 
 FreeForm = Annotated[
     dict[str, Any],
-    Field(max_length=1024),
-    Schema({"additionalProperties": {"x-kubernetes-preserve-unknown-fields": True, "nullable": True}}),
+    Field(max_length=256),
+    Schema(
+        {
+            "additionalProperties": {
+                "x-kubernetes-preserve-unknown-fields": True,
+                "nullable": True,
+                "maxLength": MAX_TEXT_BYTES,
+                "maxItems": 10_000,
+                "maxProperties": 1024,
+            }
+        }
+    ),
 ]
 """A JSON object whose keys are the user's own. A map of anything rather than an object with unknown fields: of those,
-Kubernetes' CEL doesn't see that a field was renamed."""
+Kubernetes' CEL doesn't see that a field was renamed. What lies deeper than the bounds here no schema can bound.
+"""

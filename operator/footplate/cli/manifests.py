@@ -8,20 +8,10 @@ from typing import Any, TextIO
 import yaml
 
 from footplate.api.errors import Problem, join
+from footplate.cli.kubectl_yaml import MERGE, Loader, name_of
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
-
-
-class Loader(yaml.SafeLoader):
-    """Takes 2026-01-02 for text, as Kubernetes does."""
-
-    def construct_text(self, node: yaml.ScalarNode) -> str:
-        """The scalar as it is written."""
-        return str(node.value)
-
-
-Loader.add_constructor("tag:yaml.org,2002:timestamp", Loader.construct_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +57,27 @@ def read_documents(file: str, *, stdin: TextIO) -> Iterator[Document]:
         OSError, UnicodeDecodeError: the file can't be read.
     """
     text = stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
+    if text.lstrip().startswith("{"):
+        text = text.replace("\t", " ")  # JSON, in which tabs are blanks
     name = "stdin" if file == STDIN else file
     number = 1
     try:
         for node in yaml.compose_all(text, Loader):
-            content = Loader("").construct_document(node)
-            if content is not None:
-                yield _document(name, number, node, content)
+            document = _document(name, number, node)
+            if document.content is not None or document.problems:
+                yield document
             number += 1
     except yaml.YAMLError as error:
         yield _broken(name, number, error)
 
 
-def _document(file: str, number: int, node: yaml.Node, content: Any) -> Document:
+def _document(file: str, number: int, node: yaml.Node) -> Document:
     lines: dict[str, int] = {}
-    problems = tuple(_map_lines(node, "", lines, seen=set()))
-    return Document(file, number, content, lines, problems)
+    try:
+        problems = tuple(_map_lines(node, "", lines, seen=set()))
+        return Document(file, number, Loader("").construct_document(node), lines, problems)
+    except yaml.YAMLError as error:
+        return _broken(file, number, error)
 
 
 def _map_lines(node: yaml.Node, path: str, lines: dict[str, int], *, seen: set[int]) -> Iterator[Problem]:
@@ -96,7 +91,9 @@ def _map_lines(node: yaml.Node, path: str, lines: dict[str, int], *, seen: set[i
             yield from _map_lines(item, join(path, index), lines, seen=seen)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            child = join(path, str(key.value))
+            if key.tag == MERGE:  # what it brings has its lines elsewhere
+                continue
+            child = join(path, name_of(key))
             if child in lines:
                 yield Problem(child, None, "comes twice", f"keep one; the first is on line {lines[child]}")
             lines[child] = key.start_mark.line + 1

@@ -1,6 +1,8 @@
 """`footplate operator`: runs the operator in this process."""
 
 import asyncio
+import logging
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,6 +11,15 @@ from footplate.errors import FootplateError
 from footplate.machinery.settings import OperatorSettings
 
 _DEFAULT = OperatorSettings()
+
+
+class LogLevel(StrEnum):
+    """Least level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def operator(
@@ -30,12 +41,13 @@ def operator(
     poll_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a job's progress.")
     ] = _DEFAULT.poll_interval,
+    log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
     from footplate.machinery.logs import configure_logging
     from footplate.operator import run_operator
 
-    configure_logging()
+    configure_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
     settings = OperatorSettings(
         kubeconfig=kubeconfig,
         context=context,

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from footplate.api.crd import GROUP, KINDS, VERSION
 from footplate.api.errors import Problem, alternatives, explain, join, nearest
+from footplate.api.types import at
 from footplate.cli.manifests import Document, find_files, read_documents
-from footplate.policy.resolve import InvalidJob, RuntimeRefuses, resolve
+from footplate.policy.resolve import InvalidJob, RuntimeRefuses, check_alone, resolve
 
 MODELS = {kind.name: kind.model for kind in KINDS}
 RUNTIMES = [kind for kind in MODELS if kind != "TrainingJob"]
@@ -112,10 +113,11 @@ def judge(documents: Iterable[Document]) -> list[Verdict]:
 
 def _items(document: Document) -> Iterator[Document]:
     content = document.content
-    if document.problems or not isinstance(content, Mapping) or content.get("kind") != "List":
+    items = content.get("items") if isinstance(content, Mapping) and _kind(content).endswith("List") else None
+    if document.problems or not isinstance(items, list):
         yield document
         return
-    for index, item in enumerate(content.get("items") or ()):
+    for index, item in enumerate(items):
         prefix = join("items", index)
         lines = {
             path.removeprefix(prefix).removeprefix("."): line
@@ -134,11 +136,13 @@ def _judge(document: Document, runtimes: Mapping[RuntimeKey, Manifest]) -> Verdi
     if not _is_ours(content):
         note = "not a kind of Footplate's"
         return Verdict(document, kind, name, document.problems, note, skipped=not document.problems)
-    problems = [*document.problems, *_identity_problems(content)] or _model_problems(content)
-    if problems or kind != "TrainingJob":
-        return Verdict(document, kind, name, problems)
-    merge_problems, note = _merge_problems(content, runtimes)
-    return Verdict(document, kind, name, merge_problems, note)
+    problems, note = [*document.problems, *_identity_problems(content)], ""
+    if kind in MODELS:
+        problems += _model_problems(content)
+    if kind == "TrainingJob":
+        more, note = _job_problems(content, runtimes)
+        problems += more
+    return Verdict(document, kind, name, [*dict.fromkeys(problems)], note)
 
 
 def _is_ours(content: Manifest) -> bool:
@@ -162,18 +166,20 @@ def _model_problems(content: Manifest) -> list[Problem]:
     return []
 
 
-def _merge_problems(job: Manifest, runtimes: Mapping[RuntimeKey, Manifest]) -> tuple[Sequence[Problem], str]:
-    """What is wrong with the job once it is merged over its runtime, or a note where the runtime isn't at hand."""
-    runtime = None
-    if reference := job["spec"].get("runtimeRef"):
-        key = _runtime_key(
-            {"kind": "ClusterTrainingRuntime", **reference, "metadata": {**job["metadata"], **reference}}
+def _job_problems(job: Manifest, runtimes: Mapping[RuntimeKey, Manifest]) -> tuple[Sequence[Problem], str]:
+    """What is wrong with a job over its runtime, or a note where the runtime isn't at hand."""
+    job = _with_name(job)
+    reference, runtime = at(job, "spec", "runtimeRef"), None
+    if reference is not None:
+        name, kind = at(reference, "name"), at(reference, "kind") or "ClusterTrainingRuntime"
+        runtime = runtimes.get(
+            _runtime_key({"kind": kind, "metadata": {"name": name, "namespace": at(job, "metadata", "namespace")}})
         )
-        if key not in runtimes:
-            return (), f"{key[0]} {key[2]} isn't among the valid files: its defaults and policy weren't checked"
-        runtime = runtimes[key]
+        if runtime is None:
+            note = f"{kind} {name} isn't among the valid files: its defaults and policy weren't checked"
+            return check_alone(job), note
     try:
-        resolve(_with_name(job), runtime, run=1)
+        resolve(job, runtime, run=1)
     except (InvalidJob, RuntimeRefuses) as error:
         return error.problems, ""
     return (), ""

@@ -25,18 +25,31 @@ def _is_quantity(text: Any) -> celtypes.BoolType:
     return celtypes.BoolType(parse_quantity(str(text)) is not None)
 
 
-def _equal(left: Any, right: Any) -> celtypes.BoolType:
-    """Values of different types differ, as in Kubernetes; cel-python knows no such overload."""
+def _equal(left: Any, right: Any) -> Any:
+    """Values of different types differ, as in Kubernetes; cel-python knows no such overload. Errors stay errors."""
+    for value in (left, right):
+        if isinstance(value, celpy.CELEvalError):
+            return value
     try:
         return celtypes.BoolType(left == right)
     except TypeError:
         return celtypes.BoolType(False)
 
 
+def _quantity(text: Any) -> Any:
+    amount = parse_quantity(str(text))
+    if amount is None:
+        raise celpy.CELEvalError("quantities must match the regular expression", ValueError, (str(text),))
+    return amount
+
+
 # The functions of Kubernetes' own CEL libraries that cel-python lacks and rules are likely to use.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "_==_": _equal,
     "isQuantity": _is_quantity,
+    "quantity": _quantity,
+    "compareTo": lambda left, right: celtypes.IntType((left > right) - (left < right)),
+    "sum": lambda items: celtypes.IntType(sum(items)),
     "isURL": lambda text: celtypes.BoolType(bool(re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+|/", text))),
     "lowerAscii": lambda text: celtypes.StringType(text.lower()),
     "upperAscii": lambda text: celtypes.StringType(text.upper()),
@@ -48,6 +61,15 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "substring": lambda text, start, end=None: celtypes.StringType(text[start:end]),
     "find": lambda text, pattern: celtypes.StringType(found[0] if (found := re.search(pattern, text)) else ""),
 }
+
+
+class AssociativeList(celtypes.ListType):  # type: ignore[misc]
+    """A list with keys, whose order says nothing."""
+
+    def __eq__(self, other: Any) -> bool:
+        return len(self) == len(other) and all(any(_equal(mine, its) for its in other) for mine in self)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -122,9 +144,11 @@ def check(rules: Rules, value: Any, old: Any, path: str = "") -> Iterator[FieldE
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
         for name, item in value.items():
-            child = rules.properties.get(name, None if "properties" in rules.schema else rules.others)
+            is_map = "properties" not in rules.schema
+            child = rules.others if is_map else rules.properties.get(name)
             if child:
-                yield from check(child, item, before.get(name), f"{path}.{name}" if path else name)
+                where = f"{path}[{name}]" if is_map else f"{path}.{name}".lstrip(".")
+                yield from check(child, item, before.get(name), where)
     elif isinstance(value, list) and rules.others:
         keys = rules.schema.get("x-kubernetes-list-map-keys", ())
         earlier = list_items(old, keys) if keys else {}
@@ -162,7 +186,8 @@ def to_cel(value: Any, schema: Schema) -> Any:
         items = {celtypes.StringType(key): to_cel(item, properties.get(key, inner)) for key, item in value.items()}
         return celtypes.MapType(items)
     if isinstance(value, list):
-        return celtypes.ListType([to_cel(item, schema.get("items", {})) for item in value])
+        kind = AssociativeList if "x-kubernetes-list-map-keys" in schema else celtypes.ListType
+        return kind([to_cel(item, schema.get("items", {})) for item in value])
     if isinstance(value, str):
         return celtypes.TimestampType(value) if schema.get("format") == "date-time" else celtypes.StringType(value)
     if isinstance(value, bool) or value is None:

@@ -108,7 +108,7 @@ async def prepare_launch(
     command = [*(container.get("command") or ENTRYPOINT), *(container.get("args") or ())]
     own, directory = folder / "work", container.get("workingDir") or "."
     own.mkdir(parents=True, exist_ok=True)
-    limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+    limit = parse_quantity(((container.get("resources") or {}).get("limits") or {}).get("memory"))
     return Launch(
         argv=[rewrite(expand(part, variables)) for part in command],
         env=_image_environment(container, pod, home=own, scratch=scratch)
@@ -116,7 +116,7 @@ async def prepare_launch(
         cwd=own / rewrite(directory) if rewrite(directory) != directory else own / directory.lstrip("/"),
         log=log_path(host.folder, namespace, metadata["name"], name),
         message_file=message_file,
-        memory_limit=parse_quantity(limit),
+        memory_limit=float(limit) if limit is not None else None,
     )
 
 

@@ -95,6 +95,11 @@ def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
 
 
+def internal_error(why: str) -> ApiError:
+    """500: the server can't answer."""
+    return ApiError(500, "InternalError", f"Internal error occurred: {why}", {"causes": [{"message": why}]})
+
+
 def not_found(group: str, plural: str, name: str) -> ApiError:
     """404: no such object."""
     return ApiError(404, "NotFound", f'{qualify(plural, group)} "{name}" not found', about(name, group, plural))

@@ -137,7 +137,8 @@ class PodRunner:
         try:
             child = await start(launch, self._host)
         except OSError as error:
-            message = f"failed to start {launch.argv[0]!r}: {error.strerror}"
+            why = (error.strerror or "").lower()
+            message = f'OCI runtime create failed: exec: "{launch.argv[0]}": {why}'  # in a runtime's words
             await self._set(status, terminated(status.state, 128, reason="StartError", message=message))
             return
         self._running[status.name] = (child, launch)

@@ -1,9 +1,12 @@
 """Pods: the defaults that controllers, kubelets and kubectl rely on, and the rules that a pod must keep."""
 
+import math
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
+from footplate.devcluster.affinity import check_affinity, check_tolerations
 from footplate.devcluster.errors import FieldError, duplicate, forbidden_field, invalid, required, unsupported
 from footplate.devcluster.names import BAD_LABEL, LABEL, check_name
 from footplate.devcluster.values import parse_quantity, quote
@@ -11,6 +14,7 @@ from footplate.devcluster.values import parse_quantity, quote
 Body = dict[str, Any]
 BAD_VARIABLE = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 POD_UPDATES = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"  # noqa: E501
+STANDARD = {"cpu", "memory", "ephemeral-storage"}
 NOT_READY = [
     {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
     for what in ("not-ready", "unreachable")
@@ -108,6 +112,12 @@ def check_pod(pod: Body, old: Body | None) -> Iterator[FieldError]:
                 yield duplicate(path, item["name"])
             yield from check_name(path, item["name"], LABEL, BAD_LABEL, 63)
             names.add(item["name"])
+    yield from check_affinity(spec.get("affinity") or {}, "spec.affinity")
+    yield from check_tolerations(spec.get("tolerations") or (), "spec.tolerations")
+    for name in ("fsGroup", "runAsUser", "runAsGroup"):
+        user = spec["securityContext"].get(name)
+        if user is not None and not 0 <= user < 2**31:
+            yield invalid(f"spec.securityContext.{name}", user, "must be between 0 and 2147483647, inclusive")
     volumes = {volume["name"] for volume in spec.get("volumes", ())}
     for index, container in enumerate(spec.get("containers", ())):
         yield from _check_container(container, f"spec.containers[{index}]", volumes)
@@ -144,15 +154,46 @@ def _check_container(container: Body, path: str, volumes: set[str]) -> Iterator[
         elif mount["mountPath"] in paths:
             yield invalid(f"{where}.mountPath", mount["mountPath"], "must be unique")
         paths.add(mount["mountPath"])
+        if ".." in (mount.get("subPath") or "").split("/"):
+            yield invalid(f"{path}.volumeMounts.subPath", mount["subPath"], "must not contain '..'")
     yield from _check_amounts(container, path)
 
 
 def _check_amounts(container: Body, path: str) -> Iterator[FieldError]:
     requests, limits = (container["resources"].get(kind, {}) for kind in ("requests", "limits"))
+    for kind, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            yield from _check_amount(name, amount, f"{path}.resources.{kind}[{name}]")
+    where = f"{path}.resources.requests"
     for name, amount in requests.items():
-        if "/" in name and name not in limits:
+        asked, most = parse_quantity(amount) or 0, parse_quantity(limits.get(name)) or 0
+        if name not in limits and not _is_overcommitable(name):
             why = "Limit must be set for non overcommitable resources"
             yield required(f"{path}.resources.limits", why)
-        elif name in limits and (parse_quantity(amount) or 0) > (parse_quantity(limits[name]) or 0):
-            why = f"must be less than or equal to {name} limit of {limits[name]}"
-            yield invalid(f"{path}.resources.requests", str(amount), why)
+        elif name in limits and not _is_overcommitable(name) and asked != most:
+            yield invalid(where, str(amount), f"must be equal to {name} limit of {limits[name]}")
+        elif name in limits and asked > most:
+            yield invalid(where, str(amount), f"must be less than or equal to {name} limit of {limits[name]}")
+    names = {*requests, *limits}
+    if any(name.startswith("hugepages-") for name in names) and not names & {"cpu", "memory"}:
+        yield forbidden_field(f"{path}.resources", "HugePages require cpu or memory")
+
+
+def _check_amount(name: str, amount: object, path: str) -> Iterator[FieldError]:
+    value = parse_quantity(amount) or Fraction(0)
+    if "/" not in name and name not in STANDARD and not name.startswith("hugepages-"):
+        yield invalid(path, name, "must be a standard resource type or fully qualified")
+        yield invalid(path, name, "must be a standard resource for containers")
+    if value < 0:
+        yield invalid(path, str(amount), "must be greater than or equal to 0")
+    if "/" in name and value % 1:
+        yield invalid(path, _in_thousandths(value), "must be an integer")
+
+
+def _in_thousandths(value: Fraction) -> str:
+    """As Kubernetes writes a fraction: rounded up to thousandths."""
+    return f"{math.ceil(value * 1000)}m"
+
+
+def _is_overcommitable(name: str) -> bool:
+    return "/" not in name and not name.startswith("hugepages-")

@@ -67,7 +67,7 @@ def pod_phase(containers: Sequence[ContainerStatus], init_containers: Sequence[C
     codes = [each.exit_code for each in containers]
     if None not in codes:
         return "Failed" if any(codes) else "Succeeded"
-    return "Pending" if all("waiting" in each.state for each in containers) else "Running"
+    return "Pending" if any("waiting" in each.state for each in containers) else "Running"
 
 
 def pod_status(

@@ -185,6 +185,7 @@ def _scale_paths(scale: Mapping[str, str]) -> dict[str, str]:
     if not scale:
         return {}
     paths = {"spec": scale["specReplicasPath"], "status": scale["statusReplicasPath"]}
+    paths |= {"selector": scale["labelSelectorPath"]} if "labelSelectorPath" in scale else {}
     return {part: path.lstrip(".") for part, path in paths.items()}
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from footplate.devcluster.errors import ApiError, bad_request, conflict, invalid_object, required, unsupported
+from footplate.devcluster.errors import (
+    ApiError,
+    bad_request,
+    conflict,
+    internal_error,
+    invalid_object,
+    required,
+    unsupported,
+)
 from footplate.devcluster.events import GROUP as EVENTS_GROUP
 from footplate.devcluster.events import to_core
 from footplate.devcluster.listing import TRUE, Listing, render
@@ -86,6 +94,9 @@ class Rest:
         """One object, its scale, or a table of it."""
         version = self._registry.get(target.stored, target.namespace, target.name)
         if target.subresource == "scale":
+            path = target.resource.scale["spec"]
+            if look_up(version.body, path) is None:
+                raise internal_error(f'the spec replicas field ".{path}" does not exist')
             return json_response(_scale(target.resource, version))
         if wants_table(request):
             metadata = {"resourceVersion": str(version.revision)}
@@ -278,5 +289,9 @@ def _stored(target: Target, body: Body) -> Body:
 def _scale(resource: Resource, version: Version) -> Body:
     metadata = version.body["metadata"]
     kept = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")}
-    replicas = {part: {"replicas": look_up(version.body, path) or 0} for part, path in resource.scale.items()}
-    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, **replicas}
+    paths = resource.scale
+    status = {"replicas": look_up(version.body, paths["status"]) or 0}
+    if selector := look_up(version.body, paths.get("selector", "")):
+        status["selector"] = selector
+    spec = {"replicas": look_up(version.body, paths["spec"]) or 0}
+    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, "spec": spec, "status": status}

@@ -39,7 +39,7 @@ def container_requests(container: Object) -> Amounts:
     """Requests of a container; what is only limited is requested, as the API server has it."""
     resources = container.get("resources") or {}
     amounts = (resources.get("limits") or {}) | (resources.get("requests") or {})
-    return {name: parse_quantity(amount) or 0.0 for name, amount in amounts.items()}
+    return {name: float(parse_quantity(amount) or 0) for name, amount in amounts.items()}
 
 
 def pod_requests(pod: Object) -> Amounts:
@@ -77,7 +77,7 @@ def _add(total: Amounts, more: Amounts) -> None:
 def _lacking(requests: Amounts, node: Object, load: Load) -> Iterator[str]:
     allocatable = node["status"].get("allocatable") or {}
     for resource, amount in requests.items():
-        capacity = parse_quantity(allocatable.get(resource)) or 0.0
+        capacity = float(parse_quantity(allocatable.get(resource)) or 0)
         if load.used(node["metadata"]["name"], resource) + amount > capacity + _ROUNDING:
             yield "Too many pods" if resource == "pods" else f"Insufficient {resource}"
 

@@ -170,7 +170,7 @@ def _check_type(value: Any, schema: Schema, path: str) -> FieldError | None:
 
 def _check_string(value: str, schema: Schema, path: str) -> Iterator[FieldError]:
     """Only the first broken rule is told."""
-    if len(value.encode()) > schema.get("maxLength", len(value.encode())):
+    if len(value) > schema.get("maxLength", len(value)):  # characters, whatever the words say
         yield FieldError(path, "TooLong", f"Too long: may not be more than {schema['maxLength']} bytes")
     elif len(value) < schema.get("minLength", 0):
         yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")

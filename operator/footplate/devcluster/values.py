@@ -3,24 +3,25 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 Schema = Mapping[str, Any]
-QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d+))?")
-SCALES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3} | {
-    name + suffix: base**power
+QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,3}))?")
+SCALES = {"n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "k": Fraction(1000)} | {
+    name + suffix: Fraction(base**power)
     for power, name in enumerate("KMGTPE", 1)
-    for suffix, base in (("", 1000.0), ("i", 1024.0))
+    for suffix, base in (("", 1000), ("i", 1024))
 }
 
 
-def parse_quantity(text: object) -> float | None:
+def parse_quantity(text: object) -> Fraction | None:
     """A Kubernetes quantity (`500m`, `1Gi`, 2) as a number, or None if it isn't one."""
     found = QUANTITY.fullmatch(str(text))
     if not found:
         return None
     number, suffix, exponent = found.groups()
-    return float(number) * SCALES.get(suffix, 1.0) * 10.0 ** int(exponent or 0)
+    return Fraction(number) * SCALES.get(suffix, 1) * Fraction(10) ** int(exponent or 0)
 
 
 def _number(text: str) -> float:

@@ -5,8 +5,8 @@ any two writes is seen for what it is, and the status is written whatever become
 here, and a plan whose creates take long is left half done: the next look goes on, and others had their turn.
 
 Invariants:
-- Nothing is written to, or deleted of, an object that the job doesn't control. An object that has the name of one we
-  create is ours when its controller's UID is the job's, and a refusal otherwise.
+- Nothing is written to, or deleted of, an object that the job doesn't control, but the job itself. An object that has
+  the name of one we create is ours when its controller's UID is the job's, and a refusal otherwise.
 - What a pod mounts or resolves is there before the pod, and goes after it.
 - The stores know of each write before `apply` returns, so the next look at the job sees it.
 - The status patch carries the resourceVersion of the job that the plan was made from.
@@ -169,6 +169,8 @@ class Applier:
             self._run_configs.put(obj)
 
     async def _delete(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:
+        if target.kind == "TrainingJob":
+            return await self._delete_job(job, target, turn=turn)
         key = target.namespace, target.name
         resource = resource_of_kind(target.kind)
         try:
@@ -184,6 +186,24 @@ class Applier:
             self._cluster.pods.observe(answer)
         elif target.kind == "Pod":
             self._cluster.pods.discard(key, uid=target.uid)
+        return []
+
+    async def _delete_job(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:
+        """Deletes the job itself, unless it has changed since; what it owns goes by its ownerReferences."""
+        key = target.namespace, target.name
+        try:
+            answer = await self._client.delete(TRAINING_JOBS, *key, uid=target.uid, version=target.version, turn=turn)
+        except NotFound:
+            answer = None
+        except Conflict:
+            await self._refresh(job)
+            raise
+        except (ApiError, ApiUnavailable) as error:
+            return [_failed("delete", target.kind, target.name, error)]
+        if answer is not None and answer["kind"] == target.kind:
+            self._cluster.jobs.observe(answer)  # somebody's finalizer holds it
+        else:
+            self._cluster.jobs.discard(key, uid=target.uid)
         return []
 
     async def _owned_uid(self, job: Object, target: Target) -> str:

@@ -149,12 +149,16 @@ class KubeClient:
             "patch", resource, path, namespace=namespace, turn=turn, body=patch, content_type=MERGE_PATCH
         )
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str, turn: int = FIRST) -> Object:
-        """Deletes the object with this UID and no other: `Conflict` when the name is another's by now.
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", turn: int = FIRST
+    ) -> Object:
+        """Deletes the object with this UID and no other, and where a resourceVersion is given as it was then:
+        `Conflict` when the name is another's by now, or the object has changed.
 
         Answers the object where it stays for its grace period, else a Status.
         """
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         path = resource.path(namespace, name)
         return await self._call("delete", resource, path, namespace=namespace, turn=turn, body=body)
 

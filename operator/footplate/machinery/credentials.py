@@ -9,10 +9,15 @@ restart. Who is refused all the same has lost his connection: that is tried agai
 import asyncio
 import os
 import ssl
+from pathlib import Path
 
 import aiohttp
 import structlog
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
+
+# The client asks for the home while it is imported, and fails for a UID that has none: neither HOME nor a passwd entry.
+os.environ.setdefault("HOME", "/")
+
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
@@ -65,7 +70,7 @@ class Credentials:
             load_incluster_config(client_configuration=configuration)
             return
         await load_kube_config(
-            config_file=self._kubeconfig or os.environ.get("KUBECONFIG"),
+            config_file=_present(self._kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"),
             context=self._context,
             client_configuration=configuration,
             persist_config=False,
@@ -125,6 +130,13 @@ class Credentials:
                 log.warning("credentials_not_renewed", error=str(error))
                 return False
             return True
+
+
+def _present(files: str) -> str:
+    """One file, or several as in $KUBECONFIG. Where none is there, the loader would only say that it misses a key."""
+    if not any(Path(each).expanduser().exists() for each in files.split(os.pathsep)):
+        raise FileNotFoundError(f"there is no file {files}")
+    return files
 
 
 def _build_tls(configuration: Configuration) -> ssl.SSLContext:

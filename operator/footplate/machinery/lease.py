@@ -7,6 +7,7 @@ Invariants:
   always over first. `remaining` says how much is left, and the client sends no write without.
 - Every write carries the resourceVersion of what was read: two that try at once can't both win.
 - A clean exit gives the lease back, so the next one need not wait.
+- Whatever somebody has written into the Lease counts for what can be read of it, and stops nobody.
 """
 
 import structlog
@@ -15,7 +16,7 @@ from footplate.errors import Conflict, FootplateError, LeaseLost, NotFound
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock, micro_time
 from footplate.machinery.resources import LEASES
-from footplate.objects import Object, version_of
+from footplate.objects import Object, block, number, text, time, version_of
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,11 @@ REQUEST_TIMEOUT = 2.0
 """A renewal that hangs must leave time for another before the deadline."""
 
 _MARGIN = 1.0
+
+_LONGEST_DURATION = 300
+"""No version of this operator writes more: a candidate that believed any number might wait for ever."""
+
+_MOST_TRANSITIONS = 2**31 - 2
 
 
 class Lease:
@@ -60,8 +66,8 @@ class Lease:
                     await self._claim()
                     log.info("lease_acquired", lease=self._name, identity=self._identity)
                     return
-            except FootplateError as error:
-                log.warning("lease_not_acquired", lease=f"{self._namespace}/{self._name}", error=str(error))
+            except Exception as error:
+                self._warn("lease_not_acquired", error)
                 pause = RETRY_PERIOD
             await self._clock.sleep(pause)
 
@@ -74,8 +80,8 @@ class Lease:
             except LeaseLost:
                 self._renewed_at = None
                 raise
-            except FootplateError as error:
-                log.warning("lease_not_renewed", lease=self._name, error=str(error))
+            except Exception as error:
+                self._warn("lease_not_renewed", error)
                 self._give_up_when_due()
 
     async def release(self) -> None:
@@ -85,8 +91,8 @@ class Lease:
         self._renewed_at = None
         try:
             await self._write(self._spec(holder="", duration=1))
-        except FootplateError as error:
-            log.warning("lease_not_released", lease=self._name, error=str(error))
+        except Exception as error:
+            self._warn("lease_not_released", error)
 
     async def _look(self) -> None:
         try:
@@ -96,15 +102,20 @@ class Lease:
         if lease is None or self._seen is None or version_of(lease) != version_of(self._seen):
             self._seen, self._seen_at = lease, self._clock.monotonic()
 
+    @property
+    def _seen_spec(self) -> Object:
+        return block(self._seen, "spec")
+
     def _holder(self) -> str:
-        return str(self._seen["spec"].get("holderIdentity") or "") if self._seen else ""
+        return text(self._seen_spec, "holderIdentity")
 
     def _wait(self) -> float:
         """Seconds until this replica may take what it has seen. Its own name on it is an answer that was lost."""
         if self._seen is None or self._holder() in ("", self._identity):
             return 0.0
-        duration: float = self._seen["spec"].get("leaseDurationSeconds") or DURATION
-        return self._seen_at + duration - self._clock.monotonic()
+        duration = number(self._seen_spec, "leaseDurationSeconds") or 0
+        believed = min(duration, _LONGEST_DURATION) if duration > 0 else DURATION
+        return self._seen_at + believed - self._clock.monotonic()
 
     async def _claim(self) -> None:
         started = self._clock.monotonic()
@@ -127,16 +138,22 @@ class Lease:
             raise LeaseLost(f"lease {self._namespace}/{self._name} was not renewed for {RENEW_DEADLINE:.0f} s")
 
     def _spec(self, *, holder: str, duration: int) -> Object:
-        old = self._seen["spec"] if self._seen else {}
+        old = self._seen_spec
         changes_hands = holder not in ("", self._holder())
         now = micro_time(self._clock.now())
+        acquired = text(old, "acquireTime") if time(old, "acquireTime") is not None else now
+        transitions = min(max(0, number(old, "leaseTransitions") or 0), _MOST_TRANSITIONS)
         return {
             "holderIdentity": holder,
             "leaseDurationSeconds": duration,
-            "acquireTime": now if changes_hands else old.get("acquireTime", now),
+            "acquireTime": now if changes_hands else acquired,
             "renewTime": now,
-            "leaseTransitions": old.get("leaseTransitions", 0) + (1 if changes_hands and self._seen else 0),
+            "leaseTransitions": transitions + (1 if changes_hands and self._seen else 0),
         }
+
+    def _warn(self, event: str, error: Exception) -> None:
+        known = isinstance(error, FootplateError)
+        log.warning(event, lease=f"{self._namespace}/{self._name}", error=str(error), exc_info=not known)
 
     async def _write(self, spec: Object) -> None:
         if self._seen is None:

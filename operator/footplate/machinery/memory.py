@@ -4,7 +4,7 @@ It belongs to one object, not to its name: a job that is deleted and created aga
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -15,16 +15,21 @@ from footplate.policy.plan import RETRY_REFUSED_SECONDS, Plan, Refusal
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 30.0
 _PAUSE_STEPS = 20
+_LONGEST_PAUSE = 300.0
+"""Between two tries of what is refused again and again."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failing:
-    """The job's writes of one verb, as long as they fail."""
+    """The job's writes of one verb, as long as they fail, and which of its pods lived then: one that goes makes room in
+    a quota.
+    """
 
     refusals: Sequence[Refusal]
     since: datetime
     tries: int
     retry_at: float
+    living: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -44,14 +49,21 @@ class Memory:
         """None yet."""
         return cls(uid_of(job))
 
-    def failures(self, job: Object) -> Sequence[Refusal]:
-        """Which writes failed when they were last tried. Those of another spec don't count: the new one may fare
-        better, and is tried at once.
+    def failures(self, job: Object, *, living: Callable[[], frozenset[str]]) -> Sequence[Refusal]:
+        """Which writes failed when they were last tried. Those of another spec don't count, nor those beside a pod
+        that has gone since: the next try may fare better, and is made at once.
+
+        Args:
+            job: the job.
+            living: says the UIDs of its pods that count against a quota.
         """
         generation = job["metadata"].get("generation")
         if generation != self.generation:
             self._failing.clear()
             self.generation = generation
+        if self._failing:
+            here = living()
+            self._failing = {verb: each for verb, each in self._failing.items() if each.living <= here}
         return [refusal for failing in self._failing.values() for refusal in failing.refusals]
 
     def hold_back(self, plan: Plan, *, clock: Clock) -> Plan:
@@ -67,11 +79,13 @@ class Memory:
             requeue_after=min(filter(None, (plan.requeue_after, *waits.values()))),
         )
 
-    def note(self, plan: Plan, failed: Sequence[Refusal], *, clock: Clock) -> None:
-        """What became of the writes of a plan."""
+    def note(
+        self, plan: Plan, failed: Sequence[Refusal], *, living: Callable[[], frozenset[str]], clock: Clock
+    ) -> None:
+        """What became of the writes of a plan; `living` as for `failures`."""
         for verb, tried in (("create", len(plan.create)), ("delete", len(plan.delete))):
             if tried:
-                self._note(verb, [refusal for refusal in failed if refusal.verb == verb], clock=clock)
+                self._note(verb, [refusal for refusal in failed if refusal.verb == verb], living, clock)
 
     def forgive(self, plan: Plan, *, clock: Clock) -> bool:
         """Forgets failures of writes that it is time to try again, and that nobody wants any more; True if any."""
@@ -82,7 +96,7 @@ class Memory:
             del self._failing[verb]
         return bool(over)
 
-    def _note(self, verb: str, failed: Sequence[Refusal], *, clock: Clock) -> None:
+    def _note(self, verb: str, failed: Sequence[Refusal], living: Callable[[], frozenset[str]], clock: Clock) -> None:
         before = self._failing.pop(verb, None)
         if not failed:
             return
@@ -93,14 +107,15 @@ class Memory:
             since,
             tries,
             clock.monotonic() + max(_pause(refusal, tries) for refusal in failed),
+            living(),
         )
 
 
 def _pause(refusal: Refusal, tries: int) -> float:
     """Until what failed is tried again: doubles with each try, with jitter over its upper half; what was refused for a
-    reason waits for somebody to do something about it.
+    reason waits for somebody to do something about it, ever longer.
     """
     if not refusal.transient:
-        return RETRY_REFUSED_SECONDS
+        return float(min(_LONGEST_PAUSE, RETRY_REFUSED_SECONDS * 2 ** min(tries - 1, _PAUSE_STEPS)))
     ceiling: float = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(tries - 1, _PAUSE_STEPS))
     return max(refusal.retry_after, ceiling * random.uniform(0.5, 1.0))

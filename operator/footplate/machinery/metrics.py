@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from footplate.api.status import Phase
 
-RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone")
+RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone", "left_alone")
 """How one reconciliation ended."""
 
 REFLECTED = ("pods", "nodes")

@@ -6,17 +6,20 @@ the job, run and attempt that the pod belongs to. The addresses asked are those 
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import aiohttp
 import structlog
 from pydantic import ValidationError
 
-from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Label, Progress
+from footplate.api.status import Phase
+from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Progress
 from footplate.machinery.clock import Clock
 from footplate.machinery.metrics import Metrics
-from footplate.objects import Key, Object
+from footplate.objects import Key, Object, block, is_controlled_by, key_of, number, text, uid_of
+from footplate.podspec import pod_name
+from footplate.policy.pod import Pod
 
 log = structlog.get_logger(__name__)
 
@@ -37,20 +40,20 @@ class Target:
     address: str
 
 
-def target_of(job: Object, pods: Iterable[Object]) -> Target | None:
-    """Rank 0 of the job's running gang; None where nothing runs. `pods` are those that the job controls."""
-    status = job.get("status") or {}
-    if status.get("phase") != "Running":
+def target_of(job: Object, find: Callable[[Key], Object | None]) -> Target | None:
+    """Rank 0 of the job's running gang, found by its name; None where nothing runs.
+
+    Only a pod whose trainer runs is asked: the address of one that has ended may be another's by now.
+    """
+    status = block(job, "status")
+    run, attempt = number(status, "run"), number(status, "attempt")
+    if text(status, "phase") != Phase.RUNNING or run is None or attempt is None:
         return None
-    run, attempt = status.get("run", 1), status.get("attempt", 0)
-    wanted = {Label.RUN: str(run), Label.ATTEMPT: str(attempt), Label.RANK: "0"}
-    for pod in pods:
-        labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
-        address = pod["status"].get("podIP")
-        if address and all(labels.get(label) == value for label, value in wanted.items()):
-            metadata = job["metadata"]
-            return Target((metadata["namespace"], metadata["name"]), metadata["uid"], run, attempt, address)
-    return None
+    namespace, name = key_of(job)
+    found = find((namespace, pod_name(name, run=run, attempt=attempt, rank=0)))
+    rank_0 = Pod.of(found) if found is not None and is_controlled_by(found, job) else None
+    address = text(rank_0.status, "podIP") if rank_0 is not None and rank_0.running else ""
+    return Target((namespace, name), uid_of(job), run, attempt, address) if address else None
 
 
 class Poller:

@@ -2,18 +2,20 @@
 
 A list is diffed against the store, so deletions in a gap are noticed; a watch goes on from the last resourceVersion
 seen (bookmarks included), is dropped when silent, and everything is listed again now and then, because a watch that
-lost an event doesn't know. Nothing but cancellation ends a reflector.
+lost an event doesn't know. `refresh` lists at once, for whoever must not decide from less than is so now. Nothing but
+cancellation ends a reflector, and nothing makes it hurry: pauses grow until a watch has lasted.
 """
 
 import asyncio
 import random
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import structlog
 
 from footplate.errors import ApiUnavailable, FootplateError, Gone
+from footplate.machinery.backoff import pause_after
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.metrics import Metrics
@@ -62,6 +64,8 @@ class Reflector:
         self._relist_due = 0.0
         self._failures = 0
         self._contact = clock.monotonic()
+        self._asked: list[asyncio.Future[None]] = []
+        self._turn: asyncio.Timeout | None = None
         self.synced = asyncio.Event()
         """Set once the first list is in the store."""
 
@@ -77,16 +81,50 @@ class Reflector:
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
-            try:
-                if not self._since or self._is_relist_due():
-                    await self._list()
-                await self._watch()
-            except Exception as error:
-                if isinstance(error, Gone):
-                    self._since = ""
-                await self._back_off(error)
+            with suppress(TimeoutError):  # `refresh` has ended this turn
+                async with asyncio.timeout(None) as self._turn:
+                    await self._take_turn()
+
+    async def refresh(self) -> None:
+        """Returns once everything is in the store as it was at some moment after this call; the watch goes on from
+        there.
+        """
+        listed = asyncio.get_running_loop().create_future()
+        self._asked.append(listed)
+        if self._turn is not None and not self._turn.expired():
+            self._turn.reschedule(asyncio.get_running_loop().time())
+        await listed
+
+    async def _take_turn(self) -> None:
+        """A list where one is due, a watch until it ends, and a pause where something went wrong."""
+        watching_since: float | None = None
+        try:
+            if self._is_list_due():
+                await self._list()
+            watching_since = self._clock.monotonic()
+            await self._watch()
+        except Exception as error:
+            lasted = watching_since is not None and self._clock.monotonic() - watching_since >= _SHORT_WATCH_SECONDS
+            if isinstance(error, Gone):
+                self._since = ""
+            elif lasted:
+                self._failures = 0
+            await self._back_off(error)
+        else:
+            self._failures = 0
 
     async def _list(self) -> None:
+        asked, self._asked = self._asked, []
+        try:
+            await self._list_all()
+        except BaseException:
+            self._asked += asked
+            raise
+        for listed in asked:
+            if not listed.done():
+                listed.set_result(None)
+
+    async def _list_all(self) -> None:
         objects: list[Object] = []
         version = ""
         pages = self._client.pages(self._resource, namespace=self._namespace, selector=self._selector)
@@ -98,7 +136,6 @@ class Reflector:
         self._since = version
         self._relist_due = self._clock.monotonic() + self._relist_after * random.uniform(0.9, 1.1)
         self._contact = self._clock.monotonic()
-        self._failures = 0
         self.synced.set()
 
     async def _watch(self) -> None:
@@ -116,14 +153,13 @@ class Reflector:
                 self._contact = self._clock.monotonic()
                 for event in batch:
                     self._take(event)
-                    self._failures = 0
-                if self._is_relist_due():
+                if self._is_list_due():
                     return
         if self._clock.monotonic() - started < _SHORT_WATCH_SECONDS:
             raise ApiUnavailable("the watch ended as soon as it began")
 
-    def _is_relist_due(self) -> bool:
-        return self._clock.monotonic() >= self._relist_due
+    def _is_list_due(self) -> bool:
+        return not self._since or bool(self._asked) or self._clock.monotonic() >= self._relist_due
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind, obj = event["type"], event["object"]
@@ -138,9 +174,8 @@ class Reflector:
     async def _back_off(self, error: Exception) -> None:
         """A refused list (rights, a missing kind) waits like an unreachable server: somebody may put it right."""
         self._failures += 1
-        ceiling = min(_LAST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._failures - 1))
         asked = error.retry_after or 0.0 if isinstance(error, ApiUnavailable) else 0.0
-        pause = max(asked, ceiling * random.uniform(0.5, 1.0))
+        pause = max(asked, pause_after(self._failures, first=_FIRST_BACKOFF, last=_LAST_BACKOFF))
         log.warning(
             "reflector_retries",
             resource=self._resource.plural,

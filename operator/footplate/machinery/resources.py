@@ -31,7 +31,7 @@ CONFIG_MAPS = Resource("v1", "configmaps")
 EVENTS = Resource("events.k8s.io/v1", "events")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 
-_BY_KIND = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIG_MAPS}
+_BY_KIND = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIG_MAPS, "TrainingJob": TRAINING_JOBS}
 
 
 def resource_of(manifest: Object) -> Resource:
@@ -40,5 +40,5 @@ def resource_of(manifest: Object) -> Resource:
 
 
 def resource_of_kind(kind: str) -> Resource:
-    """The collection of a core kind that the operator deletes from; KeyError for any other."""
+    """The collection of a kind that the operator deletes from; KeyError for any other."""
     return _BY_KIND[kind]

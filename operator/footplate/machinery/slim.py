@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label
-from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, blocks, controller_of
+from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of
 from footplate.text import MAX_TERMINATION_BYTES
 
 MAX_BYTES = 256 * 1024
@@ -72,13 +72,13 @@ def slim_pod(pod: Object) -> Object | None:
     spec = _pick(block(pod, "spec"), _POD_SPEC)
     if gates := blocks(block(pod, "spec"), "schedulingGates"):
         spec["schedulingGates"] = [_pick(gate, ("name",)) for gate in gates[:_MOST]]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": _pod_status(pod)}
+    return Kept(apiVersion="v1", kind="Pod", metadata=metadata, spec=spec, status=_pod_status(pod))
 
 
 def stub_pod(pod: Object) -> Object:
     """Of a pod for which there is no room: that it is there, whose it is, and how far."""
     status = _pick(block(pod, "status"), ("phase",))
-    return {**pod, "spec": _pick(block(pod, "spec"), ("nodeName",)), "status": status}
+    return Kept({**pod, "spec": _pick(block(pod, "spec"), ("nodeName",)), "status": status})
 
 
 def slim_node(node: Object) -> Object:
@@ -87,13 +87,13 @@ def slim_node(node: Object) -> Object:
     if taints := blocks(block(node, "spec"), "taints"):
         spec["taints"] = [_pick(taint, _TAINT) for taint in taints[: 4 * _MOST]]
     conditions = blocks(block(node, "status"), "conditions")
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": _pick(node["metadata"], _NODE_METADATA),
-        "spec": spec,
-        "status": {"conditions": [_pick(each, _NODE_CONDITION) for each in conditions[: 4 * _MOST]]},
-    }
+    return Kept(
+        apiVersion="v1",
+        kind="Node",
+        metadata=_pick(node["metadata"], _NODE_METADATA),
+        spec=spec,
+        status={"conditions": [_pick(each, _NODE_CONDITION) for each in conditions[: 4 * _MOST]]},
+    )
 
 
 def slim_job(job: Object) -> Object:

@@ -51,6 +51,7 @@ class Store:
             name: defaultdict(dict) for name in self._index_functions
         }
         self._horizons: dict[str, str] = {}
+        self._listed: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -72,7 +73,11 @@ class Store:
         return {value: len(bucket) for value, bucket in self._indexes[index].items()}
 
     def apply(self, obj: Object, *, deleted: bool, scope: str = "") -> None:
-        """Takes over one event of the watch of `scope`: a namespace, or "" for all of them."""
+        """Takes over one event of the watch of `scope`: a namespace, or "" for all of them. One that is older than the
+        last list tells of something that the list has judged already.
+        """
+        if not is_newer(version_of(obj), self._listed.get(scope, "")):
+            return
         self._horizons[scope] = version_of(obj)
         kept = None if deleted else self.slim(obj)
         if kept is None:
@@ -88,7 +93,7 @@ class Store:
         """Takes over a full list of `scope`, slim already, as of its resourceVersion: what isn't in it is deleted,
         except what was written since.
         """
-        self._horizons[scope] = version
+        self._horizons[scope] = self._listed[scope] = version
         kept = [obj for obj in objects if obj is not None]
         listed = {key_of(obj) for obj in kept}
         for key, stored in list(self._objects.items()):

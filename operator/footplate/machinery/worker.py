@@ -1,16 +1,20 @@
-"""The reconcile loop: take a key, look, plan, apply; then what the result says.
+"""The reconcile loop: take a key, look, plan, apply; then what the result says. Where the plan rests on what the view
+doesn't prove, the API server is asked and the job looked at again, before anything is done.
 
 A fence surrounds every key: whatever goes wrong with one job is logged, counted and tried again with backoff, and stops
 no other. Nothing is waited for here but the plan's own requests, each once: what failed comes again as another look.
 """
 
 import uuid
+from functools import partial
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Retryable
+from footplate.machinery.answers import Answers
 from footplate.machinery.applier import Applier
+from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.memory import Memory
@@ -20,12 +24,19 @@ from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, uid_of
 from footplate.policy.plan import Observed, Plan
+from footplate.policy.pod import Pod
 from footplate.policy.reconcile import reconcile
 
 log = structlog.get_logger(__name__)
 
+_LONGEST_PAUSE = 300.0
+"""Before what was refused again and again is tried once more, in seconds."""
+
 _ROUNDS = 30
 """Changes in a row after which a job that never settles has to wait between two of them."""
+
+_QUESTIONS = 20
+"""Times that one look may ask the API server what is so, before others get their turn."""
 
 
 _HOT_SECONDS = 1.0
@@ -38,6 +49,7 @@ class Worker:
     def __init__(
         self,
         queue: WorkQueue,
+        client: KubeClient,
         cluster: Cluster,
         run_configs: RunConfigs,
         applier: Applier,
@@ -47,6 +59,7 @@ class Worker:
         metrics: Metrics,
     ) -> None:
         self._queue = queue
+        self._client = client
         self._cluster = cluster
         self._run_configs = run_configs
         self._applier = applier
@@ -84,17 +97,23 @@ class Worker:
             return "error"
 
     async def _reconcile(self, key: Key) -> str:
-        job = self._cluster.jobs.get(key)
-        if job is None:
-            self._forget(key)
-            return "gone"
-        status = job.get("status") or {}
-        with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
-            memory = self._remember(key, job)
-            observed = await self._observe(job, memory)
-            with self._metrics.plan_seconds.time():
-                plan = reconcile(observed, now=self._clock.now())
-            return await self._carry_out(key, job, plan, memory)
+        answers = Answers(self._client, self._cluster, namespace=key[0])
+        for _ in range(_QUESTIONS):
+            job = self._cluster.jobs.get(key)
+            if job is None:
+                self._forget(key)
+                return "gone"
+            status = job.get("status") or {}
+            with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
+                memory = self._remember(key, job)
+                observed = await self._observe(job, memory, answers)
+                with self._metrics.plan_seconds.time():
+                    plan = reconcile(observed, now=self._clock.now())
+                if not plan.confirm:
+                    return await self._carry_out(key, job, answers.watched(plan), memory)
+                await answers.ask(plan.confirm)
+        self._look_again(key, memory, hot=True)
+        return "changed"
 
     def _remember(self, key: Key, job: Object) -> Memory:
         memory = self._memories.get(key)
@@ -103,15 +122,16 @@ class Worker:
             memory = self._memories[key] = Memory.of(job)
         return memory
 
-    async def _observe(self, job: Object, memory: Memory) -> Observed:
+    async def _observe(self, job: Object, memory: Memory, answers: Answers) -> Observed:
         return Observed(
             job=job,
             run_config=await self._run_configs.get(job),
-            pods=self._cluster.pods_of(job),
-            nodes=self._cluster.nodes_by_name,
+            pods=answers.correct_pods(self._cluster.pods_of(job)),
+            nodes=answers.correct_nodes(self._cluster.nodes_by_name),
+            confirmed=answers.confirmed,
             runtime=self._cluster.runtime_of(job),
             progress=self._poller.latest(uid_of(job)),
-            refusals=memory.failures(job),
+            refusals=memory.failures(job, living=partial(self._living, job)),
             status_written=memory.written,
         )
 
@@ -125,7 +145,11 @@ class Worker:
             return "settled"
         started = self._clock.monotonic()
         outcome = await self._applier.apply(job, plan)
-        memory.note(plan, outcome.failed, clock=self._clock)
+        memory.note(plan, outcome.failed, living=partial(self._living, job), clock=self._clock)
+        if plan.left_alone:
+            log.error("status_not_understood", why=plan.events[0].message)
+            self._settle(key, plan, memory)
+            return "left_alone"
         log.info(
             "reconciled",
             created=len(plan.create),
@@ -141,6 +165,10 @@ class Worker:
         if not outcome.failed:
             return "changed"
         return "retry" if all(refusal.transient for refusal in outcome.failed) else "refused"
+
+    def _living(self, job: Object) -> frozenset[str]:
+        """UIDs of the job's pods that count against a quota."""
+        return frozenset(uid_of(pod) for pod in self._cluster.pods_of(job) if not Pod.of(pod).terminal)
 
     def _settle(self, key: Key, plan: Plan, memory: Memory) -> None:
         memory.rounds = 0

@@ -6,90 +6,104 @@ from datetime import timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object
 from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects
-from footplate.policy import clean_pods, deadline, elastic, failure, phase, scheduling_timeout, writes
-from footplate.policy.plan import Plan, Refusal
+from footplate.policy import (
+    clean_pods,
+    elastic,
+    events,
+    failure,
+    phase,
+    refusal,
+    scheduling_timeout,
+    start_trouble,
+)
+from footplate.policy.facts import all_created
+from footplate.policy.job import Job, move
+from footplate.policy.plan import Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.policy.situation import Situation, move
-from footplate.policy.status import publish
 
 AVOID_NODE_FOR = timedelta(hours=1)
 
 
-def advance(situation: Situation) -> Plan:
+def advance(job: Job) -> Step:
     """The next step of an attempt that has no reason to end."""
-    failing = writes.failing(situation.refusals, now=situation.now)
-    return publish(
-        situation.observed,
-        _show(situation, failing),
-        now=situation.now,
-        create=(*_missing(situation), *_scouts(situation)),
-        delete=clean_pods.outdated(situation),
-        requeue=_next_looks(situation),
-        failing=failing,
+    failing = refusal.failing(job.refusals, now=job.now)
+    awaited = failing is not None and refusal.waits_for_older_pods(failing, job.gang)
+    overdue = clean_pods.overdue(job)
+    return Step(
+        _show(job, None if awaited else failing, room_awaited=awaited),
+        create=(*_missing(job), *_scouts(job)),
+        delete=(*clean_pods.outdated(job), *(pod.target for pod in overdue)),
+        requeue=tuple(_next_looks(job)),
+        notices=tuple(map(events.sidecar, overdue)),
+        failing=None if awaited else failing,
     )
 
 
-def _show(situation: Situation, failing: Refusal | None) -> TrainingJobStatus:
-    status, gang, now = situation.status, situation.gang, situation.now
-    counts = phase.count(gang, desired=situation.desired)
+def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJobStatus:
+    status, gang, now = job.status, job.gang, job.now
+    counts = phase.count(gang, desired=job.desired)
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
-    mounts = mounted_objects(situation.spec)
+    mounts = mounted_objects(job.spec)
     text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
     if now_phase is Phase.RUNNING:
-        text += elastic.describe(situation)
+        text += elastic.describe(job)
+    if room_awaited:
+        text += "; the quota has room for the rest once the pods of the attempt before have ended"
     if failing is not None:
         reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
-        text = writes.describe(failing)
-    stuck = writes.failing((each for each in situation.observed.refusals if each.verb == "delete"), now=now)
+        text = refusal.describe(failing)
+    stuck = refusal.failing((each for each in job.observed.refusals if each.verb == "delete"), now=now)
     if stuck is not None:
-        text += f"; {writes.describe(stuck)}"
-    status = status.model_copy(update={"nodes": counts})
-    if elastic.scouts_are_due(situation):
+        text += f"; {refusal.describe(stuck)}"
+    trouble = None if now_phase is Phase.RUNNING else start_trouble.remember(job)
+    status = status.model_copy(update={"nodes": counts, "trouble": trouble})
+    if elastic.scouts_are_due(job):
         status = status.model_copy(update={"scout_time": now})
     if now_phase is Phase.RUNNING:
-        status = _with_running_time(status, situation)
+        status = _with_running_time(status, job)
     return move(status, now_phase, reason, text, now=now)
 
 
-def _with_running_time(status: TrainingJobStatus, situation: Situation) -> TrainingJobStatus:
+def _with_running_time(status: TrainingJobStatus, job: Job) -> TrainingJobStatus:
     *before, attempt = status.attempts
     if attempt.running_time is not None:
         return status
-    attempts = [*before, attempt.model_copy(update={"running_time": situation.now})]
-    running_time = status.running_time or situation.now
+    attempts = [*before, attempt.model_copy(update={"running_time": job.now})]
+    running_time = status.running_time or job.now
     return status.model_copy(update={"attempts": attempts, "running_time": running_time})
 
 
-def _missing(situation: Situation) -> tuple[Object, ...]:
+def _missing(job: Job) -> tuple[Object, ...]:
     """The Service and pods that the attempt lacks while it is being created; later a missing pod ends it."""
-    ranks = [rank for rank in range(situation.desired) if rank not in situation.gang.current]
-    if not ranks or situation.all_created:
+    if all_created(job.attempt):
         return ()
-    return (build_service(situation.config), *build_pods(_gang_of(situation), ranks))
+    gang = job.gang
+    ranks = [rank for rank in range(job.desired) if rank not in gang.current and rank not in gang.succeeded]
+    return (build_service(job.config), *build_pods(_gang_of(job), ranks))
 
 
-def _scouts(situation: Situation) -> Sequence[Object]:
+def _scouts(job: Job) -> Sequence[Object]:
     """The pods that look for places for more ranks, where that is due."""
-    return elastic.send_scouts(situation, _gang_of(situation))
+    return elastic.send_scouts(job, _gang_of(job))
 
 
-def _gang_of(situation: Situation) -> AttemptSpec:
-    number = situation.attempt.attempt if situation.attempt is not None else 0
-    avoid = _nodes_to_avoid(situation)
-    return AttemptSpec(situation.config, situation.spec, attempt=number, nodes=situation.desired, avoid=avoid)
+def _gang_of(job: Job) -> AttemptSpec:
+    number = job.attempt.attempt if job.attempt is not None else 0
+    avoid = _nodes_to_avoid(job)
+    return AttemptSpec(job.config, job.spec, attempt=number, nodes=job.desired, avoid=avoid)
 
 
-def _nodes_to_avoid(situation: Situation) -> list[str]:
+def _nodes_to_avoid(job: Job) -> list[str]:
     """Nodes that ended an attempt within the last hour."""
-    recent = situation.now - AVOID_NODE_FOR
-    attempts = situation.status.attempts
+    recent = job.now - AVOID_NODE_FOR
+    attempts = job.status.attempts
     return sorted({a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent})
 
 
-def _next_looks(situation: Situation) -> Iterable[float | None]:
-    now, gang = situation.now, situation.gang
-    yield from failure.next_look(gang, situation.observed.nodes, now=now)
-    yield from (limit.left for limit in deadline.deadlines(situation))
-    yield scheduling_timeout.seconds_left(situation)
-    yield from elastic.next_looks(situation)
+def _next_looks(job: Job) -> Iterable[float | None]:
+    now, gang = job.now, job.gang
+    yield from failure.next_look(gang, job.observed.nodes, now=now)
+    yield from start_trouble.next_looks(job)
+    yield scheduling_timeout.seconds_left(job)
+    yield from elastic.next_looks(job)
     yield phase.seconds_until_slow(gang, now=now)

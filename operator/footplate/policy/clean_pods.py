@@ -1,55 +1,77 @@
 """What is deleted, and when: pods of older attempts at once, a finished run's pods as the user wishes, and the rest
-when its time to live is over. The TrainingJob itself stays as the record.
+when its time to live is over: the TrainingJob itself, as a Job, and with it all that it owns; or, where
+`ttlKeepsJob` says that it stays as the record, what it owns alone.
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from footplate.api.status import Phase
-from footplate.podspec import run_name
+from footplate.api.status import Phase, TrainingJobStatus
+from footplate.objects import Object, block, text, uid_of, version_of
 from footplate.policy import elastic
+from footplate.policy.job import Job, is_finished
 from footplate.policy.plan import Target
-from footplate.policy.pods import Pod
-from footplate.policy.situation import Situation
+from footplate.policy.pod import Pod
 
 
-def outdated(situation: Situation) -> tuple[Target, ...]:
+def outdated(job: Job) -> tuple[Target, ...]:
     """Pods of older attempts, and of the current one where it has ended, and scouts that nobody needs any more.
     Terminating ones are left to their grace.
     """
-    gang, useful = situation.gang, elastic.useful_scouts(situation)
-    over = gang.everyone if situation.between_attempts else [*gang.older, *gang.scouts.values()]
+    gang, useful = job.gang, elastic.useful_scouts(job)
+    over = gang.everyone if job.between_attempts else [*gang.older, *gang.scouts.values()]
     return _deletable(pod for pod in over if pod not in useful)
 
 
-def finished(situation: Situation) -> tuple[Target, ...]:
+def finished(job: Job) -> tuple[Target, ...]:
     """Pods that a finished run gives up now."""
-    gang, keep = situation.gang, situation.spec.run_policy.clean_pods
-    everything = keep == "always" or (keep == "onSuccess" and situation.status.phase is Phase.SUCCEEDED)
-    if everything or expired(situation):
+    gang, keep = job.gang, job.spec.run_policy.clean_pods
+    everything = keep == "always" or (keep == "onSuccess" and job.status.phase is Phase.SUCCEEDED)
+    if everything or expired(job.status, job.spec.run_policy.ttl_seconds_after_finished, now=job.now):
         return _deletable(gang.everyone)
-    living = (pod for pod in gang.pods if not pod.terminal)
-    return _deletable([*gang.older, *gang.scouts.values(), *living])
+    living = (pod for pod in gang.pods if not pod.ended)
+    return _deletable([*gang.older, *gang.scouts.values(), *living, *overdue(job)])
 
 
-def leftovers(situation: Situation) -> tuple[Target, ...]:
+def overdue(job: Job) -> list[Pod]:
+    """Pods whose trainer has ended while other containers run on: they hold their nodes' devices for nothing, and go as
+    soon as the API server has what is to be kept of them.
+    """
+    known = job.gang.current.keys() if is_finished(job.status) else job.recorded
+    return [
+        pod for pod in job.gang.ended if pod.rank in known and pod.outlives_trainer(job.now) and not pod.terminating
+    ]
+
+
+def leftovers(job: Job) -> tuple[Target, ...]:
     """What else goes with an expired run's pods."""
-    job = situation.config.metadata
-    name = run_name(job.name, situation.config.run)
-    return tuple(Target(kind, job.namespace, name) for kind in ("Service", "ConfigMap"))
+    if job.status.resolved is None:
+        return ()
+    name, namespace = job.status.resolved.config_map, job.config.metadata.namespace
+    return tuple(Target(kind, namespace, name) for kind in ("Service", "ConfigMap"))
 
 
-def seconds_to_live(situation: Situation) -> float | None:
-    """Seconds until a finished run's objects are deleted, None where they stay."""
-    ttl, done = situation.spec.run_policy.ttl_seconds_after_finished, situation.status.completion_time
+def whole_job(job: Object) -> Target:
+    """The TrainingJob itself. Its version must still be this one: an edit in the last moment, such as another
+    `restartNonce`, saves it.
+    """
+    metadata = block(job, "metadata")
+    return Target("TrainingJob", text(metadata, "namespace"), text(metadata, "name"), uid_of(job), version_of(job))
+
+
+def seconds_to_live(status: TrainingJobStatus, ttl: int | None, *, now: datetime) -> float | None:
+    """Seconds until a finished run's objects are deleted, None where they stay. The clock is the API server's, made
+    steady (`machinery.clock`): one that jumps brings no job's end nearer.
+    """
+    done = status.completion_time
     if ttl is None or done is None:
         return None
-    return (done + timedelta(seconds=ttl) - situation.now).total_seconds()
+    return (done + timedelta(seconds=ttl) - now).total_seconds()
 
 
-def expired(situation: Situation) -> bool:
+def expired(status: TrainingJobStatus, ttl: int | None, *, now: datetime) -> bool:
     """True once a finished run's time to live is over."""
-    left = seconds_to_live(situation)
+    left = seconds_to_live(status, ttl, now=now)
     return left is not None and left <= 0
 
 

@@ -1,35 +1,66 @@
-"""Conditions from the phase: for `kubectl wait`, and for generic tools (kstatus, Argo CD, Flux).
+"""Conditions are what a job's state is kept in: they say what holds, and the phase is read from them.
 
-Terminal conditions are absorbing within a run. There is no Ready condition: kstatus would wait for it for ever.
+Each phase has a condition of its own, so whoever watches conditions misses nothing, and whoever writes another phase
+into the status changes nothing. For generic tools (kstatus, Argo CD, Flux) there are Reconciling and Stalled. Terminal
+conditions are absorbing within a run. There is no Ready condition: kstatus would wait for it for ever.
 """
 
 from datetime import datetime
 from typing import Literal
 
 from footplate.api.status import Condition, Phase, TrainingJobStatus
-from footplate.policy import writes
+from footplate.policy import refusal
 from footplate.policy.plan import Refusal
+from footplate.policy.reasons import Reason
 
 REPLICA_FAILURE = "ReplicaFailure"
 """As apps/v1 has it: pods, or what they need, can't be created or deleted. Present only while that is so."""
 
-_HOLDS = {
-    "Queued": (Phase.QUEUED,),
-    "Running": (Phase.RUNNING,),
-    "Suspended": (Phase.SUSPENDED,),
-    "Complete": (Phase.SUCCEEDED,),
-    "Failed": (Phase.FAILED,),
-    "Finished": (Phase.SUCCEEDED, Phase.FAILED),
+_PHASES = {
+    "Failed": Phase.FAILED,
+    "Complete": Phase.SUCCEEDED,
+    "Suspended": Phase.SUSPENDED,
+    "Suspending": Phase.SUSPENDING,
+    "Restarting": Phase.RESTARTING,
+    "Running": Phase.RUNNING,
+    "Starting": Phase.STARTING,
+    "Queued": Phase.QUEUED,
 }
-_WHILE_TRUE = {
-    "Reconciling": (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RESTARTING, Phase.SUSPENDING),
-    "Stalled": (Phase.FAILED,),
-}
-"""Present while they hold, absent after, as kstatus wants it."""
+"""The phase that each condition means, in the order in which they count; a job of which none holds is Pending."""
+
+_LASTING = ("Queued", "Running", "Suspended", "Complete", "Failed", "Finished")
+"""They stay, as False, once they were True; the others are present only while they hold, as kstatus wants it."""
+
+_CHANGING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RESTARTING, Phase.SUSPENDING)
+
+
+def phase_of(status: TrainingJobStatus) -> Phase | None:
+    """The phase that the conditions say; None where the job has no status yet.
+
+    Version 0.1.0 wrote no condition for three of the phases: its word counts where no condition holds that has one.
+    """
+    if status.phase is None:
+        return None
+    holding = {condition.type for condition in status.conditions if condition.status == "True"}
+    found = next((phase for type_, phase in _PHASES.items() if type_ in holding), None)
+    if found is not None:
+        return found
+    claims = next((type_ for type_, phase in _PHASES.items() if phase is status.phase), None)
+    denied = claims is not None and any(condition.type == claims for condition in status.conditions)
+    return Phase.PENDING if denied else status.phase
+
+
+EDITS_REFUSED = "EditsRefused"
 
 
 def update(
-    status: TrainingJobStatus, *, generation: int, stalled: bool, now: datetime, failing: Refusal | None = None
+    status: TrainingJobStatus,
+    *,
+    generation: int,
+    stalled: bool,
+    now: datetime,
+    refused_edits: str = "",
+    failing: Refusal | None = None,
 ) -> list[Condition]:
     """The conditions for a status's phase, reason and message.
 
@@ -38,19 +69,24 @@ def update(
         generation: generation of the spec that the status speaks of.
         stalled: True where the job can't go on until somebody changes something, though it hasn't failed.
         now: the time.
+        refused_edits: what the user has changed and doesn't count, empty where there is nothing of the kind.
         failing: a write that fails, None where none does.
     """
     before = {condition.type: condition for condition in status.conditions}
     phase = status.phase
-    held: dict[str, bool] = {type_: phase in phases for type_, phases in _HOLDS.items()}
-    held |= {type_: phase in phases for type_, phases in _WHILE_TRUE.items()}
-    if stalled:
-        held |= {"Stalled": True, "Reconciling": False}
+    held = {type_: phase is means for type_, means in _PHASES.items()}
+    held["Finished"] = phase is not None and phase.finished
+    held["Stalled"] = stalled or phase is Phase.FAILED
+    held["Reconciling"] = phase in _CHANGING and not stalled
     conditions = [
         _condition(type_, holds, status, before=before.get(type_), generation=generation, now=now)
         for type_, holds in held.items()
-        if holds or (type_ in before and type_ in _HOLDS)
+        if holds or (type_ in before and type_ in _LASTING)
     ]
+    if refused_edits:
+        said = status.model_copy(update={"reason": Reason.EDIT_REFUSED, "message": refused_edits})
+        known = before.get(EDITS_REFUSED)
+        conditions.append(_condition(EDITS_REFUSED, True, said, before=known, generation=generation, now=now))
     if failing is not None:
         conditions.append(_failure(failing, before=before.get(REPLICA_FAILURE), generation=generation, now=now))
     return conditions
@@ -60,8 +96,8 @@ def _failure(failing: Refusal, *, before: Condition | None, generation: int, now
     return Condition(
         type=REPLICA_FAILURE,
         status="True",
-        reason=writes.reason_of(failing),
-        message=writes.describe(failing),
+        reason=refusal.reason_of(failing),
+        message=refusal.describe(failing),
         observed_generation=generation,
         last_transition_time=before.last_transition_time if before is not None else now,
     )

@@ -1,11 +1,12 @@
 """Limits on time: of running, summed over attempts, and of waiting for nodes. Both are recomputed from the status."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from footplate.policy import scheduling_timeout
+from footplate.policy.job import Job, seconds_run
+from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
-from footplate.policy.scheduling_timeout import seconds_waited
-from footplate.policy.situation import Situation, seconds_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,25 +16,35 @@ class Deadline:
     reason: Reason
     message: str
     left: float
+    doubts: Sequence[Doubt] = ()
+    """What must be confirmed before the limit counts as reached."""
 
 
-def deadlines(situation: Situation) -> Iterable[Deadline]:
+def deadlines(job: Job) -> Iterable[Deadline]:
     """The limits that run at the moment."""
-    policy, attempt = situation.spec.run_policy, situation.attempt
-    running = attempt is not None and attempt.running_time is not None and not situation.between_attempts
+    policy, attempt = job.spec.run_policy, job.attempt
+    running = attempt is not None and attempt.running_time is not None and not job.between_attempts
     if policy.active_deadline_seconds is not None and attempt is not None and running:
-        used = (situation.status.active_seconds or 0) + seconds_run(attempt, now=situation.now)
+        used = (job.status.active_seconds or 0) + seconds_run(attempt, now=job.now)
         yield Deadline(
             Reason.DEADLINE,
             f"the job ran for {policy.active_deadline_seconds} s, as long as runPolicy.activeDeadlineSeconds allows; "
             "to go on, create the job anew with a longer limit, and status.checkpoint.uri as its checkpoint.resume",
             policy.active_deadline_seconds - used,
         )
-    waited = seconds_waited(situation)
+    waited = scheduling_timeout.seconds_waited(job)
     if policy.queue_deadline_seconds is not None and waited is not None:
         yield Deadline(
             Reason.QUEUE_DEADLINE,
-            f"not all pods were scheduled within {policy.queue_deadline_seconds} s (runPolicy.queueDeadlineSeconds); "
-            "ask for fewer nodes or wait longer",
+            queue_deadline(policy.queue_deadline_seconds),
             policy.queue_deadline_seconds - waited,
+            scheduling_timeout.doubts(job),
         )
+
+
+def queue_deadline(seconds: int) -> str:
+    """The message where a run waited too long for its pods."""
+    return (
+        f"not all pods were scheduled within {seconds} s (runPolicy.queueDeadlineSeconds); "
+        "ask for fewer nodes or wait longer"
+    )

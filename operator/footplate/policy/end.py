@@ -1,43 +1,52 @@
-"""How an attempt ends, and what follows: success, another attempt, or the end of the run."""
+"""The end of an attempt, and what follows: success, another attempt, or the end of the run."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus
-from footplate.policy import clean_pods, elastic, phase, progress, restart, scheduling_timeout, usage
-from footplate.policy.failure import Failure
-from footplate.policy.plan import Plan
+from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus, Trouble
+from footplate.policy import (
+    clean_pods,
+    elastic,
+    phase,
+    progress,
+    refusal,
+    restart,
+    scheduling_timeout,
+    start_trouble,
+    usage,
+)
+from footplate.policy.failure import Failure, node_lost
+from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
+from footplate.policy.plan import Step
+from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
-from footplate.policy.run import reject
-from footplate.policy.situation import Situation, begin_attempt, end_attempt, move
-from footplate.policy.status import publish
 from footplate.text import clean
 
 _GRACEFUL = (Reason.EVICTED, Reason.STOPPED, Reason.RESIZED)
 """Ends after which the ranks may still be saving a checkpoint that the next attempt wants."""
 
-_SUSPECT_NODE = (Reason.NODE_LOST, Reason.HANG)
-"""Ends that speak against the node they came from."""
+_SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.HANG, Reason.START_TIMEOUT)
+"""Ends that speak against the node they came from. So does what keeps a run from starting that has run elsewhere."""
 
 
-def has_succeeded(situation: Situation) -> bool:
-    """True once every pod of the attempt ended well; even where it was to be stopped meanwhile."""
-    pods = situation.gang.pods
-    return bool(situation.attempt) and len(pods) == situation.desired and all(p.phase == "Succeeded" for p in pods)
+def has_succeeded(job: Job) -> bool:
+    """True once every rank of the newest attempt is done, whatever became of their pods since; even where the attempt
+    was to be stopped meanwhile.
+    """
+    return job.attempt is not None and len(job.gang.succeeded) == job.desired
 
 
-def succeed(situation: Situation) -> Plan:
+def end_succeeded(job: Job) -> Step:
     """The run ends as Succeeded."""
-    status, now = ended(situation, Reason.COMPLETED), situation.now
+    status, now = with_end(job, Reason.COMPLETED), job.now
     status = status.model_copy(update={"completion_time": now, "failure": None})
-    return publish(
-        situation.observed, move(status, Phase.SUCCEEDED, Reason.COMPLETED, _what_came_out(situation), now=now), now=now
-    )
+    return Step(move(status, Phase.SUCCEEDED, Reason.COMPLETED, _what_came_out(job), now=now))
 
 
-def _what_came_out(situation: Situation) -> str:
-    artifact, output = situation.status.artifact, situation.spec.output
+def _what_came_out(job: Job) -> str:
+    artifact, output = job.status.artifact, job.spec.output
     if artifact is not None:
         return f"training finished; the verified model is at {clean(artifact.uri, most=512)}"
     if output is not None:
@@ -45,109 +54,154 @@ def _what_came_out(situation: Situation) -> str:
     return "training finished"
 
 
-def fail(situation: Situation, reason: Reason, text: str) -> Plan:
+def end_run(job: Job, reason: Reason, text: str) -> Step:
     """The run ends as Failed, whatever the pods do."""
-    return reject(situation.observed, ended(situation, reason), reason, text, now=situation.now)
+    return Step(with_run_failed(with_end(job, reason), reason, text, now=job.now))
 
 
-def ended(situation: Situation, reason: Reason, cause: Failure | None = None) -> TrainingJobStatus:
+def with_run_failed(status: TrainingJobStatus, reason: Reason, message: str, *, now: datetime) -> TrainingJobStatus:
+    """The status of a run that has failed; what its pods still do is stopped by the next look."""
+    failed = move(status, Phase.FAILED, reason, clean(message), now=now)
+    return failed.model_copy(update={"completion_time": now})
+
+
+def with_end(job: Job, reason: Reason, cause: Failure | None = None) -> TrainingJobStatus:
     """The status with its attempt ended, for the cause if there is one."""
-    node = cause.pod.node if cause and cause.pod and reason in _SUSPECT_NODE else None
-    step = progress.last_step(situation.status, situation.gang)
-    status = end_attempt(situation.status, reason, now=situation.now, node=node, last_step=step)
-    update: dict[str, Any] = {"nodes": phase.count(situation.gang, desired=situation.desired)}
-    if not situation.between_attempts:
-        update |= {"usage": usage.close(situation, reason), "stragglers": []}
+    suspect = reason in _SUSPECT_NODE or (reason in start_trouble.REASONS and start_trouble.has_run(job.status))
+    node = cause.pod.node if cause and cause.pod and suspect else None
+    step = progress.last_step(job.status, job.gang)
+    status = with_attempt_ended(job.status, reason, now=job.now, node=node, last_step=step)
+    update: dict[str, Any] = {"nodes": phase.count(job.gang, desired=job.desired)}
+    if not job.between_attempts:
+        update |= {"usage": usage.close(job, reason), "stragglers": []}
     if cause is not None:
         update["failure"] = cause.to_status()
     return status.model_copy(update=update)
 
 
-def resize(situation: Situation) -> Plan | None:
+def end_for_another_size(job: Job) -> Step | None:
     """Ends an elastic job's attempt that should give way to one of another size; None where it shouldn't."""
-    change = elastic.resize(situation)
+    change = elastic.resize(job)
     if change is None:
         return None
-    status = ended(situation, Reason.RESIZED)
-    return _restart(situation, status, Reason.RESIZED, change.why, nodes=change.nodes)
+    status = with_end(job, Reason.RESIZED)
+    return replace(_restart(job, status, Reason.RESIZED, change.why, nodes=change.nodes), doubts=tuple(change.doubts))
 
 
-def end(situation: Situation, cause: Failure) -> Plan:
-    """Ends the attempt for a failure: another one follows, or the run fails."""
-    status = ended(situation, cause.reason, cause)
+def end_attempt(job: Job, cause: Failure) -> Step:
+    """Ends the attempt for a failure: another one follows, or the run ends with it."""
+    return replace(_end_attempt(job, cause), doubts=cause.doubts)
+
+
+def _end_attempt(job: Job, cause: Failure) -> Step:
+    trouble = start_trouble.waits(job, cause)
+    if trouble is not None:
+        return _end_and_wait(job, cause, trouble)
+    cause = start_trouble.judge(job, cause)
+    status = with_end(job, cause.reason, cause)
     next_ = restart.decide(
         cause,
-        policy=situation.spec.run_policy,
+        policy=job.spec.run_policy,
         restarts=status.restarts or Restarts(),
+        spent=status.spent or restart.spent_so_far(status.restarts or Restarts()),
         attempts=status.attempts,
-        before=situation.status.failure,
+        before=job.status.failure,
     )
     if next_.delay is not None:
-        charged = status.model_copy(update={"restarts": next_.restarts})
-        nodes = elastic.size_after_failure(situation)
-        delay = 0.0 if nodes < situation.desired else next_.delay
-        return _restart(situation, charged, next_.reason, next_.message, nodes=nodes, delay=delay)
+        charged = status.model_copy(update={"restarts": next_.restarts, "spent": next_.spent})
+        nodes = elastic.size_after_failure(job)
+        delay = 0.0 if nodes < job.desired else next_.delay
+        return _restart(job, charged, next_.reason, next_.message, nodes=nodes, delay=delay)
     if next_.reason is Reason.REPEATED_ERROR and status.failure is not None:
         permanent = status.failure.model_copy(update={"class_": FailureClass.PERMANENT})
         status = status.model_copy(update={"failure": permanent})
-    return reject(situation.observed, status, next_.reason, next_.message, now=situation.now)
+    return Step(with_run_failed(status, next_.reason, next_.message, now=job.now))
 
 
-def release(situation: Situation) -> Plan:
+def _end_and_wait(job: Job, cause: Failure, trouble: Trouble) -> Step:
+    """Gives the nodes back while what the pods lack is waited for; nobody is charged."""
+    status = with_end(job, cause.reason, cause).model_copy(update={"trouble": trouble})
+    patience = job.spec.run_policy.scheduling_timeout_seconds
+    why = f"{cause.message}; it is waited for up to {patience} s (runPolicy.schedulingTimeoutSeconds)"
+    delay = start_trouble.seconds_to_pause(job)
+    return _restart(job, status, cause.reason, why, nodes=job.desired, delay=delay)
+
+
+def end_half_scheduled(job: Job) -> Step:
     """Gives the nodes of a half-scheduled gang back."""
-    counts = phase.count(situation.gang, desired=situation.desired)
+    counts = phase.count(job.gang, desired=job.desired)
     why = (
         f"only {counts.scheduled} of {counts.desired} nodes were scheduled within "
-        f"{situation.spec.run_policy.scheduling_timeout_seconds} s (runPolicy.schedulingTimeoutSeconds); "
-        "they are given back"
+        f"{job.spec.run_policy.scheduling_timeout_seconds} s (runPolicy.schedulingTimeoutSeconds); "
+        f"they are given back{_because(job)}"
     )
-    status, delay = ended(situation, Reason.SCHEDULING_TIMEOUT), scheduling_timeout.backoff(situation)
-    return _restart(situation, status, Reason.SCHEDULING_TIMEOUT, why, nodes=situation.desired, delay=delay)
+    status, delay = with_end(job, Reason.SCHEDULING_TIMEOUT), scheduling_timeout.backoff(job)
+    step = _restart(job, status, Reason.SCHEDULING_TIMEOUT, why, nodes=job.desired, delay=delay)
+    return replace(step, doubts=tuple(scheduling_timeout.doubts(job)))
 
 
-def _restart(
-    situation: Situation, status: TrainingJobStatus, reason: Reason, why: str, *, nodes: int, delay: float = 0.0
-) -> Plan:
+def _because(job: Job) -> str:
+    """Why the rest has no nodes: the API server's words of pods that it refused, else the scheduler's."""
+    refused = next(iter(job.refusals), None)
+    if refused is not None:
+        return f"; {refusal.describe(refused)}"
+    if job.status.reason == Reason.PODS_REFUSED and job.status.message:
+        return f"; {job.status.message}"
+    return phase.because(job.gang)
+
+
+def _restart(job: Job, status: TrainingJobStatus, reason: Reason, why: str, *, nodes: int, delay: float = 0.0) -> Step:
     when = f"in {delay:.0f} s" if delay else "now"
-    size = f" on {nodes} node{'s' * (nodes > 1)}" if nodes != situation.desired else ""
+    grace = _seconds_to_save(job) if reason in _GRACEFUL else 0.0
+    if grace > delay:
+        when = f"when the other ranks have saved and stopped, in {grace:.0f} s at the latest"
+    size = f" on {nodes} node{'s' * (nodes > 1)}" if nodes != job.desired else ""
     text = f"{clean(why, most=800)}; attempt {status.attempts[-1].attempt + 1} starts {when}{size}"
-    next_: dict[str, Any] = {"restart_time": situation.now + timedelta(seconds=delay)}
-    if situation.spec.elastic is not None:
+    next_: dict[str, Any] = {"restart_time": job.now + timedelta(seconds=delay)}
+    if job.spec.elastic is not None:
         next_["restart_nodes"] = nodes
-    status = status.model_copy(update=next_)
-    return publish(
-        situation.observed, move(status, Phase.RESTARTING, reason, text, now=situation.now), now=situation.now
-    )
+    return Step(move(status.model_copy(update=next_), Phase.RESTARTING, reason, text, now=job.now))
 
 
-def between(situation: Situation) -> Plan:
+def between_attempts(job: Job) -> Step:
     """Between two attempts: the old pods go, and the next gang begins when it is due."""
-    status, now = situation.status, situation.now
-    wait = restart.seconds_left(status, now=now)
-    if situation.attempt is not None and situation.attempt.reason in _GRACEFUL:
-        wait = max(wait, _seconds_to_stop(situation))
+    status, now = job.status, job.now
+    wait = 0.0 if restart.is_free(status) else restart.seconds_left(status, now=now)
+    if job.attempt is not None and job.attempt.reason in _GRACEFUL:
+        wait = max(wait, _seconds_to_stop(job))
     if wait > 0:
-        return stop(situation, requeue=[wait])
-    nodes = elastic.next_size(situation.spec, status)
-    return publish(situation.observed, begin_attempt(status, nodes=nodes, now=now), now=now)
+        return wait_until_stopped(job, requeue=[wait])
+    nodes = elastic.next_size(job.spec, status)
+    return Step(with_attempt_begun(status, nodes=nodes, now=now))
 
 
-def stop(situation: Situation, requeue: Iterable[float] = ()) -> Plan:
+def wait_until_stopped(job: Job, requeue: Iterable[float] = ()) -> Step:
     """Deletes the pods of attempts that have ended, and looks again when the last of them must be gone."""
-    return publish(
-        situation.observed,
-        situation.status,
-        now=situation.now,
-        delete=clean_pods.outdated(situation),
-        requeue=[*requeue, _seconds_to_stop(situation)],
-    )
+    requeue = (*requeue, _seconds_to_stop(job))
+    return Step(job.status, delete=clean_pods.outdated(job), requeue=requeue)
 
 
-def is_stopped(situation: Situation) -> bool:
+def is_stopped(job: Job) -> bool:
     """True once no pod can be saving its state any more."""
-    return _seconds_to_stop(situation) <= 0
+    return _seconds_to_stop(job) <= 0
 
 
-def _seconds_to_stop(situation: Situation) -> float:
-    pods = (pod for pod in situation.gang.everyone if not pod.is_scout)
-    return max((pod.seconds_to_stop(situation.now) for pod in pods), default=0.0)
+def _seconds_to_stop(job: Job) -> float:
+    """Seconds until every pod has saved its state, as far as anybody hears of it: who is on a lost node isn't waited
+    for.
+    """
+    return max((pod.seconds_to_stop(job.now) for pod in _may_save(job)), default=0.0)
+
+
+def _seconds_to_save(job: Job) -> float:
+    """The same for a gang that is about to be told to stop. Who has no node has nothing to save."""
+    grace = job.spec.run_policy.termination_grace_period_seconds
+    left = (pod.seconds_to_stop(job.now) + (0 if pod.terminating else grace) for pod in _may_save(job) if pod.node)
+    return max(left, default=0.0)
+
+
+def _may_save(job: Job) -> list[Pod]:
+    """Pods whose trainer may be saving its state."""
+    nodes, now = job.observed.nodes, job.now
+    living = (pod for pod in job.gang.everyone if not pod.is_scout and not pod.ended)
+    return [pod for pod in living if node_lost(pod, nodes, now=now) is None]

@@ -5,24 +5,35 @@ Pure from the status before and after, so an event is said when, and only when, 
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from footplate.api.status import Straggler, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import GRACE_FACTOR, working_grace
-from footplate.policy.plan import Event, Plan
+from footplate.policy.plan import Event
+from footplate.policy.pod import Pod
 from footplate.policy.progress import places
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
 
-def attach(plan: Plan, *, before: TrainingJobStatus, spec: TrainingJobSpec) -> Plan:
-    """The plan with what its status brings that `before` didn't have."""
-    if plan.status is None:
-        return plan
-    after = TrainingJobStatus.model_validate(plan.status)
-    events = (*_notes(before, after), *_stragglers(before, after), *_short_grace(before, after, spec))
-    return replace(plan, events=(*plan.events, *events))
+def news(*, before: TrainingJobStatus, after: TrainingJobStatus | None, spec: TrainingJobSpec) -> Iterator[Event]:
+    """An event for each thing that `after` has and `before` didn't."""
+    if after is not None:
+        yield from _notes(before, after)
+        yield from _stragglers(before, after)
+        yield from _short_grace(before, after, spec)
+
+
+def sidecar(pod: Pod) -> Event:
+    """Why a pod is deleted although something in it runs."""
+    names = clean(", ".join(pod.still_running), most=253)
+    which = f"its container {names} runs on" if names else "it doesn't end"
+    message = (
+        f"pod {pod.name}: the trainer has ended with exit code {pod.exit_code}, but {which} and holds what the pod "
+        "asks for; the pod is deleted. Whoever adds containers to pods can make them native sidecars (init containers "
+        "with restartPolicy: Always), which end with the trainer; or keep them away by podTemplate.annotations"
+    )
+    return Event("Normal", Reason.SIDECAR, message, "Stop")
 
 
 def _notes(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:

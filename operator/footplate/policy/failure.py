@@ -12,30 +12,29 @@ from datetime import datetime, timedelta
 from footplate.api.status import FailureClass, FailureStatus
 from footplate.contract import ExitCode
 from footplate.objects import Object, text, time
-from footplate.policy.pods import Gang, Pod, last_ready, node_is_lost
+from footplate.policy import kubelet
+from footplate.policy.plan import Doubt
+from footplate.policy.pod import LAST_WORD, Pod
+from footplate.policy.pods import Gang, last_ready, node_is_lost
 from footplate.policy.reasons import Reason
 from footplate.text import MAX_TERMINATION_BYTES, clean, clean_lines
-
-START_GRACE = timedelta(seconds=30)
-"""How long a missing Secret or an image that can't be pulled may still be put right before the job fails."""
 
 VIEW_LAG = timedelta(seconds=10)
 """Pods and nodes are watched apart: a pod may be seen on a node of which nothing newer than its start is known."""
 
 SETTLE = timedelta(seconds=3)
-"""How long the cause is awaited where ranks only saw a peer go."""
+"""How long the cause is awaited where ranks only saw a peer go, or were killed by nobody knows whom."""
 
 _CLASS = {
     Reason.DATA_ERROR: FailureClass.PERMANENT,
     Reason.CONFIG_ERROR: FailureClass.PERMANENT,
-    Reason.IMAGE_PULL_FAILED: FailureClass.PERMANENT,
-    Reason.CONTAINER_CONFIG: FailureClass.PERMANENT,
     Reason.USER_ERROR: FailureClass.USER,
     Reason.OUT_OF_MEMORY: FailureClass.USER,
+    Reason.OUT_OF_DISK: FailureClass.USER,
     Reason.KILLED: FailureClass.USER,
     Reason.HANG: FailureClass.HANG,
 }
-"""Who pays for what; all else is the infrastructure's."""
+"""Who pays for what; all else is the infrastructure's. Of what keeps pods from starting `start_trouble` says it."""
 
 _EXIT_REASONS: Mapping[int | None, Reason] = {
     ExitCode.DATA_ERROR: Reason.DATA_ERROR,
@@ -45,16 +44,6 @@ _EXIT_REASONS: Mapping[int | None, Reason] = {
     ExitCode.PEER_LOST: Reason.PEER_LOST,
     ExitCode.HANG: Reason.HANG,
     **dict.fromkeys((129, 130, 134, 135, 136, 137, 139, 143), Reason.KILLED),
-}
-
-_CANNOT_START = {
-    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
-    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
-    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
-    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
-    "CreateContainerConfigError": Reason.CONTAINER_CONFIG,
-    "CreateContainerError": Reason.CONTAINER_CONFIG,
-    "RunContainerError": Reason.CONTAINER_CONFIG,
 }
 
 _FOLLOWS = (Reason.PEER_LOST, Reason.STOPPED)
@@ -69,11 +58,15 @@ class Failure:
     message: str
     time: datetime
     pod: Pod | None = None
+    class_: FailureClass | None = None
+    """Who pays, where it isn't the reason alone that says so."""
+    doubts: tuple[Doubt, ...] = ()
+    """What must be confirmed before it counts: a later view might show that it is over."""
 
     @property
     def failure_class(self) -> FailureClass:
         """Who pays."""
-        return _CLASS.get(self.reason, FailureClass.INFRASTRUCTURE)
+        return self.class_ or _CLASS.get(self.reason, FailureClass.INFRASTRUCTURE)
 
     def to_status(self) -> FailureStatus:
         """The failure as the user sees it."""
@@ -101,63 +94,96 @@ def find(gang: Gang, nodes: Mapping[str, Object], *, desired: int, all_created: 
         all_created: True once all pods were seen, so that one that isn't there was deleted.
         now: the time.
     """
-    failures = [failure for pod in gang.pods if (failure := _of_pod(pod, nodes, now=now)) is not None]
+    suspects = dict.fromkeys((*gang.unsettled, *gang.on_lost_nodes(nodes)))
+    failures = [
+        failure
+        for pod in suspects
+        if pod.rank not in gang.succeeded and (failure := _of_pod(pod, nodes, now=now)) is not None
+    ]
     if all_created:
         failures += _missing(gang, desired=desired, now=now)
     return min(failures, key=lambda failure: (failure.reason in _FOLLOWS, failure.time), default=None)
 
 
 def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
-    """False while a rank that only saw its peer go may soon be followed by the one that knows why."""
-    alive = any(not pod.terminal for pod in gang.pods)
-    return cause.reason is not Reason.PEER_LOST or not alive or not timedelta() <= now - cause.time < SETTLE
+    """False while a rank that only saw its peer go may soon be followed by the one that knows why, or the kubelet of a
+    rank that was killed may yet say that it did it.
+    """
+    return not timedelta() <= now - cause.time < SETTLE or not _is_open(cause, gang, now=now)
+
+
+def _is_open(cause: Failure, gang: Gang, *, now: datetime) -> bool:
+    if cause.reason is Reason.PEER_LOST:
+        return len(gang.ended) < len(gang.pods)
+    pod = cause.pod
+    return cause.reason is Reason.KILLED and pod is not None and pod.verdict is None and pod.awaits_last_word(now)
 
 
 def next_look(gang: Gang, nodes: Mapping[str, Object], *, now: datetime) -> Iterable[float]:
     """Seconds until what is given some time now counts as a failure."""
-    for pod in gang.pods:
+    for pod in gang.unsettled:
         if pod.exit_code:
             yield SETTLE.total_seconds()
-        elif text(pod.waiting, "reason") in _CANNOT_START:
-            yield ((pod.started or now) + START_GRACE - now).total_seconds()
-        elif not pod.terminal and nodes and pod.node and node_is_lost(nodes.get(pod.node)):
-            yield VIEW_LAG.total_seconds()
+    if gang.on_lost_nodes(nodes):
+        yield VIEW_LAG.total_seconds()
+    yield from next_words(gang, now=now)
+
+
+def next_words(gang: Gang, *, now: datetime) -> Iterable[float]:
+    """Seconds until nothing more is awaited of a pod whose trainer has ended."""
+    for pod in gang.ended:
+        if pod.awaits_last_word(now) and pod.finished is not None:
+            yield (pod.finished + LAST_WORD - now).total_seconds()
 
 
 def _of_pod(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failure | None:
     return (
-        _taken_away(pod, now=now)
+        _exceeded(pod, now=now)
+        or _taken_away(pod, now=now)
+        or _ended_by_node(pod, now=now)
         or _failed(pod, now=now)
         or node_lost(pod, nodes, now=now)
-        or _stuck(pod, now=now)
     )  # fmt: skip
+
+
+def _exceeded(pod: Pod, *, now: datetime) -> Failure | None:
+    """Evicted for what the pod itself has used, whatever else is said of it."""
+    over = kubelet.exceeded(pod)
+    return None if over is None else _of_kubelet(pod, over, now=now)
+
+
+def _ended_by_node(pod: Pod, *, now: datetime) -> Failure | None:
+    ruled = None if pod.ended_unasked else kubelet.ruling(pod)
+    return None if ruled is None else _of_kubelet(pod, ruled, now=now)
+
+
+def _of_kubelet(pod: Pod, ruled: kubelet.Ruling, *, now: datetime) -> Failure:
+    reason, said = ruled
+    return Failure(reason, f"pod {pod.name}{_on_node(pod)} {said}", pod.finished or now, pod)
 
 
 def _taken_away(pod: Pod, *, now: datetime) -> Failure | None:
     """Evicted, preempted or deleted: whatever became of the pod after that isn't its own fault."""
-    target = pod.condition("DisruptionTarget")
-    if target.get("status") == "True":
+    target = pod.disruption
+    if pod.ended_unasked:
+        return None
+    if target:
         since = time(target, "lastTransitionTime")
-        said = f"was evicted: {text(target, 'reason')}: {text(target, 'message')}"
+        said = f"was evicted: {': '.join(filter(None, (text(target, 'reason'), text(target, 'message'))))}"
     elif pod.terminating:
         since, said = pod.deleted, "was deleted by somebody else"
     else:
         return None
-    since = since or now
-    if pod.phase == "Succeeded" or (pod.finished is not None and pod.finished < since):
-        return None
-    return Failure(Reason.EVICTED, f"pod {pod.name}{_on_node(pod)} {said}", since, pod)
+    return Failure(Reason.EVICTED, f"pod {pod.name}{_on_node(pod)} {said}", since or now, pod)
 
 
 def _failed(pod: Pod, *, now: datetime) -> Failure | None:
     if pod.exit_code:
         reason = _exit_reason(pod)
         return Failure(reason, _exit_message(pod, reason), _exit_time(pod, now=now), pod)
-    if pod.phase != "Failed":
+    if pod.phase != "Failed" or pod.exit_code == 0:
         return None
-    why = text(pod.status, "reason") or "no reason given"
-    said = f"pod {pod.name}{_on_node(pod)} was ended: {why}: {text(pod.status, 'message')}"
-    return Failure(Reason.EVICTED, said, pod.finished or now, pod)
+    return _of_kubelet(pod, kubelet.unexplained(pod), now=now)
 
 
 def _exit_reason(pod: Pod) -> Reason:
@@ -166,6 +192,8 @@ def _exit_reason(pod: Pod) -> Reason:
         return Reason.OUT_OF_MEMORY
     if said in ("StartError", "ContainerCannotRun"):
         return Reason.CONTAINER_CONFIG
+    if said == "ContainerStatusUnknown":
+        return Reason.POD_LOST
     return _EXIT_REASONS.get(pod.exit_code, Reason.USER_ERROR)
 
 
@@ -188,6 +216,10 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
         return (
             f"pod {pod.name} can't start: {_last_line(pod)}; name a program of trainer.image in trainer.command, "
             "or for a recipe or an entrypoint an image with footplate[trainer]; delete the job and create it anew"
+        )
+    if reason is Reason.POD_LOST:
+        return (
+            f"pod {pod.name}{_on_node(pod)} is lost: its node was restarted and knows nothing of its trainer any more"
         )
     verdict = pod.verdict
     if verdict is not None and verdict.error is not None:
@@ -213,7 +245,7 @@ def _last_line(pod: Pod) -> str:
 
 def node_lost(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failure | None:
     """The loss of the node that a pod runs on; None where it isn't lost, or that isn't known."""
-    if pod.terminal or pod.node is None or not nodes:
+    if pod.ended or pod.node is None or not nodes:
         return None
     node = nodes.get(pod.node)
     if not node_is_lost(node):
@@ -221,34 +253,17 @@ def node_lost(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failur
     since, bound = last_ready(node), pod.bound
     if bound is not None and now < bound + VIEW_LAG and (since is None or since <= bound):
         return None
-    return Failure(Reason.NODE_LOST, f"node {pod.node}, which runs rank {pod.rank}, isn't ready", since or now, pod)
-
-
-def _stuck(pod: Pod, *, now: datetime) -> Failure | None:
-    reason = _CANNOT_START.get(text(pod.waiting, "reason"))
-    if reason is None or now < (pod.started or now) + START_GRACE:
-        return None
-    said = text(pod.waiting, "message") or text(pod.waiting, "reason")
-    message = (
-        f"pod {pod.name} can't start: {clean(said, most=512)}; {_way_out(reason, said)}, then set "
-        "runPolicy.restartNonce; to change the spec, delete the job and create it anew"
-    )
-    return Failure(reason, message, now, pod)
-
-
-def _way_out(reason: Reason, said: str) -> str:
-    if reason is Reason.IMAGE_PULL_FAILED:
-        return "push the image, or put right the Secret of podTemplate.imagePullSecrets"
-    if "runAsNonRoot" in said:
-        return "build the image with a numeric USER other than 0"
-    return "create what is missing in the job's namespace"
+    how = "isn't ready" if node is not None else "is gone"
+    message = f"node {pod.node}, which runs rank {pod.rank}, {how}"
+    return Failure(Reason.NODE_LOST, message, since or now, pod, doubts=(Doubt("Node", pod.node),))
 
 
 def _missing(gang: Gang, *, desired: int, now: datetime) -> list[Failure]:
-    gone = next((rank for rank in range(desired) if rank not in gang.current), None)
-    if gone is None:
+    if gang.is_whole(desired):
         return []
-    return [Failure(Reason.POD_LOST, f"the pod of rank {gone} was deleted by somebody else", now)]
+    gone = next(rank for rank in range(desired) if rank not in gang.current and rank not in gang.succeeded)
+    message = f"the pod of rank {gone} was deleted by somebody else"
+    return [Failure(Reason.POD_LOST, message, now, doubts=(gang.doubt(gone),))]
 
 
 def _on_node(pod: Pod) -> str:

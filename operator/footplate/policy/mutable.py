@@ -1,11 +1,20 @@
-"""The fields that a user may change on a living job: they are read from the job at every look, never from job.json."""
+"""The fields that a user may change on a living job: they are read from the job at every look, never from job.json.
 
-from collections.abc import Mapping, Sequence
+What the runtime's policy keeps a job from setting it can't set later either: job.json remembers which fields these are,
+so that a runtime that was deleted or edited meanwhile allows nothing more. One that is stricter by now counts too. An
+edit that doesn't count is told. `suspend: true` always counts: it gives the nodes back, and no policy gains by holding
+a gang that its owner wants to stop.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
+from footplate.api.errors import Problem, explain
 from footplate.api.trainingjob import TrainingJobSpec
+from footplate.contract import JobConfig
 from footplate.objects import Object, block
 from footplate.policy.rules import Path, leaves, may_set
 
@@ -13,10 +22,24 @@ LIVE_FIELDS: Sequence[Path] = (
     ("runPolicy", "suspend"),
     ("runPolicy", "restartNonce"),
     ("runPolicy", "ttlSecondsAfterFinished"),
+    ("runPolicy", "ttlKeepsJob"),
+    ("runPolicy", "maxRestarts"),
+    ("runPolicy", "maxDisruptions"),
     ("runPolicy", "activeDeadlineSeconds"),
     ("scheduling", "priorityClassName"),
 )
 """What any job may change; an elastic one its `nodes` too, which a job.json can't do without."""
+
+_NODES: Path = ("nodes",)
+_SUSPEND: Path = ("runPolicy", "suspend")
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The resolved spec with what counts of the user's edits, and what doesn't."""
+
+    spec: TrainingJobSpec
+    refused: Sequence[Problem] = ()
 
 
 def without_live_fields(spec: Object) -> Object:
@@ -28,21 +51,60 @@ def without_live_fields(spec: Object) -> Object:
     return kept
 
 
-def with_live_fields(spec: TrainingJobSpec, job: Object, runtime: Object | None) -> TrainingJobSpec:
-    """The resolved spec with what the job says now, as far as it is valid and the runtime, which is asked again, lets
-    jobs say so.
+def locked_fields(runtime: Object | None) -> list[str]:
+    """The live fields that the runtime's policy keeps as they are in the runtime."""
+    return [".".join(path) for path in (*LIVE_FIELDS, _NODES) if not _may_change(path, object(), runtime)]
+
+
+def with_live_fields(config: JobConfig, job: Object, runtime: Object | None) -> Edited:
+    """The resolved spec with what the job says now.
+
+    Args:
+        config: what the run was started with.
+        job: the raw job.
+        runtime: its runtime as it is now, None where it has none or it is gone.
     """
-    fields = LIVE_FIELDS if spec.elastic is None else (*LIVE_FIELDS, ("nodes",))
-    said = {path: value for path in fields if (value := _value(job, path)) is not None}
-    policy, defaults = block(runtime, "spec", "policy"), dict(leaves(block(runtime, "spec")))
-    for path, value in said.items():
-        if may_set(path, value, theirs=defaults, allowed=policy.get("allowed")):
+    said = [*_said(config, job)]
+    spec, refused, as_begun = config.spec, list[Problem](), config.spec.to_json() if said else {}
+    for path, value in said:
+        settled = _value(as_begun, path)
+        if value == settled:
+            continue
+        locked = ".".join(path) in (config.locked or ()) or not _may_change(path, value, runtime)
+        if locked and (path, value) != (_SUSPEND, True):
+            refused.append(_locked(path, value, settled))
+            continue
+        try:
             spec = _with_value(spec, path, value)
-    return spec
+        except ValidationError as error:
+            refused += explain(error, "spec", model=TrainingJobSpec)
+    return Edited(spec, refused)
 
 
-def _value(job: Object, path: Path) -> Any:
-    return block(job, "spec", *path[:-1]).get(path[-1])
+def _said(config: JobConfig, job: Object) -> Iterator[tuple[Path, Any]]:
+    """What the job says of the fields that it may change."""
+    for path in LIVE_FIELDS if config.spec.elastic is None else (*LIVE_FIELDS, _NODES):
+        value = _value(block(job, "spec"), path)
+        if value is not None:
+            yield path, value
+
+
+def _may_change(path: Path, value: Any, runtime: Object | None) -> bool:
+    spec = block(runtime, "spec")
+    theirs = dict(leaves({key: part for key, part in spec.items() if key != "policy"}))
+    return may_set(path, value, theirs=theirs, allowed=block(spec, "policy").get("allowed"))
+
+
+def _locked(path: Path, value: Any, settled: Any) -> Problem:
+    back = "leave it out" if settled is None else f"set it back to {settled!r}, or leave it out"
+    return Problem(
+        f"spec.{'.'.join(path)}", value, "isn't the job's to change: the policy of its runtime doesn't allow it",
+        f"{back}; until then it counts as unchanged",
+    )  # fmt: skip
+
+
+def _value(spec: Object, path: Path) -> Any:
+    return block(spec, *path[:-1]).get(path[-1])
 
 
 def _with_value(spec: TrainingJobSpec, path: Path, value: Any) -> TrainingJobSpec:
@@ -50,10 +112,5 @@ def _with_value(spec: TrainingJobSpec, path: Path, value: Any) -> TrainingJobSpe
     target = raw
     for parent in path[:-1]:
         target = target.setdefault(parent, {})
-    if target.get(path[-1]) == value:
-        return spec
     target[path[-1]] = value
-    try:
-        return TrainingJobSpec.model_validate(raw)
-    except ValidationError:
-        return spec
+    return TrainingJobSpec.model_validate(raw)

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from footplate.api.status import NodeCounts, Phase, ProgressStatus
 from footplate.objects import text
-from footplate.policy.pods import Gang, Pod
+from footplate.policy.pod import Pod
+from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
@@ -15,14 +16,16 @@ SLOW_START = timedelta(seconds=90)
 
 def count(gang: Gang, *, desired: int) -> NodeCounts:
     """Pods of the attempt, by how far they got."""
-    pods = gang.pods
+    at_work, others = len(gang.pods) - len(gang.not_at_work), gang.not_at_work
     return NodeCounts(
         desired=desired,
-        created=len(pods),
-        scheduled=sum(pod.node is not None for pod in pods),
-        ready=sum(pod.running for pod in pods),
-        succeeded=sum(pod.phase == "Succeeded" for pod in pods),
-        failed=sum(pod.phase == "Failed" for pod in pods),
+        created=len(gang.pods) + gang.gone,
+        scheduled=at_work + sum(pod.node is not None for pod in others) + gang.gone,
+        ready=at_work + sum(pod.running for pod in others),
+        succeeded=len(gang.succeeded),
+        failed=sum(
+            pod.phase == "Failed" or bool(pod.exit_code) for pod in gang.ended if pod.rank not in gang.succeeded
+        ),
     )
 
 
@@ -52,15 +55,15 @@ def describe(
     if phase is Phase.RUNNING:
         return f"{counts.ready + counts.succeeded} {nodes} running{_steps(progress)}"
     if phase is Phase.QUEUED:
-        return f"{counts.scheduled} {nodes} scheduled{_because(gang)}"
+        return f"{counts.scheduled} {nodes} scheduled{because(gang)}"
     if phase is Phase.STARTING:
-        return f"{counts.ready} {nodes} started{_waiting(gang.pods, mounts=mounts, now=now)}"
+        return f"{counts.ready} {nodes} started{_waiting(gang.unsettled, mounts=mounts, now=now)}"
     return f"{counts.created} {nodes} created"
 
 
 def seconds_until_slow(gang: Gang, *, now: datetime) -> float | None:
     """Seconds until the message says that a pod is slow to start; None where none may be."""
-    since = [pod.started or now for pod in gang.pods if _prepares(pod)]
+    since = [pod.started or now for pod in gang.unsettled if _prepares(pod)]
     left = (min(since) + SLOW_START - now).total_seconds() if since else 0.0
     return left if left > 0 else None
 
@@ -72,7 +75,7 @@ def _steps(progress: ProgressStatus | None) -> str:
     return f", step {progress.step:,}{of}"
 
 
-def _because(gang: Gang) -> str:
+def because(gang: Gang) -> str:
     """What the scheduler, or whoever gates the pods, says of the first pod that has no node."""
     for pod in gang.pods:
         if pod.node is None:
@@ -88,8 +91,12 @@ def _waiting(pods: Sequence[Pod], *, mounts: Sequence[str], now: datetime) -> st
         said = text(pod.waiting, "message") or text(pod.waiting, "reason")
         if said and not _prepares(pod):
             return f"; {clean(said, most=512)}"
+        if _prepares(pod) and pod.held_up_by:
+            return f"; pod {pod.name} can't start its trainer because of container {clean(pod.held_up_by, most=512)}"
         if _prepares(pod) and now >= (pod.started or now) + SLOW_START:
             needs = f" (it mounts {clean(', '.join(mounts), most=512)})" if mounts else ""
+            if pod.waits_for:
+                needs = f" (its init container {clean(pod.waits_for, most=63)} has not ended yet)"
             return f"; pod {pod.name} takes long{needs}: `kubectl describe pod {pod.name}` says why"
     return ""
 

@@ -1,15 +1,22 @@
-"""What the decisions see and what they answer: plain values, no I/O."""
+"""What the decisions see and what they answer: plain values, no I/O.
 
-from collections.abc import Mapping, Sequence
+That something is there, or has ended, is a fact which no later view takes back. That something isn't there, isn't well
+or has no node yet may be over by now: what rests on that is done `once_confirmed`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
 from footplate.objects import Object
 
 RETRY_REFUSED_SECONDS = 10.0
-"""For so long what was refused isn't tried again."""
+"""For so long a refused create isn't tried again, and is part of what is observed; twice as long each time that it is
+refused again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,8 @@ class Target:
     namespace: str
     name: str
     uid: str = ""
+    version: str = ""
+    """The resourceVersion that it must still have; empty where any will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +67,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A pod of the job's namespace, or a node, of which the view may be old: that it isn't there, or isn't well."""
+
+    kind: Literal["Pod", "Node"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that one reconciliation looks at."""
+    """Everything that one reconciliation looks at. Pods and nodes are a view, which may be as old as the longest
+    silence of a watch.
+    """
 
     job: Object
     pods: Sequence[Object] = ()
@@ -75,6 +94,36 @@ class Observed:
     """
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
+    confirmed: frozenset[Doubt] = frozenset()
+    """What the API server was asked for in this very look: of these is observed what is so, be it that they are gone.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the policies decide of a job: the status that it is to have, and what is done beside it.
+
+    `policy.status` makes the plan of it, in one place for all of them.
+    """
+
+    status: TrainingJobStatus | None = None
+    """As it should be; None leaves it as it is, whatever may have become of progress meanwhile."""
+    create: tuple[Object, ...] = ()
+    delete: tuple[Target, ...] = ()
+    requeue: tuple[float | None, ...] = ()
+    """Seconds until something becomes due; the soonest counts, and None and what is past don't."""
+    stalled: bool = False
+    """True where the job can't go on until somebody changes something, though it hasn't failed."""
+    events: tuple[Event, ...] = ()
+    """What a user should hear besides the change of phase, once the status is written."""
+    notices: tuple[Event, ...] = ()
+    """What a user should hear of what is done beside the status."""
+    doubts: tuple[Doubt, ...] = ()
+    """What the API server must confirm before any of it is done."""
+    failing: Refusal | None = None
+    """A create of the gang's that fails; of all else that fails the observation tells."""
+    refused_edits: str = ""
+    """What the user has changed on the living job, and doesn't count, with the rule and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +139,15 @@ class Plan:
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     """Seconds after which the job must be looked at again, whatever happens until then."""
+    left_alone: bool = False
+    """True where nothing may be done, because the job's status isn't understood."""
+    confirm: frozenset[Doubt] = frozenset()
+    """What the API server must be asked for before anything is done. The plan holds nothing else, and the job is
+    looked at again at once with the answers.
+    """
+
+
+def once_confirmed(plan: Plan, *, observed: Observed, doubts: Iterable[Doubt]) -> Plan:
+    """The plan, if the API server was asked for all that it rests on; else what to ask."""
+    left = frozenset(doubts) - observed.confirmed
+    return Plan(confirm=left) if left else plan

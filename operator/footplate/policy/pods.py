@@ -1,181 +1,70 @@
-"""Views of raw pods and nodes, and the bucketing of a job's pods that all policies share."""
+"""The bucketing of a job's pods that all policies share, and what is read of the nodes under them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
-from footplate.contract import CONTAINER_NAME, Label, Verdict, parse_verdict
-from footplate.objects import Object, block, blocks, is_controlled_by, number, text, time
-from footplate.policy.plan import Target
-
-STOP_MARGIN_SECONDS = 5.0
-"""A pod that lives on for so long after its grace period is on a node that nobody hears from."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pod:
-    """What the policies read of one pod."""
-
-    raw: Object
-
-    @cached_property
-    def metadata(self) -> Mapping[str, Any]:
-        """The raw metadata."""
-        return block(self.raw, "metadata")
-
-    @cached_property
-    def status(self) -> Mapping[str, Any]:
-        """The raw status."""
-        return block(self.raw, "status")
-
-    @cached_property
-    def name(self) -> str:
-        """The pod's name."""
-        return text(self.metadata, "name")
-
-    @property
-    def target(self) -> Target:
-        """The pod as something to delete."""
-        return Target("Pod", text(self.metadata, "namespace"), self.name, text(self.metadata, "uid"))
-
-    def label(self, label: Label) -> int:
-        """The number in one of the operator's labels, -1 where there is none."""
-        number = text(block(self.metadata, "labels"), label)
-        return int(number) if number.isascii() and number.isdigit() and len(number) < 12 else -1
-
-    @cached_property
-    def rank(self) -> int:
-        """Node rank in the gang."""
-        return self.label(Label.RANK)
-
-    @property
-    def is_scout(self) -> bool:
-        """True for a pod that only keeps a place: it has no state to save."""
-        return str(Label.SCOUT) in block(self.metadata, "labels")
-
-    @cached_property
-    def phase(self) -> str:
-        """Kubernetes' phase of the pod."""
-        return text(self.status, "phase") or "Pending"
-
-    @cached_property
-    def node(self) -> str | None:
-        """Name of the node that the pod is bound to."""
-        return text(block(self.raw, "spec"), "nodeName") or None
-
-    @property
-    def bound(self) -> datetime | None:
-        """When the scheduler found the node."""
-        return time(self.condition("PodScheduled"), "lastTransitionTime") if self.node else None
-
-    @property
-    def gated(self) -> bool:
-        """True while somebody's scheduling gate holds the pod back."""
-        return bool(block(self.raw, "spec").get("schedulingGates"))
-
-    @property
-    def terminal(self) -> bool:
-        """True once no container runs, nor will."""
-        return self.phase in ("Succeeded", "Failed")
-
-    @property
-    def terminating(self) -> bool:
-        """True once somebody deleted the pod."""
-        return self.metadata.get("deletionTimestamp") is not None
-
-    @property
-    def deleted(self) -> datetime | None:
-        """When somebody deleted the pod; its grace period began then."""
-        deadline = time(self.metadata, "deletionTimestamp")
-        grace = number(self.metadata, "deletionGracePeriodSeconds") or 0
-        return deadline and deadline - timedelta(seconds=grace)
-
-    def seconds_to_stop(self, now: datetime) -> float:
-        """Seconds for which the pod may still be saving its state; 0 where it has ended or is overdue."""
-        if self.terminal:
-            return 0.0
-        deadline = time(self.metadata, "deletionTimestamp") or now
-        return max(0.0, (deadline - now).total_seconds() + STOP_MARGIN_SECONDS)
-
-    @property
-    def started(self) -> datetime | None:
-        """When the node took the pod, or was to."""
-        return time(self.status, "startTime") or self.bound
-
-    def condition(self, type_: str) -> Mapping[str, Any]:
-        """One of the pod's conditions, empty where it has none of that type."""
-        return next((c for c in blocks(self.status, "conditions") if c.get("type") == type_), {})
-
-    @cached_property
-    def state(self) -> Mapping[str, Any]:
-        """State of the trainer's container: waiting, running or terminated."""
-        containers = blocks(self.status, "containerStatuses")
-        return block(next((c for c in containers if c.get("name") == CONTAINER_NAME), None), "state")
-
-    @property
-    def running_since(self) -> datetime | None:
-        """When the trainer's container started, None where it doesn't run."""
-        return time(block(self.state, "running"), "startedAt")
-
-    @property
-    def running(self) -> bool:
-        """True while the trainer's container runs."""
-        return self.phase == "Running" and "running" in self.state
-
-    @property
-    def waiting(self) -> Mapping[str, Any]:
-        """What the trainer's container waits for, empty where it doesn't."""
-        return block(self.state, "waiting")
-
-    @property
-    def terminated(self) -> Mapping[str, Any]:
-        """How the trainer's container ended, empty where it hasn't."""
-        return block(self.state, "terminated")
-
-    @property
-    def exit_code(self) -> int | None:
-        """Exit code of the trainer's container, None where it hasn't ended."""
-        return number(self.terminated, "exitCode")
-
-    @property
-    def finished(self) -> datetime | None:
-        """When the trainer's container ended."""
-        return time(self.terminated, "finishedAt")
-
-    @cached_property
-    def verdict(self) -> Verdict | None:
-        """What the trainer said at its end."""
-        return parse_verdict(text(self.terminated, "message"))
+from footplate.objects import Kept, Object, block, blocks, place_of, text, time
+from footplate.podspec import attempt_name
+from footplate.policy.plan import Doubt
+from footplate.policy.pod import Pod
 
 
 @dataclass(frozen=True)
 class Gang:
-    """The pods of a job, bucketed once.
+    """The pods of a job at one moment, bucketed once.
 
     `current` are those of the current attempt, by rank and in its order; `scouts` keep places for more ranks of it;
-    `older` are all others that the job owns.
+    `older` are all others that the job owns. `remembered` are ranks of the attempt that were seen to be done.
+
+    Most pods of a large gang are at work, and nothing is to be said of them: they are gone through as seldom as can be.
     """
 
     current: Mapping[int, Pod]
     older: Sequence[Pod]
+    now: datetime
     scouts: Mapping[int, Pod] = field(default_factory=dict)
+    remembered: Collection[int] = frozenset()
+    name: str = ""
+    """What the names of the current attempt's pods have in common."""
 
     @classmethod
-    def of(cls, pods: Sequence[Object], job: Object, *, run: int, attempt: int, nodes: int) -> Self:
+    def of(
+        cls,
+        pods: Sequence[Object],
+        job: Object,
+        *,
+        run: int,
+        attempt: int,
+        nodes: int,
+        now: datetime,
+        remembered: Collection[int] = (),
+    ) -> Self:
         """Buckets raw pods. Those that the job doesn't control are left out; one that says it were of the attempt but
         hasn't the name or a rank of its gang is no part of it.
         """
-        owned = owned_pods(pods, job)
-        stem = f"{text(block(job, 'metadata'), 'name')}-{run}-{attempt}-"
-        mine = sorted((pod for pod in owned if pod.name == f"{stem}{pod.rank}"), key=lambda pod: pod.rank)
-        current = {pod.rank: pod for pod in mine if 0 <= pod.rank < nodes}
-        scouts = {pod.rank: pod for pod in mine if pod.rank >= nodes and pod.is_scout}
-        known = current | scouts
-        return cls(current, [pod for pod in owned if known.get(pod.rank) is not pod], scouts)
+        name = attempt_name(text(block(job, "metadata"), "name"), run=run, attempt=attempt)
+        current: dict[int, Pod] = {}
+        scouts: dict[int, Pod] = {}
+        older: list[Pod] = []
+        for pod in owned_pods(pods, job):
+            rank = pod.rank
+            if rank < 0 or pod.name != f"{name}-{rank}" or (rank >= nodes and not pod.is_scout):
+                older.append(pod)
+            elif rank < nodes:
+                current[rank] = pod
+            else:
+                scouts[rank] = pod
+        ranks = sorted(current)
+        return cls({rank: current[rank] for rank in ranks}, older, now, scouts, remembered, name)
 
-    @property
+    def doubt(self, rank: int) -> Doubt:
+        """That the pod of a rank is as it is seen, or gone."""
+        return Doubt("Pod", f"{self.name}-{rank}")
+
+    @cached_property
     def pods(self) -> Sequence[Pod]:
         """Pods of the current attempt, in order of rank."""
         return [*self.current.values()]
@@ -185,16 +74,67 @@ class Gang:
         """Pods of all attempts."""
         return [*self.older, *self.current.values(), *self.scouts.values()]
 
+    @cached_property
+    def not_at_work(self) -> Sequence[Pod]:
+        """Pods of the current attempt that don't simply run."""
+        return [pod for pod in self.pods if not pod.at_work]
+
+    @cached_property
+    def ended(self) -> Sequence[Pod]:
+        """Pods of the current attempt whose trainer has ended."""
+        return [pod for pod in self.not_at_work if pod.ended]
+
+    @cached_property
+    def succeeded(self) -> frozenset[int]:
+        """Ranks of the current attempt that are done, also those whose pods are gone since."""
+        return frozenset(self.remembered).union(pod.rank for pod in self.ended if pod.succeeded(self.now))
+
+    @cached_property
+    def unsettled(self) -> Sequence[Pod]:
+        """Pods of the current attempt that are neither at work nor done: what is to be said of a gang is in them, and
+        in its nodes.
+        """
+        return [pod for pod in self.not_at_work if pod.rank not in self.succeeded]
+
+    @cached_property
+    def gone(self) -> int:
+        """Number of the ranks that are done and have no pod any more."""
+        return sum(rank not in self.current for rank in self.succeeded)
+
+    def is_whole(self, desired: int) -> bool:
+        """True where each rank has a pod, or is done."""
+        return len(self.current) + self.gone == desired
+
+    def on_lost_nodes(self, nodes: Mapping[str, Object]) -> Sequence[Pod]:
+        """Living pods of the current attempt whose node is gone or isn't ready; none where nodes aren't watched."""
+        names = self._node_names if nodes else ()
+        lost = {name for name in names if name is not None and node_is_lost(nodes.get(name))}
+        return [pod for pod in self.pods if pod.node in lost and not pod.ended] if lost else []
+
+    @cached_property
+    def _node_names(self) -> Collection[str | None]:
+        return {pod.node for pod in self.pods}
+
 
 def owned_pods(pods: Sequence[Object], job: Object) -> list[Pod]:
     """Views of the pods that the job controls."""
-    return [Pod(raw) for raw in pods if is_controlled_by(raw, job)]
+    here = place_of(job)
+    return [pod for pod in map(Pod.of, pods) if pod.controller == here and here[1]]
 
 
 def node_is_lost(node: Object | None) -> bool:
     """True for a node that is gone, not ready, or throws its pods out."""
     if node is None:
         return True
+    if not isinstance(node, Kept):
+        return _is_lost(node)
+    known: bool | None = getattr(node, "view", None)
+    if known is None:
+        known = node.view = _is_lost(node)
+    return known
+
+
+def _is_lost(node: Object) -> bool:
     ready = text(_ready(node), "status") or "True"
     return ready != "True" or any(
         taint.get("effect") == "NoExecute" and text(taint, "key").startswith("node.kubernetes.io/")

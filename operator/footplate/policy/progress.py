@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from footplate.api.status import MAX_NOTES_KEPT, Attempt, CheckpointStatus, Straggler, TrainingJobStatus
+from footplate.api.status import MAX_NOTES_KEPT, Attempt, CheckpointStatus, ProgressStatus, Straggler, TrainingJobStatus
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.pods import Gang
 from footplate.text import clean
@@ -27,7 +27,7 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
     if running and polled is not None and checkpoint is not None and not _is_new(status, checkpoint.time):
         # What an attempt has found to resume from counts, though others saw newer ones: those are damaged.
         checkpoint = polled.checkpoint or checkpoint
-    for pod in gang.everyone:
+    for pod in (*gang.older, *gang.ended):
         if pod.verdict is not None and pod.label(Label.RUN) == status.run:
             checkpoint = _newer(checkpoint, pod.verdict.checkpoint)
             notes += pod.verdict.notes
@@ -35,7 +35,8 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
         checkpoint = _newer(checkpoint, polled.checkpoint)
         notes += polled.notes
         if running:  # else rank 0's last words are newer
-            changes["progress"] = polled.progress
+            if _tells(polled.progress):
+                changes["progress"] = polled.progress
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
@@ -57,6 +58,11 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     return max(steps, default=None)
 
 
+def _tells(progress: ProgressStatus) -> bool:
+    """False until an attempt says how far it is: what is known stays in the status meanwhile."""
+    return progress.step is not None or progress.epoch is not None or bool(progress.metrics)
+
+
 def _is_new(status: TrainingJobStatus, time: datetime | None) -> bool:
     """False for what an earlier attempt said: it stays in the status until the current one says more."""
     began = status.attempts[-1].start_time if status.attempts else None
@@ -76,7 +82,7 @@ def _newer(one: CheckpointStatus | None, other: CheckpointStatus | None) -> Chec
 
 def _steps(gang: Gang) -> list[int]:
     """Steps that the attempt's last words speak of."""
-    return [pod.verdict.step for pod in gang.pods if pod.verdict is not None and pod.verdict.step is not None]
+    return [pod.verdict.step for pod in gang.ended if pod.verdict is not None and pod.verdict.step is not None]
 
 
 def _attempts(attempts: list[Attempt], resumed: Iterable[int | None], reached: Iterable[int]) -> list[Attempt]:
@@ -87,8 +93,9 @@ def _attempts(attempts: list[Attempt], resumed: Iterable[int | None], reached: I
     changes: dict[str, Any] = {
         "resumed_from_step": next((step for step in resumed if step is not None), last.resumed_from_step)
     }
-    if last.last_step is not None:
-        changes["last_step"] = max([last.last_step, *reached])
+    if last.end_time is not None:
+        known = [last.last_step] if last.last_step is not None else []
+        changes["last_step"] = max([*known, *reached], default=None)
     return [*attempts[:-1], last.model_copy(update=changes)]
 
 

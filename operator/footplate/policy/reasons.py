@@ -22,6 +22,7 @@ class Reason(StrEnum):
     COMPLETED = "Completed"
     USER_ERROR = "UserError"
     OUT_OF_MEMORY = "OutOfMemory"
+    OUT_OF_DISK = "OutOfDisk"
     KILLED = "Killed"
     DATA_ERROR = "DataError"
     CONFIG_ERROR = "ConfigError"
@@ -30,9 +31,12 @@ class Reason(StrEnum):
     STOPPED = "Stopped"
     EVICTED = "Evicted"
     POD_LOST = "PodLost"
+    NODE_REFUSED = "NodeRefused"
+    INIT_FAILED = "InitContainerFailed"
     NODE_LOST = "NodeLost"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG = "ContainerConfigError"
+    START_TIMEOUT = "StartTimeout"
     SCHEDULING_TIMEOUT = "SchedulingTimeout"
     RESIZED = "Resized"
     # Ends of a run
@@ -52,7 +56,10 @@ class Reason(StrEnum):
     TRAINER_NOTE = "TrainerNote"
     STRAGGLER = "Straggler"
     GRACE_TOO_SHORT = "GraceTooShort"
+    STATUS_NOT_UNDERSTOOD = "StatusNotUnderstood"
+    SIDECAR = "SidecarRunsOn"
+    EDIT_REFUSED = "EditRefused"
 
 
-NOTICES = frozenset((Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT))
+NOTICES = frozenset((Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT, Reason.SIDECAR))
 """Of events alone: said of a run that goes on."""

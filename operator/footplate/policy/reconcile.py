@@ -1,27 +1,47 @@
 """One look at a job: what is observed goes in, what is to be done comes out. Pure, and never surprised.
 
-Each step either settles the matter or passes it on; their order is the order of `reconcile` and `_live`. A change of
-the status is written before anything that depends on it is done: a crash between the two finds the decision made.
+Each policy either settles the matter with a `Step` or passes it on; their order is the order of `_decide`, `_live` and
+`_attempt`. A change of the status is written before anything that depends on it is done: a crash between the two finds
+the decision made.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
 from footplate.objects import OVERSIZE, block, text
-from footplate.policy import clean_pods, deadline, events, failure, progress, run_config, scheduling_timeout, usage
+from footplate.policy import (
+    clean_pods,
+    deadline,
+    events,
+    failure,
+    progress,
+    refusal,
+    run_config,
+    scheduling_timeout,
+    start_trouble,
+    usage,
+)
 from footplate.policy.attempt import advance
-from footplate.policy.end import between, end, fail, has_succeeded, release, resize, succeed
+from footplate.policy.end import (
+    between_attempts,
+    end_attempt,
+    end_for_another_size,
+    end_half_scheduled,
+    end_run,
+    end_succeeded,
+    has_succeeded,
+)
+from footplate.policy.facts import all_created, parse_ranks, with_facts
+from footplate.policy.job import Job, UnknownStatus, gang_size, is_finished, read_status
 from footplate.policy.mutable import with_live_fields
-from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.plan import Observed, Plan, Step
 from footplate.policy.pods import Gang
-from footplate.policy.reasons import Reason
-from footplate.policy.run import begin, name_conflict
-from footplate.policy.situation import Situation, begin_run, due_run, gang_size, is_finished, read_status
-from footplate.policy.status import publish
+from footplate.policy.run import begin_run, due_run, start_run
+from footplate.policy.status import leave_alone, publish
 from footplate.policy.suspend import suspend
+from footplate.text import clean
 
 
 def reconcile(observed: Observed, *, now: datetime) -> Plan:
@@ -36,79 +56,87 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
         or text(block(observed.job, "status"), "phase") == OVERSIZE
     ):
         return Plan()
-    status = read_status(observed.job)
+    try:
+        status = read_status(observed.job)
+    except UnknownStatus as error:
+        return leave_alone(error)
+    return publish(observed, _decide(observed, status, now=now), now=now)
+
+
+def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
     run_is_due = status.run != due_run(observed.job, status)
     if run_is_due or (status.resolved is None and not is_finished(status)):
-        return begin(observed, begin_run(observed.job, status, now=now), now=now)
+        return start_run(observed, begin_run(observed.job, status, now=now), now=now)
     config = run_config.read(observed, status)
     if config is None:
         return run_config.go_without(observed, status, now=now)
-    situation = _situate(observed, status, config, now=now)
-    plan = _finished(situation) if is_finished(status) else _live(situation)
-    return events.attach(plan, before=status, spec=situation.spec)
+    job = _read_job(observed, status, config, now=now)
+    step = _finished(job) if is_finished(status) else _live(job)
+    news = tuple(events.news(before=status, after=step.status, spec=job.spec))
+    return replace(step, events=news, refused_edits=clean("; ".join(map(str, job.refused_edits))))
 
 
-def _situate(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Situation:
-    spec = with_live_fields(config.spec, observed.job, observed.runtime)
+def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Job:
+    edited = with_live_fields(config, observed.job, observed.runtime)
+    spec = edited.spec
     attempt = status.attempts[-1] if status.attempts else None
+    nodes = gang_size(spec, attempt)
     gang = Gang.of(
         observed.pods,
         observed.job,
         run=config.run,
         attempt=attempt.attempt if attempt else -1,
-        nodes=gang_size(spec, attempt),
+        nodes=nodes,
+        now=now,
+        remembered=parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes),
     )
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
-    updated = progress.update(status, polled=polled, gang=gang)
-    situation = Situation(observed, now, updated, config, spec, gang)
-    used = usage.update(situation, before=status, polled=polled)
-    return replace(situation, status=updated.model_copy(update={"usage": used}))
+    known = with_facts(progress.update(status, polled=polled, gang=gang), gang, desired=nodes, now=now)
+    job = Job(observed, now, known, config, spec, gang, edited.refused)
+    used = usage.update(job, before=status, polled=polled)
+    return replace(job, status=job.status.model_copy(update={"usage": used}))
 
 
-def _finished(situation: Situation) -> Plan:
-    status, delete = situation.status, clean_pods.finished(situation)
-    if clean_pods.expired(situation) and not delete:
-        delete = clean_pods.leftovers(situation)  # the status gives the ConfigMap up once it is seen to be gone
-    left = clean_pods.seconds_to_live(situation)
-    return publish(situation.observed, status, now=situation.now, delete=delete, requeue=[left])
+def _finished(job: Job) -> Step:
+    status, policy, overdue = job.status, job.spec.run_policy, clean_pods.overdue(job)
+    delete = clean_pods.finished(job)
+    left = clean_pods.seconds_to_live(status, policy.ttl_seconds_after_finished, now=job.now)
+    if left is not None and left <= 0 and not policy.ttl_keeps_job:
+        return Step(delete=(clean_pods.whole_job(job.raw),))
+    if left is not None and left <= 0 and not delete:
+        delete = clean_pods.leftovers(job)  # the status gives the ConfigMap up once it is seen to be gone
+    looks = (left, *failure.next_words(job.gang, now=job.now))
+    return Step(status, delete=delete, requeue=looks, notices=tuple(map(events.sidecar, overdue)))
 
 
-def _live(situation: Situation) -> Plan:
-    refused = _refused_for_good(situation.refusals)
+def _live(job: Job) -> Step:
+    refused = refusal.final(job.refusals, has_run=start_trouble.has_run(job.status))
     if refused is not None:
-        return fail(situation, *refused)
-    if has_succeeded(situation):
-        return succeed(situation)
-    suspending = suspend(situation)
+        return end_run(job, *refused)
+    if has_succeeded(job):
+        return end_succeeded(job)
+    suspending = suspend(job)
     if suspending is not None:
         return suspending
-    over = next((limit for limit in deadline.deadlines(situation) if limit.left <= 0), None)
+    limits = [*deadline.deadlines(job)]
+    over = next((limit for limit in limits if limit.left <= 0), None)
     if over is not None:
-        return fail(situation, over.reason, over.message)
-    return between(situation) if situation.between_attempts else _attempt(situation)
+        return replace(end_run(job, over.reason, over.message), doubts=tuple(over.doubts))
+    step = between_attempts(job) if job.between_attempts else _attempt(job)
+    return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
 
 
-def _attempt(situation: Situation) -> Plan:
+def _attempt(job: Job) -> Step:
     """A living attempt goes on unless there is a reason to end it."""
-    gang, now = situation.gang, situation.now
     cause = failure.find(
-        gang, situation.observed.nodes, desired=situation.desired, all_created=situation.all_created, now=now
+        job.gang, job.observed.nodes, desired=job.desired, all_created=all_created(job.attempt), now=job.now
     )
-    if cause is not None and failure.is_settled(cause, gang, now=now):
-        return end(situation, cause)
-    resized = resize(situation) if cause is None else None
+    settled = cause is not None and failure.is_settled(cause, job.gang, now=job.now)
+    ended_by = cause if settled else start_trouble.due(job)
+    if ended_by is not None:
+        return end_attempt(job, ended_by)
+    resized = end_for_another_size(job) if cause is None else None
     if resized is not None:
         return resized
-    left = scheduling_timeout.seconds_left(situation)
-    return release(situation) if left is not None and left <= 0 else advance(situation)
-
-
-def _refused_for_good(refusals: Iterable[Refusal]) -> tuple[Reason, str] | None:
-    """The first refusal that trying again can't change, as reason and message."""
-    for refusal in refusals:
-        if refusal.reason == "NameConflict":
-            return Reason.NAME_CONFLICT, name_conflict(refusal)
-        if refusal.code in (400, 422) and not refusal.transient:
-            text = f"the API server says of {refusal.kind} {refusal.name}: {refusal.message}; correct the spec"
-            return Reason.INVALID_POD, text
-    return None
+    left = scheduling_timeout.seconds_left(job)
+    return end_half_scheduled(job) if left is not None and left <= 0 else advance(job)

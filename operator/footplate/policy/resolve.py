@@ -20,7 +20,7 @@ from footplate.contract import JOB_FILE, JobConfig
 from footplate.errors import Terminal
 from footplate.objects import Object, block, text
 from footplate.policy import rules
-from footplate.policy.mutable import without_live_fields
+from footplate.policy.mutable import locked_fields, without_live_fields
 
 _RUNTIMES: Mapping[str, type[Model]] = {
     "TrainingRuntime": TrainingRuntime,
@@ -28,9 +28,15 @@ _RUNTIMES: Mapping[str, type[Model]] = {
 }
 
 _TRAINER = ("trainer",)
-_HYPERPARAMETERS = ("trainer", "hyperparameters")
 _REPLACED_WHOLE = (("checkpoint", "every"), ("trainer", "source"))
 """Blocks of which exactly one member is set: a job's own replaces the runtime's."""
+_MERGED_BY: Mapping[tuple[str, ...], str] = {
+    ("trainer", "env"): "name",
+    ("podTemplate", "imagePullSecrets"): "name",
+    ("podTemplate", "volumes"): "name",
+    ("podTemplate", "volumeMounts"): "mountPath",
+}
+"""The lists that have keys, as in Kubernetes and in the CRDs."""
 
 M = TypeVar("M", bound=Model)
 
@@ -55,23 +61,35 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
     """The job as it will run: runtime, then job, then the models' defaults.
 
     Raises:
-        InvalidJob: the job, its runtime or the merged spec breaks a rule of the API.
+        InvalidJob: the job, its runtime or the merged spec breaks a rule of the API; with all that is wrong.
         RuntimeRefuses: the job sets what the runtime's policy doesn't allow.
     """
-    own = _validated(TrainingJob, {"metadata": block(job, "metadata"), "spec": job.get("spec")})
     blueprint = _blueprint(runtime)
     spec, defaults = block(job, "spec"), {key: value for key, value in blueprint.items() if key != "policy"}
-    merged = _validated(TrainingJobSpec, _merge(defaults, spec), root="spec")
-    problems = rules.broken(merged)
-    if problems:
-        raise InvalidJob(problems)
-    if runtime is not None:
-        policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
-        refused = rules.refused(job, merged, defaults=defaults, policy=policy)
-        if refused:
-            raise RuntimeRefuses(f"{text(runtime, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
-    settled = _validated(TrainingJobSpec, _merge(defaults, without_live_fields(spec)), root="spec")
-    return JobConfig(metadata=own.metadata, run=run, spec=settled)
+    own, problems = _read(TrainingJob, {key: job[key] for key in ("metadata", "spec") if key in job})
+    # Without the reference nothing is left to somebody else to say: the models' rules hold for the whole.
+    whole = _merge(defaults, {key: value for key, value in spec.items() if key != "runtimeRef"})
+    merged, more = _read(TrainingJobSpec, whole, root="spec") if isinstance(job.get("spec"), Mapping) else (None, [])
+    problems += [*more, *rules.too_large(whole)]
+    refused: Sequence[Problem] = ()
+    if merged is not None:
+        problems += rules.broken(merged)
+        if runtime is not None:
+            policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
+            refused = rules.refused(job, merged, defaults=defaults, policy=policy)
+    if problems or own is None:
+        raise InvalidJob([*dict.fromkeys([*problems, *refused])])
+    if refused:
+        raise RuntimeRefuses(f"{text(runtime or {}, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
+    settled = TrainingJobSpec.model_validate(_merge(defaults, without_live_fields(spec)), by_name=False)
+    return JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked_fields(runtime) or None)
+
+
+def check_alone(job: Object) -> Sequence[Problem]:
+    """What is wrong with a job whatever its runtime, which isn't at hand, may say."""
+    own, problems = _read(TrainingJob, job)
+    problems += rules.too_large(job.get("spec"))
+    return [*problems, *(rules.broken(own.spec, complete=False) if own is not None else ())]
 
 
 def encode(config: JobConfig) -> str:
@@ -101,19 +119,22 @@ def _blueprint(runtime: Object | None) -> Object:
         return {}
     kind = text(runtime, "kind")
     parts = {key: runtime[key] for key in ("metadata", "spec") if key in runtime}
-    _validated(_RUNTIMES.get(kind, TrainingRuntime), parts, root=kind)
+    _, problems = _read(_RUNTIMES.get(kind, TrainingRuntime), parts, root=kind)
+    if problems:
+        raise InvalidJob(problems)
     return block(runtime, "spec")
 
 
-def _validated(model: type[M], raw: object, *, root: str = "") -> M:
+def _read(model: type[M], raw: object, *, root: str = "") -> tuple[M | None, list[Problem]]:
+    """The model, or all that is wrong with it."""
     try:
-        return model.model_validate(raw, by_name=False)
+        return model.model_validate(raw, by_name=False), []
     except ValidationError as error:
-        raise InvalidJob(explain(error, root, model=model)) from error
+        return None, explain(error, root, model=model)
 
 
 def _merge(base: Any, over: Any, path: tuple[str, ...] = ()) -> Any:
-    """Maps are merged, lists of named objects by name, everything else is replaced. Null is as good as absent."""
+    """Maps are merged, and lists that have a key by it; everything else is replaced. Null is as good as absent."""
     if isinstance(base, Mapping) and isinstance(over, Mapping) and path not in _REPLACED_WHOLE:
         merged = {**base}
         if path == _TRAINER and any(over.get(kind) is not None for kind in ENTRY_KINDS):
@@ -122,12 +143,15 @@ def _merge(base: Any, over: Any, path: tuple[str, ...] = ()) -> Any:
             if value is not None:
                 merged[key] = _merge(merged.get(key), value, (*path, key))
         return merged
-    if path[:2] != _HYPERPARAMETERS and _named(base) and _named(over):
-        return [*{**{item["name"]: item for item in base}, **{item["name"]: item for item in over}}.values()]
+    key = _MERGED_BY.get(path)
+    if key is not None and _has_keys(base, key) and _has_keys(over, key):
+        return [*{**{item[key]: item for item in base}, **{item[key]: item for item in over}}.values()]
     return over
 
 
-def _named(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(item, Mapping) and isinstance(item.get("name"), str) for item in value
-    )
+def _has_keys(value: Any, key: str) -> bool:
+    """Whether it is a list whose items can be told by that key; where one comes twice, the list's own rule tells it."""
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        return False
+    keys = [item.get(key) for item in value]
+    return all(isinstance(each, str) for each in keys) and len(set(keys)) == len(keys)

@@ -1,21 +1,44 @@
-"""The rules that the API's models can't hold: what a merged job must have, and what its runtime's policy says."""
+"""The rules that the API's models can't hold: what a recipe takes, and what a runtime's policy says."""
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
+from footplate.api import recipes
 from footplate.api.blocks import ENTRY_KINDS
 from footplate.api.errors import Problem
 from footplate.api.runtime import RuntimePolicy
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.objects import Object, block, text
-from footplate.podspec import RESERVED_ENV
+from footplate.objects import Object, block, blocks, text
+
+MAX_SPEC_BYTES = 262_144
+"""Of a whole spec as JSON: the last line behind the bounds of its fields."""
 
 Path = tuple[str, ...]
 
 
-def broken(spec: TrainingJobSpec) -> list[Problem]:
-    """What keeps a merged job from running, whatever its runtime allows."""
-    return [*_incomplete(spec), *_dangling(spec), *_reserved(spec), *_unsupported(spec)]
+def broken(spec: TrainingJobSpec, *, complete: bool = True) -> list[Problem]:
+    """What keeps a job from running, whatever its runtime allows.
+
+    Args:
+        spec: the job, over its runtime if it has one.
+        complete: False where that runtime isn't at hand, which may bring what is missing.
+    """
+    trainer = spec.trainer
+    if trainer.recipe is None:
+        return []
+    found = recipes.find_mistakes(trainer.recipe, trainer.hyperparameters)
+    return [problem for problem in found if complete or not problem.is_missing]
+
+
+def too_large(spec: object) -> list[Problem]:
+    """That a raw spec is too large to be kept, if it is."""
+    size = len(json.dumps(spec, separators=(",", ":"), ensure_ascii=False).encode(errors="replace"))
+    if size <= MAX_SPEC_BYTES:
+        return []
+    way_out = "put large values into files, and name these as inputs or in a ConfigMap"
+    return [Problem("spec", None, f"is {size:,} bytes of JSON, the most is {MAX_SPEC_BYTES:,}", way_out)]
 
 
 def refused(job: Object, merged: TrainingJobSpec, *, defaults: Object, policy: RuntimePolicy) -> list[Problem]:
@@ -29,6 +52,7 @@ def refused(job: Object, merged: TrainingJobSpec, *, defaults: Object, policy: R
     """
     return [
         *_refused_overrides(block(job, "spec"), defaults, policy.allowed),
+        *_refused_mounts(block(job, "spec"), merged, defaults),
         *_refused_image(merged, policy),
         *_refused_size(merged, policy),
         *_refused_uris(merged, policy, namespace=text(block(job, "metadata"), "namespace")),
@@ -37,8 +61,10 @@ def refused(job: Object, merged: TrainingJobSpec, *, defaults: Object, policy: R
 
 
 def may_set(path: Path, value: Any, *, theirs: Mapping[Path, Any], allowed: object) -> bool:
-    """Whether a runtime whose fields are `theirs` lets a job set one; `allowed` is None where it lets it set all."""
-    if not isinstance(allowed, list):
+    """Whether a runtime whose fields are `theirs` lets a job set one; `allowed` is None where it lets it set all.
+    To stop is always the job's own.
+    """
+    if not isinstance(allowed, list) or (path == ("runPolicy", "suspend") and value is True):
         return True
     dotted = ".".join(path)
     if any(dotted == prefix or dotted.startswith(f"{prefix}.") for prefix in allowed):
@@ -55,55 +81,6 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def _incomplete(spec: TrainingJobSpec) -> Iterator[Problem]:
-    """What the API can't demand of a job that has a runtime, and the merged job must have."""
-    trainer = spec.trainer
-    if trainer.image is None:
-        yield Problem(
-            "spec.trainer.image", None, "is required",
-            "name the trainer's image, or a runtime that has one in spec.runtimeRef",
-        )  # fmt: skip
-    if all(getattr(trainer, kind) is None for kind in ENTRY_KINDS):
-        yield Problem("spec.trainer", None, "must say what to run", "set exactly one of recipe, entrypoint and command")
-    if spec.checkpoint is not None and spec.checkpoint.uri is None:
-        yield Problem(
-            "spec.checkpoint.uri", None, "is required where checkpoint is set",
-            "name a folder such as s3://checkpoints/my-job/, or leave the block out",
-        )  # fmt: skip
-
-
-def _dangling(spec: TrainingJobSpec) -> Iterator[Problem]:
-    volumes = {volume.name for volume in spec.pod_template.volumes}
-    for index, mount in enumerate(spec.pod_template.volume_mounts):
-        if mount.name not in volumes:
-            yield Problem(
-                f"spec.podTemplate.volumeMounts[{index}].name", mount.name, "names no volume",
-                f"add it to spec.podTemplate.volumes, which has {', '.join(sorted(volumes)) or 'none'}",
-            )  # fmt: skip
-
-
-def _reserved(spec: TrainingJobSpec) -> Iterator[Problem]:
-    for index, variable in enumerate(spec.trainer.env):
-        if variable.name in RESERVED_ENV:
-            yield Problem(
-                f"spec.trainer.env[{index}].name", variable.name, "is set by the operator", "choose another name"
-            )
-
-
-def _unsupported(spec: TrainingJobSpec) -> Iterator[Problem]:
-    """What the API names and this version doesn't do yet: refused rather than ignored."""
-    if spec.scheduling.gang not in ("auto", "none"):
-        yield Problem(
-            "spec.scheduling.gang", spec.scheduling.gang, "isn't supported by this version of the operator",
-            "use auto or none; a half-scheduled gang is released after runPolicy.schedulingTimeoutSeconds",
-        )  # fmt: skip
-    if spec.scheduling.queue_name:
-        yield Problem(
-            "spec.scheduling.queueName", spec.scheduling.queue_name, "isn't supported by this version of the operator",
-            "leave it out; to wait for a queue of your own, create the job with runPolicy.suspend: true",
-        )  # fmt: skip
-
-
 def _refused_overrides(spec: Object, defaults: Object, allowed: list[str] | None) -> Iterator[Problem]:
     theirs = dict(leaves(defaults))
     for path, value in leaves(spec):
@@ -114,12 +91,44 @@ def _refused_overrides(spec: Object, defaults: Object, allowed: list[str] | None
             )  # fmt: skip
 
 
+def _refused_mounts(spec: Object, merged: TrainingJobSpec, defaults: Object) -> Iterator[Problem]:
+    """A runtime's hostPath is the platform's: a job sees no more of it, and may write no more, than the runtime's own
+    mounts show; all of it, read-only, where it has none.
+    """
+    host_paths = {volume.name for volume in merged.pod_template.volumes if volume.host_path is not None}
+    theirs = blocks(block(defaults, "podTemplate"), "volumeMounts")
+    for index, mount in enumerate(blocks(block(spec, "podTemplate"), "volumeMounts")):
+        name = text(mount, "name")
+        shown = [their for their in theirs if text(their, "name") == name] or [{"readOnly": True}]
+        if name in host_paths and not any(_shows_no_more(mount, their) for their in shown):
+            yield Problem(
+                f"spec.podTemplate.volumeMounts[{index}]", name,
+                "is a hostPath of the runtime, and may show no more of it than the runtime's own mounts do",
+                "set readOnly: true, or keep to the runtime's subPath",
+            )  # fmt: skip
+
+
+def _shows_no_more(mount: Object, their: Object) -> bool:
+    inside = PurePosixPath(text(mount, "subPath")).is_relative_to(text(their, "subPath"))
+    return inside and (mount.get("readOnly") is True or their.get("readOnly") is not True)
+
+
 def _refused_image(spec: TrainingJobSpec, policy: RuntimePolicy) -> Iterator[Problem]:
-    if policy.image_prefixes and not (spec.trainer.image or "").startswith(tuple(policy.image_prefixes)):
+    image = spec.trainer.image or ""
+    if policy.image_prefixes and not any(_lies_in(image, prefix) for prefix in policy.image_prefixes):
         yield Problem(
-            "spec.trainer.image", spec.trainer.image, "doesn't begin with a prefix that the runtime allows",
+            "spec.trainer.image", image, "lies outside the prefixes that the runtime allows",
             f"use an image from {', '.join(policy.image_prefixes)}",
         )  # fmt: skip
+
+
+def _lies_in(image: str, prefix: str) -> bool:
+    """A prefix ends where a part of an image's name does: what follows a registry isn't another one's name or port."""
+    if not image.startswith(prefix):
+        return False
+    rest = image[len(prefix) :]
+    is_registry = "/" not in prefix and (prefix == "localhost" or "." in prefix or ":" in prefix)
+    return not rest or prefix[-1] in "/:@" or rest[0] in ("/@" if is_registry else "/:@")
 
 
 def _refused_size(spec: TrainingJobSpec, policy: RuntimePolicy) -> Iterator[Problem]:

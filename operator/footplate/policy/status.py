@@ -2,14 +2,15 @@
 says by an event what changed. What is of little weight waits its turn, so that a busy gang doesn't flood the API.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.objects import Object, block, blocks, number
-from footplate.policy import conditions, writes
-from footplate.policy.plan import Event, Observed, Plan, Refusal, Target
+from footplate.objects import block, blocks, number, text
+from footplate.policy import conditions, refusal
+from footplate.policy.job import UnknownStatus
+from footplate.policy.plan import Event, Observed, Plan, Refusal, Step, once_confirmed
 from footplate.policy.reasons import Reason
 from footplate.text import clean, clean_json
 
@@ -31,6 +32,8 @@ _TROUBLE = (
     Reason.INVALID_SPEC,
 )
 
+_KNOWN = frozenset(field.alias or name for name, field in TrainingJobStatus.model_fields.items())
+
 _ACTIONS = {
     Phase.PENDING: "Create",
     Phase.QUEUED: "Schedule",
@@ -44,37 +47,60 @@ _ACTIONS = {
 }
 
 
-def publish(
-    observed: Observed,
-    status: TrainingJobStatus,
-    *,
-    now: datetime,
-    stalled: bool = False,
-    create: tuple[Object, ...] = (),
-    delete: tuple[Target, ...] = (),
-    requeue: Iterable[float | None] = (),
-    failing: Refusal | None = None,
-) -> Plan:
-    """The plan that takes the job to `status`, and does the rest beside it. `failing`: a gang's pod that can't be
-    created; of all else that fails the observation tells.
-    """
-    generation = number(block(observed.job, "metadata"), "generation") or 0
-    failing = failing or writes.failing(filter(_is_no_pod_s_create, observed.refusals), now=now)
-    held = conditions.update(status, generation=generation, stalled=stalled, now=now, failing=failing)
-    status = status.model_copy(update={"observed_generation": generation, "conditions": held})
+def publish(observed: Observed, step: Step, *, now: datetime) -> Plan:
+    """The plan that takes the job to the step's status, and does the rest beside it, once it is sure of its ground."""
+    return once_confirmed(_plan(observed, step, now=now), observed=observed, doubts=step.doubts)
+
+
+def _plan(observed: Observed, step: Step, *, now: datetime) -> Plan:
+    looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in step.requeue if seconds and seconds > 0]
+    if step.status is None:
+        return Plan(step.create, step.delete, events=step.notices, requeue_after=min(looks, default=None))
     old: Mapping[str, Any] = block(observed.job, "status")
-    new = clean_json(status.to_json())
+    new = _whole(observed, step, now=now)
     wait = _wait(old, new, observed=observed, now=now)
-    looks = [min(seconds, LOOK_AT_LEAST_EVERY_SECONDS) for seconds in (*requeue, wait) if seconds and seconds > 0]
+    looks += [wait] if wait is not None else []
     soonest = min(looks, default=None)
     if new == old or wait is not None:
-        return Plan(create, delete, requeue_after=soonest)
-    return Plan(create, delete, new, (*_events(old, new), *_failures(old, new)), soonest)
+        return Plan(step.create, step.delete, events=step.notices, requeue_after=soonest)
+    return Plan(
+        step.create,
+        step.delete,
+        new,
+        (*_events(old, new), *_refused_edits(old, new), *_failures(old, new), *step.events, *step.notices),
+        soonest,
+    )
 
 
-def _is_no_pod_s_create(refusal: Refusal) -> bool:
+def leave_alone(error: UnknownStatus) -> Plan:
+    """Hands off a job whose status isn't understood: what it says may be the work of days."""
+    why = (
+        f"{error}. This version of the operator doesn't understand what a newer one, or somebody else, has written, "
+        "and leaves the job and its pods alone; run the newer operator again, or delete the job"
+    )
+    event = Event("Warning", Reason.STATUS_NOT_UNDERSTOOD, clean(why), "Reconcile")
+    return Plan(events=(event,), requeue_after=LOOK_AT_LEAST_EVERY_SECONDS, left_alone=True)
+
+
+def _whole(observed: Observed, step: Step, *, now: datetime) -> Mapping[str, Any]:
+    """The status as it is written: with generation and conditions, and with what only a newer operator knows."""
+    generation, status = number(block(observed.job, "metadata"), "generation") or 0, step.status or TrainingJobStatus()
+    held = conditions.update(
+        status,
+        generation=generation,
+        stalled=step.stalled,
+        now=now,
+        refused_edits=step.refused_edits,
+        failing=step.failing or refusal.failing(filter(_is_no_pods_create, observed.refusals), now=now),
+    )
+    whole = status.model_copy(update={"observed_generation": generation, "conditions": held})
+    unknown = {key: value for key, value in block(observed.job, "status").items() if key not in _KNOWN}
+    return {**unknown, **clean_json(whole.to_json())}
+
+
+def _is_no_pods_create(failed: Refusal) -> bool:
     """A pod's may be a scout's, which is no matter of the gang's."""
-    return refusal.verb == "delete" or refusal.kind != "Pod"
+    return failed.verb == "delete" or failed.kind != "Pod"
 
 
 def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed, now: datetime) -> float | None:
@@ -82,6 +108,8 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     if _conditions_hold(old, new):
         changed.discard("conditions")
+    if _facts(old) != _facts(new):
+        return None
     if not changed or observed.status_written is None or changed - _COUNT_KEYS or new.get("phase") not in _LIVING:
         return None
     every = COUNTS_EVERY_SECONDS if changed - _PROGRESS_KEYS else PROGRESS_EVERY_SECONDS
@@ -89,11 +117,27 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     return every - since if 0 <= since < every else None
 
 
+def _facts(status: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """What attempts have seen for good: it can't be learnt again once a pod is gone."""
+    return [(each.get("createdTime"), each.get("succeededRanks")) for each in blocks(status, "attempts")]
+
+
 def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """True where the conditions differ in their messages at most."""
     keys = ("type", "status", "reason", "observedGeneration")
     before, after = ([tuple(c.get(key) for key in keys) for c in blocks(status, "conditions")] for status in (old, new))
     return before == after
+
+
+def _refused_edits(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
+    """An event for edits that don't count, whenever they are others than before."""
+    before, after = (_said_of_edits(status) for status in (old, new))
+    return (Event("Warning", Reason.EDIT_REFUSED, after, "Edit"),) if after and after != before else ()
+
+
+def _said_of_edits(status: Mapping[str, Any]) -> str:
+    found = (c for c in blocks(status, "conditions") if c.get("type") == conditions.EDITS_REFUSED)
+    return text(next(found, {}), "message")
 
 
 def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:

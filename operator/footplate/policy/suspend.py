@@ -1,44 +1,39 @@
 """Suspend and resume: the gang is stopped after a checkpoint, and goes on from it when the user says so."""
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.policy.end import ended, is_stopped, stop
-from footplate.policy.plan import Plan
+from footplate.policy.end import is_stopped, wait_until_stopped, with_end
+from footplate.policy.job import Job, move, with_attempt_begun
+from footplate.policy.plan import Step
 from footplate.policy.reasons import Reason
-from footplate.policy.situation import Situation, begin_attempt, move
-from footplate.policy.status import publish
 
 
-def suspend(situation: Situation) -> Plan | None:
+def suspend(job: Job) -> Step | None:
     """What is to be done on the way into suspension, in it, or out of it; None where it plays no part.
 
     A job that is on its way into suspension goes all of it, so that two gangs never share a checkpoint.
     """
-    status, wanted = situation.status, situation.spec.run_policy.suspend
+    status, wanted = job.status, job.spec.run_policy.suspend
     if status.phase is Phase.SUSPENDED:
-        return stop(situation) if wanted else _publish(situation, _resumed(situation))
+        return wait_until_stopped(job) if wanted else Step(_resumed(job))
     if status.phase is Phase.SUSPENDING:
-        return _publish(situation, _suspended(status, situation)) if is_stopped(situation) else stop(situation)
+        return Step(_suspended(status, job)) if is_stopped(job) else wait_until_stopped(job)
     if not wanted:
         return None
-    status = ended(situation, Reason.SUSPENDED)
-    if is_stopped(situation):
-        return _publish(situation, _suspended(status, situation))
+    status = with_end(job, Reason.SUSPENDED)
+    if is_stopped(job):
+        return Step(_suspended(status, job))
     text = "the ranks are saving a checkpoint and stopping"
-    return _publish(situation, move(status, Phase.SUSPENDING, Reason.SUSPENDED, text, now=situation.now))
+    return Step(move(status, Phase.SUSPENDING, Reason.SUSPENDED, text, now=job.now))
 
 
-def _publish(situation: Situation, status: TrainingJobStatus) -> Plan:
-    return publish(situation.observed, status, now=situation.now)
-
-
-def _suspended(status: TrainingJobStatus, situation: Situation) -> TrainingJobStatus:
+def _suspended(status: TrainingJobStatus, job: Job) -> TrainingJobStatus:
     text = "suspended; set runPolicy.suspend to false to go on"
     if status.checkpoint is not None:
         text += f" from step {status.checkpoint.step:,}"
-    status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None})
-    return move(status, Phase.SUSPENDED, Reason.SUSPENDED, text, now=situation.now)
+    status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None, "trouble": None})
+    return move(status, Phase.SUSPENDED, Reason.SUSPENDED, text, now=job.now)
 
 
-def _resumed(situation: Situation) -> TrainingJobStatus:
-    status = begin_attempt(situation.status, nodes=situation.spec.nodes, now=situation.now)
-    return move(status, Phase.PENDING, Reason.RESUMED, "resumed; the pods are being created", now=situation.now)
+def _resumed(job: Job) -> TrainingJobStatus:
+    status = with_attempt_begun(job.status, nodes=job.spec.nodes, now=job.now)
+    return move(status, Phase.PENDING, Reason.RESUMED, "resumed; the pods are being created", now=job.now)

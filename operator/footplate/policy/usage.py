@@ -14,48 +14,50 @@ from datetime import datetime
 from footplate.api.status import MAX_COUNT, Phase, TrainingJobStatus, Usage
 from footplate.contract import Progress
 from footplate.podspec import accelerators
-from footplate.policy.pods import Gang, Pod
+from footplate.policy.facts import all_created
+from footplate.policy.job import Job
+from footplate.policy.pod import Pod
+from footplate.policy.pods import Gang
 from footplate.policy.progress import last_step
 from footplate.policy.reasons import Reason
-from footplate.policy.situation import Situation
 
 
-def update(situation: Situation, *, before: TrainingJobStatus, polled: Progress | None) -> Usage | None:
+def update(job: Job, *, before: TrainingJobStatus, polled: Progress | None) -> Usage | None:
     """The usage as of now, where the pods say something new; else as it was.
 
     Args:
-        situation: the job, its status being up to date otherwise.
+        job: the job, its status being up to date otherwise.
         before: the status as it was read.
         polled: what rank 0 of the current attempt last said, if it is believed.
     """
-    status = situation.status
-    usage, words = status.usage or Usage(), _last_words(situation.gang)
-    if situation.between_attempts:
-        return status.usage if words is None else _split(situation, usage, _standing(situation, words))
+    status = job.status
+    usage, words = status.usage or Usage(), _last_words(job.gang)
+    if job.between_attempts:
+        return status.usage if words is None else _split(job, usage, _standing(job, words))
     if status.progress == before.progress:
         return status.usage
     said = polled.productive_node_seconds if polled is not None else None
-    return _split(situation, usage, words if words is not None else said, live=_live_seconds(situation))
+    return _split(job, usage, words if words is not None else said, live=_live_seconds(job))
 
 
-def close(situation: Situation, reason: Reason) -> Usage:
+def close(job: Job, reason: Reason) -> Usage:
     """The usage with the current attempt, which ends now for this reason, among those that have ended.
 
     Where it doesn't end well, what was done after the newest checkpoint is lost. How much that was is known exactly
     when the next attempt reports; until then each step counts the same.
     """
-    usage, words = situation.status.usage or Usage(), _last_words(situation.gang)
-    ended = min(usage.ended_node_seconds + _live_seconds(situation), MAX_COUNT)
+    usage, words = job.status.usage or Usage(), _last_words(job.gang)
+    ended = min(usage.ended_node_seconds + _live_seconds(job), MAX_COUNT)
     if words is None and usage.productive_seconds is not None:
-        words = usage.productive_seconds / _weight(accelerators(situation.spec))
+        words = usage.productive_seconds / _weight(accelerators(job.spec))
     if words is not None and reason is not Reason.COMPLETED:
-        words = _share(situation) * words
-    return _split(situation, usage.model_copy(update={"ended_node_seconds": ended}), words)
+        words = _share(job) * words
+    return _split(job, usage.model_copy(update={"ended_node_seconds": ended}), words)
 
 
-def _split(situation: Situation, usage: Usage, productive: float | None, *, live: int = 0) -> Usage:
+def _split(job: Job, usage: Usage, productive: float | None, *, live: int = 0) -> Usage:
     """The usage with so many productive node seconds; None keeps those that are known."""
-    devices = accelerators(situation.spec)
+    devices = accelerators(job.spec)
     node_seconds = min(max(usage.node_seconds, usage.ended_node_seconds + live), MAX_COUNT)
     held = min(node_seconds * _weight(devices), MAX_COUNT)
     known = usage.productive_seconds if productive is None else int(productive * _weight(devices))
@@ -77,20 +79,20 @@ def _weight(devices: Mapping[str, int]) -> int:
 
 def _last_words(gang: Gang) -> float | None:
     """Productive node seconds, as ranks of the current attempt that have ended put them."""
-    verdicts = (pod.verdict.productive_node_seconds for pod in gang.pods if pod.verdict is not None)
+    verdicts = (pod.verdict.productive_node_seconds for pod in gang.ended if pod.verdict is not None)
     return next((seconds for seconds in verdicts if seconds is not None), None)
 
 
-def _standing(situation: Situation, words: float) -> float:
+def _standing(job: Job, words: float) -> float:
     """Of an ended attempt's productive node seconds, those that are not lost."""
-    completed = situation.attempt is not None and situation.attempt.reason == Reason.COMPLETED
-    return words if completed else _share(situation) * words
+    completed = job.attempt is not None and job.attempt.reason == Reason.COMPLETED
+    return words if completed else _share(job) * words
 
 
-def _share(situation: Situation) -> float:
+def _share(job: Job) -> float:
     """How much of what is known of this run's steps is in its newest checkpoint, from 0 to 1."""
-    status, first = situation.status, next(iter(situation.status.attempts), None)
-    reached = last_step(status, situation.gang)
+    status, first = job.status, next(iter(job.status.attempts), None)
+    reached = last_step(status, job.gang)
     if reached is None:  # this attempt has added nothing, and what the others lost was taken off when they ended
         return 1.0
     if status.checkpoint is None:
@@ -101,15 +103,15 @@ def _share(situation: Situation) -> float:
     return max(0, status.checkpoint.step - warm) / (reached - warm)
 
 
-def _live_seconds(situation: Situation) -> int:
+def _live_seconds(job: Job) -> int:
     """Node seconds of the current attempt, while it isn't over."""
-    attempt, now = situation.attempt, situation.now
+    attempt, now = job.attempt, job.now
     if attempt is None or attempt.end_time is not None:
         return 0
-    seconds = sum(_seconds_held(pod, attempt.start_time, now=now) for pod in situation.gang.pods)
-    if situation.all_created:  # what isn't there any more went unseen, with its node or by somebody's hand
-        bound = attempt.start_time if situation.status.phase is Phase.STARTING else None
-        vanished = situation.desired - len(situation.gang.pods)
+    seconds = sum(_seconds_held(pod, attempt.start_time, now=now) for pod in job.gang.pods)
+    if all_created(attempt):  # what isn't there any more went unseen, with its node or by somebody's hand
+        bound = attempt.start_time if job.status.phase is Phase.STARTING else None
+        vanished = job.desired - len(job.gang.pods) - job.gang.gone
         seconds += vanished * _seconds(attempt.running_time or bound, now)
     return int(min(seconds, MAX_COUNT))
 

@@ -112,7 +112,7 @@ def test_columns_show_fields_that_exist(kind: Kind) -> None:
         ),
         (".spec.checkpoint.keep", "Complete checkpoints kept. Default: 3. Can't change after creation. Example: 3"),
         (".spec.runPolicy.suspend", "false resumes from it. Default: false. Can change after creation."),
-        (".spec.runPolicy", "Can change after creation: suspend, restartNonce, activeDeadlineSeconds, ttl"),
+        (".spec.runPolicy", "Can change after creation: suspend, restartNonce, maxRestarts, maxDisruptions, "),
         (".status.phase", "Where the run is in its life."),
     ],
 )

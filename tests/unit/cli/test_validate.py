@@ -1,6 +1,7 @@
 """`footplate validate`: what it prints, and how it ends."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_documents_are_counted(text: str, expected: str) -> None:
             "valid (ClusterTrainingRuntime torch isn't among the valid files: its defaults and policy weren't",
         ),
         (JOB.replace("name: digits", "generateName: digits-"), "TrainingJob digits-: valid"),
-        (JOB.replace("recipe: image", "hyperparameters: {since: 2026-01-02}, recipe: image"), "digits: valid"),
+        (JOB.replace("recipe: image-classification", "hyperparameters: {a: 2026-01-02}, entrypoint: a.py"), "valid"),
     ],
 )
 def test_notes(text: str, note: str) -> None:
@@ -176,3 +177,66 @@ def test_nothing_to_read(tmp_path: Path, path: str) -> None:
 
 def test_an_alias_that_leads_to_itself() -> None:
     assert lines("a: &x [*x]\n") == ["stdin:1: document 1: skipped (not a kind of Footplate's)"]
+
+
+MISTAKES = """\
+apiVersion: footplate.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: a.b}
+sepc: {}
+spec:
+  nodez: 2
+  trainer: {image: a, recipe: image-classification, hyperparameters: {epocs: 1}, source: {}}
+  resources: {requests: {memory: 512m, cpu: 4}, limits: {cpu: 2, gpu: 1}}
+  podTemplate:
+    volumes: [{name: dshm, emptyDir: {medium: Memory}}]
+    volumeMounts: [{name: dshm, mountPath: /dev/shm}, {name: data, mountPath: /tmp}]
+    affinity: {nodeAfinity: {}}
+  runPolicy: {activeDeadlineSeconds: 0}
+"""
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    paths = [re.sub(r"^stdin:(\d+): .* a[.]b: ([^:=]+?)( = .*|:.*)$", r"\1 \2", line) for line in lines(MISTAKES)]
+    assert paths == [
+        "7 spec.trainer.source",
+        "8 spec.resources.requests",
+        "8 spec.resources.limits",
+        "8 spec.resources",
+        "13 spec.runPolicy.activeDeadlineSeconds",
+        "12 spec.podTemplate.affinity.nodeAfinity",
+        "11 spec.podTemplate.volumeMounts[0].mountPath",
+        "11 spec.podTemplate.volumeMounts[1].mountPath",
+        "6 spec.nodez",
+        "11 spec.podTemplate.volumeMounts",
+        "4 sepc",
+        "3 metadata.name",
+    ]
+
+
+def test_a_recipes_hyperparameters_are_checked() -> None:
+    job = JOB.replace("recipe: ", "hyperparameters: {epocs: 1, batchSize: 0}, recipe: ")
+    assert [line.partition("digits: ")[2] for line in lines(job)] == [
+        "spec.trainer.hyperparameters.batchSize = 0: must be at least 1; batchSize: Samples of all ranks together "
+        "between optimizer steps. Leave it out for the default, 128.",
+        "spec.trainer.hyperparameters.epocs = 1: recipe image-classification has no such hyperparameter; did you mean "
+        "epochs?",
+    ]
+    beside_runtime = ON_RUNTIME.replace("recipe: image", "hyperparameters: {epocs: 1}, recipe: image")
+    assert "no such hyperparameter" in run("-", stdin=beside_runtime).stdout
+    incomplete = ON_RUNTIME.replace("image-classification", "tabular-classification")
+    assert run("-", stdin=incomplete).exit_code == 0, "the runtime may bring the target"
+    assert "hyperparameters.target: is required" in run("-", stdin=f"{RUNTIME}---\n{incomplete}").stdout
+
+
+def test_lists_of_our_own_kinds_are_lists() -> None:
+    job = JOB.replace("digits", "a.b").replace("\n", "\n  ").rstrip()
+    text = f"apiVersion: footplate.dev/v1alpha1\nkind: TrainingJobList\nitems:\n- {job}\n"
+    assert "TrainingJob a.b: metadata.name" in run("-", stdin=text).stdout
+
+
+def test_yaml_is_read_as_kubectl_reads_it() -> None:
+    job = JOB.replace("recipe: image-classification", "command: [a, --lr, 1e-4], env: [{name: SAVE, value: y}]")
+    told = run("-", stdin=job).stdout
+    assert "spec.trainer.command[2] = 0.0001: must be text, not a fraction" in told
+    assert "spec.trainer.env[0].value = true: must be text, not true or false" in told

@@ -31,7 +31,7 @@ def statuses(*states: State) -> list[ContainerStatus]:
         pytest.param([WAITING], [RUNNING], "Pending", id="initialising"),
         pytest.param([WAITING], [FAILED], "Failed", id="init-failed"),
         pytest.param([RUNNING], [DONE], "Running", id="running"),
-        pytest.param([RUNNING, WAITING], [], "Running", id="one-runs"),
+        pytest.param([RUNNING, WAITING], [], "Pending", id="one-runs-one-waits"),
         pytest.param([RUNNING, FAILED], [], "Running", id="one-failed-one-runs"),
         pytest.param([DONE, DONE], [], "Succeeded", id="all-done"),
         pytest.param([DONE, FAILED], [], "Failed", id="one-failed"),

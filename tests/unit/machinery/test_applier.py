@@ -51,8 +51,8 @@ class FakeApi:
     async def get(self, _: Any, namespace: str, name: str) -> Any:
         return await self._answer("get", name, NotFound(404, "NotFound", name))
 
-    async def delete(self, _: Any, namespace: str, name: str, *, uid: str, turn: int) -> Any:
-        self.sent.append(uid)
+    async def delete(self, _: Any, namespace: str, name: str, *, uid: str, version: str = "", turn: int = 0) -> Any:
+        self.sent.append((uid, version) if version else uid)
         return await self._answer("delete", name, {"kind": "Status"})
 
     async def patch(self, _: Any, namespace: str, name: str, patch: Any, *, subresource: str) -> Any:
@@ -125,11 +125,11 @@ async def test_what_a_pod_mounts_and_resolves_is_there_before_it(bench: Bench) -
 
 
 async def test_the_stores_know_of_what_was_created(bench: Bench) -> None:
-    config_map = manifest("ConfigMap", "job-run-1", bench.job)
+    config_map = manifest("ConfigMap", "job-run-1-uid-job", bench.job)
     await bench.apply(create=(config_map, manifest("Pod", "p", bench.job)))
     assert bench.pods() == ["p"]
     assert await bench.run_configs.get(bench.job) is not None
-    assert ("get", "job-run-1") not in bench.api.calls
+    assert ("get", "job-run-1-uid-job") not in bench.api.calls
 
 
 async def test_pods_go_out_side_by_side_but_not_without_bounds(bench: Bench) -> None:
@@ -412,3 +412,31 @@ async def test_events_follow_the_status(bench: Bench) -> None:
     event = Event("Normal", "R", "m", "a")
     await bench.apply(status={"phase": "Running"}, events=(event,))
     assert bench.recorder.events == [event]
+
+
+def itself(job: Any) -> Target:
+    return Target("TrainingJob", *key_of(job), job["metadata"]["uid"], job["metadata"]["resourceVersion"])
+
+
+@pytest.mark.parametrize("answer", [{"kind": "Status"}, NotFound(404, "NotFound", "")], ids=["deleted", "gone before"])
+async def test_a_job_that_is_over_is_deleted_as_it_was_seen(bench: Bench, answer: Any) -> None:
+    bench.api.answers = {("delete", "job"): answer}
+    await bench.apply(delete=(itself(bench.job),))
+    assert bench.api.sent == [(bench.job["metadata"]["uid"], bench.job["metadata"]["resourceVersion"])]
+    assert bench.cluster.jobs.get(key_of(bench.job)) is None
+
+
+async def test_a_job_that_a_finalizer_holds_is_known_to_be_going(bench: Bench) -> None:
+    going = make_job(version=300, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+    bench.api.answers = {("delete", "job"): going}
+    await bench.apply(delete=(itself(bench.job),))
+    assert bench.cluster.jobs.get(key_of(bench.job))["metadata"]["deletionTimestamp"]
+
+
+async def test_a_job_that_has_changed_meanwhile_is_looked_at_again(bench: Bench) -> None:
+    """Such as by another restartNonce."""
+    edited = make_job(version=300)
+    bench.api.answers = {("delete", "job"): Conflict(409, "Conflict", "changed"), ("get", "job"): edited}
+    with pytest.raises(Conflict):
+        await bench.apply(delete=(itself(bench.job),))
+    assert bench.cluster.jobs.get(key_of(bench.job))["metadata"]["resourceVersion"] == "300"

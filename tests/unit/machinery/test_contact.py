@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from footplate.machinery.clock import SystemClock, wall_time
-from footplate.machinery.contact import Contact, tell_time
-from unit.machinery.support import FakeClock, serve
+from footplate.machinery.contact import Contact, Pace, tell_time
+from unit.machinery.support import FakeClock, HurriedClock, serve
 
 
 class Server:
@@ -63,3 +63,29 @@ async def test_every_answer_tells_the_time(odd: dict[str, str]) -> None:
         for _ in range(2):
             await (await session.get(url)).read()
     assert abs(clock.now() - there) < timedelta(minutes=1)
+
+
+async def test_watches_that_end_as_soon_as_they_began_wait_longer_and_longer() -> None:
+    """kopf asks for the next one at once, for ever."""
+    clock = HurriedClock()
+    async with serve(Server()) as url, aiohttp.ClientSession(middlewares=[Pace(clock=clock)]) as session:
+
+        async def ask(path: str) -> None:
+            async with session.get(f"{url}{path}"):
+                pass
+
+        await ask("/jobs?watch=1")
+        await ask("/runtimes?watch=1")
+        assert clock.slept == []
+        for _ in range(10):
+            await ask("/jobs?watch=1")
+        assert len(clock.slept) == 10
+        assert clock.slept[0] <= 0.1
+        assert sum(clock.slept) > 20
+        assert max(clock.slept) <= 10
+        await clock.sleep(60)
+        clock.slept.clear()
+        await ask("/jobs?watch=1")
+        for _ in range(5):
+            await ask("/jobs?limit=500")  # pages of a list
+        assert clock.slept == []

@@ -173,6 +173,13 @@ async def test_what_cant_be_used_is_told_with_the_way_out(tmp_path: Path, text: 
         await Credentials(kubeconfig=str(path)).load()
 
 
+async def test_a_kubeconfig_that_isn_t_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/a:{tmp_path}/b")
+    with pytest.raises(ConfigurationError, match=f"there is no file {tmp_path}/a:{tmp_path}/b; run inside a cluster"):
+        await Credentials().load()
+
+
 async def test_a_pod_s_service_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kubernetes.aio.config import incluster_config
 

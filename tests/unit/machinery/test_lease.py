@@ -19,7 +19,8 @@ class Leases:
 
     @property
     def holder(self) -> str | None:
-        return self.lease["spec"]["holderIdentity"] if self.lease else None
+        spec = (self.lease or {}).get("spec")
+        return spec.get("holderIdentity") if isinstance(spec, dict) else None
 
     def store(self, lease: Any) -> Any:
         self.version += 1
@@ -285,3 +286,70 @@ async def test_a_claim_that_is_refused_is_not_tried_in_a_rush(
 async def test_releasing_what_was_never_held_writes_nothing(leases: Leases, clock: FakeClock) -> None:
     await Replica("first", leases, clock).lease.release()
     assert leases.lease is None
+
+
+HELD = {"holderIdentity": "first", "leaseDurationSeconds": DURATION}
+ODD = [
+    pytest.param({"spec": None}, id="no spec"),
+    pytest.param({}, id="not even a spec"),
+    pytest.param({"spec": []}, id="a list"),
+    pytest.param({"spec": {}}, id="an empty one"),
+    pytest.param({"spec": {"holderIdentity": None, "leaseTransitions": None}}, id="nulls"),
+    pytest.param({"spec": {"holderIdentity": 7}}, id="a holder that is a number"),
+    pytest.param({"spec": {"holderIdentity": "", "acquireTime": "yesterday", "leaseTransitions": -3}}, id="nonsense"),
+    pytest.param({"spec": {**HELD, "leaseDurationSeconds": 0}}, id="no duration"),
+    pytest.param({"spec": {**HELD, "leaseDurationSeconds": -5}}, id="a negative duration"),
+    pytest.param({"spec": {**HELD, "leaseDurationSeconds": "soon"}}, id="a duration in words"),
+    pytest.param({"spec": {**HELD, "leaseDurationSeconds": 2**31 - 1}}, id="a duration of 68 years"),
+    pytest.param({"spec": {**HELD, "leaseTransitions": 2**31 - 1}}, id="all transitions used up"),
+    pytest.param({"spec": {**HELD, "leaseTransitions": "many", "renewTime": 5}}, id="wrong types"),
+    pytest.param({"metadata": {"annotations": {"x": "y" * 200_000}}, "spec": HELD}, id="a giant annotation"),
+]
+
+
+@pytest.mark.parametrize("content", ODD)
+async def test_whatever_the_lease_says_it_is_taken_in_the_end(leases: Leases, clock: FakeClock, content: Any) -> None:
+    leases.store({**content, "metadata": {"namespace": "ns", "name": "op", **content.get("metadata", {})}})
+    first = Replica("second", leases, clock)
+    first.start()
+    await clock.advance(301 + RETRY_PERIOD)
+    assert first.may_write()
+    spec = leases.lease["spec"]
+    assert spec["holderIdentity"] == "second"
+    assert isinstance(spec["leaseTransitions"], int)
+    assert 0 <= spec["leaseTransitions"] < 2**31
+    assert spec["acquireTime"].startswith("2026-01-01T")
+    await first.kill()
+
+
+@pytest.mark.parametrize("content", ODD)
+async def test_a_leader_survives_whatever_is_written_into_its_lease(
+    leases: Leases, clock: FakeClock, content: Any
+) -> None:
+    """It has lost it, or it hasn't: it never ends of something else."""
+    first = Replica("first", leases, clock)
+    first.start()
+    await settle()
+    assert first.may_write()
+    leases.store({**leases.lease, **content, "metadata": {**leases.lease["metadata"], **content.get("metadata", {})}})
+    await clock.advance(RETRY_PERIOD)
+    held = leases.holder == "first"
+    assert first.may_write() == held
+    assert held or "is held by" in str(first.error)
+    await first.kill()
+
+
+async def test_an_answer_that_is_no_lease_ends_nobody(leases: Leases, clock: FakeClock) -> None:
+    first = Replica("first", leases, clock)
+
+    async def nonsense(*_: Any) -> Any:
+        return ["not", "a", "lease"]
+
+    answer, first.line.get = first.line.get, nonsense  # type: ignore[method-assign]
+    first.start()
+    await clock.advance(10)
+    assert not first.may_write()
+    first.line.get = answer  # type: ignore[method-assign]
+    await clock.advance(RETRY_PERIOD)
+    assert first.may_write()
+    await first.kill()

@@ -8,9 +8,10 @@ from aiohttp import web
 
 from footplate.contract import MAX_PROGRESS_BYTES, Progress
 from footplate.machinery.clock import SystemClock
+from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
-from unit.machinery.support import Handler, eventually, make_job, make_pod, serve
+from unit.machinery.support import Handler, eventually, make_job, make_pod, owned_by, serve
 
 RUNNING = {"phase": "Running", "run": 1, "attempt": 0}
 
@@ -138,19 +139,52 @@ async def test_a_pod_that_isnt_there_is_no_trouble(bench: Bench) -> None:
         await eventually(lambda: bench.polls("unreachable") > 1)
 
 
+def runs(address: str = "10.0.0.1", **over: Any) -> dict[str, Any]:
+    """The status of a pod whose trainer runs."""
+    trainer = {"name": "trainer", "state": {"running": {}}}
+    return {"phase": "Running", "podIP": address, "containerStatuses": [trainer], **over}
+
+
+OTHERS_JOB = make_job(uid="uid-other")
+ENDED = [{"name": "trainer", "state": {"terminated": {"exitCode": 0}}}]
+
+
 @pytest.mark.parametrize(
     ("status", "pod", "address"),
     [
-        pytest.param(RUNNING, {"status": {"podIP": "10.0.0.1"}}, "10.0.0.1", id="running"),
-        pytest.param({**RUNNING, "phase": "Starting"}, {"status": {"podIP": "10.0.0.1"}}, None, id="not running yet"),
-        pytest.param({**RUNNING, "attempt": 1}, {"status": {"podIP": "10.0.0.1"}}, None, id="an older attempt's pod"),
-        pytest.param({**RUNNING, "run": 2}, {"status": {"podIP": "10.0.0.1"}}, None, id="an older run's pod"),
+        pytest.param(RUNNING, {}, "10.0.0.1", id="running"),
+        pytest.param({**RUNNING, "phase": "Starting"}, {}, None, id="not running yet"),
+        pytest.param({**RUNNING, "attempt": 1}, {}, None, id="an older attempt's pod"),
+        pytest.param({**RUNNING, "run": 2}, {}, None, id="an older run's pod"),
         pytest.param(RUNNING, {"status": {}}, None, id="no address yet"),
-        pytest.param(None, {"status": {"podIP": "10.0.0.1"}}, None, id="no status"),
+        pytest.param(None, {}, None, id="no status"),
+        pytest.param({**RUNNING, "attempt": "0"}, {}, None, id="an odd status"),
+        pytest.param(RUNNING, {"status": runs(phase="Succeeded")}, None, id="ended: its address may be another's"),
+        pytest.param(RUNNING, {"status": runs(containerStatuses=ENDED)}, None, id="its trainer has ended"),
+        pytest.param(RUNNING, {"metadata": {"name": "job-1-0-0x"}}, None, id="of another name"),
+        pytest.param(RUNNING, {"metadata": {"namespace": "theirs"}}, None, id="in another namespace"),
+        pytest.param(RUNNING, {"metadata": {"ownerReferences": owned_by(OTHERS_JOB)}}, None, id="another job's"),
+        pytest.param(RUNNING, {"metadata": {"ownerReferences": []}}, None, id="nobody's"),
+        pytest.param(RUNNING, {"metadata": {"labels": {}}}, None, id="without a rank"),
     ],
 )
 def test_rank_0_of_the_running_attempt_is_asked(status: Any, pod: Any, address: str | None) -> None:
-    job = make_job(status=status)
-    pods = [make_pod(job, 1, status={"podIP": "10.0.0.2"}), make_pod(job, 0, **pod)]
-    target = target_of(job, pods)
+    """The one rule of what is ours: namespace, name, controller."""
+    cluster, job = Cluster(lambda _: None), make_job(status=status)
+    cluster.pods.observe(make_pod(job, 0, version=1, **{"status": runs(), **pod}))
+    cluster.pods.observe(make_pod(job, 1, version=2, status=runs("10.0.0.2")))
+    target = target_of(job, cluster.pods.get)
     assert (target.address if target else None) == address
+
+
+def test_a_foreign_pod_with_the_jobs_uid_and_labels_is_never_asked() -> None:
+    """Anybody may write both; nobody can have the name in the namespace."""
+    cluster, job = Cluster(lambda _: None), make_job(status=RUNNING)
+    for version, (namespace, name) in enumerate([("theirs", "job-1-0-0"), ("ns", "a-job-1-0-0")], start=1):
+        forged = {"namespace": namespace, "name": name, "uid": name}
+        cluster.pods.observe(make_pod(job, 0, version=version, metadata=forged, status=runs("10.6.6.6")))
+    assert target_of(job, cluster.pods.get) is None
+    cluster.pods.observe(make_pod(job, 0, version=9, status=runs()))
+    target = target_of(job, cluster.pods.get)
+    assert target is not None
+    assert target.address == "10.0.0.1"

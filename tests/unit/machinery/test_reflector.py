@@ -26,6 +26,7 @@ class FakePods:
         self.list_answers: list[int] = []
         self.watch_answers: list[int] = []
         self.ended = asyncio.Event()
+        self.began = asyncio.Event()
 
     @property
     def lists(self) -> int:
@@ -76,6 +77,7 @@ class FakePods:
         response = web.StreamResponse()
         await response.prepare(request)
         self.watches.append(response)
+        self.began.set()
         await self.ended.wait()
         return response
 
@@ -239,3 +241,80 @@ async def test_its_age_is_the_time_since_it_last_heard_anything(pods: FakePods) 
         await eventually(lambda: reflector.age() > 0.2)
         await pods.send(pods.bookmark())
         await eventually(lambda: reflector.age() < 0.1)
+
+
+async def test_refresh_shows_what_a_silent_watch_doesnt(pods: FakePods) -> None:
+    """And the watch goes on from that list: what it had still to show is old."""
+    pods.put("gone")
+    async with reflecting(pods) as (store, reflector):
+        await watching(pods)
+        pods.delete("gone")
+        pods.put("new")
+        await asyncio.wait_for(reflector.refresh(), 5)
+        assert names(store) == {"new"}
+        assert pods.lists == 2
+        await watching(pods, count=2)
+        assert pods.watched_since[-1] == str(pods.revision)
+
+
+async def test_refresh_waits_for_a_list_that_began_after_it(pods: FakePods) -> None:
+    began, answer = asyncio.Event(), asyncio.Event()
+    listing = pods._list
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            return await FakePods._watch(pods, request)
+        response = listing()
+        if not began.is_set():
+            began.set()
+            await answer.wait()  # an answer of before, that comes after
+        return response
+
+    pods.handle = handle  # type: ignore[method-assign]
+    async with reflecting(pods) as (store, reflector):
+        await began.wait()
+        pods.put("new")
+        refreshing = asyncio.create_task(reflector.refresh())
+        await asyncio.sleep(0)
+        answer.set()
+        await asyncio.wait_for(refreshing, 5)
+        assert names(store) == {"new"}
+
+
+async def test_refresh_interrupts_a_pause_and_waits_until_a_list_works(pods: FakePods) -> None:
+    pods.list_answers = [500] * 3
+    async with reflecting(pods) as (store, reflector):
+        await eventually(lambda: pods.lists >= 1)
+        pods.put("a")
+        await asyncio.wait_for(asyncio.gather(reflector.refresh(), reflector.refresh()), 10)
+        assert names(store) == {"a"}
+
+
+@pytest.mark.parametrize("how", ["a watch that shows something and ends", "410 at once", "410 after a moment"])
+async def test_no_server_makes_it_hurry(pods: FakePods, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses grow: neither watches nor lists follow each other in a rush."""
+    pauses: list[float] = []
+
+    def remember(failures: int, **_: Any) -> float:
+        pauses.append(failures)
+        return 0.01
+
+    monkeypatch.setattr("footplate.machinery.reflector.pause_after", remember)
+
+    async def speak() -> None:
+        while True:
+            await pods.began.wait()
+            pods.began.clear()
+            if how == "410 after a moment":
+                await asyncio.sleep(0.02)
+            if how.startswith("410"):
+                await pods.send({"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "old"}})
+            else:
+                await pods.send(pods.put(f"pod-{pods.revision}"))
+            pods.ended.set()
+
+    async with reflecting(pods):
+        speaking = asyncio.create_task(speak())
+        await eventually(lambda: len(pauses) >= 6, state=lambda: pauses)
+        speaking.cancel()
+    assert pauses[:6] == [1, 2, 3, 4, 5, 6]

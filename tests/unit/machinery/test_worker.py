@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,13 +15,31 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
-from unit.machinery.support import FakeClock, make_job, settle
+from footplate.objects import key_of, uid_of
+from footplate.policy.plan import RETRY_REFUSED_SECONDS, Doubt, Observed, Plan, Refusal, Target, once_confirmed
+from unit.machinery.support import FakeClock, make, make_job, make_pod, settle
 
 CHANGE = Plan(status={"phase": "Running"})
 CREATE = Plan(create=({"kind": "Pod"},))
 REFUSAL = Refusal("Pod", "p", 403, "Forbidden", "quota")
 HICCUP = Refusal("Pod", "p", 503, "ApiUnavailable", "a webhook is away", transient=True)
+
+
+class Api:
+    """What the API server has, whatever the view shows."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.error: Exception | None = None
+
+    async def get(self, _: Any, namespace: str, name: str) -> Any:
+        self.asked.append(name)
+        if self.error is not None:
+            raise self.error
+        if name not in self.objects:
+            raise NotFound(404, "NotFound", name)
+        return self.objects[name]
 
 
 class Bench:
@@ -31,12 +50,14 @@ class Bench:
         self.metrics = Metrics()
         self.queue = WorkQueue(workers=24, clock=self.clock, metrics=self.metrics)
         self.cluster = Cluster(self.queue.add)
+        self.api = Api()
         self.observed: list[Observed] = []
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
         self.applied: list[Plan] = []
         self.worker = Worker(
             self.queue,
+            self.api,  # type: ignore[arg-type]
             self.cluster,
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
@@ -282,3 +303,110 @@ async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
         bench.cluster.jobs.discard(("ns", "job"), uid="uid-job")
         await settle()
         assert bench.results() == {"settled": 1, "gone": 1}
+
+
+async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: Bench) -> None:
+    bench.decide = lambda _: CREATE
+    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    async with bench.running():
+        tries = []
+        for _ in range(10):
+            await bench.clock.advance(100)
+            tries.append(bench.results()["refused"])
+        assert tries[0] == 4, "after 0, 10, 30 and 70 s"
+        assert tries[-1] == 8, "then every 5 min at the latest: after 150, 310, 610 and 910 s"
+
+
+async def test_a_pod_that_goes_makes_room_in_a_quota(bench: Bench) -> None:
+    old = make_pod(bench.cluster.jobs.get(("ns", "job")))
+    bench.cluster.pods.observe(old)
+    bench.decide = lambda _: CREATE
+    bench.outcome = lambda plan: [REFUSAL] if plan.create else []
+    async with bench.running():
+        bench.cluster.jobs.observe(make_job(version=5))
+        await settle()
+        assert bench.results()["refused"] == 1
+        bench.cluster.pods.discard(key_of(old), uid=uid_of(old))
+        await settle()
+        assert bench.results()["refused"] == 2
+
+
+POD = Doubt("Pod", "job-1-0-0")
+NODE = Doubt("Node", "n1")
+
+
+def end_if_confirmed(doubt: Doubt) -> Callable[[Observed], Plan]:
+    """Ends the attempt once it is certain that what is in doubt isn't there."""
+
+    def decide(observed: Observed) -> Plan:
+        there = bool(observed.pods) if doubt.kind == "Pod" else doubt.name in observed.nodes
+        return Plan() if there else once_confirmed(CHANGE, observed=observed, doubts=[doubt])
+
+    return decide
+
+
+@pytest.mark.parametrize("doubt", [POD, NODE])
+async def test_absence_is_asked_for_before_anything_is_done(bench: Bench, doubt: Doubt) -> None:
+    bench.decide = end_if_confirmed(doubt)
+    async with bench.running():
+        assert bench.api.asked[0] == doubt.name
+        assert bench.observed[0].confirmed == frozenset()
+        assert bench.observed[1].confirmed == {doubt}
+        assert bench.results()["changed"] >= 1
+
+
+@pytest.mark.parametrize("doubt", [POD, NODE])
+async def test_what_the_view_doesnt_show_and_is_there_is_looked_at(bench: Bench, doubt: Doubt) -> None:
+    there = make_pod(make_job()) if doubt == POD else make("n1", namespace="", spec={}, status={})
+    bench.api.objects[doubt.name] = there
+    bench.decide = end_if_confirmed(doubt)
+    async with bench.running():
+        assert "changed" not in bench.results()
+        store = bench.cluster.pods if doubt == POD else bench.cluster.nodes
+        assert len(store) == 1
+
+
+async def test_a_pod_that_no_watch_tells_of_is_there_all_the_same(bench: Bench) -> None:
+    """It lost our label: the watch has shown it as deleted, and will never show it again."""
+    bench.cluster.pods.advance("100")
+    bench.api.objects[POD.name] = make_pod(make_job(), version=7)
+    bench.decide = end_if_confirmed(POD)
+    async with bench.running():
+        assert len(bench.cluster.pods) == 0
+        await bench.clock.advance(60)
+        assert "changed" not in bench.results()
+        assert len(bench.api.asked) >= 5, "looked at now and then, since nobody tells"
+        del bench.api.objects[POD.name]
+        await bench.clock.advance(11)
+        assert bench.results()["changed"] >= 1
+
+
+async def test_what_the_view_shows_and_is_gone_is_gone(bench: Bench) -> None:
+    bench.cluster.nodes.observe(make("n1", namespace="", spec={}, status={}))
+    bench.decide = lambda observed: once_confirmed(CHANGE, observed=observed, doubts=[NODE])
+    async with bench.running():
+        assert not bench.observed[1].nodes
+        assert len(bench.cluster.nodes) == 0
+
+
+async def test_nothing_is_done_while_the_api_server_doesnt_answer(bench: Bench) -> None:
+    bench.decide = end_if_confirmed(POD)
+    bench.api.error = Retryable("away")
+    async with bench.running():
+        await bench.clock.advance(30)
+        assert bench.results().keys() == {"retry"}
+        bench.api.error = None
+        await bench.clock.advance(60)
+        assert bench.results()["changed"] >= 1
+
+
+async def test_one_look_asks_only_so_often(bench: Bench) -> None:
+    """Others get their turn in between, however much is in doubt."""
+    doubts = (Doubt("Pod", f"pod-{number}") for number in itertools.count())
+    bench.decide = lambda _: Plan(confirm=frozenset([next(doubts)]))
+    other = make_job("other", uid="other", version=2)
+    async with bench.running():
+        bench.cluster.jobs.observe(other)
+        for _ in range(30):
+            await settle()
+        assert {observed.job["metadata"]["name"] for observed in bench.observed} == {"job", "other"}

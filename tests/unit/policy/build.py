@@ -2,18 +2,20 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from footplate.api.status import TrainingJobStatus, format_time
 from footplate.contract import CONTAINER_NAME, JobConfig
 from footplate.podspec import build_config_map
+from footplate.policy.facts import parse_ranks
+from footplate.policy.job import Job, gang_size, read_status
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.pods import Gang
 from footplate.policy.reconcile import reconcile
 from footplate.policy.resolve import digest, encode, resolve
-from footplate.policy.situation import Situation, gang_size, read_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UID = "0b9fb7b6-0000-4000-8000-000000000001"
@@ -136,7 +138,7 @@ def _scheduled(on: str | None, started: float) -> list[JSON]:
 
 def gang(*pods: JSON, nodes: int = 2, attempt: int = 0) -> Gang:
     """The bucketed pods of the job."""
-    return Gang.of(pods, job(), run=1, attempt=attempt, nodes=nodes)
+    return Gang.of(pods, job(), run=1, attempt=attempt, nodes=nodes, now=NOW)
 
 
 def config_map(of: JSON, *, runtime: JSON | None = None, run: int = 1) -> JSON:
@@ -152,7 +154,9 @@ def status(
     running = {"runningTime": at(-300)} if phase == "Running" else {}
     if attempts is None:
         attempts = [{"attempt": 0, "startTime": at(-600), "nodes": of["spec"]["nodes"], **running}]
-    resolved = {"configMap": f"fashion-run-{run}", "sha256": digest(config_map(of)["data"]["job.json"])}
+    resolved = {"configMap": f"fashion-run-{run}-{UID[:8]}", "sha256": digest(config_map(of)["data"]["job.json"])}
+    if attempts and phase in ("Queued", "Starting", "Running"):
+        attempts = [*attempts[:-1], {"createdTime": at(-599), **attempts[-1]}]
     raw = {
         "observedGeneration": 1,
         "phase": phase,
@@ -180,18 +184,20 @@ def observe(of: JSON, *pods: JSON, phase: str = "Running", **more: Any) -> Obser
 
 def look(of: JSON, *pods: JSON, phase: str = "Running", after: float = 0.0, **more: Any) -> Plan:
     """What reconcile plans for a job in the middle of its first run, `after` so many seconds."""
-    return reconcile(observe(of, *pods, phase=phase, **more), now=NOW + timedelta(seconds=after))
+    return plan_of(observe(of, *pods, phase=phase, **more), now=NOW + timedelta(seconds=after))
 
 
-def situate(observed: Observed, *, after: float = 0.0) -> Situation:
+def situate(observed: Observed, *, after: float = 0.0) -> Job:
     """The situation that the policies would see."""
     config: JobConfig = resolve(observed.job, observed.runtime, run=1)
     read = read_status(observed.job)
-    spec = with_live_fields(config.spec, observed.job, observed.runtime)
+    spec = with_live_fields(config, observed.job, observed.runtime).spec
     attempt = read.attempts[-1] if read.attempts else None
     number = attempt.attempt if attempt else -1
-    bucketed = Gang.of(observed.pods, observed.job, run=1, attempt=number, nodes=gang_size(spec, attempt))
-    return Situation(observed, NOW + timedelta(seconds=after), read, config, spec, bucketed)
+    now, nodes = NOW + timedelta(seconds=after), gang_size(spec, attempt)
+    done = parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes)
+    bucketed = Gang.of(observed.pods, observed.job, run=1, attempt=number, nodes=nodes, now=now, remembered=done)
+    return Job(observed, now, read, config, spec, bucketed)
 
 
 def names(objects: Iterable[Any]) -> list[str]:
@@ -199,3 +205,14 @@ def names(objects: Iterable[Any]) -> list[str]:
     return sorted(
         f"{o['kind']}/{o['metadata']['name']}" if isinstance(o, Mapping) else f"{o.kind}/{o.name}" for o in objects
     )
+
+
+def plan_of(observed: Observed, *, now: datetime) -> Plan:
+    """What is done in the end where all that is observed is so, and the API server says that when it is asked."""
+    plan = reconcile(observed, now=now)
+    while plan.confirm:
+        assert plan == Plan(confirm=plan.confirm), "done before it was confirmed"
+        assert not plan.confirm <= observed.confirmed, "asked for what was confirmed"
+        observed = replace(observed, confirmed=observed.confirmed | plan.confirm)
+        plan = reconcile(observed, now=now)
+    return plan

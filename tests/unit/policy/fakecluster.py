@@ -5,18 +5,19 @@ Every write is checked when it is done, so that a plan that is carried out half 
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from footplate.api.status import TrainingJobStatus, format_time
-from footplate.contract import CONTAINER_NAME, Progress
+from footplate.contract import CONTAINER_NAME, Progress, parse_verdict
+from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
-from footplate.policy.pods import Pod
-from footplate.policy.reconcile import reconcile
-from footplate.policy.situation import run_config_name
-from unit.policy.build import NOW, job, node
+from footplate.policy.pod import CLOCKS_DIFFER, Pod
+from footplate.policy.run import run_config_name
+from unit.policy.build import NOW, job, node, plan_of
 
 JSON = dict[str, Any]
 GRACE = 120
@@ -46,12 +47,18 @@ class FakeCluster:
     objects: dict[tuple[str, str], JSON] = field(default_factory=dict)
     nodes: dict[str, JSON] = field(default_factory=lambda: {f"node-{n}": node(f"node-{n}") for n in range(3)})
     progress: Progress | None = None
-    refusing: int | None = None
-    """HTTP status with which creates are refused."""
+    refusing: tuple[int, str] | None = None
+    """HTTP status and message with which creates are refused; `{kind}` and `{name}` are the object's."""
     refusals: list[Refusal] = field(default_factory=list)
     refused_at: datetime = NOW
     status_written: datetime | None = None
+    deleted: bool = False
+    """True once the TrainingJob is gone, and all that it owned with it."""
     uids: int = 0
+    sidecars: bool = False
+    """Whether a webhook puts a container beside each trainer that doesn't end with it."""
+    done: set[str] = field(default_factory=set)
+    """Names of the pods whose trainer did its work: it ended with 0 unasked, or a supervisor says so."""
 
     @property
     def status(self) -> JSON:
@@ -69,14 +76,15 @@ class FakeCluster:
         return [Pod(raw) for (kind, _), raw in sorted(self.objects.items()) if kind == "Pod"]
 
     def live_pods(self) -> list[Pod]:
-        return [pod for pod in self.pods() if not pod.terminal]
+        """Those whose trainer has not ended."""
+        return [pod for pod in self.pods() if not pod.ended]
 
     def observe(self) -> Observed:
         return Observed(
             job=copy.deepcopy(self.job),
             pods=[pod.raw for pod in self.pods()],
             nodes=self.nodes,
-            run_config=self.objects.get(("ConfigMap", run_config_name(self.job))),
+            run_config=self.objects.get(("ConfigMap", run_config_name(self.job, read_status(self.job)))),
             progress=self.progress,
             refusals=self.refusals,
             status_written=self.status_written,
@@ -84,7 +92,9 @@ class FakeCluster:
 
     def plan(self) -> Plan:
         """What is decided, but for what the worker holds back: a refused create is tried again after a while."""
-        plan = reconcile(self.observe(), now=self.now)
+        if self.deleted:
+            return Plan()
+        plan = plan_of(self.observe(), now=self.now)
         left = RETRY_REFUSED_SECONDS - abs((self.now - self.refused_at).total_seconds())
         if not self.refusals or left <= 0:
             return plan
@@ -126,7 +136,9 @@ class FakeCluster:
             assert (labels["footplate.dev/run"], labels["footplate.dev/attempt"]) == wanted, "not in the status yet"
             self._check_place_in_gang(int(labels["footplate.dev/rank"]), scout="footplate.dev/scout" in labels)
         if self.refusing is not None:
-            self.refusals = [Refusal(kind, metadata["name"], self.refusing, "Forbidden", "exceeded quota")]
+            code, said = self.refusing
+            message = said.format(kind=kind, name=metadata["name"])
+            self.refusals = [Refusal(kind, metadata["name"], code, "Forbidden", message)]
             self.refused_at = self.now
             return
         if key in self.objects:
@@ -144,9 +156,16 @@ class FakeCluster:
             assert gang <= rank < most, "a scout for a rank that nobody wants"
         else:
             assert self.phase in ("Pending", "Restarting"), "a pod of a gang that is complete, or over"
+            assert "createdTime" not in self.status["attempts"][-1], "a pod of a gang that was there"
             assert rank < gang, "a rank that the attempt hasn't"
 
     def delete(self, target: Target) -> None:
+        if target.kind == "TrainingJob":
+            assert self.finished, "a job that isn't finished was deleted"
+            assert target.version == self.job["metadata"].get("resourceVersion", "")
+            self.deleted = True
+            self.objects.clear()
+            return
         raw = self.objects.get((target.kind, target.name))
         if raw is None or (target.uid and raw["metadata"]["uid"] != target.uid):
             return
@@ -161,9 +180,31 @@ class FakeCluster:
     def _patch(self, status: JSON) -> None:
         check_status(status)
         check_step(self.status, status)
+        self._check_ends(self.status, status)
         assert status["observedGeneration"] <= self.job["metadata"]["generation"]
         self.job = {**self.job, "status": status}
         self.status_written = self.now
+
+    def _check_ends(self, old: JSON, new: JSON) -> None:
+        """No success that isn't one, and no blame for the absence of a pod that was done."""
+        if new["phase"] == "Succeeded" and old.get("phase") != "Succeeded":
+            last = new["attempts"][-1]
+            stem = f"{self.job['metadata']['name']}-{new['run']}-{last['attempt']}-"
+            undone = [rank for rank in range(last["nodes"]) if f"{stem}{rank}" not in self.done]
+            assert not undone, f"Succeeded, but the trainers of ranks {undone} were stopped or failed"
+        if new["reason"] == "PodLost" != old.get("reason") and (
+            said := re.search(r"pod of rank (\d+)", new["message"])
+        ):
+            known = old["attempts"][-1].get("succeededRanks")
+            assert int(said[1]) not in parse_ranks(known, nodes=100), "PodLost of a rank that was done"
+
+    def remembers_the_done(self) -> bool:
+        """True where the status has each pod of the newest attempt whose trainer is seen to be done."""
+        last = self.status["attempts"][-1] if self.status.get("attempts") else {}
+        known = parse_ranks(last.get("succeededRanks"), nodes=100)
+        stem = f"{self.job['metadata']['name']}-{self.status.get('run')}-{last.get('attempt')}-"
+        seen = [pod for pod in self.pods() if pod.name in self.done and pod.name == f"{stem}{pod.rank}"]
+        return all(pod.rank in known for pod in seen if pod.succeeded(self.now))
 
     def edit(self, block: str, **fields: Any) -> None:
         """What a user's `kubectl apply` does."""
@@ -191,22 +232,44 @@ class FakeCluster:
         bound = {"type": "PodScheduled", "status": "True", "lastTransitionTime": format_time(self.now)}
         raw["status"] = {"phase": "Pending", "startTime": format_time(self.now), "conditions": [bound]}
 
-    def set_state(self, pod: Pod, phase: str, state: JSON) -> None:
-        self.objects["Pod", pod.name]["status"] = {
-            **pod.status,
-            "phase": phase,
-            "containerStatuses": [{"name": CONTAINER_NAME, "state": state}],
-        }
+    def set_state(self, pod: Pod, phase: str, state: JSON, *, beside: JSON | None = None) -> None:
+        containers = [{"name": CONTAINER_NAME, "state": state}]
+        if self.sidecars:
+            containers.insert(0, {"name": "istio-proxy", "state": beside or {"running": {}}})
+        self.objects["Pod", pod.name]["status"] = {**pod.status, "phase": phase, "containerStatuses": containers}
 
     def start(self, pod: Pod) -> None:
         self.set_state(pod, "Running", {"running": {"startedAt": format_time(self.now)}})
 
-    def end(self, pod: Pod, code: int, **more: Any) -> None:
-        """The container ends; a pod that was deleted is gone with it."""
-        state = {"terminated": {"exitCode": code, "finishedAt": format_time(self.now), **more}}
-        self.set_state(pod, "Failed" if code else "Succeeded", state)
+    def end(self, pod: Pod, code: int, *, seen: bool = False, **more: Any) -> None:
+        """The trainer ends; a sidecar keeps its pod. One that was deleted is gone with it, unless its end is `seen`."""
+        verdict = parse_verdict(more.get("message"))
+        unasked = not (pod.terminating or pod.disruption)
+        if code == 0 and (unasked or (verdict is not None and verdict.outcome == "succeeded")):
+            self.done.add(pod.name)
+        # The node's clock may be behind, but not by more than is allowed for.
+        finished = max(self.now, pod.deleted - CLOCKS_DIFFER) if pod.deleted else self.now
+        state = {"terminated": {"exitCode": code, "finishedAt": format_time(finished), **more}}
+        ended = "Failed" if code else "Succeeded"
+        self.set_state(pod, "Running" if self.sidecars else ended, state)
+        if pod.terminating and not seen:
+            del self.objects["Pod", pod.name]
+
+    def end_sidecar(self, pod: Pod, code: int) -> None:
+        """What ran on beside the trainer ends too, well or not."""
+        failed = code or pod.exit_code
+        self.set_state(
+            pod, "Failed" if failed else "Succeeded", dict(pod.state), beside={"terminated": {"exitCode": code}}
+        )
         if pod.terminating:
             del self.objects["Pod", pod.name]
+
+    def end_by_node(self, pod: Pod, reason: str, *, code: int | None) -> None:
+        """A kubelet throws a pod out, and its trainer ends with this code; None where it never started."""
+        if code is not None:
+            self.set_state(pod, "Failed", {"terminated": {"exitCode": code, "finishedAt": format_time(self.now)}})
+        raw = self.objects["Pod", pod.name]
+        raw["status"] = {**raw["status"], "phase": "Failed", "reason": reason, "message": "so it is"}
 
     def vanish(self, pod: Pod) -> None:
         """`kubectl delete --force`, or a node that comes back empty."""

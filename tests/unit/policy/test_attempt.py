@@ -13,7 +13,7 @@ FORBIDDEN = Refusal("Pod", "fashion-1-0-1", 403, "Forbidden", "exceeded quota: p
 
 
 def test_only_what_is_missing_is_created() -> None:
-    assert names(look(job(), pod(0), phase="Pending").create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(look(job(), pod(0), phase="Pending").create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
 
 
 @pytest.mark.parametrize("phase", ["Queued", "Starting", "Running"])
@@ -120,3 +120,32 @@ def test_looks_again_when_a_limit_is_due() -> None:
     assert look(job(), *half, phase="Queued").requeue_after == 200
     of = job({"runPolicy": {"queueDeadlineSeconds": 650}})
     assert look(of, *half, phase="Queued").requeue_after == 50
+
+
+NEXT = [
+    {"attempt": 0, "startTime": at(-600), "endTime": at(-1), "reason": "Evicted", "nodes": 2},
+    {"attempt": 1, "startTime": at(), "nodes": 2},
+]
+
+
+def test_a_quota_that_older_pods_still_fill_is_no_trouble() -> None:
+    full = Refusal("Pod", "fashion-1-1-0", 403, "Forbidden", "exceeded quota: pods")
+    of, older = job(), (pod(0, deleted=-5), pod(1, deleted=-5))
+    waits = look(of, *older, phase="Restarting", reason="CreatingPods", attempts=NEXT, refusals=[full])
+    assert waits.status is not None
+    assert (waits.status["reason"], waits.events, waits.create) == ("CreatingPods", (), ())
+    assert "once the pods of the attempt before have ended" in waits.status["message"]
+    living = {**of, "status": waits.status}
+    assert len(look(living).create) == 3, "they are gone, and the machinery has forgotten the refusal"
+    still = look(living, refusals=[full])
+    assert still.status is not None
+    assert (still.status["reason"], [event.type for event in still.events]) == ("PodsRefused", ["Warning"])
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Service"])
+def test_other_refusals_are_told_whoever_lives(kind: str) -> None:
+    quota = "exceeded quota: services" if kind == "Service" else "no"
+    refused = Refusal(kind, "fashion-1-1-0", 403, "Forbidden", quota)
+    plan = look(job(), pod(0, deleted=-5), phase="Restarting", attempts=NEXT, refusals=[refused])
+    assert plan.status is not None
+    assert plan.status["reason"] == "PodsRefused"

@@ -1,16 +1,16 @@
 """Which pods and objects go, and when."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from footplate.policy.plan import Observed
+from footplate.policy.plan import Observed, Target
 from footplate.policy.reconcile import reconcile
-from unit.policy.build import NOW, at, job, look, names, pod, status, waiting
-from unit.policy.fakecluster import FakeCluster
+from unit.policy.build import NOW, UID, at, job, look, names, pod, runtime, status
 
 JSON = dict[str, Any]
-OBJECTS = ["ConfigMap/fashion-run-1", "Service/fashion-run-1"]
+OBJECTS = ["ConfigMap/fashion-run-1-0b9fb7b6", "Service/fashion-run-1-0b9fb7b6"]
 ENDED = (pod(0, phase="Succeeded"), pod(1, phase="Failed"))
 
 
@@ -44,51 +44,71 @@ def test_time_to_live_runs() -> None:
     assert (plan.delete, plan.requeue_after) == ((), 40)
 
 
+def test_an_expired_job_is_deleted_as_a_jobs_is() -> None:
+    """With what it owns, which goes by its ownerReferences; unless it has changed since, as by a new restartNonce."""
+    plan = look(job(TTL, resourceVersion="7"), *ENDED, phase="Failed", completionTime=at(-60))
+    assert plan.delete == (Target("TrainingJob", "team", "fashion", UID, "7"),)
+    assert plan.status is None
+
+
+def test_a_job_that_is_to_run_again_is_not_deleted() -> None:
+    of = job({"runPolicy": {**TTL["runPolicy"], "restartNonce": "again"}})
+    living = {**of, "status": status(of, "Failed", completionTime=at(-9999))}
+    plan = reconcile(Observed(living, ENDED), now=NOW)
+    assert (plan.delete, names(plan.create)) == ((), ["ConfigMap/fashion-run-2"])
+
+
+@pytest.mark.parametrize("phase", ["Running", "Suspended", "Restarting", "Pending"])
+def test_a_job_that_is_not_finished_is_not_deleted(phase: str) -> None:
+    plan = look(job(TTL), phase=phase, completionTime=at(-9999))
+    assert "TrainingJob/fashion" not in names(plan.delete)
+
+
+@pytest.mark.parametrize("ttl", [-1, "60", None, True, 10**12])
+def test_a_time_to_live_that_is_none_deletes_nothing(ttl: Any) -> None:
+    """Of a run that never had a ConfigMap nobody has checked the spec."""
+    of = job({"runPolicy": {"ttlSecondsAfterFinished": ttl}})
+    living = {**of, "status": status(job(), "Failed", completionTime=at(-9999))}
+    assert "TrainingJob/fashion" not in names(reconcile(Observed(living), now=NOW).delete)
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_a_job_that_never_began_expires_too(theirs: bool) -> None:
+    """Its spec was invalid, or somebody deleted its ConfigMap; the time to live may be its runtime's."""
+    of = job({"nodes": 0} if theirs else {"nodes": 0, **TTL})
+    living = {**of, "status": status(job(), "Failed", completionTime=at(-20))}
+    found = runtime(TTL) if theirs else None
+    plan = reconcile(Observed(living, runtime=found), now=NOW)
+    assert plan.requeue_after == 40
+    later = reconcile(Observed({**living, "status": plan.status}, runtime=found), now=NOW + timedelta(seconds=40))
+    assert names(later.delete) == ["TrainingJob/fashion"]
+
+
+KEEPS = {"runPolicy": {**TTL["runPolicy"], "ttlKeepsJob": True}}
+
+
 def test_pods_go_before_the_config_map() -> None:
-    plan = look(job(TTL), *ENDED, phase="Failed", completionTime=at(-60))
+    plan = look(job(KEEPS), *ENDED, phase="Failed", completionTime=at(-60))
     assert names(plan.delete) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1"]
     assert "resolved" in (plan.status or status(job()))
 
 
 def test_expired_job_keeps_its_record_alone() -> None:
     """Its status names the ConfigMap until that is gone: a delete that fails is planned again."""
-    plan = look(job(TTL), phase="Failed", completionTime=at(-60))
+    plan = look(job(KEEPS), phase="Failed", completionTime=at(-60))
     assert names(plan.delete) == OBJECTS
     assert "resolved" in (plan.status or status(job()))
-    gone = reconcile(Observed({**job(TTL), "status": status(job(TTL), "Failed", completionTime=at(-60))}), now=NOW)
+    gone = reconcile(Observed({**job(KEEPS), "status": status(job(KEEPS), "Failed", completionTime=at(-60))}), now=NOW)
     assert gone.status is not None
     assert "resolved" not in gone.status
-    assert look({**job(TTL), "status": gone.status}).delete == ()
+    assert look({**job(KEEPS), "status": gone.status}).delete == ()
 
 
 def test_crash_between_the_two_deletes_is_made_good() -> None:
     """The ConfigMap is gone, the Service and the status aren't."""
-    of = job(TTL)
+    of = job(KEEPS)
     living = {**of, "status": status(of, "Failed", completionTime=at(-60))}
     plan = reconcile(Observed(living, [pod(0)]), now=NOW)
-    assert names(plan.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1"]
+    assert names(plan.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1-0b9fb7b6"]
     assert plan.status is not None
     assert "resolved" not in plan.status
-
-
-@pytest.mark.parametrize(
-    "reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"]
-)
-def test_a_gang_that_cannot_start_gives_its_nodes_back(reason: str) -> None:
-    """An image that isn't there, or a Secret: half a minute for somebody to put it right, then nobody holds a GPU."""
-    cluster = FakeCluster(job({"resources": {"limits": {"nvidia.com/gpu": 8}}}))
-    cluster.settle()
-    for each in cluster.live_pods():
-        cluster.schedule(each, "node-0")
-    starts, stuck = cluster.live_pods()
-    cluster.start(starts)
-    cluster.set_state(stuck, "Pending", waiting(reason))
-    cluster.settle()
-    cluster.tick(29)
-    cluster.settle()
-    assert (cluster.phase, len(cluster.live_pods())) == ("Starting", 2)
-    assert cluster.plan().requeue_after == 1
-    cluster.tick(1)
-    cluster.settle()
-    assert cluster.phase == "Failed"
-    assert [each.terminating for each in cluster.live_pods()] == [True, True]

@@ -1,24 +1,26 @@
-"""Conditions follow from the phase."""
+"""Conditions say what holds, and the phase is read from them."""
 
 from datetime import timedelta
 
 import pytest
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.policy.conditions import update
+from footplate.policy.conditions import phase_of, update
 from unit.policy.build import NOW
 
 TRUE = {
     Phase.PENDING: {"Reconciling"},
     Phase.QUEUED: {"Queued", "Reconciling"},
-    Phase.STARTING: {"Reconciling"},
+    Phase.STARTING: {"Starting", "Reconciling"},
     Phase.RUNNING: {"Running"},
-    Phase.RESTARTING: {"Reconciling"},
-    Phase.SUSPENDING: {"Reconciling"},
+    Phase.RESTARTING: {"Restarting", "Reconciling"},
+    Phase.SUSPENDING: {"Suspending", "Reconciling"},
     Phase.SUSPENDED: {"Suspended"},
     Phase.SUCCEEDED: {"Complete", "Finished"},
     Phase.FAILED: {"Failed", "Finished", "Stalled"},
 }
+
+PASSING = ("Reconciling", "Stalled", "Starting", "Restarting", "Suspending")
 
 
 def step(before: TrainingJobStatus, phase: Phase, *, stalled: bool = False, after: int = 0) -> TrainingJobStatus:
@@ -43,7 +45,7 @@ def test_what_no_longer_holds_is_false_or_absent(old: Phase, new: Phase) -> None
     after = held(step(step(TrainingJobStatus(), old), new))
     assert {type_ for type_, value in after.items() if value == "True"} == TRUE[new]
     for gone in TRUE[old] - TRUE[new]:
-        assert after.get(gone) == (None if gone in ("Reconciling", "Stalled") else "False")
+        assert after.get(gone) == (None if gone in PASSING else "False")
 
 
 def test_stalled_isnt_reconciling() -> None:
@@ -58,3 +60,22 @@ def test_transition_time_is_when_the_status_changed() -> None:
     running = {condition.type: condition for condition in stopped.conditions}["Running"]
     assert running.last_transition_time == NOW + timedelta(seconds=90)
     assert running.observed_generation == 3
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("written", list(Phase))
+def test_the_phase_is_what_the_conditions_say_whatever_is_written_there(phase: Phase, written: Phase) -> None:
+    status = step(step(TrainingJobStatus(), Phase.RUNNING), phase)
+    assert phase_of(status) is phase
+    if phase is not Phase.PENDING:  # of which no condition tells
+        assert phase_of(status.model_copy(update={"phase": written})) is phase
+
+
+def test_a_phase_that_a_condition_denies_isnt_believed() -> None:
+    pending = step(step(TrainingJobStatus(), Phase.RUNNING), Phase.PENDING)
+    assert phase_of(pending.model_copy(update={"phase": Phase.RUNNING})) is Phase.PENDING
+
+
+def test_a_status_of_version_0_1_0_keeps_its_phase() -> None:
+    assert phase_of(TrainingJobStatus(phase=Phase.RESTARTING)) is Phase.RESTARTING
+    assert phase_of(TrainingJobStatus()) is None

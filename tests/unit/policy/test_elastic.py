@@ -82,7 +82,9 @@ def test_the_size_after_a_failure(pods: list[JSON], more: JSON, reason: str, siz
     after = status_of(look(ELASTIC, *pods, **{"nodes": nodes_of(), **more}))
     assert (after["phase"], after["reason"], after["restartNodes"]) == ("Restarting", reason, size)
     before = after["attempts"][-1]["nodes"]
-    assert after["message"].endswith(f"starts now on {size} nodes" if size != before else "starts now")
+    when = "starts now" if reason != "Evicted" else "starts when the other ranks have saved and stopped, in 125 s"
+    assert when in after["message"]
+    assert after["message"].endswith(f" on {size} nodes") is (size != before)
     ended = [{**each, "endTime": at(-500)} for each in after["attempts"]]
     begun = status_of(look({**ELASTIC, "status": {**after, "attempts": ended}}, nodes=nodes_of()))
     assert begun["attempts"][-1]["nodes"] == size

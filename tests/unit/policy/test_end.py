@@ -80,7 +80,7 @@ def test_then_the_next_attempt_takes_its_number_and_then_its_pods() -> None:
     assert (after["phase"], after["attempt"], begun.create) == ("Restarting", 1, ())
     assert begun.events == ()
     created = look({**of, "status": after}, pod(0))
-    assert names(created.create) == ["Pod/fashion-1-1-0", "Pod/fashion-1-1-1", "Service/fashion-run-1"]
+    assert names(created.create) == ["Pod/fashion-1-1-0", "Pod/fashion-1-1-1", "Service/fashion-run-1-0b9fb7b6"]
     assert names(created.delete) == ["Pod/fashion-1-0-0"]
 
 
@@ -103,6 +103,32 @@ def test_who_is_waited_for(reason: str, pods: tuple[JSON, ...], wait: float | No
     else:
         assert plan.requeue_after == wait
         assert plan.status is None or plan.status["attempt"] == 0
+
+
+@pytest.mark.parametrize("reason", ["Evicted", "Stopped", "Resized"])
+def test_who_is_on_a_lost_node_isnt_waited_for(reason: str) -> None:
+    """A kubelet that is gone: its pods stay Terminating for the whole grace, and nobody hears what they save."""
+    nodes = {"node-0": node(), "node-1": node("node-1", ready="Unknown", since=-30)}
+    lost = pod(1, on="node-1", attempt=7, deleted=-9)
+    after = status_of(look(job(), lost, phase="Restarting", attempts=ended(reason), nodes=nodes))
+    assert after["attempt"] == 1
+    waited_for = look(job(), pod(1, attempt=7, deleted=-9), phase="Restarting", attempts=ended(reason), nodes=nodes)
+    assert waited_for.requeue_after == 116
+
+
+def test_what_is_said_of_the_start_is_so() -> None:
+    waits = status_of(look(job(), pod(0), pod(1, deleted=-9)))["message"]
+    assert waits.endswith("attempt 1 starts when the other ranks have saved and stopped, in 125 s at the latest")
+    nodes = {"node-0": node(ready="Unknown", since=-30), "node-1": node("node-1", ready="Unknown", since=-30)}
+    evicted = pod(1, on="node-1", phase="Failed", state={}, reason="Evicted")
+    nobody = status_of(look(job(), pod(0), evicted, nodes=nodes))["message"]
+    assert nobody.endswith("attempt 1 starts now")
+
+
+def test_a_bare_command_that_ends_with_0_when_its_pod_is_deleted_runs_again() -> None:
+    stopped = pod(1, phase="Succeeded", state=terminated(0, ended=-1), deleted=-2)
+    after = status_of(look(job(), pod(0, phase="Succeeded"), stopped))
+    assert (after["phase"], after["reason"], after["attempts"][-1]["succeededRanks"]) == ("Restarting", "Evicted", "0")
 
 
 def test_evicted_pods_peers_are_told_to_stop() -> None:
@@ -167,18 +193,49 @@ def test_other_jobs_cant_be_resized() -> None:
     assert status_of(plan)["phase"] == "Running"
 
 
+INVALID = 'Pod "fashion-1-0-0" is invalid: spec.tolerations[0].operator: Unsupported value: "Equals"'
+NO_POD = 'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field'
 REFUSED = [
-    pytest.param(409, "NameConflict", "NameConflict", id="name taken"),
-    pytest.param(422, "Invalid", "InvalidPod", id="invalid"),
-    pytest.param(400, "BadRequest", "InvalidPod", id="not even JSON of a pod"),
+    pytest.param(409, "NameConflict", "no", "NameConflict", id="name taken"),
+    pytest.param(422, "Invalid", INVALID, "InvalidPod", id="invalid"),
+    pytest.param(400, "BadRequest", NO_POD, "InvalidPod", id="not even JSON of a pod"),
+]
+POLICY_SAYS = (
+    "pods \"fashion-1-0-0\" is forbidden: ValidatingAdmissionPolicy 'cost' with binding 'cost' denied request: no"
+)
+WEBHOOK_SAYS = 'admission webhook "policy.example.com" denied the request: Pod "fashion-1-0-0" is invalid: no label'
+DENIED = [
+    pytest.param(422, "Invalid", POLICY_SAYS, id="a ValidatingAdmissionPolicy"),
+    pytest.param(400, "BadRequest", WEBHOOK_SAYS, id="a webhook's 400"),
+    pytest.param(403, "Forbidden", WEBHOOK_SAYS, id="a webhook's 403"),
+    pytest.param(422, "Invalid", WEBHOOK_SAYS, id="a webhook's 422"),
+    pytest.param(403, "Forbidden", 'pods "x" is forbidden: no PriorityClass with name p was found', id="no class yet"),
+    pytest.param(422, "Invalid", "words that no version of the API server has used yet", id="unknown words"),
 ]
 
 
-@pytest.mark.parametrize(("code", "reason", "expected"), REFUSED)
-def test_refused_for_good(code: int, reason: str, expected: str) -> None:
-    refusal = Refusal("Pod", "fashion-1-0-0", code, reason, "no")
+@pytest.mark.parametrize(("code", "reason", "message", "expected"), REFUSED)
+def test_refused_for_good(code: int, reason: str, message: str, expected: str) -> None:
+    refusal = Refusal("Pod", "fashion-1-0-0", code, reason, message)
     after = status_of(look(job(), phase="Pending", refusals=[refusal]))
     assert (after["phase"], after["reason"]) == ("Failed", expected)
+
+
+@pytest.mark.parametrize(("code", "reason", "message"), DENIED)
+def test_what_admission_denies_is_told_and_waited_out(code: int, reason: str, message: str) -> None:
+    plan = look(job(), phase="Pending", refusals=[Refusal("Pod", "fashion-1-0-0", code, reason, message)])
+    after = status_of(plan)
+    assert (after["phase"], after["reason"], plan.requeue_after) == ("Pending", "PodsRefused", 10)
+    assert message in after["message"]
+    assert [event.type for event in plan.events] == ["Warning"]
+
+
+@pytest.mark.parametrize(("code", "message"), [(422, INVALID), (400, NO_POD)])
+def test_what_was_taken_once_is_never_refused_for_good(code: int, message: str) -> None:
+    attempts = [*ended("Evicted", runningTime=at(-500)), {"attempt": 1, "startTime": at(-1), "nodes": 2}]
+    refusal = Refusal("Pod", "fashion-1-1-0", code, "Invalid", message.replace("1-0-0", "1-1-0"))
+    after = status_of(look(job(), phase="Restarting", attempts=attempts, runningTime=at(-500), refusals=[refusal]))
+    assert (after["phase"], after["reason"]) == ("Restarting", "PodsRefused")
 
 
 def test_active_deadline() -> None:
@@ -191,3 +248,45 @@ def test_queue_deadline() -> None:
     of = job({"runPolicy": {"queueDeadlineSeconds": 600}})
     waiting = [pod(rank, phase="Pending", on=None) for rank in (0, 1)]
     assert status_of(look(of, *waiting, phase="Queued"))["reason"] == "QueueDeadlineExceeded"
+
+
+def test_queue_deadline_is_looked_at_between_two_tries_too() -> None:
+    of = job({"runPolicy": {"queueDeadlineSeconds": 320}})
+    attempts = [{"attempt": 0, "startTime": at(-310), "endTime": at(-5), "reason": "SchedulingTimeout", "nodes": 2}]
+    assert look(of, phase="Restarting", attempts=attempts, restartTime=at(590)).requeue_after == 10
+
+
+QUOTA = "exceeded quota: gpus, requested: requests.nvidia.com/gpu=8, used: 8, limited: 8"
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_gang_that_a_quota_cut_in_half_names_the_quota(held: bool) -> None:
+    """Whether it was refused a moment ago, or is about to be tried again."""
+    refusal = Refusal("Pod", "fashion-1-0-1", 403, "Forbidden", QUOTA)
+    said = f"Pod fashion-1-0-1 was refused: {QUOTA}"
+    more: JSON = {"refusals": [refusal]} if held else {"reason": "PodsRefused", "message": said}
+    after = status_of(look(job(), pod(0, phase="Pending", state={}, started=-301), phase="Pending", **more))
+    assert after["reason"] == "SchedulingTimeout"
+    assert "only 1 of 2 nodes were scheduled" in after["message"]
+    assert said in after["message"]
+
+
+def test_a_gang_that_the_scheduler_cut_in_half_says_why() -> None:
+    says = [{"type": "PodScheduled", "status": "False", "message": "0/4 nodes are available: 4 Insufficient gpu."}]
+    waits = pod(1, phase="Pending", on=None, conditions=says)
+    assert "4 Insufficient gpu" in status_of(look(job(), pod(0, started=-301), waits, phase="Queued"))["message"]
+
+
+def taken(number: int, step: int) -> JSON:
+    return {"attempt": number, "startTime": at(-60), "runningTime": at(-30), "endTime": at(-5), "reason": "Evicted",
+            "lastStep": step}  # fmt: skip
+
+
+def test_what_the_ranks_say_as_they_stop_counts_as_progress() -> None:
+    """The pause was reckoned when the first pod went; how far the gang got is known when the last one has saved."""
+    attempts = [taken(0, 9), taken(1, 9)]
+    said = json.dumps({"outcome": "stopped", "exitCode": 75, "step": 12})
+    stopped = pod(0, attempt=1, phase="Failed", state=terminated(75, message=said))
+    waits = look(job(), phase="Restarting", attempts=attempts, restartTime=at(10))
+    assert (status_of(waits)["attempt"], waits.requeue_after) == (1, 10)
+    assert status_of(look(job(), stopped, phase="Restarting", attempts=attempts, restartTime=at(10)))["attempt"] == 2

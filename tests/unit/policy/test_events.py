@@ -6,8 +6,8 @@ import pytest
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
-from footplate.policy.events import attach
-from footplate.policy.plan import Event, Plan
+from footplate.policy.events import news
+from footplate.policy.plan import Event
 from footplate.policy.resolve import resolve
 from unit.policy.build import UID, at, job, look, pod
 
@@ -17,8 +17,8 @@ SLOW = {"rank": 5, "nodeRank": 1, "node": "gpu-7", "factor": 1.8}
 
 def events(before: JSON, after: JSON, *, grace: int = 30) -> list[Event]:
     spec = resolve(job({"runPolicy": {"terminationGracePeriodSeconds": grace}}), None, run=1).spec
-    plan = attach(Plan(status=after), before=TrainingJobStatus.model_validate(before), spec=spec)
-    return [*plan.events]
+    read = TrainingJobStatus.model_validate
+    return [*news(before=read(before), after=read(after), spec=spec)]
 
 
 def saved(seconds: float | None) -> JSON:
@@ -51,7 +51,7 @@ def test_what_is_news(before: JSON, after: JSON, reasons: list[str]) -> None:
 
 
 def test_nothing_is_said_of_what_is_not_written() -> None:
-    assert attach(Plan(), before=TrainingJobStatus(), spec=resolve(job(), None, run=1).spec) == Plan()
+    assert [*news(before=TrainingJobStatus(), after=None, spec=resolve(job(), None, run=1).spec)] == []
 
 
 def test_the_phase_has_its_event_too() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from footplate.contract import Label
 from footplate.objects import block, blocks, number, text, time
-from footplate.policy.pods import Gang, Pod, last_ready, node_is_lost
+from footplate.policy.pod import Pod
+from footplate.policy.pods import Gang, last_ready, node_is_lost
 from unit.policy.build import NOW, UID, at, job, merged, node, pod, terminated, waiting
 
 JSON = dict[str, Any]
@@ -61,7 +62,7 @@ FORGERIES = [
 
 @pytest.mark.parametrize(("raw", "counts"), FORGERIES)
 def test_only_controlled_pods_of_the_namespace_count(raw: JSON, counts: bool) -> None:
-    gang = Gang.of([raw], job(), run=1, attempt=0, nodes=2)
+    gang = Gang.of([raw], job(), run=1, attempt=0, nodes=2, now=NOW)
     assert bool(gang.everyone) is counts
 
 
@@ -76,13 +77,13 @@ STRAYS = [
 
 @pytest.mark.parametrize("raw", STRAYS)
 def test_strays_are_older(raw: JSON) -> None:
-    gang = Gang.of([raw, pod(0)], job(), run=1, attempt=0, nodes=2)
+    gang = Gang.of([raw, pod(0)], job(), run=1, attempt=0, nodes=2, now=NOW)
     assert list(gang.current) == [0]
     assert [view.raw for view in gang.older] == [raw]
 
 
 def test_gang_is_in_order_of_rank() -> None:
-    gang = Gang.of([pod(10), pod(2), pod(0)], job(), run=1, attempt=0, nodes=11)
+    gang = Gang.of([pod(10), pod(2), pod(0)], job(), run=1, attempt=0, nodes=11, now=NOW)
     assert [view.rank for view in gang.pods] == [0, 2, 10]
 
 

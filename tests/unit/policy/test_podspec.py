@@ -13,11 +13,13 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from footplate.api.errors import explain
+from footplate.api.references import RESERVED_ENV
 from footplate.contract import Env, Label, MountPath, rendezvous_port
-from footplate.podspec import RESERVED_ENV, AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node
+from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node
 from footplate.policy.resolve import resolve
-from footplate.policy.rules import broken
 from unit.policy.build import UID, config_map, job, merged
 
 JSON = dict[str, Any]
@@ -151,10 +153,10 @@ def test_env_contract_is_complete(gang: AttemptSpec) -> None:
     pod = pod_of(gang, 1)
     said = environment(pod)
     assert set(Env) <= said.keys()
-    assert said.keys() >= RESERVED_ENV
+    assert said.keys() >= {*RESERVED_ENV}
     assert len(said) == len(container(pod)["env"]), "a name comes twice"
     assert (said[Env.NODE_RANK], said["PET_NODE_RANK"], said[Env.NODES]) == ("1", "1", str(gang.nodes))
-    assert said["MASTER_ADDR"] == "fashion-1-0-0.fashion-run-1"
+    assert said["MASTER_ADDR"] == "fashion-1-0-0.fashion-run-1-0b9fb7b6"
     assert said["MASTER_PORT"] == str(rendezvous_port(UID, 1, 0))
     mounts = {mount["mountPath"] for mount in container(pod)["volumeMounts"]}
     for variable in (Env.CONFIG, Env.INPUT_DIR, Env.CHECKPOINT_DIR, Env.OUTPUT_DIR, Env.WORK_DIR, Env.RUN_DIR):
@@ -164,12 +166,13 @@ def test_env_contract_is_complete(gang: AttemptSpec) -> None:
     assert order.index("POD_IP") < order.index(Env.METRICS_ADDRESS), "Kubernetes expands what came before"
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_ENV - set(Env)))
+@pytest.mark.parametrize("name", RESERVED_ENV)
 def test_users_cannot_override_the_contract(name: str) -> None:
     spec = gang_of().spec
     trainer = merged(spec.trainer.to_json(), {"env": [{"name": name, "value": "x"}]})
-    altered = type(spec).model_validate({**spec.to_json(), "trainer": trainer})
-    assert [problem.path for problem in broken(altered)] == ["spec.trainer.env[0].name"]
+    with pytest.raises(ValidationError, match="are set by the operator") as caught:
+        type(spec).model_validate({**spec.to_json(), "trainer": trainer})
+    assert [problem.path for problem in explain(caught.value)] == ["spec.trainer.env[0].name"]
 
 
 def test_users_may_set_their_home() -> None:
@@ -204,6 +207,36 @@ def test_attempts_and_runs_never_meet() -> None:
     assert first["metadata"]["name"] != second["metadata"]["name"]
 
 
+def test_nothing_of_a_run_has_the_name_of_a_deleted_jobs() -> None:
+    """A kubelet serves its copy of an immutable ConfigMap, and a resolver old addresses, by name."""
+    gangs = [gang_of(uid=uid) for uid in (UID, "1c0fc8c7-0000-4000-8000-000000000002")]
+    mounted = [pod_of(gang)["spec"]["volumes"][0]["configMap"]["name"] for gang in gangs]
+    services = [plain(build_service(gang.config)) for gang in gangs]
+    assert mounted == [gang.run_name for gang in gangs] == [service["metadata"]["name"] for service in services]
+    assert len({*mounted}) == 2
+    labels = [pod_of(gang)["metadata"]["labels"] for gang in gangs]
+    for service, own, other in zip(services, labels, reversed(labels), strict=True):
+        selector = service["spec"]["selector"].items()
+        assert selector <= own.items()
+        assert not selector <= other.items()
+
+
+ENTRYPOINT = {"trainer": {"recipe": None, "entrypoint": "train.py", "args": ["$(FOOTPLATE_JOB)"]}}
+WORDS = {"trainer": {"recipe": None, "command": ["echo", "$$(A)"], "args": ["$(FOOTPLATE_JOB)"]}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param(ENTRYPOINT, ["$(FOOTPLATE_JOB)"], id="entrypoint"),
+        pytest.param({**WORDS, **CHANNELS}, ["echo", "$$(A)", "$(FOOTPLATE_JOB)"], id="command under the supervisor"),
+        pytest.param(WORDS, ["$(FOOTPLATE_JOB)"], id="bare command"),
+    ],
+)
+def test_the_users_words_are_expanded_by_the_kubelet_in_every_form(spec: JSON, words: list[str]) -> None:
+    assert container(pod_of(gang_of(spec)))["args"] == words
+
+
 def test_owner_is_the_job() -> None:
     for manifest in (pod_of(gang_of()), plain(build_service(gang_of().config)), plain(config_map(job()))):
         (owner,) = manifest["metadata"]["ownerReferences"]
@@ -224,7 +257,6 @@ def test_owner_is_the_job() -> None:
 def test_a_bare_command_needs_nothing_of_ours(spec: JSON, supervised: bool) -> None:
     only = container(pod_of(gang_of(spec)))
     assert (only["command"] == ["python", "-m", "footplate_trainer"]) is supervised
-    assert ("args" in only) is not supervised
     bare_command = spec.get("trainer", {}).get("command") is not None
     assert only["securityContext"]["readOnlyRootFilesystem"] is not bare_command
 
@@ -263,19 +295,25 @@ def test_processes_per_node(limits: JSON, processes: Any, expected: int) -> None
     assert processes_per_node(spec) == expected
 
 
+def test_users_say_as_whom_their_pods_run() -> None:
+    given = {"runAsUser": 1000, "runAsGroup": 0, "fsGroup": 7}
+    context = pod_of(gang_of({"podTemplate": {"securityContext": given}}))["spec"]["securityContext"]
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **given}
+    context = pod_of(gang_of({"podTemplate": {"securityContext": {"runAsUser": 1000}}}))["spec"]["securityContext"]
+    assert context["fsGroup"] == 10001
+
+
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
-@pytest.mark.parametrize("affinity", [None, {}, {"nodeAffinity": {PREFERRED: [{"weight": 1}]}}], ids=str)
+@pytest.mark.parametrize(
+    "affinity",
+    [None, {}, {"nodeAffinity": None}, {"nodeAffinity": {PREFERRED: [{"weight": 1, "preference": {}}]}}],
+    ids=str,
+)
 def test_avoided_nodes_are_a_preference_beside_the_users(affinity: JSON | None) -> None:
     template = {} if affinity is None else {"podTemplate": {"affinity": affinity}}
     spec = pod_of(gang_of(template, avoid=("b", "a")))["spec"]
     *own, added = spec["affinity"]["nodeAffinity"][PREFERRED]
-    assert own == (affinity or {}).get("nodeAffinity", {}).get(PREFERRED, [])
+    assert own == ((affinity or {}).get("nodeAffinity") or {}).get(PREFERRED, [])
     assert [field["values"] for field in added["preference"]["matchFields"]] == [["a"], ["b"]]
-
-
-@pytest.mark.parametrize("affinity", [{"nodeAffinity": "x"}, {"nodeAffinity": {PREFERRED: 5}}], ids=str)
-def test_an_affinity_that_is_none_is_for_the_api_server_to_explain(affinity: JSON) -> None:
-    pod = pod_of(gang_of({"podTemplate": {"affinity": affinity}}, avoid=("a",)))
-    assert pod["spec"]["affinity"] == affinity

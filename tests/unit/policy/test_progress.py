@@ -7,9 +7,9 @@ import pytest
 
 from footplate.api.status import ProgressStatus, TrainingJobStatus
 from footplate.contract import Progress
+from footplate.policy.job import with_attempt_ended
 from footplate.policy.progress import believed, last_step, update
 from footplate.policy.reasons import Reason
-from footplate.policy.situation import end_attempt
 from unit.policy.build import NOW, UID, at, gang, job, look, pod, status, terminated
 
 JSON = dict[str, Any]
@@ -73,7 +73,7 @@ def test_a_damaged_checkpoint_is_not_the_newest() -> None:
     found = after(before=before, poll=said).checkpoint
     assert (found and found.step) == 4
     assert after(before=before, poll=polled()).checkpoint == before.checkpoint
-    ended = end_attempt(before, Reason.COMPLETED, now=NOW)
+    ended = with_attempt_ended(before, Reason.COMPLETED, now=NOW)
     assert after(before=ended, poll=said).checkpoint == before.checkpoint
 
 
@@ -84,10 +84,19 @@ def test_last_words_tell_where_an_attempt_resumed() -> None:
 
 
 def test_an_attempt_may_come_further_while_it_stops() -> None:
-    ended = end_attempt(STATUS, Reason.SUSPENDED, now=NOW, last_step=28)
+    ended = with_attempt_ended(STATUS, Reason.SUSPENDED, now=NOW, last_step=28)
     assert after(says(0, step=36), says(1, step=35), before=ended).attempts[-1].last_step == 36
     assert after(says(0, step=20), before=ended).attempts[-1].last_step == 28
     assert after(before=ended).attempts[-1].last_step == 28
+
+
+def test_a_step_stays_until_the_next_attempt_says_another() -> None:
+    """It loads, and has none yet: what the user sees doesn't go back to nothing."""
+    known = STATUS.model_copy(update={"progress": ProgressStatus(step=40)})
+    assert after(pod(0), poll=polled(progress={"totalSteps": 100}), before=known).progress == known.progress
+    said = after(pod(0), poll=polled(progress={"step": 35}), before=known).progress
+    assert said is not None
+    assert said.step == 35
 
 
 def test_rank_0_has_the_last_word() -> None:
@@ -103,7 +112,7 @@ def test_rank_0_has_the_last_word() -> None:
 def test_an_older_poll_does_not_outlive_the_last_word() -> None:
     """The finished pods are deleted a moment before the poll is forgotten."""
     spoken = after(says(0, progress={"step": 9}), poll=polled(8))
-    ended = end_attempt(spoken, Reason.COMPLETED, now=NOW)
+    ended = with_attempt_ended(spoken, Reason.COMPLETED, now=NOW)
     assert after(before=ended, poll=polled(8)).progress == ProgressStatus(step=9)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
+from footplate.api.crd import KINDS, build_crd
+from footplate.policy.resolve import _MERGED_BY, InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
 from unit.policy.build import config_map, job, merged, runtime
 
 JSON = dict[str, Any]
@@ -15,7 +16,7 @@ IMAGE = "registry.example.com/trainer:1"
 def bare_job(spec: JSON | None = None, **metadata: Any) -> JSON:
     """A job that leaves all to its runtime."""
     raw = job(**metadata)
-    return {**raw, "spec": merged({**REF, "trainer": {"recipe": "tabular"}}, spec or {})}
+    return {**raw, "spec": merged({**REF, "trainer": {"recipe": "image-classification"}}, spec or {})}
 
 
 def dig(value: Any, path: str) -> Any:
@@ -24,6 +25,8 @@ def dig(value: Any, path: str) -> Any:
     return value
 
 
+DATA = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+A, B = ({"name": "data", "mountPath": path} for path in ("/a", "/b"))
 MERGES = [
     pytest.param({"nodes": 4}, {}, "nodes", 4, id="the runtime's value"),
     pytest.param({"nodes": 4}, {"nodes": 2}, "nodes", 2, id="the job's value"),
@@ -41,14 +44,34 @@ MERGES = [
         {"trainer": {"env": [{"name": "C", "value": "4"}, {"name": "B", "value": "3"}]}},
         "trainer.env",
         [{"name": "A", "value": "1"}, {"name": "B", "value": "3"}, {"name": "C", "value": "4"}],
-        id="named lists are merged by name",
+        id="variables are merged by name",
+    ),
+    pytest.param(
+        {"podTemplate": {"volumes": [DATA], "volumeMounts": [A, B]}},
+        {"podTemplate": {"volumeMounts": [{**B, "readOnly": True}, {**A, "mountPath": "/c"}]}},
+        "podTemplate.volumeMounts",
+        [A, {**B, "readOnly": True}, {**A, "mountPath": "/c"}],
+        id="mounts are merged by path",
+    ),
+    pytest.param(
+        {"podTemplate": {"tolerations": [{"key": "a", "operator": "Exists"}]}},
+        {"podTemplate": {"tolerations": [{"key": "b", "operator": "Exists"}]}},
+        "podTemplate.tolerations",
+        [{"key": "b", "operator": "Exists"}],
+        id="lists without a key are replaced",
     ),
     pytest.param(
         {"trainer": {"args": ["a"]}}, {"trainer": {"args": ["b"]}}, "trainer.args", ["b"], id="other lists are replaced"
     ),
     pytest.param(
         {"trainer": {"hyperparameters": {"depth": 2, "layers": [{"name": "a"}], "command": "x"}}},
-        {"trainer": {"hyperparameters": {"layers": [{"name": "b"}], "recipe": "y"}}},
+        {
+            "trainer": {
+                "recipe": None,
+                "entrypoint": "x.py",
+                "hyperparameters": {"layers": [{"name": "b"}], "recipe": "y"},
+            }
+        },
         "trainer.hyperparameters",
         {"depth": 2, "layers": [{"name": "b"}], "command": "x", "recipe": "y"},
         id="hyperparameters have no names of ours",
@@ -67,7 +90,13 @@ MERGES = [
         {"uri": "s3://bucket/code.tar"},
         id="the source is replaced whole",
     ),
-    pytest.param({"trainer": {"command": ["x"]}}, {}, "trainer.recipe", "tabular", id="the job's way to run replaces"),
+    pytest.param(
+        {"trainer": {"command": ["x"]}},
+        {},
+        "trainer.recipe",
+        "image-classification",
+        id="the job's way to run replaces",
+    ),
 ]
 
 
@@ -85,6 +114,9 @@ LIVE = [
     {"runPolicy": {"ttlSecondsAfterFinished": 5}},
     {"runPolicy": {"activeDeadlineSeconds": 5}},
     {"scheduling": {"priorityClassName": "high"}},
+    {"runPolicy": {"ttlKeepsJob": True}},
+    {"runPolicy": {"maxRestarts": 7}},
+    {"runPolicy": {"maxDisruptions": 7}},
 ]
 
 
@@ -103,20 +135,62 @@ def test_job_json_is_found_again_by_its_digest() -> None:
 
 
 INVALID = [
-    pytest.param({"trainer": {"recipe": None}}, {}, "spec.trainer: must say what to run", id="nothing to run"),
+    pytest.param(
+        {"trainer": {"recipe": None}}, {}, "spec: set one of trainer.recipe, trainer.entrypoint", id="nothing to run"
+    ),
     pytest.param({"trainer": {"command": ["x"]}}, {}, "set only one of recipe", id="two things to run"),
-    pytest.param({}, {"trainer": {"image": None}}, "spec.trainer.image: is required", id="no image anywhere"),
+    pytest.param({}, {"trainer": {"image": None}}, "trainer.image is required", id="no image anywhere"),
     pytest.param({"nodes": 0}, {}, "nodes = 0", id="no nodes"),
     pytest.param({"framework": "x"}, {}, "framework", id="an unknown field"),
-    pytest.param({"checkpoint": {"keep": 1}}, {}, "spec.checkpoint.uri: is required", id="a checkpoint without a uri"),
+    pytest.param({"checkpoint": {"keep": 1}}, {}, "checkpoint.uri is required", id="a checkpoint without a uri"),
     pytest.param(
         {"podTemplate": {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}},
         {},
-        "spec.podTemplate.volumeMounts[0].name",
+        "spec.podTemplate.volumeMounts: each of volumeMounts must name one of podTemplate.volumes",
         id="a mount of no volume",
     ),
     pytest.param({"scheduling": {"gang": "kueue"}}, {}, "spec.scheduling.gang", id="a gang scheduler, not yet"),
     pytest.param({"scheduling": {"queueName": "q"}}, {}, "spec.scheduling.queueName", id="a queue, not yet"),
+    pytest.param(
+        {"trainer": {"hyperparameters": {"epocs": 3}}},
+        {"trainer": {"hyperparameters": {"batchSize": 0}}},
+        "recipe image-classification has no such hyperparameter; did you mean epochs?",
+        id="a recipe's hyperparameters",
+    ),
+    pytest.param(
+        {"trainer": {"recipe": "tabular-classification"}}, {}, "hyperparameters.target: is required", id="one missing"
+    ),
+    pytest.param(
+        {"resources": {"requests": {"memory": "4Gi"}}},
+        {"resources": {"limits": {"memory": "2Gi"}}},
+        "spec.resources: requests must not be more than limits",
+        id="requests over the runtime's limits",
+    ),
+    pytest.param(
+        {"resources": {"requests": {"nvidia.com/gpu": 1}}}, {}, "belong into limits", id="an accelerator without limit"
+    ),
+    pytest.param(
+        {"trainer": {"hyperparameters": {"a": {"b": ["x" * 70_000]}}}},
+        {},
+        "65,536 bytes of JSON",
+        id="too deep for CRDs",
+    ),
+    pytest.param(
+        {
+            "podTemplate": {
+                "volumes": [
+                    {
+                        "name": f"a{n}",
+                        "csi": {"driver": "x", "volumeAttributes": {f"b{m}": "y" * 1024 for m in range(16)}},
+                    }
+                    for n in range(17)
+                ]
+            }
+        },
+        {},
+        "the most is 262,144",
+        id="large in all its parts",
+    ),
     pytest.param(
         {"trainer": {"env": [{"name": "MASTER_ADDR", "value": "x"}]}}, {}, "spec.trainer.env[0].name", id="reserved env"
     ),
@@ -141,6 +215,110 @@ def test_invalid(own: JSON, theirs: JSON, said: str) -> None:
 HOST = {"podTemplate": {"volumes": [{"name": "host", "hostPath": {"path": "/data"}}]}, "trainer": {"image": IMAGE}}
 
 
+def test_all_mistakes_are_told_at_once() -> None:
+    own = {"nodes": 0, "trainer": {"hyperparameters": {}, "source": {}}, "resources": {"limits": {"gpu": 1}}}
+    blueprint = runtime({"resources": {"requests": {"memory": "1m"}}, "trainer": {}})
+    with pytest.raises(InvalidJob, match="1Mi"):
+        resolve(bare_job(own, name="a.b"), blueprint, run=1)
+    with pytest.raises(InvalidJob) as caught:
+        resolve(bare_job(own, name="a.b"), runtime(), run=1)
+    assert [problem.path for problem in caught.value.problems] == [
+        "spec.trainer.source", "spec.nodes", "spec.resources.limits", "metadata.name", "spec",
+    ]  # fmt: skip
+
+
+def test_lists_are_merged_by_the_keys_that_the_crds_name() -> None:
+    template = build_crd(KINDS[2])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    keyed = {
+        (block, name): node["x-kubernetes-list-map-keys"][0]
+        for block, outer in template["properties"].items()
+        for name, node in outer.get("properties", {}).items()
+        if node.get("x-kubernetes-list-type") == "map"
+    }
+    assert keyed == _MERGED_BY
+
+
+HOST_RUNTIME = {
+    "trainer": {"image": IMAGE},
+    "podTemplate": {
+        "volumes": [{"name": name, "hostPath": {"path": f"/{name}"}} for name in ("ro", "rw", "part", "none")],
+        "volumeMounts": [
+            {"name": "ro", "mountPath": "/ro", "readOnly": True},
+            {"name": "rw", "mountPath": "/rw"},
+            {"name": "part", "mountPath": "/part", "subPath": "a/b"},
+            {"name": "part", "mountPath": "/all", "readOnly": True},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("mount", "refused"),
+    [
+        ({"name": "ro", "mountPath": "/ro", "readOnly": False}, True),
+        ({"name": "ro", "mountPath": "/ro"}, True),
+        ({"name": "ro", "mountPath": "/second"}, True),
+        ({"name": "ro", "mountPath": "/second", "subPath": "a"}, True),
+        ({"name": "ro", "mountPath": "/second", "readOnly": True}, False),
+        ({"name": "rw", "mountPath": "/second"}, False),
+        ({"name": "part", "mountPath": "/second"}, True),
+        ({"name": "part", "mountPath": "/second", "subPath": "a/bc"}, True),
+        ({"name": "part", "mountPath": "/second", "subPath": "a/b/c"}, False),
+        ({"name": "part", "mountPath": "/second", "readOnly": True}, False),
+        ({"name": "none", "mountPath": "/second"}, True),
+        ({"name": "none", "mountPath": "/second", "readOnly": True}, False),
+    ],
+    ids=str,
+)
+def test_what_the_platform_mounted_read_only_stays_so(mount: JSON, refused: bool) -> None:
+    own = {"podTemplate": {"volumeMounts": [mount]}}
+    if not refused:
+        resolve(bare_job(own), runtime(HOST_RUNTIME), run=1)
+        return
+    with pytest.raises(RuntimeRefuses, match=r"spec.podTemplate.volumeMounts\[0\].*is a hostPath of the runtime"):
+        resolve(bare_job(own), runtime(HOST_RUNTIME), run=1)
+
+
+def test_a_job_that_puts_a_volume_of_its_own_in_a_host_paths_place_may_write_to_it() -> None:
+    own = {
+        "podTemplate": {
+            "volumes": [{"name": "ro", "emptyDir": {}}],
+            "volumeMounts": [{"name": "ro", "mountPath": "/x"}],
+        }
+    }
+    resolve(bare_job(own), runtime(HOST_RUNTIME), run=1)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "image", "allowed"),
+    [
+        ("registry.example.com", "registry.example.com/a:1", True),
+        ("registry.example.com", "registry.example.com.attacker.net/a", False),
+        ("registry.example.com", "registry.example.com:5000/a", False),
+        ("registry.example.com:5000", "registry.example.com:5000/a", True),
+        ("registry.example.com:5000", "registry.example.com:50001/a", False),
+        ("registry.example.com/team", "registry.example.com/team-b/a", False),
+        ("registry.example.com/team", "registry.example.com/team/a", True),
+        ("registry.example.com/team/a", "registry.example.com/team/a:1", True),
+        ("registry.example.com/team/a", "registry.example.com/team/a@sha256:1", True),
+        ("registry.example.com/team/a", "registry.example.com/team/a", True),
+        ("registry.example.com/team/a:1", "registry.example.com/team/a:10", False),
+        ("registry.example.com/team/", "registry.example.com/team/a", True),
+        ("pytorch", "pytorch:2", True),
+        ("pytorch", "pytorch/pytorch:2", True),
+        ("pytorch", "pytorch.attacker.net/pytorch:2", False),
+        ("localhost", "localhost:5000/a", False),
+    ],
+)
+def test_image_prefixes_end_at_a_boundary(prefix: str, image: str, allowed: bool) -> None:
+    blueprint = runtime({"trainer": {"image": image}, "policy": {"imagePrefixes": [prefix]}})
+    if allowed:
+        resolve(bare_job(), blueprint, run=1)
+        return
+    with pytest.raises(RuntimeRefuses, match="lies outside the prefixes"):
+        resolve(bare_job(), blueprint, run=1)
+
+
 def test_host_path_is_for_cluster_runtimes_only() -> None:
     config = resolve(bare_job(), runtime(HOST), run=1)
     assert config.spec.pod_template.volumes[0].host_path is not None
@@ -155,7 +333,9 @@ REFUSALS = [
     pytest.param({"allowed": []}, {"resources": {"limits": {"cpu": "4"}}}, None, id="the same value"),
     pytest.param({"allowed": []}, {"resources": {"limits": {"memory": "1Gi"}}}, None, id="a neighbour of a field"),
     pytest.param({"allowed": ["resources"]}, {"resources": {"limits": {"cpu": "8"}}}, None, id="allowed block"),
-    pytest.param({"allowed": ["resour"]}, {"resources": {"limits": {"cpu": "8"}}}, "spec.resources", id="half a name"),
+    pytest.param(
+        {"allowed": ["trainer"]}, {"resources": {"limits": {"cpu": "8"}}}, "spec.resources", id="another block"
+    ),
     pytest.param({}, {"resources": {"limits": {"cpu": "8"}}}, None, id="no list allows all"),
     pytest.param({"allowed": ["trainer.image"]}, {"trainer": {"image": "x"}}, None, id="allowed field"),
     pytest.param({"imagePrefixes": ["registry.example.com/"]}, {}, None, id="image of the right registry"),

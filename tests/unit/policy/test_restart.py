@@ -1,24 +1,35 @@
 """Budgets, backoff, and errors that come back."""
 
 import json
+from typing import Any
 
 import pytest
 
 from footplate.api.blocks import RunPolicy
-from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts
+from footplate.api.status import Attempt, CheckpointStatus, FailureClass, FailureStatus, ProgressStatus, Restarts, Spent
+from footplate.contract import Progress
+from footplate.policy import restart
 from footplate.policy.failure import Failure
-from footplate.policy.pods import Pod
+from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
-from footplate.policy.restart import decide
-from unit.policy.build import NOW, at, pod, terminated
+from footplate.policy.restart import Decision, spent_so_far
+from unit.policy.build import NOW, at, job, pod, terminated
+from unit.policy.fakecluster import FakeCluster
 
 POLICY = RunPolicy(max_restarts=3, max_disruptions=5, restart_backoff_seconds=10)
 
 
-def attempt(reason: str = "UserError", *, ran: int | None = 60, step: int | None = None) -> Attempt:
+def attempt(
+    reason: str = "UserError", *, ran: int | None = 60, step: int | None = None, resumed: int | None = None
+) -> Attempt:
     """An attempt that ended now; `ran` None is one that never ran."""
     raw = {"attempt": 0, "startTime": at(-9999), "endTime": at(), "reason": reason, "lastStep": step}
+    raw["resumedFromStep"] = resumed
     return Attempt.model_validate(raw if ran is None else {**raw, "runningTime": at(-ran)})
+
+
+def decide(failure: Failure, *, restarts: Restarts, spent: Spent | None = None, **more: Any) -> Decision:
+    return restart.decide(failure, restarts=restarts, spent=spent or spent_so_far(restarts), **more)
 
 
 def failing(reason: Reason = Reason.USER_ERROR, *, traceback: str | None = None) -> Failure:
@@ -63,8 +74,9 @@ def test_who_is_charged(reason: Reason, restarts: Restarts, charged: Restarts) -
 def test_spent_budget_ends_the_run(reason: Reason, restarts: Restarts, over: Reason, field: str) -> None:
     decision = decide(failing(reason), policy=POLICY, restarts=restarts, attempts=[attempt()], before=None)
     assert (decision.delay, decision.reason, decision.restarts) == (None, over, restarts)
-    assert field in decision.message
-    assert decision.message.startswith("it broke")
+    most = {"maxRestarts": 3, "maxDisruptions": 5}[field]
+    share = f"{most} of this run's {restarts.total} restarts count against runPolicy.{field}, which allows {most}"
+    assert decision.message == f"it broke ({share})", "the total is what the column RESTARTS shows"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +90,7 @@ def test_without_a_budget_the_failure_itself_is_the_reason(reason: Reason, field
     assert decision.message == f"it broke (runPolicy.{field} is 0: no restart)"
 
 
-@pytest.mark.parametrize("reason", [Reason.DATA_ERROR, Reason.CONFIG_ERROR, Reason.IMAGE_PULL_FAILED])
+@pytest.mark.parametrize("reason", [Reason.DATA_ERROR, Reason.CONFIG_ERROR])
 def test_permanent_failures_end_the_run_uncharged(reason: Reason) -> None:
     decision = decide(failing(reason), policy=POLICY, restarts=Restarts(), attempts=[attempt()], before=None)
     assert (decision.delay, decision.reason, decision.restarts) == (None, reason, Restarts())
@@ -100,7 +112,21 @@ BACKOFF = [
     pytest.param(STOPPED, [attempt("Stopped", step=9)], 0, id="a clean stop is free"),
     pytest.param(STOPPED, [attempt("Stopped", step=s) for s in (1, 2, 3)], 0, id="each one that got further is"),
     pytest.param(STOPPED, [attempt("Stopped")] * 3, 20, id="stopping without a step isn't"),
-]
+    pytest.param(STOPPED, [attempt("Stopped", step=9)] * 3, 20, id="nor is one that got no further"),
+    *(
+        pytest.param(reason, [attempt(reason, step=s) for s in (1, 2, 3)], 0, id=f"{reason} after a step is free")
+        for reason in (Reason.EVICTED, Reason.POD_LOST, Reason.NODE_LOST, Reason.PEER_LOST)
+    ),
+    pytest.param(
+        LOST, [attempt("NodeLost", step=9), attempt("NodeLost"), attempt("NodeLost", step=9)], 20,
+        id="steps that were done before are no progress",
+    ),
+    pytest.param(
+        Reason.EVICTED, [attempt("Evicted", step=7), attempt("Evicted", step=9, resumed=9)], 10,
+        id="nor are those of the checkpoint it came from",
+    ),
+    pytest.param(USER, [attempt(step=1), attempt(step=2)], 10, id="an error is no disruption"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reason", "attempts", "delay"), BACKOFF)
@@ -134,3 +160,89 @@ def test_errors_that_come_back(
     decision = decide(cause, policy=POLICY, restarts=Restarts(), attempts=attempts, before=earlier)
     assert (decision.reason is Reason.REPEATED_ERROR) is repeated
     assert (decision.delay is None) is repeated
+
+
+HOUR = 3600
+FULL, USED = Spent(), Spent(restarts=3, disruptions=5)
+REFILLS = [
+    pytest.param(LOST, [attempt(ran=HOUR, step=9)], Spent(disruptions=1), id="an hour of progress"),
+    pytest.param(USER, [attempt(ran=HOUR, step=9)], Spent(restarts=1), id="fills both"),
+    pytest.param(LOST, [attempt(ran=HOUR - 1, step=9)], None, id="less than an hour"),
+    pytest.param(LOST, [attempt(step=9), attempt(ran=HOUR, step=9)], None, id="an hour without a new step"),
+    pytest.param(LOST, [attempt(ran=HOUR, step=9, resumed=9)], None, id="no further than its checkpoint"),
+    pytest.param(LOST, [attempt(ran=HOUR)], Spent(restarts=3, disruptions=1), id="code that reports no steps"),
+    pytest.param(USER, [attempt(ran=HOUR)], None, id="whose own errors stay counted"),
+    pytest.param(LOST, [attempt(ran=None)], None, id="never ran"),
+]
+
+
+@pytest.mark.parametrize(("reason", "attempts", "spent"), REFILLS)
+def test_an_hour_of_progress_fills_the_budgets(reason: Reason, attempts: list[Attempt], spent: Spent | None) -> None:
+    restarts = Restarts(user=9, infrastructure=99)
+    decision = decide(failing(reason), policy=POLICY, restarts=restarts, spent=USED, attempts=attempts, before=None)
+    assert (decision.delay is None) == (spent is None)
+    assert decision.spent == spent if spent else decision.spent.restarts == USED.restarts
+    assert decision.restarts.total == 108 + (spent is not None), "the run's total goes on"
+
+
+def run_gang(cluster: FakeCluster) -> None:
+    """Old pods go, new ones get their nodes and run."""
+    for each in cluster.live_pods():
+        if each.terminating:
+            cluster.vanish(each)
+    cluster.settle()
+    for each in cluster.live_pods():
+        cluster.schedule(each, "node-0")
+        cluster.start(each)
+    cluster.settle()
+
+
+def report(cluster: FakeCluster, step: int) -> None:
+    status = cluster.status
+    cluster.progress = Progress(
+        uid=cluster.job["metadata"]["uid"],
+        run=status["run"],
+        attempt=status["attempt"],
+        progress=ProgressStatus(step=step, update_time=cluster.now),
+        checkpoint=CheckpointStatus(uri="s3://c/", step=step, time=cluster.now),
+    )
+    cluster.settle()
+
+
+@pytest.mark.parametrize("reports", [True, False], ids=["reports its steps", "says nothing"])
+def test_a_month_of_preemptions_ends_no_job(reports: bool) -> None:
+    cluster = FakeCluster(job({"runPolicy": {"maxDisruptions": 5}}))
+    cluster.settle()
+    run_gang(cluster)
+    for day in range(1, 12):
+        cluster.tick(43_200)
+        if reports:
+            report(cluster, 1000 * day)
+        cluster.disrupt(cluster.live_pods()[0])
+        cluster.settle()
+        run_gang(cluster)
+        assert cluster.phase == "Running", cluster.status["message"]
+    assert cluster.status["restarts"]["infrastructure"] == 11
+    assert cluster.status["spent"] == {"restarts": 0, "disruptions": 1}
+
+
+def test_a_healthy_job_never_waits_however_often_it_is_taken_away() -> None:
+    cluster = FakeCluster(job({"nodes": 3, "runPolicy": {"maxDisruptions": 99}}))
+    cluster.settle()
+    run_gang(cluster)
+    for turn, how in enumerate(["vanish", "disrupt", "delete"] * 4, start=1):
+        cluster.tick(20)
+        report(cluster, 10 * turn)
+        victim = cluster.live_pods()[0]
+        cluster.delete(victim.target) if how == "delete" else getattr(cluster, how)(victim)
+        cluster.settle()
+        run_gang(cluster)
+        assert (cluster.phase, cluster.status["attempt"]) == ("Running", turn), cluster.status["message"]
+
+
+@pytest.mark.parametrize(("most", "ended"), [(3, True), (4, False)])
+def test_a_raised_budget_applies_at_once(most: int, ended: bool) -> None:
+    """The spec is the job's as it is now, and nothing of the limit is in the status."""
+    policy, restarts = RunPolicy(max_disruptions=most), Restarts(infrastructure=3)
+    decision = decide(failing(LOST), policy=policy, restarts=restarts, attempts=[attempt()], before=None)
+    assert (decision.delay is None) == ended

@@ -1,5 +1,7 @@
 """The beginning of a run: resolved, fixed, begun; or why not."""
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ from unit.policy.build import NOW, at, config_map, job, merged, names, runtime, 
 
 JSON = dict[str, Any]
 REF = job({"runtimeRef": {"name": "torch"}})
-FORBIDDEN = Refusal("ConfigMap", "fashion-run-1", 403, "Forbidden", "exceeded quota")
-TAKEN = Refusal("ConfigMap", "fashion-run-1", 409, "NameConflict", "ConfigMap fashion-run-1 belongs to nobody")
+FORBIDDEN = Refusal("ConfigMap", "fashion-run-1-0b9fb7b6", 403, "Forbidden", "exceeded quota")
+TAKEN = Refusal(
+    "ConfigMap", "fashion-run-1-0b9fb7b6", 409, "NameConflict", "ConfigMap fashion-run-1-0b9fb7b6 belongs to nobody"
+)
 
 
 def begin(of: JSON, **observed: Any) -> Plan:
@@ -24,7 +28,7 @@ def conditions(plan: Plan) -> dict[str, str]:
 
 def test_the_config_map_comes_first() -> None:
     plan = begin(job())
-    assert names(plan.create) == ["ConfigMap/fashion-run-1"]
+    assert names(plan.create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
     assert plan.status is None
 
 
@@ -39,7 +43,7 @@ def test_then_the_run_and_its_first_attempt_are_in_the_status() -> None:
 def test_then_service_and_pods() -> None:
     first = begin(job(), run_config=config_map(job()))
     plan = begin({**job(), "status": first.status}, run_config=config_map(job()))
-    assert names(plan.create) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(plan.create) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
     assert plan.status is None
 
 
@@ -132,14 +136,14 @@ def test_rejected_for_good(of: JSON, observed: JSON, reason: str, said: str) -> 
 
 def test_a_config_map_that_says_something_else_is_replaced() -> None:
     plan = begin(job({"nodes": 3}), run_config=merged(config_map(job()), {"metadata": {"uid": "u"}}))
-    assert names(plan.delete) == ["ConfigMap/fashion-run-1"]
+    assert names(plan.delete) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
     assert plan.delete[0].uid == "u"
     assert plan.status is None
 
 
 def test_a_foreign_config_map_is_not_used() -> None:
     foreign = merged(config_map(job()), {"metadata": {"ownerReferences": []}})
-    assert names(begin(job(), run_config=foreign).create) == ["ConfigMap/fashion-run-1"]
+    assert names(begin(job(), run_config=foreign).create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
 
 
 def finished(**spec: Any) -> JSON:
@@ -149,7 +153,7 @@ def finished(**spec: Any) -> JSON:
 
 def test_a_new_nonce_starts_a_new_run() -> None:
     of = finished()
-    assert names(begin(of).create) == ["ConfigMap/fashion-run-2"]
+    assert names(begin(of).create) == ["ConfigMap/fashion-run-2-0b9fb7b6"]
     plan = begin(of, run_config=config_map(of, run=2))
     assert plan.status is not None
     assert (plan.status["run"], plan.status["attempt"], plan.status["restartNonce"]) == (2, 0, "b")
@@ -175,3 +179,83 @@ def test_a_nonce_waits_for_the_end_of_the_run(phase: str) -> None:
 
 def test_a_job_that_is_being_deleted_is_left_alone() -> None:
     assert begin(job(deletionTimestamp=at())) == Plan()
+
+
+def run_to_its_end(of: JSON, nonce: str | None) -> JSON:
+    """The job with this restartNonce, and after the run that it asks for, if it asks for one."""
+    policy = {} if nonce is None else {"restartNonce": nonce}
+    of = {**of, "spec": {**of["spec"], "runPolicy": policy}}
+    due = begin(of)
+    if not due.create:
+        return of
+    begun = begin(of, run_config=due.create[0])
+    assert begun.status is not None
+    return {**of, "status": {**begun.status, "phase": "Failed", "completionTime": at()}}
+
+
+def runs(of: JSON, *nonces: str | None) -> list[int]:
+    """The number of the run after each value."""
+    numbers = []
+    for nonce in nonces:
+        of = run_to_its_end(of, nonce)
+        numbers.append(of["status"]["run"])
+    return numbers
+
+
+NONCES = [
+    pytest.param(["a", None], [1, 1], id="removed"),
+    pytest.param(["a", ""], [1, 1], id="emptied"),
+    pytest.param([None, "a", "b"], [1, 2, 3], id="new ones"),
+    pytest.param(["a", "b", "a"], [1, 2, 2], id="a revert by GitOps"),
+    pytest.param(["a", "b", "a", "b"], [1, 2, 2, 2], id="and its revert"),
+    pytest.param(["a", "b", None, "a", "c"], [1, 2, 2, 2, 3], id="a new one after all that"),
+]
+
+
+@pytest.mark.parametrize(("nonces", "expected"), NONCES)
+def test_only_a_nonce_that_the_job_never_had_starts_a_run(nonces: list[str | None], expected: list[int]) -> None:
+    assert runs(job(), *nonces) == expected
+
+
+def test_a_restored_copy_remembers_what_was_answered() -> None:
+    """A backup that brings the status back under another UID."""
+    of = run_to_its_end(run_to_its_end(job(), "a"), "b")
+    copy = {**of, "metadata": {**of["metadata"], "uid": "another"}}
+    assert runs(copy, "a", "b", "c") == [2, 2, 3]
+
+
+def test_an_older_operators_status_knows_its_own_nonce() -> None:
+    of = finished()
+    assert of["status"].pop("restartNonces") == []
+    assert runs(of, "a", None, "b", "a") == [1, 1, 2, 2]
+
+
+def test_what_is_remembered_of_nonces_has_a_bound() -> None:
+    of = job()
+    for number in range(120):
+        of = run_to_its_end(of, f"{number}" * 80)
+    assert of["status"]["run"] == 120
+    assert len(json.dumps(of["status"]["restartNonces"])) < 2_100
+
+
+@pytest.mark.parametrize(
+    ("said", "final"),
+    [
+        ('ConfigMap "fashion-run-1" is invalid: data: Too long: may not be more than 1048576 bytes', True),
+        ("ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no", False),
+        ('admission webhook "w" denied the request: ConfigMap "fashion-run-1" is invalid: no', False),
+    ],
+)
+def test_of_the_config_map_too_the_schema_alone_is_final(said: str, final: bool) -> None:
+    plan = begin(job(), refusals=[Refusal("ConfigMap", "fashion-run-1", 422, "Invalid", said)])
+    assert plan.status is not None
+    assert plan.status["reason"] == ("InvalidPod" if final else "PodsRefused")
+
+
+def test_the_queue_deadline_counts_before_the_first_attempt() -> None:
+    of = job({"runPolicy": {"queueDeadlineSeconds": 20}})
+    plan = begin(of, refusals=[FORBIDDEN])
+    assert plan.requeue_after == 20
+    later = reconcile(Observed({**of, "status": plan.status}, refusals=[FORBIDDEN]), now=NOW + timedelta(seconds=20))
+    assert later.status is not None
+    assert (later.status["phase"], later.status["reason"]) == ("Failed", "QueueDeadlineExceeded")

@@ -26,16 +26,33 @@ def test_it_is_put_back(phase: str) -> None:
 
 def test_it_is_put_back_after_a_live_field_changed() -> None:
     edited = job({"runPolicy": {"suspend": True}, "scheduling": {"priorityClassName": "high"}})
-    assert names(without(edited).create) == ["ConfigMap/fashion-run-1"]
+    assert names(without(edited).create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
 
 
 def test_an_altered_one_goes_first() -> None:
     plan = without(job(), found=merged(config_map(job()), {"data": {"job.json": "{}"}}))
-    assert names(plan.delete) == ["ConfigMap/fashion-run-1"]
+    assert names(plan.delete) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
 
 
 def refusal(code: int, reason: str) -> Refusal:
-    return Refusal("ConfigMap", "fashion-run-1", code, reason, "no")
+    return Refusal("ConfigMap", "fashion-run-1-0b9fb7b6", code, reason, "no")
+
+
+def test_a_refusal_is_waited_out() -> None:
+    plan = without(job(), refusals=[refusal(403, "Forbidden")])
+    assert (plan.create, plan.delete, plan.requeue_after) == ((), (), 10.0)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Running", "PodsRefused")
+    assert plan.status["message"] == "ConfigMap fashion-run-1 was refused: no"
+    assert [event.type for event in plan.events] == ["Warning"]
+
+
+@pytest.mark.parametrize("code", [400, 403, 422])
+def test_no_refusal_ends_a_run_that_has_its_pods(code: int) -> None:
+    said = Refusal("ConfigMap", "fashion-run-1", code, "Invalid", 'ConfigMap "fashion-run-1" is invalid: data')
+    plan = without(job(), pod(0), refusals=[said])
+    assert plan.status is not None
+    assert plan.status["phase"] == "Running"
 
 
 def test_a_refusal_is_told_and_the_create_is_wanted_still() -> None:
@@ -59,10 +76,10 @@ def test_the_run_ends_where_it_cant_be(of: JSON, refusals: list[Refusal], reason
     assert (plan.status["phase"], plan.status["reason"]) == ("Failed", reason)
     assert plan.status["attempts"][-1]["reason"] == reason
     after = reconcile(Observed({**of, "status": plan.status}, [pod(0), pod(1, phase="Failed")]), now=NOW)
-    assert names(after.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1"]
+    assert names(after.delete) == ["Pod/fashion-1-0-0", "Service/fashion-run-1-0b9fb7b6"]
 
 
 def test_a_finished_run_doesnt_need_it() -> None:
     plan = without(job(), pod(0, phase="Failed"), phase="Failed", completionTime=at(-9))
     assert plan.create == ()
-    assert names(plan.delete) == ["Service/fashion-run-1"]
+    assert names(plan.delete) == ["Service/fashion-run-1-0b9fb7b6"]

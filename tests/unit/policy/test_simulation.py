@@ -11,14 +11,29 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from documents import names_in, read_table
 from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.plan import Target
-from footplate.policy.pods import Pod
-from unit.policy.build import job
+from footplate.policy.pod import Pod
+from unit.policy.build import UID, job
 from unit.policy.fakecluster import Crash, FakeCluster, is_empty
 
 MAX_NODES = 4
+CANNOT_START = (
+    ("ImagePullBackOff", "no"),
+    ("InvalidImageName", "no"),
+    ("CreateContainerConfigError", "no Secret"),
+    ("CreateContainerError", "context deadline exceeded"),
+    ("ContainerCreating", ""),
+)
+REFUSALS = (
+    (403, "exceeded quota"),
+    (403, 'admission webhook "w" denied the request: no'),
+    (422, "pods is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no"),
+    (422, '{kind} "{name}" is invalid: spec'),
+)
+FINAL = {name for row in read_table("principles.md", "final") for name in names_in(row[0])}
 CODES = (0, 1, 65, 70, 75, 76, 77, 78, 137, 139, 143)
 # A fixed seed where others must see the same; HYPOTHESIS_PROFILE=nightly looks further.
 settings.register_profile("ci", max_examples=120, stateful_step_count=40, derandomize=True, deadline=None)
@@ -50,6 +65,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize(
         nodes=st.integers(1, 3),
+        sidecars=st.booleans(),
         policy=st.fixed_dictionaries(
             {},
             optional={
@@ -63,9 +79,9 @@ class Life(RuleBasedStateMachine):
             },
         ),
     )
-    def create(self, nodes: int, policy: dict[str, object]) -> None:
+    def create(self, nodes: int, sidecars: bool, policy: dict[str, object]) -> None:
         self.bounds = (nodes, nodes)
-        self.cluster = FakeCluster(job({"nodes": nodes, "runPolicy": policy}))
+        self.cluster = FakeCluster(job({"nodes": nodes, "runPolicy": policy}), sidecars=sidecars)
 
     def pick(self, which: int, *, bound: bool | None = None) -> Pod | None:
         pods = [pod for pod in self.cluster.live_pods() if bound is None or (pod.node is not None) is bound]
@@ -82,8 +98,10 @@ class Life(RuleBasedStateMachine):
     def settle(self) -> None:
         self.cluster.settle()
         assert is_empty(self.cluster.plan()), "the fixed point isn't one"
+        assert self.cluster.remembers_the_done()
         if self.cluster.finished:
             assert all(pod.terminating for pod in self.cluster.live_pods())
+            assert not any(pod.outlives_trainer(self.cluster.now) for pod in self.cluster.pods() if not pod.terminating)
 
     @event()
     def nothing(self) -> None:
@@ -104,11 +122,53 @@ class Life(RuleBasedStateMachine):
                 self.cluster.schedule(pod, f"node-{rank % 3}")
             self.cluster.start(pod)
 
-    @event(which=st.integers(0, 9), code=st.sampled_from(CODES), step=st.none() | st.integers(0, 3))
-    def pod_ends(self, which: int, code: int, step: int | None) -> None:
+    @event(
+        which=st.integers(0, 9),
+        code=st.sampled_from(CODES),
+        step=st.none() | st.integers(0, 3),
+        supervised=st.booleans(),
+    )
+    def pod_ends(self, which: int, code: int, step: int | None, supervised: bool) -> None:
         if pod := self.pick(which, bound=True):
             said = Verdict(outcome="failed" if code else "succeeded", exit_code=code, step=step)
-            self.cluster.end(pod, code, message=said.model_dump_json(by_alias=True))
+            self.cluster.end(pod, code, **({"message": said.model_dump_json(by_alias=True)} if supervised else {}))
+
+    @event(how=st.sampled_from(["delete", "disrupt", "suspend"]), seen=st.booleans())
+    def gang_ends_with_0_because_it_is_told_to_stop(self, how: str, seen: bool) -> None:
+        self.run_gang()
+        if how == "suspend":
+            self.cluster.edit("runPolicy", suspend=True)
+            self.cluster.settle()
+        for pod in self.cluster.live_pods() if how != "suspend" else ():
+            if how == "delete":
+                self.cluster.delete(pod.target)
+            else:
+                self.cluster.disrupt(pod)
+        for pod in self.cluster.live_pods():
+            if pod.running and (pod.terminating or pod.disruption):
+                self.cluster.end(pod, 0, seen=seen)
+
+    def overstaying(self) -> list[Pod]:
+        return [pod for pod in self.cluster.pods() if pod.ended and not pod.terminal]
+
+    @event(which=st.integers(0, 9), code=st.sampled_from([0, 1]))
+    def sidecar_ends(self, which: int, code: int) -> None:
+        if pods := self.overstaying():
+            self.cluster.end_sidecar(pods[which % len(pods)], code)
+
+    @event(which=st.integers(0, 9))
+    def ended_pod_is_removed(self, which: int) -> None:
+        if ended := [pod for pod in self.cluster.pods() if pod.ended]:
+            self.cluster.vanish(ended[which % len(ended)])
+
+    @event(
+        which=st.integers(0, 9),
+        reason=st.sampled_from(["Evicted", "Terminated", "UnexpectedAdmissionError"]),
+        code=st.sampled_from([None, 0, 137]),
+    )
+    def node_ends_pod(self, which: int, reason: str, code: int | None) -> None:
+        if pod := self.pick(which, bound=True):
+            self.cluster.end_by_node(pod, reason, code=code)
 
     @event(step=st.integers(0, 3), productive=st.none() | st.integers(0, 10**6), note=st.sampled_from(["", "a", "b"]))
     def rank_0_reports(self, step: int, productive: int | None, note: str) -> None:
@@ -133,10 +193,10 @@ class Life(RuleBasedStateMachine):
             if pod.running:
                 self.cluster.end(pod, 0)
 
-    @event(which=st.integers(0, 9))
-    def pod_cannot_start(self, which: int) -> None:
+    @event(which=st.integers(0, 9), why=st.sampled_from(CANNOT_START))
+    def pod_cannot_start(self, which: int, why: tuple[str, str]) -> None:
         if pod := self.pick(which, bound=True):
-            self.cluster.set_state(pod, "Pending", {"waiting": {"reason": "ImagePullBackOff", "message": "no"}})
+            self.cluster.set_state(pod, "Pending", {"waiting": {"reason": why[0], "message": why[1]}})
 
     @event(which=st.integers(0, 9), how=st.sampled_from(["vanish", "disrupt", "delete"]))
     def pod_taken(self, which: int, how: str) -> None:
@@ -163,11 +223,11 @@ class Life(RuleBasedStateMachine):
     @event(kind=st.sampled_from(["ConfigMap", "Service"]))
     def user_deletes(self, kind: str) -> None:
         run = self.cluster.status.get("run", 1)
-        self.cluster.delete(Target(kind, "team", f"fashion-run-{run}"))
+        self.cluster.delete(Target(kind, "team", f"fashion-run-{run}-{UID[:8]}"))
 
-    @event(code=st.none() | st.sampled_from([403, 422]))
-    def api_refuses(self, code: int | None) -> None:
-        self.cluster.refusing = code
+    @event(refusal=st.none() | st.sampled_from(REFUSALS))
+    def api_refuses(self, refusal: tuple[int, str] | None) -> None:
+        self.cluster.refusing = refusal
 
     @event(seconds=st.sampled_from([-5, -1, 1, 4, 11, 31, 130, 400, 700]))
     def clock_jumps(self, seconds: int) -> None:
@@ -180,6 +240,19 @@ class Life(RuleBasedStateMachine):
                 (pod.label(Label.RUN), pod.label(Label.ATTEMPT), pod.rank) for pod in self.cluster.live_pods()
             )
             assert all(count == 1 for count in ranks.values()), ranks
+
+    @invariant()
+    def nothing_transient_is_final(self) -> None:
+        """A run fails only for what docs/principles.md lists."""
+        if not hasattr(self, "cluster") or self.cluster.phase != "Failed":
+            return
+        status = self.cluster.status
+        reason, class_ = status["reason"], (status.get("failure") or {}).get("class")
+        assert reason in FINAL, reason
+        if reason in ("ImagePullFailed", "ContainerConfigError", "InvalidPod"):
+            has_run = "runningTime" in status
+            spent = status["message"].endswith("is 0: no restart)") and class_ == "Infrastructure"
+            assert not has_run or spent, "what could start once is final"
 
     @invariant()
     def gangs_keep_their_bounds(self) -> None:
@@ -205,6 +278,9 @@ class Life(RuleBasedStateMachine):
             self.let_gang_succeed()
             for pod in cluster.live_pods():
                 cluster.end(pod, 143)
+            for pod in self.overstaying():
+                if pod.terminating:
+                    cluster.vanish(pod)
         assert cluster.finished, cluster.status
         cluster.settle()
         assert not cluster.live_pods() or all(pod.terminating for pod in cluster.live_pods())

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from unit.policy.build import at, job, look, names, pod
+from unit.policy.build import at, job, look, names, node, pod, terminated
+from unit.policy.fakecluster import FakeCluster
 
 JSON = dict[str, Any]
 SUSPEND = job({"runPolicy": {"suspend": True}})
@@ -82,3 +83,60 @@ def test_created_suspended_starts_when_it_is_told_to() -> None:
     plan = look(job(), phase="Suspended", attempts=[])
     assert plan.status is not None
     assert (plan.status["phase"], plan.status["attempt"]) == ("Pending", 0)
+
+
+def ended(
+    rank: int, code: int = 0, *, seconds: float, phase: str = "Succeeded", message: str = "", **more: Any
+) -> JSON:
+    return pod(rank, phase=phase, state=terminated(code, ended=seconds, message=message), **more)
+
+
+VERDICT = '{"outcome": "succeeded", "exitCode": 0}'
+ON_THE_WAY = [
+    pytest.param([ended(0, seconds=-30), ended(1, seconds=-30)], "Succeeded", id="all ended just before"),
+    pytest.param(
+        [ended(r, seconds=-5, deleted=-9, message=VERDICT) for r in (0, 1)], "Succeeded", id="finished meanwhile"
+    ),
+    pytest.param([ended(r, seconds=-5, deleted=-9) for r in (0, 1)], "Suspended", id="ended with 0 because told to"),
+    pytest.param(
+        [ended(0, seconds=-30), ended(1, 75, seconds=-5, phase="Failed", deleted=-9)], "Suspended", id="one of two"
+    ),
+    pytest.param([ended(0, seconds=-30), ended(1, seconds=-5, deleted=-9)], "Suspended", id="one was told to"),
+    pytest.param(
+        [ended(0, 137, seconds=-5, phase="Failed", deleted=-9), ended(1, seconds=-5, deleted=-9, message=VERDICT)],
+        "Suspended", id="one was killed for it",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pods", "phase"), ON_THE_WAY)
+def test_what_a_stop_is_and_what_an_end(pods: list[JSON], phase: str) -> None:
+    plan = look(SUSPEND, *pods, phase="Suspending", attempts=ENDED)
+    assert plan.status is not None
+    assert plan.status["phase"] == phase
+
+
+def test_a_bare_command_that_ends_with_0_on_request_goes_on_later() -> None:
+    cluster = FakeCluster(job({"nodes": 1, "runPolicy": {"maxRestarts": 0, "cleanPods": "never"}}))
+    cluster.settle()
+    for each in cluster.live_pods():
+        cluster.schedule(each, "node-0")
+        cluster.start(each)
+    cluster.settle()
+    cluster.edit("runPolicy", suspend=True)
+    cluster.settle()
+    for each in cluster.live_pods():
+        cluster.end(each, 0)
+    cluster.settle()
+    assert cluster.phase == "Suspended"
+    cluster.edit("runPolicy", suspend=False)
+    cluster.settle()
+    assert [each.name for each in cluster.live_pods()] == ["fashion-1-1-0"]
+
+
+def test_nobody_waits_for_who_is_on_a_lost_node() -> None:
+    nodes = {"node-0": node(), "node-1": node("node-1", ready="Unknown", since=-30)}
+    pods = (pod(0, phase="Failed", deleted=-9), pod(1, on="node-1", deleted=-9))
+    plan = look(SUSPEND, *pods, phase="Suspending", attempts=ENDED, nodes=nodes)
+    assert plan.status is not None
+    assert plan.status["phase"] == "Suspended"

@@ -169,7 +169,12 @@ def test_an_asked_for_save_that_fails_is_an_error(bench: Bench) -> None:
     ("place", "step"),
     [
         pytest.param({"attempt": 1}, 4, id="the next attempt goes on"),
-        pytest.param({"run": 2}, 0, id="a new run begins anew"),
+        pytest.param({"attempt": 1, "resume": "run"}, 4, id="the next attempt goes on in its run"),
+        pytest.param({"run": 2}, 4, id="a new run goes on"),
+        pytest.param({"run": 9, "resume": "latest"}, 4, id="whatever runs were between"),
+        pytest.param({"run": 2, "resume": "run"}, 0, id="a new run begins anew where only its own count"),
+        pytest.param({"run": 2, "resume": "never"}, 0, id="a new run, never"),
+        pytest.param({"run": 2, "uid": "0987654321"}, 0, id="a new run of another job of the same name"),
         pytest.param({"uid": "0987654321"}, 0, id="another job of the same name begins anew"),
         pytest.param({"attempt": 1, "resume": "never"}, 0, id="never"),
     ],
@@ -177,6 +182,48 @@ def test_an_asked_for_save_that_fails_is_an_error(bench: Bench) -> None:
 def test_who_goes_on_from_whose_checkpoints(bench: Bench, place: dict[str, Any], step: int) -> None:
     bench.train(bench.restore(), until=4)
     assert bench.restore(bench.place(**place)).step == step
+
+
+def test_a_new_run_goes_on_as_if_it_were_the_old_one(bench: Bench) -> None:
+    """Position in the data included; it says so, and what it saves is its own."""
+    old = bench.restore(loader=make_loader())
+    bench.train(old, until=4)
+    state = bench.restore(bench.place(run=2), loader=make_loader())
+    assert (state.step, weights(state)) == (4, weights(old))
+    assert bench.said._notes == [f"goes on from step 4 of run 1 (file://{bench.step_folder(4)}/)"]
+    assert state.parts["loader"].state_dict() == old.parts["loader"].state_dict()
+    assert bench.said.productive.node_seconds is None, "what run 1 has cost isn't run 2's"
+    bench.train(state, until=6)
+    assert bench.step_folder(4).is_dir(), "another run's checkpoints are left alone"
+    assert bench.restore(bench.place(run=2, attempt=1), loader=make_loader()).step == 6
+    assert bench.said._notes == []
+
+
+def test_after_a_run_that_succeeded_a_new_one_begins_anew(bench: Bench) -> None:
+    bench.train(bench.restore(), until=4)
+    (bench.run_folder / "finished").touch()
+    assert bench.restore(bench.place(attempt=1)).step == 4, "the run itself goes on, if only to upload"
+    assert bench.restore(bench.place(run=2)).step == 0
+    assert bench.said._notes == ["run 1 succeeded, so this run begins anew, not from its checkpoints"]
+    bench.train(bench.restore(bench.place(run=2)), until=2)
+    assert bench.restore(bench.place(run=3)).step == 2, "what came after it counts"
+
+
+def test_a_new_run_begins_anew_where_all_of_the_old_are_damaged(bench: Bench) -> None:
+    """As the message of the run that has found them so has promised."""
+    bench.train(bench.restore(), until=4)
+    for step in (2, 4):
+        flip(next(bench.step_folder(step).glob("model-*")))
+    assert bench.restore(bench.place(run=2)).step == 0
+    assert [note.partition(" is damaged")[0] for note in bench.said._notes] == [
+        f"checkpoint file://{bench.step_folder(step)}/" for step in (4, 2)
+    ]
+
+
+def test_checkpoints_of_another_job_are_not_gone_on_from(bench: Bench) -> None:
+    """Eight digits of a UID may be those of another one."""
+    bench.train(bench.restore(), until=4)
+    assert bench.restore(bench.place(run=2, uid="12345678-another")).step == 0
 
 
 def test_never_writes_over_what_an_older_attempt_has_left(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from footplate.contract import Env
 from footplate_trainer.context import Context, read_context
-from footplate_trainer.errors import ConfigError
+from footplate_trainer.errors import ConfigError, WrongJob
 
 
 def environment(folder: Path, *, hyperparameters: dict[str, Any] | None = None, **more: str) -> dict[str, str]:
@@ -81,3 +81,8 @@ def test_a_damaged_job_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_seed_is_a_whole_number(tmp_path: Path, seed: Any) -> None:
     with pytest.raises(ConfigError, match=r"hyperparameters\.seed="):
         read_context(environment(tmp_path, hyperparameters={"seed": seed}))
+
+
+def test_a_rank_refuses_another_jobs_configuration(tmp_path: Path) -> None:
+    with pytest.raises(WrongJob, match="the node has mounted something old"):
+        read_context(environment(tmp_path, **{Env.UID: "u-2"}))

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from footplate_trainer.errors import ConfigError
+from footplate.contract import ExitCode
+from footplate_trainer.errors import ConfigError, WrongJob
 from footplate_trainer.launch import Launch, plan_launches
 from footplate_trainer.pod import Pod, read_pod
 from trainer_pods import pod_environment
 
-ENTRYPOINT = {"trainer": {"entrypoint": "train.py"}}
+ENTRYPOINT = {"trainer": {"entrypoint": "train.py", "args": ["--depth", "18"]}}
 COMMAND = {"trainer": {"command": ["torchrun", "train.py"], "args": ["--depth", "18"]}}
 
 
@@ -26,7 +27,9 @@ def plan(root: Path, spec: dict[str, Any], environ: dict[str, str] | None = None
 
 def test_an_entrypoint_is_started_once_a_rank(tmp_path: Path) -> None:
     launches = plan(tmp_path, ENTRYPOINT, node_rank=1, nodes=2, processes=2)
-    assert [launch.command for launch in launches] == [[sys.executable, "-m", "footplate_trainer.rank"]] * 2
+    assert [launch.command for launch in launches] == [
+        [sys.executable, "-m", "footplate_trainer.rank", "--depth", "18"]
+    ] * 2
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR")
     assert [[launch.env[name] for name in names] for launch in launches] == [
         ["2", "0", "4", "2", "1", "a"],
@@ -37,7 +40,7 @@ def test_an_entrypoint_is_started_once_a_rank(tmp_path: Path) -> None:
 
 def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Path) -> None:
     (launch,) = plan(tmp_path, COMMAND, node_rank=1, nodes=3, processes=8)
-    assert launch.command == ["torchrun", "train.py", "--depth", "18"]
+    assert [*launch.command] == ["torchrun", "train.py", "--depth", "18"]
     assert launch.rank == 8
     expected = {
         "RANK": "1", "WORLD_SIZE": "3", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
@@ -112,6 +115,22 @@ def test_a_config_that_is_no_job_names_the_field(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text('{"metadata": {"name": "x"}, "run": 1, "spec": {"nodez": 1}}')
     with pytest.raises(ConfigError, match="nodez"):
         read_pod(environment)
+
+
+def test_the_words_that_kubernetes_has_expanded_count(tmp_path: Path) -> None:
+    """An entrypoint's and a command's alike."""
+    for spec, words in ((ENTRYPOINT, ["--depth", "digits"]), (COMMAND, ["torchrun", "train.py", "digits"])):
+        pod = read_pod(pod_environment(tmp_path, spec), words)
+        (launch,) = plan_launches(pod, tmp_path, {})
+        assert [*launch.command][-len(words) :] == words
+        assert "18" not in launch.command
+
+
+@pytest.mark.parametrize(("name", "value"), [("FOOTPLATE_UID", "uid-2"), ("FOOTPLATE_RUN", "2")])
+def test_what_another_job_or_run_was_asked_for_is_not_trained(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(WrongJob, match=r"run 1 of a job with the UID uid-1, but this pod is of run") as refused:
+        read_pod({**pod_environment(tmp_path, ENTRYPOINT), name: value})
+    assert refused.value.exit_code == ExitCode.PEER_LOST
 
 
 @pytest.mark.parametrize(("grace", "working"), [(120, 115.0), (10, 8.0)])

@@ -13,7 +13,7 @@ import pytest
 
 from footplate.api.blocks import GitSource, LocalRef, Source
 from footplate_trainer import source as source_module
-from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageUnavailable, TrainerError
+from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageUnavailable, TrainerError, Unreachable
 from footplate_trainer.source import Code, fetch_source
 
 CODE = {"train.py": b"print(1)\n", "lib/net.py": b"x = 1\n"}
@@ -218,8 +218,8 @@ def test_a_reference_that_is_not_there_is_named(tmp_path: Path, repository: Path
         ("fatal: repository 'https://x/' not found", ConfigError),
         ("fatal: unable to access: The requested URL returned error: 403", ConfigError),
         ("fatal: unable to access: The requested URL returned error: 503", StorageUnavailable),
-        ("fatal: unable to access: Could not resolve host: x", StorageUnavailable),
-        ("fatal: unable to access: Failed to connect to x port 443", StorageUnavailable),
+        ("fatal: unable to access: Could not resolve host: x", Unreachable),
+        ("fatal: unable to access: Failed to connect to x port 443", Unreachable),
         ("fatal: something else", ConfigError),
     ],
 )

@@ -13,8 +13,9 @@ fresh, nothing is saved, and STOP comes when the job is asked to stop.
 
 Checkpoints lie in `<checkpoint.uri>/<job>/run-<n>-<uid>/step-<8 digits>/`, and one is complete when its
 `manifest.json` is there. Attempts of one run (restarts, suspend and resume, elastic resizes) continue from each
-other's; a new run, or another job of the same name, starts from the beginning, unless `checkpoint.resume` names a
-checkpoint's URI. With `resume: never` each attempt starts from the beginning.
+other's. A new run goes on from the newest of the job's earlier runs, back to one that succeeded; with `resume: run` it
+starts from the beginning, and with a checkpoint's URI from that. Another job of the same name shares nothing. With
+`resume: never` each attempt starts from the beginning.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def restore(
     loader: Any = None,
     **others: Any,
 ) -> TrainState:
-    """Loads the newest complete checkpoint of this run into the objects, or leaves them as they are.
+    """Loads the newest complete checkpoint into the objects, or leaves them as they are.
 
     A run has one training: a second call loads what the first one's training has saved.
 

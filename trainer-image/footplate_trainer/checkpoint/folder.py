@@ -4,6 +4,7 @@
       attempts/<n>              an attempt's claim; a committer that finds a newer one is a zombie, and loses
       step-<n>/<part>-<sha>…    files, named after their content
       step-<n>/manifest.json    written last: a step without it is no checkpoint
+      finished                  the run has succeeded: none of its job's later runs goes on from it
       step-<n>/bad-<sha>        condemns the manifest with that digest: it was found damaged, and is never tried again
 
 Invariants: a manifest is put only when all its files are there, and deleted before any of them; nothing is deleted
@@ -28,6 +29,7 @@ from pathlib import Path
 from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
+from footplate_trainer.runs import FINISHED
 from footplate_trainer.storage import Store
 
 _STEP = re.compile(r"step-(\d{8,})/(.+)")
@@ -72,6 +74,10 @@ class Folder:
     def complete_steps(self) -> list[int]:
         """Steps that have a manifest, newest first."""
         return sorted((step for step, names in self._names().items() if manifests.NAME in names), reverse=True)
+
+    def is_finished(self) -> bool:
+        """True once the run has succeeded."""
+        return any(item.key == FINISHED for item in self._store.list())
 
     def find(self, step: int) -> Found | None:
         """A complete checkpoint, or None if it is condemned, or gone meanwhile.

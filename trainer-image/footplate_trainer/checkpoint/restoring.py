@@ -29,7 +29,9 @@ class Loaded:
     found: Found
     trees: dict[str, Any]
     in_run: bool
-    """False where `checkpoint.resume` names it, and the run has none of its own yet."""
+    """False where the run has none of its own yet."""
+    in_job: bool
+    """False where `checkpoint.resume` names it: a position in the data is another's."""
 
 
 Pieces = Mapping[str, Mapping[int, File]]
@@ -37,7 +39,7 @@ Pieces = Mapping[str, Mapping[int, File]]
 
 
 class Restorer:
-    """Reads checkpoints together with all other ranks: both public methods are collective.
+    """Reads checkpoints together with all other ranks: all public methods are collective.
 
     An outage of storage is raised as it is: it is never taken for a missing or a damaged checkpoint.
     """
@@ -68,14 +70,21 @@ class Restorer:
                 of what a backup might mend.
         """
         steps = self._gang.from_main(folder.complete_steps)
-        for step in steps:
-            found = self._find(folder, step)
-            loaded = self._try(folder, found) if found is not None else None
-            if loaded is not None:
-                return loaded
-        if steps:
+        loaded = self._first_whole(folder, steps, in_run=True)
+        if loaded is None and steps:
             raise DataError(_all_damaged(folder, steps))
-        return None
+        return loaded
+
+    def newest_of_earlier(self, folder: Folder) -> Loaded | None:
+        """The same of an earlier run of the job, or None also where all are damaged: they stay where they are, and the
+        run that they were of is over.
+        """
+        return self._first_whole(folder, self._gang.from_main(folder.complete_steps), in_run=False)
+
+    def _first_whole(self, folder: Folder, steps: Iterable[int], *, in_run: bool) -> Loaded | None:
+        found = (self._find(folder, step) for step in steps)
+        loaded = (self._try(folder, each, in_run=in_run) for each in found if each is not None)
+        return next((each for each in loaded if each is not None), None)
 
     def named(self, uri: str) -> Loaded:
         """The checkpoint that `checkpoint.resume` names.
@@ -85,7 +94,7 @@ class Restorer:
         """
         try:
             found = self._gang.from_main(lambda: self._at(uri))
-            return self._load(found, in_run=False)
+            return self._load(found, in_run=False, in_job=False)
         except Damaged as error:
             raise DataError(
                 f"spec.checkpoint.resume={uri}: the checkpoint is damaged: {error}; name another one, or use "
@@ -94,14 +103,15 @@ class Restorer:
 
     def _find(self, folder: Folder, step: int) -> Found | None:
         try:
-            return self._gang.from_main(lambda: folder.find(step))
+            found = self._gang.from_main(lambda: folder.find(step))
         except Damaged as error:
             self._tell_damage(folder.uri(step), error)
             return None
+        return found if found is not None and found.manifest.uid == self._place.uid else None
 
-    def _try(self, folder: Folder, found: Found) -> Loaded | None:
+    def _try(self, folder: Folder, found: Found, *, in_run: bool) -> Loaded | None:
         try:
-            return self._load(found, in_run=True)
+            return self._load(found, in_run=in_run, in_job=True)
         except Damaged as error:
             reason = str(error)
             self._tell_damage(found.uri, error)
@@ -125,7 +135,7 @@ class Restorer:
         manifest = parse_manifest(data, f"{store.uri}/")
         return Found(f"{store.uri}/", manifest.step, manifest, "")
 
-    def _load(self, found: Found, *, in_run: bool) -> Loaded:
+    def _load(self, found: Found, *, in_run: bool, in_job: bool) -> Loaded:
         """Reads whole tensors first: with them lies what says which pieces of others this rank needs."""
         packed: dict[str, Packed] = {}
         trees: dict[str, Any] = {}
@@ -137,7 +147,7 @@ class Restorer:
             check_models(self._parts, {part: plan.outline() for part, plan in plans.items()}, uri=found.uri)
             pieces = self._fetch_pieces(found, plans, folder)
             self._gang.together(lambda: trees.update(_read_pieces(plans, pieces, folder)))
-        return Loaded(found, trees, in_run)
+        return Loaded(found, trees, in_run, in_job)
 
     def _is_for_me(self, file: File, found: Found) -> bool:
         """What one rank has of its own is of no use in another world."""

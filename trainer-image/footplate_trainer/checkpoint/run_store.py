@@ -1,12 +1,14 @@
 """Where a run's checkpoints are: in storage, and on the node's disk while they are on their way."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from footplate.api.blocks import Checkpoint
 from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.context import Context
 from footplate_trainer.fetch import naming
+from footplate_trainer.runs import checkpoints_uri
 from footplate_trainer.storage import Store
 
 
@@ -15,14 +17,21 @@ class RunStore:
 
     def __init__(self, place: Context, block: Checkpoint, *, endpoint: str | None) -> None:
         self.block = block
+        self._place = place
         self._endpoint = endpoint
         self.staging = place.checkpoint_dir or Path(tempfile.gettempdir())
         self.staging.mkdir(parents=True, exist_ok=True)
-        # The job's UID is in the path: another job of this name shares nothing with it.
-        run = f"run-{place.run}-{place.uid[:8]}" if place.uid else f"run-{place.run}"
-        uri = str(block.uri).rstrip("/")
-        self.folder = Folder(self.open(f"{uri}/{place.job}/{run}"), attempt=place.attempt)
+        self.folder = self._folder_of(place.run)
         """This run's checkpoints."""
+
+    def earlier_runs(self) -> Iterator[tuple[int, Folder]]:
+        """Those of the job's earlier runs, the newest first."""
+        for run in range(self._place.run - 1, 0, -1):
+            yield run, self._folder_of(run)
+
+    def _folder_of(self, run: int) -> Folder:
+        uri = checkpoints_uri(str(self.block.uri), job=self._place.job, run=run, uid=self._place.uid)
+        return Folder(self.open(uri), attempt=self._place.attempt)
 
     def claim(self) -> None:
         """Makes this attempt the one that may commit: the first that storage is asked for."""

@@ -17,6 +17,7 @@ from footplate_trainer.checkpoint.run_store import RunStore, open_run
 from footplate_trainer.checkpoint.saves import Saves
 from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse
 from footplate_trainer.checkpoint.state import TrainState, apply
+from footplate_trainer.contact import telling
 from footplate_trainer.context import Context
 from footplate_trainer.errors import ConfigError, StorageUnavailable, TrainerError
 from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
@@ -176,8 +177,9 @@ class Session:
         return saves.take(now_at=self._seen_step)
 
     def _restore_from(self, store: RunStore, state: TrainState) -> None:
-        self._line.from_main(store.claim)
-        loaded = self._find(store, state)
+        with telling(reporter().note):
+            self._line.from_main(store.claim)
+            loaded = self._find(store, state)
         if loaded is None:
             self._start_fresh()
         else:
@@ -199,7 +201,20 @@ class Session:
             note=reporter().note,
         )
         loaded = restorer.newest(store.folder)
-        return restorer.named(resume) if loaded is None and resume != "latest" else loaded
+        if loaded is not None or resume == "run":
+            return loaded
+        return self._find_earlier(restorer, store) if resume == "latest" else restorer.named(resume)
+
+    def _find_earlier(self, restorer: Restorer, store: RunStore) -> Loaded | None:
+        """The newest of the earlier runs, back to the last one that succeeded: what came before that is done."""
+        for run, folder in store.earlier_runs():
+            if self._line.from_main(folder.is_finished):
+                reporter().note(f"run {run} succeeded, so this run begins anew, not from its checkpoints")
+                return None
+            if (loaded := restorer.newest_of_earlier(folder)) is not None:
+                reporter().note(f"goes on from step {loaded.found.step} of run {run} ({loaded.found.uri})")
+                return loaded
+        return None
 
     def _start_fresh(self) -> None:
         if self._place.config is not None:
@@ -214,7 +229,7 @@ class Session:
                 "in the same order, but rounding and dropout differ"
             )
         parts = dict(state.parts)
-        if not loaded.in_run and "loader" in parts and "loader" in loaded.trees:
+        if not loaded.in_job and "loader" in parts and "loader" in loaded.trees:
             _drop_foreign_position(parts, loaded)
         apply(parts, loaded.trees, uri=loaded.found.uri)
         state.step = manifest.step

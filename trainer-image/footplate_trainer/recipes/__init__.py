@@ -5,14 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from footplate.api import recipes
+from footplate.api.errors import alternatives, nearest
+from footplate.api.recipes import Hyperparameters
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.recipes.hyperparameters import (
-    Hyperparameters,
-    ImageHyperparameters,
-    TableHyperparameters,
-    nearest,
-    parse_hyperparameters,
-)
 
 if TYPE_CHECKING:
     from footplate_trainer.context import Context
@@ -23,12 +19,13 @@ class Recipe:
     """A training program: `module` has a function `train(context, hyperparameters)` that every rank runs."""
 
     name: str
-    hyperparameters: type[Hyperparameters]
     module: str
 
     def check(self, hyperparameters: Mapping[str, Any]) -> Hyperparameters:
         """What the user wrote, checked; raises ConfigError for what is wrong in it."""
-        return parse_hyperparameters(self.hyperparameters, hyperparameters, recipe=self.name)
+        if problems := recipes.find_mistakes(self.name, hyperparameters):
+            raise ConfigError("\n".join(map(str, problems)))
+        return recipes.RECIPES[self.name].model_validate(dict(hyperparameters))
 
     def run(self, place: "Context") -> None:
         """Trains, evaluates and exports. Collective."""
@@ -39,8 +36,8 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("image-classification", ImageHyperparameters, "footplate_trainer.recipes.image_classification"),
-        Recipe("tabular-classification", TableHyperparameters, "footplate_trainer.recipes.tabular_classification"),
+        Recipe("image-classification", "footplate_trainer.recipes.image_classification"),
+        Recipe("tabular-classification", "footplate_trainer.recipes.tabular_classification"),
     )
 }
 
@@ -49,9 +46,8 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of a name; raises ConfigError with the nearest name and the list where there is none."""
     if recipe := RECIPES.get(name):
         return recipe
-    near = nearest(name, RECIPES)
-    hint = f"; did you mean {near}?" if near else "."
-    raise ConfigError(f"spec.trainer.recipe: there is no recipe {name!r}{hint} There are {', '.join(RECIPES)}")
+    hint = "; ".join(part for part in (f"must be {alternatives([*RECIPES])}", nearest(name, [*RECIPES])) if part)
+    raise ConfigError(f'spec.trainer.recipe = "{name}": {hint}')
 
 
 def run(name: str, place: "Context") -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from footplate.api.recipes import ImageHyperparameters
 from footplate_trainer.cards import ImageInput, ModelCard
 from footplate_trainer.context import Context
 from footplate_trainer.networks import ImageClassifier
-from footplate_trainer.recipes.hyperparameters import ImageHyperparameters
 from footplate_trainer.recipes.images import Images, read_splits
 from footplate_trainer.recipes.splits import check_channels
 from footplate_trainer.recipes.training import train_classifier

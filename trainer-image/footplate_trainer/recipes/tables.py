@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from footplate.api.errors import nearest
+from footplate.api.recipes import PATH
 from footplate_trainer.cards import Column
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.recipes.hyperparameters import PATH, nearest
 from footplate_trainer.recipes.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -143,7 +144,7 @@ def _check_names(table: pa.Table, target: str, ignore: Sequence[str]) -> None:
     for key, name in (("target", target), *(("ignore", name) for name in ignore)):
         if name not in table.column_names:
             near = nearest(name, table.column_names)
-            hint = f"; did you mean {near!r}?" if near else "."
+            hint = f"; {near}" if near else "."
             raise DataError(
                 f"{PATH}.{key}: the training data has no column {name!r}{hint} "
                 f"It has {', '.join(map(repr, table.column_names[:20]))}"

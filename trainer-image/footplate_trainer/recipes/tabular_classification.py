@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from footplate.api.recipes import TableHyperparameters
 from footplate_trainer.cards import ModelCard, TableInput
 from footplate_trainer.context import Context
 from footplate_trainer.networks import TableClassifier
-from footplate_trainer.recipes.hyperparameters import TableHyperparameters
 from footplate_trainer.recipes.splits import check_channels
 from footplate_trainer.recipes.tables import Rows, TableSplits, read_splits
 from footplate_trainer.recipes.training import train_classifier

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from footplate.api.recipes import Hyperparameters
 from footplate_trainer import data
 from footplate_trainer.cards import ModelCard
 from footplate_trainer.context import Context
 from footplate_trainer.export import asked_formats, check_formats, export_model
 from footplate_trainer.metrics import accuracy
-from footplate_trainer.recipes.hyperparameters import Hyperparameters
 from footplate_trainer.report import report, reporter
 from footplate_trainer.trainer import Trainer, status_names
 

@@ -1,19 +1,20 @@
-"""The recipes' hyperparameters, and the messages for those that are wrong. Needs no torch: what is wrong can be said
-before anything is fetched.
+"""The recipes' names and hyperparameters, and what is said of wrong ones: by `footplate validate`, by the operator
+before there is a pod, and by the trainer. One table: `footplate_trainer.recipes` has a program for each name.
 """
 
-import difflib
+import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
-from footplate_trainer.errors import ConfigError
+from footplate.api.errors import Problem, explain
 
 PATH = "spec.trainer.hyperparameters"
+
+RecipeName = Literal["image-classification", "tabular-classification"]
 
 
 class Hyperparameters(BaseModel):
@@ -93,51 +94,30 @@ class TableHyperparameters(Hyperparameters):
     dropout: Annotated[float, Field(default=0.1, ge=0, lt=1, description="Share of units dropped in training.")]
 
 
-H = TypeVar("H", bound=Hyperparameters)
+RECIPES: Mapping[str, type[Hyperparameters]] = {
+    "image-classification": ImageHyperparameters,
+    "tabular-classification": TableHyperparameters,
+}
 
 
-def parse_hyperparameters(model: type[H], values: Mapping[str, Any], *, recipe: str) -> H:
-    """Checks what the user wrote.
-
-    Raises:
-        ConfigError: naming each wrong name with the nearest right one, and each wrong value with its rule.
+def find_mistakes(recipe: str, values: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with a recipe's hyperparameters: each wrong name with the nearest right one, each wrong value with
+    its rule, and what is missing.
     """
+    model = RECIPES[recipe]
     try:
-        return model.model_validate(dict(values))
+        model.model_validate(dict(values))
     except ValidationError as error:
-        problems = [_explain(model, detail, recipe) for detail in error.errors()]
-        if any(detail["type"] == "extra_forbidden" for detail in error.errors()):
-            problems.append(f"Recipe {recipe} takes {', '.join(sorted(_fields(model)))}")
-        raise ConfigError("\n".join(problems)) from None
+        problems = explain(error, PATH, model=model)
+        return [_with_description(problem, model, recipe) for problem in problems]
+    return []
 
 
-def _explain(model: type[Hyperparameters], detail: ErrorDetails, recipe: str) -> str:
-    fields = _fields(model)
-    name = str(detail["loc"][0]) if detail["loc"] else ""
-    path = ".".join((PATH, *map(str, detail["loc"])))
-    if name not in fields:
-        near = nearest(name, fields)
-        return f"{path}: there is no such hyperparameter{f'; did you mean {near}?' if near else ''}"
-    about = f"{name}: {fields[name].description}"
-    if detail["type"] == "missing":
-        return f"{path} is required by recipe {recipe}. {about}"
-    value = detail["input"]
-    rule = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    default = "" if fields[name].is_required() else f" Leave it out for the default, {fields[name].default!r}."
-    return f"{path} is {value!r}; {rule}. {about}{default}"
-
-
-def _fields(model: type[Hyperparameters]) -> dict[str, FieldInfo]:
-    """The hyperparameters by the names that users write."""
-    return {field.alias or name: field for name, field in model.model_fields.items()}
-
-
-def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str | None:
-    """The known name most like `name`, compared without case, '_' and '-'; None where none is like it."""
-    plain = {_plain(candidate): candidate for candidate in known}
-    matches = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.5)
-    return plain[matches[0]] if matches else None
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
+def _with_description(problem: Problem, model: type[Hyperparameters], recipe: str) -> Problem:
+    """The same with what the hyperparameter is for, and its default."""
+    name = problem.path.removeprefix(f"{PATH}.").partition("[")[0]
+    field = next((field for field_name, field in model.model_fields.items() if name == field.alias), None)
+    if field is None:
+        return replace(problem, rule=f"recipe {recipe} has no such hyperparameter")
+    default = "" if field.is_required() else f" Leave it out for the default, {json.dumps(field.default)}."
+    return replace(problem, way_out=f"{name}: {field.description}{default}")

@@ -2,35 +2,36 @@
 status may take.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from footplate.api.errors import Problem
 from footplate.api.status import (
     MAX_ATTEMPTS_KEPT,
     MAX_TRANSITIONS_KEPT,
     Attempt,
     Phase,
-    Restarts,
     TrainingJobStatus,
     Transition,
 )
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
-from footplate.objects import Object, block, text
-from footplate.podspec import run_name
+from footplate.errors import Terminal
+from footplate.objects import Object, block, blocks, number, text
+from footplate.policy.conditions import phase_of
+from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import Observed, Refusal
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
-
-MAX_NONCE_LENGTH = 253
+from footplate.text import clean
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class Job:
     """One job at one moment."""
 
     observed: Observed
@@ -40,9 +41,11 @@ class Situation:
     spec: TrainingJobSpec
     """The resolved spec, with what the user has changed on the living job."""
     gang: Gang
+    refused_edits: Sequence[Problem] = ()
+    """What the user has changed on the living job, and doesn't count."""
 
     @property
-    def job(self) -> Object:
+    def raw(self) -> Object:
         """The raw TrainingJob."""
         return self.observed.job
 
@@ -70,9 +73,11 @@ class Situation:
         return self.attempt is None or self.attempt.end_time is not None
 
     @property
-    def all_created(self) -> bool:
-        """True once all pods of the attempt were seen, so that one that isn't there was deleted."""
-        return self.status.phase in (Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
+    def recorded(self) -> frozenset[int]:
+        """Ranks of which the API server has it that they are done: their pods may go."""
+        last: Object = next(reversed(blocks(block(self.raw, "status"), "attempts")), {})
+        same = self.attempt is not None and number(last, "attempt") == self.attempt.attempt
+        return parse_ranks(text(last, "succeededRanks"), nodes=self.desired) if same else frozenset()
 
 
 def gang_size(spec: TrainingJobSpec, attempt: Attempt | None) -> int:
@@ -82,50 +87,29 @@ def gang_size(spec: TrainingJobSpec, attempt: Attempt | None) -> int:
     return min(max(attempt.nodes, spec.elastic.min_nodes), spec.elastic.max_nodes)
 
 
+class UnknownStatus(Terminal):
+    """A status that this version can't read, such as a newer operator's: nothing may be concluded from it."""
+
+
 def read_status(job: Object) -> TrainingJobStatus:
-    """The status as the operator wrote it; an unreadable one counts as none."""
-    raw: Mapping[str, Any] = block(job, "status")
+    """The status as the operator wrote it, in the phase that its conditions say.
+
+    Raises:
+        UnknownStatus: there is one, and it isn't understood. Only an absent one counts as none.
+    """
+    raw = job.get("status") or {}
     try:
-        return TrainingJobStatus.model_validate(raw, extra="ignore")
-    except ValidationError:
-        return TrainingJobStatus()
+        status = TrainingJobStatus.model_validate(raw, extra="ignore")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in ("status", *first["loc"]))
+        raise UnknownStatus(f"{where} = {clean(repr(first['input']), most=128)}: {first['msg']}") from error
+    return status.model_copy(update={"phase": phase_of(status)})
 
 
 def is_finished(status: TrainingJobStatus) -> bool:
     """True where nothing more happens in this run."""
     return status.phase is not None and status.phase.finished
-
-
-def restart_nonce(job: Object) -> str:
-    """What `runPolicy.restartNonce` says now."""
-    return text(block(job, "spec", "runPolicy"), "restartNonce")[:MAX_NONCE_LENGTH]
-
-
-def due_run(job: Object, status: TrainingJobStatus) -> int:
-    """Number of the run that the job is in, or should be: a new `restartNonce` on a finished job asks for another."""
-    if status.run is None:
-        return 1
-    again = is_finished(status) and restart_nonce(job) != (status.restart_nonce or "")
-    return status.run + 1 if again else status.run
-
-
-def run_config_name(job: Object) -> str:
-    """Name of the ConfigMap of the run that the job is in, or should be."""
-    return run_name(str(job["metadata"]["name"]), due_run(job, read_status(job)))
-
-
-def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
-    """The status of the run that is due; only the history of phases is taken over from another run's."""
-    run = due_run(job, status)
-    if status.run == run:
-        return status.model_copy(update={"restart_nonce": restart_nonce(job)})
-    return TrainingJobStatus(
-        run=run,
-        restart_nonce=restart_nonce(job),
-        start_time=now,
-        restarts=Restarts(),
-        transitions=status.transitions,
-    )
 
 
 def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, *, now: datetime) -> TrainingJobStatus:
@@ -137,21 +121,22 @@ def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, 
     return status.model_copy(update=update)
 
 
-def begin_attempt(status: TrainingJobStatus, *, nodes: int, now: datetime) -> TrainingJobStatus:
+def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, now: datetime) -> TrainingJobStatus:
     """The status with another attempt begun: its number is taken before any pod carries it.
 
     Of a series of attempts that found no nodes the first is kept alone: since then the job waits.
     """
-    before = status.attempts
-    number = before[-1].attempt + 1 if before else 0
+    before = [attempt.model_copy(update={"succeeded_ranks": None}) for attempt in status.attempts]
+    following = before[-1].attempt + 1 if before else 0
     if [attempt.reason for attempt in before[-2:]] == [Reason.SCHEDULING_TIMEOUT] * 2:
         before = before[:-1]
-    attempts = [*before, Attempt(attempt=number, start_time=now, nodes=nodes)]
-    done = {"restart_time": None, "restart_nodes": None, "scout_time": None}
-    return status.model_copy(update={"attempt": number, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})
+    attempts = [*before, Attempt(attempt=following, start_time=now, nodes=nodes)]
+    trouble = status.trouble and status.trouble.model_copy(update={"since": None})
+    done = {"restart_time": None, "restart_nodes": None, "scout_time": None, "trouble": trouble}
+    return status.model_copy(update={"attempt": following, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})
 
 
-def end_attempt(
+def with_attempt_ended(
     status: TrainingJobStatus, reason: Reason, *, now: datetime, node: str | None = None, last_step: int | None = None
 ) -> TrainingJobStatus:
     """The status with its attempt ended; its running time is added to the run's."""

@@ -1,0 +1,38 @@
+"""The patterns of texts in the API, each with what to say of a text that doesn't match it."""
+
+from collections.abc import Mapping
+
+DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+HTTP_PATTERN = r"^https?://[!-?A-~]+$"
+HTTPS_PATTERN = r"^https://[!-?A-~]+$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+LABEL_VALUE_PATTERN = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+TAINT_KEY_PATTERN = rf"^$|{LABEL_KEY_PATTERN}"
+ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+ABSOLUTE_PATH_PATTERN = r"^/[^:]*$"
+IMAGE_PATTERN = r"^[!-~]+$"
+ENTRYPOINT_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_./:-]*$"
+GIT_REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+INPUT_NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
+URI_PREFIX_PATTERN = r"^(s3|gs|az|file)://[^%?#@\x00-\x20\x7f]*$"
+
+_DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end with a letter or digit"
+PATTERN_WORDS: Mapping[str, str] = {
+    DNS_LABEL_PATTERN: _DNS_WORDS.format(""),
+    DNS_SUBDOMAIN_PATTERN: _DNS_WORDS.format(" or '.'"),
+    HTTP_PATTERN: "must be an http:// or https:// address without blanks, '@' or credentials",
+    HTTPS_PATTERN: "must be an https:// address without blanks, '@' or credentials",
+    LABEL_KEY_PATTERN: "must be a name such as team, or one with a prefix such as example.com/team",
+    LABEL_VALUE_PATTERN: "must be letters, digits, '-', '_' or '.', and begin and end with a letter or digit",
+    TAINT_KEY_PATTERN: "must be a name such as team, or one with a prefix such as example.com/team",
+    SHA256_PATTERN: "must be 64 lower-case hexadecimal digits",
+    ENV_NAME_PATTERN: "must be letters, digits, '_', '-' or '.', and not begin with a digit",
+    ABSOLUTE_PATH_PATTERN: "must be an absolute path without ':'",
+    IMAGE_PATTERN: "must be an image's name without blanks, such as registry.example.com/team/trainer:1",
+    ENTRYPOINT_PATTERN: "must be a script, module or function, such as train.py, package.module or package.module:main",
+    GIT_REF_PATTERN: "must be a commit, tag or branch, and begin with a letter or digit",
+    INPUT_NAME_PATTERN: "must be lower-case letters, digits and '-', and begin with a letter",
+    URI_PREFIX_PATTERN: "must begin with s3://, gs://, az:// or file://, and has no blank, '%', '?', '#' or '@'",
+}

@@ -1,0 +1,145 @@
+"""One replica from warm stores to a leader that acts, and no decision before it knows.
+
+- Every replica keeps its stores warm; only the holder of the lease has workers. What its stores showed before may be as
+  old as the longest silence of a watch, and its predecessor wrote up to a moment ago. So before the workers start,
+  everything that they look at is listed afresh inside the lease, and the watches go on from there.
+- The lease is renewed from the moment that it is held, whatever else there is to do.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+
+from footplate.contract import MANAGED_SELECTOR
+from footplate.machinery.applier import Applier
+from footplate.machinery.client import Fence, KubeClient, Unfenced
+from footplate.machinery.clock import Clock
+from footplate.machinery.cluster import Cluster
+from footplate.machinery.custom_resources import CustomResources
+from footplate.machinery.metrics import Metrics
+from footplate.machinery.poller import Poller, Target, target_of
+from footplate.machinery.recorder import Recorder
+from footplate.machinery.reflector import Reflector
+from footplate.machinery.resources import NODES, PODS, Resource
+from footplate.machinery.run_configs import RunConfigs
+from footplate.machinery.settings import OperatorSettings
+from footplate.machinery.worker import Worker
+from footplate.machinery.workqueue import WorkQueue
+
+log = structlog.get_logger(__name__)
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], None]
+"""Starts work in the background that never ends by itself, under a name."""
+
+
+class Election(Fence, Protocol):
+    """What decides who acts: a lease."""
+
+    async def acquire(self) -> None:
+        """Waits until this replica leads."""
+
+    async def hold(self) -> None:
+        """Sees to it that it goes on leading; raises when it doesn't any more."""
+
+
+class Unopposed(Unfenced):
+    """For one replica alone."""
+
+    async def acquire(self) -> None:
+        """At once."""
+
+    async def hold(self) -> None:
+        """For ever."""
+        await asyncio.Event().wait()
+
+
+class Leader:
+    """The stores, and what acts upon them while `election` is won. `spawn` is given all that runs."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        election: Election,
+        cluster: Cluster,
+        queue: WorkQueue,
+        *,
+        settings: OperatorSettings,
+        clock: Clock,
+        metrics: Metrics,
+        spawn: Spawn,
+    ) -> None:
+        self._client = client
+        self._election = election
+        self._cluster = cluster
+        self._queue = queue
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._spawn = spawn
+        namespaces = settings.namespaces or ("",)
+        self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
+        pods = [
+            Reflector(
+                client,
+                PODS,
+                cluster.pods,
+                clock=clock,
+                metrics=metrics,
+                namespace=namespace,
+                selector=MANAGED_SELECTOR,
+            )
+            for namespace in namespaces
+        ]
+        self.reflectors = [*pods, Reflector(client, NODES, cluster.nodes, clock=clock, metrics=metrics)]
+        for resource in (PODS, NODES):
+            metrics.event_age.labels(resource.plural).set_function(partial(self._age, resource))
+
+    def start(self) -> None:
+        """Starts everything in the background."""
+        for reflector in self.reflectors:
+            self._spawn(reflector.run(), f"reflect {reflector.resource.plural}")
+        self._spawn(self.custom_resources.run(), "list custom resources")
+        self._spawn(self._lead(), "lead")
+
+    async def _lead(self) -> None:
+        for synced in (self.custom_resources.synced, *(reflector.synced for reflector in self.reflectors)):
+            await synced.wait()
+        await self._election.acquire()
+        self._spawn(self._election.hold(), "hold the lease")
+        await self._refresh()
+        self._metrics.leader.set(1)
+        self._start_workers()
+        await asyncio.Event().wait()
+
+    async def _refresh(self) -> None:
+        started = self._clock.monotonic()
+        await asyncio.gather(self.custom_resources.refresh(), *(each.refresh() for each in self.reflectors))
+        log.info("leading", listed_in_seconds=round(self._clock.monotonic() - started, 3))
+
+    def _start_workers(self) -> None:
+        client, cluster, clock, metrics = self._client, self._cluster, self._clock, self._metrics
+        recorder = Recorder(client, clock=clock, metrics=metrics, identity=self._settings.identity)
+        run_configs = RunConfigs(client, clock=clock)
+        poller = Poller(
+            self._running_gangs,
+            on_change=self._queue.add,
+            clock=clock,
+            metrics=metrics,
+            interval=self._settings.poll_interval,
+        )
+        applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
+        worker = Worker(self._queue, client, cluster, run_configs, applier, poller, clock=clock, metrics=metrics)
+        self._spawn(recorder.run(), "record events")
+        self._spawn(poller.run(), "poll progress")
+        for number in range(self._settings.workers):
+            self._spawn(worker.run(), f"worker {number}")
+
+    def _running_gangs(self) -> list[Target]:
+        jobs = self._cluster.jobs.indexed("phase", "Running")
+        return [target for job in jobs if (target := target_of(job, self._cluster.pods.get)) is not None]
+
+    def _age(self, resource: Resource) -> float:
+        return max(reflector.age() for reflector in self.reflectors if reflector.resource == resource)

@@ -1,0 +1,26 @@
+"""Where a run's checkpoints lie in storage, and the mark that it has come to its end."""
+
+from footplate_trainer.pod import Pod
+from footplate_trainer.storage import Store
+
+FINISHED = "finished"
+"""An object beside the checkpoints of a run that succeeded: the next run of its job begins anew."""
+OUTAGE_SECONDS = 10.0
+"""Accelerators are idle meanwhile."""
+
+
+def checkpoints_uri(uri: str, *, job: str, run: int, uid: str) -> str:
+    """The folder of a run's checkpoints. The job's UID is in it: another job of this name shares nothing with it."""
+    return f"{uri.rstrip('/')}/{job}/run-{run}-{uid[:8]}" if uid else f"{uri.rstrip('/')}/{job}/run-{run}"
+
+
+def mark_finished(pod: Pod) -> None:
+    """Says that this run has succeeded. Nothing to do where it saves no checkpoints.
+
+    Raises:
+        StorageError: it could not be said.
+    """
+    block = pod.spec.checkpoint
+    if block is not None and block.uri is not None:
+        uri = checkpoints_uri(block.uri, job=pod.job, run=pod.run, uid=pod.uid)
+        Store.open(uri, endpoint=pod.spec.storage.endpoint, outage_seconds=OUTAGE_SECONDS).put(FINISHED, b"")
