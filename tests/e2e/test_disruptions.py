@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from e2e import jobs
+from e2e.cluster import TRAINER_IMAGE
 from e2e.node import kill_container, stopped_kubelet
 from e2e.site import ClusterSite
 from footplate.devcluster.process import find_program
@@ -21,6 +22,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 JOB_SECONDS = 300
 AGAIN_SECONDS = 2
 """From the deletion of a pod to a gang that runs again: what the operator and a start of containers may take."""
+
+OWN_SECONDS = 1
+"""Of that the operator's share, where a node takes longer than that for any pod."""
 
 HUNGRY = """
 hoard = []
@@ -81,9 +85,11 @@ def test_an_eviction_through_the_api(team: ClusterSite) -> None:
 def test_a_disrupted_gang_runs_again_soon(team: ClusterSite) -> None:
     """Deleted five times in a row: a clean stop with a checkpoint never waits for a backoff."""
     start(team, jobs.paced(team, "disturbed", steps=3000, nodes=2))
-    figures = [disrupt(team, "disturbed", attempt) for attempt in range(5)]
-    print(f"\na pod is gone → Running again: {', '.join(f'{each:.2f}' for each in figures)} s")
-    assert sorted(figures)[2] < AGAIN_SECONDS, figures
+    figures = sorted(disrupt(team, "disturbed", attempt) for attempt in range(5))
+    bare = sorted(start_of_bare_pods(team) for _ in range(5))
+    print(f"\na pod is gone → Running again: {figures[2]:.2f} s ({figures[0]:.2f}–{figures[-1]:.2f})")
+    print(f"beside the same gang, two pods of nobody: {bare[2]:.2f} s ({bare[0]:.2f}–{bare[-1]:.2f})")
+    assert figures[2] < max(AGAIN_SECONDS, bare[2] + OWN_SECONDS)
 
 
 def test_a_killed_process(team: ClusterSite) -> None:
@@ -168,6 +174,20 @@ def disrupt(team: ClusterSite, name: str, attempt: int) -> float:
         again = team.until(lambda: running_again(seen, attempt + 1), bool)
     team.until(lambda: progress(team, name, attempt + 1), bool, seconds=120)
     return again - gone
+
+
+def start_of_bare_pods(team: ClusterSite) -> float:
+    """Seconds from the creation of two plain pods of the trainer's image until both run."""
+    names = ("bare-0", "bare-1")
+    container = {"name": "bare", "image": TRAINER_IMAGE, "command": ["sleep", "600"]}
+    spec = {"containers": [container], "nodeSelector": jobs.HERE, "terminationGracePeriodSeconds": 1}
+    pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec} for name in names]
+    begin = time.monotonic()
+    team.apply({"apiVersion": "v1", "kind": "List", "items": pods})
+    team.kubectl("wait", "pods", *names, "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+    seconds = time.monotonic() - begin
+    team.kubectl("delete", "pods", *names)
+    return seconds
 
 
 def drain(team: ClusterSite, node: str, job: str) -> None:
