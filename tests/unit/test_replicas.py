@@ -49,7 +49,7 @@ def test_a_leader_without_a_fence_is_found_out(monkeypatch: pytest.MonkeyPatch) 
         fenced(self, line, who, Unfenced(), **options)
 
     monkeypatch.setattr(Client, "__init__", unfenced)
-    assert any("wrote" in violation for violation in live(0).violations)
+    assert any("wrote" in violation for violation in live(6).violations)
 
 
 class Handover:
