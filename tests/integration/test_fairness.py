@@ -99,7 +99,8 @@ async def test_a_namespace_in_trouble_holds_up_no_other(bench: Bench, fault: Fau
     for number in range(10):
         await bench.apply(f"b{number}", namespace="bad", nodes=50)
     await asyncio.sleep(2)  # the flood is under way
-    assert await bench.slowest("during") < without + MORE_SECONDS
+    during = await bench.slowest("during")
+    assert during < without + MORE_SECONDS, (without, during)
 
 
 @pytest.mark.timeout(180)
@@ -110,7 +111,9 @@ async def test_giant_and_poisoned_jobs_hold_up_no_other(bench: Bench) -> None:
         for number in range(40):
             text = "x" * 600_000 if number % 2 else "\x07‮" * 50_000
             await bench.apply(f"b{number}", namespace="bad", hyperparameters={"x": text})
+            await asyncio.sleep(0.3)  # else it is the devcluster, in this process, that has too much to do
 
     task = asyncio.create_task(flood())
-    assert await bench.slowest("during") < without + MORE_SECONDS
+    during = await bench.slowest("during")
     await task
+    assert during < without + MORE_SECONDS, (without, during)

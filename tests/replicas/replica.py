@@ -158,7 +158,7 @@ class Replica:
         self._metrics = metrics = Metrics()
         plain = cast(KubeClient, Client(self.line, name, Unfenced(), timeout=REQUEST_TIMEOUT))
         self.lease = Lease(plain, namespace="ops", name="operator", identity=name, clock=self.line)
-        self.queue: Any = WorkQueue(clock=self.line, metrics=metrics)
+        self.queue: Any = WorkQueue(workers=4, clock=self.line, metrics=metrics)
         self.cluster = Cluster(self.queue.add)
         self._client = cast(KubeClient, Client(self.line, name, self.lease))
         self._leader = Leader(

@@ -8,6 +8,7 @@ from footplate.machinery.resources import TRAINING_JOBS
 from footplate.machinery.slim import slim_job, slim_node, slim_pod, slim_runtime, stub_job, stub_pod, stub_runtime
 from footplate.machinery.store import Store
 from footplate.objects import Key, Object, controller_of, key_of, uid_of
+from footplate.policy.pod import Pod
 
 Enqueue = Callable[[Key], None]
 
@@ -49,6 +50,10 @@ class Cluster:
     def pods_of(self, job: Object) -> list[Object]:
         """The pods that the job controls."""
         return self.pods.indexed("owner", uid_of(job))
+
+    def living_pods_of(self, job: Object) -> frozenset[str]:
+        """UIDs of the job's pods that count against a quota."""
+        return frozenset(uid_of(pod) for pod in self.pods_of(job) if not Pod.of(pod).terminal)
 
     def runtime_of(self, job: Object) -> Object | None:
         """The runtime that the job names, None where it names none or it isn't there."""

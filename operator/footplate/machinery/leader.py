@@ -18,6 +18,7 @@ from footplate.machinery.applier import Applier
 from footplate.machinery.client import Fence, KubeClient, Unfenced
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
+from footplate.machinery.controllers import controllers
 from footplate.machinery.custom_resources import CustomResources
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
@@ -131,11 +132,12 @@ class Leader:
             interval=self._settings.poll_interval,
         )
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
-        worker = Worker(self._queue, client, cluster, run_configs, applier, poller, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")
-        for number in range(self._settings.workers):
-            self._spawn(worker.run(), f"worker {number}")
+        for controller in controllers(cluster, run_configs, poller):
+            worker = Worker(controller, self._queue, client, cluster, applier, clock=clock, metrics=metrics)
+            for number in range(self._settings.workers):
+                self._spawn(worker.run(), f"worker {number} of {controller.resource.plural}")
 
     def _running_gangs(self) -> list[Target]:
         jobs = self._cluster.jobs.indexed("phase", "Running")

@@ -7,7 +7,7 @@ big is known by its name and its size alone, and whoever plans says so to the us
 Keys of the objects built here are constants of this module, one string each for all objects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -177,19 +177,27 @@ def _pod_status(pod: Object) -> dict[str, Any]:
         if containers := blocks(raw, field):
             # The trainer's own first: whatever else is injected, its end is seen.
             containers.sort(key=lambda container: container.get("name") != CONTAINER_NAME)
-            status[field] = [_container(each) for each in containers[:_MOST]]
+            status[field] = [
+                _container(each, most=MAX_TERMINATION_BYTES if _is_trainer(each, containers) else _SHORT)
+                for each in containers[:_MOST]
+            ]
     return status
 
 
-def _container(container: Mapping[str, Any]) -> dict[str, Any]:
+def _is_trainer(container: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> bool:
+    """A webhook may have renamed it: an only container is it all the same."""
+    return container.get("name") == CONTAINER_NAME or len(containers) == 1
+
+
+def _container(container: Mapping[str, Any], *, most: int) -> dict[str, Any]:
     kept = _pick(container, _CONTAINER_STATUS)
-    most = MAX_TERMINATION_BYTES if container.get("name") == CONTAINER_NAME else _SHORT
-    if state := block(container, "state"):
-        kept["state"] = {
-            each: _pick(state[each], _CONTAINER_STATE) | _pick(state[each], ("message",), most=most)
-            for each in _STATES
-            if isinstance(state.get(each), dict)
-        }
+    for field in ("state", "lastState"):
+        if state := block(container, field):
+            kept[field] = {
+                each: _pick(state[each], _CONTAINER_STATE) | _pick(state[each], ("message",), most=most)
+                for each in _STATES
+                if isinstance(state.get(each), dict)
+            }
     return kept
 
 

@@ -17,20 +17,14 @@ from footplate.machinery.applier import Applier
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
+from footplate.machinery.controllers import Controller
 from footplate.machinery.memory import Memory
 from footplate.machinery.metrics import Metrics
-from footplate.machinery.poller import Poller
-from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, uid_of
-from footplate.policy.plan import Observed, Plan
-from footplate.policy.pod import Pod
-from footplate.policy.reconcile import reconcile
+from footplate.policy.plan import Plan
 
 log = structlog.get_logger(__name__)
-
-_LONGEST_PAUSE = 300.0
-"""Before what was refused again and again is tried once more, in seconds."""
 
 _ROUNDS = 30
 """Changes in a row after which a job that never settles has to wait between two of them."""
@@ -48,22 +42,20 @@ class Worker:
 
     def __init__(
         self,
+        controller: Controller,
         queue: WorkQueue,
         client: KubeClient,
         cluster: Cluster,
-        run_configs: RunConfigs,
         applier: Applier,
-        poller: Poller,
         *,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
+        self._controller = controller
         self._queue = queue
         self._client = client
         self._cluster = cluster
-        self._run_configs = run_configs
         self._applier = applier
-        self._poller = poller
         self._clock = clock
         self._metrics = metrics
         self._memories: dict[Key, Memory] = {}
@@ -99,16 +91,16 @@ class Worker:
     async def _reconcile(self, key: Key) -> str:
         answers = Answers(self._client, self._cluster, namespace=key[0])
         for _ in range(_QUESTIONS):
-            job = self._cluster.jobs.get(key)
+            job = self._controller.store.get(key)
             if job is None:
                 self._forget(key)
                 return "gone"
             status = job.get("status") or {}
             with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
                 memory = self._remember(key, job)
-                observed = await self._observe(job, memory, answers)
+                observed = await self._controller.observe(job, memory, answers)
                 with self._metrics.plan_seconds.time():
-                    plan = reconcile(observed, now=self._clock.now())
+                    plan = self._controller.reconcile(observed, now=self._clock.now())
                 if not plan.confirm:
                     return await self._carry_out(key, job, answers.watched(plan), memory)
                 await answers.ask(plan.confirm)
@@ -122,19 +114,6 @@ class Worker:
             memory = self._memories[key] = Memory.of(job)
         return memory
 
-    async def _observe(self, job: Object, memory: Memory, answers: Answers) -> Observed:
-        return Observed(
-            job=job,
-            run_config=await self._run_configs.get(job),
-            pods=answers.correct_pods(self._cluster.pods_of(job)),
-            nodes=answers.correct_nodes(self._cluster.nodes_by_name),
-            confirmed=answers.confirmed,
-            runtime=self._cluster.runtime_of(job),
-            progress=self._poller.latest(uid_of(job)),
-            refusals=memory.failures(job, living=partial(self._living, job)),
-            status_written=memory.written,
-        )
-
     async def _carry_out(self, key: Key, job: Object, wanted: Plan, memory: Memory) -> str:
         plan = memory.hold_back(wanted, clock=self._clock)
         needless = memory.forgive(wanted, clock=self._clock)
@@ -145,7 +124,7 @@ class Worker:
             return "settled"
         started = self._clock.monotonic()
         outcome = await self._applier.apply(job, plan)
-        memory.note(plan, outcome.failed, living=partial(self._living, job), clock=self._clock)
+        memory.note(plan, outcome.failed, living=partial(self._cluster.living_pods_of, job), clock=self._clock)
         if plan.left_alone:
             log.error("status_not_understood", why=plan.events[0].message)
             self._settle(key, plan, memory)
@@ -166,10 +145,6 @@ class Worker:
             return "changed"
         return "retry" if all(refusal.transient for refusal in outcome.failed) else "refused"
 
-    def _living(self, job: Object) -> frozenset[str]:
-        """UIDs of the job's pods that count against a quota."""
-        return frozenset(uid_of(pod) for pod in self._cluster.pods_of(job) if not Pod.of(pod).terminal)
-
     def _settle(self, key: Key, plan: Plan, memory: Memory) -> None:
         memory.rounds = 0
         self._queue.forget(key)
@@ -187,5 +162,5 @@ class Worker:
 
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)
-        self._run_configs.discard(key)
+        self._controller.forget(key)
         self._memories.pop(key, None)

@@ -165,7 +165,7 @@ ENDED = [{"name": "trainer", "state": {"terminated": {"exitCode": 0}}}]
         pytest.param(RUNNING, {"metadata": {"namespace": "theirs"}}, None, id="in another namespace"),
         pytest.param(RUNNING, {"metadata": {"ownerReferences": owned_by(OTHERS_JOB)}}, None, id="another job's"),
         pytest.param(RUNNING, {"metadata": {"ownerReferences": []}}, None, id="nobody's"),
-        pytest.param(RUNNING, {"metadata": {"labels": {}}}, None, id="without a rank"),
+        pytest.param(RUNNING, {"metadata": {"labels": {}}}, "10.0.0.1", id="whatever its labels say"),
     ],
 )
 def test_rank_0_of_the_running_attempt_is_asked(status: Any, pod: Any, address: str | None) -> None:

@@ -88,7 +88,11 @@ async def test_nothing_is_kept_of_it_but_job_json(run_configs: RunConfigs, reads
     assert kept == config_map(job)
 
 
-FINISHED = {"phase": "Succeeded", "run": 1, "resolved": {"configMap": "job-run-1-uid-job", "sha256": "0" * 64}}
+def finished(config_map: str) -> dict[str, Any]:
+    return {"phase": "Succeeded", "run": 1, "resolved": {"configMap": config_map, "sha256": "0" * 64}}
+
+
+FINISHED = finished("job-run-1-uid-job")
 
 
 async def test_a_finished_runs_is_read_once(run_configs: RunConfigs, reads: Reads, clock: FakeClock) -> None:
@@ -113,7 +117,8 @@ async def test_another_run_that_is_due_is_read_as_ever(run_configs: RunConfigs, 
 
 async def test_they_are_kept_within_bytes(run_configs: RunConfigs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("footplate.machinery.run_configs._CAPACITY_BYTES", 250)
-    jobs = [make_job(f"job-{number}", uid=f"uid-{number}", status=FINISHED) for number in range(3)]
+    names = [f"job-{number}" for number in range(3)]
+    jobs = [make_job(name, uid=f"uid-{name}", status=finished(f"{name}-run-1-uid-job")) for name in names]
     for job in jobs:
         run_configs.put({**config_map(job), "data": {"job.json": "x" * 100}})
     assert [await run_configs.get(job) is not None for job in jobs] == [False, True, True]

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Refused, Retryable
-from footplate.machinery import worker as worker_module
 from footplate.machinery.applier import Outcome
 from footplate.machinery.cluster import Cluster
+from footplate.machinery.controllers import controllers
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
@@ -55,13 +55,13 @@ class Bench:
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
         self.applied: list[Plan] = []
+        [controller] = controllers(self.cluster, cast(Any, self), cast(Any, self))
         self.worker = Worker(
+            replace(controller, reconcile=self.reconcile),
             self.queue,
-            self.api,  # type: ignore[arg-type]
+            cast(Any, self.api),
             self.cluster,
-            self,  # type: ignore[arg-type]
-            self,  # type: ignore[arg-type]
-            self,  # type: ignore[arg-type]
+            cast(Any, self),
             clock=self.clock,
             metrics=self.metrics,
         )
@@ -100,9 +100,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench() -> Bench:
     bench = Bench()
-    monkeypatch.setattr(worker_module, "reconcile", bench.reconcile)
     bench.cluster.jobs.observe(make_job())
     return bench
 

@@ -37,7 +37,7 @@ def failure(plan: Plan) -> JSON:
 
 def test_a_refusal_is_shown_and_what_is_missing_still_wanted() -> None:
     plan = look(job(), pod(0), phase="Pending", refusals=[FORBIDDEN])
-    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
     assert plan.status is not None
     assert plan.status["reason"] == "PodsRefused"
     assert "exceeded quota: pods" in plan.status["message"]
@@ -62,7 +62,7 @@ def test_creates_that_fail_are_told_once_they_do_so_for_a_while(since: float, re
     plan = look(job(), pod(0, phase="Pending"), phase="Pending", refusals=[hiccup("create", since=since)])
     assert plan.status is not None
     assert plan.status["reason"] == reason
-    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
     told = reason == "FailedCreate"
     assert [event.reason for event in plan.events if event.type == "Warning"] == [reason] * told
     assert ("webhook x is away" in plan.status["message"]) == told
@@ -133,7 +133,8 @@ def test_a_quota_that_older_pods_still_fill_is_no_trouble() -> None:
     of, older = job(), (pod(0, deleted=-5), pod(1, deleted=-5))
     waits = look(of, *older, phase="Restarting", reason="CreatingPods", attempts=NEXT, refusals=[full])
     assert waits.status is not None
-    assert (waits.status["reason"], waits.events, waits.create) == ("CreatingPods", (), ())
+    assert (waits.status["reason"], waits.events, len(waits.create)) == ("CreatingPods", (), 3)
+    assert "ReplicaFailure" not in {condition["type"] for condition in waits.status["conditions"]}
     assert "once the pods of the attempt before have ended" in waits.status["message"]
     living = {**of, "status": waits.status}
     assert len(look(living).create) == 3, "they are gone, and the machinery has forgotten the refusal"

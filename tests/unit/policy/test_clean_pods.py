@@ -55,7 +55,7 @@ def test_a_job_that_is_to_run_again_is_not_deleted() -> None:
     of = job({"runPolicy": {**TTL["runPolicy"], "restartNonce": "again"}})
     living = {**of, "status": status(of, "Failed", completionTime=at(-9999))}
     plan = reconcile(Observed(living, ENDED), now=NOW)
-    assert (plan.delete, names(plan.create)) == ((), ["ConfigMap/fashion-run-2"])
+    assert (plan.delete, names(plan.create)) == ((), ["ConfigMap/fashion-run-2-0b9fb7b6"])
 
 
 @pytest.mark.parametrize("phase", ["Running", "Suspended", "Restarting", "Pending"])

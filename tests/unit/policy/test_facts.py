@@ -57,7 +57,7 @@ def test_absence_is_judged_by_the_fact_and_not_by_the_phase(phase: str) -> None:
     """Whatever a phase says: pods that were never all seen are created, and one of those that were is lost."""
     unseen = {"attempt": 0, "startTime": at(-600), "nodes": 2, "createdTime": None}
     plan = look(job(), pod(0), phase=phase, attempts=[unseen])
-    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1"]
+    assert names(plan.create) == ["Pod/fashion-1-0-1", "Service/fashion-run-1-0b9fb7b6"]
     assert plan.status is None or plan.status["reason"] != "PodLost"
     lost = look(job(), pod(0), phase=phase, attempts=[{**unseen, "createdTime": at(-500)}])
     assert (lost.create, lost.status and lost.status["reason"]) == ((), "PodLost")

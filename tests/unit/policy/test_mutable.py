@@ -104,7 +104,7 @@ def test_an_edit_that_breaks_a_rule_is_told() -> None:
     """As where a cluster has no schema that would have refused it."""
     edited = with_live_fields(resolve(job({}), None, run=1), job({"runPolicy": {"activeDeadlineSeconds": -5}}), None)
     [problem] = edited.refused
-    assert str(problem).startswith("spec.runPolicy.activeDeadlineSeconds = -5: must be at least 0")
+    assert str(problem).startswith("spec.runPolicy.activeDeadlineSeconds = -5: must be at least 1")
 
 
 def conditions(plan: Plan) -> list[str]:

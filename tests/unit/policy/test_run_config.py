@@ -38,12 +38,13 @@ def refusal(code: int, reason: str) -> Refusal:
     return Refusal("ConfigMap", "fashion-run-1-0b9fb7b6", code, reason, "no")
 
 
-def test_a_refusal_is_waited_out() -> None:
+def test_a_refusal_is_told_and_the_create_is_wanted_still() -> None:
     plan = without(job(), refusals=[refusal(403, "Forbidden")])
-    assert (plan.create, plan.delete, plan.requeue_after) == ((), (), 10.0)
+    assert (plan.create, plan.delete) == ((config_map(job()),), ())
     assert plan.status is not None
+    assert plan.status["conditions"][-1]["type"] == "ReplicaFailure"
     assert (plan.status["phase"], plan.status["reason"]) == ("Running", "PodsRefused")
-    assert plan.status["message"] == "ConfigMap fashion-run-1 was refused: no"
+    assert plan.status["message"] == "ConfigMap fashion-run-1-0b9fb7b6 was refused: no"
     assert [event.type for event in plan.events] == ["Warning"]
 
 
@@ -53,13 +54,6 @@ def test_no_refusal_ends_a_run_that_has_its_pods(code: int) -> None:
     plan = without(job(), pod(0), refusals=[said])
     assert plan.status is not None
     assert plan.status["phase"] == "Running"
-
-
-def test_a_refusal_is_told_and_the_create_is_wanted_still() -> None:
-    plan = without(job(), refusals=[refusal(403, "Forbidden")])
-    assert plan.create == (config_map(job()),)
-    assert plan.status is not None
-    assert plan.status["conditions"][-1]["type"] == "ReplicaFailure"
 
 
 @pytest.mark.parametrize(

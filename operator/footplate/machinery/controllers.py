@@ -1,0 +1,63 @@
+"""The kinds that the operator looks after. Each is a controller: where its objects are kept, what is observed of one,
+and a pure decision. Another kind is another entry of the table, with a policy of its own.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from footplate.machinery.answers import Answers
+from footplate.machinery.cluster import Cluster
+from footplate.machinery.memory import Memory
+from footplate.machinery.poller import Poller
+from footplate.machinery.resources import TRAINING_JOBS, Resource
+from footplate.machinery.run_configs import RunConfigs
+from footplate.machinery.store import Store
+from footplate.objects import Key, Object, uid_of
+from footplate.policy.plan import Observed, Plan
+from footplate.policy.reconcile import reconcile
+
+Observe = Callable[[Object, Memory, Answers], Awaitable[Observed]]
+
+
+class Reconcile(Protocol):
+    """A pure decision: `footplate.policy.reconcile` has the contract."""
+
+    def __call__(self, observed: Observed, *, now: datetime) -> Plan:
+        """What is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """One kind."""
+
+    resource: Resource
+    store: Store
+    observe: Observe
+    reconcile: Reconcile
+    forget: Callable[[Key], None]
+    """Called with the key of an object that is gone."""
+
+
+def controllers(cluster: Cluster, run_configs: RunConfigs, poller: Poller) -> tuple[Controller, ...]:
+    """The table."""
+    observe_job = partial(_observe_job, cluster, run_configs, poller)
+    return (Controller(TRAINING_JOBS, cluster.jobs, observe_job, reconcile, run_configs.discard),)
+
+
+async def _observe_job(
+    cluster: Cluster, run_configs: RunConfigs, poller: Poller, job: Object, memory: Memory, answers: Answers
+) -> Observed:
+    return Observed(
+        job=job,
+        run_config=await run_configs.get(job),
+        pods=answers.correct_pods(cluster.pods_of(job)),
+        nodes=answers.correct_nodes(cluster.nodes_by_name),
+        confirmed=answers.confirmed,
+        runtime=cluster.runtime_of(job),
+        progress=poller.latest(uid_of(job)),
+        refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
+        status_written=memory.written,
+    )
