@@ -93,7 +93,7 @@ def upgrade(user: User, **values: Any) -> None:
 
 
 def uninstall(user: User) -> None:
-    """helm uninstall: only what the user made is left, the CRDs that hold it, and the Lease, which nobody holds any more."""
+    """helm uninstall: only what the user made is left, the CRDs that hold it, and the Lease, which holds nobody up."""
     before = _jobs(user)
     user.uninstall()
     assert _jobs(user) == before
