@@ -25,7 +25,12 @@ def format_time(time: datetime) -> str:
 MAX_YEAR = 9_000
 
 
-def _check_year(time: datetime) -> datetime:
+def _in_utc(time: datetime) -> datetime:
+    """The time as it is written: a year that is in bounds in its own zone may not be in UTC."""
+    try:
+        time = time.astimezone(UTC)
+    except OverflowError:
+        time = datetime.max.replace(tzinfo=UTC)
     if not 1970 <= time.year <= MAX_YEAR:
         raise ValueError(f"must lie between the years 1970 and {MAX_YEAR}")
     return time
@@ -34,7 +39,7 @@ def _check_year(time: datetime) -> datetime:
 Time = Annotated[
     AwareDatetime,
     Field(strict=False),
-    AfterValidator(_check_year),
+    AfterValidator(_in_utc),
     PlainSerializer(format_time, return_type=str, when_used="json"),
     Schema({"format": "date-time"}),
 ]

@@ -9,13 +9,13 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import aiohttp
 import structlog
 from pydantic import ValidationError
 
 from footplate.api.status import Phase
 from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Progress
 from footplate.machinery.clock import Clock
+from footplate.machinery.fair import FairSlots
 from footplate.machinery.metrics import Metrics
 from footplate.objects import Key, Object, block, is_controlled_by, key_of, number, text, uid_of
 from footplate.podspec import pod_name
@@ -23,7 +23,8 @@ from footplate.policy.pod import Pod
 
 log = structlog.get_logger(__name__)
 
-_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+_TIMEOUT_SECONDS = 2.0
+_MAX_HEAD_BYTES = 8_192
 _POLLS_PER_SECOND = 50.0
 """Many running jobs are asked less often, not faster."""
 _IN_FLIGHT = 50
@@ -76,6 +77,7 @@ class Poller:
         self._interval = interval
         self._port = port
         self._latest: dict[str, Progress] = {}
+        self._slots = FairSlots(_IN_FLIGHT)
 
     def latest(self, uid: str) -> Progress | None:
         """What the job last said of itself."""
@@ -83,19 +85,14 @@ class Poller:
 
     async def run(self) -> None:
         """Goes round all running jobs, evenly over the interval, until cancelled."""
-        connector = aiohttp.TCPConnector(limit=_IN_FLIGHT)
-        jar = aiohttp.DummyCookieJar()
-        async with (
-            aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=_TIMEOUT) as session,
-            asyncio.TaskGroup() as polls,
-        ):
+        async with asyncio.TaskGroup() as polls:
             while True:
                 targets = list(self._targets())
                 self._forget_all_but(targets)
                 random.shuffle(targets)
                 period = max(self._interval, len(targets) / _POLLS_PER_SECOND)
                 for target in targets:
-                    polls.create_task(self._poll(session, target))
+                    polls.create_task(self._poll(target))
                     await self._clock.sleep(period / len(targets))
                 if not targets:
                     await self._clock.sleep(self._interval)
@@ -105,12 +102,21 @@ class Poller:
         for uid in self._latest.keys() - running:
             del self._latest[uid]
 
-    async def _poll(self, session: aiohttp.ClientSession, target: Target) -> None:
+    async def _poll(self, target: Target) -> None:
+        namespace, _ = target.key
+        await self._slots.acquire(namespace, turn=1)
         try:
-            progress = Progress.model_validate_json(await self._ask(session, target))
+            await self._take(target)
+        finally:
+            self._slots.release(namespace)
+
+    async def _take(self, target: Target) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                progress = Progress.model_validate_json(await self._ask(target))
             if (progress.uid, progress.run, progress.attempt) != (target.uid, target.run, target.attempt):
                 raise ValueError("progress of another job or attempt")
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (TimeoutError, OSError, EOFError):
             self._metrics.polls.labels("unreachable").inc()
         except ValueError as error:  # pydantic's ValidationError is one
             self._metrics.polls.labels("invalid").inc()
@@ -124,18 +130,31 @@ class Poller:
                 self._latest[target.uid] = progress
                 self._on_change(target.key)
 
-    async def _ask(self, session: aiohttp.ClientSession, target: Target) -> bytes:
-        host = f"[{target.address}]" if ":" in target.address else target.address
-        url = f"http://{host}:{self._port}/progress"
-        async with session.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                raise ValueError(f"status {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_PROGRESS_BYTES:
-                    raise ValueError(f"more than {MAX_PROGRESS_BYTES} bytes")
-            return bytes(body)
+    async def _ask(self, target: Target) -> bytes:
+        """The body of the answer. Read by hand: a client library reads 1xx answers for ever, of which a pod may send
+        ten thousand in one packet; here every byte counts, and the first answer is the last.
+        """
+        reader, writer = await asyncio.open_connection(target.address, self._port, limit=_MAX_HEAD_BYTES)
+        try:
+            writer.write(b"GET /progress HTTP/1.0\r\nConnection: close\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = head.split(None, 2)[1:2]
+            if status != [b"200"]:
+                raise ValueError(f"status {status}")
+            return await _read_to_end(reader)
+        except asyncio.LimitOverrunError as error:
+            raise ValueError(f"a head of more than {_MAX_HEAD_BYTES} bytes") from error
+        finally:
+            writer.close()
+
+
+async def _read_to_end(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while chunk := await reader.read(MAX_PROGRESS_BYTES):
+        body += chunk
+        if len(body) > MAX_PROGRESS_BYTES:
+            raise ValueError(f"more than {MAX_PROGRESS_BYTES} bytes")
+    return body
 
 
 def _first_line(error: ValueError) -> str:

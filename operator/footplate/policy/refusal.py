@@ -76,5 +76,7 @@ def _is_of_the_schema(refusal: Refusal) -> bool:
     """
     kind, said = refusal.kind, refusal.message
     invalid = refusal.code == 422 and said.startswith(f'{kind} "{refusal.name}" is invalid:')
+    if invalid and ".resources" in said:
+        return False  # ours were checked before: a LimitRange or a webhook has put others beside them
     unreadable = refusal.code == 400 and said.startswith(f'{kind} in version "v1" cannot be handled as a {kind}')
     return invalid or unreadable

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -188,3 +188,29 @@ def test_a_foreign_pod_with_the_jobs_uid_and_labels_is_never_asked() -> None:
     target = target_of(job, cluster.pods.get)
     assert target is not None
     assert target.address == "10.0.0.1"
+
+
+async def test_endless_interim_answers_cost_nothing(bench: Bench) -> None:
+    """A pod may send ten thousand `100 Continue` in one packet, and go on for ever."""
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)
+                await writer.drain()
+
+    async with await asyncio.start_server(flood, "127.0.0.1", 0) as server:
+        poller = Poller(
+            lambda: bench.targets,
+            on_change=bench.changed.append,
+            clock=SystemClock(),
+            metrics=bench.metrics,
+            interval=0.02,
+            port=server.sockets[0].getsockname()[1],
+        )
+        task = asyncio.create_task(poller.run())
+        await eventually(lambda: bench.polls("invalid") >= 3)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert bench.polls("unreachable") == 0, "the first answer is the last: nobody waits for a timeout"
+    assert bench.changed == []

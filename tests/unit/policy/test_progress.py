@@ -203,3 +203,12 @@ def test_stragglers_go_with_their_attempt() -> None:
     running = look(job(), pod(0), pod(1), stragglers=slow)
     assert running.status is not None
     assert running.status["stragglers"] == slow
+
+
+@pytest.mark.parametrize(
+    "said", ["1970-01-01T00:00:00+23:59", "9000-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
+)
+def test_a_time_that_is_out_of_bounds_in_utc_is_never_taken(said: str) -> None:
+    """The status is written in UTC, and must be readable at the next look."""
+    with pytest.raises(ValueError, match="must lie between"):
+        ProgressStatus.model_validate({"step": 1, "updateTime": said})
