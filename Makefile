@@ -16,7 +16,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-unit test-realcluster test-e2e test-gpu test-images check format crds bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images check format crds bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -37,9 +37,12 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/footplate dev run -f examples/fashion-mnist/job.yaml \
 	  --data /usr/share/datasets/fashion-mnist=s3://datasets/fashion-mnist/ --download .footplate/models/fashion-mnist
 
-test: check  ## What CI runs: checks, unit, integration, and realcluster where its binaries are found
+test: check  ## What a newcomer runs: checks, unit tests, and the quick half of integration
 	@.ci/setup --package prometheus
-	$(PYTEST) -m "not e2e and not gpu and not images" -n 2 --dist loadfile
+	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu" -n 2 --dist loadfile
+
+test-slow: $(READY) test-images  ## The rest of what CI runs: sweeps, outages, chaos, images, and realcluster where its binaries are
+	$(PYTEST) -m "slow or realcluster" -n 2 --dist loadfile
 
 test-unit: $(READY)  ## A minute or two, needs nothing
 	$(PYTEST) tests/unit

@@ -15,7 +15,7 @@ from chaos.schedule import draw
 from chaos.site import Site
 from chaos.story import Story, problems, resumptions
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 
 @pytest.mark.timeout(360)

@@ -12,7 +12,7 @@ import pytest
 from crash_sweep import Harm, live_through
 from job_life import Life, problems
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 HARMS: tuple[Harm, ...] = ("killed before", "killed after", "cut before", "answer lost")
 LANES = 4

@@ -15,7 +15,7 @@ from footplate.devcluster.process import find_program
 from footplate.devcluster.up import DevCluster
 from footplate_trainer.data import Order, Split
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.slow]
 
 CORE = "/api/v1/namespaces/default"
 JOBS = "/apis/footplate.dev/v1alpha1/namespaces/default/trainingjobs"

@@ -18,7 +18,7 @@ from footplate.devcluster.faults import Fault
 from footplate.devcluster.server import ApiServer
 from operator_process import OperatorProcess
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

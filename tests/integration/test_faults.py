@@ -11,7 +11,7 @@ from api_cluster import ApiCluster, config_map, widget
 from footplate.devcluster.faults import Fault, Faults, Request, WatchFault
 from footplate.devcluster.server import ApiServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 async def create(cluster: ApiCluster, name: str) -> int:

@@ -14,7 +14,7 @@ from footplate.contract import ExitCode
 from footplate_trainer import exchange
 from rank_processes import Job
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SETTINGS = {"samples": 100, "batchSize": 24, "epochs": 5, "strategy": "fsdp", "chance": True}
 STEPS = 25

@@ -15,7 +15,7 @@ import pytest
 from footplate.contract import ExitCode
 from trainer_pods import Done, RunningPod, free_port, pod_environment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 HANG_TIMEOUT = 6
 PATIENCE = 240

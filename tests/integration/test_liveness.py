@@ -13,7 +13,7 @@ from footplate.devcluster.probes import Liveness, read_liveness
 from footplate.devcluster.up import DevCluster
 from integration.test_elastic import GPU, SAVE_EVERY, Town, expected_samples
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400), pytest.mark.slow]
 
 
 def impatient(container: Any, pod: Any) -> Liveness | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.slow]
 
 TESTS = Path(__file__).parents[1]
 BENCHES = ["create", "player", "arrivals", "gang restart", "rest", "delete", "store"]

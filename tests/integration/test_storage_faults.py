@@ -21,7 +21,7 @@ from footplate_trainer.storage import Store
 from rank_processes import Gang, Job, Result, result_of
 from s3_proxy import Fault, S3Proxy, gets, puts
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 EPOCHS, STEPS_AN_EPOCH = 300, 5
 LAST = EPOCHS * STEPS_AN_EPOCH

@@ -8,7 +8,7 @@ from footplate_trainer import exchange
 from footplate_trainer.stragglers import WINDOW_SECONDS
 from rank_processes import Gang, Job
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 PATIENCE = 180.0
 """Seconds: on a machine that does much else a rank takes a minute to start."""
