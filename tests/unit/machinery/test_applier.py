@@ -323,7 +323,7 @@ async def test_a_delete_names_the_one_it_means_and_the_store_learns_of_it(bench:
 
 async def test_a_name_that_is_another_s_by_now_is_no_error(bench: Bench) -> None:
     bench.api.answers = {("delete", "p"): Conflict(409, "Conflict", "another UID")}
-    await bench.apply(delete=(Target("Pod", "ns", "p", "u"),))
+    assert await bench.apply(delete=(Target("Pod", "ns", "p", "u"),)) == []
 
 
 @pytest.mark.parametrize(("owned", "deleted"), [(True, ["svc-uid"]), (False, [])], ids=["ours", "foreign"])

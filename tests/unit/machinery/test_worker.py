@@ -55,10 +55,9 @@ class Bench:
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
         self.applied: list[Plan] = []
-        [controller] = controllers(self.cluster, cast(Any, self), cast(Any, self))
+        [controller] = controllers(self.cluster, self.queue, cast(Any, self), cast(Any, self))
         self.worker = Worker(
             replace(controller, reconcile=self.reconcile),
-            self.queue,
             cast(Any, self.api),
             self.cluster,
             cast(Any, self),
