@@ -17,6 +17,7 @@ from footplate.api.status import Phase
 from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Progress
 from footplate.machinery.clock import Clock
 from footplate.machinery.metrics import Metrics
+from footplate.machinery.responses import read_within
 from footplate.objects import Key, Object, block, is_controlled_by, key_of, number, text, uid_of
 from footplate.podspec import pod_name
 from footplate.policy.pod import Pod
@@ -112,7 +113,7 @@ class Poller:
                 raise ValueError("progress of another job or attempt")
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._metrics.polls.labels("unreachable").inc()
-        except ValueError as error:  # pydantic's ValidationError is one
+        except ValueError as error:  # pydantic's ValidationError is one, and TooLong
             self._metrics.polls.labels("invalid").inc()
             log.debug("progress_invalid", job="/".join(target.key), error=_first_line(error))
         except Exception:
@@ -130,12 +131,7 @@ class Poller:
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_PROGRESS_BYTES:
-                    raise ValueError(f"more than {MAX_PROGRESS_BYTES} bytes")
-            return bytes(body)
+            return await read_within(response, most=MAX_PROGRESS_BYTES)
 
 
 def _first_line(error: ValueError) -> str:
