@@ -27,6 +27,9 @@ MAX_PROGRESS_BYTES = 65_536
 MAX_VERDICT_BYTES = 4_096
 """Kubernetes cuts a termination message here."""
 
+UID_DIGITS = 8
+"""Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
+
 CONTAINER_NAME = "trainer"
 JOB_FILE = "job.json"
 """Key of the run's ConfigMap, and name of the file in the pod."""

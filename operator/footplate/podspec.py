@@ -15,6 +15,7 @@ from footplate.contract import (
     JOB_FILE,
     MANAGED_BY,
     METRICS_PORT,
+    UID_DIGITS,
     Env,
     JobConfig,
     Label,
@@ -42,8 +43,6 @@ PROBE_SECONDS = 10
 MIN_PROBES = 6
 """A pod has a minute to begin to answer, and to answer again, however short its hang timeout is."""
 HANG_SHARE = 0.8
-UID_DIGITS = 8
-"""Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 FS_GROUP = 10001
 """Owns the volumes, so that an image's own user may write to them."""
 

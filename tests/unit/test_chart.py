@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from footplate.cli.operator import operator
+from footplate.machinery.settings import OperatorSettings
 from realcluster.chart import CHART, NAMESPACE, load_helm, render
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def command() -> Any:
 @pytest.mark.parametrize(
     ("values", "options"),
     [
-        ({}, ["--log-level=info", "--workers=16", "--poll-interval=5"]),
+        ({}, ["--log-level=info"]),
         ({"leaderElection": False}, ["--no-leader-election"]),
         ({"namespaces": ["a", "b"]}, ["--namespace=a", "--namespace=b"]),
         (
@@ -92,6 +93,13 @@ def test_options(values: dict[str, Any], options: list[str]) -> None:
     assert command().make_context("operator", given).params["port"] == 8080  # it knows them all
     alone = deployment["spec"].get("strategy") == {"type": "Recreate"}
     assert alone is ("--no-leader-election" in options)
+
+
+def test_defaults_are_the_operator_s() -> None:
+    [deployment] = of_kind("Deployment")
+    given = command().make_context("operator", deployment["spec"]["template"]["spec"]["containers"][0]["args"]).params
+    settings = OperatorSettings()
+    assert (given["workers"], given["poll_interval"]) == (settings.workers, settings.poll_interval)
 
 
 def test_values_of_the_pod() -> None:

@@ -86,6 +86,21 @@ def test_rights_are_those_that_the_chart_grants() -> None:
     assert documented == granted
 
 
+def test_every_request_that_the_operator_may_make_is_counted_from_zero() -> None:
+    [requests] = Metrics().api_requests.collect()
+    counted = {(sample.labels["resource"], sample.labels["verb"]) for sample in requests.samples}
+    may = {
+        (resource.removesuffix("/status"), verb)
+        for _, resources, verbs, _ in read_table("operations.md", "rights")
+        for resource in names_in(resources)
+        for verb in verbs.split(", ")
+    }
+    ours = {"trainingjobs", "trainingruntimes", "clustertrainingruntimes"}
+    of_kopf = {(resource, "watch") for resource in ours}  # its own client isn't counted
+    of_the_api_server = {("trainingjobs/finalizers", "update")}  # asked for an owner reference, of no request
+    assert counted == may - of_kopf - of_the_api_server | {("discovery", "get")}
+
+
 def test_queries_and_alerts_ask_for_metrics_that_are_there() -> None:
     known = {
         names_in(row[0])[0]

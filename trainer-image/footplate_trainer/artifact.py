@@ -19,6 +19,7 @@ import structlog
 from pydantic import ValidationError
 
 from footplate.api.status import ArtifactStatus
+from footplate.contract import UID_DIGITS
 from footplate_trainer import claims
 from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable
 from footplate_trainer.exchange import RankReport
@@ -33,7 +34,6 @@ MANIFEST = "manifest.json"
 FILES_AT_ONCE = 4
 READS = 10
 """Tries to read an object that is being written."""
-UID_DIGITS = 8
 
 log = structlog.get_logger()
 

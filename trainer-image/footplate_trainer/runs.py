@@ -1,5 +1,6 @@
 """Where a run's checkpoints lie in storage, and the mark that it has come to its end."""
 
+from footplate.contract import UID_DIGITS
 from footplate_trainer.pod import Pod
 from footplate_trainer.storage import Store
 
@@ -11,7 +12,8 @@ OUTAGE_SECONDS = 10.0
 
 def checkpoints_uri(uri: str, *, job: str, run: int, uid: str) -> str:
     """The folder of a run's checkpoints. The job's UID is in it: another job of this name shares nothing with it."""
-    return f"{uri.rstrip('/')}/{job}/run-{run}-{uid[:8]}" if uid else f"{uri.rstrip('/')}/{job}/run-{run}"
+    folder = f"{uri.rstrip('/')}/{job}/run-{run}"
+    return f"{folder}-{uid[:UID_DIGITS]}" if uid else folder
 
 
 def mark_finished(pod: Pod) -> None:

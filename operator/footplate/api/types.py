@@ -179,7 +179,6 @@ SERVER_DEFAULT = Schema({"x-footplate-server-default": True})
 """Marks a field whose default the API server fills in, which is right only where no runtime could have one."""
 
 MAX_URI_LENGTH = 1024
-URI_SCHEMES = ("s3", "gs", "az", "file")
 
 URI_RULES = (
     Rule(

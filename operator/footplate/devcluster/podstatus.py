@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-MAX_MESSAGE_BYTES = 4096
 State = dict[str, dict[str, Any]]
 
 

@@ -1,4 +1,4 @@
-"""Carries out a plan: one status patch, deletes and creates side by side; then events.
+"""Carries out a plan: side by side one status patch, behind which come the events, the creates, and the deletes.
 
 The three are independent: a plan either moves the status on or writes what the status says already, so a crash between
 any two writes is seen for what it is, and the status is written whatever becomes of the rest. No write is tried twice
@@ -84,7 +84,7 @@ class Applier:
         self._metrics = metrics
 
     async def apply(self, job: Object, plan: Plan) -> Outcome:
-        """Writes the plan, and says what failed. After a refusal nothing more is created."""
+        """Writes the plan, and says what failed. After a refusal, or several failures, nothing more is created."""
         failed: list[Refusal] = []
         error = await _all_of(
             self._write_status(job, plan), self._create_all(job, plan, failed), self._delete_all(job, plan, failed)
@@ -124,9 +124,9 @@ class Applier:
         first = [target for target in plan.delete if target.kind != "ConfigMap"]
         last = [target for target in plan.delete if target.kind == "ConfigMap"]
         try:
-            await _side_by_side([*enumerate(first)], delete)
+            await _side_by_side([*enumerate(first, start=1)], delete)
             if not deletes:
-                await _side_by_side([*enumerate(last)], delete)
+                await _side_by_side([*enumerate(last, start=1)], delete)
         finally:
             failed += deletes
 

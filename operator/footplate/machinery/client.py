@@ -11,7 +11,6 @@ Invariants:
 - No write is sent, and none is waited for, when `lease` says that another replica may act (`LeaseLost`).
 """
 
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -21,6 +20,7 @@ import orjson
 import structlog
 
 from footplate.errors import ApiUnavailable, LeaseLost
+from footplate.machinery.backoff import pause_after
 from footplate.machinery.clock import Clock, SystemClock
 from footplate.machinery.fair import FIRST, FairSlots
 from footplate.machinery.metrics import Metrics, code_class
@@ -206,7 +206,8 @@ class KubeClient:
             except ApiUnavailable as error:
                 if attempt == self._tries:
                     raise
-                await self._clock.sleep(_pause(attempt, error.retry_after))
+                pause = pause_after(attempt, first=_FIRST_BACKOFF, last=_LAST_BACKOFF)
+                await self._clock.sleep(max(error.retry_after or 0.0, pause))
         raise AssertionError("unreachable: the last try returns or raises")
 
     async def _call(
@@ -293,12 +294,6 @@ def _stamp_items(page: Object) -> list[dict[str, Any]]:
     for item in items:
         item["apiVersion"], item["kind"] = page["apiVersion"], kind
     return items
-
-
-def _pause(attempt: int, retry_after: float | None) -> float:
-    """Doubles, with jitter over its upper half; never shorter than what the server asked for."""
-    ceiling: float = min(_LAST_BACKOFF, _FIRST_BACKOFF * 2 ** (attempt - 1))
-    return max(retry_after or 0.0, ceiling * random.uniform(0.5, 1.0))
 
 
 def _describe(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Time as an argument: everything in `runtime` that waits or compares times takes a `Clock`, so that tests own it."""
+"""Time as an argument: everything in `machinery` that waits or compares times takes a `Clock`, so that tests own it."""
 
 import asyncio
 import time

@@ -7,7 +7,7 @@ from typing import Any
 from footplate.machinery.resources import TRAINING_JOBS
 from footplate.machinery.slim import slim_job, slim_node, slim_pod, slim_runtime, stub_job, stub_pod, stub_runtime
 from footplate.machinery.store import Store
-from footplate.objects import Key, Object, controller_of, key_of, uid_of
+from footplate.objects import Key, Object, controller_of, key_of, place_of, place_of_controller, uid_of
 from footplate.policy.pod import Pod
 
 Enqueue = Callable[[Key], None]
@@ -32,7 +32,7 @@ class Cluster:
         )
         self.pods = Store(
             on_change=self._pod_changed,
-            indexes={"owner": _owner_uid, "node": _node_of},
+            indexes={"owner": place_of_controller, "node": _node_of},
             slim=slim_pod,
             stub=stub_pod,
             most_bytes=POD_BYTES,
@@ -48,8 +48,8 @@ class Cluster:
         return MappingProxyType(self._nodes_by_name)
 
     def pods_of(self, job: Object) -> list[Object]:
-        """The pods that the job controls."""
-        return self.pods.indexed("owner", uid_of(job))
+        """The pods that the job controls, by the rule of `is_controlled_by`."""
+        return self.pods.indexed("owner", place_of(job))
 
     def living_pods_of(self, job: Object) -> frozenset[str]:
         """UIDs of the job's pods that count against a quota."""
@@ -109,11 +109,6 @@ def _job_key_of(pod: Object) -> Key | None:
     if controller is None or controller.get("kind") != "TrainingJob" or controller["apiVersion"] != TRAINING_JOBS.api:
         return None
     return pod["metadata"]["namespace"], controller["name"]
-
-
-def _owner_uid(pod: Object) -> str | None:
-    controller = controller_of(pod)
-    return None if controller is None else controller.get("uid")
 
 
 def _node_of(pod: Object) -> str | None:

@@ -1,5 +1,6 @@
-"""The kinds that the operator looks after. Each is a controller: where its objects are kept, what is observed of one,
-and a pure decision. Another kind is another entry of the table, with a policy of its own.
+"""The kinds that the operator looks after. Each is a controller: where its objects are kept, the queue of those that
+must be looked at, what is observed of one, and a pure decision. Another kind is another entry of the table, with a
+policy and a queue of its own: a key doesn't say of which kind it is.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from footplate.machinery.poller import Poller
 from footplate.machinery.resources import TRAINING_JOBS, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.store import Store
+from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, uid_of
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.reconcile import reconcile
@@ -35,16 +37,17 @@ class Controller:
 
     resource: Resource
     store: Store
+    queue: WorkQueue
     observe: Observe
     reconcile: Reconcile
     forget: Callable[[Key], None]
     """Called with the key of an object that is gone."""
 
 
-def controllers(cluster: Cluster, run_configs: RunConfigs, poller: Poller) -> tuple[Controller, ...]:
-    """The table."""
+def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poller: Poller) -> tuple[Controller, ...]:
+    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill."""
     observe_job = partial(_observe_job, cluster, run_configs, poller)
-    return (Controller(TRAINING_JOBS, cluster.jobs, observe_job, reconcile, run_configs.discard),)
+    return (Controller(TRAINING_JOBS, cluster.jobs, jobs, observe_job, reconcile, run_configs.discard),)
 
 
 async def _observe_job(

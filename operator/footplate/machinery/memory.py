@@ -3,18 +3,22 @@
 It belongs to one object, not to its name: a job that is deleted and created again begins with none.
 """
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from footplate.machinery.backoff import doubled, pause_after
 from footplate.machinery.clock import Clock
 from footplate.objects import Object, uid_of
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Plan, Refusal
+from footplate.policy.plan import Plan, Refusal
+
+RETRY_REFUSED_SECONDS = 10.0
+"""For so long a refused create isn't tried again, and is part of what is observed; twice as long each time that it is
+refused again.
+"""
 
 _FIRST_PAUSE = 0.05
 _LAST_PAUSE = 30.0
-_PAUSE_STEPS = 20
 _LONGEST_PAUSE = 300.0
 """Between two tries of what is refused again and again."""
 
@@ -112,10 +116,7 @@ class Memory:
 
 
 def _pause(refusal: Refusal, tries: int) -> float:
-    """Until what failed is tried again: doubles with each try, with jitter over its upper half; what was refused for a
-    reason waits for somebody to do something about it, ever longer.
-    """
+    """Until what failed is tried again: what was refused for a reason waits for somebody to do something about it."""
     if not refusal.transient:
-        return float(min(_LONGEST_PAUSE, RETRY_REFUSED_SECONDS * 2 ** min(tries - 1, _PAUSE_STEPS)))
-    ceiling: float = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** min(tries - 1, _PAUSE_STEPS))
-    return max(refusal.retry_after, ceiling * random.uniform(0.5, 1.0))
+        return doubled(tries, first=RETRY_REFUSED_SECONDS, last=_LONGEST_PAUSE)
+    return max(refusal.retry_after, pause_after(tries, first=_FIRST_PAUSE, last=_LAST_PAUSE))

@@ -14,7 +14,7 @@ RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone"
 """How one reconciliation ended."""
 
 REFLECTED = ("pods", "nodes")
-CREATED_KINDS = ("ConfigMap", "Service", "PodGroup", "Pod")
+CREATED_KINDS = ("ConfigMap", "Service", "Pod")
 RESTART_CLASSES = ("user", "infrastructure", "hang")
 HELD = ("accelerators", "nodes")
 OUTCOMES = ("productive", "lost", "unknown")
@@ -24,13 +24,14 @@ EVENT_RESULTS = ("written", "filtered", "dropped", "failed")
 _CODES = ("2xx", "404", "409", "410", "422", "429", "4xx", "5xx", "lost")
 _CALLS = (
     *((verb, "pods") for verb in ("list", "watch", "create", "delete", "get")),
-    *((verb, "nodes") for verb in ("list", "watch")),
-    *((verb, "trainingjobs") for verb in ("list", "get", "patch")),
+    *((verb, "nodes") for verb in ("list", "watch", "get")),
+    *((verb, "trainingjobs") for verb in ("list", "get", "patch", "delete")),
+    *(("list", resource) for resource in ("trainingruntimes", "clustertrainingruntimes")),
     *((verb, "configmaps") for verb in ("get", "create", "delete")),
     *((verb, "services") for verb in ("get", "create", "delete")),
-    *((verb, "podgroups") for verb in ("get", "create")),
     *((verb, "leases") for verb in ("get", "create", "update")),
     *((verb, "events") for verb in ("create", "patch")),
+    ("get", "discovery"),
 )
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 

@@ -118,7 +118,7 @@ class Poller:
                 raise ValueError("progress of another job or attempt")
         except (TimeoutError, OSError, EOFError):
             self._metrics.polls.labels("unreachable").inc()
-        except ValueError as error:  # pydantic's ValidationError is one
+        except ValueError as error:  # pydantic's ValidationError is one, and TooLong
             self._metrics.polls.labels("invalid").inc()
             log.debug("progress_invalid", job="/".join(target.key), error=_first_line(error))
         except Exception:

@@ -39,8 +39,8 @@ _TRIES = 5
 _FIRST_PAUSE = 0.5
 _SERIES_KEPT = 4_096
 _JOBS_KEPT = 4_096
-_TURN = 1_000
-"""Behind what the jobs of the namespace need."""
+_TURN = 1_000_000
+"""Behind what the jobs of the namespace need: the writes of a plan have their numbers as turns."""
 _INSTANCE_LENGTH = 128
 _CONTROLLER = "footplate.dev/operator"
 

@@ -31,11 +31,11 @@ CONFIG_MAPS = Resource("v1", "configmaps")
 EVENTS = Resource("events.k8s.io/v1", "events")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 
-_BY_KIND = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIG_MAPS, "TrainingJob": TRAINING_JOBS}
+_BY_KIND = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIG_MAPS}
 
 
 def resource_of(manifest: Object) -> Resource:
-    """The collection that a manifest is created in; gang APIs name their plurals regularly."""
+    """The collection that a manifest is created in: the kinds that the operator creates have regular plurals."""
     return Resource(manifest["apiVersion"], f"{manifest['kind'].lower()}s")
 
 

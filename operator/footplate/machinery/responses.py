@@ -11,7 +11,7 @@ _LONGEST_RETRY_AFTER = 60.0
 _MESSAGE_LENGTH = 1024
 
 
-class TooLong(Exception):
+class TooLong(ValueError):
     """An answer of more bytes than somebody wants to hold."""
 
 
@@ -24,7 +24,7 @@ async def read_within(response: aiohttp.ClientResponse, *, most: int | None) -> 
         chunks.append(chunk)
         length += len(chunk)
         if length > most:
-            raise TooLong
+            raise TooLong(f"more than {most} bytes")
     return b"".join(chunks)
 
 

@@ -14,15 +14,16 @@ import orjson
 
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label
 from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of
+from footplate.policy.rules import MAX_SPEC_BYTES
 from footplate.text import MAX_TERMINATION_BYTES
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = MAX_SPEC_BYTES
 """Of a TrainingJob's or a runtime's spec and labels, and of a job's status, as JSON."""
 
 MAX_LIVE_BYTES = 16 * 1024
 """Of a job's fields that may change while it lives, and of a runtime's policy: kept where the rest isn't."""
 
-_LIVE_FIELDS = ("runPolicy", "scheduling", "nodes", "runtimeRef")
+_KEPT_OF_LARGE_JOBS = ("runPolicy", "scheduling", "nodes", "runtimeRef")
 _OWN_METADATA = (
     "name",
     "namespace",
@@ -111,7 +112,7 @@ def slim_job(job: Object) -> Object:
 
 def stub_job(job: Object, *, size: int = 0) -> dict[str, Any]:
     """Of a job that is too big, or for which there is no room: what may change while it lives, and its status."""
-    live = _pick(block(job, "spec"), _LIVE_FIELDS)
+    live = _pick(block(job, "spec"), _KEPT_OF_LARGE_JOBS)
     spec = live if _bytes(live) <= MAX_LIVE_BYTES else {}
     stub = {**_head(job, _IDENTITY), "spec": spec, OVERSIZE: _oversize(size)}
     return {**stub, "status": job["status"]} if "status" in job else stub

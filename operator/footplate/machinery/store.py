@@ -1,8 +1,8 @@
 """What the cluster holds, as far as we know: objects of one kind by key, with indexes.
 
-Fed from two sides: the watch (events and lists) and the answers to our own writes, so that a worker never acts on less
-than it has done itself. Of two versions of an object the newer stays, whichever side brings it, and an answer that
-arrives after the watch has already shown that object's deletion is no object any more.
+Fed from two sides: the watch (events and lists) and the answers to our own writes and reads, so that a worker never
+acts on less than it has done itself or was told. Of two versions of an object the newer stays, whichever side brings
+it, and an answer that arrives after the watch has already shown that object's deletion is no object any more.
 
 No object is forgotten for its size: one for which its namespace has no room left is kept as a stub.
 """
@@ -104,7 +104,7 @@ class Store:
             self._put_if_newer(obj)
 
     def observe(self, obj: Object) -> None:
-        """Takes over the answer to one of our own writes."""
+        """Takes over the answer to one of our own writes or reads."""
         kept = self.slim(obj)
         if kept is None or (key_of(obj) not in self._objects and not self._is_unseen(obj)):
             return

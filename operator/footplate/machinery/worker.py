@@ -20,7 +20,6 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import Controller
 from footplate.machinery.memory import Memory
 from footplate.machinery.metrics import Metrics
-from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, uid_of
 from footplate.policy.plan import Plan
 
@@ -32,18 +31,18 @@ _ROUNDS = 30
 _QUESTIONS = 20
 """Times that one look may ask the API server what is so, before others get their turn."""
 
-
 _HOT_SECONDS = 1.0
 """A change that took longer is no part of a loop that has to be slowed down."""
 
 
 class Worker:
-    """Reconciles keys from the queue. Several tasks may `run` one worker: the queue gives each key to one at a time."""
+    """Reconciles keys from its controller's queue. Several tasks may `run` one worker: the queue gives each key to one
+    at a time.
+    """
 
     def __init__(
         self,
         controller: Controller,
-        queue: WorkQueue,
         client: KubeClient,
         cluster: Cluster,
         applier: Applier,
@@ -52,7 +51,7 @@ class Worker:
         metrics: Metrics,
     ) -> None:
         self._controller = controller
-        self._queue = queue
+        self._queue = controller.queue
         self._client = client
         self._cluster = cluster
         self._applier = applier

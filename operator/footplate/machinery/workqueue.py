@@ -5,8 +5,7 @@ A key that waits is there once, however often it is added. A key that is being w
 meanwhile, it comes again as soon as it is done. So at most one worker has a key, and no change goes unseen.
 """
 
-import random
-
+from footplate.machinery.backoff import pause_after
 from footplate.machinery.clock import Clock, Timer
 from footplate.machinery.fair import FairQueue
 from footplate.machinery.metrics import Metrics
@@ -15,7 +14,6 @@ from footplate.objects import Key
 _FIRST_BACKOFF = 0.05
 _LAST_BACKOFF = 30.0
 """However long an outage was, every job has been looked at a minute after its end."""
-_BACKOFF_STEPS = 20
 
 
 class WorkQueue:
@@ -57,10 +55,8 @@ class WorkQueue:
 
     def add_rate_limited(self, key: Key, *, at_least: float = 0.0) -> None:
         """The key failed: it comes again after a pause that doubles with each failure, until `forget`."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        ceiling = min(_LAST_BACKOFF, _FIRST_BACKOFF * 2 ** min(failures, _BACKOFF_STEPS))
-        self.add_after(key, max(at_least, ceiling * random.uniform(0.5, 1.0)))
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        self.add_after(key, max(at_least, pause_after(failures, first=_FIRST_BACKOFF, last=_LAST_BACKOFF)))
 
     def forget(self, key: Key) -> None:
         """The key is well: its next failure starts from the shortest pause."""

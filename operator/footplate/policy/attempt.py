@@ -19,7 +19,6 @@ from footplate.policy import (
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Refusal, Step
-from footplate.policy.reasons import Reason
 
 AVOID_NODE_FOR = timedelta(hours=1)
 
@@ -50,7 +49,7 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     if room_awaited:
         text += "; the quota has room for the rest once the pods of the attempt before have ended"
     if failing is not None:
-        reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+        reason = refusal.waits_as(failing)
         text = refusal.describe(failing)
     stuck = refusal.failing((each for each in job.observed.refusals if each.verb == "delete"), now=now)
     if stuck is not None:

@@ -16,6 +16,9 @@ from footplate.policy.reasons import Reason
 REPLICA_FAILURE = "ReplicaFailure"
 """As apps/v1 has it: pods, or what they need, can't be created or deleted. Present only while that is so."""
 
+EDITS_REFUSED = "EditsRefused"
+"""The user has changed what doesn't count on this run. Present only while that is so."""
+
 _PHASES = {
     "Failed": Phase.FAILED,
     "Complete": Phase.SUCCEEDED,
@@ -37,7 +40,7 @@ _CHANGING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RESTARTING, Phas
 def phase_of(status: TrainingJobStatus) -> Phase | None:
     """The phase that the conditions say; None where the job has no status yet.
 
-    Version 0.1.0 wrote no condition for three of the phases: its word counts where no condition holds that has one.
+    An older operator's status has no condition for three of the phases: its word counts where no condition holds.
     """
     if status.phase is None:
         return None
@@ -48,9 +51,6 @@ def phase_of(status: TrainingJobStatus) -> Phase | None:
     claims = next((type_ for type_, phase in _PHASES.items() if phase is status.phase), None)
     denied = claims is not None and any(condition.type == claims for condition in status.conditions)
     return Phase.PENDING if denied else status.phase
-
-
-EDITS_REFUSED = "EditsRefused"
 
 
 def update(

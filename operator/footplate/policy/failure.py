@@ -255,7 +255,9 @@ def node_lost(pod: Pod, nodes: Mapping[str, Object], *, now: datetime) -> Failur
         return None
     how = "isn't ready" if node is not None else "is gone"
     message = f"node {pod.node}, which runs rank {pod.rank}, {how}"
-    return Failure(Reason.NODE_LOST, message, since or now, pod, doubts=(Doubt("Node", pod.node), Doubt("Pod", pod.name)))
+    return Failure(
+        Reason.NODE_LOST, message, since or now, pod, doubts=(Doubt("Node", pod.node), Doubt("Pod", pod.name))
+    )
 
 
 def _missing(gang: Gang, *, desired: int, now: datetime) -> list[Failure]:

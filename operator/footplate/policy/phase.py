@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from footplate.api.status import NodeCounts, Phase, ProgressStatus
 from footplate.objects import text
-from footplate.policy.pod import Pod
+from footplate.policy.pod import PREPARING, Pod
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
 from footplate.text import clean
@@ -103,4 +103,5 @@ def _waiting(pods: Sequence[Pod], *, mounts: Sequence[str], now: datetime) -> st
 
 def _prepares(pod: Pod) -> bool:
     """True while the node fetches the image and the volumes, of which the pod's status says nothing."""
-    return text(pod.waiting, "reason") in ("ContainerCreating", "PodInitializing")
+    reason = text(pod.waiting, "reason")
+    return bool(reason) and reason in PREPARING

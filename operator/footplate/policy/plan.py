@@ -13,11 +13,6 @@ from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
 from footplate.objects import Object
 
-RETRY_REFUSED_SECONDS = 10.0
-"""For so long a refused create isn't tried again, and is part of what is observed; twice as long each time that it is
-refused again.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Target:

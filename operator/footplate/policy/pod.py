@@ -25,7 +25,8 @@ LAST_WORD = timedelta(seconds=10)
 """After its container's end a pod's phase, and why its kubelet ended it, may be so long in coming."""
 
 _TERMINAL = ("Succeeded", "Failed")
-_PREPARING = ("", "ContainerCreating", "PodInitializing")
+PREPARING = ("", "ContainerCreating", "PodInitializing")
+"""What a container waits for where all is well. Whatever else a kubelet says, now or in years to come, is trouble."""
 
 
 def is_in(container: Object, state: str) -> bool:
@@ -261,7 +262,7 @@ class Pod:
         """Which other container keeps the trainer's from starting, and how; empty where none is known to."""
         for each in self.others:
             waits = block(each, "state", "waiting")
-            if text(waits, "reason") not in _PREPARING:
+            if text(waits, "reason") not in PREPARING:
                 said = text(waits, "message")
                 return f"{text(each, 'name')}: {text(waits, 'reason')}" + (f": {said}" if said else "")
         return ""

@@ -6,7 +6,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why a job is in its phase, why an attempt ended, or of what an event tells besides."""
 
-    # Waiting
+    # Of a job that waits, starts or runs; FAILED_CREATE is the condition ReplicaFailure's too
     CREATING_PODS = "CreatingPods"
     PODS_REFUSED = "PodsRefused"
     FAILED_CREATE = "FailedCreate"
@@ -18,7 +18,7 @@ class Reason(StrEnum):
     ALL_PODS_RUNNING = "AllPodsRunning"
     SUSPENDED = "SuspendedByUser"
     RESUMED = "Resumed"
-    # Ends of an attempt
+    # Ends of an attempt, and of the run where no budget is left or none was given
     COMPLETED = "Completed"
     USER_ERROR = "UserError"
     OUT_OF_MEMORY = "OutOfMemory"
@@ -49,10 +49,10 @@ class Reason(StrEnum):
     DEADLINE = "DeadlineExceeded"
     QUEUE_DEADLINE = "QueueDeadlineExceeded"
     REPEATED_ERROR = "RepeatedError"
-    # Of the condition ReplicaFailure and events alone
+    # Writes that fail beside the phase: deletes, of ReplicaFailure and events; status writes, of events alone
     FAILED_DELETE = "FailedDelete"
     FAILED_UPDATE = "FailedUpdate"
-    # Notices: of events alone
+    # Of events alone, but for EDIT_REFUSED, which is the condition EditsRefused's too
     TRAINER_NOTE = "TrainerNote"
     STRAGGLER = "Straggler"
     GRACE_TOO_SHORT = "GraceTooShort"
@@ -62,4 +62,4 @@ class Reason(StrEnum):
 
 
 NOTICES = frozenset((Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT, Reason.SIDECAR))
-"""Of events alone: said of a run that goes on."""
+"""Notes about a run that goes on, which give way to all else that is to be said."""

@@ -52,6 +52,11 @@ def reason_of(refusal: Refusal) -> Reason:
     return Reason.FAILED_DELETE if refusal.verb == "delete" else Reason.FAILED_CREATE
 
 
+def waits_as(refusal: Refusal) -> Reason:
+    """The job's own reason while a create that it needs fails."""
+    return Reason.FAILED_CREATE if refusal.transient else Reason.PODS_REFUSED
+
+
 def waits_for_older_pods(refusal: Refusal, gang: Gang) -> bool:
     """True where a quota is full while pods that are on their way out still count: they will make room."""
     full = refusal.kind == "Pod" and refusal.code == 403 and "exceeded quota" in refusal.message

@@ -8,8 +8,7 @@ the status. Neither a crash in between nor a ConfigMap that somebody else put th
 from dataclasses import replace
 from datetime import datetime
 
-from footplate.api.status import MAX_NONCES_KEPT, NodeCounts, Phase, Restarts, TrainingJobStatus
-from footplate.api.status import ResolvedRun as Resolved
+from footplate.api.status import MAX_NONCES_KEPT, NodeCounts, Phase, ResolvedRun, Restarts, TrainingJobStatus
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
 from footplate.podspec import build_config_map, run_name
@@ -144,7 +143,7 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
         return _create(status, config, refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
-    resolved = Resolved(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
+    resolved = ResolvedRun(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 
@@ -160,7 +159,7 @@ def _create(status: TrainingJobStatus, config: JobConfig, refused: Refusal | Non
         final = Reason.QUEUE_DEADLINE, deadline.queue_deadline(limit)
     if final is not None:
         return Step(with_run_failed(status, *final, now=now))
-    reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+    reason = refusal.waits_as(failing)
     step = wait_for_user(status, reason, refusal.describe(failing), now=now)
     return replace(step, create=create, stalled=not failing.transient, requeue=(*step.requeue, left))
 

@@ -57,7 +57,7 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
     final = refusal.final([failing], has_run=True)
     if final is not None:
         return _end_run(status, *final, now=now)
-    reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
+    reason = refusal.waits_as(failing)
     told = move(status, status.phase or Phase.PENDING, reason, refusal.describe(failing), now=now)
     return Step(told, create=create)
 

@@ -6,8 +6,7 @@ from footplate.api.status import Attempt
 from footplate.policy.job import Job
 from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
-
-MAX_BACKOFF_SECONDS = 600
+from footplate.policy.restart import MAX_BACKOFF_SECONDS
 
 
 def seconds_left(job: Job) -> float | None:

@@ -18,7 +18,7 @@ from footplate.podspec import mounted_objects
 from footplate.policy.failure import Failure
 from footplate.policy.job import Job
 from footplate.policy.plan import Doubt
-from footplate.policy.pod import Pod
+from footplate.policy.pod import PREPARING, Pod
 from footplate.policy.reasons import Reason
 from footplate.policy.scheduling_timeout import pause
 from footplate.text import clean
@@ -30,9 +30,6 @@ SLOWEST_START = timedelta(minutes=30)
 """A pod that its node has prepared for so long, and says nothing: a volume that can't be mounted, or a sick node."""
 
 REASONS = (Reason.IMAGE_PULL_FAILED, Reason.CONTAINER_CONFIG)
-
-_PREPARES = ("", "ContainerCreating", "PodInitializing")
-"""What a container waits for where all is well. Whatever else a kubelet says, now or in years to come, is trouble."""
 
 _OF_THE_IMAGE = (
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
@@ -117,7 +114,7 @@ def _find(job: Job) -> Failure | None:
     for pod in _starting(job):
         for waiting in _waiting(pod):
             why = text(waiting, "reason")
-            if why in _PREPARES:
+            if why in PREPARING:
                 continue
             reason = Reason.IMAGE_PULL_FAILED if why in _OF_THE_IMAGE else Reason.CONTAINER_CONFIG
             said = f"{why}: {text(waiting, 'message')}" if text(waiting, "message") else why
@@ -155,7 +152,7 @@ def _starting(job: Job) -> Iterator[Pod]:
 
 def _preparing(job: Job) -> Iterator[Pod]:
     """Those of them of which the node says nothing."""
-    return (pod for pod in _starting(job) if all(text(waiting, "reason") in _PREPARES for waiting in _waiting(pod)))
+    return (pod for pod in _starting(job) if all(text(waiting, "reason") in PREPARING for waiting in _waiting(pod)))
 
 
 def _waiting(pod: Pod) -> Iterator[Mapping[str, Any]]:

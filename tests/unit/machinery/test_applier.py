@@ -52,6 +52,7 @@ class FakeApi:
         return await self._answer("get", name, NotFound(404, "NotFound", name))
 
     async def delete(self, _: Any, namespace: str, name: str, *, uid: str, version: str = "", turn: int = 0) -> Any:
+        self.turns.append((turn, name))
         self.sent.append((uid, version) if version else uid)
         return await self._answer("delete", name, {"kind": "Status"})
 
@@ -317,13 +318,14 @@ async def test_a_delete_names_the_one_it_means_and_the_store_learns_of_it(bench:
         delete=tuple(Target("Pod", *key_of(pod), pod["metadata"]["uid"]) for pod in (stays, goes, missing))
     )
     assert bench.api.sent == ["uid-job-1-0-0", "uid-job-1-0-1", "uid-job-1-0-2"]
+    assert [turn for turn, _ in bench.api.turns] == [1, 2, 3]  # 0 is the status's
     [left] = bench.cluster.pods_of(bench.job)
     assert left["metadata"]["deletionTimestamp"] == "soon"
 
 
 async def test_a_name_that_is_another_s_by_now_is_no_error(bench: Bench) -> None:
     bench.api.answers = {("delete", "p"): Conflict(409, "Conflict", "another UID")}
-    await bench.apply(delete=(Target("Pod", "ns", "p", "u"),))
+    assert await bench.apply(delete=(Target("Pod", "ns", "p", "u"),)) == []
 
 
 @pytest.mark.parametrize(("owned", "deleted"), [(True, ["svc-uid"]), (False, [])], ids=["ours", "foreign"])

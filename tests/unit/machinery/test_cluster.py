@@ -64,6 +64,14 @@ def test_a_job_has_the_pods_of_its_uid_not_of_its_name(cluster: Cluster) -> None
     assert [pod["metadata"]["name"] for pod in cluster.pods_of(make_job(uid="now"))] == ["job-1-0-1"]
 
 
+def test_a_job_has_no_pods_in_another_namespace(cluster: Cluster) -> None:
+    """Anybody may write a job's UID into a pod of his own."""
+    job, pod = make_job(), make_pod(make_job())
+    cluster.pods.observe({**pod, "metadata": {**pod["metadata"], "namespace": "other"}})
+    assert cluster.pods_of(job) == []
+    assert cluster.living_pods_of(job) == frozenset()
+
+
 def test_a_node_concerns_the_jobs_on_it_but_not_its_heartbeat(cluster: Cluster, enqueued: Enqueued) -> None:
     cluster.pods.observe(make_pod(make_job(), spec={"nodeName": "n1"}))
     cluster.pods.observe(make_pod(make_job("other", uid="o"), spec={"nodeName": "n2"}))

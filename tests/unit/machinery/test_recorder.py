@@ -3,6 +3,7 @@ from typing import Any, cast
 
 import pytest
 
+from footplate.api.trainingjob import MAX_NODES
 from footplate.errors import ApiUnavailable, Refused
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.recorder import BURST, CAPACITY, REFILL_SECONDS, WINDOW_SECONDS, Recorder
@@ -19,8 +20,10 @@ class FakeEvents:
         self.patched: list[Any] = []
         self.error: Exception | None = None
         self.hangs: set[str] = set()
+        self.turns: list[int] = []
 
     async def create(self, event: Any, *, turn: int) -> Any:
+        self.turns.append(turn)
         if event["metadata"]["namespace"] in self.hangs:
             await asyncio.Event().wait()
         if self.error is not None:
@@ -29,6 +32,7 @@ class FakeEvents:
         return event
 
     async def patch(self, _: Any, namespace: str, name: str, patch: Any, *, turn: int) -> None:
+        self.turns.append(turn)
         self.patched.append((namespace, name, patch["series"]["count"]))
 
 
@@ -54,6 +58,12 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+async def test_no_event_goes_before_the_pods_of_the_largest_gang(bench: Bench) -> None:
+    await bench.write(EVENT, EVENT)
+    assert len(bench.events.turns) == 2
+    assert min(bench.events.turns) > MAX_NODES
 
 
 async def test_an_event_says_what_about_whom(bench: Bench) -> None:

@@ -12,11 +12,12 @@ from footplate.errors import Conflict, LeaseLost, NotFound, Refused, Retryable
 from footplate.machinery.applier import Outcome
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
+from footplate.machinery.memory import RETRY_REFUSED_SECONDS
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import key_of, uid_of
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Doubt, Observed, Plan, Refusal, Target, once_confirmed
+from footplate.policy.plan import Doubt, Observed, Plan, Refusal, Target, once_confirmed
 from unit.machinery.support import FakeClock, make, make_job, make_pod, settle
 
 CHANGE = Plan(status={"phase": "Running"})
@@ -55,10 +56,9 @@ class Bench:
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
         self.applied: list[Plan] = []
-        [controller] = controllers(self.cluster, cast(Any, self), cast(Any, self))
+        [controller] = controllers(self.cluster, self.queue, cast(Any, self), cast(Any, self))
         self.worker = Worker(
             replace(controller, reconcile=self.reconcile),
-            self.queue,
             cast(Any, self.api),
             self.cluster,
             cast(Any, self),

@@ -188,7 +188,7 @@ def look(of: JSON, *pods: JSON, phase: str = "Running", after: float = 0.0, **mo
 
 
 def situate(observed: Observed, *, after: float = 0.0) -> Job:
-    """The situation that the policies would see."""
+    """The job as the policies would see it."""
     config: JobConfig = resolve(observed.job, observed.runtime, run=1)
     read = read_status(observed.job)
     spec = with_live_fields(config, observed.job, observed.runtime).spec

@@ -13,9 +13,10 @@ from typing import Any
 
 from footplate.api.status import TrainingJobStatus, format_time
 from footplate.contract import CONTAINER_NAME, Progress, parse_verdict
+from footplate.machinery.memory import RETRY_REFUSED_SECONDS
 from footplate.policy.facts import parse_ranks
 from footplate.policy.job import read_status
-from footplate.policy.plan import RETRY_REFUSED_SECONDS, Observed, Plan, Refusal, Target
+from footplate.policy.plan import Observed, Plan, Refusal, Target
 from footplate.policy.pod import CLOCKS_DIFFER, Pod
 from footplate.policy.run import run_config_name
 from unit.policy.build import NOW, job, node, plan_of
