@@ -149,7 +149,8 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
 
 
 def _create(status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime) -> Step:
-    create = (build_config_map(config, encode(config)),)
+    name = run_name(config.metadata.name, config.run, uid=config.metadata.uid)
+    create = (build_config_map(config, encode(config), name=name),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)

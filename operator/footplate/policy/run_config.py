@@ -46,11 +46,11 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
     if is_finished(status):
         return _sweep(observed, status, now=now)
     config, found, refused = _again(observed, status), own_config(observed), refused_config(observed)
-    if config is None:
+    if config is None or status.resolved is None:
         return _end_run(status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
     if found is not None:
         return Step(delete=(config_target(found),))
-    create = (build_config_map(config, encode(config)),)
+    create = (build_config_map(config, encode(config), name=status.resolved.config_map),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)
