@@ -231,7 +231,7 @@ class Pod:
         """True for a moment after the trainer's end, in which the kubelet may yet say that it brought it about."""
         if not self.terminated or self.terminal or self.finished is None:
             return False
-        return timedelta() <= now - self.finished < LAST_WORD
+        return -CLOCKS_DIFFER <= now - self.finished < LAST_WORD
 
     def succeeded(self, now: datetime) -> bool:
         """True where training is done: by the verdict of a supervisor, which verifies the model first, or by an exit
