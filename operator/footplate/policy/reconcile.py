@@ -121,7 +121,8 @@ def _live(job: Job) -> Step:
     limits = [*deadline.deadlines(job)]
     over = next((limit for limit in limits if limit.left <= 0), None)
     if over is not None:
-        return replace(end_run(job, over.reason, over.message), doubts=tuple(over.doubts))
+        ended = end_run(job, over.reason, over.message)
+        return replace(ended, doubts=(*ended.doubts, *over.doubts))
     step = between_attempts(job) if job.between_attempts else _attempt(job)
     return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
 
