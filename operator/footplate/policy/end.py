@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus, Trouble
+from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJobStatus, Trouble
 from footplate.policy import (
     clean_pods,
     elastic,
@@ -78,7 +78,7 @@ def with_end(job: Job, reason: Reason, cause: Failure | None = None) -> Training
     status = with_attempt_ended(job.status, reason, now=job.now, node=node, last_step=step)
     update: dict[str, Any] = {"nodes": phase.count(job.gang, desired=job.desired)}
     if not job.between_attempts:
-        update |= {"usage": usage.close(job, reason), "stragglers": []}
+        update |= {"usage": usage.close(job, reason), "stragglers": [], "spent": restart.refilled(status)}
     if cause is not None:
         update["failure"] = cause.to_status()
     return status.model_copy(update=update)
@@ -108,7 +108,7 @@ def _end_attempt(job: Job, cause: Failure) -> Step:
         cause,
         policy=job.spec.run_policy,
         restarts=status.restarts or Restarts(),
-        spent=status.spent or restart.spent_so_far(status.restarts or Restarts()),
+        spent=status.spent or Spent(),
         attempts=status.attempts,
         before=job.status.failure,
     )

@@ -203,3 +203,10 @@ def test_stragglers_go_with_their_attempt() -> None:
     running = look(job(), pod(0), pod(1), stragglers=slow)
     assert running.status is not None
     assert running.status["stragglers"] == slow
+
+
+def test_last_words_of_an_attempt_that_never_got_to_a_step_wipe_nothing() -> None:
+    known = ProgressStatus(epoch=3, step=1000, total_steps=9380)
+    before = STATUS.model_copy(update={"progress": known})
+    assert after(says(outcome="failed", exitCode=1, progress={"metrics": {}}), before=before).progress == known
+    assert after(says(progress={"step": 2000}), before=before).progress == ProgressStatus(step=2000)
