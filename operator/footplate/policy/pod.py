@@ -242,6 +242,10 @@ class Pod:
         said_so = self.verdict is not None and self.verdict.outcome == "succeeded"
         return said_so or (self.ended_unasked and not self.awaits_last_word(now))
 
+    def may_have_succeeded(self, now: datetime) -> bool:
+        """True for a moment after an exit with 0 that nobody asked for, as far as is known yet."""
+        return self.exit_code == 0 and self.ended_unasked and self.awaits_last_word(now)
+
     def outlives_trainer(self, now: datetime) -> bool:
         """True where other containers run on after the trainer's end, and hold the node's devices for nothing."""
         return self.ended and not self.terminal and not self.awaits_last_word(now)

@@ -115,6 +115,8 @@ def _live(job: Job) -> Step:
         return end_run(job, *refused)
     if has_succeeded(job):
         return end_succeeded(job)
+    if job.gang.may_have_succeeded(job.desired):
+        return _await_last_words(job)
     suspending = suspend(job)
     if suspending is not None:
         return suspending
@@ -125,6 +127,15 @@ def _live(job: Job) -> Step:
         return replace(ended, doubts=(*ended.doubts, *over.doubts))
     step = between_attempts(job) if job.between_attempts else _attempt(job)
     return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
+
+
+def _await_last_words(job: Job) -> Step:
+    """All ranks have ended well, as far as is known: nothing else ends the run, nor are their pods deleted, until that
+    is sure.
+    """
+    if not job.between_attempts:
+        return advance(job)
+    return Step(job.status, requeue=tuple(failure.next_words(job.gang, now=job.now)))
 
 
 def _attempt(job: Job) -> Step:
