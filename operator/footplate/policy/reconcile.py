@@ -64,9 +64,9 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
 
 
 def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
-    run_is_due = status.run != due_run(observed.job, status)
+    run_is_due = status.run != due_run(observed.job, status, runtime=observed.runtime)
     if run_is_due or (status.resolved is None and not is_finished(status)):
-        return start_run(observed, begin_run(observed.job, status, now=now), now=now)
+        return start_run(observed, begin_run(observed, status, now=now), now=now)
     config = run_config.read(observed, status)
     if config is None:
         return run_config.go_without(observed, status, now=now)

@@ -16,7 +16,7 @@ from footplate.podspec import build_config_map, run_name
 from footplate.policy import deadline, refusal
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import is_finished, move, with_attempt_begun
-from footplate.policy.mutable import with_live_fields
+from footplate.policy.mutable import RESTART_NONCE, may_change, with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve
@@ -34,19 +34,20 @@ def restart_nonce(job: Object) -> str:
     return text(block(job, "spec", "runPolicy"), "restartNonce")[:MAX_NONCE_LENGTH]
 
 
-def due_run(job: Object, status: TrainingJobStatus) -> int:
-    """Number of the run that the job is in, or should be: once it has finished, a `restartNonce` that it never had asks
-    for another.
+def due_run(job: Object, status: TrainingJobStatus, *, runtime: Object | None) -> int:
+    """Number of the run that the job is in, or should be: once it has finished, a `restartNonce` that it never had, and
+    that the policy of its runtime lets it set, asks for another.
     """
     if status.run is None:
         return 1
-    again = is_finished(status) and _is_new(restart_nonce(job), status)
+    nonce = restart_nonce(job)
+    again = is_finished(status) and _is_new(nonce, status) and may_change(RESTART_NONCE, nonce, runtime)
     return status.run + 1 if again else status.run
 
 
-def run_config_name(job: Object, status: TrainingJobStatus) -> str:
+def run_config_name(job: Object, status: TrainingJobStatus, *, runtime: Object | None) -> str:
     """Name of the ConfigMap of the run that the job is in, or should be."""
-    run = due_run(job, status)
+    run = due_run(job, status, runtime=runtime)
     if status.resolved is not None and status.run == run:
         return status.resolved.config_map
     return run_name(str(job["metadata"]["name"]), run, uid=uid_of(job))
@@ -69,9 +70,9 @@ def _answered(status: TrainingJobStatus, nonce: str) -> list[str]:
     return [*dict.fromkeys([*status.restart_nonces, *last])][-MAX_NONCES_KEPT:]
 
 
-def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
+def begin_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
     """The status of the run that is due; only the history of phases is taken over from another run's."""
-    run, nonce = due_run(job, status), restart_nonce(job)
+    run, nonce = due_run(observed.job, status, runtime=observed.runtime), restart_nonce(observed.job)
     if status.run == run:
         return status.model_copy(update={"restart_nonce": nonce, "restart_nonces": _answered(status, nonce)})
     return TrainingJobStatus(
@@ -98,7 +99,7 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
         why = _size(text(observed.runtime, "kind"), observed.runtime)
         return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
     try:
-        config = resolve(job, observed.runtime, run=due_run(job, status))
+        config = resolve(job, observed.runtime, run=due_run(job, status, runtime=observed.runtime))
     except RuntimeRefuses as error:
         return wait_for_user(status, Reason.RUNTIME_REFUSES, str(error), now=now)
     except InvalidJob as error:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from footplate.policy.job import read_status
 from footplate.policy.plan import Observed, Plan, Refusal
 from footplate.policy.reconcile import reconcile
+from footplate.policy.resolve import digest
+from footplate.policy.run import run_config_name
 from unit.policy.build import NOW, at, config_map, job, merged, names, runtime, status
 
 JSON = dict[str, Any]
@@ -168,6 +171,25 @@ def test_a_new_run_that_stalls_is_a_new_run() -> None:
     assert (plan.status["run"], plan.status["phase"]) == (2, "Pending")
     again = begin({**of, "status": plan.status})
     assert again.status is None
+
+
+LOCKED = runtime({"runPolicy": {"restartNonce": "a"}, "policy": {"allowed": []}})
+
+
+def test_a_nonce_that_the_runtimes_policy_locks_starts_no_run_and_is_told() -> None:
+    of = finished(runtimeRef={"name": "torch"})
+    begun = job({"runtimeRef": {"name": "torch"}})
+    config = config_map(begun, runtime=LOCKED)
+    resolved = {"configMap": "fashion-run-1-0b9fb7b6", "sha256": digest(config["data"]["job.json"])}
+    artifact = {"uri": "s3://m/", "manifest": "s3://m/m", "sha256": "0" * 64, "sizeBytes": 1, "metrics": {}}
+    of["status"] |= {"resolved": resolved, "artifact": artifact}
+    assert run_config_name(of, read_status(of), runtime=LOCKED) == "fashion-run-1-0b9fb7b6"
+    plan = begin(of, run_config=config, runtime=LOCKED)
+    assert plan.status is not None
+    assert (plan.status["run"], plan.status["phase"], plan.status["artifact"]) == (1, "Failed", artifact)
+    assert conditions(plan)["EditsRefused"] == "True"
+    assert [event.reason for event in plan.events] == ["EditRefused"]
+    assert "restartNonce" in plan.events[0].message
 
 
 @pytest.mark.parametrize("phase", ["Running", "Suspended", "Restarting"])
