@@ -90,7 +90,9 @@ def end_for_another_size(job: Job) -> Step | None:
     if change is None:
         return None
     status = with_end(job, Reason.RESIZED)
-    return replace(_restart(job, status, Reason.RESIZED, change.why, nodes=change.nodes), doubts=(*change.doubts, *unseen(job)))
+    return replace(
+        _restart(job, status, Reason.RESIZED, change.why, nodes=change.nodes), doubts=(*change.doubts, *unseen(job))
+    )
 
 
 def end_attempt(job: Job, cause: Failure) -> Step:

@@ -142,22 +142,25 @@ def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, no
 def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:
     encoded, found, refused = encode(config), own_config(observed), refused_config(observed)
     if found is None:
-        return _create(status, config, refused, now=now)
+        return _create(observed, status, config, refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
     resolved = Resolved(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 
-def _create(status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime) -> Step:
+def _create(
+    observed: Observed, status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime
+) -> Step:
     name = run_name(config.metadata.name, config.run, uid=config.metadata.uid)
     create = (build_config_map(config, encode(config), name=name),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)
     final = refusal.final([failing], has_run=False)
-    limit, waits_since = config.spec.run_policy.queue_deadline_seconds, status.start_time or now
-    left = None if limit is None else limit - (now - waits_since).total_seconds()
+    policy = with_live_fields(config, observed.job, observed.runtime).spec.run_policy
+    limit = None if policy.suspend else policy.queue_deadline_seconds
+    left = None if limit is None else limit - (now - (failing.since or now)).total_seconds()
     if final is None and limit is not None and left is not None and left <= 0:
         final = Reason.QUEUE_DEADLINE, deadline.queue_deadline(limit)
     if final is not None:

@@ -16,6 +16,9 @@ from footplate.policy.pods import owned_pods
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
 
+_AT_REST = (Phase.SUSPENDING, Phase.SUSPENDED, Phase.RESTARTING)
+"""Phases whose reason and message no later look would put right: that a create fails is told by the condition alone."""
+
 
 def read(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
     """What the run was started with; None where its ConfigMap is gone or isn't the right one."""
@@ -57,6 +60,8 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
     final = refusal.final([failing], has_run=True)
     if final is not None:
         return _end_run(status, *final, now=now)
+    if status.phase in _AT_REST:
+        return Step(status, create=create)
     reason = Reason.FAILED_CREATE if failing.transient else Reason.PODS_REFUSED
     told = move(status, status.phase or Phase.PENDING, reason, refusal.describe(failing), now=now)
     return Step(told, create=create)

@@ -1,6 +1,7 @@
 """The beginning of a run: resolved, fixed, begun; or why not."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -275,9 +276,20 @@ def test_of_the_config_map_too_the_schema_alone_is_final(said: str, final: bool)
 
 
 def test_the_queue_deadline_counts_before_the_first_attempt() -> None:
+    """It counts since the ConfigMap is refused: what the job waited for before, such as its runtime, isn't a queue."""
     of = job({"runPolicy": {"queueDeadlineSeconds": 20}})
-    plan = begin(of, refusals=[FORBIDDEN])
-    assert plan.requeue_after == 20
-    later = reconcile(Observed({**of, "status": plan.status}, refusals=[FORBIDDEN]), now=NOW + timedelta(seconds=20))
+    waited = {**of, "status": status(of, "Pending", attempts=[], resolved=None, startTime=at(-3600))}
+    refused = replace(FORBIDDEN, since=NOW)
+    plan = begin(waited, refusals=[refused])
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.requeue_after) == ("Pending", 20)
+    later = reconcile(Observed({**of, "status": plan.status}, refusals=[refused]), now=NOW + timedelta(seconds=20))
     assert later.status is not None
     assert (later.status["phase"], later.status["reason"]) == ("Failed", "QueueDeadlineExceeded")
+
+
+def test_a_suspended_job_waits_in_no_queue() -> None:
+    of = job({"runPolicy": {"queueDeadlineSeconds": 20, "suspend": True}})
+    plan = begin(of, refusals=[replace(FORBIDDEN, since=NOW - timedelta(hours=1))])
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Pending", "PodsRefused")

@@ -104,3 +104,14 @@ def test_a_run_keeps_the_name_that_it_began_with() -> None:
 def test_it_is_put_back_under_the_name_that_it_had() -> None:
     begun, found = begun_under_the_old_name()
     assert reconcile(Observed({**job(), "status": begun}), now=NOW).create == (found,)
+
+
+@pytest.mark.parametrize("phase", ["Suspending", "Suspended", "Restarting"])
+def test_of_a_job_at_rest_the_condition_alone_tells_of_a_refusal(phase: str) -> None:
+    """Nobody would take it back there once the create succeeds."""
+    plan = without(job(), phase=phase, refusals=[refusal(403, "Forbidden")], message="suspended")
+    assert plan.status is not None
+    assert names(plan.create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
+    assert (plan.status["phase"], plan.status["reason"], plan.status["message"]) == (phase, "Testing", "suspended")
+    [failure] = [each for each in plan.status["conditions"] if each["type"] == "ReplicaFailure"]
+    assert (failure["status"], failure["reason"]) == ("True", "FailedCreate")
