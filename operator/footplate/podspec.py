@@ -53,15 +53,12 @@ class AttemptSpec:
 
     config: JobConfig
     spec: TrainingJobSpec
+    run_name: str
+    """Name of the run's ConfigMap and Service."""
     attempt: int
     nodes: int
     avoid: Sequence[str] = ()
     """Kubernetes nodes to keep away from as long as there are others."""
-
-    @property
-    def run_name(self) -> str:
-        """Name of the run's ConfigMap and Service."""
-        return run_name(self.config.metadata.name, self.config.run, uid=self.config.metadata.uid)
 
     def pod_name(self, rank: int) -> str:
         """Name of a pod."""
@@ -69,7 +66,7 @@ class AttemptSpec:
 
 
 def run_name(job: str, run: int, *, uid: str) -> str:
-    """Name of a run's ConfigMap and of its Service, a DNS label.
+    """Name of a new run's ConfigMap and of its Service, a DNS label. A run keeps the name that it began with.
 
     The UID is in it since a kubelet may mount its copy of an immutable ConfigMap, and a resolver answer with addresses,
     of a deleted job's that had the same name.
@@ -87,23 +84,23 @@ def pod_name(job: str, *, run: int, attempt: int, rank: int) -> str:
     return f"{attempt_name(job, run=run, attempt=attempt)}-{rank}"
 
 
-def build_config_map(config: JobConfig, text: str) -> Object:
+def build_config_map(config: JobConfig, text: str, *, name: str) -> Object:
     """The run's ConfigMap, which holds job.json and never changes."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(config, run_name(config.metadata.name, config.run, uid=config.metadata.uid), {}),
+        "metadata": _metadata(config, name, {}),
         "immutable": True,
         "data": {JOB_FILE: text},
     }
 
 
-def build_service(config: JobConfig) -> Object:
+def build_service(config: JobConfig, *, name: str) -> Object:
     """The run's headless Service: gives each pod a name from the moment it has an address."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(config, run_name(config.metadata.name, config.run, uid=config.metadata.uid), {}),
+        "metadata": _metadata(config, name, {}),
         "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": _run_labels(config)},
     }
 

@@ -58,7 +58,7 @@ def set_by_operator() -> set[str]:
             "spec": {"trainer": {"image": "any", "command": ["any"]}},
         }
     )
-    (made,) = build_pods(AttemptSpec(config, config.spec, 0, 1), [0])
+    (made,) = build_pods(AttemptSpec(config, config.spec, "any-run-1", 0, 1), [0])
     return {variable["name"] for variable in made["spec"]["containers"][0]["env"]}
 
 

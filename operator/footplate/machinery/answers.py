@@ -7,6 +7,7 @@ shown already, such as a pod that lost our label and is watched no more.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
@@ -15,10 +16,12 @@ from footplate.machinery.client import KubeClient
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.resources import NODES, PODS
 from footplate.machinery.store import Store
-from footplate.objects import Key, Object, key_of, uid_of, version_of
+from footplate.objects import Key, Object, is_newer, key_of, uid_of, version_of
 from footplate.policy.plan import Doubt, Plan
 
 log = structlog.get_logger(__name__)
+
+_Key = TypeVar("_Key")
 
 _BEHIND_SECONDS = 10.0
 """What isn't watched as it should be is looked at again so soon."""
@@ -48,15 +51,15 @@ class Answers:
         """The pods that a view shows, as they were answered."""
         if not self._answers:
             return seen
-        known = {key_of(pod): pod for pod in seen} | self._of_kind("Pod")
-        return [pod for pod in known.values() if pod is not None]
+        known = _newest({key_of(pod): pod for pod in seen}, self._of_kind("Pod"))
+        return [*known.values()]
 
     def correct_nodes(self, seen: Mapping[str, Object]) -> Mapping[str, Object]:
         """The nodes that a view shows, as they were answered."""
         answered = {name: node for (_, name), node in self._of_kind("Node").items()}
         if not answered:
             return seen
-        return {name: node for name, node in {**seen, **answered}.items() if node is not None}
+        return _newest(seen, answered)
 
     def watched(self, plan: Plan) -> Plan:
         """The plan, with a look before long at what no watch will tell of."""
@@ -83,7 +86,7 @@ class Answers:
     def _is_behind(self, doubt: Doubt) -> bool:
         store, key = self._place_of(doubt)
         answer, seen = self._answers[doubt], store.get(key)
-        return answer is not None and (seen is None or version_of(seen) != version_of(answer))
+        return answer is not None and (seen is None or is_newer(version_of(answer), version_of(seen)))
 
     def _place_of(self, doubt: Doubt) -> tuple[Store, Key]:
         if doubt.kind == "Node":
@@ -92,3 +95,14 @@ class Answers:
 
     def _of_kind(self, kind: str) -> dict[Key, Object | None]:
         return {self._place_of(doubt)[1]: answer for doubt, answer in self._answers.items() if doubt.kind == kind}
+
+
+def _newest(seen: Mapping[_Key, Object], answered: Mapping[_Key, Object | None]) -> dict[_Key, Object]:
+    """What is seen, as it was answered unless the watch has shown a newer version since; without what is gone."""
+    known = {**seen}
+    for key, answer in answered.items():
+        if answer is None:
+            known.pop(key, None)
+        elif key not in known or is_newer(version_of(answer), version_of(known[key])):
+            known[key] = answer
+    return known

@@ -53,13 +53,14 @@ def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poll
 async def _observe_job(
     cluster: Cluster, run_configs: RunConfigs, poller: Poller, job: Object, memory: Memory, answers: Answers
 ) -> Observed:
+    runtime = cluster.runtime_of(job)
     return Observed(
         job=job,
-        run_config=await run_configs.get(job),
+        run_config=await run_configs.get(job, runtime=runtime),
         pods=answers.correct_pods(cluster.pods_of(job)),
         nodes=answers.correct_nodes(cluster.nodes_by_name),
         confirmed=answers.confirmed,
-        runtime=cluster.runtime_of(job),
+        runtime=runtime,
         progress=poller.latest(uid_of(job)),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,

@@ -31,14 +31,14 @@ class RunConfigs:
         self._cached: OrderedDict[Key, tuple[float, Object]] = OrderedDict()
         """By the job's key: when it was read, and what."""
 
-    async def get(self, job: Object) -> Object | None:
+    async def get(self, job: Object, *, runtime: Object | None) -> Object | None:
         """The ConfigMap of the job's run, None where there is none that the job controls."""
         try:
             status = read_status(job)
         except UnknownStatus:
             return None
-        key, name = key_of(job), run_config_name(job, status)
-        over = is_finished(status) and due_run(job, status) == status.run
+        key, name = key_of(job), run_config_name(job, status, runtime=runtime)
+        over = is_finished(status) and due_run(job, status, runtime=runtime) == status.run
         found = self._fresh(key, name, ever=over)
         if found is None and not (over and status.resolved is None):
             found = await self._read(key, name)

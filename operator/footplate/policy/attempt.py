@@ -78,7 +78,7 @@ def _missing(job: Job) -> tuple[Object, ...]:
         return ()
     gang = job.gang
     ranks = [rank for rank in range(job.desired) if rank not in gang.current and rank not in gang.succeeded]
-    return (build_service(job.config), *build_pods(_gang_of(job), ranks))
+    return (build_service(job.config, name=job.run_name), *build_pods(_gang_of(job), ranks))
 
 
 def _scouts(job: Job) -> Sequence[Object]:
@@ -89,7 +89,7 @@ def _scouts(job: Job) -> Sequence[Object]:
 def _gang_of(job: Job) -> AttemptSpec:
     number = job.attempt.attempt if job.attempt is not None else 0
     avoid = _nodes_to_avoid(job)
-    return AttemptSpec(job.config, job.spec, attempt=number, nodes=job.desired, avoid=avoid)
+    return AttemptSpec(job.config, job.spec, job.run_name, attempt=number, nodes=job.desired, avoid=avoid)
 
 
 def _nodes_to_avoid(job: Job) -> list[str]:

@@ -43,6 +43,12 @@ def overdue(job: Job) -> list[Pod]:
     ]
 
 
+def asked_for(job: Job) -> tuple[Target, ...]:
+    """Living pods that the API server was asked for: they go now, as no later view need show them."""
+    gang, asked = job.gang, job.observed.confirmed
+    return _deletable(pod for rank, pod in gang.current.items() if gang.doubt(rank) in asked and not pod.ended)
+
+
 def leftovers(job: Job) -> tuple[Target, ...]:
     """What else goes with an expired run's pods."""
     if job.status.resolved is None:

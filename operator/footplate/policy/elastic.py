@@ -70,7 +70,7 @@ def resize(job: Job) -> Resize | None:
         return Resize(nodes, f"spec.nodes was lowered from {desired} to {nodes}")
     left = _seconds_until_fewer(job)
     if left is not None and left <= 0:
-        found = len(_bound(job))
+        found = len(_bound(job)) + job.gang.gone
         why = f"only {found} of {desired} nodes were found, enough for elastic.minNodes"
         return Resize(found, why, scheduling_timeout.doubts(job))
     left = _seconds_until_more(job)
@@ -151,7 +151,7 @@ def _seconds_until_fewer(job: Job) -> float | None:
     if elastic is None or attempt is None or attempt.start_time is None:
         return None
     bound, timeout = _bound(job), scheduling_timeout.seconds_left(job)
-    if timeout is None or not elastic.min_nodes <= len(bound) < job.desired:
+    if timeout is None or len(bound) + job.gang.gone < elastic.min_nodes:
         return None
     since = max(pod.bound or attempt.start_time for pod in bound)
     in_the_way = [

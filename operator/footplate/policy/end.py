@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from footplate.api.status import FailureClass, Phase, Restarts, TrainingJobStatus, Trouble
+from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJobStatus, Trouble
 from footplate.policy import (
     clean_pods,
     elastic,
@@ -19,7 +19,7 @@ from footplate.policy import (
 )
 from footplate.policy.failure import Failure, node_lost
 from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
-from footplate.policy.plan import Step
+from footplate.policy.plan import Doubt, Step
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.text import clean
@@ -56,7 +56,12 @@ def _what_came_out(job: Job) -> str:
 
 def end_run(job: Job, reason: Reason, text: str) -> Step:
     """The run ends as Failed, whatever the pods do."""
-    return Step(with_run_failed(with_end(job, reason), reason, text, now=job.now))
+    return _fail(job, with_end(job, reason), reason, text)
+
+
+def _fail(job: Job, status: TrainingJobStatus, reason: Reason, text: str) -> Step:
+    failed = with_run_failed(status, reason, text, now=job.now)
+    return Step(failed, delete=clean_pods.asked_for(job), doubts=unseen(job))
 
 
 def with_run_failed(status: TrainingJobStatus, reason: Reason, message: str, *, now: datetime) -> TrainingJobStatus:
@@ -73,7 +78,7 @@ def with_end(job: Job, reason: Reason, cause: Failure | None = None) -> Training
     status = with_attempt_ended(job.status, reason, now=job.now, node=node, last_step=step)
     update: dict[str, Any] = {"nodes": phase.count(job.gang, desired=job.desired)}
     if not job.between_attempts:
-        update |= {"usage": usage.close(job, reason), "stragglers": []}
+        update |= {"usage": usage.close(job, reason), "stragglers": [], "spent": restart.refilled(status)}
     if cause is not None:
         update["failure"] = cause.to_status()
     return status.model_copy(update=update)
@@ -85,12 +90,14 @@ def end_for_another_size(job: Job) -> Step | None:
     if change is None:
         return None
     status = with_end(job, Reason.RESIZED)
-    return replace(_restart(job, status, Reason.RESIZED, change.why, nodes=change.nodes), doubts=tuple(change.doubts))
+    return replace(
+        _restart(job, status, Reason.RESIZED, change.why, nodes=change.nodes), doubts=(*change.doubts, *unseen(job))
+    )
 
 
 def end_attempt(job: Job, cause: Failure) -> Step:
     """Ends the attempt for a failure: another one follows, or the run ends with it."""
-    return replace(_end_attempt(job, cause), doubts=cause.doubts)
+    return replace(_end_attempt(job, cause), doubts=(*cause.doubts, *unseen(job)))
 
 
 def _end_attempt(job: Job, cause: Failure) -> Step:
@@ -103,7 +110,7 @@ def _end_attempt(job: Job, cause: Failure) -> Step:
         cause,
         policy=job.spec.run_policy,
         restarts=status.restarts or Restarts(),
-        spent=status.spent or restart.spent_so_far(status.restarts or Restarts()),
+        spent=status.spent or Spent(),
         attempts=status.attempts,
         before=job.status.failure,
     )
@@ -115,7 +122,7 @@ def _end_attempt(job: Job, cause: Failure) -> Step:
     if next_.reason is Reason.REPEATED_ERROR and status.failure is not None:
         permanent = status.failure.model_copy(update={"class_": FailureClass.PERMANENT})
         status = status.model_copy(update={"failure": permanent})
-    return Step(with_run_failed(status, next_.reason, next_.message, now=job.now))
+    return _fail(job, status, next_.reason, next_.message)
 
 
 def _end_and_wait(job: Job, cause: Failure, trouble: Trouble) -> Step:
@@ -137,7 +144,7 @@ def end_half_scheduled(job: Job) -> Step:
     )
     status, delay = with_end(job, Reason.SCHEDULING_TIMEOUT), scheduling_timeout.backoff(job)
     step = _restart(job, status, Reason.SCHEDULING_TIMEOUT, why, nodes=job.desired, delay=delay)
-    return replace(step, doubts=tuple(scheduling_timeout.doubts(job)))
+    return replace(step, doubts=(*scheduling_timeout.doubts(job), *unseen(job)))
 
 
 def _because(job: Job) -> str:
@@ -171,8 +178,8 @@ def between_attempts(job: Job) -> Step:
         wait = max(wait, _seconds_to_stop(job))
     if wait > 0:
         return wait_until_stopped(job, requeue=[wait])
-    nodes = elastic.next_size(job.spec, status)
-    return Step(with_attempt_begun(status, nodes=nodes, now=now))
+    begun = with_attempt_begun(status, nodes=elastic.next_size(job.spec, status), now=now)
+    return Step(begun, delete=clean_pods.asked_for(job), doubts=doubts_of_stop(job))
 
 
 def wait_until_stopped(job: Job, requeue: Iterable[float] = ()) -> Step:
@@ -182,26 +189,46 @@ def wait_until_stopped(job: Job, requeue: Iterable[float] = ()) -> Step:
 
 
 def is_stopped(job: Job) -> bool:
-    """True once no pod can be saving its state any more."""
+    """True once no pod can be saving its state any more, provided that `doubts_of_stop` are confirmed."""
     return _seconds_to_stop(job) <= 0
 
 
-def _seconds_to_stop(job: Job) -> float:
-    """Seconds until every pod has saved its state, as far as anybody hears of it: who is on a lost node isn't waited
-    for.
+def doubts_of_stop(job: Job) -> tuple[Doubt, ...]:
+    """What must be confirmed before the gang counts as stopped."""
+    lost = (_lost(job, pod) for pod in _living(job))
+    return (*unseen(job), *(doubt for failure in lost if failure is not None for doubt in failure.doubts))
+
+
+def unseen(job: Job) -> tuple[Doubt, ...]:
+    """The attempt's pods that were there, aren't seen any more and aren't done: one whose label somebody took off looks
+    as if it were gone, and trains on.
     """
-    return max((pod.seconds_to_stop(job.now) for pod in _may_save(job)), default=0.0)
+    if job.attempt is None or job.attempt.created_time is None:
+        return ()
+    known = job.gang.succeeded.union(job.gang.current)
+    return tuple(job.gang.doubt(rank) for rank in range(job.desired) if rank not in known)
+
+
+def _seconds_to_stop(job: Job) -> float:
+    """Seconds until every pod has saved its state, as far as anybody hears of it: who is on a lost node and was told to
+    stop isn't waited for.
+    """
+    awaited = (pod for pod in _living(job) if not pod.terminating or _lost(job, pod) is None)
+    return max((pod.seconds_to_stop(job.now) for pod in awaited), default=0.0)
 
 
 def _seconds_to_save(job: Job) -> float:
     """The same for a gang that is about to be told to stop. Who has no node has nothing to save."""
     grace = job.spec.run_policy.termination_grace_period_seconds
-    left = (pod.seconds_to_stop(job.now) + (0 if pod.terminating else grace) for pod in _may_save(job) if pod.node)
+    heard_of = [pod for pod in _living(job) if pod.node and _lost(job, pod) is None]
+    left = (pod.seconds_to_stop(job.now) + (0 if pod.terminating else grace) for pod in heard_of)
     return max(left, default=0.0)
 
 
-def _may_save(job: Job) -> list[Pod]:
+def _living(job: Job) -> list[Pod]:
     """Pods whose trainer may be saving its state."""
-    nodes, now = job.observed.nodes, job.now
-    living = (pod for pod in job.gang.everyone if not pod.is_scout and not pod.ended)
-    return [pod for pod in living if node_lost(pod, nodes, now=now) is None]
+    return [pod for pod in job.gang.everyone if not pod.is_scout and not pod.ended]
+
+
+def _lost(job: Job, pod: Pod) -> Failure | None:
+    return node_lost(pod, job.observed.nodes, now=job.now)

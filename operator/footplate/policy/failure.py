@@ -14,7 +14,7 @@ from footplate.contract import ExitCode
 from footplate.objects import Object, text, time
 from footplate.policy import kubelet
 from footplate.policy.plan import Doubt
-from footplate.policy.pod import LAST_WORD, Pod
+from footplate.policy.pod import CLOCKS_DIFFER, LAST_WORD, Pod
 from footplate.policy.pods import Gang, last_ready, node_is_lost
 from footplate.policy.reasons import Reason
 from footplate.text import MAX_TERMINATION_BYTES, clean, clean_lines
@@ -109,7 +109,7 @@ def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
     """False while a rank that only saw its peer go may soon be followed by the one that knows why, or the kubelet of a
     rank that was killed may yet say that it did it.
     """
-    return not timedelta() <= now - cause.time < SETTLE or not _is_open(cause, gang, now=now)
+    return not -CLOCKS_DIFFER <= now - cause.time < SETTLE or not _is_open(cause, gang, now=now)
 
 
 def _is_open(cause: Failure, gang: Gang, *, now: datetime) -> bool:

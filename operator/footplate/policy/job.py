@@ -50,6 +50,11 @@ class Job:
         return self.observed.job
 
     @property
+    def run_name(self) -> str:
+        """Name of the run's ConfigMap and Service, as they were created: an older operator gave other names."""
+        return text(block(self.observed.run_config, "metadata"), "name")
+
+    @property
     def attempt(self) -> Attempt | None:
         """The newest attempt, ended or not; None before the first."""
         return self.status.attempts[-1] if self.status.attempts else None

@@ -32,6 +32,7 @@ LIVE_FIELDS: Sequence[Path] = (
 
 _NODES: Path = ("nodes",)
 _SUSPEND: Path = ("runPolicy", "suspend")
+RESTART_NONCE: Path = ("runPolicy", "restartNonce")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def without_live_fields(spec: Object) -> Object:
 
 def locked_fields(runtime: Object | None) -> list[str]:
     """The live fields that the runtime's policy keeps as they are in the runtime."""
-    return [".".join(path) for path in (*LIVE_FIELDS, _NODES) if not _may_change(path, object(), runtime)]
+    return [".".join(path) for path in (*LIVE_FIELDS, _NODES) if not may_change(path, object(), runtime)]
 
 
 def with_live_fields(config: JobConfig, job: Object, runtime: Object | None) -> Edited:
@@ -70,7 +71,7 @@ def with_live_fields(config: JobConfig, job: Object, runtime: Object | None) -> 
         settled = _value(as_begun, path)
         if value == settled:
             continue
-        locked = ".".join(path) in (config.locked or ()) or not _may_change(path, value, runtime)
+        locked = ".".join(path) in (config.locked or ()) or not may_change(path, value, runtime)
         if locked and (path, value) != (_SUSPEND, True):
             refused.append(_locked(path, value, settled))
             continue
@@ -89,7 +90,8 @@ def _said(config: JobConfig, job: Object) -> Iterator[tuple[Path, Any]]:
             yield path, value
 
 
-def _may_change(path: Path, value: Any, runtime: Object | None) -> bool:
+def may_change(path: Path, value: Any, runtime: Object | None) -> bool:
+    """Whether a runtime's policy lets a job set this."""
     spec = block(runtime, "spec")
     theirs = dict(leaves({key: part for key, part in spec.items() if key != "policy"}))
     return may_set(path, value, theirs=theirs, allowed=block(spec, "policy").get("allowed"))

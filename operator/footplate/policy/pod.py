@@ -232,7 +232,7 @@ class Pod:
         """True for a moment after the trainer's end, in which the kubelet may yet say that it brought it about."""
         if not self.terminated or self.terminal or self.finished is None:
             return False
-        return timedelta() <= now - self.finished < LAST_WORD
+        return -CLOCKS_DIFFER <= now - self.finished < LAST_WORD
 
     def succeeded(self, now: datetime) -> bool:
         """True where training is done: by the verdict of a supervisor, which verifies the model first, or by an exit
@@ -242,6 +242,10 @@ class Pod:
             return False
         said_so = self.verdict is not None and self.verdict.outcome == "succeeded"
         return said_so or (self.ended_unasked and not self.awaits_last_word(now))
+
+    def may_have_succeeded(self, now: datetime) -> bool:
+        """True for a moment after an exit with 0 that nobody asked for, as far as is known yet."""
+        return self.exit_code == 0 and self.ended_unasked and self.awaits_last_word(now)
 
     def outlives_trainer(self, now: datetime) -> bool:
         """True where other containers run on after the trainer's end, and hold the node's devices for nothing."""

@@ -96,6 +96,11 @@ class Gang:
         """
         return [pod for pod in self.not_at_work if pod.rank not in self.succeeded]
 
+    def may_have_succeeded(self, desired: int) -> bool:
+        """True while nothing but the kubelets' last words is awaited of the ranks that aren't done."""
+        open_ = [pod for pod in self.unsettled if pod.may_have_succeeded(self.now)]
+        return bool(open_) and len(open_) + len(self.succeeded) == desired
+
     @cached_property
     def gone(self) -> int:
         """Number of the ranks that are done and have no pod any more."""

@@ -40,7 +40,8 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
-        changes["progress"] = last_words.progress or changes.get("progress", status.progress)
+        if last_words.progress is not None and _tells(last_words.progress):
+            changes["progress"] = last_words.progress
         changes["artifact"] = last_words.artifact or status.artifact
     resumed = [said.resumed_from_step for said in (last_words, polled) if said is not None]
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))

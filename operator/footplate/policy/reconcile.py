@@ -64,9 +64,9 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
 
 
 def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
-    run_is_due = status.run != due_run(observed.job, status)
+    run_is_due = status.run != due_run(observed.job, status, runtime=observed.runtime)
     if run_is_due or (status.resolved is None and not is_finished(status)):
-        return start_run(observed, begin_run(observed.job, status, now=now), now=now)
+        return start_run(observed, begin_run(observed, status, now=now), now=now)
     config = run_config.read(observed, status)
     if config is None:
         return run_config.go_without(observed, status, now=now)
@@ -115,15 +115,27 @@ def _live(job: Job) -> Step:
         return end_run(job, *refused)
     if has_succeeded(job):
         return end_succeeded(job)
+    if job.gang.may_have_succeeded(job.desired):
+        return _await_last_words(job)
     suspending = suspend(job)
     if suspending is not None:
         return suspending
     limits = [*deadline.deadlines(job)]
     over = next((limit for limit in limits if limit.left <= 0), None)
     if over is not None:
-        return replace(end_run(job, over.reason, over.message), doubts=tuple(over.doubts))
+        ended = end_run(job, over.reason, over.message)
+        return replace(ended, doubts=(*ended.doubts, *over.doubts))
     step = between_attempts(job) if job.between_attempts else _attempt(job)
     return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
+
+
+def _await_last_words(job: Job) -> Step:
+    """All ranks have ended well, as far as is known: nothing else ends the run, nor are their pods deleted, until that
+    is sure.
+    """
+    if not job.between_attempts:
+        return advance(job)
+    return Step(job.status, requeue=tuple(failure.next_words(job.gang, now=job.now)))
 
 
 def _attempt(job: Job) -> Step:

@@ -59,7 +59,6 @@ def decide(
         before: the failure of the attempt before.
     """
     said, kind = clean(failure.message, most=800), failure.failure_class
-    spent = _refilled(spent, attempts)
 
     def end(reason: Reason, message: str) -> Decision:
         return Decision(restarts, spent, None, reason, message)
@@ -114,10 +113,12 @@ def _spend(spent: Spent, kind: FailureClass) -> Spent:
     return Spent(restarts=spent.restarts + (not infrastructure), disruptions=spent.disruptions + infrastructure)
 
 
-def _refilled(spent: Spent, attempts: list[Attempt]) -> Spent:
-    """The budgets, full again where the attempt that has just ended ran for an hour and got further. Where it doesn't
-    say how far it got, that it ran on is enough for what others have brought about, but not for its own errors.
+def refilled(status: TrainingJobStatus) -> Spent:
+    """What counts against the budgets at the end of an attempt, whatever ended it: nothing where it ran for an hour and
+    got further. Where it doesn't say how far it got, that it ran on is enough for what others have brought about, but
+    not for its own errors.
     """
+    attempts, spent = status.attempts, status.spent or spent_so_far(status.restarts or Restarts())
     last = attempts[-1] if attempts else None
     if last is None or last.end_time is None or seconds_run(last, now=last.end_time) < REFILL_SECONDS:
         return spent

@@ -15,7 +15,7 @@ from footplate.podspec import build_config_map, run_name
 from footplate.policy import deadline, refusal
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import is_finished, move, with_attempt_begun
-from footplate.policy.mutable import with_live_fields
+from footplate.policy.mutable import RESTART_NONCE, may_change, with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve
@@ -33,19 +33,20 @@ def restart_nonce(job: Object) -> str:
     return text(block(job, "spec", "runPolicy"), "restartNonce")[:MAX_NONCE_LENGTH]
 
 
-def due_run(job: Object, status: TrainingJobStatus) -> int:
-    """Number of the run that the job is in, or should be: once it has finished, a `restartNonce` that it never had asks
-    for another.
+def due_run(job: Object, status: TrainingJobStatus, *, runtime: Object | None) -> int:
+    """Number of the run that the job is in, or should be: once it has finished, a `restartNonce` that it never had, and
+    that the policy of its runtime lets it set, asks for another.
     """
     if status.run is None:
         return 1
-    again = is_finished(status) and _is_new(restart_nonce(job), status)
+    nonce = restart_nonce(job)
+    again = is_finished(status) and _is_new(nonce, status) and may_change(RESTART_NONCE, nonce, runtime)
     return status.run + 1 if again else status.run
 
 
-def run_config_name(job: Object, status: TrainingJobStatus) -> str:
+def run_config_name(job: Object, status: TrainingJobStatus, *, runtime: Object | None) -> str:
     """Name of the ConfigMap of the run that the job is in, or should be."""
-    run = due_run(job, status)
+    run = due_run(job, status, runtime=runtime)
     if status.resolved is not None and status.run == run:
         return status.resolved.config_map
     return run_name(str(job["metadata"]["name"]), run, uid=uid_of(job))
@@ -68,9 +69,9 @@ def _answered(status: TrainingJobStatus, nonce: str) -> list[str]:
     return [*dict.fromkeys([*status.restart_nonces, *last])][-MAX_NONCES_KEPT:]
 
 
-def begin_run(job: Object, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
+def begin_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
     """The status of the run that is due; only the history of phases is taken over from another run's."""
-    run, nonce = due_run(job, status), restart_nonce(job)
+    run, nonce = due_run(observed.job, status, runtime=observed.runtime), restart_nonce(observed.job)
     if status.run == run:
         return status.model_copy(update={"restart_nonce": nonce, "restart_nonces": _answered(status, nonce)})
     return TrainingJobStatus(
@@ -97,7 +98,7 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
         why = _size(text(observed.runtime, "kind"), observed.runtime)
         return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
     try:
-        config = resolve(job, observed.runtime, run=due_run(job, status))
+        config = resolve(job, observed.runtime, run=due_run(job, status, runtime=observed.runtime))
     except RuntimeRefuses as error:
         return wait_for_user(status, Reason.RUNTIME_REFUSES, str(error), now=now)
     except InvalidJob as error:
@@ -140,21 +141,25 @@ def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, no
 def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:
     encoded, found, refused = encode(config), own_config(observed), refused_config(observed)
     if found is None:
-        return _create(status, config, refused, now=now)
+        return _create(observed, status, config, refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
     resolved = ResolvedRun(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 
-def _create(status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime) -> Step:
-    create = (build_config_map(config, encode(config)),)
+def _create(
+    observed: Observed, status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime
+) -> Step:
+    name = run_name(config.metadata.name, config.run, uid=config.metadata.uid)
+    create = (build_config_map(config, encode(config), name=name),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)
     final = refusal.final([failing], has_run=False)
-    limit, waits_since = config.spec.run_policy.queue_deadline_seconds, status.start_time or now
-    left = None if limit is None else limit - (now - waits_since).total_seconds()
+    policy = with_live_fields(config, observed.job, observed.runtime).spec.run_policy
+    limit = None if policy.suspend else policy.queue_deadline_seconds
+    left = None if limit is None else limit - (now - (failing.since or now)).total_seconds()
     if final is None and limit is not None and left is not None and left <= 0:
         final = Reason.QUEUE_DEADLINE, deadline.queue_deadline(limit)
     if final is not None:

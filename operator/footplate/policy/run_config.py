@@ -16,6 +16,9 @@ from footplate.policy.pods import owned_pods
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
 
+_AT_REST = (Phase.SUSPENDING, Phase.SUSPENDED, Phase.RESTARTING)
+"""Phases whose reason and message no later look would put right: that a create fails is told by the condition alone."""
+
 
 def read(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
     """What the run was started with; None where its ConfigMap is gone or isn't the right one."""
@@ -46,17 +49,19 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
     if is_finished(status):
         return _sweep(observed, status, now=now)
     config, found, refused = _again(observed, status), own_config(observed), refused_config(observed)
-    if config is None:
+    if config is None or status.resolved is None:
         return _end_run(status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
     if found is not None:
         return Step(delete=(config_target(found),))
-    create = (build_config_map(config, encode(config)),)
+    create = (build_config_map(config, encode(config), name=status.resolved.config_map),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)
     final = refusal.final([failing], has_run=True)
     if final is not None:
         return _end_run(status, *final, now=now)
+    if status.phase in _AT_REST:
+        return Step(status, create=create)
     reason = refusal.waits_as(failing)
     told = move(status, status.phase or Phase.PENDING, reason, refusal.describe(failing), now=now)
     return Step(told, create=create)

@@ -15,7 +15,7 @@ def seconds_left(job: Job) -> float | None:
     if attempt is None or job.between_attempts or attempt.running_time is not None or not attempt.start_time:
         return None
     holding = [pod.bound or attempt.start_time for pod in job.gang.pods if pod.node is not None]
-    if not 0 < len(holding) < job.desired:
+    if not holding or len(holding) + job.gang.gone >= job.desired:
         return None
     held = (job.now - min(holding)).total_seconds()
     return job.spec.run_policy.scheduling_timeout_seconds - held
@@ -23,19 +23,19 @@ def seconds_left(job: Job) -> float | None:
 
 def doubts(job: Job) -> list[Doubt]:
     """What must be confirmed before pods count as without a node: that the first of them is."""
-    pods = job.gang.current
-    without = (rank for rank in range(job.desired) if rank not in pods or pods[rank].node is None)
-    return [job.gang.doubt(rank) for rank in without][:1]
+    gang = job.gang
+    bound = gang.succeeded.union(rank for rank, pod in gang.current.items() if pod.node is not None)
+    return [gang.doubt(rank) for rank in range(job.desired) if rank not in bound][:1]
 
 
 def seconds_waited(job: Job) -> float | None:
     """Seconds for which the job has waited for nodes, over all attempts that found too few; None where it doesn't."""
-    attempt, pods = job.attempt, job.gang.pods
+    attempt, gang = job.attempt, job.gang
     if attempt is None or attempt.running_time is not None:
         return None
     if job.between_attempts and attempt.reason != Reason.SCHEDULING_TIMEOUT:
         return None
-    if not job.between_attempts and len(pods) == job.desired and all(pod.node for pod in pods):
+    if not job.between_attempts and gang.is_whole(job.desired) and all(pod.node for pod in gang.pods):
         return None
     since = _series(job)[0].start_time
     return (job.now - since).total_seconds() if since is not None else None

@@ -56,16 +56,26 @@ def remember(job: Job) -> Trouble | None:
     """What the status says of an attempt that may still start."""
     cause, known = _find(job), job.status.trouble
     if cause is None:
-        return known
+        return _overcome(job, known)
     since = known.since if known is not None and known.since is not None else job.now
     waited = known.waited_seconds if known is not None else 0
     return Trouble(reason=cause.reason, since=min(since, job.now), waited_seconds=waited)
 
 
+def _overcome(job: Job, known: Trouble | None) -> Trouble | None:
+    """Trouble that hasn't ended the attempt is over when its grace is: the next has a grace of its own, but the wait
+    counts.
+    """
+    left = _seconds_of_grace(job)
+    if known is None or left is None or left > 0:
+        return known
+    waited = known.waited_seconds + int(_grace(job).total_seconds())
+    return Trouble(reason=known.reason, waited_seconds=waited)
+
+
 def next_looks(job: Job) -> Iterator[float | None]:
-    """Seconds until a start that doesn't come about ends the attempt."""
-    if _find(job) is not None:
-        yield _seconds_of_grace(job)
+    """Seconds until a start that doesn't come about ends the attempt, or trouble counts as over."""
+    yield _seconds_of_grace(job)
     for pod in _preparing(job):
         yield ((pod.started or job.now) + _slowest(job) - job.now).total_seconds()
 

@@ -1,7 +1,7 @@
 """Suspend and resume: the gang is stopped after a checkpoint, and goes on from it when the user says so."""
 
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.policy.end import is_stopped, wait_until_stopped, with_end
+from footplate.policy.end import doubts_of_stop, is_stopped, wait_until_stopped, with_end
 from footplate.policy.job import Job, move, with_attempt_begun
 from footplate.policy.plan import Step
 from footplate.policy.reasons import Reason
@@ -16,22 +16,22 @@ def suspend(job: Job) -> Step | None:
     if status.phase is Phase.SUSPENDED:
         return wait_until_stopped(job) if wanted else Step(_resumed(job))
     if status.phase is Phase.SUSPENDING:
-        return Step(_suspended(status, job)) if is_stopped(job) else wait_until_stopped(job)
+        return _suspended(status, job) if is_stopped(job) else wait_until_stopped(job)
     if not wanted:
         return None
     status = with_end(job, Reason.SUSPENDED)
     if is_stopped(job):
-        return Step(_suspended(status, job))
+        return _suspended(status, job)
     text = "the ranks are saving a checkpoint and stopping"
     return Step(move(status, Phase.SUSPENDING, Reason.SUSPENDED, text, now=job.now))
 
 
-def _suspended(status: TrainingJobStatus, job: Job) -> TrainingJobStatus:
+def _suspended(status: TrainingJobStatus, job: Job) -> Step:
     text = "suspended; set runPolicy.suspend to false to go on"
     if status.checkpoint is not None:
         text += f" from step {status.checkpoint.step:,}"
     status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None, "trouble": None})
-    return move(status, Phase.SUSPENDED, Reason.SUSPENDED, text, now=job.now)
+    return Step(move(status, Phase.SUSPENDED, Reason.SUSPENDED, text, now=job.now), doubts=doubts_of_stop(job))
 
 
 def _resumed(job: Job) -> TrainingJobStatus:

@@ -129,7 +129,7 @@ async def test_the_stores_know_of_what_was_created(bench: Bench) -> None:
     config_map = manifest("ConfigMap", "job-run-1-uid-job", bench.job)
     await bench.apply(create=(config_map, manifest("Pod", "p", bench.job)))
     assert bench.pods() == ["p"]
-    assert await bench.run_configs.get(bench.job) is not None
+    assert await bench.run_configs.get(bench.job, runtime=None) is not None
     assert ("get", "job-run-1-uid-job") not in bench.api.calls
 
 

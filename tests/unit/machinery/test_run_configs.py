@@ -49,10 +49,10 @@ async def test_it_is_read_once_in_a_while(run_configs: RunConfigs, reads: Reads,
     job = make_job()
     reads.objects["job-run-1-uid-job"] = config_map(job)
     for _ in range(3):
-        assert await run_configs.get(job) == config_map(job)
+        assert await run_configs.get(job, runtime=None) == config_map(job)
     assert reads.asked == ["job-run-1-uid-job"]
     await clock.advance(601)
-    await run_configs.get(job)
+    await run_configs.get(job, runtime=None)
     assert reads.asked == ["job-run-1-uid-job"] * 2
 
 
@@ -60,14 +60,14 @@ async def test_another_run_has_another(run_configs: RunConfigs, reads: Reads) ->
     job = make_job(status={"run": 2})
     run_configs.put(config_map(job, run=1))
     reads.objects["job-run-2-uid-job"] = config_map(job, run=2)
-    assert await run_configs.get(job) == config_map(job, run=2)
+    assert await run_configs.get(job, runtime=None) == config_map(job, run=2)
 
 
 async def test_it_goes_with_its_job(run_configs: RunConfigs, reads: Reads) -> None:
     job = make_job()
     run_configs.put(config_map(job))
     run_configs.discard(key_of(job))
-    assert await run_configs.get(job) is None
+    assert await run_configs.get(job, runtime=None) is None
     assert reads.asked == ["job-run-1-uid-job"]
 
 
@@ -75,15 +75,15 @@ async def test_a_foreign_one_is_none(run_configs: RunConfigs, reads: Reads) -> N
     job = make_job()
     foreign = {**config_map(job), "metadata": {"namespace": "ns", "name": "job-run-1-uid-job"}}
     reads.objects["job-run-1-uid-job"] = foreign
-    assert await run_configs.get(job) is None
+    assert await run_configs.get(job, runtime=None) is None
 
 
 async def test_nothing_is_kept_of_it_but_job_json(run_configs: RunConfigs, reads: Reads) -> None:
     job = make_job()
     bulk = {"data": {"job.json": "{}", "x": "y" * 900_000}, "binaryData": {"z": "y" * 90_000}}
     reads.objects["job-run-1-uid-job"] = {**config_map(job), **bulk}
-    await run_configs.get(job)
-    kept = await run_configs.get(job)
+    await run_configs.get(job, runtime=None)
+    kept = await run_configs.get(job, runtime=None)
     assert len(reads.asked) == 1
     assert kept == config_map(job)
 
@@ -99,19 +99,19 @@ async def test_a_finished_runs_is_read_once(run_configs: RunConfigs, reads: Read
     job = make_job(status=FINISHED)
     reads.objects["job-run-1-uid-job"] = config_map(job)
     for _ in range(5):
-        assert await run_configs.get(job) == config_map(job)
+        assert await run_configs.get(job, runtime=None) == config_map(job)
         await clock.advance(3600)
     assert reads.asked == ["job-run-1-uid-job"]
 
 
 async def test_of_a_run_that_was_cleaned_up_nothing_is_read(run_configs: RunConfigs, reads: Reads) -> None:
-    assert await run_configs.get(make_job(status={**FINISHED, "resolved": None})) is None
+    assert await run_configs.get(make_job(status={**FINISHED, "resolved": None}), runtime=None) is None
     assert reads.asked == []
 
 
 async def test_another_run_that_is_due_is_read_as_ever(run_configs: RunConfigs, reads: Reads) -> None:
     spec = {"runPolicy": {"restartNonce": "again"}}
-    await run_configs.get(make_job(spec=spec, status={**FINISHED, "resolved": None}))
+    await run_configs.get(make_job(spec=spec, status={**FINISHED, "resolved": None}), runtime=None)
     assert reads.asked == ["job-run-2-uid-job"]
 
 
@@ -121,7 +121,7 @@ async def test_they_are_kept_within_bytes(run_configs: RunConfigs, monkeypatch: 
     jobs = [make_job(name, uid=f"uid-{name}", status=finished(f"{name}-run-1-uid-job")) for name in names]
     for job in jobs:
         run_configs.put({**config_map(job), "data": {"job.json": "x" * 100}})
-    assert [await run_configs.get(job) is not None for job in jobs] == [False, True, True]
+    assert [await run_configs.get(job, runtime=None) is not None for job in jobs] == [False, True, True]
     run_configs.discard(key_of(jobs[1]))
     run_configs.put({**config_map(jobs[0]), "data": {"job.json": "x" * 100}})
-    assert [await run_configs.get(job) is not None for job in jobs] == [True, False, True]
+    assert [await run_configs.get(job, runtime=None) is not None for job in jobs] == [True, False, True]

@@ -70,7 +70,7 @@ class Bench:
         self.observed.append(observed)
         return self.decide(observed)
 
-    async def get(self, _: Any) -> None:
+    async def get(self, _: Any, *, runtime: Any) -> None:
         """No run has a ConfigMap."""
 
     def discard(self, _: Any) -> None:

@@ -144,7 +144,7 @@ def gang(*pods: JSON, nodes: int = 2, attempt: int = 0) -> Gang:
 def config_map(of: JSON, *, runtime: JSON | None = None, run: int = 1) -> JSON:
     """The run's ConfigMap of a job."""
     config = resolve(of, runtime, run=run)
-    return build_config_map(config, encode(config))
+    return build_config_map(config, encode(config), name=f"fashion-run-{run}-{UID[:8]}")
 
 
 def status(

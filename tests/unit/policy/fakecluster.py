@@ -86,7 +86,7 @@ class FakeCluster:
             job=copy.deepcopy(self.job),
             pods=[pod.raw for pod in self.pods()],
             nodes=self.nodes,
-            run_config=self.objects.get(("ConfigMap", run_config_name(self.job, read_status(self.job)))),
+            run_config=self.objects.get(("ConfigMap", run_config_name(self.job, read_status(self.job), runtime=None))),
             progress=self.progress,
             refusals=self.refusals,
             status_written=self.status_written,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from footplate.contract import ExitCode
 from footplate.machinery.clock import SteadyTime
 from footplate.policy.job import seconds_run
 from footplate.policy.plan import Plan
@@ -170,3 +171,23 @@ def test_whatever_the_policies_read_the_job_comes_to_an_end(steps: list[tuple[in
     cluster.now = NOW + timedelta(seconds=elapsed)
     come_to_an_end(cluster)
     assert cluster.phase == "Succeeded", cluster.status
+
+
+AHEAD = pytest.mark.parametrize("ended", [-1, 2], ids=["node's clock behind", "node's clock ahead"])
+
+
+@AHEAD
+@pytest.mark.parametrize("code", [0, 137])
+def test_a_kubelets_word_is_awaited_whatever_its_clock_says(code: int, ended: float) -> None:
+    stopped = pod(0, state=terminated(code, ended=ended))
+    assert phase_of(look(job({"nodes": 1, "runPolicy": {"maxRestarts": 0}}), stopped)) in (None, "Running")
+    said = pod(0, phase="Failed", state=terminated(code, ended=ended), reason="Evicted", message="low on memory")
+    plan = look(job({"nodes": 1}), said, after=1)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Restarting", "Evicted")
+
+
+@AHEAD
+def test_the_cause_is_awaited_whatever_a_nodes_clock_says(ended: float) -> None:
+    follower = pod(1, phase="Failed", state=terminated(int(ExitCode.PEER_LOST), ended=ended), on="node-1")
+    assert phase_of(look(job(), pod(0), follower)) in (None, "Running")

@@ -326,7 +326,7 @@ def test_a_scout_is_a_rank_to_the_scheduler_and_nothing_to_training() -> None:
         },
     )
     situation = situate(observe(of, attempts=attempt(3)))
-    gang = AttemptSpec(situation.config, situation.spec, attempt=0, nodes=3)
+    gang = AttemptSpec(situation.config, situation.spec, situation.run_name, attempt=0, nodes=3)
     [rank], [scout_] = build_pods(gang, [3]), build_scouts(gang, [3])
     mine, theirs = scout_["spec"], rank["spec"]
     assert scout_["metadata"]["labels"] == {**rank["metadata"]["labels"], Label.SCOUT: "true"}

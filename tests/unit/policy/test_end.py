@@ -291,3 +291,34 @@ def test_what_the_ranks_say_as_they_stop_counts_as_progress() -> None:
     waits = look(job(), phase="Restarting", attempts=attempts, restartTime=at(10))
     assert (status_of(waits)["attempt"], waits.requeue_after) == (1, 10)
     assert status_of(look(job(), stopped, phase="Restarting", attempts=attempts, restartTime=at(10)))["attempt"] == 2
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param({"activeDeadlineSeconds": 305}, id="deadline"),
+        pytest.param({"suspend": True}, id="suspend"),
+        pytest.param({"activeDeadlineSeconds": 305, "suspend": True}, id="both"),
+    ],
+)
+@pytest.mark.parametrize("phase", ["Running", "Suspending"])
+def test_nothing_ends_a_run_whose_ranks_have_ended_well_before_their_kubelets_had_their_say(
+    phase: str, edit: JSON
+) -> None:
+    """Something beside the trainer runs on, so that the pod's phase says nothing."""
+    of = job({"runPolicy": edit})
+    done = pod(0, state=terminated(0, ended=-4))
+    attempts = None if phase == "Running" else ended("SuspendedByUser", seconds_ago=3, succeededRanks="1")
+    rest = [pod(1, state=terminated(0, ended=-2))] if phase == "Running" else []
+    waits = look(of, done, *rest, phase=phase, attempts=attempts, after=5.5)
+    assert waits.status is None or waits.status["phase"] == phase
+    assert waits.delete == ()
+    assert waits.requeue_after is not None
+    sure = look(of, done, *rest, phase=phase, attempts=attempts, after=8)
+    assert status_of(sure)["phase"] == "Succeeded"
+
+
+def test_a_trainer_that_ends_with_0_as_it_was_told_to_stop_holds_nothing_up() -> None:
+    told = pod(0, state=terminated(0, ended=-2), deleted=-4)
+    after = status_of(look(job({"nodes": 1, "runPolicy": {"suspend": True}}), told))
+    assert after["phase"] == "Suspended"

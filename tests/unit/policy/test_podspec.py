@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from footplate.api.errors import explain
 from footplate.api.references import RESERVED_ENV
 from footplate.contract import Env, Label, MountPath, rendezvous_port
-from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node
+from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node, run_name
 from footplate.policy.resolve import resolve
 from unit.policy.build import UID, config_map, job, merged
 
@@ -69,7 +69,12 @@ CHANNELS = {
 
 def gang_of(spec: JSON | None = None, *, attempt: int = 0, avoid: tuple[str, ...] = (), **metadata: Any) -> AttemptSpec:
     config = resolve(job(spec, **metadata), None, run=1)
-    return AttemptSpec(config, config.spec, attempt=attempt, nodes=config.spec.nodes, avoid=avoid)
+    name = run_name(config.metadata.name, config.run, uid=config.metadata.uid)
+    return AttemptSpec(config, config.spec, name, attempt=attempt, nodes=config.spec.nodes, avoid=avoid)
+
+
+def service_of(gang: AttemptSpec) -> JSON:
+    return dict(plain(build_service(gang.config, name=gang.run_name)))
 
 
 def plain(manifest: Any) -> Any:
@@ -95,7 +100,7 @@ def container(pod: JSON) -> JSON:
     [
         pytest.param("recipe-pod", pod_of(gang_of(CHANNELS), 1), id="recipe"),
         pytest.param("command-pod", pod_of(gang_of(COMMAND, attempt=3, avoid=("gpu-7",)), 5), id="command"),
-        pytest.param("service", plain(build_service(gang_of().config)), id="service"),
+        pytest.param("service", service_of(gang_of()), id="service"),
         pytest.param("config-map", plain(config_map(job())), id="config map"),
     ],
 )
@@ -211,7 +216,7 @@ def test_nothing_of_a_run_has_the_name_of_a_deleted_jobs() -> None:
     """A kubelet serves its copy of an immutable ConfigMap, and a resolver old addresses, by name."""
     gangs = [gang_of(uid=uid) for uid in (UID, "1c0fc8c7-0000-4000-8000-000000000002")]
     mounted = [pod_of(gang)["spec"]["volumes"][0]["configMap"]["name"] for gang in gangs]
-    services = [plain(build_service(gang.config)) for gang in gangs]
+    services = [service_of(gang) for gang in gangs]
     assert mounted == [gang.run_name for gang in gangs] == [service["metadata"]["name"] for service in services]
     assert len({*mounted}) == 2
     labels = [pod_of(gang)["metadata"]["labels"] for gang in gangs]
@@ -238,7 +243,7 @@ def test_the_users_words_are_expanded_by_the_kubelet_in_every_form(spec: JSON, w
 
 
 def test_owner_is_the_job() -> None:
-    for manifest in (pod_of(gang_of()), plain(build_service(gang_of().config)), plain(config_map(job()))):
+    for manifest in (pod_of(gang_of()), service_of(gang_of()), plain(config_map(job()))):
         (owner,) = manifest["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("TrainingJob", UID, True)
 

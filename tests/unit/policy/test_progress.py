@@ -212,3 +212,10 @@ def test_a_time_that_is_out_of_bounds_in_utc_is_never_taken(said: str) -> None:
     """The status is written in UTC, and must be readable at the next look."""
     with pytest.raises(ValueError, match="must lie between"):
         ProgressStatus.model_validate({"step": 1, "updateTime": said})
+
+
+def test_last_words_of_an_attempt_that_never_got_to_a_step_wipe_nothing() -> None:
+    known = ProgressStatus(epoch=3, step=1000, total_steps=9380)
+    before = STATUS.model_copy(update={"progress": known})
+    assert after(says(outcome="failed", exitCode=1, progress={"metrics": {}}), before=before).progress == known
+    assert after(says(progress={"step": 2000}), before=before).progress == ProgressStatus(step=2000)

@@ -6,16 +6,26 @@ from typing import Any
 import pytest
 
 from footplate.api.blocks import RunPolicy
-from footplate.api.status import Attempt, CheckpointStatus, FailureClass, FailureStatus, ProgressStatus, Restarts, Spent
+from footplate.api.status import (
+    Attempt,
+    CheckpointStatus,
+    FailureClass,
+    FailureStatus,
+    ProgressStatus,
+    Restarts,
+    Spent,
+    TrainingJobStatus,
+)
 from footplate.contract import Progress
 from footplate.policy import restart
 from footplate.policy.failure import Failure
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
-from footplate.policy.restart import Decision, spent_so_far
-from unit.policy.build import NOW, at, job, pod, terminated
+from footplate.policy.restart import Decision, refilled, spent_so_far
+from unit.policy.build import NOW, UID, at, job, look, merged, pod, terminated
 from unit.policy.fakecluster import FakeCluster
 
+JSON = dict[str, Any]
 POLICY = RunPolicy(max_restarts=3, max_disruptions=5, restart_backoff_seconds=10)
 
 
@@ -179,10 +189,35 @@ REFILLS = [
 @pytest.mark.parametrize(("reason", "attempts", "spent"), REFILLS)
 def test_an_hour_of_progress_fills_the_budgets(reason: Reason, attempts: list[Attempt], spent: Spent | None) -> None:
     restarts = Restarts(user=9, infrastructure=99)
-    decision = decide(failing(reason), policy=POLICY, restarts=restarts, spent=USED, attempts=attempts, before=None)
+    left = refilled(TrainingJobStatus(restarts=restarts, spent=USED, attempts=attempts))
+    decision = decide(failing(reason), policy=POLICY, restarts=restarts, spent=left, attempts=attempts, before=None)
     assert (decision.delay is None) == (spent is None)
     assert decision.spent == spent if spent else decision.spent.restarts == USED.restarts
     assert decision.restarts.total == 108 + (spent is not None), "the run's total goes on"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param({"runPolicy": {"suspend": True}}, id="suspended"),
+        pytest.param({"nodes": 2}, id="resized"),
+    ],
+)
+def test_it_fills_them_however_the_attempt_ended(edit: JSON) -> None:
+    spec = {"nodes": 3, "elastic": {"minNodes": 1, "maxNodes": 3}}
+    ran = [{"attempt": 3, "startTime": at(-36600), "runningTime": at(-36500), "nodes": 3, "resumedFromStep": 5}]
+    plan = look(
+        job(merged(spec, edit)),
+        *(pod(rank, attempt=3) for rank in range(3)),
+        attempts=ran,
+        spent={"restarts": 3, "disruptions": 1},
+        restarts={"user": 3, "infrastructure": 1},
+        progress=Progress(uid=UID, run=1, attempt=3, progress=ProgressStatus(step=100_000, update_time=NOW)),
+    )
+    assert plan.status is not None
+    assert plan.status["attempts"][-1]["lastStep"] == 100_000
+    assert plan.status["spent"] == {"restarts": 0, "disruptions": 0}
+    assert plan.status["restarts"]["user"] == 3, "the run's total goes on"
 
 
 def run_gang(cluster: FakeCluster) -> None:

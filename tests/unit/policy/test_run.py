@@ -1,13 +1,17 @@
 """The beginning of a run: resolved, fixed, begun; or why not."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from footplate.policy.job import read_status
 from footplate.policy.plan import Observed, Plan, Refusal
 from footplate.policy.reconcile import reconcile
+from footplate.policy.resolve import digest
+from footplate.policy.run import run_config_name
 from unit.policy.build import NOW, at, config_map, job, merged, names, runtime, status
 
 JSON = dict[str, Any]
@@ -170,6 +174,25 @@ def test_a_new_run_that_stalls_is_a_new_run() -> None:
     assert again.status is None
 
 
+LOCKED = runtime({"runPolicy": {"restartNonce": "a"}, "policy": {"allowed": []}})
+
+
+def test_a_nonce_that_the_runtimes_policy_locks_starts_no_run_and_is_told() -> None:
+    of = finished(runtimeRef={"name": "torch"})
+    begun = job({"runtimeRef": {"name": "torch"}})
+    config = config_map(begun, runtime=LOCKED)
+    resolved = {"configMap": "fashion-run-1-0b9fb7b6", "sha256": digest(config["data"]["job.json"])}
+    artifact = {"uri": "s3://m/", "manifest": "s3://m/m", "sha256": "0" * 64, "sizeBytes": 1, "metrics": {}}
+    of["status"] |= {"resolved": resolved, "artifact": artifact}
+    assert run_config_name(of, read_status(of), runtime=LOCKED) == "fashion-run-1-0b9fb7b6"
+    plan = begin(of, run_config=config, runtime=LOCKED)
+    assert plan.status is not None
+    assert (plan.status["run"], plan.status["phase"], plan.status["artifact"]) == (1, "Failed", artifact)
+    assert conditions(plan)["EditsRefused"] == "True"
+    assert [event.reason for event in plan.events] == ["EditRefused"]
+    assert "restartNonce" in plan.events[0].message
+
+
 @pytest.mark.parametrize("phase", ["Running", "Suspended", "Restarting"])
 def test_a_nonce_waits_for_the_end_of_the_run(phase: str) -> None:
     of = job({"runPolicy": {"restartNonce": "b", "suspend": phase == "Suspended"}})
@@ -253,9 +276,20 @@ def test_of_the_config_map_too_the_schema_alone_is_final(said: str, final: bool)
 
 
 def test_the_queue_deadline_counts_before_the_first_attempt() -> None:
+    """It counts since the ConfigMap is refused: what the job waited for before, such as its runtime, isn't a queue."""
     of = job({"runPolicy": {"queueDeadlineSeconds": 20}})
-    plan = begin(of, refusals=[FORBIDDEN])
-    assert plan.requeue_after == 20
-    later = reconcile(Observed({**of, "status": plan.status}, refusals=[FORBIDDEN]), now=NOW + timedelta(seconds=20))
+    waited = {**of, "status": status(of, "Pending", attempts=[], resolved=None, startTime=at(-3600))}
+    refused = replace(FORBIDDEN, since=NOW)
+    plan = begin(waited, refusals=[refused])
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.requeue_after) == ("Pending", 20)
+    later = reconcile(Observed({**of, "status": plan.status}, refusals=[refused]), now=NOW + timedelta(seconds=20))
     assert later.status is not None
     assert (later.status["phase"], later.status["reason"]) == ("Failed", "QueueDeadlineExceeded")
+
+
+def test_a_suspended_job_waits_in_no_queue() -> None:
+    of = job({"runPolicy": {"queueDeadlineSeconds": 20, "suspend": True}})
+    plan = begin(of, refusals=[replace(FORBIDDEN, since=NOW - timedelta(hours=1))])
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"]) == ("Pending", "PodsRefused")

@@ -77,3 +77,41 @@ def test_a_finished_run_doesnt_need_it() -> None:
     plan = without(job(), pod(0, phase="Failed"), phase="Failed", completionTime=at(-9))
     assert plan.create == ()
     assert names(plan.delete) == ["Service/fashion-run-1-0b9fb7b6"]
+
+
+def begun_under_the_old_name() -> tuple[JSON, JSON]:
+    """The status and the ConfigMap of a run from before a job's UID was in the names."""
+    attempts = [
+        {"attempt": 0, "startTime": at(-600), "endTime": at(-10), "reason": "UserError", "nodes": 2},
+        {"attempt": 1, "startTime": at(-1), "nodes": 2},
+    ]
+    begun = status(job(), "Restarting", attempts=attempts)
+    begun["resolved"]["configMap"] = "fashion-run-1"
+    return begun, merged(config_map(job()), {"metadata": {"name": "fashion-run-1"}})
+
+
+def test_a_run_keeps_the_name_that_it_began_with() -> None:
+    begun, found = begun_under_the_old_name()
+    service, *pods = reconcile(Observed({**job(), "status": begun}, run_config=found), now=NOW).create
+    assert service["metadata"]["name"] == "fashion-run-1"
+    assert len(pods) == 2
+    for made in pods:
+        assert made["spec"]["volumes"][0]["configMap"]["name"] == made["spec"]["subdomain"] == "fashion-run-1"
+        [address] = [each["value"] for each in made["spec"]["containers"][0]["env"] if each["name"] == "MASTER_ADDR"]
+        assert address == "fashion-1-1-0.fashion-run-1"
+
+
+def test_it_is_put_back_under_the_name_that_it_had() -> None:
+    begun, found = begun_under_the_old_name()
+    assert reconcile(Observed({**job(), "status": begun}), now=NOW).create == (found,)
+
+
+@pytest.mark.parametrize("phase", ["Suspending", "Suspended", "Restarting"])
+def test_of_a_job_at_rest_the_condition_alone_tells_of_a_refusal(phase: str) -> None:
+    """Nobody would take it back there once the create succeeds."""
+    plan = without(job(), phase=phase, refusals=[refusal(403, "Forbidden")], message="suspended")
+    assert plan.status is not None
+    assert names(plan.create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
+    assert (plan.status["phase"], plan.status["reason"], plan.status["message"]) == (phase, "Testing", "suspended")
+    [failure] = [each for each in plan.status["conditions"] if each["type"] == "ReplicaFailure"]
+    assert (failure["status"], failure["reason"]) == ("True", "FailedCreate")

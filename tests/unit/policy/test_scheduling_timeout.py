@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from footplate.policy.scheduling_timeout import backoff, seconds_left
-from unit.policy.build import UID, at, job, look, names, observe, pod, situate
+from footplate.policy.scheduling_timeout import backoff, doubts, seconds_left
+from unit.policy.build import UID, at, job, look, names, observe, pod, situate, waiting
 
 JSON = dict[str, Any]
 
@@ -58,3 +58,26 @@ def test_backoff_doubles_and_differs_from_job_to_job() -> None:
         assert 10 * 2 ** (length - 1) <= backoff(series(length)) <= 20 * 2 ** (length - 1)
     assert backoff(series(1)) != backoff(series(1, uid="another"))
     assert backoff(series(9)) == backoff(series(1000)) == 600
+
+
+DONE = [{"attempt": 0, "startTime": at(-600), "createdTime": at(-599), "nodes": 2, "succeededRanks": "0"}]
+PULLS = pod(1, phase="Pending", state=waiting("ContainerCreating"), started=-590)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        pytest.param(job(), id="half scheduled"),
+        pytest.param(job({"runPolicy": {"queueDeadlineSeconds": 500}}), id="queue deadline"),
+        pytest.param(job({"elastic": {"minNodes": 1, "maxNodes": 4}}), id="elastic"),
+    ],
+)
+def test_a_rank_that_is_done_had_its_node_though_its_pod_is_gone(of: JSON) -> None:
+    plan = look(of, PULLS, phase="Starting", attempts=DONE)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["attempt"]) == ("Starting", 0)
+
+
+def test_what_is_confirmed_is_a_rank_that_isnt_done() -> None:
+    pending = observe(job(), waits(1), phase="Queued", attempts=DONE)
+    assert [doubt.name for doubt in doubts(situate(pending))] == ["fashion-1-0-1"]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from footplate.policy.plan import Plan
 from unit.policy.build import at, job, look, pod, terminated, waiting
 from unit.policy.fakecluster import FakeCluster
 
@@ -153,6 +154,25 @@ def test_waiting_for_nodes_is_not_waiting_for_the_image() -> None:
     cluster.tick(30)
     cluster.settle()
     assert cluster.phase == "Restarting"
+
+
+def test_a_hiccup_that_is_over_shortens_no_later_grace() -> None:
+    began = [{"attempt": 0, "startTime": at(-600), "createdTime": at(-599), "nodes": 2}]
+    once = {"reason": "ImagePullFailed", "since": at(-29), "waitedSeconds": 5}
+
+    def see(state: JSON, trouble: JSON, after: float) -> Plan:
+        starts = pod(1, phase="Pending", state=state, on="node-1", started=-400)
+        return look(job(), pod(0), starts, phase="Starting", attempts=began, trouble=trouble, after=after)
+
+    going_on = see(waiting("ContainerCreating"), once, 0)
+    assert going_on.requeue_after == 1
+    over = see(waiting("ContainerCreating"), once, 1)
+    assert over.status is not None
+    assert over.status["trouble"] == {"reason": "ImagePullFailed", "waitedSeconds": 35}
+    anew = see(waiting("ErrImagePull", "429 Too Many Requests"), over.status["trouble"], 2)
+    assert anew.status is not None
+    assert (anew.status["phase"], anew.status["trouble"]["since"]) == ("Starting", at(2))
+    assert anew.status["trouble"]["waitedSeconds"] == 35
 
 
 @pytest.mark.parametrize(("reason", "said", "way_out"), FINAL, ids=[each[0] for each in FINAL])

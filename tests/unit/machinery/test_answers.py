@@ -1,0 +1,61 @@
+"""What the API server says within a look, beside what the watch shows meanwhile."""
+
+from typing import Any
+
+from footplate.errors import NotFound
+from footplate.machinery.answers import Answers
+from footplate.machinery.cluster import Cluster
+from footplate.policy.plan import Doubt
+from unit.policy.build import merged, node, pod
+
+JSON = dict[str, Any]
+OWNER = {"apiVersion": "footplate.dev/v1alpha1"}
+
+
+def version(number: int, raw: JSON) -> JSON:
+    made = merged(raw, {"metadata": {"resourceVersion": str(number)}})
+    for owner in made["metadata"].get("ownerReferences", ()):
+        owner |= OWNER
+    return made
+
+
+class Server:
+    """Has one object, or none."""
+
+    def __init__(self, has: JSON | None) -> None:
+        self.has = has
+
+    async def get(self, *_: Any) -> JSON:
+        if self.has is None:
+            raise NotFound(404, "NotFound", "not found")
+        return self.has
+
+
+def about(cluster: Cluster, has: JSON | None) -> Answers:
+    return Answers(Server(has), cluster, namespace="team")  # type: ignore[arg-type]
+
+
+def versions(pods: Any) -> list[str]:
+    return [each["metadata"]["resourceVersion"] for each in pods]
+
+
+async def test_an_answer_hides_nothing_that_the_watch_has_shown_since() -> None:
+    cluster = Cluster(lambda _: None)
+    cluster.pods.apply(version(4, pod(0)), deleted=False)
+    answers = about(cluster, version(5, pod(0)))
+    await answers.ask([Doubt("Pod", "fashion-1-0-0")])
+    assert versions(answers.correct_pods([version(4, pod(0))])) == ["5"]
+    assert versions(answers.correct_pods([version(9, pod(0))])) == ["9"]
+
+
+async def test_so_it_is_of_nodes() -> None:
+    answers = about(Cluster(lambda _: None), version(5, node()))
+    await answers.ask([Doubt("Node", "node-0")])
+    for seen, known in ((4, "5"), (9, "9")):
+        assert versions(answers.correct_nodes({"node-0": version(seen, node())}).values()) == [known]
+
+
+async def test_what_is_gone_is_gone_whatever_a_view_shows() -> None:
+    answers = about(Cluster(lambda _: None), None)
+    await answers.ask([Doubt("Pod", "fashion-1-0-0")])
+    assert answers.correct_pods([version(4, pod(0))]) == []
