@@ -141,7 +141,7 @@ def test_another_world_goes_on_with_the_same_data(tmp_path: Path) -> None:
 
 
 def test_a_new_run_starts_from_the_beginning(tmp_path: Path) -> None:
-    job = Job(tmp_path, "exact.py", 1, {**SETTINGS, "epochs": 1}, checkpoint=CHECKPOINT)
+    job = Job(tmp_path, "exact.py", 1, {**SETTINGS, "epochs": 1}, checkpoint={**CHECKPOINT, "resume": "run"})
     for run in (1, 2):
         job.run = run
         with job.start(attempt=run) as gang:

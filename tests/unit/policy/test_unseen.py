@@ -97,8 +97,9 @@ def test_a_pod_isnt_waited_for_only_where_its_node_is_surely_lost(lost: bool) ->
     nodes = LOST if lost else WELL
     suspended = {**job({**ALONE, "runPolicy": {"suspend": True}})}
     asked, plan = answered(observe(suspended, pod(0, deleted=-1), nodes=LOST), nodes=nodes)
-    assert (asked, phase_of(plan)) == ({Doubt("Node", "node-0")}, "Suspended" if lost else "Suspending")
+    doubts = {Doubt("Node", "node-0"), Doubt("Pod", "fashion-1-0-0")}
+    assert (asked, phase_of(plan)) == (doubts, "Suspended" if lost else "Suspending")
     saving = restarting(pod(0, deleted=-1), pod(1, phase="Failed", on="node-1"), reason="Evicted", nodes=LOST)
     asked, plan = answered(saving, nodes=nodes)
-    assert asked == {Doubt("Node", "node-0")}
+    assert asked == doubts
     assert (plan.status["attempt"] if plan.status else 0) == (1 if lost else 0)
