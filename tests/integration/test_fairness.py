@@ -110,7 +110,7 @@ async def test_giant_and_poisoned_jobs_hold_up_no_other(bench: Bench) -> None:
     async def flood() -> None:
         for number in range(40):
             text = "x" * 600_000 if number % 2 else "\x07‮" * 50_000
-            await bench.apply(f"b{number}", namespace="bad", hyperparameters={"x": text})
+            await bench.apply(f"b{number}", namespace="bad", hyperparameters={"x": {"below what CEL sees": text}})
             await asyncio.sleep(0.3)  # else it is the devcluster, in this process, that has too much to do
 
     task = asyncio.create_task(flood())

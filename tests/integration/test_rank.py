@@ -31,6 +31,7 @@ def test_a_good_end_leaves_no_error(tmp_path: Path, entrypoint: str, code: int) 
     ("entrypoint", "code", "said"),
     [
         pytest.param("ends:raises", ExitCode.USER_ERROR, "the data has 3 columns, not 4", id="exception"),
+        pytest.param("ends:comes_from_itself", ExitCode.USER_ERROR, "the data has 3 columns, not 4", id="a circle"),
         pytest.param("ends:exits_with_7", 7, "7", id="exit code"),
         pytest.param("ends:wel", ExitCode.CONFIG_ERROR, "has no function 'wel'; did you mean 'well'?", id="function"),
         pytest.param("ends:not_a_function", ExitCode.CONFIG_ERROR, "has no function", id="not a function"),
@@ -47,6 +48,12 @@ def test_a_failure_leaves_its_cause(tmp_path: Path, entrypoint: str, code: int, 
     assert error.exit_code == code
     assert said in error.failure.message
     assert "rank.py" not in (error.failure.traceback or "")
+
+
+def test_a_failure_of_which_nothing_can_be_said_is_no_success(tmp_path: Path) -> None:
+    job = Job(tmp_path, "ends:cannot_be_said", 1, {})
+    with job.start(0) as gang:
+        assert gang.wait() == [ExitCode.USER_ERROR], gang.logs()
 
 
 def test_a_failing_ranks_peers_say_that_they_lost_it(tmp_path: Path) -> None:

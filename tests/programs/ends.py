@@ -35,3 +35,19 @@ def trains_slowly(ctx: Context) -> None:
 
 
 not_a_function = 3
+
+
+class Unspeakable(Exception):
+    """Whoever asks what it says gets another error."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words for it")
+
+
+def cannot_be_said(ctx: Context) -> None:
+    raise Unspeakable
+
+
+def comes_from_itself(ctx: Context) -> None:
+    error = ValueError("the data has 3 columns, not 4")
+    raise error from error

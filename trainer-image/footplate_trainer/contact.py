@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
@@ -78,14 +78,14 @@ class Contact:
         finally:
             timer.cancel()
 
-    def judge(self, error: StorageUnavailable, uri: str, *, patience: float) -> StorageError:
-        """What is raised when patience is over."""
+    def give_up(self, error: StorageUnavailable, uri: str, *, patience: float) -> NoReturn:
+        """Raises what is to be raised when patience is over."""
         if not isinstance(error, Unreachable) or self.answered:
-            return error
-        return WrongEndpoint(
+            raise error
+        raise WrongEndpoint(
             f"{uri}: nobody answers at {error.at or self._endpoint} ({error.why}), tried for {patience:.0f} s, and "
             f"nobody has since this run began; {self._way_out}"
-        )
+        ) from error
 
     def _has_answered(self) -> None:
         if self._silent_since is not None:

@@ -4,6 +4,7 @@ the operator turns that into who pays for the restart.
 A message is shown to the user as it is: it names the field, the value, the rule and the way out.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from footplate.contract import ExitCode
@@ -91,3 +92,13 @@ class Unreachable(StorageUnavailable):
     def __init__(self, message: str, *, why: str = "", at: str = "") -> None:
         super().__init__(message)
         self.why, self.at = why, at
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what it comes from, each once: libraries raise errors that come from themselves."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)

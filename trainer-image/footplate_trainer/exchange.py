@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError
 from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.api.types import Model
 from footplate.contract import Activity, ExitCode, Failure
-from footplate_trainer.errors import TrainerError
+from footplate_trainer.errors import TrainerError, chain_of
 
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 MAX_FILE_BYTES = 131_072
@@ -163,11 +163,8 @@ def describe_error(error: BaseException, *, rank: int | None) -> Failure:
 
 def _disk_hint(error: BaseException) -> str:
     """A way out where the disk is full: libraries wrap what the kernel says in errors of their own."""
-    chain: BaseException | None = error
-    while chain is not None:
-        if os.strerror(errno.ENOSPC) in str(chain):
-            return "; request more ephemeral-storage in spec.resources or a larger volume, or write less"
-        chain = chain.__cause__ or chain.__context__
+    if any(os.strerror(errno.ENOSPC) in str(link) for link in chain_of(error)):
+        return "; request more ephemeral-storage in spec.resources or a larger volume, or write less"
     return ""
 
 

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 from footplate.contract import ExitCode
 from footplate_trainer import exchange, gang, stopping
 from footplate_trainer.context import Context, context, here
-from footplate_trainer.errors import ConfigError, PeerLost, Stopped, TrainerError, UserError
+from footplate_trainer.errors import ConfigError, PeerLost, Stopped, TrainerError, UserError, chain_of
 from footplate_trainer.report import reporter
 
 LOST_PEER = re.compile(r"gloo|Connection (closed|reset) by peer|Timed out waiting|Broken pipe", re.IGNORECASE)
@@ -187,12 +187,13 @@ def failure_code(error: BaseException) -> int:
 
 def lost_peer(error: BaseException) -> bool:
     """True if an exception, or what it comes from, says that another rank is gone or doesn't answer."""
-    if isinstance(error, PeerLost):
-        return True
-    if isinstance(error, RuntimeError) and (type(error).__name__.startswith("Dist") or LOST_PEER.search(str(error))):
-        return True
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return cause is not None and lost_peer(cause)
+    return any(_says_peer_lost(link) for link in chain_of(error))
+
+
+def _says_peer_lost(error: BaseException) -> bool:
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, PeerLost)
+    return type(error).__name__.startswith("Dist") or LOST_PEER.search(str(error)) is not None
 
 
 def _users_part(error: BaseException, place: Context) -> TracebackType | None:
@@ -213,8 +214,11 @@ def run_process() -> None:
     """All that this process is for, up to the way it ends."""
     # Runs last, after what others have registered. Without it the interpreter would take itself apart under gloo's
     # threads, which once in a while ends a successful rank by SIGABRT.
-    atexit.register(_leave, ExitCode.OK)
+    # What goes wrong on the way out, in the words about a failure themselves, is no success.
+    codes = [ExitCode.USER_ERROR]
+    atexit.register(lambda: _leave(codes[-1]))
     main()
+    codes.append(ExitCode.OK)
 
 
 if __name__ == "__main__":

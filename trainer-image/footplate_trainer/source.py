@@ -183,7 +183,7 @@ def _git_patiently(git: GitSource, folder: Path, *arguments: str) -> None:
             return
         except StorageUnavailable as error:
             if time.monotonic() > deadline:
-                raise contact.judge(error, url, patience=patience) from error
+                contact.give_up(error, url, patience=patience)
             log.warning("git server is not available; trying again", error=str(error))
             time.sleep(GIT_PAUSE_SECONDS)
 

@@ -236,7 +236,7 @@ class Store:
                 raise
             except StorageUnavailable as error:
                 if time.monotonic() + PAUSE_SECONDS > deadline:
-                    raise self._contact.judge(error, uri, patience=patience) from error
+                    self._contact.give_up(error, uri, patience=patience)
                 time.sleep(PAUSE_SECONDS)
 
 
