@@ -71,12 +71,11 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
     whole = _merge(defaults, {key: value for key, value in spec.items() if key != "runtimeRef"})
     merged, more = _read(TrainingJobSpec, whole, root="spec") if isinstance(job.get("spec"), Mapping) else (None, [])
     problems += [*more, *rules.too_large(whole)]
+    problems += rules.broken(whole)
     refused: Sequence[Problem] = ()
-    if merged is not None:
-        problems += rules.broken(merged)
-        if runtime is not None:
-            policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
-            refused = rules.refused(job, merged, defaults=defaults, policy=policy)
+    if merged is not None and runtime is not None:
+        policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
+        refused = rules.refused(job, merged, defaults=defaults, policy=policy)
     if problems or own is None:
         raise InvalidJob([*dict.fromkeys([*problems, *refused])])
     if refused:
@@ -87,9 +86,8 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
 
 def check_alone(job: Object) -> Sequence[Problem]:
     """What is wrong with a job whatever its runtime, which isn't at hand, may say."""
-    own, problems = _read(TrainingJob, job)
-    problems += rules.too_large(job.get("spec"))
-    return [*problems, *(rules.broken(own.spec, complete=False) if own is not None else ())]
+    _, problems = _read(TrainingJob, job)
+    return [*problems, *rules.too_large(job.get("spec")), *rules.broken(block(job, "spec"), complete=False)]
 
 
 def encode(config: JobConfig) -> str:

@@ -18,17 +18,17 @@ MAX_SPEC_BYTES = 262_144
 Path = tuple[str, ...]
 
 
-def broken(spec: TrainingJobSpec, *, complete: bool = True) -> list[Problem]:
-    """What keeps a job from running, whatever its runtime allows.
+def broken(spec: Object, *, complete: bool = True) -> list[Problem]:
+    """What keeps a job from running, whatever its runtime allows. Raw, so that a mistake elsewhere hides nothing.
 
     Args:
         spec: the job, over its runtime if it has one.
         complete: False where that runtime isn't at hand, which may bring what is missing.
     """
-    trainer = spec.trainer
-    if trainer.recipe is None:
+    recipe = text(block(spec, "trainer"), "recipe")
+    if recipe not in recipes.RECIPES:
         return []
-    found = recipes.find_mistakes(trainer.recipe, trainer.hyperparameters)
+    found = recipes.find_mistakes(recipe, block(spec, "trainer", "hyperparameters"))
     return [problem for problem in found if complete or not problem.is_missing]
 
 

@@ -211,6 +211,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         "11 spec.podTemplate.volumeMounts",
         "4 sepc",
         "3 metadata.name",
+        "7 spec.trainer.hyperparameters.epocs",
     ]
 
 

@@ -404,3 +404,14 @@ def test_entry_kinds_count_as_one_field() -> None:
     theirs = {"trainer": {"image": IMAGE, "command": ["safe"]}, "policy": {"allowed": ["nodes"]}}
     with pytest.raises(RuntimeRefuses, match="recipe"):
         resolve(bare_job(), runtime(theirs), run=1)
+
+
+def test_a_mistake_elsewhere_hides_none_of_a_recipes() -> None:
+    spec = {"trainer": {"hyperparameters": {"epoch": 3}}, "resources": {"requests": {"memory": "512m"}}}
+    with pytest.raises(InvalidJob) as caught:
+        resolve(job(spec), None, run=1)
+    said = str(caught.value)
+    assert "512m is half a byte" in said
+    assert "hyperparameters.epoch = 3" in said
+    with pytest.raises(InvalidJob, match="recipe"):
+        resolve(job({"trainer": {"recipe": "image-clasification"}}), None, run=1)
