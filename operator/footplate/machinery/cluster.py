@@ -1,6 +1,6 @@
 """Everything that the policies look at, in stores, and which jobs a change concerns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,9 @@ JOB_BYTES = 384 * 2**20
 POD_BYTES = 448 * 2**20
 RUNTIME_BYTES = 48 * 2**20
 """What all jobs, all pods and all runtimes of one kind may take. One namespace alone gets a third."""
+
+_MOST_DEPARTED = 1024
+"""Of one job, between two looks at it."""
 
 
 class Cluster:
@@ -39,6 +42,7 @@ class Cluster:
         )
         self.nodes = Store(on_change=self._node_changed, slim=slim_node)
         self._nodes_by_name: dict[str, Object] = {}
+        self._departed: dict[Key, dict[str, Object]] = {}
         self.runtimes = self._store_of_runtimes()
         self.cluster_runtimes = self._store_of_runtimes()
 
@@ -50,6 +54,29 @@ class Cluster:
     def pods_of(self, job: Object) -> list[Object]:
         """The pods that the job controls, by the rule of `is_controlled_by`."""
         return self.pods.indexed("owner", place_of(job))
+
+    def departed_of(self, key: Key) -> list[Object]:
+        """The pods of a job of this key that are gone, as they were last, where their trainers had ended: a kubelet
+        tells of an end and of the removal within milliseconds, and what a trainer says at its end, such as its last
+        checkpoint, is in no other place. Each is kept until `note_look`.
+        """
+        return [*self._departed.get(key, {}).values()]
+
+    def note_look(self, key: Key, pods: Collection[Object]) -> None:
+        """A look at a job saw these pods, and what it decided is done: the next one sees no departed pod among them."""
+        departed = self._departed.get(key)
+        if departed is None:
+            return
+        seen = {uid_of(pod) for pod in pods}
+        self._departed[key] = {uid: pod for uid, pod in departed.items() if uid not in seen}
+        if len(self._departed[key]) < len(departed):
+            self._enqueue(key)
+        if not self._departed[key]:
+            del self._departed[key]
+
+    def forget(self, key: Key) -> None:
+        """There is no job of this key."""
+        self._departed.pop(key, None)
 
     def living_pods_of(self, job: Object) -> frozenset[str]:
         """UIDs of the job's pods that count against a quota."""
@@ -75,8 +102,14 @@ class Cluster:
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         key = _job_key_of(_present(old, new))
-        if key is not None:
-            self._enqueue(key)
+        if key is None:
+            return
+        if old is not None and new is None and Pod.of(old).ended:
+            departed = self._departed.setdefault(key, {})
+            departed[uid_of(old)] = old
+            if len(departed) > _MOST_DEPARTED:
+                del departed[next(iter(departed))]
+        self._enqueue(key)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         name = _present(old, new)["metadata"]["name"]

@@ -17,7 +17,7 @@ from footplate.machinery.resources import TRAINING_JOBS, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.store import Store
 from footplate.machinery.workqueue import WorkQueue
-from footplate.objects import Key, Object, uid_of
+from footplate.objects import Key, Object, key_of, uid_of
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.reconcile import reconcile
 
@@ -40,6 +40,8 @@ class Controller:
     queue: WorkQueue
     observe: Observe
     reconcile: Reconcile
+    note_look: Callable[[Key, Observed], None]
+    """Called with what was observed once a look's plan is carried out."""
     forget: Callable[[Key], None]
     """Called with the key of an object that is gone."""
 
@@ -47,7 +49,15 @@ class Controller:
 def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poller: Poller) -> tuple[Controller, ...]:
     """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill."""
     observe_job = partial(_observe_job, cluster, run_configs, poller)
-    return (Controller(TRAINING_JOBS, cluster.jobs, jobs, observe_job, reconcile, run_configs.discard),)
+
+    def note_look(key: Key, observed: Observed) -> None:
+        cluster.note_look(key, observed.pods)
+
+    def forget(key: Key) -> None:
+        cluster.forget(key)
+        run_configs.discard(key)
+
+    return (Controller(TRAINING_JOBS, cluster.jobs, jobs, observe_job, reconcile, note_look, forget),)
 
 
 async def _observe_job(
@@ -57,7 +67,7 @@ async def _observe_job(
     return Observed(
         job=job,
         run_config=await run_configs.get(job, runtime=runtime),
-        pods=answers.correct_pods(cluster.pods_of(job)),
+        pods=[*cluster.departed_of(key_of(job)), *answers.correct_pods(cluster.pods_of(job))],
         nodes=answers.correct_nodes(cluster.nodes_by_name),
         confirmed=answers.confirmed,
         runtime=runtime,

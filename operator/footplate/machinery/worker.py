@@ -101,7 +101,9 @@ class Worker:
                 with self._metrics.plan_seconds.time():
                     plan = self._controller.reconcile(observed, now=self._clock.now())
                 if not plan.confirm:
-                    return await self._carry_out(key, job, answers.watched(plan), memory)
+                    result = await self._carry_out(key, job, answers.watched(plan), memory)
+                    self._controller.note_look(key, observed)
+                    return result
                 await answers.ask(plan.confirm)
         self._look_again(key, memory, hot=True)
         return "changed"

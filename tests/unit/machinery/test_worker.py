@@ -18,6 +18,7 @@ from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import key_of, uid_of
 from footplate.policy.plan import Doubt, Observed, Plan, Refusal, Target, once_confirmed
+from footplate.policy.pod import Pod
 from unit.machinery.support import FakeClock, make, make_job, make_pod, settle
 
 CHANGE = Plan(status={"phase": "Running"})
@@ -302,6 +303,64 @@ async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
         bench.cluster.jobs.discard(("ns", "job"), uid="uid-job")
         await settle()
         assert bench.results() == {"settled": 1, "gone": 1}
+
+
+ENDED = {
+    "phase": "Failed",
+    "containerStatuses": [{"name": "trainer", "state": {"terminated": {"exitCode": 75, "message": "its last words"}}}],
+}
+
+
+def versions(pod: dict[str, Any], last: dict[str, Any]) -> list[dict[str, Any]]:
+    """A pod as it works, as it ends, and as it was when it was removed."""
+    later = [{**pod["metadata"], "resourceVersion": version} for version in ("3", "4")]
+    return [pod, *({**pod, "status": last, "metadata": metadata} for metadata in later)]
+
+
+def show(bench: Bench, *seen: dict[str, Any]) -> None:
+    """Events of the watch, the last of which is a removal."""
+    for pod in seen:
+        bench.cluster.pods.apply(pod, deleted=pod is seen[-1])
+
+
+async def test_last_words_are_heard_though_the_pod_goes_before_the_next_look(bench: Bench) -> None:
+    """A kubelet tells of a container's end and of the pod's removal within milliseconds."""
+    async with bench.running():
+        show(bench, *versions(make_pod(make_job(), version=2), ENDED))
+        await settle()
+    assert [Pod.of(pod).terminated["message"] for seen in bench.observed for pod in seen.pods] == ["its last words"]
+    assert not bench.observed[-1].pods, "the pod is gone"
+
+
+async def test_last_words_are_kept_until_a_look_is_carried_out(bench: Bench) -> None:
+    bench.decide = plans(Plan(), CHANGE, CHANGE)
+    errors = [Retryable("no")]
+
+    def fail(_: Plan) -> list[Refusal]:
+        if errors:
+            raise errors.pop()
+        return []
+
+    bench.outcome = fail
+    async with bench.running():
+        show(bench, *versions(make_pod(make_job(), version=2), ENDED))
+        await bench.clock.advance(60)
+    assert [len(seen.pods) for seen in bench.observed] == [0, 1, 1, 0]
+
+
+async def test_a_pod_that_goes_while_it_works_leaves_no_words(bench: Bench) -> None:
+    async with bench.running():
+        show(bench, *versions(make_pod(make_job(), version=2), {"phase": "Running"}))
+        await settle()
+    assert not bench.observed[-1].pods
+
+
+async def test_last_words_of_a_job_that_is_gone_are_forgotten(bench: Bench) -> None:
+    async with bench.running():
+        bench.cluster.jobs.discard(("ns", "job"), uid="uid-job")
+        show(bench, *versions(make_pod(make_job(), version=2), ENDED))
+        await settle()
+    assert bench.cluster.departed_of(("ns", "job")) == []
 
 
 async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: Bench) -> None:
