@@ -41,6 +41,9 @@ if os.environ["FOOTPLATE_ATTEMPT"] == "0":
 """
 
 
+LOADS_TORCH = "import time, torch; time.sleep(600)"
+
+
 def start(team: ClusterSite, job: Object) -> Object:
     """The status of a gang that runs and has a checkpoint."""
     team.apply(job)
@@ -177,9 +180,11 @@ def disrupt(team: ClusterSite, name: str, attempt: int) -> float:
 
 
 def start_of_bare_pods(team: ClusterSite) -> float:
-    """Seconds from the creation of two plain pods of the trainer's image until both run."""
+    """Seconds from the creation of two plain pods of the trainer's image until both run. They load what trainers load,
+    which takes the node's cores from whoever tells of it.
+    """
     names = ("bare-0", "bare-1")
-    container = {"name": "bare", "image": TRAINER_IMAGE, "command": ["sleep", "600"]}
+    container = {"name": "bare", "image": TRAINER_IMAGE, "command": ["python", "-c", LOADS_TORCH]}
     spec = {"containers": [container], "nodeSelector": jobs.HERE, "terminationGracePeriodSeconds": 1}
     pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec} for name in names]
     begin = time.monotonic()
