@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from footplate.contract import ExitCode, Failure
+from footplate_trainer import blame
 from footplate_trainer.exchange import RankError
 from footplate_trainer.hang import Hang
 from footplate_trainer.processes import Exit
@@ -47,7 +48,7 @@ def conclude(story: Story) -> Ending:
     if story.hang is not None:
         return Ending(ExitCode.HANG, _describe_hang(story, story.hang))
     if failed := failures(story):
-        cause = min(failed, key=lambda exit_: (exit_.returncode == ExitCode.PEER_LOST, _time_of(exit_, story)))
+        cause = min(failed, key=lambda exit_: (_exit_code(exit_) == ExitCode.PEER_LOST, _time_of(exit_, story)))
         return Ending(_exit_code(cause), _describe_exit(cause, story))
     if story.late:
         return Ending(ExitCode.STOPPED, _describe_late(story))
@@ -77,20 +78,30 @@ def _time_of(exit_: Exit, story: Story) -> float:
 
 
 def _exit_code(exit_: Exit) -> int:
-    """As a shell says it: 128 + n for signal n."""
+    """As a shell says it: 128 + n for signal n; but who was ended by NCCL's watchdog has lost a peer."""
+    if _watchdogs_words(exit_):
+        return ExitCode.PEER_LOST
     return exit_.returncode if exit_.returncode >= 0 else 128 - exit_.returncode
+
+
+def _watchdogs_words(exit_: Exit) -> str:
+    return blame.watchdogs_words(exit_.stderr_tail) if exit_.returncode == -signal.SIGABRT else ""
 
 
 def _describe_exit(exit_: Exit, story: Story) -> Failure:
     if (error := story.errors.get(exit_.rank)) is not None:
         return error.failure
-    last_line = next((line for line in reversed(exit_.stderr_tail.splitlines()) if line.strip()), "")
+    said = _watchdogs_words(exit_) or _last_words(exit_)
     return Failure(
         rank=exit_.rank,
-        message=f"{_how(exit_)}{': ' if last_line else ''}{last_line}"[:1024],
+        message=f"{_how(exit_)}{': ' if said else ''}{said}"[:1024],
         traceback=exit_.stderr_tail[-3072:] or None,
         time=exit_.time,
     )
+
+
+def _last_words(exit_: Exit) -> str:
+    return next((line for line in reversed(exit_.stderr_tail.splitlines()) if line.strip()), "")
 
 
 def _how(exit_: Exit) -> str:

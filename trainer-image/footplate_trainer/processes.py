@@ -22,7 +22,8 @@ from footplate_trainer import forkserver
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.launch import Launch
 
-TAIL_LINES = 60
+TAIL_LINES = 400
+"""What kills a process says why before it writes the stacks of all its threads."""
 MAX_LINE_BYTES = 65_536
 DRAIN_SECONDS = 2.0
 """How long output is waited for after a process has ended; what it left behind may hold the pipe open."""

@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import logging
 import os
-import re
 import runpy
 import signal
 import sys
@@ -23,12 +22,10 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from footplate.contract import ExitCode
-from footplate_trainer import exchange, gang, stopping
+from footplate_trainer import blame, exchange, gang, stopping
 from footplate_trainer.context import Context, context, here
-from footplate_trainer.errors import ConfigError, PeerLost, Stopped, TrainerError, UserError, chain_of
+from footplate_trainer.errors import ConfigError, Stopped, TrainerError, UserError
 from footplate_trainer.report import reporter
-
-LOST_PEER = re.compile(r"gloo|Connection (closed|reset) by peer|Timed out waiting|Broken pipe", re.IGNORECASE)
 
 
 def main() -> None:
@@ -180,20 +177,9 @@ def failure_code(error: BaseException) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
-    if lost_peer(error):
+    if blame.lost_peer(error):
         return ExitCode.PEER_LOST
     return exchange.exit_code_of(error)
-
-
-def lost_peer(error: BaseException) -> bool:
-    """True if an exception, or what it comes from, says that another rank is gone or doesn't answer."""
-    return any(_says_peer_lost(link) for link in chain_of(error))
-
-
-def _says_peer_lost(error: BaseException) -> bool:
-    if not isinstance(error, RuntimeError):
-        return isinstance(error, PeerLost)
-    return type(error).__name__.startswith("Dist") or LOST_PEER.search(str(error)) is not None
 
 
 def _users_part(error: BaseException, place: Context) -> TracebackType | None:

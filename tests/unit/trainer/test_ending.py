@@ -102,6 +102,31 @@ def test_a_signal_is_named(code: int, words: str) -> None:
     assert words in error.message
 
 
+WATCHDOG = (
+    "[rank0]:[E1129 07:30:00.8 7 ProcessGroupNCCL.cpp:2068] [PG ID 0 Rank 0] Process group watchdog thread terminated "
+    "with exception: NCCL error: remote process exited or there was a network error\n"
+    "ncclRemoteError: A call failed possibly due to a network error\nFatal Python error: Aborted\n"
+)
+ITS_CAUSE = rank_error(1, 70, time=200.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "code"),
+    [
+        pytest.param(story(-signal.SIGABRT, tail=WATCHDOG), 76, id="NCCL's watchdog"),
+        pytest.param(story(-signal.SIGABRT, 70, errors={1: ITS_CAUSE}, tail=WATCHDOG), 70, id="cause"),
+        pytest.param(story(-signal.SIGABRT, tail="free(): invalid pointer"), 134, id="another abort"),
+        pytest.param(story(3, tail=WATCHDOG), 3, id="no abort"),
+    ],
+)
+def test_who_is_ended_by_nccls_watchdog_has_lost_a_peer(seen: Story, code: int) -> None:
+    ending = conclude(seen)
+    assert ending.exit_code == code
+    if code == 76:
+        assert ending.error is not None
+        assert "remote process exited" in ending.error.message
+
+
 STACK = Finding((Frame("train.py", "3", "stuck_here"),), "S")
 WAITING = Finding((Frame("/x/torch/autograd/graph.py", "869", "_engine_run_backward"),), "S")
 
