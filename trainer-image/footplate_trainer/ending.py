@@ -13,6 +13,7 @@ from footplate_trainer import blame
 from footplate_trainer.exchange import RankError
 from footplate_trainer.hang import Hang
 from footplate_trainer.processes import Exit
+from footplate_trainer.stacks import Frame, format_stack, parse_crash
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +92,24 @@ def _watchdogs_words(exit_: Exit) -> str:
 def _describe_exit(exit_: Exit, story: Story) -> Failure:
     if (error := story.errors.get(exit_.rank)) is not None:
         return error.failure
-    said = _watchdogs_words(exit_) or _last_words(exit_)
+    crash = parse_crash(exit_.stderr_tail) if exit_.returncode < 0 else ()
+    said = _watchdogs_words(exit_) or (_where(crash) if crash else _last_words(exit_))
     return Failure(
         rank=exit_.rank,
         message=f"{_how(exit_)}{': ' if said else ''}{said}"[:1024],
-        traceback=exit_.stderr_tail[-3072:] or None,
+        traceback=(format_stack(crash) if crash else exit_.stderr_tail)[-3072:] or None,
         time=exit_.time,
     )
 
 
+def _where(crash: Sequence[Frame]) -> str:
+    """In native code that this line of Python has called."""
+    return f'in native code, called from File "{crash[-1].file}", line {crash[-1].line}, in {crash[-1].name}'
+
+
 def _last_words(exit_: Exit) -> str:
-    return next((line for line in reversed(exit_.stderr_tail.splitlines()) if line.strip()), "")
+    lines = (line for line in reversed(exit_.stderr_tail.splitlines()) if line.strip())
+    return next((line for line in lines if not line.startswith("Extension modules: ")), "")
 
 
 def _how(exit_: Exit) -> str:

@@ -25,6 +25,8 @@ from footplate_trainer.launch import Launch
 TAIL_LINES = 400
 """What kills a process says why before it writes the stacks of all its threads."""
 MAX_LINE_BYTES = 65_536
+REDRAW_SECONDS = 1.0
+"""Progress bars reach the log at most so often."""
 DRAIN_SECONDS = 2.0
 """How long output is waited for after a process has ended; what it left behind may hold the pipe open."""
 KILL_SECONDS = 5.0
@@ -144,10 +146,15 @@ async def _read(pipe: IO[bytes] | None) -> asyncio.StreamReader:
 
 
 async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, tail: deque[bytes] | None) -> None:
-    """Copies whole lines, so that those of different ranks never mix; a line without an end goes on in pieces."""
-    pending = b""
+    """Copies whole lines, so that those of different ranks never mix; a line without an end goes on in pieces, and a
+    progress bar, which only ever returns to the line's start, as a line from time to time.
+    """
+    pending, returned_at = b"", float("-inf")
     while chunk := await source.read(MAX_LINE_BYTES):
         *lines, pending = (pending + chunk).split(b"\n")
+        drawn, returned, rest = pending[:-1].rpartition(b"\r")  # a \r at the very end may belong to a \n
+        if returned and drawn.strip() and time.monotonic() - returned_at >= REDRAW_SECONDS:
+            lines, pending, returned_at = [*lines, drawn], rest + pending[-1:], time.monotonic()
         if len(pending) >= MAX_LINE_BYTES:
             lines, pending = [*lines, pending], b""
         _write_lines(lines, sink, prefix=prefix, tail=tail)

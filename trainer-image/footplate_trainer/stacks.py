@@ -22,6 +22,7 @@ DUMP_SECONDS = 1.0
 """How long a rank may take to write its stacks."""
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.*)$')
+_CRASHED = re.compile(r"\s*Current thread \S+.*\(most recent call first\)")
 _COLLECTIVE = re.compile(r"/torch/(distributed/.*|nn/parallel/distributed\.py)$")
 _OURS = re.compile(r"^<frozen .*>$|/footplate_trainer/(rank|forkserver)\.py$")
 _BACKWARD = "_engine_run_backward"
@@ -73,10 +74,13 @@ class Finding:
     @property
     def traceback(self) -> str | None:
         """The main thread's stack as Python shows one, most recent call last, without what leads to the user's code."""
-        if not self.frames:
-            return None
-        first = next((number for number, frame in enumerate(self.frames) if not _OURS.search(frame.file)), 0)
-        return "\n".join(["Stack (most recent call last):", *map(str, self.frames[first:])])
+        return format_stack(self.frames) if self.frames else None
+
+
+def format_stack(frames: Sequence[Frame]) -> str:
+    """A stack as Python shows one, the innermost frame last, without what leads to the user's code."""
+    first = next((number for number, frame in enumerate(frames) if not _OURS.search(frame.file)), 0)
+    return "\n".join(["Stack (most recent call last):", *map(str, frames[first:])])
 
 
 async def collect(processes: "Sequence[Process]", run_dir: Path) -> dict[int, tuple[Frame, ...]]:
@@ -110,6 +114,18 @@ def parse_main_thread(text: str) -> tuple[Frame, ...]:
     threads = [block for block in re.split(r"\n\s*\n", text) if "most recent call first" in block]
     if not threads:
         return ()
-    main = next((block for block in threads if block.lstrip().startswith("Current thread")), threads[-1])
-    found = [_FRAME.match(line) for line in main.splitlines()]
+    return _frames(next((block for block in threads if block.lstrip().startswith("Current thread")), threads[-1]))
+
+
+def parse_crash(text: str) -> tuple[Frame, ...]:
+    """The frames of the thread in which a process was killed, the innermost last, by faulthandler's words on stderr;
+    none where it wrote none.
+    """
+    _, found, dump = text.rpartition("Fatal Python error: ")
+    blocks = re.split(r"\n\s*\n", dump) if found else []
+    return _frames(next((block for block in blocks if _CRASHED.match(block)), ""))
+
+
+def _frames(block: str) -> tuple[Frame, ...]:
+    found = [_FRAME.match(line) for line in block.splitlines()]
     return tuple(Frame(match["file"], match["line"], match["name"]) for match in reversed(found) if match)

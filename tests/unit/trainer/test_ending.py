@@ -102,6 +102,42 @@ def test_a_signal_is_named(code: int, words: str) -> None:
     assert words in error.message
 
 
+CRASH = """epoch 2
+Fatal Python error: Segmentation fault
+
+Thread 0x00007f0000000001 (most recent call first):
+  File "/lib/python3.11/threading.py", line 331 in wait
+
+Current thread 0x00007f0000000002 (most recent call first):
+  File "/lib/kernels/fused.py", line 519 in launch
+  File "train.py", line 4 in step
+  File "<frozen runpy>", line 88 in _run_code
+  File "/x/footplate_trainer/rank.py", line 75 in run
+
+Extension modules: numpy._core._multiarray_umath, torch._C (total: 2)
+"""
+
+
+def test_a_native_crash_is_told_by_the_frame_it_happened_in() -> None:
+    error = conclude(story(-signal.SIGSEGV, tail=CRASH)).error
+    assert error is not None
+    assert error.message == (
+        'killed by SIGSEGV: in native code, called from File "/lib/kernels/fused.py", line 519, in launch'
+    )
+    assert error.traceback == (
+        "Stack (most recent call last):\n"
+        '  File "train.py", line 4, in step\n'
+        '  File "/lib/kernels/fused.py", line 519, in launch'
+    )
+
+
+def test_a_crash_without_a_stack_is_not_told_by_the_modules_that_were_loaded() -> None:
+    tail = "free(): invalid pointer\nFatal Python error: Aborted\n\nExtension modules: numpy (total: 1)\n"
+    error = conclude(story(-signal.SIGABRT, tail=tail)).error
+    assert error is not None
+    assert error.message == "killed by SIGABRT: Fatal Python error: Aborted"
+
+
 WATCHDOG = (
     "[rank0]:[E1129 07:30:00.8 7 ProcessGroupNCCL.cpp:2068] [PG ID 0 Rank 0] Process group watchdog thread terminated "
     "with exception: NCCL error: remote process exited or there was a network error\n"
