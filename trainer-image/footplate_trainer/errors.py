@@ -102,3 +102,17 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def words_of(error: BaseException) -> str:
+    """What an exception says, as text that any file and any JSON can hold: it may have no words, or bytes in them."""
+    try:
+        text = str(error)
+    except Exception as problem:  # user code may say anything but what it means
+        text = f"it can't be said what it is: {type(problem).__name__}"
+    return sendable(text)
+
+
+def sendable(text: str) -> str:
+    """A text with what UTF-8 can't carry, such as the bytes of a file name, written as an escape."""
+    return text.encode(errors="backslashreplace").decode()

@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError
 from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.api.types import Model
 from footplate.contract import Activity, ExitCode, Failure
-from footplate_trainer.errors import TrainerError, chain_of
+from footplate_trainer.errors import TrainerError, chain_of, sendable, words_of
 
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 MAX_FILE_BYTES = 131_072
@@ -151,11 +151,11 @@ def describe_error(error: BaseException, *, rank: int | None) -> Failure:
     frames.
     """
     ours = isinstance(error, TrainerError)
-    text = "".join(traceback.format_exception(error, chain=not ours))
+    text = sendable("".join(traceback.format_exception(error, chain=not ours)))
     return Failure(
         rank=rank,
-        type="" if ours else type(error).__qualname__[:256],
-        message=(str(error) if ours else f"{error}{_disk_hint(error)}")[:1024],
+        type="" if ours else sendable(type(error).__qualname__)[:256],
+        message=(words_of(error) if ours else f"{words_of(error)}{_disk_hint(error)}")[:1024],
         traceback=None if ours and error.__traceback__ is None else text[-3072:],
         time=time.time(),
     )
@@ -163,7 +163,7 @@ def describe_error(error: BaseException, *, rank: int | None) -> Failure:
 
 def _disk_hint(error: BaseException) -> str:
     """A way out where the disk is full: libraries wrap what the kernel says in errors of their own."""
-    if any(os.strerror(errno.ENOSPC) in str(link) for link in chain_of(error)):
+    if any(os.strerror(errno.ENOSPC) in words_of(link) for link in chain_of(error)):
         return "; request more ephemeral-storage in spec.resources or a larger volume, or write less"
     return ""
 
@@ -201,7 +201,7 @@ def _rank_of(path: Path) -> int | None:
 
 def _replace(path: Path, model: Model) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(model.model_dump_json(by_alias=True))
+    temporary.write_bytes(model.model_dump_json(by_alias=True).encode())  # UTF-8, whatever the locale is
     temporary.replace(path)
 
 

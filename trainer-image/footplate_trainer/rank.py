@@ -6,6 +6,7 @@ without waiting for threads or connections: the sooner its sockets close, the so
 """
 
 import atexit
+import contextlib
 import difflib
 import faulthandler
 import importlib
@@ -158,7 +159,8 @@ def _tell(place: Context, error: BaseException) -> int:
     """Leaves word of a failure, and returns the code to exit with."""
     code = failure_code(error)
     shown = error.with_traceback(_users_part(error, place))
-    traceback.print_exception(shown)
+    with contextlib.suppress(Exception):  # a stderr that user code has put in the place of its own
+        traceback.print_exception(shown)
     if place.run_dir is not None:
         reporter().flush()
         exchange.write_error(place.run_dir, rank=place.rank, error=shown, exit_code=code)
@@ -166,8 +168,9 @@ def _tell(place: Context, error: BaseException) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # closed, or put there by user code
+            stream.flush()
     os._exit(code)
 
 

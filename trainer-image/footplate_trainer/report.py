@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
+from footplate.api.status import MAX_COUNT, CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Activity
 from footplate_trainer import exchange
-from footplate_trainer.errors import ConfigError
+from footplate_trainer.errors import ConfigError, sendable, words_of
 from footplate_trainer.exchange import ACTIVITIES, RankReport
 from footplate_trainer.speed import ProductiveTime, Speed
 from footplate_trainer.work import WorkMeter
@@ -26,17 +26,18 @@ WRITE_SECONDS = 0.5
 MAX_METRICS = 64
 MAX_METRIC_NAME = 63
 MAX_NOTES = 16
+MAX_NOTE_LENGTH = 1024
 
 log = logging.getLogger("footplate_trainer")
 
 
-def report(*, step: int, loss: Any = None, epoch: int | None = None, **metrics: Any) -> None:
+def report(*, step: int, loss: Any = None, epoch: float | None = None, **metrics: Any) -> None:
     """Says that `step` optimizer steps are finished, and what the metrics are; a few microseconds.
 
     Args:
         step: optimizer steps finished; also the sign of life that the hang detection looks for.
         loss: number or one-element tensor, on any device.
-        epoch: epochs finished.
+        epoch: epochs finished; of a fraction the whole epochs count.
         metrics: numbers or one-element tensors by name; a metric keeps its last value until it is reported again.
     """
     reporter().step_done(step, loss, epoch, metrics)
@@ -93,6 +94,8 @@ class Reporter:
         self._position: Position | None = None
         self._facts: dict[str, Any] = {}
         self._notes: list[str] = []
+        self._untold = ""
+        """Why the last report could not be written."""
         self._speed = Speed()
         self._started = False
         self._closed = threading.Event()
@@ -100,9 +103,12 @@ class Reporter:
         self.productive = ProductiveTime(nodes)
         self.resumed_from_step: int | None = None
 
-    def step_done(self, step: int, loss: Any, epoch: int | None, metrics: dict[str, Any]) -> None:
+    def step_done(self, step: int, loss: Any, epoch: float | None, metrics: dict[str, Any]) -> None:
         """See `report`."""
         now = time.monotonic()
+        if type(step) is not int or not 0 <= step <= MAX_COUNT:
+            counted = self._count("step", step)
+            step = self._step if counted is None else counted
         self.productive.reported(now, advanced=step > self._step)
         self._activity = "training"
         self._step = step
@@ -113,7 +119,8 @@ class Reporter:
         if metrics:
             self._values.update(metrics)
         if epoch is not None:
-            self._epoch = epoch
+            counted = self._count("epoch", epoch)
+            self._epoch = self._epoch if counted is None else counted
         self._reported_at = now
         if not self._started:
             self._start()
@@ -183,16 +190,23 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Tells the user something that all ranks know: rank 0 does, in the log and in the job's progress."""
+        text = sendable(text)[:MAX_NOTE_LENGTH]
         if self._rank == 0 and text not in self._notes:
-            log.warning(text)
-            self._notes = [*self._notes, text[:1024]][-MAX_NOTES:]
+            log.warning("%s", text)
+            self._notes = [*self._notes, text][-MAX_NOTES:]
 
     def flush(self) -> None:
         """Writes what is known now. Waits for the device where a metric is still being computed."""
         if self._run_dir is None or self._rank != 0:
             return
-        with self._lock:
-            exchange.write_report(self._run_dir, self._snapshot())
+        try:
+            with self._lock:
+                exchange.write_report(self._run_dir, self._snapshot())
+            self._untold = ""
+        except Exception as error:  # neither a value nor a full disk may end training, or what tells of it
+            if (text := words_of(error)) != self._untold:
+                self._untold = text
+                log.warning("progress could not be written, and is tried again: %s", text)
 
     def close(self) -> None:
         """Writes what is known for the last time."""
@@ -213,6 +227,17 @@ class Reporter:
             if known != written:
                 written = known
                 self.flush()
+
+    def _count(self, name: str, value: Any) -> int | None:
+        """A whole number of anything that is a number, rounded down; None, with a note, of what isn't."""
+        number = _number(value)
+        if number is not None and 0 <= number <= MAX_COUNT:
+            return int(number)
+        self.note(
+            f"report({name}=…) is left out where it isn't a number from 0 to {MAX_COUNT}, as one of type "
+            f"{type(value).__name__} was not; {name} is how many are finished"
+        )
+        return None
 
     def _snapshot(self) -> RankReport:
         step, reported_at = self._step, self._reported_at
@@ -251,7 +276,7 @@ class Reporter:
         for name, value in list(self._values.items())[:MAX_METRICS]:
             number = _number(value)
             if number is not None and math.isfinite(number):
-                numbers[name[:MAX_METRIC_NAME]] = number
+                numbers[sendable(name)[:MAX_METRIC_NAME]] = number
             else:
                 self.note(f"metric {name!r} is left out: {number if number is not None else 'it'} is not a number")
         if len(self._values) > MAX_METRICS:
@@ -266,7 +291,7 @@ def _times(count: int, seconds: float | None) -> int | None:
 def _number(value: Any) -> float | None:
     try:
         return float(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError, RuntimeError):
+    except Exception:  # a user's object may raise anything
         return None
 
 

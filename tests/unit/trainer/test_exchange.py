@@ -1,6 +1,8 @@
 """The files by which ranks and supervisor meet."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -119,3 +121,38 @@ def test_a_full_disk_has_a_way_out_whoever_wraps_it() -> None:
         described = exchange.describe_error(error, rank=0)
     assert described.message.startswith("file write failed; request more ephemeral-storage in spec.resources")
     assert exchange.describe_error(RuntimeError("file write failed"), rank=0).message == "file write failed"
+
+
+class Unspeakable(Exception):
+    """Whoever asks what it says gets another error."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(
+            ValueError(os.fsdecode(b"no image: caf\xe9.jpg")), "no image: caf\\udce9.jpg", id="bytes of a name"
+        ),
+        pytest.param(Unspeakable(), "it can't be said what it is: LookupError", id="no words"),
+    ],
+)
+def test_an_error_is_told_whatever_it_says(tmp_path: Path, error: Exception, said: str) -> None:
+    assert exchange.write_error(tmp_path, rank=0, error=error) == ExitCode.USER_ERROR
+    read = exchange.read_error(tmp_path, 0)
+    assert read is not None
+    assert (read.failure.message, read.failure.type) == (said, type(error).__name__)
+
+
+def test_words_are_written_as_utf8_whatever_the_locale_is(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys; from footplate_trainer import exchange\n"
+        "exchange.write_error(pathlib.Path(sys.argv[1]), rank=0, error=ValueError('Gr\\u00f6\\u00dfe 3\\u00d73'))"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], env={**os.environ, **ascii_only}, check=True)
+    read = exchange.read_error(tmp_path, 0)
+    assert read is not None
+    assert read.failure.message == "Größe 3×3"

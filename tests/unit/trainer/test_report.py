@@ -1,11 +1,13 @@
 """What `report` takes in, and what the supervisor gets to see of it."""
 
 import math
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +16,13 @@ from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.report import MAX_METRICS, Reporter, enter
+
+
+class Stubborn:
+    """What is no number, and says so in its own way."""
+
+    def __float__(self) -> float:
+        raise LookupError
 
 
 @pytest.fixture
@@ -53,6 +62,8 @@ def test_every_rank_has_a_heartbeat_and_rank_0_alone_reports(tmp_path: Path) -> 
         pytest.param(torch.tensor(math.inf), None, id="infinity"),
         pytest.param(torch.zeros(2), None, id="two numbers"),
         pytest.param("half", None, id="text"),
+        pytest.param(10**400, None, id="too large"),
+        pytest.param(Stubborn(), None, id="raises"),
     ],
 )
 def test_metrics_are_finite_numbers_or_left_out_with_a_note(
@@ -180,3 +191,52 @@ def test_stragglers_are_told_until_there_are_none(reporter: Reporter, tmp_path: 
         assert report is not None
         told.append(report.stragglers)
     assert told == [(slow,), ()]
+
+
+@pytest.mark.parametrize(
+    ("step", "epoch", "shown"),
+    [
+        pytest.param(np.int64(3), np.float32(2.0), (3, 2), id="numpy"),
+        pytest.param(torch.tensor(3), torch.tensor([1]), (3, 1), id="tensors"),
+        pytest.param(3.0, 0.4, (3, 0), id="fractions"),
+        pytest.param(-3, 1, (2, 1), id="a negative step"),
+        pytest.param(2**70, 1, (2, 1), id="too many"),
+        pytest.param("third", 1, (2, 1), id="text"),
+        pytest.param(None, 1, (2, 1), id="none"),
+        pytest.param(3, math.nan, (3, None), id="an epoch that is no number"),
+        pytest.param(3, -1, (3, None), id="a negative epoch"),
+    ],
+)
+def test_steps_and_epochs_are_counted_or_left_out_with_a_note(
+    reporter: Reporter, tmp_path: Path, step: Any, epoch: Any, shown: tuple[int, int | None]
+) -> None:
+    reporter.step_done(2, None, None, {})
+    reporter.step_done(step, None, epoch, {})
+    assert exchange.read_heartbeats(tmp_path)[0].step == shown[0]
+    report = written(reporter, tmp_path)
+    assert (report.progress.step, report.progress.epoch) == shown
+    assert len(report.notes) == (shown not in ((3, 2), (3, 1), (3, 0)))
+
+
+def test_a_name_of_bytes_that_are_no_text_is_shown_escaped(reporter: Reporter, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    reporter.note(f"{name} is skipped")
+    reporter.step_done(1, None, None, {name: 1.0})
+    report = written(reporter, tmp_path)
+    assert report.notes == ("caf\\udce9 is skipped",)
+    assert report.progress.metrics == {"caf\\udce9": 1.0}
+
+
+def test_a_report_that_cant_be_written_neither_raises_nor_ends_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    reporter = Reporter(0, run_dir)
+    run_dir.rename(tmp_path / "gone")
+    for step in (1, 2):
+        reporter.step_done(step, None, None, {})
+        reporter.flush()
+    assert caplog.text.count("progress could not be written") == 1
+    (tmp_path / "gone").rename(run_dir)
+    assert written(reporter, run_dir).progress.step == 2
