@@ -9,7 +9,8 @@ goes to a folder of its attempt's own beside them.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from footplate.api.status import ArtifactStatus
 from footplate.contract import UID_DIGITS
 from footplate_trainer import claims
-from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable
+from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, sendable
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.fetch import Fetched, naming
 from footplate_trainer.manifest import File, Manifest, describe
@@ -32,6 +33,9 @@ from footplate_trainer.storage_errors import Changed
 
 MANIFEST = "manifest.json"
 FILES_AT_ONCE = 4
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+LISTED = 5
+"""Most names in a note."""
 READS = 10
 """Tries to read an object that is being written."""
 
@@ -86,15 +90,17 @@ def publish(
     report: RankReport,
     code: Code,
     inputs: Mapping[str, Fetched],
+    note: Callable[[str], object] = log.warning,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ArtifactStatus:
     """Uploads, verifies and commits the model of this run; one that is committed and verifies is taken as it is.
+    `note` tells the user what of the folder isn't in it, or has another name there.
 
     Raises:
         ConfigError: there is nothing to upload, or another job's model is in its place.
         StorageUnavailable: storage stayed away for minutes, or returns other bytes than it was given.
     """
-    paths = _output_files(pod.output_dir)
+    paths = _output_files(pod.output_dir, note)
     with naming("spec.output.uri"):
         store = output_store(pod)
         if not claims.has_claimed(store, pod):
@@ -113,9 +119,16 @@ def publish(
         return _status(store, _commit(store, manifest, pod))
 
 
-def _output_files(folder: Path) -> dict[str, Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {path.relative_to(folder).as_posix(): path for path in paths}
+def _output_files(folder: Path, note: Callable[[str], object]) -> dict[str, Path]:
+    """The files of the model, by name. A link to a file is that file; whatever else isn't one is left out."""
+    found = sorted(folder.rglob("*"))
+    files = _by_name(folder, [path for path in found if path.is_file()], note)
+    left_out = [_what_it_is(path, folder) for path in found if not path.is_file() and not _is_folder(path)]
+    if left_out:
+        note(
+            f"not in the model: {_listed(left_out)}; only files are. Write what a link leads to into "
+            "$FOOTPLATE_OUTPUT_DIR itself"
+        )
     if not files:
         raise ConfigError(
             "spec.output is set, but the code ended without leaving a file in $FOOTPLATE_OUTPUT_DIR "
@@ -128,6 +141,37 @@ def _output_files(folder: Path) -> dict[str, Path]:
     if any(name.startswith(f"{claims.FOLDER}/") for name in files):
         raise ConfigError(f"{claims.FOLDER}/ in $FOOTPLATE_OUTPUT_DIR is the trainer's own; rename the folder")
     return files
+
+
+def _by_name(folder: Path, paths: Sequence[Path], note: Callable[[str], object]) -> dict[str, Path]:
+    """Files by the names that they get in storage, which takes UTF-8 without control characters."""
+    own = {path: path.relative_to(folder).as_posix() for path in paths}
+    files = {_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", sendable(name)): path for path, name in own.items()}
+    if len(files) < len(own):
+        raise ConfigError(
+            "two files in $FOOTPLATE_OUTPUT_DIR have names that storage can't take, and alike; rename one"
+        )
+    if escaped := [name for name, path in files.items() if name != own[path]]:
+        note(
+            f"files of the model whose names are no UTF-8, or hold control characters, are escaped: {_listed(escaped)}"
+        )
+    return files
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _what_it_is(path: Path, folder: Path) -> str:
+    name = sendable(path.relative_to(folder).as_posix())
+    if not path.is_symlink():
+        return f"{name} (a pipe, socket or device)"
+    return f"{name} (a link to {'the folder' if path.is_dir() else 'nothing:'} {sendable(str(path.readlink()))})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"
 
 
 def _find(store: Store) -> Committed | None:

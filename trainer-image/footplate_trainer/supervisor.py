@@ -95,7 +95,9 @@ class Supervisor:
             return None
         self._telemetry.activity = "exporting"
         report = read_report(self._pod.run_dir) or exchange.RankReport()
-        publishing = asyncio.to_thread(artifact.publish, self._pod, report=report, code=code, inputs=inputs)
+        publishing = asyncio.to_thread(
+            artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note
+        )
         return await self._unless_stopped(publishing, grace=self._pod.working_grace)
 
     def _mark_finished(self) -> None:
@@ -105,6 +107,10 @@ class Supervisor:
                 mark_finished(self._pod)
         except StorageError as error:
             self._telemetry.note(f"the run could not be marked as finished, so another would go on from it: {error}")
+
+    def _note(self, text: str) -> None:
+        log.warning(text)
+        self._telemetry.note(text)
 
     @property
     def _owns_output(self) -> bool:

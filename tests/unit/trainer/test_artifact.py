@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,9 +49,10 @@ def make_pod(root: Path, **place: Any) -> Pod:
     return pod
 
 
-def publish(pod: Pod) -> ArtifactStatus:
+def publish(pod: Pod, *, note: Callable[[str], object] = str) -> ArtifactStatus:
     return artifact.publish(
         pod,
+        note=note,
         report=REPORT,
         code=Code(Path("/code"), "c" * 64),
         inputs={"train": Fetched("d" * 64, 2, 10)},
@@ -157,3 +159,65 @@ def test_the_output_is_checked_before_training(pod: Pod) -> None:
     artifact.check_output(pod)
     publish(pod)
     artifact.check_output(pod)
+
+
+def names_of(pod: Pod) -> list[str]:
+    committed = artifact._find(artifact.output_store(pod))
+    assert committed is not None
+    return [file.name for file in committed.manifest.files]
+
+
+def test_what_is_no_file_is_left_out_and_told(pod: Pod, tmp_path: Path) -> None:
+    out, best = pod.output_dir, tmp_path / "best"
+    best.mkdir()
+    (best / "weights.bin").write_bytes(b"best")
+    (out / "empty").mkdir()
+    (out / "best").symlink_to(best)
+    (out / "gone").symlink_to("/nowhere")
+    (out / "last.ckpt").symlink_to("model.safetensors")
+    os.mkfifo(out / "pipe")
+    notes: list[str] = []
+    publish(pod, note=notes.append)
+    assert names_of(pod) == sorted([*FILES, "last.ckpt"])
+    [note] = notes
+    assert f"best (a link to the folder {best})" in note
+    assert "gone (a link to nothing: /nowhere)" in note
+    assert "pipe (a pipe, socket or device)" in note
+    assert "empty" not in note
+    assert "last.ckpt" not in note
+
+
+def test_many_that_are_left_out_are_counted(pod: Pod) -> None:
+    for number in range(8):
+        (pod.output_dir / f"link-{number}").symlink_to("/nowhere")
+    notes: list[str] = []
+    publish(pod, note=notes.append)
+    assert "and 3 more" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        pytest.param(b"caf\xe9.bin", "caf\\udce9.bin", id="no UTF-8"),
+        pytest.param(b"two\nlines.bin", "two\\x0alines.bin", id="control characters"),
+    ],
+)
+def test_a_name_that_storage_cant_take_is_escaped_and_told(pod: Pod, name: bytes, escaped: str) -> None:
+    (pod.output_dir / os.fsdecode(name)).write_bytes(b"x")
+    notes: list[str] = []
+    publish(pod, note=notes.append)
+    assert names_of(pod) == sorted([*FILES, escaped])
+    assert escaped in notes[0]
+
+
+def test_two_names_that_would_be_one_are_refused(pod: Pod) -> None:
+    for name in (os.fsdecode(b"caf\xe9.bin"), "caf\\udce9.bin"):
+        (pod.output_dir / name).write_bytes(b"x")
+    with pytest.raises(ConfigError, match="rename one"):
+        publish(pod)
+
+
+def test_a_folder_without_trouble_is_told_nothing(pod: Pod) -> None:
+    notes: list[str] = []
+    publish(pod, note=notes.append)
+    assert notes == []
