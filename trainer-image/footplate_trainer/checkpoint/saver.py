@@ -20,8 +20,9 @@ from footplate_trainer.checkpoint.codec import Packed
 from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.state import HostCopies
-from footplate_trainer.errors import StorageError
+from footplate_trainer.errors import Denied, StorageError
 from footplate_trainer.gang import Gang
+from footplate_trainer.report import reporter
 
 log = logging.getLogger("footplate_trainer")
 
@@ -51,6 +52,8 @@ class Saver:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="footplate-checkpoint")
         self._saving: Future[Saved] | None = None
         self._captured: tuple[int, Mapping[str, Packed], Describe] | None = None
+        self._told = False
+        """The user knows that old checkpoints stay."""
         self.protected: set[int] = set()
         """Steps that are kept whatever `keep` says."""
 
@@ -122,3 +125,8 @@ class Saver:
             self._folder.prune(newest=step, keep=self._keep, protected=self.protected)
         except StorageError as error:
             log.warning("old checkpoints could not be deleted, the next save tries again: %s", error)
+            if isinstance(error, Denied) and not self._told:
+                self._told = True
+                reporter().note(
+                    f"old checkpoints can't be deleted, so more than checkpoint.keep ({self._keep}) take up room: {error}"
+                )
