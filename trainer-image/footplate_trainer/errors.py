@@ -75,7 +75,7 @@ class Exists(StorageError):
 
 
 class WrongEndpoint(StorageError):
-    """Nobody has ever answered where the job says that storage is."""
+    """Nobody has ever answered where the job says that storage is, or nobody can: it is no address."""
 
     exit_code = ExitCode.CONFIG_ERROR
 

@@ -32,6 +32,7 @@ from footplate.contract import input_env_prefix
 from footplate_trainer.contact import Contact
 from footplate_trainer.errors import Denied, NotFound, StorageUnavailable
 from footplate_trainer.storage_errors import Changed, translate
+from footplate_trainer.storage_settings import check_settings
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta  # exist in the type stubs only
@@ -121,15 +122,18 @@ class Store:
             outage_seconds: how long a call is tried again; `OUTAGE_SECONDS` where not given.
 
         Raises:
-            Denied: there are no credentials to try.
+            Denied: there are no credentials to try, or they can't be any.
+            WrongEndpoint: the endpoint is no URL.
         """
         scheme, _, rest = uri.partition("://")
         if scheme == "file":
             return cls(uri, LocalStore(), rest)
         bucket, _, prefix = rest.partition("/")
         config = _config(scheme, endpoint=endpoint, channel=channel)
+        env = {**os.environ, **config}
+        check_settings(uri, env, names=CREDENTIAL_NAMES[scheme], endpoint=endpoint)
         if scheme == "s3":
-            _check_s3_credentials(uri, {**os.environ, **config})
+            _check_s3_credentials(uri, env)
         patience = OUTAGE_SECONDS if outage_seconds is None else outage_seconds
         with _translated(uri):
             small, bulk = (
@@ -278,3 +282,10 @@ def _translated(uri: str) -> Iterator[None]:
         yield
     except (BaseError, OSError, ValueError) as error:
         raise translate(uri, error) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of pyo3, which gives it no other name
+            raise
+        raise Denied(
+            f"{uri}: storage's client can't use what it was given ({error}); check the Secret of storage.secretRef, "
+            "storage.endpoint and the URI"
+        ) from error

@@ -42,6 +42,8 @@ def translate(uri: str, error: Exception) -> StorageError:
         return Exists(f"{uri} exists already")
     if isinstance(error, PreconditionError):
         return Changed(f"{uri} was overwritten while it was read")
+    if "Generic Config error" in text:
+        return Denied(f"{uri}: a setting of storage can't be used ({said}); correct it in storage.secretRef's Secret")
     if FULL.search(text):
         return StorageUnavailable(f"{uri}: storage is full ({said}); free space there, or raise its quota")
     if "NoSuchUpload" in text:  # completed already, by a request whose answer was lost; or swept

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from footplate.contract import ExitCode
 from footplate_trainer import storage
-from footplate_trainer.errors import Denied, Exists, NotFound, StorageUnavailable
+from footplate_trainer.errors import Denied, Exists, NotFound, StorageUnavailable, WrongEndpoint
 from footplate_trainer.storage import Store, split_uri
+from footplate_trainer.storage_settings import check_settings
 
 KEY = "a b/é#1?%41~.txt"
 
@@ -87,3 +89,63 @@ def test_no_credentials_for_a_named_endpoint_is_said_at_once(monkeypatch: pytest
 )
 def test_split_uri(uri: str, parts: tuple[str, str]) -> None:
     assert split_uri(uri) == parts
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        pytest.param("AWS_ACCESS_KEY_ID", "quoted-id\n", "of AWS_ACCESS_KEY_ID ends with a line break", id="key id"),
+        pytest.param("AWS_SECRET_ACCESS_KEY", "a\nquoted", "of AWS_SECRET_ACCESS_KEY holds line", id="secret key"),
+        pytest.param("AWS_SESSION_TOKEN", "quoted\x01", "of AWS_SESSION_TOKEN holds", id="token"),
+        pytest.param("AWS_REGION", "eu-1\r\n", "of AWS_REGION ends with", id="region"),
+        pytest.param(
+            "AWS_ENDPOINT_URL", "http://s3:9000\n", r"AWS_ENDPOINT_URL is 'http://s3:9000\n'", id="line break"
+        ),
+        pytest.param("AWS_ENDPOINT_URL", "s3.example.com:9000", "'s3.example.com:9000', which is no", id="no scheme"),
+        pytest.param("AWS_ENDPOINT_URL", "s3", "such as http://host:9000", id="a name"),
+        pytest.param("AWS_ENDPOINT_URL", "ftp://s3", "such as http://host:9000", id="another scheme"),
+        pytest.param("AWS_ENDPOINT_URL", "http://", "such as http://host:9000", id="no host"),
+        pytest.param("AWS_ENDPOINT_URL", "http://s3:99999", "such as http://host:9000", id="no port"),
+        pytest.param("AWS_ENDPOINT_URL", "", "AWS_ENDPOINT_URL is ''", id="empty"),
+        pytest.param(
+            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "perhaps", "a setting of storage can't be used", id="no boolean"
+        ),
+    ],
+)
+def test_settings_that_cant_be_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
+) -> None:
+    for setting, text in {**KEYS, name: value}.items():
+        monkeypatch.setenv(setting, text)
+    with pytest.raises((Denied, WrongEndpoint)) as raised:
+        Store.open("s3://datasets/plain/", outage_seconds=0.0).get("x")
+    assert raised.value.exit_code == ExitCode.CONFIG_ERROR
+    assert shown in str(raised.value)
+    assert "quoted" not in str(raised.value)
+
+
+def test_an_endpoint_of_the_job_is_named_as_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting, text in KEYS.items():
+        monkeypatch.setenv(setting, text)
+    with pytest.raises(WrongEndpoint, match=r"storage\.endpoint is 'minio:9000'"):
+        Store.open("s3://datasets/plain/", endpoint="minio:9000")
+
+
+def test_a_key_that_is_a_document_may_have_lines() -> None:
+    check_settings("gs://b/", {"GOOGLE_SERVICE_ACCOUNT_KEY": "{\n}\n"}, names=["GOOGLE_SERVICE_ACCOUNT_KEY"])
+
+
+class PanicException(BaseException):
+    """As pyo3 raises where native code panics: no `Exception`."""
+
+
+def test_a_panic_of_native_code_is_the_jobs_mistake(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(*_: object) -> None:
+        raise PanicException("called `Result::unwrap()` on an `Err` value")
+
+    monkeypatch.setattr(storage.obstore, "head", panic)
+    with pytest.raises(Denied, match="can't use what it was given"):
+        store.head("x")

@@ -128,5 +128,5 @@ class Saver:
             if isinstance(error, Denied) and not self._told:
                 self._told = True
                 reporter().note(
-                    f"old checkpoints can't be deleted, so more than checkpoint.keep ({self._keep}) take up room: {error}"
+                    f"old checkpoints can't be deleted: more than checkpoint.keep ({self._keep}) take up room: {error}"
                 )
