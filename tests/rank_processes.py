@@ -35,6 +35,7 @@ class Job:
     """Where the entrypoint is."""
     output_uri: str = ""
     grace_seconds: int = 30
+    run_policy: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     """What the job's Secrets bring."""
 
@@ -91,6 +92,7 @@ class Job:
                 "hyperparameters": dict(self.hyperparameters),
             },
             "nodes": self.world_size,
+            "runPolicy": dict(self.run_policy),
         }
         if self.checkpoint is not None:
             spec["checkpoint"] = {"uri": f"file://{self.root}/checkpoints", **self.checkpoint}

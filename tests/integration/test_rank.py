@@ -62,6 +62,23 @@ def test_a_failing_ranks_peers_say_that_they_lost_it(tmp_path: Path) -> None:
         assert gang.wait() == [ExitCode.PEER_LOST, ExitCode.PEER_LOST, ExitCode.USER_ERROR], gang.logs()
 
 
+def test_a_thread_that_keeps_a_program_from_its_end_is_named_and_bounded(tmp_path: Path) -> None:
+    job = Job(tmp_path, "ends:leaves_a_thread", 1, {"seconds": 600}, run_policy={"hangTimeoutSeconds": 2})
+    with job.start(0) as gang:
+        assert gang.wait() == [ExitCode.USER_ERROR], gang.logs()
+    error, report = exchange.read_error(gang.run_dirs[0], 0), exchange.read_report(gang.run_dirs[0])
+    assert error is not None
+    assert report is not None
+    assert "its threads haven't: 'prefetcher'; join them" in error.failure.message
+    assert "its threads haven't: 'prefetcher'; join them" in report.notes[-1]
+
+
+def test_a_thread_that_ends_by_itself_is_waited_for(tmp_path: Path) -> None:
+    job = Job(tmp_path, "ends:leaves_a_thread", 1, {"seconds": 2}, run_policy={"hangTimeoutSeconds": 60})
+    with job.start(0) as gang:
+        assert gang.wait() == [ExitCode.OK], gang.logs()
+
+
 def test_sigterm_ends_at_once_what_has_nothing_to_lose(tmp_path: Path) -> None:
     job = Job(tmp_path, "ends:trains_slowly", 1, {})
     with job.start(0) as gang:

@@ -1,6 +1,7 @@
 """Functions that end in the ways that training code ends."""
 
 import sys
+import threading
 import time
 
 import torch
@@ -32,6 +33,12 @@ def trains_slowly(ctx: Context) -> None:
     for step in range(1, 1000):
         report(step=step)
         time.sleep(0.1)
+
+
+def leaves_a_thread(ctx: Context) -> None:
+    """As a prefetcher that nobody stops."""
+    report(step=1, loss=0.5)
+    threading.Thread(target=time.sleep, args=(ctx.hyperparameters["seconds"],), name="prefetcher").start()
 
 
 not_a_function = 3

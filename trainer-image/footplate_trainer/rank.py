@@ -16,6 +16,8 @@ import os
 import runpy
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,13 @@ from footplate_trainer import blame, exchange, gang, stopping
 from footplate_trainer.context import Context, context, here
 from footplate_trainer.errors import ConfigError, Stopped, TrainerError, UserError
 from footplate_trainer.report import reporter
+
+LINGER_SECONDS = 5.0
+"""How long threads may keep a program from its end before that is told."""
+MOST_LINGER_SECONDS = 1800
+"""Longest they may, whatever `hangTimeoutSeconds` is."""
+
+log = logging.getLogger("footplate_trainer")
 
 
 def main() -> None:
@@ -167,6 +176,31 @@ def _tell(place: Context, error: BaseException) -> int:
     return code
 
 
+def _watch_the_end(place: Context) -> None:
+    """Python waits for threads that are no daemons. Says so if that lasts, and ends it after `hangTimeoutSeconds`: as a
+    failure, since what such a thread was to do, perhaps to write the model, isn't done.
+    """
+    if place.config is None:
+        return
+    limit = min(place.config.spec.run_policy.hang_timeout_seconds, MOST_LINGER_SECONDS)
+    soon = min(LINGER_SECONDS, limit)
+    time.sleep(soon)
+    # Those that are idle in a pool have ended by now.
+    names = ", ".join(repr(thread.name) for thread in threading.enumerate() if _keeps_us(thread)) or "of native code"
+    text = f"the program has ended, but its threads haven't: {names}; join them, or make them daemons"
+    if not place.is_main:  # whose note is in the log
+        log.warning("rank %d: %s", place.rank, text)
+    reporter().note(f"{text}. It counts as failed if they haven't after {limit} s (runPolicy.hangTimeoutSeconds)")
+    reporter().flush()
+    time.sleep(limit - soon)
+    faulthandler.dump_traceback()
+    _leave(_tell(place, UserError(f"{text}. They were waited for {limit} s (runPolicy.hangTimeoutSeconds)")))
+
+
+def _keeps_us(thread: threading.Thread) -> bool:
+    return not thread.daemon and thread is not threading.main_thread()
+
+
 def _leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # closed, or put there by user code
@@ -208,6 +242,7 @@ def run_process() -> None:
     atexit.register(lambda: _leave(codes[-1]))
     main()
     codes.append(ExitCode.OK)
+    threading.Thread(target=_watch_the_end, args=(here(),), name="footplate-end", daemon=True).start()
 
 
 if __name__ == "__main__":
