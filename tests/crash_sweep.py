@@ -8,13 +8,12 @@ from typing import Literal
 
 import yaml
 
+from crds import install_crds
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.faults import Fault, Request
 from footplate.devcluster.node import Nodes
 from footplate.devcluster.server import ApiServer
 from job_life import NAMESPACE, NODES, Life, Operator, lived
-
-ROOT = Path(__file__).parents[1]
 
 Harm = Literal["none", "killed before", "killed after", "cut before", "answer lost"]
 
@@ -51,9 +50,7 @@ async def _cluster(folder: Path) -> AsyncIterator[tuple[ApiServer, ApiClient, No
             ApiClient(server.kubeconfig()) as client,
             Nodes(server.kubeconfig(), folder / "nodes", count=NODES, pretend=True) as nodes,
         ):
-            for path in sorted((ROOT / "crds").glob("*.yaml")):
-                crd = yaml.safe_load(path.read_text())
-                await client.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+            await install_crds(client)
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             await client.request("POST", "/api/v1/namespaces", namespace)
             yield server, client, nodes, kubeconfig

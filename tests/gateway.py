@@ -59,7 +59,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
             timeout = aiohttp.ClientTimeout(total=None)
-            session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout)
             self._session = await stack.enter_async_context(session)
             # Whoever hangs up takes his request back, as far as it wasn't passed on.
             runner = web.ServerRunner(web.Server(self._serve), handler_cancellation=True, shutdown_timeout=0.1)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from crds import install_crds
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.faults import Fault
 from footplate.devcluster.server import ApiServer
@@ -20,8 +20,6 @@ from operator_process import OperatorProcess
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[2]
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 NODES = 4
 JOBS = 12
 MORE_SECONDS = 1.0
@@ -74,8 +72,7 @@ async def _bench(folder: Path) -> AsyncIterator[Bench]:
     async with ApiServer() as server, ApiClient(server.kubeconfig()) as client:
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(json.dumps(server.kubeconfig()))
-        for path in sorted((ROOT / "crds").glob("*.yaml")):
-            await client.request("POST", CRDS, yaml.safe_load(path.read_text()))
+        await install_crds(client)
         bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bad"}}
         await client.request("POST", "/api/v1/namespaces", bad)
         async with OperatorProcess(kubeconfig, log=folder / "log") as operator:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import yaml
 from aiohttp import web
 
+from crds import install_crds
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.faults import Request
 from footplate.devcluster.server import ApiServer
@@ -21,7 +21,6 @@ from trainer_pods import free_port
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
 CORE = "/api/v1/namespaces/default"
 JOBS = "/apis/footplate.dev/v1alpha1/namespaces/default/trainingjobs"
 CATCH_UP_SECONDS = 30.0
@@ -94,9 +93,7 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         ApiClient(server.kubeconfig()) as client,
         Gateway(server.kubeconfig()) as gateway,
     ):
-        for path in sorted((ROOT / "crds").glob("*.yaml")):
-            crd = yaml.safe_load(path.read_text())
-            await client.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        await install_crds(client)
         kubeconfig, port = gateway.kubeconfig(tmp_path / "kubeconfig"), free_port()
         settings = OperatorSettings(kubeconfig=str(kubeconfig), host="127.0.0.1", port=port, leader_election=False)
         task = asyncio.create_task(run_operator(settings))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from crds import install_crds
 from footplate.contract import METRICS_PORT, Progress
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.faults import Fault, Request
@@ -23,7 +24,6 @@ from footplate.operator import OperatorSettings, run_operator
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
 CORE = "/api/v1/namespaces/default"
 JOBS = "/apis/footplate.dev/v1alpha1/namespaces/default/trainingjobs"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/footplate-system/leases"
@@ -44,11 +44,6 @@ class Bench:
         if request.agent.startswith("footplate-operator") and "/leases" not in request.path:
             self.writes.append(f"{request.method} {request.path}")
         return None
-
-    async def install_crds(self) -> None:
-        for path in sorted((ROOT / "crds").glob("*.yaml")):
-            crd = yaml.safe_load(path.read_text())
-            await self.client.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
 
     async def make(self, kind: str, name: str) -> None:
         body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
@@ -132,7 +127,7 @@ async def bare(tmp_path: Path) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 async def bench(bare: Bench) -> Bench:
-    await bare.install_crds()
+    await install_crds(bare.client)
     return bare
 
 
@@ -181,7 +176,7 @@ async def test_without_crds_it_waits_and_says_so(bare: Bench) -> None:
         await until(lambda: is_alive(port))
         status, text = await probe(port, "/readyz")
         assert (status, "trainingjobs: not listed yet" in text) == (503, True)
-        await bare.install_crds()
+        await install_crds(bare.client)
         await until(lambda: is_ready(port), state=lambda: probe(port, "/readyz"))
         await bare.apply()
         await bare.until_created()
@@ -436,7 +431,7 @@ async def test_a_kopf_that_never_starts_is_tried_with_pauses_and_said(
 @pytest.mark.parametrize("where", ["waiting for CRDs", "between two tries", "at work"])
 async def test_sigterm_ends_it_at_once_wherever_it_is(bare: Bench, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if where != "waiting for CRDs":
-        await bare.install_crds()
+        await install_crds(bare.client)
     if where == "between two tries":
         monkeypatch.setattr("kopf.spawn_tasks", refuse_to_start)
         monkeypatch.setattr("footplate.operator._FIRST_PAUSE", 60.0)

@@ -102,7 +102,7 @@ def test_applying_twice_changes_nothing(cluster: Cluster, flags: tuple[str, ...]
     [
         ("trainingjob.spec.checkpoint", "Complete checkpoints kept. Default: 3. Can't change after creation."),
         ("trainingjob.spec.runPolicy.suspend", "Default: false. Can change after creation."),
-        ("trainingjob.status.nodes", "Pods that have a node."),
+        ("trainingjob.status.nodes", "Pods that have a node, or are done and gone."),
         ("clustertrainingruntime.spec.policy", "Most nodes of a job. Example: 64"),
     ],
 )

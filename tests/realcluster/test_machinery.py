@@ -14,7 +14,7 @@ from footplate.machinery.credentials import Credentials
 from footplate.machinery.lease import Lease
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.reflector import Reflector
-from footplate.machinery.resources import PODS
+from footplate.machinery.resources import PODS, TRAINING_JOBS
 from footplate.machinery.slim import slim_pod
 from footplate.machinery.store import Store
 from footplate.objects import Object
@@ -35,7 +35,9 @@ async def client(cluster: Cluster) -> AsyncIterator[KubeClient]:
 
 
 def pod(name: str) -> dict[str, Any]:
-    metadata = {"namespace": "default", "name": name, "labels": {"footplate.dev/managed-by": "footplate"}}
+    owner = {"apiVersion": TRAINING_JOBS.api, "kind": "TrainingJob", "name": "job", "uid": "1", "controller": True}
+    labels = {"footplate.dev/managed-by": "footplate"}
+    metadata = {"namespace": "default", "name": name, "labels": labels, "ownerReferences": [owner]}
     container = {"name": "trainer", "image": "registry.example.com/trainer:1"}
     spec = {"restartPolicy": "Never", "containers": [container], "terminationGracePeriodSeconds": 0}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

@@ -47,6 +47,18 @@ def asked(site: Site) -> set[Right]:
     return {each.right for each in site.operator_asked()}
 
 
+def bind(site: Site, pod: str, *, node: str) -> None:
+    """As a scheduler does; the API server takes any name."""
+    binding = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": pod},
+        "target": {"kind": "Node", "name": node},
+    }
+    path = f"/api/v1/namespaces/{TEAM}/pods/{pod}/binding"
+    site.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(binding))
+
+
 async def shake(plane: ControlPlane, name: str, *, suspend: bool) -> None:
     """Suspends or resumes a job, and changes it again and again while the operator is about to write its status."""
     path = f"/apis/footplate.dev/v1alpha1/namespaces/{TEAM}/trainingjobs/{name}"
@@ -74,6 +86,13 @@ def test_exactly_the_rights_that_are_used(site: Site) -> None:
         if {conflict, counted} <= asked(site):
             break
         asyncio.run(shake(site.plane, "shaken", suspend=turn % 2 == 0))
+
+    site.apply(job("bound", "true", podTemplate={"nodeSelector": {"kubernetes.io/hostname": "nowhere"}}))
+    site.until(lambda: site.names("pods", "bound"), lambda names: len(names) == 2)
+    bind(site, "bound-1-0-0", node="nowhere")
+    site.until(lambda: asked(site), lambda rights: Right("", "nodes", "get") in rights)
+    site.kubectl("delete", "tj", "bound")
+    site.kubectl("delete", "pods", "-l", "footplate.dev/job=bound", "--force", "--grace-period=0")
 
     assert asked(site) == granted(site.plane) - {OWNS}
     assert [each for each in site.operator_asked() if each.code in (401, 403)] == []

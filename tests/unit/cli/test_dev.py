@@ -1,6 +1,8 @@
 """`footplate dev`'s arguments and its folder."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,30 @@ def test_only_one_devcluster_lives_in_a_folder(tmp_path: Path) -> None:
             pass
     assert home.running_pid() is None
     assert home.read_state() is None
+
+
+def test_who_asks_while_a_devcluster_starts_neither_hinders_it_nor_reads_half_of_it(tmp_path: Path) -> None:
+    home = DevHome(tmp_path)
+    state = {"KUBECONFIG": "x" * 100_000}
+    asked: list[dict[str, str] | None] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            asked.append(home.read_state())
+
+    over = threading.Event()
+    with ThreadPoolExecutor(2) as askers:
+        reading = [askers.submit(ask) for _ in range(2)]
+        try:
+            for _ in range(200):
+                with home.claimed():
+                    home.write_state(state)
+                    home.write_state(state)
+        finally:
+            over.set()
+        for future in reading:
+            future.result()
+    assert [answer for answer in asked if answer not in (None, state)] == []
 
 
 def test_the_home_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

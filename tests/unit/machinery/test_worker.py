@@ -1,116 +1,19 @@
-import asyncio
-import itertools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from footplate.errors import Conflict, LeaseLost, NotFound, Refused, Retryable
 from footplate.machinery.applier import Outcome
-from footplate.machinery.cluster import Cluster
-from footplate.machinery.controllers import controllers
 from footplate.machinery.memory import RETRY_REFUSED_SECONDS
-from footplate.machinery.metrics import Metrics
-from footplate.machinery.worker import Worker
-from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import key_of, uid_of
-from footplate.policy.plan import Doubt, Observed, Plan, Refusal, Target, once_confirmed
-from footplate.policy.pod import Pod
-from unit.machinery.support import FakeClock, make, make_job, make_pod, settle
+from footplate.policy.plan import Plan, Refusal, Target
+from unit.machinery.support import make_job, make_pod, settle
+from unit.machinery.worker_bench import CHANGE, Bench, plans
 
-CHANGE = Plan(status={"phase": "Running"})
 CREATE = Plan(create=({"kind": "Pod"},))
 REFUSAL = Refusal("Pod", "p", 403, "Forbidden", "quota")
 HICCUP = Refusal("Pod", "p", 503, "ApiUnavailable", "a webhook is away", transient=True)
-
-
-class Api:
-    """What the API server has, whatever the view shows."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, Any] = {}
-        self.asked: list[str] = []
-        self.error: Exception | None = None
-
-    async def get(self, _: Any, namespace: str, name: str) -> Any:
-        self.asked.append(name)
-        if self.error is not None:
-            raise self.error
-        if name not in self.objects:
-            raise NotFound(404, "NotFound", name)
-        return self.objects[name]
-
-
-class Bench:
-    """A worker whose plans and applications tests decide."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.metrics = Metrics()
-        self.queue = WorkQueue(workers=24, clock=self.clock, metrics=self.metrics)
-        self.cluster = Cluster(self.queue.add)
-        self.api = Api()
-        self.observed: list[Observed] = []
-        self.decide: Callable[[Observed], Plan] = lambda _: Plan()
-        self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
-        self.applied: list[Plan] = []
-        [controller] = controllers(self.cluster, self.queue, cast(Any, self), cast(Any, self))
-        self.worker = Worker(
-            replace(controller, reconcile=self.reconcile),
-            cast(Any, self.api),
-            self.cluster,
-            cast(Any, self),
-            clock=self.clock,
-            metrics=self.metrics,
-        )
-
-    def reconcile(self, observed: Observed, *, now: datetime) -> Plan:
-        self.observed.append(observed)
-        return self.decide(observed)
-
-    async def get(self, _: Any, *, runtime: Any) -> None:
-        """No run has a ConfigMap."""
-
-    def discard(self, _: Any) -> None:
-        """So there is none to forget."""
-
-    async def apply(self, _: Any, plan: Plan) -> Outcome:
-        self.applied.append(plan)
-        return Outcome(self.outcome(plan))
-
-    def latest(self, _: str) -> None:
-        """No job has progress."""
-
-    def results(self) -> dict[str, float]:
-        [family] = self.metrics.reconciliations.collect()
-        return {s.labels["result"]: s.value for s in family.samples if s.name.endswith("_total") and s.value}
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.worker.run())
-        await settle()
-        try:
-            yield
-        finally:
-            assert not task.done(), "nothing but cancellation ends a worker"
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-@pytest.fixture
-def bench() -> Bench:
-    bench = Bench()
-    bench.cluster.jobs.observe(make_job())
-    return bench
-
-
-def plans(*answers: Plan) -> Callable[[Observed], Plan]:
-    """One after the other, then nothing to do."""
-    rest = list(answers)
-    return lambda _: rest.pop(0) if rest else Plan()
 
 
 async def test_a_job_is_looked_at_until_it_settles(bench: Bench) -> None:
@@ -305,64 +208,6 @@ async def test_a_job_that_is_gone_is_forgotten(bench: Bench) -> None:
         assert bench.results() == {"settled": 1, "gone": 1}
 
 
-ENDED = {
-    "phase": "Failed",
-    "containerStatuses": [{"name": "trainer", "state": {"terminated": {"exitCode": 75, "message": "its last words"}}}],
-}
-
-
-def versions(pod: dict[str, Any], last: dict[str, Any]) -> list[dict[str, Any]]:
-    """A pod as it works, as it ends, and as it was when it was removed."""
-    later = [{**pod["metadata"], "resourceVersion": version} for version in ("3", "4")]
-    return [pod, *({**pod, "status": last, "metadata": metadata} for metadata in later)]
-
-
-def show(bench: Bench, *seen: dict[str, Any]) -> None:
-    """Events of the watch, the last of which is a removal."""
-    for pod in seen:
-        bench.cluster.pods.apply(pod, deleted=pod is seen[-1])
-
-
-async def test_last_words_are_heard_though_the_pod_goes_before_the_next_look(bench: Bench) -> None:
-    """A kubelet tells of a container's end and of the pod's removal within milliseconds."""
-    async with bench.running():
-        show(bench, *versions(make_pod(make_job(), version=2), ENDED))
-        await settle()
-    assert [Pod.of(pod).terminated["message"] for seen in bench.observed for pod in seen.pods] == ["its last words"]
-    assert not bench.observed[-1].pods, "the pod is gone"
-
-
-async def test_last_words_are_kept_until_a_look_is_carried_out(bench: Bench) -> None:
-    bench.decide = plans(Plan(), CHANGE, CHANGE)
-    errors = [Retryable("no")]
-
-    def fail(_: Plan) -> list[Refusal]:
-        if errors:
-            raise errors.pop()
-        return []
-
-    bench.outcome = fail
-    async with bench.running():
-        show(bench, *versions(make_pod(make_job(), version=2), ENDED))
-        await bench.clock.advance(60)
-    assert [len(seen.pods) for seen in bench.observed] == [0, 1, 1, 0]
-
-
-async def test_a_pod_that_goes_while_it_works_leaves_no_words(bench: Bench) -> None:
-    async with bench.running():
-        show(bench, *versions(make_pod(make_job(), version=2), {"phase": "Running"}))
-        await settle()
-    assert not bench.observed[-1].pods
-
-
-async def test_last_words_of_a_job_that_is_gone_are_forgotten(bench: Bench) -> None:
-    async with bench.running():
-        bench.cluster.jobs.discard(("ns", "job"), uid="uid-job")
-        show(bench, *versions(make_pod(make_job(), version=2), ENDED))
-        await settle()
-    assert bench.cluster.departed_of(("ns", "job")) == []
-
-
 async def test_what_is_refused_again_and_again_is_tried_ever_less_often(bench: Bench) -> None:
     bench.decide = lambda _: CREATE
     bench.outcome = lambda plan: [REFUSAL] if plan.create else []
@@ -387,84 +232,3 @@ async def test_a_pod_that_goes_makes_room_in_a_quota(bench: Bench) -> None:
         bench.cluster.pods.discard(key_of(old), uid=uid_of(old))
         await settle()
         assert bench.results()["refused"] == 2
-
-
-POD = Doubt("Pod", "job-1-0-0")
-NODE = Doubt("Node", "n1")
-
-
-def end_if_confirmed(doubt: Doubt) -> Callable[[Observed], Plan]:
-    """Ends the attempt once it is certain that what is in doubt isn't there."""
-
-    def decide(observed: Observed) -> Plan:
-        there = bool(observed.pods) if doubt.kind == "Pod" else doubt.name in observed.nodes
-        return Plan() if there else once_confirmed(CHANGE, observed=observed, doubts=[doubt])
-
-    return decide
-
-
-@pytest.mark.parametrize("doubt", [POD, NODE])
-async def test_absence_is_asked_for_before_anything_is_done(bench: Bench, doubt: Doubt) -> None:
-    bench.decide = end_if_confirmed(doubt)
-    async with bench.running():
-        assert bench.api.asked[0] == doubt.name
-        assert bench.observed[0].confirmed == frozenset()
-        assert bench.observed[1].confirmed == {doubt}
-        assert bench.results()["changed"] >= 1
-
-
-@pytest.mark.parametrize("doubt", [POD, NODE])
-async def test_what_the_view_doesnt_show_and_is_there_is_looked_at(bench: Bench, doubt: Doubt) -> None:
-    there = make_pod(make_job()) if doubt == POD else make("n1", namespace="", spec={}, status={})
-    bench.api.objects[doubt.name] = there
-    bench.decide = end_if_confirmed(doubt)
-    async with bench.running():
-        assert "changed" not in bench.results()
-        store = bench.cluster.pods if doubt == POD else bench.cluster.nodes
-        assert len(store) == 1
-
-
-async def test_a_pod_that_no_watch_tells_of_is_there_all_the_same(bench: Bench) -> None:
-    """It lost our label: the watch has shown it as deleted, and will never show it again."""
-    bench.cluster.pods.advance("100")
-    bench.api.objects[POD.name] = make_pod(make_job(), version=7)
-    bench.decide = end_if_confirmed(POD)
-    async with bench.running():
-        assert len(bench.cluster.pods) == 0
-        await bench.clock.advance(60)
-        assert "changed" not in bench.results()
-        assert len(bench.api.asked) >= 5, "looked at now and then, since nobody tells"
-        del bench.api.objects[POD.name]
-        await bench.clock.advance(11)
-        assert bench.results()["changed"] >= 1
-
-
-async def test_what_the_view_shows_and_is_gone_is_gone(bench: Bench) -> None:
-    bench.cluster.nodes.observe(make("n1", namespace="", spec={}, status={}))
-    bench.decide = lambda observed: once_confirmed(CHANGE, observed=observed, doubts=[NODE])
-    async with bench.running():
-        assert not bench.observed[1].nodes
-        assert len(bench.cluster.nodes) == 0
-
-
-async def test_nothing_is_done_while_the_api_server_doesnt_answer(bench: Bench) -> None:
-    bench.decide = end_if_confirmed(POD)
-    bench.api.error = Retryable("away")
-    async with bench.running():
-        await bench.clock.advance(30)
-        assert bench.results().keys() == {"retry"}
-        bench.api.error = None
-        await bench.clock.advance(60)
-        assert bench.results()["changed"] >= 1
-
-
-async def test_one_look_asks_only_so_often(bench: Bench) -> None:
-    """Others get their turn in between, however much is in doubt."""
-    doubts = (Doubt("Pod", f"pod-{number}") for number in itertools.count())
-    bench.decide = lambda _: Plan(confirm=frozenset([next(doubts)]))
-    other = make_job("other", uid="other", version=2)
-    async with bench.running():
-        bench.cluster.jobs.observe(other)
-        for _ in range(30):
-            await settle()
-        assert {observed.job["metadata"]["name"] for observed in bench.observed} == {"job", "other"}

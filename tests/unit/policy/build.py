@@ -48,6 +48,15 @@ def job(spec: Mapping[str, Any] | None = None, *, status: JSON | None = None, **
     }
 
 
+REF = {"runtimeRef": {"name": "torch"}}
+
+
+def bare_job(spec: Mapping[str, Any] | None = None, **metadata: Any) -> JSON:
+    """A job that leaves all to its runtime."""
+    raw = job(**metadata)
+    return {**raw, "spec": merged({**REF, "trainer": {"recipe": "image-classification"}}, spec or {})}
+
+
 def runtime(spec: Mapping[str, Any] | None = None, *, kind: str = "ClusterTrainingRuntime") -> JSON:
     """A runtime named torch."""
     return {
