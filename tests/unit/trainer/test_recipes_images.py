@@ -73,6 +73,30 @@ def test_idx_splits_are_told_apart_by_their_names(tmp_path: Path) -> None:
     assert splits.train.classes == ("0", "1", "2", "3")
 
 
+def test_labels_that_occur_are_the_classes(tmp_path: Path) -> None:
+    for name, labels in (("train", [5, 200] * 4), ("t10k", [200, 200])):
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(np.zeros((len(labels), 8, 8))))
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx(np.array(labels)))
+    splits = read(train=tmp_path, validation_fraction=0)
+    assert splits.train.classes == ("5", "200")
+    assert splits.train.labels.tolist() == [0, 1] * 4
+    assert splits.test is not None
+    assert splits.test.labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "missing"),
+    [(40, 0.1, ["test", "validation"]), (40, 0.0, []), (200, 0.1, [])],
+    ids=["too few", "not asked for", "enough"],
+)
+def test_what_could_not_be_held_out_is_said(count: int, fraction: float, missing: list[str], tmp_path: Path) -> None:
+    write_pair(tmp_path, count=count, classes=10)
+    notes: list[str] = []
+    read(train=tmp_path, validation_fraction=fraction, test_fraction=fraction, note=notes.append)
+    assert [text.split()[1] for text in notes] == missing
+    assert all(f"raise {split}Fraction" in text for split, text in zip(missing, notes, strict=True))
+
+
 def test_channels_bring_their_own_splits(tmp_path: Path) -> None:
     write_pair(tmp_path / "a", count=40)
     write_pair(tmp_path / "b", split="t10k", count=8)

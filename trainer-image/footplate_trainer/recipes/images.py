@@ -78,6 +78,11 @@ def read_splits(
             kept, held = hold_out(train.labels, fraction, seed=seed)
             if len(held):
                 others[split], train = train.pick(held), train.pick(kept)
+            else:
+                note(
+                    f"no {split} data are held out: a share of {fraction:g} of each class's samples is less than one; "
+                    f"bring a channel named {split}, or raise {split}Fraction"
+                )
     splits = ImageSplits(train, others.get(VALIDATION), others.get(TEST))
     return splits if class_names is None else _rename(splits, class_names)
 
@@ -106,7 +111,8 @@ def read_channel(folder: Path, *, split: str, image_size: int, note: Note) -> di
 
 def _from_idx(images_path: Path, labels_path: Path) -> Images:
     pixels, labels = read_idx_pair(images_path, labels_path)
-    return Images(pixels, labels, tuple(str(label) for label in range(int(labels.max()) + 1)), str(images_path))
+    present, places = torch.unique(labels, return_inverse=True)
+    return Images(pixels, places, tuple(str(label) for label in present.tolist()), str(images_path))
 
 
 def read_class_folders(folder: Path, image_size: int, note: Note) -> Images:
