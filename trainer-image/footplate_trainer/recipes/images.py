@@ -3,6 +3,7 @@
 A channel holds one split, or several whose names tell them apart, as MNIST's `train-…` and `t10k-…` files do.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from footplate_trainer.recipes.idx import find_idx_pairs, read_idx_pair
 from footplate_trainer.recipes.pictures import KINDS, SUFFIXES, is_hidden, read_pictures
 from footplate_trainer.recipes.splits import SPLIT_OF_NAME, TEST, TRAIN, VALIDATION, check_classes, hold_out
 
+SPLIT_WORDS = frozenset(SPLIT_OF_NAME)
 Note = Callable[[str], None]
 """Takes what a user should know of the data though nothing is wrong with them."""
 
@@ -106,6 +108,12 @@ def read_channel(folder: Path, *, split: str, image_size: int, note: Note) -> di
         )
     if len(folders) > 1 and all(child.name.lower() in SPLIT_OF_NAME for child in folders):
         return {SPLIT_OF_NAME[child.name.lower()]: read_class_folders(child, image_size, note) for child in folders}
+    splits = [child.name for child in folders if SPLIT_WORDS & set(re.split(r"[-_. ]", child.name.lower()))]
+    if len(splits) > 1:
+        raise DataError(
+            f"{folder}: the folders {', '.join(splits)} are named as splits of the data, not as classes, among "
+            f"{_some_names(folder)}; leave train/, val/ and test/ alone there, each with a folder for each class"
+        )
     return {split: read_class_folders(folder, image_size, note)}
 
 
