@@ -73,7 +73,7 @@ class ImageHyperparameters(Hyperparameters):
             default=64,
             ge=8,
             le=512,
-            description="Side in pixels to which PNG and JPEG files are resized; IDX images stay as they are.",
+            description="Side in pixels to which picture files are resized; IDX images stay as they are.",
         ),
     ]
     width: Annotated[int, Field(default=32, ge=4, le=512, description="Channels of the first convolution.")]

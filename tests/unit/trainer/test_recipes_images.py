@@ -13,6 +13,7 @@ from PIL import Image
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.recipes.image_classification import AugmentedImages, mean_and_std, shift
 from footplate_trainer.recipes.images import Images, ImageSplits, read_splits
+from footplate_trainer.recipes.pictures import read_picture
 from footplate_trainer.recipes.splits import check_channels, hold_out
 
 
@@ -43,6 +44,7 @@ def read(
     class_names: list[str] | None = None,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
+    note: Callable[[str], None] = lambda text: None,
     **inputs: Path,
 ) -> ImageSplits:
     return read_splits(
@@ -52,6 +54,7 @@ def read(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         seed=0,
+        note=note,
     )
 
 
@@ -68,6 +71,30 @@ def test_idx_splits_are_told_apart_by_their_names(tmp_path: Path) -> None:
     assert splits.train.pixels.shape == (36, 1, 8, 8)
     assert splits.train.pixels.dtype == torch.uint8
     assert splits.train.classes == ("0", "1", "2", "3")
+
+
+def test_labels_that_occur_are_the_classes(tmp_path: Path) -> None:
+    for name, labels in (("train", [5, 200] * 4), ("t10k", [200, 200])):
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(np.zeros((len(labels), 8, 8))))
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx(np.array(labels)))
+    splits = read(train=tmp_path, validation_fraction=0)
+    assert splits.train.classes == ("5", "200")
+    assert splits.train.labels.tolist() == [0, 1] * 4
+    assert splits.test is not None
+    assert splits.test.labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "missing"),
+    [(40, 0.1, ["test", "validation"]), (40, 0.0, []), (200, 0.1, [])],
+    ids=["too few", "not asked for", "enough"],
+)
+def test_what_could_not_be_held_out_is_said(count: int, fraction: float, missing: list[str], tmp_path: Path) -> None:
+    write_pair(tmp_path, count=count, classes=10)
+    notes: list[str] = []
+    read(train=tmp_path, validation_fraction=fraction, test_fraction=fraction, note=notes.append)
+    assert [text.split()[1] for text in notes] == missing
+    assert all(f"raise {split}Fraction" in text for split, text in zip(missing, notes, strict=True))
 
 
 def test_channels_bring_their_own_splits(tmp_path: Path) -> None:
@@ -103,6 +130,83 @@ def test_classes_are_matched_by_name_and_can_be_renamed(tmp_path: Path) -> None:
     assert splits.test is not None
     assert splits.test.labels.tolist() == [1] * 4 + [2] * 4
     assert splits.test.classes == ("x", "y", "z")
+
+
+def deep(path: Path) -> None:
+    Image.fromarray(np.array([[0, 128 * 257], [255 * 257, 3 * 257]], np.uint16)).save(path)
+
+
+def transparent(path: Path, *, mode: str = "RGBA") -> None:
+    picture = Image.new(mode, (2, 2))
+    picture.putpixel((0, 0), (0, 255) if mode == "LA" else (0, 0, 0, 255))
+    picture.save(path)
+
+
+def transparent_palette(path: Path) -> None:
+    picture = Image.new("P", (2, 2), 1)
+    picture.putpalette([0, 0, 0, 9, 9, 9])
+    picture.putpixel((0, 0), 0)
+    picture.save(path, transparency=1)
+
+
+def turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.array([[1, 2], [3, 4]], np.uint8)).save(path, exif=exif)
+
+
+def grey(path: Path) -> None:
+    Image.fromarray(np.array([[1, 2], [3, 4]], np.uint8)).save(
+        path, **({"lossless": True} if path.suffix == ".webp" else {})
+    )
+
+
+PICTURES: dict[str, tuple[str, Callable[[Path], None], list[list[int]]]] = {
+    "16 bits, PNG": ("a.png", deep, [[0, 128], [255, 3]]),
+    "16 bits, TIFF": ("a.tif", deep, [[0, 128], [255, 3]]),
+    "transparent": ("a.png", transparent, [[0, 255], [255, 255]]),
+    "transparent, grey": ("a.png", lambda path: transparent(path, mode="LA"), [[0, 255], [255, 255]]),
+    "transparent, palette": ("a.png", transparent_palette, [[0, 255], [255, 255]]),
+    "EXIF": ("a.png", turned, [[3, 1], [4, 2]]),
+    "WebP": ("a.webp", grey, [[1, 2], [3, 4]]),
+    "BMP": ("a.bmp", grey, [[1, 2], [3, 4]]),
+    "TIFF": ("a.TIFF", grey, [[1, 2], [3, 4]]),
+}
+
+
+@pytest.mark.parametrize("case", PICTURES)
+def test_pictures_are_read_as_viewers_show_them(case: str, tmp_path: Path) -> None:
+    name, write, expected = PICTURES[case]
+    write(tmp_path / name)
+    assert read_picture(tmp_path / name, (2, 2))[0].tolist() == expected
+
+
+@pytest.mark.parametrize("suffix", ["webp", "bmp", "tif", "TIFF"])
+def test_no_kind_of_picture_is_dropped(suffix: str, tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    Image.new("RGB", (9, 9)).save(tmp_path / "cat" / f"9.{suffix}")
+    assert sum(sizes(read(train=tmp_path))) == 9
+
+
+def test_files_that_are_left_out_are_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    (tmp_path / "cat" / "x.gif").touch()
+    (tmp_path / "loose.png").touch()
+    notes: list[str] = []
+    assert sum(sizes(read(train=tmp_path, note=notes.append))) == 8
+    assert [text for text in notes if "2 files are left out" in text and text.endswith("cat/x.gif, loose.png")]
+
+
+@pytest.mark.parametrize(
+    "path", ["__MACOSX/cat/._0.png", "cat/._0.png", "cat/.ipynb_checkpoints/0.png", ".git/0.png", "cat/__MACOSX/0.png"]
+)
+def test_hidden_files_and_folders_are_no_data(path: str, tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_bytes((tmp_path / "dog" / "1.png").read_bytes())
+    notes: list[str] = []
+    splits = read(train=tmp_path, validation_fraction=0, test_fraction=0, note=notes.append)
+    assert (len(splits.train), splits.train.classes, notes) == (8, ("cat", "dog"), [])
 
 
 def write_bytes(name: str, content: bytes) -> Callable[[Path], None]:
@@ -145,6 +249,32 @@ def other_files(folder: Path) -> None:
     (folder / "a.txt").touch()
 
 
+def two_wrong_pictures(folder: Path) -> None:
+    corrupt_picture(folder)
+    (folder / "cat" / "1.png").write_text("hi")
+
+
+def several_pages(folder: Path) -> None:
+    write_pictures(folder)
+    page = Image.new("L", (9, 9))
+    page.save(folder / "cat" / "5.tif", save_all=True, append_images=[page])
+
+
+def unknown_range(folder: Path) -> None:
+    write_pictures(folder)
+    Image.new("F", (9, 9)).save(folder / "cat" / "5.tif")
+
+
+def split_beside_others(folder: Path) -> None:
+    for name in ("train", "test", "pred"):
+        write_pictures(folder / name)
+
+
+def doubled(folder: Path) -> None:
+    for name in ("seg_train", "seg_test"):
+        write_pictures(folder / name / name)
+
+
 LABELS, IMAGES = "train-labels-idx1-ubyte", "train-images-idx3-ubyte.gz"
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no files": (lambda folder: folder.mkdir(), "holds no files; check the input's uri"),
@@ -166,7 +296,12 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "too small": (lambda folder: write_pair(folder, side=3), "3 × 3 pixels are too small"),
     "corrupt picture": (corrupt_picture, r"dog/1\.png is a damaged image"),
     "no picture": (no_picture, "cat/1.png is no PNG"),
-    "empty class": (empty_class, "class 'emu' has no PNG or JPEG files .*note.txt"),
+    "two wrong pictures": (two_wrong_pictures, r"2 of 8 files can't be used: .*cat/1\.png is no .*dog/1\.png is a dam"),
+    "splits beside others": (split_beside_others, "test, train are named as splits .* pred.*; leave train/"),
+    "doubled": (doubled, "seg_test, seg_train are named as splits"),
+    "several pages": (several_pages, r"cat/5\.tif holds several pages; save each"),
+    "unknown range": (unknown_range, r"cat/5\.tif has 32 bits a pixel, of no known range; save it"),
+    "empty class": (empty_class, "class 'emu' has no PNG, JPEG, WebP, BMP or TIFF files .*note.txt"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Recipe image-classification: IDX files or folders of PNG and JPEG in, a small convolutional network out.
+"""Recipe image-classification: IDX files or folders of pictures in, a small convolutional network out.
 
 All images are held in memory as bytes: 60,000 grey ones of 28 × 28 are 47 MB, 100,000 coloured ones of 64 × 64 1.2 GB,
 in each rank.
@@ -36,6 +36,7 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
         validation_fraction=hyperparameters.validation_fraction,
         test_fraction=hyperparameters.test_fraction,
         seed=hyperparameters.seed,
+        note=reporter().note,
     )
     images = splits.train
     card = describe(images, hyperparameters)

@@ -1,28 +1,27 @@
-"""Reads labelled images, as IDX files or as folders of PNG and JPEG files (`class/picture.png`), into memory.
+"""Reads labelled images, as IDX files or as folders of pictures (`class/picture.png`), into memory.
 
 A channel holds one split, or several whose names tell them apart, as MNIST's `train-…` and `t10k-…` files do.
 """
 
-import warnings
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.networks import SMALLEST_IMAGE
 from footplate_trainer.recipes.idx import find_idx_pairs, read_idx_pair
+from footplate_trainer.recipes.pictures import KINDS, SUFFIXES, is_hidden, read_pictures
 from footplate_trainer.recipes.splits import SPLIT_OF_NAME, TEST, TRAIN, VALIDATION, check_classes, hold_out
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
+SPLIT_WORDS = frozenset(SPLIT_OF_NAME)
+Note = Callable[[str], None]
+"""Takes what a user should know of the data though nothing is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,7 @@ def read_splits(
     validation_fraction: float,
     test_fraction: float,
     seed: int,
+    note: Note,
 ) -> ImageSplits:
     """Reads every channel, and holds out of the training data what no channel brings.
 
@@ -65,10 +65,10 @@ def read_splits(
         DataError: naming the file or folder, what is wrong with it, and the way out.
         ConfigError: where `class_names` don't fit the labels.
     """
-    found = read_channel(inputs[TRAIN], split=TRAIN, image_size=image_size)
+    found = read_channel(inputs[TRAIN], split=TRAIN, image_size=image_size, note=note)
     for split in (VALIDATION, TEST):
         if split in inputs:
-            channel = read_channel(inputs[split], split=split, image_size=image_size)
+            channel = read_channel(inputs[split], split=split, image_size=image_size, note=note)
             found[split] = channel.get(split) or next(iter(channel.values()))
     if TRAIN not in found:
         raise DataError(f"{inputs[TRAIN]} holds {' and '.join(found)} data, but none named train; add them")
@@ -80,11 +80,16 @@ def read_splits(
             kept, held = hold_out(train.labels, fraction, seed=seed)
             if len(held):
                 others[split], train = train.pick(held), train.pick(kept)
+            else:
+                note(
+                    f"no {split} data are held out: a share of {fraction:g} of each class's samples is less than one; "
+                    f"bring a channel named {split}, or raise {split}Fraction"
+                )
     splits = ImageSplits(train, others.get(VALIDATION), others.get(TEST))
     return splits if class_names is None else _rename(splits, class_names)
 
 
-def read_channel(folder: Path, *, split: str, image_size: int) -> dict[str, Images]:
+def read_channel(folder: Path, *, split: str, image_size: int, note: Note) -> dict[str, Images]:
     """The splits that a channel's folder holds; where it doesn't tell them apart, all of it is `split`.
 
     Raises:
@@ -98,68 +103,74 @@ def read_channel(folder: Path, *, split: str, image_size: int) -> dict[str, Imag
     if not folders:
         raise DataError(
             f"input {split} holds neither IDX files (train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz) nor a "
-            f"folder of PNG or JPEG files for each class; it holds {_some_names(folder)}; put such files there, or "
+            f"folder of {KINDS} files for each class; it holds {_some_names(folder)}; put such files there, or "
             "correct the input's uri"
         )
     if len(folders) > 1 and all(child.name.lower() in SPLIT_OF_NAME for child in folders):
-        return {SPLIT_OF_NAME[child.name.lower()]: read_class_folders(child, image_size) for child in folders}
-    return {split: read_class_folders(folder, image_size)}
+        return {SPLIT_OF_NAME[child.name.lower()]: read_class_folders(child, image_size, note) for child in folders}
+    splits = [child.name for child in folders if SPLIT_WORDS & set(re.split(r"[-_. ]", child.name.lower()))]
+    if len(splits) > 1:
+        raise DataError(
+            f"{folder}: the folders {', '.join(splits)} are named as splits of the data, not as classes, among "
+            f"{_some_names(folder)}; leave train/, val/ and test/ alone there, each with a folder for each class"
+        )
+    return {split: read_class_folders(folder, image_size, note)}
 
 
 def _from_idx(images_path: Path, labels_path: Path) -> Images:
     pixels, labels = read_idx_pair(images_path, labels_path)
-    return Images(pixels, labels, tuple(str(label) for label in range(int(labels.max()) + 1)), str(images_path))
+    present, places = torch.unique(labels, return_inverse=True)
+    return Images(pixels, places, tuple(str(label) for label in present.tolist()), str(images_path))
 
 
-def read_class_folders(folder: Path, image_size: int) -> Images:
+def read_class_folders(folder: Path, image_size: int, note: Note) -> Images:
     """All images below `folder`, whose subfolders are the classes, resized to `image_size` × `image_size`.
 
     Grey only if every image is; else RGB.
     """
     folders = _subfolders(folder)
     files = [(path, label) for label, child in enumerate(folders) for path in _pictures(child)]
-    with ThreadPoolExecutor() as pool:
-        arrays = list(pool.map(lambda file: read_picture(file[0], (image_size, image_size)), files))
+    arrays = read_pictures([path for path, _ in files], (image_size, image_size))
     if any(array.shape[0] == 3 for array in arrays):
         arrays = [np.broadcast_to(array, (3, *array.shape[1:])) for array in arrays]
     if not arrays:
         raise DataError(f"{folder} holds no class folders; put each class's images into a folder of its name")
+    _note_others(folder, {path for path, _ in files}, note)
     labels = torch.tensor([label for _, label in files])
     return Images(torch.from_numpy(np.stack(arrays)), labels, tuple(child.name for child in folders), str(folder))
 
 
-def read_picture(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """One PNG or JPEG file, resized to `size` (width, height), as uint8 [1 or 3, height, width].
-
-    Raises:
-        DataError: where it isn't an image, or a damaged or monstrous one.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as picture:
-                grey = picture.mode in GREY_MODES
-                resized = picture.convert("L" if grey else "RGB").resize(size)
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is no PNG or JPEG image; replace or remove it") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} is a damaged image ({error}); replace or remove it") from None
-    array = np.asarray(resized)
-    return array[np.newaxis] if grey else array.transpose(2, 0, 1)
-
-
 def _pictures(folder: Path) -> list[Path]:
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    pictures = [path for path in _files(folder) if path.suffix.lower() in SUFFIXES]
     if not pictures:
         raise DataError(
-            f"{folder}: the class {folder.name!r} has no PNG or JPEG files (the folder holds {_some_names(folder)}); "
+            f"{folder}: the class {folder.name!r} has no {KINDS} files (the folder holds {_some_names(folder)}); "
             "add some, or remove the folder"
         )
     return pictures
 
 
+def _note_others(folder: Path, read: set[Path], note: Note) -> None:
+    others = [str(path.relative_to(folder)) for path in _files(folder) if path not in read]
+    if others:
+        more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+        note(
+            f"{folder}: {len(others):,} files are left out, as they are no {KINDS} files in a class's folder: "
+            f"{', '.join(others[:3])}{more}"
+        )
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below the folder but hidden ones, in the order of their names."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(is_hidden(part) for part in path.relative_to(folder).parts)
+    )
+
+
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
 
 
 def _some_names(folder: Path) -> str:
