@@ -94,7 +94,7 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
 def _columns(inputs: Any, takes: TableInput) -> Tensor:
     import pyarrow as pa
 
-    from footplate_trainer.recipes.tables import encode
+    from footplate_trainer.recipes.table_columns import encode
 
     rows = [inputs] if isinstance(inputs, Mapping) else list(inputs)
     if not rows or not all(isinstance(row, Mapping) for row in rows):

@@ -29,6 +29,8 @@ def train(place: Context, hyperparameters: TableHyperparameters) -> None:
         test_fraction=hyperparameters.test_fraction,
         seed=hyperparameters.seed,
     )
+    for note in splits.notes:
+        reporter().note(note)
     card = describe(splits, hyperparameters)
     network = TableClassifier(**card.arguments)
     network.mean.data, network.std.data = mean_and_std(splits.train.columns[:, : card.arguments["numeric"]])
