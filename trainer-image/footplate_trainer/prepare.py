@@ -58,7 +58,7 @@ def compile_model(model: "nn.Module") -> None:
     """
     import torch
 
-    call = model._call_impl
+    call: Any = model._call_impl
     model._compiled_call_impl = torch.compile(lambda *inputs, **named: call(*inputs, **named))
 
 
@@ -70,7 +70,8 @@ def _replicate(model: "nn.Module", place: Context, precision: Precision) -> "nn.
     model.to(place.device)
     if precision == "bf16":
         # A method, where the model's is one: a deep copy of the model then computes with its own weights.
-        forward, autocast = model.forward, torch.autocast(place.device.type, dtype=torch.bfloat16)
+        forward: Any = model.forward
+        autocast = torch.autocast(place.device.type, dtype=torch.bfloat16)
         bound = isinstance(forward, MethodType) and forward.__self__ is model
         model.forward = MethodType(autocast(forward.__func__), model) if bound else autocast(forward)
     if place.world_size > 1 and any(parameter.requires_grad for parameter in model.parameters()):
