@@ -10,6 +10,7 @@ and the main process give the same, and training's own random numbers don't depe
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from functools import partial
 from itertools import starmap
 from typing import Any
 
@@ -86,6 +87,8 @@ class Loader:
         self.epochs = epochs
         self.samples_handed = 0
         """Samples that all ranks together have been handed by this object."""
+        self.samples_in_hand = 0
+        """Samples of the batch in hand that are this rank's."""
         self._split = split
         self._order = order
         self._fetch = fetch
@@ -120,6 +123,12 @@ class Loader:
             yield from self._rest_of_epoch()
             self.epoch, self.index = self.epoch + 1, 0
 
+    def beginning(self) -> "Loader":
+        """A loader of the same data at its first epoch's beginning, which a `for` goes through once: an evaluation
+        neither moves this one's position nor depends on it.
+        """
+        return Loader(self._split, self._order, self._fetch, epochs=None, rank=self._rank, world_size=self._world_size)
+
     def state_dict(self) -> dict[str, int]:
         """Position after the batch in hand.
 
@@ -149,6 +158,7 @@ class Loader:
         for batch, (start, end) in zip(self._fetch(draws), bounds, strict=True):
             self.index = end
             self.samples_handed += end - start
+            self.samples_in_hand = len(self._share(start, end))
             yield batch
 
     def _share(self, start: int, end: int) -> range:
@@ -235,22 +245,35 @@ class FetchSamples:
     """Makes batches of any dataset's samples, through torch's DataLoader. Its workers live as long as this object."""
 
     def __init__(self, dataset: Any, seed: int, *, num_workers: int, collate: Collate | None, pin_memory: bool) -> None:
-        self._draws: Iterable[Draw] = ()
         self._in_this_process = not num_workers
-        self._loader = DataLoader(
+        self._idle: list[tuple[DataLoader[Any], Draws]] = []
+        self._make_loader = partial(
+            DataLoader,
             SeededDataset(dataset, seed),
-            batch_sampler=self,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             collate_fn=collate,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # else each epoch draws from training's own random numbers
         )
 
     def __call__(self, draws: Iterable[Draw]) -> Iterator[Any]:
-        """A collated batch for each draw. Training's own random numbers are as they were."""
-        self._draws = draws
-        batches = iter(self._loader)
+        """A collated batch for each draw. Training's own random numbers are as they were.
+
+        Each call has a DataLoader to itself until it ends, so that one may begin in the middle of another.
+        """
+        if self._idle:
+            loader, sampler = self._idle.pop()
+        else:
+            sampler = Draws()
+            # A generator of its own: else each epoch draws from training's own random numbers.
+            loader = self._make_loader(batch_sampler=sampler, generator=torch.Generator())
+        sampler.draws = draws
+        try:
+            yield from self._batches(iter(loader))
+        finally:
+            self._idle.append((loader, sampler))
+
+    def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
         while True:
             state = random_state() if self._in_this_process else None
             try:
@@ -262,9 +285,15 @@ class FetchSamples:
                     set_random_state(state)
             yield batch
 
+
+class Draws:
+    """What a DataLoader takes for its batch sampler."""
+
+    draws: Iterable[Draw] = ()
+
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """What the DataLoader takes for its batch sampler: (epoch, sample) of each sample of a batch."""
-        for epoch, samples in self._draws:
+        """(epoch, sample) of each sample of a batch."""
+        for epoch, samples in self.draws:
             yield [(epoch, sample) for sample in samples.tolist()]
 
 

@@ -1,21 +1,24 @@
-"""Metrics, exact over all ranks: each is a function that gives one value a sample, and the mean over every sample of
-every rank is what counts.
+"""Metrics, exact over all ranks: each is a function that gives one value a sample, or a batch's mean of them, and the
+mean over every sample of every rank is what counts.
 
     def top_3(outputs, targets):
         return (outputs.topk(3).indices == targets[:, None]).any(dim=1)
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from footplate_trainer.errors import UserError
+
 GRAIN = 2.0**-24
 """What each batch's sum is rounded to; exact up to a total of 2^29."""
 
 Metric = Callable[[Tensor, Tensor], Tensor]
-"""(outputs [N, ...], targets [N, ...]) → values [N]; its name is the function's."""
+"""(outputs [N, ...], targets [N, ...]) → values [N], or their mean []; its name is the function's."""
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -36,10 +39,14 @@ class Means(Mapping[str, float]):
         self._sums = torch.zeros(len(self._names), dtype=torch.float64, device=device)
         self._samples = 0
 
-    def add(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
-        """Takes in a batch: its mean loss, and what the metrics are computed from."""
-        size = len(targets)
-        sums = [metric(outputs, targets).sum(dtype=torch.float64) for metric in self._metrics]
+    def add(self, loss: Tensor, outputs: Tensor, targets: Any, *, size: int) -> None:
+        """Takes in a batch of `size` samples: its mean loss, and what the metrics are computed from.
+
+        Raises:
+            UserError: a metric gives neither one value a sample nor a mean.
+        """
+        values = zip(self._names[1:], (metric(outputs, targets) for metric in self._metrics), strict=True)
+        sums = [_sum(name, value, size).to(self._sums.device) for name, value in values]
         self._sums += (torch.stack([loss.detach().double() * size, *sums]) / GRAIN).round() * GRAIN
         self._samples += size
 
@@ -77,3 +84,16 @@ class Means(Mapping[str, float]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _sum(name: str, value: Any, size: int) -> Tensor:
+    """The sum over a batch's samples, float64 []."""
+    values = torch.as_tensor(value).detach()
+    if values.ndim == 0:
+        return values.double() * size
+    if values.shape not in ((size,), (size, 1)):
+        raise UserError(
+            f"the metric {name} gave values {list(values.shape)} of a batch of {size} samples: it must return one "
+            f"value a sample, [{size}], or their mean, a scalar"
+        )
+    return values.sum(dtype=torch.float64)

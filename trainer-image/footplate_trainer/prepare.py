@@ -1,5 +1,6 @@
 """Puts a model in place: on this rank's device, and in step with the other ranks' copies."""
 
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal
 
 from footplate_trainer.context import Context, context
@@ -51,6 +52,16 @@ def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", pr
     return (model, *optimizers) if optimizers else model
 
 
+def compile_model(model: "nn.Module") -> None:
+    """Compiles a model in place, one that is a container of torch's own (nn.Sequential) included: torch compiles none
+    of the frames in torch.nn, so that `nn.Module.compile` alone leaves such a one as it is.
+    """
+    import torch
+
+    call: Any = model._call_impl
+    model._compiled_call_impl = torch.compile(lambda *inputs, **named: call(*inputs, **named))
+
+
 def _replicate(model: "nn.Module", place: Context, precision: Precision) -> "nn.Module":
     import torch
 
@@ -58,7 +69,11 @@ def _replicate(model: "nn.Module", place: Context, precision: Precision) -> "nn.
 
     model.to(place.device)
     if precision == "bf16":
-        model.forward = torch.autocast(place.device.type, dtype=torch.bfloat16)(model.forward)
+        # A method, where the model's is one: a deep copy of the model then computes with its own weights.
+        forward: Any = model.forward
+        autocast = torch.autocast(place.device.type, dtype=torch.bfloat16)
+        bound = isinstance(forward, MethodType) and forward.__self__ is model
+        model.forward = MethodType(autocast(forward.__func__), model) if bound else autocast(forward)
     if place.world_size > 1 and any(parameter.requires_grad for parameter in model.parameters()):
         device_ids = [place.device] if place.device.type == "cuda" else None
         model = MeasuredDataParallel(model, reporter().work, device_ids=device_ids)

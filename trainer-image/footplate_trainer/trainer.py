@@ -21,19 +21,20 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from footplate_trainer import checkpoint
+from footplate_trainer.batches import batch_size, move, pair, split
 from footplate_trainer.callbacks import Callback, CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.data import Loader
-from footplate_trainer.errors import ConfigError, Stopped, UserError
+from footplate_trainer.errors import ConfigError, Stopped
 from footplate_trainer.fit_state import FiniteGuard, FitState
 from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means, Metric
-from footplate_trainer.prepare import Precision, Strategy, prepare
+from footplate_trainer.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.report import report, reporter
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""(outputs [N, ...], targets [N, ...]) → the mean over the N samples."""
+Loss = Callable[[Any, Any], Tensor]
+"""(outputs [N, ...], targets [N, ...], or what the batch has in their places) → the mean over the N samples."""
 
 
 class Batches(Protocol):
@@ -87,7 +88,7 @@ class Trainer:
         self._model: nn.Module = prepare(model, optimizer, strategy=strategy, precision=precision)[0]
         self._sharded = is_sharded(model)
         if compile:
-            model.compile()
+            compile_model(model)
         self._loss = loss
         self._metrics = tuple(metrics)
         self._accumulate = accumulate
@@ -114,9 +115,11 @@ class Trainer:
             The logs of every epoch, those of earlier attempts included.
 
         Raises:
-            UserError: the loss or the weights are no longer finite numbers.
+            ConfigError: `train` isn't from `data.loader`, or has epochs of its own; or this is a second training.
+            UserError: the loss or the weights are no longer finite numbers, or a batch isn't (inputs, targets).
             Stopped: the job was asked to stop; what could be saved is saved.
         """
+        _check_loader(train)
         history = History()
         hooks = CallbackList([history, *callbacks], self)
         means = Means(self._metrics, self.device)
@@ -166,7 +169,7 @@ class Trainer:
         outputs = []
         self._start_evaluating()
         hooks.call("on_predict_begin")
-        for number, batch in enumerate(self._in_step(data)):
+        for number, batch in enumerate(self._in_step(_beginning(data))):
             hooks.call("on_predict_batch_begin", number)
             inputs = batch[0] if isinstance(batch, list | tuple) else batch
             if (outputs_here := self._evaluate_batch(inputs)) is not None:
@@ -186,7 +189,7 @@ class Trainer:
             number = state.step - first_step
             hooks.call("on_train_batch_begin", number)
             global_size, handed = train.samples_handed - handed, train.samples_handed
-            loss = self._step(batch, global_size=global_size, means=means)
+            loss = self._step(batch, size=train.samples_in_hand, global_size=global_size, means=means)
             state.step += 1
             guard.watch(state.step, loss)
             report(step=state.step, loss=loss)
@@ -196,20 +199,20 @@ class Trainer:
             if self.stop_training:
                 break
 
-    def _step(self, batch: Any, *, global_size: int, means: Means) -> Tensor:
-        """One optimizer step; returns this rank's mean loss."""
-        inputs, targets = _to(batch, self.device)
+    def _step(self, batch: Any, *, size: int, global_size: int, means: Means) -> Tensor:
+        """One optimizer step on this rank's `size` samples of `global_size`; returns their mean loss."""
+        inputs, targets = move(pair(batch), self.device)
         total = torch.zeros((), device=self.device)
         # Of each batch every rank has at least this many samples; forward passes must be as many on all ranks.
-        parts = list(_split(inputs, targets, min(self._accumulate, global_size // context().world_size)))
-        for place, (some_inputs, some_targets) in enumerate(parts, start=1):
+        parts = list(split(inputs, targets, size, min(self._accumulate, global_size // context().world_size)))
+        for place, (some_inputs, some_targets, some) in enumerate(parts, start=1):
             with nullcontext() if place == len(parts) else self._without_sync():
                 outputs = _forward(self._model, some_inputs)
                 loss = self._loss(outputs, some_targets)
                 # DDP divides the sum over ranks by their number; this makes it the mean over the global batch.
-                (loss * (len(some_targets) * context().world_size / global_size)).backward()
-            means.add(loss, outputs.detach(), some_targets)
-            total += loss.detach() * (len(some_targets) / len(targets))
+                (loss * (some * context().world_size / global_size)).backward()
+            means.add(loss, _detached(outputs), some_targets, size=some)
+            total += loss.detach() * (some / size)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.scheduler:
@@ -227,15 +230,17 @@ class Trainer:
         self._start_evaluating()
         means = Means(self._metrics, self.device)
         hooks.call("on_test_begin")
+        data = _beginning(data)
         # A batch smaller than the gang leaves ranks without a share of it: they still ask whether to stop.
         for batch, number in zip_longest(data, range(len(data))):
             hooks.call("on_test_batch_begin", number)
             if batch is None:
                 self._evaluate_batch(None)
             else:
-                inputs, targets = _to(batch, self.device)
+                inputs, targets = move(pair(batch), self.device)
+                size = data.samples_in_hand if isinstance(data, Loader) else batch_size(inputs, targets)
                 outputs = self._evaluate_batch(inputs)
-                means.add(self._loss(outputs, targets), outputs, targets)
+                means.add(self._loss(outputs, targets), outputs, targets, size=size)
             reporter().beat()
             hooks.call("on_test_batch_end", number)
             if checkpoint.should_stop():
@@ -249,7 +254,7 @@ class Trainer:
         collective: then a rank without inputs computes its last ones' once more, for the others' sake.
         """
         if inputs is not None:
-            inputs = _to(inputs, self.device)
+            inputs = move(inputs, self.device)
             self._evaluated = inputs if self._sharded else None
             return _forward(self.module, inputs)
         if self._sharded:
@@ -286,25 +291,27 @@ def _forward(model: nn.Module, inputs: Any) -> Any:
     return outputs.float() if isinstance(outputs, Tensor) and outputs.dtype == torch.bfloat16 else outputs
 
 
-def _split(inputs: Any, targets: Tensor, parts: int) -> Iterable[tuple[Any, Tensor]]:
-    if parts == 1:
-        return [(inputs, targets)]
-    if not isinstance(inputs, Tensor):
-        raise UserError(
-            f"Trainer(accumulate={parts}) can split inputs that are one tensor, not a {type(inputs).__name__}"
+def _detached(outputs: Any) -> Any:
+    return outputs.detach() if isinstance(outputs, Tensor) else outputs
+
+
+def _check_loader(train: Any) -> None:
+    if not isinstance(train, Loader):
+        raise ConfigError(
+            f"fit(train): a {type(train).__name__} has no position to resume at, and isn't shared among ranks; give "
+            "footplate_trainer.data.loader(dataset, batch_size=…, shuffle=…, num_workers=…, collate=…), where dataset "
+            "is what a DataLoader would take and batch_size counts the samples of all ranks together"
         )
-    return zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
+    if train.epochs is not None:
+        raise ConfigError(
+            f"fit(train): the loader has epochs={train.epochs} of its own, so that each epoch of fit would go through "
+            f"all of them; leave them out of data.loader and write fit(train, epochs={train.epochs})"
+        )
 
 
-def _to(batch: Any, device: torch.device) -> Any:
-    """Tensors, and lists, tuples and mappings of them, on the device."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {name: _to(value, device) for name, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return [_to(value, device) for value in batch]
-    return batch
+def _beginning(data: Any) -> Any:
+    """An evaluation sees all data, and leaves the position of a loader that is trained on as it is."""
+    return data.beginning() if isinstance(data, Loader) else data
 
 
 def _default_precision(device: torch.device) -> Precision:

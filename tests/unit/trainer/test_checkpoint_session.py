@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from footplate.contract import Env, JobConfig
-from footplate_trainer import stopping
+from footplate_trainer import checkpoint, stopping
 from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, saves
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
@@ -435,3 +435,34 @@ def test_an_evaluation_stops_only_when_the_last_step_is_captured(
     assert state.session.should_stop() is stops
     bench.now += 1.0
     assert bench.train(state, until=step + 1) == [STOP]
+
+
+def test_a_second_training_is_refused_where_it_would_load_the_firsts_checkpoints(bench: Bench) -> None:
+    bench.monkeypatch.setattr(checkpoint, "_session", None)
+    bench.monkeypatch.setattr(checkpoint, "_training", ())
+    bench.monkeypatch.setattr(checkpoint, "context", bench.place)
+    bench.monkeypatch.setattr(checkpoint, "reporter", lambda: bench.said)
+    model, loader = nn.Linear(2, 1), make_loader()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    state = checkpoint.restore(model=model, optimizer=optimizer, loader=loader)
+    bench.train(state, until=4)
+    assert checkpoint.restore(model=model, optimizer=optimizer, loader=loader).step == 4, "the same one goes on"
+    other = nn.Linear(2, 1)
+    before = [weight.clone() for weight in other.parameters()]
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"model": other, "optimizer": optimizer, "loader": loader}, "another model than"),
+        ({"model": model, "optimizer": optimizer, "loader": make_loader()}, "another loader than"),
+        ({"model": other, "loader": make_loader()}, "another model and another optimizer and another loader"),
+    ]
+    for parts, named in refused:
+        with pytest.raises(ConfigError, match=rf"a second training in one job, with {named}.*job of its own"):
+            checkpoint.restore(**parts)
+    assert all(map(torch.equal, other.parameters(), before))
+
+
+def test_without_checkpoints_a_process_may_train_as_often_as_it_likes(bench: Bench) -> None:
+    bench.monkeypatch.setattr(checkpoint, "_session", None)
+    bench.monkeypatch.setattr(checkpoint, "reporter", lambda: bench.said)
+    bench.monkeypatch.setattr(checkpoint, "context", lambda: Context(device=torch.device("cpu")))
+    for _ in range(2):
+        assert checkpoint.restore(model=nn.Linear(2, 1), loader=make_loader()).step == 0

@@ -207,10 +207,10 @@ def test_spoilt_weights_are_seen_though_the_loss_is_finite() -> None:
 def test_means_go_on_from_their_totals() -> None:
     outputs, targets = torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2])
     means = Means([metrics.accuracy], CPU)
-    means.add(torch.tensor(0.5), outputs, targets)
+    means.add(torch.tensor(0.5), outputs, targets, size=3)
     again = Means([metrics.accuracy], CPU)
     again.start_from(means.totals())
-    again.add(torch.tensor(0.1), outputs[:1], targets[:1])
+    again.add(torch.tensor(0.1), outputs[:1], targets[:1], size=1)
     assert dict(again) == pytest.approx({"loss": 0.4, "accuracy": 0.75})
     with pytest.raises(KeyError):
         again["f1"]

@@ -25,6 +25,7 @@ from footplate_trainer.checkpoint.session import Outcome, Session
 from footplate_trainer.checkpoint.state import TrainState, unwrap
 from footplate_trainer.context import context
 from footplate_trainer.data import Loader
+from footplate_trainer.errors import ConfigError
 from footplate_trainer.report import reporter
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ __all__ = [
 CONTINUE, SAVED, STOP = Outcome.CONTINUE, Outcome.SAVED, Outcome.STOP
 
 _session: Session | None = None
+_training: tuple[Any, ...] = ()
+"""Model, optimizer and loader of this process's training, once it has a place for checkpoints."""
 
 
 def restore(
@@ -60,7 +63,8 @@ def restore(
 ) -> TrainState:
     """Loads the newest complete checkpoint into the objects, or leaves them as they are.
 
-    A run has one training: a second call loads what the first one's training has saved.
+    A run has one training. A second call, as by a second `fit`, may go on with the same model, optimizer and loader;
+    with others it is refused where the job has checkpoints, since it would load the first training's.
 
     Args:
         model: plain, compiled or wrapped by `prepare`; saved under its own names, without the wrapper's prefix.
@@ -70,20 +74,39 @@ def restore(
 
     Raises:
         DataError: `checkpoint.resume` names a checkpoint that is missing, incomplete or damaged.
-        ConfigError: the model or another object doesn't fit the checkpoint; names and shapes are in the message.
+        ConfigError: the model or another object doesn't fit the checkpoint; names and shapes are in the message. Or
+            this is a second training.
         StorageError: storage can't be asked.
     """
-    global _session
+    global _session, _training
     finish()
     sharded.check(model, optimizer)
-    _session = Session(context())
-    candidates = {"model": unwrap(model), "optimizer": optimizer, "scheduler": scheduler, "loader": loader, **others}
+    place = context()
+    training = (unwrap(model), optimizer, loader)
+    _refuse_another(training)
+    _session = Session(place)
+    candidates = {"model": training[0], "optimizer": optimizer, "scheduler": scheduler, "loader": loader, **others}
     parts = {name: part for name, part in candidates.items() if part is not None}
     state = TrainState(_session, parts, loader if isinstance(loader, Loader) else None)
     if isinstance(loader, Loader):
         reporter().follow(loader)
     _session.restore(state)
+    if place.checkpoint is not None:
+        _training = training
     return state
+
+
+def _refuse_another(training: tuple[Any, ...]) -> None:
+    names = ("model", "optimizer", "loader")
+    others = [name for name, old, new in zip(names, _training, training, strict=False) if old is not new]
+    if others:
+        raise ConfigError(
+            f"a second training in one job, with another {' and another '.join(others)} than the first: the job's "
+            "checkpoints are the first training's, and would be loaded in place of the second's own beginning. Give "
+            "each training a job of its own (its number, such as a fold's, as one of spec.hyperparameters), or leave "
+            "out spec.checkpoint, so that nothing is saved or loaded; to go on with the first training, call fit or "
+            "checkpoint.restore with the same model, optimizer and loader"
+        )
 
 
 def maybe_save(state: TrainState) -> Outcome:
