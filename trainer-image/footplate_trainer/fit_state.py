@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from footplate_trainer.callbacks import History
+from footplate_trainer.callbacks import CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_dtensor
 from footplate_trainer.errors import UserError
 from footplate_trainer.gang import all_ranks
@@ -70,12 +70,15 @@ class FiniteGuard:
 
 
 class FitState:
-    """The epoch's means and the history, as a part of every checkpoint. Both are the same on all ranks when saved."""
+    """The epoch's means, the history and what the callbacks remember, as a part of every checkpoint. All are the same
+    on all ranks when saved.
+    """
 
-    def __init__(self, means: Means, history: History, guard: FiniteGuard) -> None:
+    def __init__(self, means: Means, history: History, guard: FiniteGuard, hooks: CallbackList) -> None:
         self._means = means
         self._history = history
         self._guard = guard
+        self._hooks = hooks
 
     def state_dict(self) -> dict[str, Any]:
         """Collective, as every save is.
@@ -86,10 +89,17 @@ class FitState:
         self._guard.check()
         self._guard.check_weights()
         history = {name: list(values) for name, values in self._history.history.items()}
-        return {"means": self._means.totals(), "epochs": list(self._history.epoch), "history": history}
+        return {
+            "means": self._means.totals(),
+            "epochs": list(self._history.epoch),
+            "history": history,
+            "callbacks": self._hooks.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `state_dict` gave."""
         self._means.start_from(state["means"])
         self._history.epoch = list(state["epochs"])
         self._history.history = {name: list(values) for name, values in state["history"].items()}
+        if "callbacks" in state:  # earlier versions saved none
+            self._hooks.load_state_dict(state["callbacks"])

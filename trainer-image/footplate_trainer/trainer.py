@@ -8,6 +8,8 @@ Nothing here waits for the device between two steps, but once in a while on an a
 still a number (`FiniteGuard`).
 """
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
@@ -26,12 +28,15 @@ from footplate_trainer.callbacks import Callback, CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.data import Loader
+from footplate_trainer.epoch_line import epoch_line
 from footplate_trainer.errors import ConfigError, Stopped
 from footplate_trainer.fit_state import FiniteGuard, FitState
 from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means, Metric
 from footplate_trainer.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.report import report, reporter
+
+log = logging.getLogger("footplate_trainer")
 
 Loss = Callable[[Any, Any], Tensor]
 """(outputs [N, ...], targets [N, ...], or what the batch has in their places) → the mean over the N samples."""
@@ -109,7 +114,7 @@ class Trainer:
             train: batches (inputs, targets) from `data.loader`.
             validation: batches to evaluate after each epoch.
             epochs: passes over the data.
-            callbacks: called in their order, after the history's own.
+            callbacks: called in their order, before the history's own.
 
         Returns:
             The logs of every epoch, those of earlier attempts included.
@@ -121,31 +126,37 @@ class Trainer:
         """
         _check_loader(train)
         history = History()
-        hooks = CallbackList([history, *callbacks], self)
+        hooks = CallbackList([*callbacks, history], self)
         means = Means(self._metrics, self.device)
         guard = FiniteGuard(self.module, self.optimizer, self.device)
+        self.stop_training = False
+        hooks.call("on_train_begin")
         state = checkpoint.restore(
             model=self._model,
             optimizer=self.optimizer,
             loader=train,
-            fit=FitState(means, history, guard),
+            fit=FitState(means, history, guard, hooks),
             **({"scheduler": self.scheduler} if self.scheduler else {}),
         )
         state.epochs = epochs
         reporter().expect(total_steps=epochs * len(train), epochs=epochs)
-        self.stop_training = False
-        logs: Mapping[str, float] = {}
-        hooks.call("on_train_begin")
-        while train.epoch < epochs and not self.stop_training:
-            epoch = train.epoch
+        logs: dict[str, float] = {}
+        # A stop in mid-epoch that was restored still ends its epoch: the validation, the logs.
+        while train.epoch < epochs and not (self.stop_training and (train.index == 0 or train.epoch in history.epoch)):
+            epoch, cut_short = train.epoch, self.stop_training
             hooks.call("on_epoch_begin", epoch)
-            self._train_epoch(train, state, means, guard, hooks)
+            began, samples = time.monotonic(), train.samples_handed
+            if not cut_short:
+                self._train_epoch(train, state, means, guard, hooks)
             guard.check()
+            pace = {"samples": train.samples_handed - samples, "seconds": time.monotonic() - began}
             logs = means.over_all_ranks()
             means.reset()
             if validation is not None:
                 logs |= {f"val_{name}": value for name, value in self._evaluate(validation, hooks).items()}
             report(step=state.step, epoch=epoch + 1, **status_names(logs))
+            if context().is_main:
+                log.info(epoch_line(epoch, epochs, logs, self.optimizer, **pace))
             hooks.call("on_epoch_end", epoch, logs)
         hooks.call("on_train_end", logs)
         checkpoint.finish()

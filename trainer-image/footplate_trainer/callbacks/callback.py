@@ -1,12 +1,7 @@
-"""Callbacks of `Trainer`, with Keras 3's names and meanings.
-
-They run on every rank, at the same points. What a callback decides for the gang (`trainer.stop_training`) it must
-decide alike on all of them: the logs that it gets at an epoch's end and after an evaluation are the same on every rank,
-those after a batch are this rank's own.
-"""
+"""What a callback is, and how `Trainer` calls and remembers several."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from footplate_trainer.trainer import Trainer
@@ -16,7 +11,11 @@ Logs = Mapping[str, float]
 
 
 class Callback:
-    """Override what you need; everything else does nothing."""
+    """Override what you need; everything else does nothing.
+
+    A callback that remembers something from one call to the next must save it, or it begins anew where training is
+    resumed: override `state_dict` and `load_state_dict`.
+    """
 
     trainer: "Trainer"
     """Set before `on_train_begin`, and before evaluation or prediction."""
@@ -25,8 +24,17 @@ class Callback:
         """Keras' `set_model`."""
         self.trainer = trainer
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is saved in every checkpoint: tensors, numbers, text, lists, tuples and dicts. Every rank is asked for
+        it; rank 0's is saved.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` gave. Called after `on_train_begin`, and only where something was saved."""
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """After a checkpoint was restored, before the first batch."""
+        """Before a checkpoint is restored: what this sets up is what a resumed training goes on from, not instead."""
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """After the last epoch, with its logs."""
@@ -34,8 +42,10 @@ class Callback:
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before an epoch's first batch, or its rest's where training was resumed in mid-epoch. Counts from 0."""
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch and its validation, whose values begin with `val_`."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """After an epoch and its validation, whose values begin with `val_`. What is added to the logs, later callbacks
+        and the history see too.
+        """
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a batch. Counts from 0 in each epoch."""
@@ -75,7 +85,7 @@ class History(Callback):
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Appends the epoch's logs."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
@@ -83,10 +93,11 @@ class History(Callback):
 
 
 class CallbackList:
-    """Several callbacks, called in order."""
+    """Several callbacks, called in order, and the decision to stop that is theirs."""
 
     def __init__(self, callbacks: Sequence[Callback], trainer: "Trainer") -> None:
         self._callbacks = callbacks
+        self._trainer = trainer
         for callback in callbacks:
             callback.set_trainer(trainer)
 
@@ -94,3 +105,24 @@ class CallbackList:
         """Calls the method named `hook` of each."""
         for callback in self._callbacks:
             getattr(callback, hook)(*args)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of those that have one, and whether one has decided to stop."""
+        states = {name: state for name, callback in self._named().items() if (state := callback.state_dict())}
+        return {"stop_training": self._trainer.stop_training, "states": states}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` gave; a callback that wasn't there then begins anew."""
+        self._trainer.stop_training = state["stop_training"]
+        for name, callback in self._named().items():
+            if name in state["states"]:
+                callback.load_state_dict(state["states"][name])
+
+    def _named(self) -> dict[str, Callback]:
+        """By class and, among those of one class, by order: others may come and go between two attempts."""
+        named: dict[str, Callback] = {}
+        for callback in self._callbacks:
+            kind = type(callback).__name__
+            number = sum(type(other).__name__ == kind for other in named.values())
+            named[f"{kind}-{number}"] = callback
+        return named
