@@ -149,14 +149,14 @@ class Trainer:
             if not cut_short:
                 self._train_epoch(train, state, means, guard, hooks)
             guard.check()
-            pace = {"samples": train.samples_handed - samples, "seconds": time.monotonic() - began}
+            samples, seconds = train.samples_handed - samples, time.monotonic() - began
             logs = means.over_all_ranks()
             means.reset()
             if validation is not None:
                 logs |= {f"val_{name}": value for name, value in self._evaluate(validation, hooks).items()}
             report(step=state.step, epoch=epoch + 1, **status_names(logs))
             if context().is_main:
-                log.info(epoch_line(epoch, epochs, logs, self.optimizer, **pace))
+                log.info(epoch_line(epoch, epochs, logs, self.optimizer, samples=samples, seconds=seconds))
             hooks.call("on_epoch_end", epoch, logs)
         hooks.call("on_train_end", logs)
         checkpoint.finish()
