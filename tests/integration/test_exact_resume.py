@@ -94,6 +94,19 @@ def test_sigterm_loses_no_step(uninterrupted: dict[int, Result], tmp_path: Path,
     assert result_of(job) == uninterrupted[world_size]
 
 
+def test_it_is_so_in_whatever_order_a_model_computes(tmp_path: Path) -> None:
+    """Three ranks sum gradients in the order of DDP's buckets, which follows that of the backward pass."""
+    settings = {**SETTINGS, "lastFirst": True}
+    reference = Job(tmp_path / "reference", "exact.py", 3, settings)
+    with reference.start(0) as gang:
+        assert gang.wait() == [ExitCode.OK] * 3, gang.logs()
+    job = Job(tmp_path / "killed", "exact.py", 3, {**settings, "stepSeconds": 0.02}, checkpoint=CHECKPOINT)
+    for gang, _ in run_with_interruptions(job, number=signal.SIGKILL, seed=5, times=1):
+        pass
+    assert set(gang.wait()) == {ExitCode.OK}, gang.logs()
+    assert result_of(job) == result_of(reference)
+
+
 def test_a_job_without_checkpoints_stops_too(tmp_path: Path) -> None:
     job = Job(tmp_path, "exact.py", 1, {**SETTINGS, "stepSeconds": 0.05})
     with job.start(0) as gang:

@@ -44,12 +44,21 @@ class Losses:
         self.values = state["values"]
 
 
+class LastFirst(nn.Sequential):
+    """Computes from its last layer to its first."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        for layer in reversed(self):
+            inputs = layer(inputs)
+        return inputs
+
+
 def main(ctx: Context) -> None:
     settings = ctx.hyperparameters
-    model = nn.Sequential(
+    layers = [
         nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)
-    )
-    model = prepare(model)
+    ]  # fmt: skip
+    model = prepare(LastFirst(*reversed(layers)) if settings.get("lastFirst") else nn.Sequential(*layers))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100)
     loader = data.loader(

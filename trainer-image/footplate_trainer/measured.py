@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from footplate_trainer.buckets import settle
 from footplate_trainer.report import reporter
 from footplate_trainer.work import WorkMeter
 
@@ -19,6 +20,7 @@ class MeasuredDataParallel(DistributedDataParallel):
     def __init__(self, module: nn.Module, meter: WorkMeter, *, device_ids: list[torch.device] | None) -> None:
         super().__init__(module, device_ids=device_ids)
         self._meter = meter
+        self._unsettled = True
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """As the module's own, with gradients that are summed over ranks in the backward pass."""
@@ -28,9 +30,17 @@ class MeasuredDataParallel(DistributedDataParallel):
 
     def _run_ddp_forward(self, *inputs: Any, **named: Any) -> Any:
         run: Callable[..., Any] = super()._run_ddp_forward
-        if not self.training or torch.compiler.is_compiling():
+        if not self.training:
             return run(*inputs, **named)
-        return self._meter.forward(lambda: run(*inputs, **named))
+        if torch.compiler.is_compiling():
+            outputs = run(*inputs, **named)
+        else:
+            outputs = self._meter.forward(lambda: run(*inputs, **named))
+        if self._unsettled and torch.is_grad_enabled() and self.require_backward_grad_sync:
+            self._unsettled = False
+            if not self.find_unused_parameters and not self.static_graph:  # of those DDP keeps its first buckets
+                settle(self, outputs)
+        return outputs
 
 
 def measure_entry(model: nn.Module) -> None:
