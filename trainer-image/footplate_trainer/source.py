@@ -29,6 +29,8 @@ from footplate_trainer.storage import Store, split_uri
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
 """What the standard library raises for archives with damaged bytes."""
+_ENCRYPTED = 0x1 | 0x2000
+"""Flags of a member of a zip: its bytes, or its headers."""
 GIT_PATIENCE_SECONDS = 180
 GIT_PAUSE_SECONDS = 5
 
@@ -142,9 +144,21 @@ def _unpack_tar(archive: Path, folder: Path, uri: str) -> None:
 
 def _unpack_zip(archive: Path, folder: Path, uri: str) -> None:
     with zipfile.ZipFile(archive) as bundle:
-        for name in bundle.namelist():
-            _check_inside(name, uri)
-            bundle.extract(name, folder)
+        for member in bundle.infolist():
+            _check_inside(member.filename, uri)
+            if member.flag_bits & _ENCRYPTED:
+                raise ConfigError(
+                    f"{uri} can't be unpacked: {member.filename!r} is encrypted; pack the code without a password, and "
+                    "keep what is secret in a Secret"
+                )
+            try:
+                bundle.extract(member, folder)
+            except NotImplementedError as error:
+                raise ConfigError(
+                    f"{uri} can't be unpacked: {member.filename!r} is compressed by method {member.compress_type} "
+                    f"({error}), which Windows takes for files over 2 GB (Deflate64) and some packers for all; pack "
+                    "it by the usual method, deflate, or as .tar.gz"
+                ) from error
 
 
 def _check_inside(name: str, uri: str) -> None:

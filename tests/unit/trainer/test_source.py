@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+import struct
 import subprocess
 import tarfile
 import zipfile
@@ -121,6 +122,32 @@ def test_a_bad_archive_is_refused(
         get(Source(uri=f"file://{tmp_path}/{name}"), tmp_path)
     assert not (tmp_path / "work/source").exists()
     assert not list(tmp_path.rglob("evil"))
+
+
+def patch_zip(path: Path, *, flags: int = 0, method: int = 0) -> None:
+    """Writes a zip whose headers, local and central, say that a member is packed in another way."""
+    write_zip(path)
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.index(signature) + offset
+        data[at : at + 4] = struct.pack("<HH", flags, method)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        pytest.param({"flags": 1}, "'train.py' is encrypted; pack the code without a password", id="encrypted"),
+        pytest.param({"flags": 1, "method": 99}, "'train.py' is encrypted", id="AES"),
+        pytest.param({"method": 9}, r"compressed by method 9 .*Deflate64.*or as \.tar\.gz", id="deflate64"),
+        pytest.param({"method": 98}, r"compressed by method 98 ", id="PPMd"),
+    ],
+)
+def test_a_zip_that_python_cant_read_says_how_to_pack_it(tmp_path: Path, how: dict[str, int], words: str) -> None:
+    patch_zip(tmp_path / "code.zip", **how)
+    with pytest.raises(ConfigError, match=rf"^spec.trainer.source: .*code.zip can't be unpacked: .*{words}"):
+        get(Source(uri=f"file://{tmp_path}/code.zip"), tmp_path)
+    assert not (tmp_path / "work/source").exists()
 
 
 @pytest.mark.parametrize("name", ["code.tar.gz", "code.tar.bz2", "code.tar.xz", "code.zip"])
