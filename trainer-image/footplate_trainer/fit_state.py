@@ -1,7 +1,7 @@
 """What `Trainer.fit` remembers beside model and optimizer, and its refusal to save what is no longer a number."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -27,6 +27,8 @@ class FiniteGuard:
         self._losses = torch.zeros(WINDOW if device.type != "cpu" else 1, device=device)
         self._last_step = 0
         self._watched = 0
+        self._constants = {name for name, tensor in _numbers(model) if not _finite(tensor)}
+        """What isn't finite from the beginning, such as a mask of -inf."""
 
     def watch(self, step: int, loss: Tensor) -> None:
         """Takes in the loss of a step; looks at all of them when as many have come as it can hold."""
@@ -48,18 +50,21 @@ class FiniteGuard:
                 raise UserError(f"the loss is {loss} at step {step}. {self._advice()}")
 
     def check_weights(self) -> None:
-        """Looks at the weights, which one step's gradients may spoil though its loss was finite.
+        """Looks at the weights, which one step's gradients may spoil though its loss was finite, and at the model's
+        buffers, such as a batch norm's statistics. Collective.
 
         Raises:
-            UserError: as `check`.
+            UserError: as `check`; on all ranks, also where one rank's share alone is spoilt.
         """
-        weights = [weight.detach() for weight in self._model.parameters() if weight.is_floating_point()]
-        here = [weight.to_local() if is_dtensor(weight) else weight for weight in weights]
-        finite = not here or bool(torch.isfinite(torch.nn.utils.get_total_norm(here)))
-        if any(map(is_dtensor, weights)):
-            finite = not all_ranks("finite weights").maximum([not finite])[0]
-        if not finite:
-            raise UserError(f"the weights are no longer finite numbers after step {self._last_step}. {self._advice()}")
+        watched = {name: tensor for name, tensor in _numbers(self._model) if name not in self._constants}
+        # One look at the device for all of them; what it was is only asked when something is wrong.
+        spoilt = bool(watched) and not _finite(*watched.values())
+        if all_ranks("finite weights").maximum([spoilt])[0]:
+            first = next((name for name, tensor in watched.items() if not _finite(tensor)), None)
+            which = f" (first {first})" if first is not None else ""
+            raise UserError(
+                f"the weights are no longer finite numbers after step {self._last_step}{which}. {self._advice()}"
+            )
 
     def _advice(self) -> str:
         rates = ", ".join(f"{group['lr']:.3g}" for group in self._optimizer.param_groups)
@@ -67,6 +72,19 @@ class FiniteGuard:
             f"The learning rate is {rates}: try a tenth of it, or a warm-up; look for NaN and huge values in the data. "
             "No checkpoint holds this state"
         )
+
+
+def _numbers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """This rank's parameters and saved buffers of floating-point numbers, by name."""
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point():
+            yield name, tensor.to_local() if is_dtensor(tensor) else tensor
+
+
+def _finite(*tensors: Tensor) -> bool:
+    """By the largest absolute value: a sum of squares overflows where the numbers themselves are fine."""
+    here = [tensor for tensor in tensors if tensor.numel()]
+    return not here or bool(torch.isfinite(torch.nn.utils.get_total_norm(here, norm_type=math.inf)))
 
 
 class FitState:

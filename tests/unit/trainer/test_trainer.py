@@ -204,6 +204,32 @@ def test_spoilt_weights_are_seen_though_the_loss_is_finite() -> None:
         guard.check_weights()
 
 
+class Masked(nn.Module):
+    """Holds constants that no sum of squares can take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.huge = nn.Parameter(torch.full((3,), 1e25), requires_grad=False)
+        self.mask = nn.Parameter(torch.tensor([0.0, 0.0, -torch.inf]), requires_grad=False)
+        self.register_buffer("causal", torch.full((3, 3), -torch.inf).triu(1))
+
+
+@pytest.mark.parametrize("name", ["linear.weight", "linear.bias", "norm.running_mean", "norm.running_var", "huge"])
+def test_what_was_finite_at_first_must_stay_so(name: str) -> None:
+    model = Masked()
+    guard = FiniteGuard(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU)
+    guard.watch(3, torch.tensor(1.0))
+    guard.check_weights()
+    with torch.no_grad():
+        model.linear.weight[0, 0] = 3e38
+        guard.check_weights()
+        model.state_dict()[name].view(-1)[-1] = float("nan")
+    with pytest.raises(UserError, match=rf"no longer finite numbers after step 3 \(first {name}\)"):
+        guard.check_weights()
+
+
 def test_means_go_on_from_their_totals() -> None:
     outputs, targets = torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2])
     means = Means([metrics.accuracy], CPU)
