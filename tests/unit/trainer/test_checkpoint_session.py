@@ -295,6 +295,23 @@ def test_damage_to_any_file_is_seen(bench: Bench, part: str, damage: Callable[[P
     assert bench.said._notes == []
 
 
+@pytest.mark.parametrize("resume", ["latest", "URI"])
+def test_a_checkpoint_of_a_newer_version_is_left_as_it_is(bench: Bench, resume: str) -> None:
+    bench.train(bench.restore(bench.place(keep=2)), until=4)
+    path = bench.step_folder(4) / "manifest.json"
+    newer = (
+        path.read_bytes().replace(b"footplate-checkpoint/1", b"footplate-checkpoint/2").replace(b"{", b'{"a": 1,', 1)
+    )
+    path.write_bytes(newer)
+    before = {file for file in bench.root.rglob("checkpoints/**/*") if "attempts" not in file.parts}
+    place = bench.place(attempt=1, **({"resume": f"file://{path.parent}/"} if resume == "URI" else {}))
+    with pytest.raises(
+        ConfigError, match=r"footplate-checkpoint/2 is of a newer version .*reads footplate-checkpoint/1"
+    ):
+        bench.restore(place, model=nn.Linear(2, 1))
+    assert {file for file in bench.root.rglob("checkpoints/**/*") if "attempts" not in file.parts} == before
+
+
 def test_where_all_are_damaged_nothing_begins_anew_unasked(bench: Bench) -> None:
     donor = bench.restore(bench.place(uid="donor"))
     bench.train(donor, until=2)

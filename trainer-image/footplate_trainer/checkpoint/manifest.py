@@ -1,14 +1,18 @@
 """The document that makes a folder of files a complete checkpoint."""
 
 import hashlib
+import json
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from footplate.api.status import CheckpointStatus, Time
 from footplate.api.types import Model, Sha256
+from footplate_trainer.errors import ConfigError
 
 NAME = "manifest.json"
+_FAMILY, _VERSION = "footplate-checkpoint", 1
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
 """No path: a manifest names files of its own folder, whoever wrote it."""
 
@@ -53,7 +57,13 @@ class Manifest(Model):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
-        """Reads a document. Raises ValueError, with the first thing that is wrong with it."""
+        """Reads a document.
+
+        Raises:
+            ValueError: with the first thing that is wrong with it.
+            ConfigError: a newer version of footplate has written it: it isn't damaged, and must not count as that.
+        """
+        _refuse_newer(data)
         try:
             manifest = cls.model_validate_json(data)
         except ValidationError as error:
@@ -74,3 +84,16 @@ class Manifest(Model):
     def status(self, uri: str) -> CheckpointStatus:
         """The checkpoint as the job's status shows it."""
         return CheckpointStatus(uri=uri, step=self.step, time=self.time, size_bytes=self.size_bytes)
+
+
+def _refuse_newer(data: bytes) -> None:
+    form: object = None
+    with suppress(ValueError, AttributeError):
+        form = json.loads(data).get("format")
+    family, _, version = form.partition("/") if isinstance(form, str) else ("", "", "")
+    if family == _FAMILY and version.isdecimal() and int(version) > _VERSION:
+        raise ConfigError(
+            f"a checkpoint of {form} is of a newer version of footplate than this image's, which reads {_FAMILY}/"
+            f"{_VERSION}; go back to an image of that version (spec.trainer.image), or begin anew, with a new "
+            "runPolicy.restartNonce and checkpoint.resume: run"
+        )
