@@ -47,19 +47,30 @@ def check(model: nn.Module, optimizer: Optimizer | None) -> None:
     """Refuses, before training, what can't be saved or would train nothing.
 
     Raises:
-        ConfigError: a parameter is cut in a way that can't be saved, or the optimizer has the parameters that the model
-            had before it was sharded.
+        ConfigError: a parameter is cut in a way that can't be saved, or the optimizer can't do with pieces, or has the
+            parameters that the model had before it was sharded.
     """
     if not is_sharded(model):
         return
     for name, tensor in model.state_dict().items():
         if is_dtensor(tensor):
             _cut_of(tensor, name)
+    if optimizer is not None:
+        check_kind(optimizer)
     held = {id(parameter) for parameter in model.parameters()}
     if optimizer is not None and not any(id(weight) in held for weight in _weights(optimizer)):
         raise ConfigError(
             f"the {type(optimizer).__name__} has none of the model's parameters: it was made before the model was "
             "sharded, which replaces them. Hand it to prepare(model, optimizer, strategy='fsdp'), or make it afterwards"
+        )
+
+
+def check_kind(optimizer: Optimizer) -> None:
+    """Raises ConfigError for an optimizer that can't do with pieces of parameters."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError(
+            f"{type(optimizer).__name__} steps along one vector of all weights, which strategy='fsdp' leaves no rank "
+            "with; use strategy='ddp', or an optimizer that takes each weight by itself, such as AdamW"
         )
 
 

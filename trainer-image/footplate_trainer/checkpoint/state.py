@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from footplate_trainer.checkpoint.codec import Packed, flatten
+from footplate_trainer.checkpoint.optimizers import load
 from footplate_trainer.checkpoint.sharded import SHARDS, divide
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.seeds import random_state, set_random_state
@@ -107,7 +108,7 @@ def apply(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> No
 
 def _load(name: str, part: Any, tree: Any, uri: str) -> None:
     try:
-        part.load_state_dict(tree)
+        load(part, tree)
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"checkpoint {uri}: {name} ({type(part).__name__}) doesn't fit what was saved: {error}; use the code and "
