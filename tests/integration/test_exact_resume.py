@@ -101,9 +101,9 @@ def test_it_is_so_in_whatever_order_a_model_computes(tmp_path: Path) -> None:
     with reference.start(0) as gang:
         assert gang.wait() == [ExitCode.OK] * 3, gang.logs()
     job = Job(tmp_path / "killed", "exact.py", 3, {**settings, "stepSeconds": 0.02}, checkpoint=CHECKPOINT)
-    for gang, _ in run_with_interruptions(job, number=signal.SIGKILL, seed=5, times=1):
-        pass
-    assert set(gang.wait()) == {ExitCode.OK}, gang.logs()
+    (_, killed), (gang, codes) = run_with_interruptions(job, number=signal.SIGKILL, seed=5, times=1)
+    assert -signal.SIGKILL in killed
+    assert set(codes) == {ExitCode.OK}, gang.logs()
     assert result_of(job) == result_of(reference)
 
 

@@ -1,11 +1,11 @@
 """The order in which DistributedDataParallel sums gradients, settled before the first step.
 
-DDP sends gradients in buckets. At first it guesses their order; after the first backward pass it sorts them anew, by the
-order in which gradients came, so that the first bucket is on its way while the rest is still being computed. With three
-ranks or more another order of buckets is another order of summation, and so other last bits: a resumed run, whose first
-step is in the middle, would part from an uninterrupted one. So the first forward pass of every attempt reads from its
-graph in which order gradients will come, and a backward pass of zeros in that order lets DDP sort its buckets before the
-first real one. The graph is the same in every attempt, as long as the model computes in the same order.
+DDP sends gradients in buckets. At first it guesses their order; after the first backward pass it sorts them anew, by
+the order in which gradients came, so that the first bucket is on its way while the rest is still being computed. With
+three ranks or more another order of buckets is another order of summation, and so other last bits: a resumed run, whose
+first step is in the middle, would part from an uninterrupted one. So the first forward pass of every attempt reads from
+its graph in which order gradients will come, and a backward pass of zeros in that order lets DDP sort its buckets
+before the first real one. The graph is the same in every attempt, as long as the model computes in the same order.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ def _row(weight: Tensor) -> Tensor:
 
 def gradient_order(outputs: Iterable[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
     """Parameters in the order in which a backward pass from outputs will have their gradients; those that it doesn't
-    reach come last. As autograd goes: of the nodes that have all their gradients, the one that was made last comes next.
+    reach come last. As autograd goes: of the nodes that have all their gradients, the one made last comes next.
     """
     roots = {output.grad_fn for output in outputs if output.grad_fn is not None}
     waits_for = _uses(roots)

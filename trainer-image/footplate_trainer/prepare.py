@@ -25,21 +25,23 @@ def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", pr
         optimizers: handed back as they are, so that one line prepares all.
         strategy: ddp wraps the model in DistributedDataParallel: every rank has all of it. fsdp shards parameters,
             gradients and optimizer state over all ranks, in place (FSDP2; see `sharding` for what is gathered when).
-        precision: bf16 runs the forward pass under autocast, or with fsdp in bfloat16 altogether; weights, gradients
-            and optimizer state stay float32.
+        precision: bf16 runs the forward pass under autocast, or with fsdp in bfloat16 altogether; weights, gradients,
+            optimizer state and the model's outputs are float32.
 
     Returns:
         The model, or (model, *optimizers) where optimizers were given.
 
     Raises:
-        ConfigError: the strategy is unknown, the model has no values yet, or an optimizer has state before fsdp.
+        ConfigError: the strategy is unknown, the model has no values yet, or an optimizer can't go with fsdp.
     """
     if strategy not in ("ddp", "fsdp"):
         raise ConfigError(f"prepare(strategy={strategy!r}): there is ddp and fsdp")
     from footplate_trainer.checkpoint.sharded import is_sharded
+    from footplate_trainer.tensors import check_values
 
     place = context()
     if not is_sharded(model):
+        check_values(model)
         if strategy == "fsdp" and place.world_size > 1:
             from footplate_trainer.measured import measure_entry
             from footplate_trainer.sharding import shard
@@ -65,12 +67,13 @@ def _replicate(model: "nn.Module", place: Context, precision: Precision) -> "nn.
     import torch
 
     from footplate_trainer.measured import MeasuredDataParallel
+    from footplate_trainer.outputs import in_float32
 
     model.to(place.device)
     if precision == "bf16":
         # A method, where the model's is one: a deep copy of the model then computes with its own weights.
         forward: Any = model.forward
-        autocast = torch.autocast(place.device.type, dtype=torch.bfloat16)
+        autocast = in_float32(torch.autocast(place.device.type, dtype=torch.bfloat16))
         bound = isinstance(forward, MethodType) and forward.__self__ is model
         model.forward = MethodType(autocast(forward.__func__), model) if bound else autocast(forward)
     if place.world_size > 1 and any(parameter.requires_grad for parameter in model.parameters()):

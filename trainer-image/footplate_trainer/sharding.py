@@ -21,8 +21,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from footplate_trainer.checkpoint.sharded import is_dtensor
+from footplate_trainer.checkpoint.sharded import check_kind, is_dtensor
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.tensors import take_mains
 
 _AS_IT_IS = MixedPrecisionPolicy(cast_forward_inputs=False)
 _outlines: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
@@ -39,11 +40,14 @@ def shard(model: nn.Module, optimizers: Sequence[Optimizer], *, device: torch.de
         bf16: computes in bfloat16; pieces, their gradients and optimizer state keep their type.
 
     Raises:
-        ConfigError: the model has no values yet, or an optimizer has state.
+        ConfigError: an optimizer has state, or can't do with other parameters or with pieces.
     """
     _check(model, optimizers)
+    for parameter in model.parameters():
+        # FSDP2 shards no others. Of channels_last the inputs' are enough.
+        parameter.data = parameter.data.contiguous()
     for tensor in chain(model.parameters(), model.buffers()):
-        dist.broadcast(tensor.detach(), src=0)
+        take_mains(tensor)
     before = dict(model.named_parameters())
     _remember(model)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
@@ -51,7 +55,8 @@ def shard(model: nn.Module, optimizers: Sequence[Optimizer], *, device: torch.de
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if bf16 else []
     for module in dict.fromkeys([*norms, *groups(model), model]):
         low = bf16 and module not in norms
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low else _AS_IT_IS
+        outputs = torch.float32 if module is model else None
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, outputs) if low else _AS_IT_IS
         fully_shard(module, mesh=mesh, mp_policy=policy)
     after = dict(model.named_parameters())
     moved = {id(parameter): after[name] for name, parameter in before.items()}
@@ -100,12 +105,16 @@ def unsharded(model: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
 
 
 def _check(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-    if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):
-        raise ConfigError(
-            "prepare: the model has parameters without values (on the meta device); give them values first, or shard "
-            "it with torch's fully_shard and then give them values: prepare leaves a sharded model as it is"
-        )
+    weights = {id(parameter) for parameter in model.parameters()}
     for optimizer in optimizers:
+        check_kind(optimizer)
+        for name, value in vars(optimizer).items():
+            if isinstance(value, list | tuple) and any(id(item) in weights for item in value):
+                raise ConfigError(
+                    f"prepare: the {type(optimizer).__name__} keeps the model's parameters in its attribute {name} "
+                    "too, and sharding replaces them: its steps would move nothing. Make the optimizer after "
+                    "prepare(model, strategy='fsdp'), or use strategy='ddp'"
+                )
         if optimizer.state:
             raise ConfigError(
                 f"prepare: the {type(optimizer).__name__} has already state, of parameters that sharding replaces; "

@@ -35,6 +35,7 @@ from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means, Metric
 from footplate_trainer.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.report import report, reporter
+from footplate_trainer.tensors import take_mains
 
 log = logging.getLogger("footplate_trainer")
 
@@ -293,7 +294,7 @@ class Trainer:
         self.module.eval()
         if dist.is_initialized():
             for buffer in self.module.buffers():
-                dist.broadcast(buffer, src=0)
+                take_mains(buffer)
 
 
 def _forward(model: nn.Module, inputs: Any) -> Any:

@@ -182,7 +182,6 @@ def test_a_copy_of_a_model_in_bf16_computes_with_its_own_weights() -> None:
         for weight in average.parameters():
             weight.zero_()
     outputs = average(torch.ones(2, 4))
-    assert outputs.dtype == torch.bfloat16
     assert not outputs.any()
     assert model(torch.ones(2, 4)).any()
 
