@@ -128,8 +128,10 @@ def _hook(before: Callable[[Any], Any], failed: Callable[[BaseException], int]) 
 
 
 def _is_users(error: BaseException | None, handler: object) -> bool:
-    if error is None or (isinstance(error, SystemExit) and exit_status(error.code) == 0):
+    if error is None:
         return False
+    if isinstance(error, SystemExit):
+        return exit_status(error.code) != 0
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     files.append(getattr(getattr(handler, "__code__", None), "co_filename", ""))
     return any(file and not file.startswith(_INSTALLED) for file in files)
