@@ -2,15 +2,17 @@
 last line and its process's end, and with whatever values, no rank and no gang succeeds that hasn't.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from footplate.contract import ExitCode
-from forked_ranks import Ended, ForkServer, Throw
+from footplate.contract import ExitCode, parse_verdict
+from fork_server import Ended, ForkServer, Throw
 from rank_processes import Job
+from trainer_pods import pod_environment
 
 pytestmark = pytest.mark.integration
 
@@ -205,6 +207,56 @@ def test_what_is_thrown_at_a_ranks_end_makes_no_success(
     server: ForkServer, tmp_path: Path, how: str, every: int
 ) -> None:
     assert sweep(server, tmp_path, world=1, how=how, rank=0, kinds=ALL, every=every) > 20
+
+
+FAIL = "raise SystemExit(3)"
+SAVE = "import os, pathlib; pathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').write_bytes(b'weights')"
+
+
+def sweep_pod(server: ForkServer, root: Path, *, code: str, every: int, first: int = 0) -> int:
+    """Throws at each `every`-th line that a supervisor comes to once its ranks have ended; returns how many."""
+
+    def throw(name: str, at: int | None, kind: str) -> tuple[Path, int, list[str]]:
+        folder = root / name
+        spec = {"trainer": {"command": [sys.executable, "-c", code]}, "output": {"uri": f"file://{folder}/models"}}
+        return folder, *server.run_pod(folder, pod_environment(folder, spec), Throw(0, at, kind))
+
+    folder, exit_code, lines = throw("undisturbed", None, "Exception")
+    assert exit_code == (0 if code is SAVE else 3), (folder / "log").read_text()
+    thrown = 0
+    for number, at in enumerate(lines_to_throw_at(lines)[first::every]):
+        kind = ALL[number % len(ALL)]
+        folder, exit_code, come_to = throw(str(at), at, kind)
+        where = (
+            f"{kind} at {come_to[at] if at < len(come_to) else 'no line'}: {exit_code}\n{(folder / 'log').read_text()}"
+        )
+        assert exit_code in CONTRACT | {3}, where
+        word = folder / "termination-log"
+        verdict = parse_verdict(word.read_text() if word.exists() else None)
+        if exit_code == 0:
+            assert code is SAVE, where
+            assert verdict is not None, where
+        if verdict is not None and verdict.outcome == "succeeded":
+            assert verdict.artifact is not None, where
+            assert Path(verdict.artifact.manifest.removeprefix("file://")).is_file(), where
+        thrown += at < len(come_to)
+    return thrown
+
+
+@pytest.mark.parametrize(("code", "every"), [pytest.param(SAVE, 25, id="done"), pytest.param(FAIL, 12, id="failed")])
+def test_what_is_thrown_at_a_supervisors_end_makes_no_success(
+    server: ForkServer, tmp_path: Path, code: str, every: int
+) -> None:
+    assert sweep_pod(server, tmp_path, code=code, every=every) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("code", [pytest.param(SAVE, id="done"), pytest.param(FAIL, id="failed")])
+def test_whatever_is_thrown_at_a_supervisors_end_makes_no_success(
+    server: ForkServer, tmp_path: Path, code: str
+) -> None:
+    assert sweep_pod(server, tmp_path, code=code, every=2, first=1) > 50
 
 
 @pytest.mark.slow

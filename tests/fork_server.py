@@ -1,5 +1,5 @@
-"""Starts ranks as forks of one process that has imported torch, for tests that need hundreds of them; and throws, in
-one of them, at a line of the trainer's own that runs after the user's last one.
+"""Starts ranks and supervisors as forks of one process that has imported torch, for tests that need hundreds of them;
+and throws, in one of them, at a line of the trainer's own that runs after the user's last one.
 """
 
 import json
@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from footplate_trainer import exchange
 from footplate_trainer.ending import Ending, Story, conclude
@@ -65,20 +65,43 @@ class ForkServer:
 
     def run(self, job: Job, throw: Throw | None = None, *, stop_requested: bool = False) -> Ended:
         """Runs a gang to its end."""
-        ranks = [
-            {"env": job.prepare(rank, 0), "folder": str(job.folder), "run_dir": str(job.run_dir(rank, 0))}
-            for rank in range(job.world_size)
-        ]
+        run_dirs = [job.run_dir(rank, 0) for rank in range(job.world_size)]
+        environments = [job.prepare(rank, 0) for rank in range(job.world_size)]
+        codes = self._fork("rank", environments, job.folder, run_dirs, throw)
+        lines = [] if throw is None else _lines(run_dirs[throw.rank])
+        return Ended(codes, lines, conclude(_story(codes, run_dirs, stop_requested=stop_requested)), run_dirs)
+
+    def run_pod(self, root: Path, environment: Mapping[str, str], throw: Throw) -> tuple[int, list[str]]:
+        """Runs a pod's supervisor to its end, from `trainer_pods.pod_environment`: its exit code, and the lines of ours
+        that it has come to once all ranks had ended.
+        """
+        codes = self._fork("pod", [{**os.environ, **environment}], root, [root], throw)
+        return codes[0], _lines(root)
+
+    def _fork(
+        self,
+        what: str,
+        environments: Sequence[Mapping[str, str]],
+        folder: Path,
+        notes: Sequence[Path],
+        throw: Throw | None,
+    ) -> list[int]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"ranks": ranks, "throw": None if throw is None else [throw.rank, throw.at, throw.kind]}
+        processes = [
+            {"what": what, "env": env, "folder": str(folder), "notes": str(path)}
+            for env, path in zip(environments, notes, strict=True)
+        ]
+        request = {"processes": processes, "throw": None if throw is None else [throw.rank, throw.at, throw.kind]}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         codes: list[int] = json.loads(self._process.stdout.readline())
-        run_dirs = [job.run_dir(rank, 0) for rank in range(job.world_size)]
-        lines = run_dirs[throw.rank] / "lines" if throw is not None else None
-        said = lines.read_text().splitlines() if lines is not None and lines.exists() else []
-        return Ended(codes, said, conclude(_story(codes, run_dirs, stop_requested=stop_requested)), run_dirs)
+        return codes
+
+
+def _lines(folder: Path) -> list[str]:
+    path = folder / "lines"
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def _story(codes: Sequence[int], run_dirs: Sequence[Path], *, stop_requested: bool) -> Story:
@@ -137,23 +160,24 @@ class Thrower:
         return self._look
 
 
-def _serve() -> None:
-    """Forks gangs until its input ends. Returns in the ranks, so that each ends as an interpreter does."""
+def _serve() -> Callable[[], NoReturn]:
+    """Forks until its input ends. Returns in the forks, with what they run, so that each ends as an interpreter does."""
     import torch  # noqa: F401
 
+    import footplate_trainer.__main__
     import footplate_trainer.checkpoint
     import footplate_trainer.data
-    import footplate_trainer.rank  # noqa: F401
+    import footplate_trainer.rank
+    import footplate_trainer.supervisor  # noqa: F401
 
     while request := sys.stdin.readline():
         asked = json.loads(request)
         pids = []
-        for number, rank in enumerate(asked["ranks"]):
+        for number, process in enumerate(asked["processes"]):
             pid = os.fork()
             if pid == 0:
                 throws = asked["throw"] is not None and asked["throw"][0] == number
-                _become(rank, asked["throw"][1:] if throws else None)
-                return
+                return _become(process, asked["throw"][1:] if throws else None)
             pids.append(pid)
         print(json.dumps(_wait(pids)), flush=True)
     os._exit(0)
@@ -173,18 +197,25 @@ def _wait(pids: list[int]) -> list[int]:
     return [codes[pid] for pid in pids]
 
 
-def _become(rank: dict[str, Any], throw: list[Any] | None) -> None:
-    from footplate_trainer import rank as ours
-
+def _become(process: dict[str, Any], throw: list[Any] | None) -> Callable[[], NoReturn]:
     os.environ.clear()
-    os.environ.update(rank["env"])
-    os.chdir(rank["folder"])
-    log = os.open(f"{rank['run_dir']}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.environ.update(process["env"])
+    os.chdir(process["folder"])
+    log = os.open(f"{process['notes']}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if throw is not None:
-        find, thrower = ours.find_program, Thrower(Path(rank["run_dir"], "lines"), *throw)
+    thrower = None if throw is None else Thrower(Path(process["notes"], "lines"), *throw)
+    if process["what"] == "pod":
+        return _pod(thrower)
+    return _rank(thrower)
+
+
+def _rank(thrower: Thrower | None) -> Callable[[], NoReturn]:
+    from footplate_trainer import rank
+
+    if thrower is not None:
+        find = rank.find_program
 
         def find_program(*arguments: Any) -> Any:
             program = find(*arguments)
@@ -197,11 +228,34 @@ def _become(rank: dict[str, Any], throw: list[Any] | None) -> None:
 
             return armed
 
-        ours.find_program = find_program
+        rank.find_program = find_program
+    return rank.run_process
+
+
+def _pod(thrower: Thrower | None) -> Callable[[], NoReturn]:
+    """Armed in the main thread once all ranks have ended, and in the one that publishes the model."""
+    from footplate_trainer import __main__, artifact, supervisor
+
+    if thrower is not None:
+        train, publish = supervisor.Supervisor._train, artifact.publish
+
+        async def train_armed(*arguments: Any) -> Any:
+            try:
+                return await train(*arguments)
+            finally:
+                thrower.arm()
+
+        def publish_armed(*arguments: Any, **named: Any) -> Any:
+            thrower.arm()
+            try:
+                return publish(*arguments, **named)
+            finally:
+                sys.settrace(None)
+
+        supervisor.Supervisor._train = train_armed  # type: ignore[method-assign]
+        artifact.publish = publish_armed
+    return __main__.main
 
 
 if __name__ == "__main__":
-    _serve()
-    from footplate_trainer.rank import run_process
-
-    run_process()
+    _serve()()
