@@ -161,7 +161,7 @@ class Thrower:
 
 
 def _serve() -> Callable[[], NoReturn]:
-    """Forks until its input ends. Returns in the forks, with what they run, so that each ends as an interpreter does."""
+    """Forks until its input ends. Returns in the forks, with what they run: each ends as an interpreter does."""
     import torch  # noqa: F401
 
     import footplate_trainer.__main__
