@@ -54,12 +54,13 @@ class Job:
     def output(self) -> Path:
         return self.root / "output"
 
-    def _start_rank(self, rank: int, attempt: int, *, address: str, port: int) -> subprocess.Popen[bytes]:
+    def prepare(self, rank: int, attempt: int, *, address: str = "", port: int | None = None) -> dict[str, str]:
+        """Makes a rank's folder, and returns its environment."""
         run_dir = self.run_dir(rank, attempt)
         run_dir.mkdir(parents=True)
         config = run_dir / "job.json"
         config.write_text(json.dumps(self._config()))
-        environ = {
+        return {
             **os.environ,
             **self.environ,
             Env.CONFIG: str(config),
@@ -75,11 +76,14 @@ class Job:
             "LOCAL_RANK": "0",
             "WORLD_SIZE": str(self.world_size),
             "LOCAL_WORLD_SIZE": "1",
-            "MASTER_ADDR": address,
-            "MASTER_PORT": str(port),
+            "MASTER_ADDR": address or _address(self.root),
+            "MASTER_PORT": str(rendezvous_port(self.uid, self.run, attempt) if port is None else port),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
+
+    def _start_rank(self, rank: int, attempt: int, *, address: str, port: int) -> subprocess.Popen[bytes]:
+        run_dir, environ = self.run_dir(rank, attempt), self.prepare(rank, attempt, address=address, port=port)
         with (run_dir / "log").open("wb") as log:
             command = [sys.executable, "-m", "footplate_trainer.rank"]
             return subprocess.Popen(command, env=environ, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)

@@ -82,6 +82,16 @@ EXIT_ON_SIGTERM = f"import signal, sys; signal.signal(15, lambda *_: sys.exit(0)
 IGNORE_SIGTERM = f"import signal; signal.signal(15, signal.SIG_IGN); {SLEEP}"
 SAVE = "import os, pathlib\npathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').write_bytes(b'weights')\n"
 
+LIE = """
+import json, os, pathlib
+report = {"resumedFromStep": -7, "notes": ["x" * 5000, "ok"], "productiveNodeSeconds": -1.0}
+pathlib.Path(os.environ["FOOTPLATE_RUN_DIR"], "report.json").write_text(json.dumps(report))
+"""
+
+
+def output_in(root: Path) -> dict[str, str]:
+    return {"uri": f"file://{root}/models"}
+
 
 def entrypoint(name: str = "train.py", **spec: Any) -> dict[str, Any]:
     return {"trainer": {"entrypoint": name}, **spec}
@@ -406,3 +416,49 @@ def test_only_node_0_publishes(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.log
     assert done.verdict.artifact is None
     assert not (tmp_path / "models").exists()
+
+
+def test_a_pod_whose_starter_ignores_sigchld_still_hears_how_its_program_ended(tmp_path: Path) -> None:
+    """The kernel would tell nobody, and Python takes that for 0."""
+    ignoring = ("bash", "-c", "trap '' CHLD; exec \"$@\"", "ignoring")
+    done = RunningPod(tmp_path, pod_environment(tmp_path, python("raise SystemExit(3)")), through=ignoring).finish()
+    assert (done.exit_code, done.verdict.outcome) == (3, "failed"), done.log
+
+
+def test_a_model_that_cant_be_told_of_is_no_success(tmp_path: Path) -> None:
+    """The next attempt finds it there."""
+    spec = python(SAVE, output={"uri": f"file://{tmp_path}/models"})
+    nowhere = {"FOOTPLATE_TERMINATION_LOG": str(tmp_path / "nowhere/termination-log")}
+    with running(tmp_path, spec, nowhere) as pod:
+        assert pod.process.wait(90) == 76, pod.log_path.read_text()
+    assert "the termination message can't be written" in pod.log_path.read_text()
+    done = run(tmp_path, spec, attempt=1)
+    assert (done.exit_code, done.verdict.artifact is not None) == (0, True), done.log
+
+
+def test_a_pod_without_a_model_needs_no_last_word(tmp_path: Path) -> None:
+    nowhere = {"FOOTPLATE_TERMINATION_LOG": str(tmp_path / "nowhere/termination-log")}
+    with running(tmp_path, python("pass"), nowhere) as pod:
+        assert pod.process.wait(90) == 0, pod.log_path.read_text()
+
+
+def test_a_log_that_nobody_takes_holds_nothing_up(tmp_path: Path) -> None:
+    """As that of a node whose disk is full."""
+    environment = pod_environment(tmp_path, python(f"print('x' * 1_000_000)\n{SAVE}", output=output_in(tmp_path)))
+    full = ("bash", "-c", 'exec "$@" > /dev/full 2> /dev/full', "full")
+    done = RunningPod(tmp_path, environment, through=full).finish()
+    assert (done.exit_code, done.verdict.outcome) == (0, "succeeded")
+
+
+def test_what_lies_in_rank_0s_report_keeps_no_pod_from_its_verdict(tmp_path: Path) -> None:
+    done = run(tmp_path, python(LIE + SAVE, output=output_in(tmp_path)))
+    assert (done.exit_code, done.verdict.outcome) == (0, "succeeded"), done.log
+    assert "what rank 0 has reported can't be told" in done.verdict.notes[-1]
+
+
+def test_a_rank_that_only_leaves_with_0_has_failed(tmp_path: Path) -> None:
+    code = SAVE + "os._exit(0)"
+    done = run(tmp_path, entrypoint(output=output_in(tmp_path)), files={"train.py": code})
+    assert (done.exit_code, done.verdict.outcome, done.verdict.artifact) == (70, "failed", None), done.log
+    assert done.verdict.error is not None
+    assert "before its program had" in done.verdict.error.message

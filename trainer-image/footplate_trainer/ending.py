@@ -31,6 +31,8 @@ class Story:
     exits: Sequence[Exit]
     errors: Mapping[int, RankError]
     """What the failing ranks said of themselves."""
+    unfinished: frozenset[int] = frozenset()
+    """Ranks of ours that ended with 0 but never said that they were done: anything may leave with 0."""
     ended_by_us: frozenset[int] = frozenset()
     """Ranks that still ran when the watch began to end them."""
     stop_requested: bool = False
@@ -49,8 +51,8 @@ def conclude(story: Story) -> Ending:
     if story.hang is not None:
         return Ending(ExitCode.HANG, _describe_hang(story, story.hang))
     if failed := failures(story):
-        cause = min(failed, key=lambda exit_: (_exit_code(exit_) == ExitCode.PEER_LOST, _time_of(exit_, story)))
-        return Ending(_exit_code(cause), _describe_exit(cause, story))
+        cause = min(failed, key=lambda exit_: (_exit_code(exit_, story) == ExitCode.PEER_LOST, _time_of(exit_, story)))
+        return Ending(_exit_code(cause, story), _describe_exit(cause, story))
     if story.late:
         return Ending(ExitCode.STOPPED, _describe_late(story))
     stopped = story.stop_requested or any(exit_.returncode == ExitCode.STOPPED for exit_ in story.exits)
@@ -63,6 +65,10 @@ def failures(story: Story) -> list[Exit]:
 
 
 def _failed(exit_: Exit, story: Story) -> bool:
+    if exit_.rank in story.errors:  # whatever ended it after that
+        return story.errors[exit_.rank].exit_code != ExitCode.STOPPED
+    if exit_.returncode == ExitCode.OK and exit_.rank in story.unfinished:
+        return not story.stop_requested
     if exit_.returncode in (ExitCode.OK, ExitCode.STOPPED):
         return False
     killed = exit_.returncode < 0
@@ -78,8 +84,14 @@ def _time_of(exit_: Exit, story: Story) -> float:
     return error.failed_at if error else exit_.ended_at
 
 
-def _exit_code(exit_: Exit) -> int:
-    """As a shell says it: 128 + n for signal n; but who was ended by NCCL's watchdog has lost a peer."""
+def _exit_code(exit_: Exit, story: Story) -> int:
+    """What a rank has said before it ended; else as a shell says it: 128 + n for signal n, but who was ended by NCCL's
+    watchdog has lost a peer.
+    """
+    if (error := story.errors.get(exit_.rank)) is not None:
+        return error.exit_code
+    if exit_.returncode == ExitCode.OK:
+        return ExitCode.USER_ERROR
     if _watchdogs_words(exit_):
         return ExitCode.PEER_LOST
     return exit_.returncode if exit_.returncode >= 0 else 128 - exit_.returncode
@@ -116,6 +128,11 @@ def _how(exit_: Exit) -> str:
     name = _signal_name(exit_)
     if name == "SIGKILL":
         return "killed by SIGKILL, most likely out of memory: raise resources.limits.memory, or use less"
+    if exit_.returncode == ExitCode.OK:
+        return (
+            "ended with exit code 0 before its program had: by os._exit, exec or native code, and nobody knows what is "
+            "complete. Return from the program or call sys.exit(0), and start another program by trainer.command"
+        )
     return f"killed by {name}" if name else f"ended with exit code {exit_.returncode}"
 
 

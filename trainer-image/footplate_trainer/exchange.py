@@ -1,6 +1,7 @@
 """The files by which rank processes and their supervisor meet in `FOOTPLATE_RUN_DIR` (tmpfs, one folder a pod).
 
-`rank-<n>.beat`    each rank's heartbeat: one fixed-size record, overwritten in place by one pwrite
+`rank-<n>.beat`    each rank's heartbeat: one fixed-size record, overwritten in place by one pwrite, and after it, once
+                   the rank is done, that it is
 `rank-<n>.stack`   where rank n writes its Python stacks on SIGUSR1; a process that isn't ours has none
 `report.json`      what rank 0 knows of the run, replaced as a whole
 `error-<n>.json`   why rank n failed, written once
@@ -31,6 +32,8 @@ ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 MAX_FILE_BYTES = 131_072
 
 _RECORD = struct.Struct("<qdBid")
+_DONE = b"done"
+"""What follows the record of a rank that is done."""
 _CODES: Mapping[str, int] = {activity: code for code, activity in enumerate(ACTIVITIES)}
 M = TypeVar("M", bound=Model)
 
@@ -61,6 +64,12 @@ class Heartbeat:
         """Says that this rank lives: `step` optimizer steps are finished, and `activity` is what it does now."""
         os.pwrite(self._fd, _RECORD.pack(step, time.monotonic(), _CODES[activity], self._pid, work_seconds), 0)
 
+    def finish(self) -> None:
+        """Says that this rank is done: its program has come to its end, and so have its peers'. Needs no space on the
+        disk, and no file that isn't open yet.
+        """
+        os.pwrite(self._fd, _DONE, _RECORD.size)
+
     def close(self) -> None:
         """Closes the file; the last beat stays readable."""
         os.close(self._fd)
@@ -78,6 +87,12 @@ def _read_beat(path: Path) -> Beat | None:
         return None
     step, seconds, code, pid, work_seconds = _RECORD.unpack(record)
     return Beat(step, ACTIVITIES[code], seconds, pid, work_seconds) if code < len(ACTIVITIES) else None
+
+
+def has_finished(run_dir: Path, rank: int) -> bool:
+    """True if a rank has said that it was done, as opposed to one that only ended with 0."""
+    record = _read_bounded(run_dir / f"rank-{rank}.beat", _RECORD.size + len(_DONE))
+    return record is not None and record[_RECORD.size :] == _DONE
 
 
 def open_stacks(run_dir: Path, rank: int) -> BinaryIO:
@@ -140,7 +155,7 @@ class RankError(Model):
     """Why a rank failed, the code that says who pays, and when it was, by `time.monotonic()`."""
 
     failure: Failure
-    exit_code: int
+    exit_code: Annotated[int, Field(ge=1, le=255)]
     failed_at: float = 0.0
 
 
@@ -176,7 +191,11 @@ def exit_code_of(error: BaseException) -> int:
 def write_error(run_dir: Path, *, rank: int, error: BaseException, exit_code: int | None = None) -> int:
     """Leaves word of why this rank fails, and returns the code to exit with."""
     code = exit_code_of(error) if exit_code is None else exit_code
-    failure = describe_error(error, rank=rank)
+    try:
+        failure = describe_error(error, rank=rank)
+    except Exception as problem:  # user code has a say in how its exceptions look
+        text = f"it failed, and what of can't be told: {type(problem).__name__}"
+        failure = Failure(rank=rank, message=text, time=time.time())
     said = RankError(failure=failure, exit_code=code, failed_at=time.monotonic())
     _replace(run_dir / f"error-{rank}.json", said)
     return int(code)
@@ -201,8 +220,12 @@ def _rank_of(path: Path) -> int | None:
 
 def _replace(path: Path, model: Model) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(model.model_dump_json(by_alias=True).encode())  # UTF-8, whatever the locale is
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(model.model_dump_json(by_alias=True).encode())  # UTF-8, whatever the locale is
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # the next one may need its place
+        raise
 
 
 def _read_model(path: Path, model: type[M]) -> M | None:

@@ -16,13 +16,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from footplate_trainer.errors import UserError
 from footplate_trainer.launch import RANK, Launch
 
 PRELOADED = ("torch", "torch._dynamo", "footplate_trainer.checkpoint", "footplate_trainer.data")
 """What most ranks import; torch._dynamo comes with the first optimizer."""
+
+UNKNOWN = 255
+"""How a child ended whose end somebody else was told of: nobody knows, so not well."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -32,7 +35,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """A process that became our child, with what is used here of subprocess.Popen's surface."""
 
-    def __init__(self, pid: int, stdout: BinaryIO, stderr: BinaryIO) -> None:
+    def __init__(self, pid: int, stdout: IO[bytes] | None, stderr: IO[bytes] | None) -> None:
         self.pid = pid
         self.stdout = stdout
         self.stderr = stderr
@@ -41,8 +44,12 @@ class Child:
     def poll(self) -> int | None:
         """Its exit code, or minus the signal that ended it; None while it runs."""
         if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                self.returncode = UNKNOWN
+            else:
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
         return self.returncode
 
     def send_signal(self, number: int) -> None:

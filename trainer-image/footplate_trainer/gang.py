@@ -8,6 +8,7 @@ run and attempt. All words of a `Gang` travel over gloo on the CPU: no device is
 import contextlib
 import logging
 import os
+import pickle
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from footplate.contract import Env
+from footplate_trainer import blame
 from footplate_trainer.context import Context, here
-from footplate_trainer.errors import ConfigError, PeerLost, TrainerError, UserError
+from footplate_trainer.errors import ConfigError, PeerLost, TrainerError, UserError, words_of
 from footplate_trainer.hang import GENEROUS_SECONDS
 
 RENDEZVOUS_TIMEOUT = timedelta(hours=12)
@@ -65,10 +67,8 @@ class Gang:
         error: Exception | None = None
         try:
             value = work()
-        except (TrainerError, OSError) as problem:
-            error = problem
-        except Exception as problem:  # what other ranks may have no class for
-            error = UserError(f"{type(problem).__name__}: {problem}").with_traceback(problem.__traceback__)
+        except Exception as problem:
+            error = _as_sent(problem)
         outcomes = self.gather((value, error))
         if error is not None:
             raise error
@@ -84,6 +84,17 @@ class Gang:
     def wait(self) -> None:
         """Returns when all ranks are here."""
         self.maximum([0])
+
+
+def _as_sent(error: Exception) -> Exception:
+    """An exception as other ranks can have it: in words, where they may have no class for it or can't build it anew.
+    One that can't be sent would leave them waiting.
+    """
+    if isinstance(error, TrainerError | OSError):
+        with contextlib.suppress(Exception):
+            if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301 (it is our own)
+                return error
+    return UserError(f"{type(error).__name__}: {words_of(error)}").with_traceback(error.__traceback__)
 
 
 def collective_timeout() -> timedelta:
@@ -115,6 +126,7 @@ def join(place: Context) -> None:
 
     Raises:
         ConfigError: the environment names no rendezvous.
+            Or this rank's device isn't there.
         PeerLost: the ranks could not be reached.
     """
     if place.world_size == 1 or dist.is_initialized():
@@ -122,7 +134,7 @@ def join(place: Context) -> None:
     address, port = _rendezvous()
     on_gpu = place.device.type == "cuda"
     if on_gpu:
-        torch.cuda.set_device(place.device)
+        _take_device(place)
     try:
         store = _open_store(place, address, port)
         _wait_for_all(store, place.world_size)
@@ -134,8 +146,11 @@ def join(place: Context) -> None:
             timeout=collective_timeout(),
             device_id=place.device if on_gpu else None,
         )
-    except (dist.DistError, OSError, RuntimeError) as error:
-        raise PeerLost(f"rank {place.rank} could not join the gang at {address}:{port}: {error}") from error
+    except (OSError, RuntimeError) as error:
+        network = isinstance(error, OSError | dist.DistNetworkError | dist.DistStoreError)
+        if not (network or blame.lost_peer(error)):  # such as a device that two ranks share, or no memory left on it
+            raise
+        raise PeerLost(f"rank {place.rank} could not join the gang at {address}:{port}: {words_of(error)}") from error
 
 
 def leave(*, clean: bool) -> None:
@@ -145,6 +160,19 @@ def leave(*, clean: bool) -> None:
     if clean:
         all_ranks("leave").wait()
     dist.destroy_process_group()
+
+
+def _take_device(place: Context) -> None:
+    try:
+        torch.cuda.set_device(place.device)
+    except RuntimeError as error:
+        if blame.lost_peer(error):  # it is broken
+            raise
+        raise ConfigError(
+            f"rank {place.rank} can't use {place.device}, and torch sees {torch.cuda.device_count()} devices in this "
+            "pod: each process needs one of its own; lower spec.processesPerNode, or ask for as many in spec.resources "
+            f"(of MIG a process sees one instance): {words_of(error)}"
+        ) from error
 
 
 def _rendezvous() -> tuple[str, int]:

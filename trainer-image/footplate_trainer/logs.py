@@ -1,5 +1,6 @@
 """Log lines of the supervisor: JSON in a container, readable on a terminal; on stderr, among those of the ranks."""
 
+import contextlib
 import sys
 from collections.abc import Mapping
 
@@ -8,6 +9,17 @@ import structlog
 from footplate.contract import Env
 
 _PLACE = (Env.JOB, Env.RUN, Env.ATTEMPT, Env.NODE_RANK)
+
+
+class _Logger(structlog.PrintLogger):
+    """A log that nobody takes, as on a full disk, ends nothing."""
+
+    def msg(self, message: str) -> None:
+        """Prints one line."""
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = failure = err = msg
 
 
 def configure(environ: Mapping[str, str]) -> None:
@@ -21,7 +33,7 @@ def configure(environ: Mapping[str, str]) -> None:
             structlog.processors.format_exc_info,
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Logger(sys.stderr),
         cache_logger_on_first_use=True,
     )
     place = {name.removeprefix("FOOTPLATE_").lower(): environ[name] for name in _PLACE if name in environ}

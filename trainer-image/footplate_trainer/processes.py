@@ -31,8 +31,6 @@ DRAIN_SECONDS = 2.0
 """How long output is waited for after a process has ended; what it left behind may hold the pipe open."""
 KILL_SECONDS = 5.0
 
-Child = subprocess.Popen[bytes] | forkserver.Child
-
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -50,7 +48,7 @@ class Exit:
 class Process:
     """One process, from its start to its end. Somebody must call `poll` when a child may have ended (SIGCHLD)."""
 
-    def __init__(self, rank: int, child: Child) -> None:
+    def __init__(self, rank: int, child: forkserver.Child) -> None:
         self.rank = rank
         self._child = child
         self._ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -112,17 +110,17 @@ async def start(launches: Sequence[Launch]) -> list[Process]:
         UserError: several ranks can't be.
     """
     alone = len(launches) == 1
-    children: Sequence[Child] = [_spawn(launches[0])] if alone else await forkserver.start(launches)
+    children = [_spawn(launches[0])] if alone else await forkserver.start(launches)
     processes = [Process(launch.rank, child) for launch, child in zip(launches, children, strict=True)]
     for process in processes:
         await process.copy_output(f"[rank {process.rank}] " if not alone else "")
     return processes
 
 
-def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch) -> forkserver.Child:
     supervisor = os.getpid()
     try:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             launch.command,
             cwd=launch.folder,
             env=launch.env,
@@ -137,6 +135,8 @@ def _spawn(launch: Launch) -> subprocess.Popen[bytes]:
             f"spec.trainer.command: {launch.command[0]!r} can't be started ({error}); "
             "name a program that is in trainer.image or, as ./name, an executable file of trainer.source"
         ) from error
+    started.returncode = 0  # not to be waited for by Popen, which takes an end that it hears nothing of for a success
+    return forkserver.Child(started.pid, started.stdout, started.stderr)
 
 
 async def _read(pipe: IO[bytes] | None) -> asyncio.StreamReader:
@@ -165,8 +165,9 @@ async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, 
 def _write_lines(lines: Sequence[bytes], sink: BinaryIO, *, prefix: bytes, tail: deque[bytes] | None) -> None:
     if tail is not None:
         tail.extend(line[:1024] for line in lines)
-    sink.write(b"".join(prefix + line + b"\n" for line in lines))
-    sink.flush()
+    with contextlib.suppress(OSError, ValueError):  # a log that nobody takes must not hold up who writes to it
+        sink.write(b"".join(prefix + line + b"\n" for line in lines))
+        sink.flush()
 
 
 def reap(processes: Sequence[Process]) -> None:

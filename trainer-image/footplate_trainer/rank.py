@@ -1,18 +1,16 @@
 """One rank: `python -m footplate_trainer.rank` runs the job's recipe or entrypoint, and says how it ended.
 
 Started by the supervisor, once an accelerator, in the folder of the user's code. Whatever happens, this process leaves
-with an exit code of the contract and, if it failed, with word of why. After a failure or a stop it leaves at once,
-without waiting for threads or connections: the sooner its sockets close, the sooner its peers know.
+with an exit code of the contract and, if it failed, with word of why. After a failure or a stop it leaves without
+waiting for threads or connections: the sooner its sockets close, the sooner its peers know.
 """
 
-import atexit
 import contextlib
 import difflib
 import faulthandler
 import importlib
 import importlib.util
 import logging
-import os
 import runpy
 import signal
 import sys
@@ -25,7 +23,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from footplate.contract import ExitCode
-from footplate_trainer import blame, exchange, gang, stopping
+from footplate_trainer import blame, exchange, gang, leaving, stopping
 from footplate_trainer.context import Context, context, here
 from footplate_trainer.errors import ConfigError, Stopped, TrainerError, UserError
 from footplate_trainer.report import reporter
@@ -39,7 +37,20 @@ log = logging.getLogger("footplate_trainer")
 
 
 def main() -> None:
-    """Runs this rank's program, and exits."""
+    """Runs this rank's program. Returns where it was completed, here and on all other ranks; else this process ends."""
+    try:
+        code = _run_here()
+    except BaseException as error:
+        if leaving.is_fork():
+            with contextlib.suppress(Exception):
+                traceback.print_exception(error)
+            leaving.end_fork(failure_code(error))
+        code = _explain(error)
+    if code != ExitCode.OK:
+        leaving.fail(code, seconds=min(leaving.HANDLERS_SECONDS, stopping.time_to_leave()))
+
+
+def _run_here() -> int:
     faulthandler.enable()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     place = here()
@@ -47,12 +58,11 @@ def main() -> None:
         faulthandler.register(signal.SIGUSR1, file=exchange.open_stacks(place.run_dir, place.rank))
     stopping.install(place.grace_seconds)
     reporter().beat()
-    try:
-        code = run(place)
-    except BaseException as error:
-        _leave(_tell(place, error))
-    if code is ExitCode.STOPPED:
-        _leave(code)
+    code = run(place)
+    if code == ExitCode.OK:
+        threading.Thread(target=_watch_the_end, args=(place,), name="footplate-end", daemon=True).start()
+        leaving.succeed(reporter().finish, _explain)
+    return code
 
 
 def run(place: Context) -> ExitCode:
@@ -61,12 +71,14 @@ def run(place: Context) -> ExitCode:
         find_program(place)()
     except Stopped:
         stopped = True
-    except SystemExit as leaving:
-        if leaving.code not in (None, 0):
+    except SystemExit as end:
+        if leaving.exit_status(end.code) != ExitCode.OK:
             raise
         stopped = _asked_to_stop()
     else:
         stopped = _asked_to_stop()
+    if leaving.is_fork():
+        leaving.end_fork(ExitCode.OK)
     _finish(stopped=stopped)
     return ExitCode.STOPPED if stopped or _asked_to_stop() else ExitCode.OK
 
@@ -150,9 +162,9 @@ def _listing(folder: Path) -> str:
 
 
 def _asked_to_stop() -> bool:
-    """True where the program returned because `checkpoint` told it to."""
+    """True where the program returned because it was told to, by `checkpoint` or from within."""
     checkpoint = sys.modules.get("footplate_trainer.checkpoint")
-    return checkpoint is not None and bool(checkpoint.stopped())
+    return stopping.ending() or (checkpoint is not None and bool(checkpoint.stopped()))
 
 
 def _finish(*, stopped: bool) -> None:
@@ -164,16 +176,28 @@ def _finish(*, stopped: bool) -> None:
     gang.leave(clean=True)
 
 
-def _tell(place: Context, error: BaseException) -> int:
-    """Leaves word of a failure, and returns the code to exit with."""
-    code = failure_code(error)
+def _explain(error: BaseException) -> int:
+    """Leaves word of a failure, and returns the code to exit with, whatever goes wrong with the words."""
+    code: int = ExitCode.USER_ERROR
+    try:
+        code = failure_code(error)
+        if not (isinstance(error, SystemExit) and code == ExitCode.STOPPED):  # which was asked for: no failure
+            _tell(here(), error, code)
+    except BaseException as problem:
+        with contextlib.suppress(BaseException):
+            log.warning("why this rank fails can't be told: %s", type(problem).__name__)
+            traceback.print_exception(error)
+    return code
+
+
+def _tell(place: Context, error: BaseException, code: int) -> None:
     shown = error.with_traceback(_users_part(error, place))
     with contextlib.suppress(Exception):  # a stderr that user code has put in the place of its own
         traceback.print_exception(shown)
     if place.run_dir is not None:
         reporter().flush()
+    if place.run_dir is not None and code != ExitCode.STOPPED:
         exchange.write_error(place.run_dir, rank=place.rank, error=shown, exit_code=code)
-    return code
 
 
 def _watch_the_end(place: Context) -> None:
@@ -186,32 +210,34 @@ def _watch_the_end(place: Context) -> None:
     soon = min(LINGER_SECONDS, limit)
     time.sleep(soon)
     # Those that are idle in a pool have ended by now.
-    names = ", ".join(repr(thread.name) for thread in threading.enumerate() if _keeps_us(thread)) or "of native code"
+    names = ", ".join(repr(thread.name) for thread in threading.enumerate() if _keeps_us(thread))
     text = f"the program has ended, but its threads haven't: {names}; join them, or make them daemons"
+    if not names:
+        text = "the program has ended, but what it has registered with atexit hasn't, or native code; make it end"
     if not place.is_main:  # whose note is in the log
         log.warning("rank %d: %s", place.rank, text)
     reporter().note(f"{text}. It counts as failed if they haven't after {limit} s (runPolicy.hangTimeoutSeconds)")
     reporter().flush()
     time.sleep(limit - soon)
     faulthandler.dump_traceback()
-    _leave(_tell(place, UserError(f"{text}. They were waited for {limit} s (runPolicy.hangTimeoutSeconds)")))
+    error = UserError(f"{text}. That was waited for {limit} s (runPolicy.hangTimeoutSeconds)")
+    leaving.end(_explain(error))
 
 
 def _keeps_us(thread: threading.Thread) -> bool:
     return not thread.daemon and thread is not threading.main_thread()
 
 
-def _leave(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # closed, or put there by user code
-            stream.flush()
-    os._exit(code)
-
-
 def failure_code(error: BaseException) -> int:
-    """The exit code that says who pays for a failure."""
+    """The exit code that says who pays for a failure; never 0."""
+    if stopping.ending():
+        return ExitCode.STOPPED
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
+        code = leaving.exit_status(error.code)
+        claimed = code in (ExitCode.PEER_LOST, ExitCode.HANG) or (
+            code == ExitCode.STOPPED and not (stopping.requested() or _asked_to_stop())
+        )
+        return ExitCode.USER_ERROR if claimed or code == ExitCode.OK else code
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     if blame.lost_peer(error):
@@ -233,16 +259,13 @@ def _users_part(error: BaseException, place: Context) -> TracebackType | None:
     return trace
 
 
-def run_process() -> None:
+def run_process() -> NoReturn:
     """All that this process is for, up to the way it ends."""
-    # Runs last, after what others have registered. Without it the interpreter would take itself apart under gloo's
+    # Its end is registered first and so comes last. Without it the interpreter would take itself apart under gloo's
     # threads, which once in a while ends a successful rank by SIGABRT.
-    # What goes wrong on the way out, in the words about a failure themselves, is no success.
-    codes = [ExitCode.USER_ERROR]
-    atexit.register(lambda: _leave(codes[-1]))
+    leaving.begin()
     main()
-    codes.append(ExitCode.OK)
-    threading.Thread(target=_watch_the_end, args=(here(),), name="footplate-end", daemon=True).start()
+    sys.exit(ExitCode.USER_ERROR)  # what counts where even that end goes wrong
 
 
 if __name__ == "__main__":

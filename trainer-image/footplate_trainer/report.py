@@ -214,6 +214,11 @@ class Reporter:
             self._closed.set()
             self.flush()
 
+    def finish(self) -> None:
+        """Says that this rank is done. Nothing comes after it."""
+        if self._heartbeat is not None:
+            self._heartbeat.finish()
+
     def _start(self) -> None:
         self._started = True
         if self._run_dir is not None and self._rank == 0:

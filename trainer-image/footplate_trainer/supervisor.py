@@ -4,6 +4,7 @@ Training itself happens in other processes: this one computes nothing, imports n
 """
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from footplate.api.status import ArtifactStatus
 from footplate.contract import ExitCode, Failure, Verdict
 from footplate_trainer import artifact, contact, exchange, processes, telemetry
 from footplate_trainer.ending import Ending
-from footplate_trainer.errors import Stopped, StorageError, TrainerError
+from footplate_trainer.errors import Stopped, TrainerError, words_of
 from footplate_trainer.exchange import read_report
 from footplate_trainer.fetch import Fetched, fetch_inputs
 from footplate_trainer.launch import plan_launches
@@ -70,8 +71,9 @@ class Supervisor:
         finally:
             pulse.cancel()
             if server is not None:
-                server.shutdown()
-                server.server_close()
+                with contextlib.suppress(Exception):  # nobody is asked any more
+                    server.shutdown()
+                    server.server_close()
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
         pod, endpoint = self._pod, self._pod.spec.storage.endpoint
@@ -105,8 +107,8 @@ class Supervisor:
         try:
             if self._pod.node_rank == 0:
                 mark_finished(self._pod)
-        except StorageError as error:
-            self._telemetry.note(f"the run could not be marked as finished, so another would go on from it: {error}")
+        except Exception as error:
+            self._note(f"the run could not be marked as finished, so another would go on from it: {words_of(error)}")
 
     def _note(self, text: str) -> None:
         log.warning(text)

@@ -8,9 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from footplate.api.status import ArtifactStatus
 from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
+from footplate_trainer.errors import sendable
 from footplate_trainer.exchange import RankReport
+
+MAX_NOTES = 16
+MAX_NOTE_LENGTH = 1024
 
 Outcome = Literal["succeeded", "failed", "stopped", "peer_lost", "hang"]
 
@@ -31,8 +37,19 @@ def judge(
 ) -> Verdict:
     """What there is to say about a pod that ends with `exit_code`."""
     report = report or RankReport()
+    outcome = _OUTCOMES.get(exit_code, "failed")
+    try:
+        return _with_report(outcome, exit_code, report=report, error=error, artifact=artifact)
+    except ValidationError as problem:  # it lies in a folder that user code may write to
+        note = f"what rank 0 has reported can't be told: {problem.errors()[0]['msg']}"[:MAX_NOTE_LENGTH]
+        return Verdict(outcome=outcome, exit_code=exit_code, error=error, artifact=artifact, notes=[note])
+
+
+def _with_report(
+    outcome: Outcome, exit_code: int, *, report: RankReport, error: Failure | None, artifact: ArtifactStatus | None
+) -> Verdict:
     return Verdict(
-        outcome=_OUTCOMES.get(exit_code, "failed"),
+        outcome=outcome,
         exit_code=exit_code,
         step=report.progress.step,
         progress=report.progress,
@@ -42,22 +59,31 @@ def judge(
         error=error,
         resumed_from_step=report.resumed_from_step,
         productive_node_seconds=report.productive_node_seconds,
-        notes=list(report.notes),
+        notes=[sendable(note)[:MAX_NOTE_LENGTH] for note in report.notes[-MAX_NOTES:]],
     )
 
 
 def write_verdict(path: Path, verdict: Verdict) -> None:
-    """Writes the termination message. The file is a mount of its own, so it is written in place, in one go."""
+    """Writes the termination message. The file is a mount of its own, so it is written in place, in one go.
+
+    Raises:
+        OSError: it isn't there as a whole.
+        ValueError: it can't be encoded, or can't hold the model that it tells of.
+    """
     path.write_bytes(encode(verdict))
 
 
 def encode(verdict: Verdict) -> bytes:
-    """A verdict in at most `MAX_VERDICT_BYTES` of JSON."""
+    """A verdict in at most `MAX_VERDICT_BYTES` of JSON.
+
+    Raises:
+        ValueError: it can't be encoded, or not without leaving out the model.
+    """
     for smaller in _shrinking(verdict):
         text = smaller.model_dump_json(by_alias=True, exclude_none=True).encode()
         if len(text) <= MAX_VERDICT_BYTES:
             return text
-    return Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code, step=verdict.step).model_dump_json().encode()
+    raise ValueError(f"a verdict of success with the model's address takes more than {MAX_VERDICT_BYTES} bytes")
 
 
 def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
@@ -74,6 +100,9 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     yield (verdict := verdict.model_copy(update={"metrics": {}}))
     yield (verdict := _shorten_error(verdict, message=256, traceback=0))
     yield verdict.model_copy(update={"checkpoint": None})
+    yield Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code, step=verdict.step, artifact=verdict.artifact)
+    if verdict.artifact is None:
+        yield Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code)
 
 
 def _shorten_error(verdict: Verdict, *, message: int, traceback: int) -> Verdict:

@@ -13,8 +13,9 @@ from collections.abc import Coroutine, Sequence
 
 import structlog
 
+from footplate.contract import ExitCode
 from footplate_trainer.ending import Ending, Story, conclude, failures
-from footplate_trainer.exchange import read_error, read_heartbeats
+from footplate_trainer.exchange import has_finished, read_error, read_heartbeats
 from footplate_trainer.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.pod import Pod
 from footplate_trainer.processes import KILL_SECONDS, Exit, Process, reap
@@ -72,6 +73,7 @@ class Watch:
         return Story(
             exits=self._exits,
             errors={rank: error for rank, error in errors.items() if error is not None},
+            unfinished=self._unfinished(),
             ended_by_us=frozenset(self._ended_by_us),
             stop_requested=self._stopping,
             late=self._late,
@@ -80,6 +82,12 @@ class Watch:
             grace_seconds=self._pod.grace_seconds,
             hang_timeout=self._pod.spec.run_policy.hang_timeout_seconds,
         )
+
+    def _unfinished(self) -> frozenset[int]:
+        if self._pod.spec.trainer.command is not None:  # whose own exit code is all there is
+            return frozenset()
+        ended_well = (exit_.rank for exit_ in self._exits if exit_.returncode == ExitCode.OK)
+        return frozenset(rank for rank in ended_well if not has_finished(self._pod.run_dir, rank))
 
     @property
     def _running(self) -> list[Process]:

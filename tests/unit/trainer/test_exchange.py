@@ -156,3 +156,19 @@ def test_words_are_written_as_utf8_whatever_the_locale_is(tmp_path: Path) -> Non
     read = exchange.read_error(tmp_path, 0)
     assert read is not None
     assert read.failure.message == "Größe 3×3"
+
+
+def test_a_rank_that_is_done_has_said_so(tmp_path: Path) -> None:
+    heartbeat = exchange.Heartbeat(tmp_path, 0)
+    heartbeat.beat(7, "exporting")
+    assert not exchange.has_finished(tmp_path, 0)
+    heartbeat.finish()
+    assert exchange.has_finished(tmp_path, 0)
+    assert exchange.read_heartbeats(tmp_path)[0].step == 7
+    assert not exchange.has_finished(tmp_path, 1)
+
+
+@pytest.mark.parametrize("code", [0, 256, -1, 2**40])
+def test_a_failure_that_claims_to_be_none_is_no_word(tmp_path: Path, code: int) -> None:
+    (tmp_path / "error-0.json").write_text(f'{{"failure": {{}}, "exitCode": {code}}}')
+    assert exchange.read_error(tmp_path, 0) is None

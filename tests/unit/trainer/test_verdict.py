@@ -99,3 +99,34 @@ def test_notes_go_before_anything_else(trace: str, notes: int, kept: list[str]) 
     assert read is not None
     assert read.notes == kept
     assert read.error == error
+
+
+def test_the_model_is_in_every_verdict_of_success_or_there_is_none() -> None:
+    metrics = {f"metric-{i}": 1 / 3 for i in range(64)}
+    report = RankReport(
+        progress=ProgressStatus(metrics=metrics), checkpoint=CheckpointStatus(uri=f"s3://{'c' * 2000}", step=1)
+    )
+    long = ARTIFACT.model_copy(update={"uri": f"s3://{'m' * 1800}", "manifest": f"s3://{'m' * 1800}"})
+    read = parse_verdict(encode(judge(0, report=report, artifact=long)).decode())
+    assert read is not None
+    assert read.artifact == long
+    longer = long.model_copy(update={"uri": f"s3://{'m' * 2040}", "manifest": f"s3://{'m' * 2040}"})
+    with pytest.raises(ValueError, match="takes more than 4096 bytes"):
+        encode(judge(0, report=report, artifact=longer))
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        RankReport(resumed_from_step=-1),
+        RankReport(productive_node_seconds=-1.0),
+        RankReport(notes=("x" * 5000, "\ud800")),
+        RankReport(notes=("x",) * 100),
+        RankReport().model_copy(update={"notes": ("caf\udce9",)}),
+    ],
+    ids=str,
+)
+def test_no_report_keeps_a_verdict_from_being_told(report: RankReport) -> None:
+    read = parse_verdict(encode(judge(0, report=report, artifact=ARTIFACT)).decode())
+    assert read is not None
+    assert (read.outcome, read.artifact) == ("succeeded", ARTIFACT)
