@@ -171,6 +171,10 @@ TAKEN = (
     Case("every steps", sound(checkpoint={"uri": "s3://checkpoints/", "every": {"steps": 500}})),
     Case("env value", env(name="A", value="")),
     Case("env secret", env(name="A", valueFrom={"secretKeyRef": SECRET_KEY})),
+    *(
+        Case(f"authorities in a {kind}", sound(storage={"caBundle": {kind: {"name": "ca", "key": "ca.crt"}}}))
+        for kind in ("configMapKeyRef", "secretKeyRef")
+    ),
     Case("envFrom", trainer(envFrom=[{"secretRef": {"name": "s3"}}, {"configMapRef": {"name": "c"}, "prefix": "P_"}])),
     Case("formats", sound(output={"uri": "s3://models/", "formats": ["safetensors", "onnx"]})),
     Case("claim", volume(persistentVolumeClaim={"claimName": "data"})),
@@ -422,6 +426,16 @@ REFUSED = (
     Case("env of the operator", env(name="FOOTPLATE_RANK", value="1"), "are set by the operator; choose another", ENV),
     Case("env of the rendezvous", env(name="MASTER_ADDR", value="1"), "are set by the operator; choose another", ENV),
     Case("env from nowhere", env(name="A", valueFrom={}), "set exactly one of secretKeyRef", f"{ENV}.valueFrom"),
+    Case("authorities nowhere", sound(storage={"caBundle": {}}), "set exactly one of configMapKeyRef and secretKeyRef",
+         "spec.storage.caBundle"),
+    Case("authorities in two places", sound(storage={"caBundle": {
+        "configMapKeyRef": {"name": "ca", "key": "a"}, "secretKeyRef": {"name": "ca", "key": "a"}}}),
+         "set exactly one of configMapKeyRef and secretKeyRef", "spec.storage.caBundle"),
+    Case("authorities without a key", sound(storage={"caBundle": {"secretKeyRef": {"name": "ca"}}}),
+         "is required", "spec.storage.caBundle.secretKeyRef.key", server="Required value"),
+    Case("authorities that may be missing", sound(storage={"caBundle": {
+        "secretKeyRef": {"name": "ca", "key": "a", "optional": True}}}), "optional",
+         "spec.storage.caBundle.secretKeyRef.optional"),
     Case("envFrom nowhere", trainer(envFrom=[{"prefix": "A"}]), "set exactly one of secretRef and configMapRef",
          "spec.trainer.envFrom[0]"),
     Case("same format twice", sound(output={"uri": "s3://models/", "formats": ["onnx", "onnx"]}),

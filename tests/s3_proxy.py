@@ -36,6 +36,9 @@ class Fault(Enum):
     ERROR = (500, "InternalError", "We encountered an internal error. Please try again.")
     DENIED = (403, "AccessDenied", "Access Denied.")
     FULL = (507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold.")
+    EXPIRED = (400, "ExpiredToken", "The provided token has expired.")
+    SKEWED = (403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+    NO_CONDITIONS = (501, "NotImplemented", "A header you provided implies functionality that is not implemented.")
     QUOTA = (403, "QuotaExceeded", "The bucket's quota is used up.")
     CUT = "the connection is reset in the middle of a body, the request's or the answer's"
     LOST = "the server does what it is asked, and the connection is reset before it can say so"
@@ -48,6 +51,8 @@ class Request:
     method: str
     path: str
     query: str = ""
+    conditional: bool = False
+    """A put that must not overwrite."""
 
 
 Filter = Callable[[Request], bool]
@@ -268,7 +273,7 @@ def _parse(head: bytes) -> tuple[Request, int]:
     method, target, _ = first.split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     path, _, query = target.partition("?")
-    return Request(method, path, query), int(headers.get("content-length", "0"))
+    return Request(method, path, query, "if-none-match" in headers), int(headers.get("content-length", "0"))
 
 
 async def _read(reader: asyncio.StreamReader, length: int) -> None:

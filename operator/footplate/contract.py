@@ -31,6 +31,7 @@ UID_DIGITS = 8
 """Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 
 CONTAINER_NAME = "trainer"
+CA_FILE = "ca.pem"
 JOB_FILE = "job.json"
 """Key of the run's ConfigMap, and name of the file in the pod."""
 
@@ -68,6 +69,15 @@ class Env(StrEnum):
     """Path of the termination message, a `Verdict`."""
 
 
+class StorageEnv(StrEnum):
+    """Set only where `spec.storage` gives the trainer more than variables."""
+
+    CA_BUNDLE = "FOOTPLATE_CA_BUNDLE"
+    """Path of the certificates of storage.caBundle, in PEM; where our supervisor runs it may be missing."""
+    SECRET_DIR = "FOOTPLATE_STORAGE_SECRET_DIR"  # noqa: S105 (a variable's name)
+    """Files of storage.secretRef's Secret as it is now, by key: variables stay as they were when the pod began."""
+
+
 class MountPath(StrEnum):
     """Where the operator mounts what `Env` names. Trainer code reads the environment, never these."""
 
@@ -76,6 +86,8 @@ class MountPath(StrEnum):
     SCRATCH = "/footplate/scratch"
     """Folder on the node's disk that holds inputs, checkpoints in the making, outputs and the unpacked code."""
     RUN = "/footplate/run"
+    CA = "/footplate/ca"
+    STORAGE_SECRET = "/footplate/storage-secret"  # noqa: S105 (a path)
     TERMINATION_LOG = "/dev/termination-log"
 
 

@@ -25,6 +25,7 @@ from footplate.contract import (
 )
 from footplate.objects import Object
 from footplate.placement import placement
+from footplate.storage_volumes import storage_mounts, storage_variables, storage_volumes
 
 ACCELERATORS = (
     "nvidia.com/gpu",
@@ -151,6 +152,9 @@ def mounted_objects(spec: TrainingJobSpec) -> list[str]:
     named = []
     if source is not None and source.config_map is not None and not needs_supervisor(spec):
         named.append(f"ConfigMap {source.config_map.name}")
+    authorities = spec.storage.ca_bundle
+    if authorities is not None and not needs_supervisor(spec):
+        named.append(f"{authorities.kind} {authorities.reference.name}")
     for volume in spec.pod_template.volumes:
         if volume.persistent_volume_claim is not None:
             named.append(f"PersistentVolumeClaim {volume.persistent_volume_claim.claim_name}")
@@ -288,6 +292,7 @@ def _environment(gang: AttemptSpec) -> list[Object]:
         "PET_MASTER_ADDR": address,
         "PET_MASTER_PORT": port,
         "PET_MAX_RESTARTS": "0",
+        **storage_variables(gang.spec.storage, supervised=needs_supervisor(gang.spec)),
     }
     defaults = {"HOME": "/tmp", "AWS_ENDPOINT_URL": gang.spec.storage.endpoint}  # noqa: S108
     own = {variable.name: variable.to_json() for variable in gang.spec.trainer.env}
@@ -313,6 +318,7 @@ def _mounts(spec: TrainingJobSpec) -> list[Object]:
         {"name": "footplate-run", "mountPath": str(MountPath.RUN)},
         {"name": "footplate-shm", "mountPath": "/dev/shm"},  # noqa: S108
         {"name": "footplate-tmp", "mountPath": "/tmp"},  # noqa: S108
+        *storage_mounts(spec.storage, supervised=needs_supervisor(spec)),
     ]
     return mounts + [mount.to_json() for mount in spec.pod_template.volume_mounts]
 
@@ -331,5 +337,6 @@ def _volumes(gang: AttemptSpec) -> list[Object]:
         {"name": "footplate-run", "emptyDir": {"medium": "Memory", "sizeLimit": RUN_DIR_SIZE}},
         {"name": "footplate-shm", "emptyDir": {"medium": "Memory", "sizeLimit": spec.pod_template.shared_memory}},
         {"name": "footplate-tmp", "emptyDir": {}},
+        *storage_volumes(spec.storage, supervised=needs_supervisor(spec)),
     ]
     return volumes + [volume.to_json() for volume in spec.pod_template.volumes]

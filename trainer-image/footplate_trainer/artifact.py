@@ -105,13 +105,14 @@ def publish(
         store = output_store(pod)
         if not claims.has_claimed(store, pod):
             _claim(store, pod)
-        done = _find(store)
+        taken = _is_taken(store)
+        done = None if taken else _find(store)
         if done is not None and done.is_of(pod) and _is_whole(store, done):
             log.info("the model is there already", uri=store.uri)
             return _status(store, done)
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
             files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
-            if not (claims.holds(store, pod) and claims.fix_content(store, files, pod)):
+            if taken or not (claims.holds(store, pod) and claims.fix_content(store, files, pod)):
                 store = output_store(pod, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
                 log.warning("the model's place holds other bytes, which stay; this one goes beside", uri=store.uri)
             list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
@@ -134,28 +135,32 @@ def _output_files(folder: Path, note: Callable[[str], object]) -> dict[str, Path
             "spec.output is set, but the code ended without leaving a file in $FOOTPLATE_OUTPUT_DIR "
             f"({folder}) on node 0; save the model there, or remove spec.output"
         )
-    if MANIFEST in files:
-        raise ConfigError(
-            f"{MANIFEST} in $FOOTPLATE_OUTPUT_DIR is the name of the model's own manifest; rename the file"
-        )
-    if any(name.startswith(f"{claims.FOLDER}/") for name in files):
-        raise ConfigError(f"{claims.FOLDER}/ in $FOOTPLATE_OUTPUT_DIR is the trainer's own; rename the folder")
     return files
 
 
 def _by_name(folder: Path, paths: Sequence[Path], note: Callable[[str], object]) -> dict[str, Path]:
-    """Files by the names that they get in storage, which takes UTF-8 without control characters."""
+    """Files by the names that they get in storage, which takes UTF-8 without control characters, and where some names
+    are ours. A model isn't lost for a name: who can't have his own gets another.
+    """
     own = {path: path.relative_to(folder).as_posix() for path in paths}
-    files = {_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", sendable(name)): path for path, name in own.items()}
-    if len(files) < len(own):
-        raise ConfigError(
-            "two files in $FOOTPLATE_OUTPUT_DIR have names that storage can't take, and alike; rename one"
-        )
-    if escaped := [name for name, path in files.items() if name != own[path]]:
+    files: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: _storable(own[path]) != own[path]):  # who can, keeps his own
+        files[_free(_storable(own[path]), files)] = path
+    if renamed := [name for name, path in sorted(files.items()) if name != own[path]]:
         note(
-            f"files of the model whose names are no UTF-8, or hold control characters, are escaped: {_listed(escaped)}"
+            "files of the model have other names in storage, since theirs are no UTF-8, hold control characters or are "
+            f"Footplate's own ({MANIFEST}, {claims.FOLDER}/): {_listed(renamed)}"
         )
-    return files
+    return dict(sorted(files.items()))
+
+
+def _storable(name: str) -> str:
+    first, slash, rest = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", sendable(name)).partition("/")
+    return f"{'own-' if first in (claims.FOLDER, MANIFEST) else ''}{first}{slash}{rest}"
+
+
+def _free(name: str, taken: Mapping[str, Path]) -> str:
+    return next(each for each in (name, *(f"{name}~{n}" for n in range(2, len(taken) + 3))) if each not in taken)
 
 
 def _is_folder(path: Path) -> bool:
@@ -185,6 +190,15 @@ def _find(store: Store) -> Committed | None:
         raise ConfigError(
             f"{store.uri}/{MANIFEST} is not a manifest that Footplate wrote; choose another output.uri"
         ) from error
+
+
+def _is_taken(store: Store) -> bool:
+    """True where somebody has put something of his own under the manifest's name since the place was claimed."""
+    try:
+        _find(store)
+    except ConfigError:
+        return True
+    return False
 
 
 def _is_whole(store: Store, committed: Committed) -> bool:

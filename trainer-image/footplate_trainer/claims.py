@@ -2,12 +2,13 @@
 
     <output.uri>/<job>/<run>/
       .footplate/claim-00000001.json   the run that the place belongs to; of several the highest number counts
+      .footplate/proof-00000000        empty: attempt 0 has shown that the place can be written to
       .footplate/content.json          the only bytes that may ever be written here, by name
 
-Both are conditional puts. A claim is taken before training. One of a job in another namespace is respected; one of a
-job that had this name in this namespace, and so is deleted, gets a successor, unless its model is there. The content is
-fixed once, before the first file is uploaded: whoever else writes here later, a zombie of an older attempt included,
-writes the same bytes, or goes elsewhere.
+Claims and content are conditional puts. A claim is taken before training. One of a job in another namespace is
+respected; one of a job that had this name in this namespace, and so is deleted, gets a successor, unless its model is
+there. The content is fixed once, before the first file is uploaded: whoever else writes here later, a zombie of an
+older attempt included, writes the same bytes, or goes elsewhere.
 """
 
 import re
@@ -19,9 +20,10 @@ from pydantic import ValidationError
 
 from footplate.api.status import Time
 from footplate.api.types import Model
-from footplate_trainer.errors import ConfigError, Denied, Exists, NotFound, StorageUnavailable
+from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable
 from footplate_trainer.manifest import File
 from footplate_trainer.pod import Pod
+from footplate_trainer.proving import prove_writing
 from footplate_trainer.storage import Store
 
 FOLDER = ".footplate"
@@ -61,18 +63,23 @@ class Content(Model):
 
 
 def claim(store: Store, pod: Pod) -> None:
-    """Makes the place this run's, unless it is already.
+    """Makes the place this run's, unless it is already, and proves that it can be written to.
 
     Raises:
-        ConfigError: it is another job's, or storage has no conditional puts.
+        ConfigError: it is another job's, or storage ignores the condition of conditional puts.
+        Denied: it can't be written to or read, or not by conditional puts.
     """
+    proved = False
     for _ in range(TRIES):
         claims = _read_claims(store)
         number, holder = claims[-1] if claims else (0, None)
+        if holder is not None and not holder.is_of(pod) and not holder.is_deleted(pod):
+            raise ConfigError(_held(store, number, holder))
+        if not proved:
+            prove_writing(store, f"{FOLDER}/proof-{pod.attempt:08d}")
+            proved = True
         if holder is not None and holder.is_of(pod):
             return
-        if holder is not None and not holder.is_deleted(pod):
-            raise ConfigError(_held(store, number, holder))
         if _put(store, number + 1, pod):
             return
     raise StorageUnavailable(f"{store.uri}: others claim this place without end; try again")
@@ -109,16 +116,7 @@ def _put(store: Store, number: int, pod: Pod) -> bool:
         store.put(key, data, create=True)
     except Exists:
         return False
-    except Denied as error:
-        raise type(error)(f"{error}; the place is claimed by a conditional put (If-None-Match: *)") from error
-    try:
-        store.put(key, data, create=True)
-    except Exists:
-        return True
-    raise ConfigError(
-        f"{store.uri}: storage ignores conditional puts (If-None-Match: *): it overwrites what it was told not to, so "
-        "that nothing would keep two jobs from mixing their models; use storage that has them, or switch them on"
-    )
+    return True
 
 
 def _read_claims(store: Store) -> list[tuple[int, Claim]]:

@@ -21,6 +21,8 @@ from footplate_trainer.errors import StorageError, StorageUnavailable, Unreachab
 
 PATIENT_SECONDS: Final = 5.0
 """How long a first answer may take before the user hears that there is none yet."""
+UNTRUSTED_SECONDS: Final = 30.0
+"""How long a certificate that isn't trusted is tried again where nobody has ever answered: it won't change."""
 WAY_OUT: Final = (
     "correct storage.endpoint, or AWS_ENDPOINT_URL in the Secret of storage.secretRef: http or https, host, port"
 )
@@ -70,7 +72,8 @@ class Contact:
             yield
             self._has_answered()
         except Unreachable as error:
-            self._is_silent(uri, error.why, error.at, patience=patience)
+            worth = self.patience(error, patience)
+            self._is_silent(uri, error.why, error.at, patience=worth, way_out=error.way_out)
             raise
         except StorageError:
             self._has_answered()
@@ -78,13 +81,18 @@ class Contact:
         finally:
             timer.cancel()
 
+    def patience(self, error: StorageUnavailable, patience: float) -> float:
+        """How long a call that ends so is tried again."""
+        hopeless = isinstance(error, Unreachable) and error.untrusted and not self.answered
+        return min(patience, UNTRUSTED_SECONDS) if hopeless else patience
+
     def give_up(self, error: StorageUnavailable, uri: str, *, patience: float) -> NoReturn:
         """Raises what is to be raised when patience is over."""
         if not isinstance(error, Unreachable) or self.answered:
             raise error
         raise WrongEndpoint(
             f"{uri}: nobody answers at {error.at or self._endpoint} ({error.why}), tried for {patience:.0f} s, and "
-            f"nobody has since this run began; {self._way_out}"
+            f"nobody has since this run began; {error.way_out or self._way_out}"
         ) from error
 
     def _has_answered(self) -> None:
@@ -100,11 +108,14 @@ class Contact:
     def _still_nothing(self, uri: str, patience: float) -> None:
         self._is_silent(uri, f"no answer for {PATIENT_SECONDS:.0f} s", "", patience=patience)
 
-    def _is_silent(self, uri: str, why: str, at: str, *, patience: float) -> None:
+    def _is_silent(self, uri: str, why: str, at: str, *, patience: float, way_out: str = "") -> None:
         if self._silent_since is not None:
             return
         self._silent_since = now = datetime.now(UTC)
-        way_out = "" if self.answered else f"; if that isn't where {self._who} is, {self._way_out}"
+        if way_out:
+            way_out = f"; {way_out}"
+        elif not self.answered:
+            way_out = f"; if that isn't where {self._who} is, {self._way_out}"
         until = f"{now + timedelta(seconds=patience):%H:%M:%S} UTC"
         where = at or self._endpoint
         _say(f"{self._who} doesn't answer at {where} ({why}): {uri} is tried again until {until}{way_out}")

@@ -87,11 +87,15 @@ class StorageUnavailable(StorageError):
 
 
 class Unreachable(StorageUnavailable):
-    """A request got no answer at all: `why`, and `at` which address."""
+    """A request got no answer at all: `why`, and `at` which address. `untrusted`: for its certificate, of which
+    `way_out` says what to do.
+    """
 
-    def __init__(self, message: str, *, why: str = "", at: str = "") -> None:
+    def __init__(
+        self, message: str, *, why: str = "", at: str = "", way_out: str = "", untrusted: bool = False
+    ) -> None:
         super().__init__(message)
-        self.why, self.at = why, at
+        self.why, self.at, self.way_out, self.untrusted = why, at, way_out, untrusted
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:

@@ -21,10 +21,12 @@ from pathlib import Path, PurePosixPath
 import structlog
 
 from footplate.api.blocks import GitSource, Source
+from footplate_trainer.authorities import bundle_for_git
 from footplate_trainer.contact import Contact
 from footplate_trainer.errors import ConfigError, DataError, StorageUnavailable, Unreachable
 from footplate_trainer.fetch import check_space, disk_errors, download, listing_digest, naming
 from footplate_trainer.storage import Store, split_uri
+from footplate_trainer.storage_errors import AUTHORITY
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
@@ -189,21 +191,23 @@ class _NoSuchRef(ConfigError):
 def _git_patiently(git: GitSource, folder: Path, *arguments: str) -> None:
     patience, url = GIT_PATIENCE_SECONDS, f"git.url {git.url}"
     contact = Contact(git.url, who="the git server", way_out="correct git.url")
-    deadline = time.monotonic() + patience
+    began = time.monotonic()
     while True:
         try:
             with contact.call(url, patience=patience):
                 _git(git, folder, *arguments)
             return
         except StorageUnavailable as error:
-            if time.monotonic() > deadline:
-                contact.give_up(error, url, patience=patience)
+            worth = contact.patience(error, patience)
+            if time.monotonic() > began + worth:
+                contact.give_up(error, url, patience=worth)
             log.warning("git server is not available; trying again", error=str(error))
             time.sleep(GIT_PAUSE_SECONDS)
 
 
 def _git(git: GitSource, folder: Path, *arguments: str) -> str:
     environment = {"GIT_ALLOW_PROTOCOL": "https", **os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environment |= bundle_for_git(folder.parent)
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     except FileNotFoundError:
@@ -219,6 +223,14 @@ def _git_error(git: GitSource, stderr: str) -> ConfigError | StorageUnavailable:
         return _NoSuchRef(f"git.ref {git.ref!r} is not in {git.url}; name a branch, a tag or a commit that is pushed")
     if re.search(r"[Aa]uthentication failed|could not read Username|not found|error: 40[134]", stderr):
         return ConfigError(f"git.url {git.url} can't be read ({said}); correct it, or make the repository readable")
+    if re.search(r"SSL certificate problem|server certificate verification failed|certificate verify failed", stderr):
+        return Unreachable(
+            f"git.url {git.url}: its certificate isn't trusted ({said}); {AUTHORITY}",
+            why=f"its certificate isn't trusted: {said}",
+            at=git.url,
+            way_out=AUTHORITY,
+            untrusted=True,
+        )
     if re.search(r"Could not resolve|Failed to connect", stderr):
         return Unreachable(f"git.url {git.url} is not available ({said})", why=said, at=git.url)
     if re.search(r"timed out|error: 5\d\d|early EOF|hung up|reset", stderr):

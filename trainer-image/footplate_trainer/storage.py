@@ -7,6 +7,9 @@ the workload's identity. Outages are waited out for minutes; what remains is rai
 obstore itself tries again what is safe to repeat without asking; a conditional put, a deletion or an answer cut in its
 middle it gives up at once. Here every call is repeated until the outage is over or has lasted too long. So a
 conditional put may find its own object, whose answer was lost: `Exists` then says nothing about whose it is.
+
+Where storage refuses the credentials, or its certificate isn't trusted, the job's Secret and its authorities are looked
+at again: what is new there is used from then on.
 """
 
 import hashlib
@@ -15,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -25,13 +28,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import obstore
 from obstore import Bytes
-from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store
 
-from footplate.contract import input_env_prefix
+from footplate_trainer.authorities import read_authorities
 from footplate_trainer.contact import Contact
-from footplate_trainer.errors import Denied, NotFound, StorageUnavailable
-from footplate_trainer.storage_errors import Changed, translate
+from footplate_trainer.credentials import (
+    CREDENTIAL_NAMES,
+    check_s3_credentials,
+    config_of,
+    newest_credentials,
+    own_credentials,
+)
+from footplate_trainer.errors import Denied, NotFound, StorageUnavailable, Unreachable
+from footplate_trainer.storage_errors import Changed, translated
 from footplate_trainer.storage_settings import check_settings
 
 if TYPE_CHECKING:
@@ -51,19 +60,6 @@ PART_SECONDS = 300.0
 """Longest time for a whole part: a slow line is slow, not dead."""
 MAX_PARTS: Final = 9_000
 """S3 takes 10,000 parts an upload."""
-
-CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "s3": (
-        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
-        "AWS_ENDPOINT_URL", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AWS_SKIP_SIGNATURE",
-    ),
-    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
-    "az": (
-        "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_CLIENT_ID",
-        "AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_TENANT_ID",
-    ),
-}  # fmt: skip
-"""What the Secret of an input channel may bring of its own."""
 
 T = TypeVar("T")
 
@@ -95,6 +91,7 @@ class Store:
         bulk: ObjectStore | None = None,
         contact: Contact | None = None,
         outage_seconds: float = 0.0,
+        renew: Callable[[], tuple[ObjectStore, ObjectStore] | None] = lambda: None,
     ) -> None:
         self.uri = uri.rstrip("/")
         self._contact = contact or Contact()
@@ -102,6 +99,7 @@ class Store:
         self._bulk = bulk or backend
         self._prefix = prefix.strip("/")
         self._outage_seconds = outage_seconds
+        self._renew = renew
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="storage")
 
     @classmethod
@@ -129,30 +127,23 @@ class Store:
         if scheme == "file":
             return cls(uri, LocalStore(), rest)
         bucket, _, prefix = rest.partition("/")
-        config = _config(scheme, endpoint=endpoint, channel=channel)
-        env = {**os.environ, **config}
-        check_settings(uri, env, names=CREDENTIAL_NAMES[scheme], endpoint=endpoint)
-        if scheme == "s3":
-            _check_s3_credentials(uri, env)
         patience = OUTAGE_SECONDS if outage_seconds is None else outage_seconds
-        with _translated(uri):
-            small, bulk = (
-                _connect(scheme, bucket, config, seconds=seconds, patience=tries)
-                for seconds, tries in ((ANSWER_SECONDS, min(QUIET_SECONDS, patience)), (PART_SECONDS, patience))
-            )
-        address = config.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL") if scheme == "s3" else None
-        contact = Contact(address or f"{scheme}://{bucket}")
-        return cls(uri, small, prefix, bulk=bulk, contact=contact, outage_seconds=patience)
+        clients = _Clients(uri, endpoint, own_credentials(scheme, channel), patience)
+        small, bulk = clients.connect()
+        contact = Contact(clients.address or f"{scheme}://{bucket}")
+        return cls(
+            uri, small, prefix, bulk=bulk, contact=contact, outage_seconds=patience, renew=clients.connect_if_changed
+        )
 
     def head(self, key: str) -> ObjectInfo:
         """Looks an object up. Raises NotFound where there is none."""
-        return self._info(self._patiently(key, lambda: obstore.head(self._backend, self._path(key))))
+        return self._info(self._patiently(key, lambda: obstore.head(self._backend, self._path(key)), to="read"))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects under a folder of this store, in no promised order. Nothing there yields nothing, but a missing
         bucket raises NotFound.
         """
-        return iter(self._patiently(prefix, lambda: list(self._walk(prefix))))
+        return iter(self._patiently(prefix, lambda: list(self._walk(prefix)), to="list"))
 
     def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
         # A long listing is not begun anew for each hiccup; but a first call is to fail fast, to be told of.
@@ -162,14 +153,16 @@ class Store:
 
     def get(self, key: str) -> bytes:
         """A small object as a whole."""
-        return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()))
+        return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()), to="read")
 
     def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> Bytes:
         """Bytes `start` to `end` (exclusive). With `etag`, raises Changed if the object has changed since."""
         options: GetOptions = {"range": (start, end)}
         if etag is not None:
             options["if_match"] = etag
-        return self._patiently(key, lambda: obstore.get(self._bulk, self._path(key), options=options).bytes())
+        return self._patiently(
+            key, lambda: obstore.get(self._bulk, self._path(key), options=options).bytes(), to="read"
+        )
 
     def stream(self, item: ObjectInfo, *, start: int = 0) -> Iterator[Bytes]:
         """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
@@ -206,20 +199,26 @@ class Store:
         very call's, whose answer was lost.
         """
         mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
-        self._patiently(key, lambda: obstore.put(self._backend, self._path(key), data, mode=mode, use_multipart=False))
+        self._patiently(
+            key,
+            lambda: obstore.put(self._backend, self._path(key), data, mode=mode, use_multipart=False),
+            to="write by a conditional put (If-None-Match: *)" if create else "write",
+        )
 
     def put_file(self, key: str, path: Path) -> None:
         """Uploads a file, a big one in parallel parts; the object appears when it is whole."""
         part = max(PART_BYTES, -(-path.stat().st_size // MAX_PARTS))
         self._patiently(
-            key, lambda: obstore.put(self._bulk, self._path(key), path, chunk_size=part, max_concurrency=PARALLEL)
+            key,
+            lambda: obstore.put(self._bulk, self._path(key), path, chunk_size=part, max_concurrency=PARALLEL),
+            to="write",
         )
 
     def delete(self, keys: Sequence[str]) -> None:
         """Deletes objects; one that isn't there is no error."""
         for key in keys:
             with suppress(NotFound):
-                self._patiently(key, partial(obstore.delete, self._backend, self._path(key)))
+                self._patiently(key, partial(obstore.delete, self._backend, self._path(key)), to="delete")
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}".strip("/")
@@ -228,64 +227,102 @@ class Store:
         key = meta["path"].removeprefix(self._prefix).lstrip("/")
         return ObjectInfo(key, meta["size"], meta["e_tag"])
 
-    def _patiently(self, key: str, call: Callable[[], T]) -> T:
+    def _patiently(self, key: str, call: Callable[[], T], *, to: str) -> T:
         """What a call returns, once storage is there."""
         uri, patience = f"{self.uri}/{key}".rstrip("/"), self._outage_seconds
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         while True:
             try:
-                with self._contact.call(uri, patience=patience), _translated(uri):
+                with self._contact.call(uri, patience=patience), translated(uri, to=to):
                     return call()
             except Changed:
                 raise
+            except Denied:
+                if not self._is_renewed():
+                    raise
             except StorageUnavailable as error:
-                if time.monotonic() + PAUSE_SECONDS > deadline:
-                    self._contact.give_up(error, uri, patience=patience)
+                if isinstance(error, Unreachable) and error.untrusted and self._is_renewed():
+                    continue
+                worth = self._contact.patience(error, patience)
+                if time.monotonic() + PAUSE_SECONDS > began + worth:
+                    self._contact.give_up(error, uri, patience=worth)
                 time.sleep(PAUSE_SECONDS)
 
-
-def _config(scheme: str, *, endpoint: str | None, channel: str | None) -> dict[str, str]:
-    """What goes before the process's environment, which obstore reads by itself."""
-    config = {"AWS_ENDPOINT_URL": endpoint} if scheme == "s3" and endpoint else {}
-    prefix = input_env_prefix(channel) if channel else ""
-    own = {name: os.environ[prefix + name] for name in CREDENTIAL_NAMES[scheme] if prefix + name in os.environ}
-    if channel and scheme == "s3" and own:
-        config["AWS_SESSION_TOKEN"] = ""  # else the job's token would go with the channel's keys
-    return config | own if channel else config
+    def _is_renewed(self) -> bool:
+        clients = self._renew()
+        if clients is not None:
+            self._backend, self._bulk = clients
+        return clients is not None
 
 
-def _check_s3_credentials(uri: str, env: Mapping[str, str]) -> None:
-    """Refuses to search for a cloud's metadata service, which takes minutes, where there can be none."""
-    known = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")
-    if env.get("AWS_ENDPOINT_URL") and not any(env.get(name) for name in known):
-        raise Denied(
-            f"{uri}: no credentials for {env['AWS_ENDPOINT_URL']}; put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
-            "into a Secret and name it in storage.secretRef (AWS_SKIP_SIGNATURE=true reads a public bucket)"
-        )
+class _Clients:
+    """Makes the clients of one bucket."""
+
+    def __init__(self, uri: str, endpoint: str | None, own: Mapping[str, str], patience: float) -> None:
+        self._uri, self._endpoint, self._own, self._patience = uri, endpoint, own, patience
+        self._scheme, _, rest = uri.partition("://")
+        self._bucket = rest.partition("/")[0]
+        self._known: tuple[Mapping[str, str], bytes | None] = {}, read_authorities()
+        """Credentials beyond the environment's, and authorities."""
+
+    @property
+    def address(self) -> str | None:
+        """Of the server, where one is named."""
+        named = self._config().get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL")
+        return named if self._scheme == "s3" else None
+
+    def connect(self) -> tuple[ObjectStore, ObjectStore]:
+        """The client for small requests, and that for whole parts. See `Store.open`."""
+        uri, scheme, config = self._uri, self._scheme, self._config()
+        env = {**os.environ, **config}
+        check_settings(uri, env, names=CREDENTIAL_NAMES[scheme], endpoint=self._endpoint)
+        if scheme == "s3":
+            check_s3_credentials(uri, env)
+        authorities = self._known[1]
+        with translated(uri):
+            small, bulk = (
+                _connect(scheme, self._bucket, config, authorities, seconds=seconds, patience=tries)
+                for seconds, tries in (
+                    (ANSWER_SECONDS, min(QUIET_SECONDS, self._patience)),
+                    (PART_SECONDS, self._patience),
+                )
+            )
+        return small, bulk
+
+    def connect_if_changed(self) -> tuple[ObjectStore, ObjectStore] | None:
+        """New clients, where the job's Secret or its authorities aren't what these were made with."""
+        newest = {} if self._own else newest_credentials(self._scheme)
+        used = {**os.environ, **self._known[0]}
+        authorities = read_authorities()
+        if all(used.get(name) == value for name, value in newest.items()) and authorities == self._known[1]:
+            return None
+        self._known = newest, authorities
+        return self.connect()
+
+    def _config(self) -> dict[str, str]:
+        return config_of(self._scheme, self._own or self._known[0], endpoint=self._endpoint)
 
 
-def _connect(scheme: str, bucket: str, config: Mapping[str, str], *, seconds: float, patience: float) -> ObjectStore:
+def _connect(
+    scheme: str,
+    bucket: str,
+    config: Mapping[str, str],
+    authorities: bytes | None,
+    *,
+    seconds: float,
+    patience: float,
+) -> ObjectStore:
     backends: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+    trusted = {"root_certificate": authorities} if authorities else {}
     backend: ObjectStore = backends[scheme](
         bucket,
         config={name.lower(): value for name, value in config.items()},
-        client_options={"allow_http": True, "timeout": timedelta(seconds=seconds), "connect_timeout": "10s"},
+        client_options={
+            "allow_http": True,
+            "timeout": timedelta(seconds=seconds),
+            "connect_timeout": "10s",
+            **trusted,
+        },
         retry_config={"max_retries": 100, "retry_timeout": timedelta(seconds=patience)},
     )
     return backend
-
-
-@contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    """Turns whatever obstore raises into one of ours, with a message that says what to do."""
-    try:
-        yield
-    except (BaseError, OSError, ValueError) as error:
-        raise translate(uri, error) from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of pyo3, which gives it no other name
-            raise
-        raise Denied(
-            f"{uri}: storage's client can't use what it was given ({error}); check the Secret of storage.secretRef, "
-            "storage.endpoint and the URI"
-        ) from error

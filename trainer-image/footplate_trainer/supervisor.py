@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -14,10 +15,12 @@ import structlog
 from footplate.api.status import ArtifactStatus
 from footplate.contract import ExitCode, Failure, Verdict
 from footplate_trainer import artifact, contact, exchange, processes, telemetry
+from footplate_trainer.authorities import check_authorities
 from footplate_trainer.ending import Ending
-from footplate_trainer.errors import Stopped, TrainerError, words_of
+from footplate_trainer.errors import Denied, Stopped, StorageUnavailable, TrainerError, words_of
 from footplate_trainer.exchange import read_report
 from footplate_trainer.fetch import Fetched, fetch_inputs
+from footplate_trainer.keeping import keep_trying
 from footplate_trainer.launch import plan_launches
 from footplate_trainer.pod import Pod
 from footplate_trainer.recipes import find_recipe
@@ -76,9 +79,19 @@ class Supervisor:
                     server.server_close()
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
+        try:
+            return self._fetch_all()
+        except Denied as error:
+            if self._pod.attempt == 0:
+                raise
+            # Keys run out while a run lives, and fresh ones may come: what it has trained is in its checkpoints.
+            raise StorageUnavailable(f"{error}. Once that is done, the next attempt goes on") from error
+
+    def _fetch_all(self) -> tuple[Code, dict[str, Fetched]]:
         pod, endpoint = self._pod, self._pod.spec.storage.endpoint
         if pod.spec.trainer.recipe is not None:  # a mistake in it shows before hours of download, not after
             find_recipe(pod.spec.trainer.recipe).check(pod.spec.trainer.hyperparameters)
+        check_authorities(pod.spec.storage)
         if self._owns_output:
             artifact.check_output(pod)
         code = fetch_source(
@@ -97,9 +110,9 @@ class Supervisor:
             return None
         self._telemetry.activity = "exporting"
         report = read_report(self._pod.run_dir) or exchange.RankReport()
-        publishing = asyncio.to_thread(
-            artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note
-        )
+        publish = partial(artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note)
+        has_checkpoint = report.checkpoint is not None
+        publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)
         return await self._unless_stopped(publishing, grace=self._pod.working_grace)
 
     def _mark_finished(self) -> None:

@@ -18,7 +18,7 @@ from footplate.api.patterns import (
     IMAGE_PATTERN,
 )
 from footplate.api.recipes import RecipeName
-from footplate.api.references import EnvFromSource, EnvVar, LocalRef
+from footplate.api.references import EnvFromSource, EnvVar, LocalRef, NeededKeyRef
 from footplate.api.types import (
     MAX_TEXT_BYTES,
     MUTABLE,
@@ -201,8 +201,35 @@ class Checkpoint(Model):
     )
 
 
+class CaBundle(Model):
+    """Certificates of authorities, in PEM: exactly one of a ConfigMap's key and a Secret's."""
+
+    config_map_key_ref: NeededKeyRef | None = Field(None, description="A key of a ConfigMap.")
+    secret_key_ref: NeededKeyRef | None = Field(None, description="A key of a Secret.")
+
+    rules = (
+        Rule(
+            "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+            "set exactly one of configMapKeyRef and secretKeyRef",
+            lambda it: count(it, "configMapKeyRef", "secretKeyRef") == 1,
+        ),
+    )
+
+    @property
+    def kind(self) -> Literal["ConfigMap", "Secret"]:
+        """What holds them."""
+        return "Secret" if self.config_map_key_ref is None else "ConfigMap"
+
+    @property
+    def reference(self) -> NeededKeyRef:
+        """Which key of it."""
+        if (reference := self.config_map_key_ref or self.secret_key_ref) is None:
+            raise ValueError("neither is set")
+        return reference
+
+
 class Storage(Model):
-    """Default credentials and endpoint for the URIs of a job."""
+    """Default credentials, endpoint and authorities for the URIs of a job."""
 
     secret_ref: LocalRef | None = Field(
         None,
@@ -213,6 +240,12 @@ class Storage(Model):
         None,
         description="Address of an S3-compatible service; AWS_ENDPOINT_URL in the Secret does the same.",
         examples=["https://minio.example.com"],
+    )
+    ca_bundle: CaBundle | None = Field(
+        None,
+        description="Authorities whose certificates are trusted besides the public ones, for storage and for "
+        "source.git: one or more certificates in PEM.",
+        examples=[{"configMapKeyRef": {"name": "company-ca", "key": "ca.crt"}}],
     )
 
 

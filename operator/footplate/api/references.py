@@ -21,13 +21,18 @@ class LocalRef(Model):
     name: DnsSubdomain = Field(description="Name of the object, in the job's own namespace.", examples=["s3"])
 
 
-class KeyRef(Model):
-    """Selects one key of a Secret or ConfigMap in the job's own namespace."""
+class NeededKeyRef(Model):
+    """Selects one key of a Secret or ConfigMap in the job's own namespace, which must be there."""
 
     atomic = True
 
     name: DnsSubdomain = Field(description="Name of the Secret or ConfigMap.", examples=["s3"])
     key: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Key inside it.", examples=["token"])
+
+
+class KeyRef(NeededKeyRef):
+    """Selects one key of a Secret or ConfigMap in the job's own namespace."""
+
     optional: bool | None = Field(None, description="True lets the pod start without it. Default: false.")
 
 

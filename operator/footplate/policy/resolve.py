@@ -28,7 +28,7 @@ _RUNTIMES: Mapping[str, type[Model]] = {
 }
 
 _TRAINER = ("trainer",)
-_REPLACED_WHOLE = (("checkpoint", "every"), ("trainer", "source"))
+_REPLACED_WHOLE = (("checkpoint", "every"), ("trainer", "source"), ("storage", "caBundle"))
 """Blocks of which exactly one member is set: a job's own replaces the runtime's."""
 _MERGED_BY: Mapping[tuple[str, ...], str] = {
     ("trainer", "env"): "name",

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from footplate.api.errors import explain
 from footplate.api.references import RESERVED_ENV
-from footplate.contract import Env, Label, MountPath, rendezvous_port
+from footplate.contract import Env, Label, MountPath, StorageEnv, rendezvous_port
 from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node, run_name
 from footplate.policy.resolve import resolve
 from unit.policy.build import UID, config_map, job, merged
@@ -276,6 +276,52 @@ def test_what_the_volumes_need() -> None:
     ]
     supervised = {"trainer": {"source": {"configMap": {"name": "code"}}}, "podTemplate": {"volumes": volumes}}
     assert mounted_objects(gang_of(supervised).spec) == ["ConfigMap must-be", "Secret key"]
+
+
+AUTHORITIES = {"caBundle": {"configMapKeyRef": {"name": "company", "key": "ca.crt"}}}
+
+
+def storage_of(spec: JSON) -> tuple[JSON, JSON, JSON]:
+    """What a pod has for its storage: volumes and mounts by volume, and variables."""
+    pod = pod_of(gang_of(spec))
+    names = ("footplate-ca", "footplate-storage-secret")
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"] if volume["name"] in names}
+    mounts = {mount["name"]: mount for mount in container(pod)["volumeMounts"] if mount["name"] in names}
+    assert all(mount["readOnly"] for mount in mounts.values())
+    assert volumes.keys() == mounts.keys()
+    return volumes, {name: mount["mountPath"] for name, mount in mounts.items()}, environment(pod)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "source"),
+    [
+        (AUTHORITIES, {"configMap": {"name": "company"}}),
+        ({"caBundle": {"secretKeyRef": {"name": "company", "key": "ca.crt"}}}, {"secret": {"secretName": "company"}}),
+    ],
+    ids=["ConfigMap", "Secret"],
+)
+def test_authorities_are_mounted_and_named_by_the_supervisor(bundle: JSON, source: JSON) -> None:
+    volumes, mounts, said = storage_of({"storage": bundle})
+    [(kind, named)] = source.items()
+    items = [{"key": "ca.crt", "path": "ca.pem"}]
+    assert volumes == {"footplate-ca": {"name": "footplate-ca", kind: {**named, "items": items, "optional": True}}}
+    assert said[StorageEnv.CA_BUNDLE] == f"{mounts['footplate-ca']}/ca.pem"
+
+
+def test_a_bare_command_waits_for_its_authorities() -> None:
+    bare = {**COMMAND, "storage": AUTHORITIES}
+    volumes, _, said = storage_of(bare)
+    assert volumes["footplate-ca"]["configMap"]["optional"] is False
+    assert StorageEnv.CA_BUNDLE in said
+    assert mounted_objects(gang_of(bare).spec)[:2] == ["ConfigMap code", "ConfigMap company"]
+
+
+def test_the_supervisor_sees_the_secret_as_it_is_now() -> None:
+    """Beside its variables, and optional: without it the variables hold the pod up, in better words."""
+    volumes, mounts, said = storage_of({"storage": {"secretRef": {"name": "s3"}}})
+    assert volumes["footplate-storage-secret"]["secret"] == {"secretName": "s3", "optional": True}
+    assert said[StorageEnv.SECRET_DIR] == mounts["footplate-storage-secret"]
+    assert storage_of(COMMAND)[0] == {}
 
 
 def test_a_channels_credentials_have_its_prefix() -> None:

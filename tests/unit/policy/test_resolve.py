@@ -84,6 +84,13 @@ MERGES = [
         id="the source is replaced whole",
     ),
     pytest.param(
+        {"storage": {"endpoint": "https://s3", "caBundle": {"secretKeyRef": {"name": "a", "key": "b"}}}},
+        {"storage": {"caBundle": {"configMapKeyRef": {"name": "c", "key": "d"}}}},
+        "storage",
+        {"endpoint": "https://s3", "caBundle": {"configMapKeyRef": {"name": "c", "key": "d"}}},
+        id="authorities are replaced whole",
+    ),
+    pytest.param(
         {"trainer": {"command": ["x"]}},
         {},
         "trainer.recipe",

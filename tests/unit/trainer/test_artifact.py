@@ -123,6 +123,14 @@ def test_what_is_no_manifest_is_not_overwritten(pod: Pod) -> None:
         publish(pod)
 
 
+def test_what_takes_the_manifests_name_while_training_costs_no_model(pod: Pod) -> None:
+    artifact.check_output(pod)
+    (model_folder(pod) / "manifest.json").write_text(json.dumps({"my": "own"}))
+    status = publish(pod)
+    assert status.uri == f"file://{model_folder(pod)}/uid-1-attempt-0/"
+    assert json.loads((model_folder(pod) / "manifest.json").read_text()) == {"my": "own"}
+
+
 def test_an_empty_output_says_where_to_save(pod: Pod) -> None:
     for path in (pod.output_dir / "model.safetensors", pod.output_dir / "data/labels.json"):
         path.unlink()
@@ -131,10 +139,34 @@ def test_an_empty_output_says_where_to_save(pod: Pod) -> None:
     assert not model_folder(pod).exists()
 
 
-def test_the_manifests_name_is_taken(pod: Pod) -> None:
-    (pod.output_dir / "manifest.json").write_text("{}")
-    with pytest.raises(ConfigError, match="rename the file"):
-        publish(pod)
+@pytest.mark.parametrize(
+    ("own", "stored"),
+    [
+        pytest.param("manifest.json", "own-manifest.json", id="the manifest"),
+        pytest.param("manifest.json/x", "own-manifest.json/x", id="a folder of that name"),
+        pytest.param(".footplate/content.json", "own-.footplate/content.json", id="our folder"),
+    ],
+)
+def test_a_name_that_is_ours_is_no_reason_to_lose_a_model(pod: Pod, own: str, stored: str) -> None:
+    path = pod.output_dir / own
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("the user's")
+    notes: list[str] = []
+    first = publish(pod, note=notes.append)
+    assert names_of(pod) == sorted([*FILES, stored])
+    assert (model_folder(pod) / stored).read_text() == "the user's"
+    assert f"manifest.json, .footplate/): {stored}" in notes[0]
+    assert publish(pod) == first
+
+
+def test_a_name_that_another_file_has_gets_a_number(pod: Pod) -> None:
+    for name in ("manifest.json", "own-manifest.json", "own-manifest.json~2"):
+        (pod.output_dir / name).write_text(name)
+    publish(pod)
+    stored = {"own-manifest.json", "own-manifest.json~2", "own-manifest.json~3"}
+    assert set(names_of(pod)) == {*FILES, *stored}
+    assert (model_folder(pod) / "own-manifest.json").read_text() == "own-manifest.json"
+    assert (model_folder(pod) / "own-manifest.json~3").read_text() == "manifest.json"
 
 
 def test_without_a_manifest_there_is_no_model(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,11 +242,12 @@ def test_a_name_that_storage_cant_take_is_escaped_and_told(pod: Pod, name: bytes
     assert escaped in notes[0]
 
 
-def test_two_names_that_would_be_one_are_refused(pod: Pod) -> None:
+def test_two_names_that_would_be_one_are_two(pod: Pod) -> None:
     for name in (os.fsdecode(b"caf\xe9.bin"), "caf\\udce9.bin"):
-        (pod.output_dir / name).write_bytes(b"x")
-    with pytest.raises(ConfigError, match="rename one"):
-        publish(pod)
+        (pod.output_dir / name).write_bytes(os.fsencode(name))
+    publish(pod)
+    assert set(names_of(pod)) == {*FILES, "caf\\udce9.bin", "caf\\udce9.bin~2"}
+    assert (model_folder(pod) / "caf\\udce9.bin").read_bytes() == b"caf\\udce9.bin"
 
 
 def test_a_folder_without_trouble_is_told_nothing(pod: Pod) -> None:

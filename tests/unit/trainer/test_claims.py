@@ -12,7 +12,7 @@ import pytest
 
 from footplate.api.status import ArtifactStatus
 from footplate_trainer import artifact, claims
-from footplate_trainer.errors import ConfigError, TrainerError
+from footplate_trainer.errors import ConfigError, Denied, NotFound, TrainerError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.manifest import Manifest
 from footplate_trainer.pod import Pod, read_pod
@@ -215,9 +215,37 @@ def test_a_claim_that_nobody_can_read_is_no_claim_to_ignore(tmp_path: Path) -> N
         artifact.check_output(make_pod(tmp_path, tmp_path / "m", content="x"))
 
 
-def test_the_trainers_own_folder_is_not_the_users(tmp_path: Path) -> None:
-    pod = make_pod(tmp_path, tmp_path / "m", content="x")
-    (pod.output_dir / claims.FOLDER).mkdir()
-    (pod.output_dir / claims.CONTENT).write_text("{}")
-    with pytest.raises(ConfigError, match="rename the folder"):
-        publish(pod)
+def test_the_place_is_proved_before_each_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim of an earlier attempt says nothing of what this one may write."""
+    for pod in attempts(tmp_path, tmp_path / "m")[:2]:
+        artifact.check_output(pod)
+    monkeypatch.setattr(Store, "put", denied)
+    with pytest.raises(Denied, match=r"^spec.output.uri: no"):
+        artifact.check_output(make_pod(tmp_path / "2", tmp_path / "m", content="x", attempt=2))
+
+
+def denied(_: Store, _key: str, _data: bytes, *, create: bool = False) -> None:
+    raise Denied("no")
+
+
+def test_what_cant_be_read_back_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a role that may only write would train, and then fail to verify."""
+
+    def get(_: Store, key: str) -> bytes:
+        raise NotFound(key) if key == "manifest.json" else Denied("no")
+
+    monkeypatch.setattr(Store, "get", get)
+    with pytest.raises(Denied):
+        artifact.check_output(make_pod(tmp_path, tmp_path / "m", content="x"))
+
+
+def test_another_jobs_place_is_not_written_to(tmp_path: Path) -> None:
+    one, other = (
+        make_pod(tmp_path / name, tmp_path / "m", content=name, namespace=name, uid=f"uid-{name}") for name in "ab"
+    )
+    artifact.check_output(one)
+    proof = tmp_path / "m/digits/1" / claims.FOLDER / "proof-00000000"
+    proof.unlink()
+    with pytest.raises(ConfigError, match="is claimed by"):
+        artifact.check_output(other)
+    assert not proof.exists()

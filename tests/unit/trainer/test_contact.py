@@ -1,6 +1,7 @@
 """Endpoints of storage that don't answer: who is told what, when, and whose mistake it is."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from footplate.contract import Env, ExitCode
+from certificates import Authority
+from footplate.contract import Env, ExitCode, StorageEnv
 from footplate_trainer import contact, storage
 from footplate_trainer.errors import Denied, NotFound, StorageError, StorageUnavailable, Unreachable, WrongEndpoint
 from footplate_trainer.storage import Store
+from tls_proxy import TlsProxy
 from trainer_pods import free_port
 
 PATIENCE = 1.5
@@ -110,6 +113,73 @@ def test_another_protocol() -> None:
 def test_https_of_a_server_without_tls() -> None:
     with speaks(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address:
         check(f"https://{address}", "it doesn't speak TLS: is it http:// ?")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "private")
+
+
+@contextmanager
+def speaks_tls(certificate: Path, key: Path) -> Iterator[str]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    with answers(404, "") as upstream, TlsProxy(upstream, context) as proxy:
+        yield proxy.endpoint
+
+
+def untrusted(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is said of a certificate; it isn't waited for as long as an outage."""
+    monkeypatch.setattr(contact, "UNTRUSTED_SECONDS", 1.0)
+    notes: list[str] = []
+    store = Store.open("s3://certificate/Expired", endpoint=endpoint, outage_seconds=120.0)
+    with contact.telling(notes.append), pytest.raises(WrongEndpoint) as raised:
+        store.get("x")
+    assert "tried for 1 s" in str(raised.value)
+    assert "correct storage.endpoint" not in str(raised.value)
+    assert "storage.caBundle" in notes[0]
+    return str(raised.value)
+
+
+def test_an_authority_that_isnt_trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with speaks_tls(*authority.issue_pair("server")) as endpoint:
+        said = untrusted(endpoint, monkeypatch)
+        assert "(its certificate isn't trusted: UnknownIssuer)" in said
+        assert "name the certificate of its authority in storage.caBundle: a key of a ConfigMap or Secret" in said
+        monkeypatch.setenv(StorageEnv.CA_BUNDLE, str(Authority(tmp_path / "another").certificate))
+        assert "storage.caBundle" in untrusted(endpoint, monkeypatch)
+        monkeypatch.setenv(StorageEnv.CA_BUNDLE, str(authority.certificate))
+        wait_for_an_answer(Store.open("s3://models/x", endpoint=endpoint))
+
+
+def test_an_authoritys_own_certificate_is_no_servers(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(StorageEnv.CA_BUNDLE, str(authority.certificate))
+    with speaks_tls(authority.certificate, authority.folder / "ca.key") as endpoint:
+        assert "an authority's own (CA:TRUE), which servers can't use" in untrusted(endpoint, monkeypatch)
+
+
+def test_a_certificate_of_another_name(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(StorageEnv.CA_BUNDLE, str(authority.certificate))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.issue_pair("server"))
+    monkeypatch.setattr(contact, "UNTRUSTED_SECONDS", 1.0)
+    with answers(404, "") as upstream, TlsProxy(upstream, context) as proxy:
+        endpoint = proxy.endpoint.replace("127.0.0.1", "localhost")
+        with pytest.raises(WrongEndpoint, match=r"write a name that the certificate has into storage.endpoint"):
+            Store.open("s3://models/x", endpoint=endpoint, outage_seconds=120.0).get("x")
+
+
+def test_an_authority_that_comes_later_is_taken_up(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A certificate was exchanged, and the ConfigMap corrected, while a pod runs."""
+    mounted = tmp_path / "ca.pem"
+    monkeypatch.setenv(StorageEnv.CA_BUNDLE, str(mounted))
+    mounted.write_bytes(Authority(tmp_path / "old").certificate.read_bytes())
+    with speaks_tls(*authority.issue_pair("server")) as endpoint:
+        store = Store.open("s3://models/x", endpoint=endpoint, outage_seconds=60.0)
+        mounted.write_bytes(authority.certificate.read_bytes())
+        wait_for_an_answer(store)
 
 
 def test_a_silent_one_is_told_of_before_it_times_out(monkeypatch: pytest.MonkeyPatch) -> None:

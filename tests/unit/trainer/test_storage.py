@@ -3,13 +3,16 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from obstore.exceptions import PermissionDeniedError
 
-from footplate.contract import ExitCode
+from footplate.contract import ExitCode, StorageEnv
 from footplate_trainer import storage
-from footplate_trainer.errors import Denied, Exists, NotFound, StorageUnavailable, WrongEndpoint
+from footplate_trainer.errors import Denied, Exists, NotFound, StorageError, StorageUnavailable, WrongEndpoint
 from footplate_trainer.storage import Store, split_uri
+from footplate_trainer.storage_errors import ClockSkew, translate
 from footplate_trainer.storage_settings import check_settings
 
 KEY = "a b/é#1?%41~.txt"
@@ -149,3 +152,79 @@ def test_a_panic_of_native_code_is_the_jobs_mistake(store: Store, monkeypatch: p
     monkeypatch.setattr(storage.obstore, "head", panic)
     with pytest.raises(Denied, match="can't use what it was given"):
         store.head("x")
+
+
+def secret(folder: Path, **values: str) -> None:
+    """The job's Secret as a pod has it mounted."""
+    folder.mkdir(exist_ok=True)
+    for name, value in values.items():
+        (folder / name).write_text(value)
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Old keys in the environment; the folder of the Secret."""
+    for setting, text in {**KEYS, "AWS_SESSION_TOKEN": "old token"}.items():
+        monkeypatch.setenv(setting, text)
+    monkeypatch.setenv(StorageEnv.SECRET_DIR, str(tmp_path / "secret"))
+    return tmp_path / "secret"
+
+
+@pytest.mark.parametrize("token", ["new token", None])
+def test_keys_that_ran_out_are_looked_up_again(keys: Path, monkeypatch: pytest.MonkeyPatch, token: str | None) -> None:
+    """Once for each that storage refuses, and all that belong together."""
+    asked: list[dict[str, str]] = []  # beyond the environment
+
+    def head(backend: Any, _path: str) -> Any:
+        asked.append(dict(backend.config))
+        raise PermissionDeniedError("<Code>ExpiredToken</Code><Message>run out</Message>")
+
+    monkeypatch.setattr(storage.obstore, "head", head)
+    store = Store.open("s3://datasets/plain/", outage_seconds=0.0)
+    with pytest.raises(Denied, match="they have run out; put fresh ones there"):
+        store.head("x")
+    assert len(asked) == 1
+    secret(keys, AWS_ACCESS_KEY_ID="new", AWS_SECRET_ACCESS_KEY="new key", AWS_ENDPOINT_URL="http://elsewhere")
+    if token is not None:
+        secret(keys, AWS_SESSION_TOKEN=token)
+    with pytest.raises(Denied):
+        store.head("x")
+    assert [each.get("access_key_id") for each in asked] == [None, None, "new"]
+    assert asked[-1]["session_token"] == (token or "")
+    assert "endpoint" not in asked[-1], "an address is no key"
+
+
+def test_the_keys_of_an_input_are_its_own(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOTPLATE_INPUT_TRAIN_AWS_ACCESS_KEY_ID", "train's")
+    secret(keys, AWS_ACCESS_KEY_ID="job's")
+    asked = []
+
+    def head(backend: Any, _path: str) -> Any:
+        asked.append(backend.config["access_key_id"])
+        raise PermissionDeniedError("no")
+
+    monkeypatch.setattr(storage.obstore, "head", head)
+    with pytest.raises(Denied):
+        Store.open("s3://datasets/plain/", channel="train", outage_seconds=0.0).head("x")
+    assert asked == ["train's"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        pytest.param("RequestTimeTooSkewed", ClockSkew, "set the clock that is wrong", id="clock"),
+        pytest.param("ExpiredToken", Denied, "put fresh ones there, all of a session's", id="token"),
+        pytest.param("InvalidAccessKeyId", Denied, "AWS_ACCESS_KEY_ID isn't known there", id="key id"),
+        pytest.param("SignatureDoesNotMatch", Denied, "AWS_SECRET_ACCESS_KEY isn't that of", id="secret"),
+        pytest.param("InvalidToken", Denied, "AWS_SESSION_TOKEN isn't that of the other keys", id="another's token"),
+        pytest.param("AccessDenied", Denied, "their rights: they must allow to write", id="rights"),
+    ],
+)
+def test_refusals_are_told_apart(said: str, kind: type[StorageError], words: str) -> None:
+    """By what S3 calls them, with a 403; a clock that is wrong is the infrastructure's."""
+    error = PermissionDeniedError(f"<Error><Code>{said}</Code><Message>words</Message></Error>")
+    told = translate("s3://models/x", error, to="write")
+    assert type(told) is kind
+    assert f"({said}: words)" in str(told)
+    assert words in str(told)
+    assert told.exit_code == (ExitCode.PEER_LOST if kind is ClockSkew else ExitCode.CONFIG_ERROR)

@@ -29,6 +29,7 @@ from pathlib import Path
 from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
+from footplate_trainer.proving import prove_writing
 from footplate_trainer.runs import FINISHED
 from footplate_trainer.storage import Store
 
@@ -63,8 +64,9 @@ class Folder:
 
         Raises:
             PeerLost: a newer attempt has made its claim: this one is a zombie.
+            Denied, ConfigError: checkpoints can't be written there, or storage has no conditional puts.
         """
-        self._store.put(_claim_key(self._attempt), b"")
+        prove_writing(self._store, _claim_key(self._attempt))
         self._check_claim()
 
     def uri(self, step: int) -> str:
