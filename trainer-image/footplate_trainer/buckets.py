@@ -21,11 +21,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parallel.distributed import _find_tensors  # what DDP itself takes for a model's outputs
 
 
-@torch._dynamo.disable  # in a model that is compiled with its DDP around it
 def settle(model: DistributedDataParallel, outputs: Any) -> None:
     """Sorts the buckets by the backward pass of these outputs. Collective; called within the forward pass, before DDP
     prepares the backward pass. Gradients that are there already stay.
     """
+    torch._dynamo.disable(_settle)(model, outputs)  # else compiled, in a model that is compiled with its DDP around it
+
+
+def _settle(model: DistributedDataParallel, outputs: Any) -> None:
     weights = [weight for weight in model.module.parameters() if weight.requires_grad]
     order = gradient_order(_find_tensors(outputs), weights)
     sparse = {id(part.weight) for part in model.module.modules() if getattr(part, "sparse", False)}
