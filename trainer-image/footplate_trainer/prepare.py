@@ -56,9 +56,15 @@ def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", pr
 def compile_model(model: "nn.Module") -> None:
     """Compiles a model in place, one that is a container of torch's own (nn.Sequential) included: torch compiles none
     of the frames in torch.nn, so that `nn.Module.compile` alone leaves such a one as it is.
+
+    Raises:
+        ConfigError: there is no compiler that torch.compile could use.
     """
     import torch
 
+    from footplate_trainer import compilers
+
+    compilers.check_compiler(context().device)
     call: Any = model._call_impl
     model._compiled_call_impl = torch.compile(lambda *inputs, **named: call(*inputs, **named))
 
