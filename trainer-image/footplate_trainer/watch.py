@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Sequence
 import structlog
 
 from footplate_trainer.ending import Ending, Story, conclude, failures
-from footplate_trainer.exchange import read_error, read_heartbeats
+from footplate_trainer.exchange import RankReport, read_error, read_heartbeats, read_report
 from footplate_trainer.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.pod import Pod
 from footplate_trainer.processes import KILL_SECONDS, Exit, Process, reap
@@ -131,7 +131,8 @@ class Watch:
     async def _examine(self, silences: Sequence[Silence]) -> Hang:
         log.error("no progress: the stacks of all ranks of this pod follow", ranks=[s.rank for s in silences])
         stacks = await collect(self._running, self._pod.run_dir)
-        findings = {s.rank: Finding(stacks.get(s.rank, ()), state_of(s.pid)) for s in silences}
+        device = (read_report(self._pod.run_dir) or RankReport()).device or "cpu"
+        findings = {s.rank: Finding(stacks.get(s.rank, ()), state_of(s.pid), device != "cpu") for s in silences}
         return find_culprit(silences, findings)
 
     def _end_hang(self, hang: Hang) -> None:
