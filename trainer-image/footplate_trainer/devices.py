@@ -227,6 +227,14 @@ def has_bf16(device: "torch.device") -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def use_tf32(device: "torch.device") -> None:
+    """Has matrix products of float32 computed in TF32, in the whole process; torch decides of convolutions."""
+    import torch
+
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+
 def mig_instances(asked: Mapping[str, int], processes: int, environ: Mapping[str, str] = os.environ) -> Sequence[str]:
     """The pod's MIG instances, one a process; empty where processes need none of their own, or the user has chosen.
 

@@ -1,6 +1,7 @@
 """Which device a rank gets, and that none is trained on the CPU for want of what its job asks for."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from footplate_trainer.pod import read_pod
 from footplate_trainer.trainer import _default_precision
 from trainer_pods import pod_environment
 
+prepare_module = sys.modules["footplate_trainer.prepare"]  # the package's own name for it is the function's
 CPU = torch.device("cpu")
 GPU = {"nvidia.com/gpu": 8}
 WHEEL = Seen(torch="2.13.0+cu130", cuda="13.0", driver="535.104.05", why="The NVIDIA driver on your system is too old")
@@ -240,3 +242,16 @@ def test_emulated_bf16_is_no_default(native: bool, precision: str, monkeypatch: 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
     assert _default_precision(torch.device("cuda", 0)) == precision
     assert _default_precision(CPU) == "fp32"
+
+
+def test_tf32_is_switched_on_for_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", said.append)
+    monkeypatch.setattr(prepare_module, "use_tf32", lambda _device: devices.use_tf32(torch.device("cuda", 0)))
+    model = torch.nn.Linear(2, 2)
+    assert prepare_module.prepare(model, precision="tf32") is model
+    assert said == ["high"]
+    assert model(torch.ones(1, 2)).dtype == torch.float32
+    devices.use_tf32(CPU)
+    prepare_module.prepare(model, precision="fp32")
+    assert said == ["high"]
