@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from footplate.api.resources import Resources
+from footplate_trainer import flight_recorder
 from footplate_trainer.pod import Pod
 
 RANK = (sys.executable, "-m", "footplate_trainer.rank")
@@ -48,6 +49,9 @@ def plan_launches(
         env = shared | _torchrun(pod, environ) | _place(pod, rank=pod.node_rank, local=0, world=pod.nodes, here=1)
         return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=source)]
     shared.setdefault("OMP_NUM_THREADS", str(max(1, _cpus(pod.spec.resources) // pod.processes)))
+    if pod.spec.resources.accelerators:
+        folder = flight_recorder.folder_in(pod.work_dir)
+        shared |= flight_recorder.settings(folder, environ, flight_recorder.torch_version())
     launches = [_launch_rank(pod, local, shared, source) for local in range(pod.processes)]
     own = [{"CUDA_VISIBLE_DEVICES": instance} for instance in instances] or [{}] * len(launches)
     return [replace(launch, env={**launch.env, **more}) for launch, more in zip(launches, own, strict=False)]

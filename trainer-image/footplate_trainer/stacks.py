@@ -36,6 +36,7 @@ _MAY_READ_DEVICE = re.compile(r"\.(to|copy_|numpy)\(|\b(float|int|bool|print|rep
 _WAITS_ELSEWHERE = re.compile(r"\b(open|sleep|read\w*|recv\w*|get|next|join|acquire|input|load\w*|urlopen|run)\(")
 """What waits for something else than a device, such as a file or a server."""
 _OURS = re.compile(r"^<frozen .*>$|/footplate_trainer/(rank|forkserver)\.py$")
+_LIBRARY = re.compile(r"^<.*>$|/(site|dist)-packages/|/lib/python\d|/footplate_trainer/")
 _BACKWARD = "_engine_run_backward"
 """Where the backward pass leaves Python: a rank that stays there waits for the others' gradients."""
 
@@ -60,6 +61,8 @@ class Finding:
     """Of its main thread, the innermost last; none where it could not be asked."""
     state: str = ""
     """The kernel's letter for it, as in ps(1)."""
+    in_flight: bool | None = None
+    """Whether it waits in a collective on its device, by torch's Flight Recorder; None where that isn't known."""
     on_device: bool = False
     """It computes on an accelerator, where collectives wait: the process itself waits for those only where it reads a
     value, or has launched more than the device takes.
@@ -68,12 +71,11 @@ class Finding:
     @property
     def waits_for_others(self) -> bool:
         """True in a collective, which ends only when all ranks are there."""
-        if not self.frames:
-            return False
-        innermost = self.frames[-1]
-        if _COLLECTIVE.search(innermost.file) is not None or innermost.name == _BACKWARD:
+        if self.frames and _waits_in_collective(self.frames[-1]):
             return True
-        return self.on_device and _waits_for_device(innermost)
+        if self.in_flight is not None:
+            return self.in_flight
+        return self.on_device and bool(self.frames) and _waits_for_device(self.frames[-1])
 
     @property
     def in_words(self) -> str:
@@ -93,6 +95,15 @@ class Finding:
     def traceback(self) -> str | None:
         """The main thread's stack as Python shows one, most recent call last, without what leads to the user's code."""
         return format_stack(self.frames) if self.frames else None
+
+
+def is_library(file: str) -> bool:
+    """True of a file that belongs to Python, to what is installed, or to us, and not to the user's program."""
+    return _LIBRARY.search(file) is not None
+
+
+def _waits_in_collective(frame: Frame) -> bool:
+    return _COLLECTIVE.search(frame.file) is not None or frame.name == _BACKWARD
 
 
 def _waits_for_device(frame: Frame) -> bool:
