@@ -3,7 +3,6 @@
 A file counts only after it was read back and gave the same outputs as the model: what the supervisor uploads works.
 """
 
-import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +15,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree  # the trees that torch.export takes
+from torch.utils import _pytree as pytree
 
 from footplate_trainer.cards import CARD_FILE, WEIGHTS_FILE, ModelCard
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.context import Context, context
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.export_check import close, host_copy, run_where_it_can, tensors
 from footplate_trainer.report import reporter
-
-RELATIVE_TOLERANCE = 1e-3
-ABSOLUTE_TOLERANCE = 1e-4
 
 Batch = Any
 """What a model takes or gives: a tensor [N, ...], or a list, tuple or dict of such."""
@@ -41,7 +38,7 @@ def export_model(
     formats: Sequence[str] | None = None,
     folder: Path | None = None,
 ) -> list[Path]:
-    """Writes a model on rank 0. In float32, whatever it was trained in.
+    """Writes a model on rank 0. In float32, whatever it was trained in, from copies in host memory.
 
     Collective where the model is sharded: rank 0 then gathers the whole of it in host memory, tensor by tensor. Where
     it isn't, other ranks do nothing.
@@ -71,16 +68,15 @@ def export_model(
     folder = folder or place.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     plain, example = _plain(model, weights), _plain_batch(example)
-    with torch.no_grad():
-        expected = plain(example)
-        if not _tensors(expected):
+    with torch.no_grad(), run_where_it_can(plain, example, place.device) as (example, expected):
+        if not tensors(expected):
             raise ConfigError(
                 f"export_model: {type(plain).__name__} gives a {type(expected).__name__} without tensors, by which no "
                 "file can be compared with it; export the part of it that computes tensors"
             )
         files = [_write(name, plain, example, expected, folder) for name in formats]
         if card is not None and "safetensors" in formats:
-            files.append(_write_card(card, example, expected, folder))
+            files.append(_write_card(card, example.cpu(), expected.float().cpu(), folder))
     return files
 
 
@@ -138,8 +134,8 @@ def _write_card(card: ModelCard, example: Batch, expected: Batch, folder: Path) 
 
 
 def _compare(outputs: Batch, expected: Batch, path: Path) -> None:
-    mine, others = _tensors(expected), _tensors(outputs)
-    if len(mine) == len(others) and all(map(_are_close, others, mine)):
+    mine, others = tensors(expected), tensors(outputs)
+    if len(mine) == len(others) and all(map(close, others, mine)):
         return
     path.unlink()
     raise ConfigError(
@@ -149,26 +145,13 @@ def _compare(outputs: Batch, expected: Batch, path: Path) -> None:
     )
 
 
-def _are_close(values: Tensor, expected: Tensor) -> bool:
-    if values.shape != expected.shape or values.is_complex() != expected.is_complex():
-        return False
-    kind = torch.complex128 if values.is_complex() else torch.float64
-    return torch.allclose(
-        values.to(kind), expected.to(kind), rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE, equal_nan=True
-    )
-
-
-def _shapes(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "none"
-
-
-def _tensors(batch: Batch) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)]
+def _shapes(several: Sequence[Tensor]) -> str:
+    return ", ".join(str(tuple(tensor.shape)) for tensor in several) or "none"
 
 
 def _plain_batch(example: Batch) -> Batch:
     """An example on the CPU, its numbers in float32, as the model's are."""
-    if not _tensors(example):
+    if not tensors(example):
         raise ConfigError(
             f"export_model(example): a {type(example).__name__} that holds no tensors; give a batch of inputs as the "
             "model takes it: a tensor, or a list, tuple or dict of tensors"
@@ -193,7 +176,7 @@ def _plain(model: nn.Module, weights: Mapping[str, Any] | None) -> nn.Module:
     Of a sharded model, whose weights are these.
     """
     if weights is None:
-        plain = copy.deepcopy(model)
+        plain = host_copy(model)
         plain.__dict__.pop("forward", None)
     else:
         from footplate_trainer.sharding import unsharded
@@ -228,11 +211,11 @@ def _write_safetensors(model: nn.Module, _example: Batch, path: Path) -> None:
 
 
 def _read_safetensors(path: Path, model: nn.Module) -> Apply:
-    again = copy.deepcopy(model)
-    for weight in again.state_dict().values():
+    """The model itself, with what the file has for its weights: no second copy of them, which a device may not hold."""
+    for weight in model.state_dict().values():
         weight.zero_()
-    again.load_state_dict(load_file(path), strict=False)
-    return again
+    model.load_state_dict(load_file(path), strict=False)
+    return model
 
 
 def _write_torchscript(model: nn.Module, example: Batch, path: Path) -> None:
@@ -248,7 +231,7 @@ def _read_torchscript(path: Path, _model: nn.Module) -> Apply:
 
 def _export(model: nn.Module, example: Batch) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
-    size = next((len(tensor) for tensor in _tensors(example) if tensor.ndim), None)
+    size = next((len(tensor) for tensor in tensors(example) if tensor.ndim), None)
 
     def shape(leaf: Any) -> dict[int, Any] | None:
         """Of any number of samples, where the first dimension is the samples'."""
@@ -287,8 +270,8 @@ def _read_onnx(path: Path, _model: nn.Module) -> Apply:
     session = ReferenceEvaluator(str(path))
 
     def run(example: Batch) -> list[Tensor]:
-        named = dict(zip(_names(example, "inputs"), _tensors(example), strict=True))
-        inputs = {name: named[name].numpy() for name in session.input_names}
+        named = dict(zip(_names(example, "inputs"), tensors(example), strict=True))
+        inputs = {name: named[name].cpu().numpy() for name in session.input_names}
         return [torch.as_tensor(values) for values in session.run(None, inputs)]
 
     return run

@@ -28,6 +28,7 @@ from footplate_trainer.callbacks import Callback, CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.data import Loader
+from footplate_trainer.devices import has_bf16
 from footplate_trainer.epoch_line import epoch_line
 from footplate_trainer.errors import ConfigError, Stopped
 from footplate_trainer.fit_state import FiniteGuard, FitState
@@ -338,7 +339,7 @@ def _beginning(data: Any) -> Any:
 
 
 def _default_precision(device: torch.device) -> Precision:
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if has_bf16(device) else "fp32"
 
 
 def status_names(logs: Mapping[str, float], *, prefix: str = "") -> dict[str, Any]:
