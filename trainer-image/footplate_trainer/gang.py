@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from footplate.contract import Env
-from footplate_trainer import blame
+from footplate_trainer import blame, devices
 from footplate_trainer.context import Context, here
 from footplate_trainer.errors import ConfigError, PeerLost, TrainerError, UserError, words_of
 from footplate_trainer.hang import GENEROUS_SECONDS
@@ -126,25 +126,23 @@ def join(place: Context) -> None:
 
     Raises:
         ConfigError: the environment names no rendezvous.
-            Or this rank's device isn't there.
+        BrokenDevice: this rank's device can't be used.
         PeerLost: the ranks could not be reached.
     """
     if place.world_size == 1 or dist.is_initialized():
         return
     address, port = _rendezvous()
-    on_gpu = place.device.type == "cuda"
-    if on_gpu:
-        _take_device(place)
+    backend = devices.take(place.device)
     try:
         store = _open_store(place, address, port)
         _wait_for_all(store, place.world_size)
         dist.init_process_group(
-            backend="cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            backend=f"cpu:gloo,cuda:{backend}" if backend else "gloo",
             store=store,
             rank=place.rank,
             world_size=place.world_size,
             timeout=collective_timeout(),
-            device_id=place.device if on_gpu else None,
+            device_id=place.device if backend == "nccl" else None,
         )
     except (OSError, RuntimeError) as error:
         network = isinstance(error, OSError | dist.DistNetworkError | dist.DistStoreError)
@@ -160,19 +158,6 @@ def leave(*, clean: bool) -> None:
     if clean:
         all_ranks("leave").wait()
     dist.destroy_process_group()
-
-
-def _take_device(place: Context) -> None:
-    try:
-        torch.cuda.set_device(place.device)
-    except RuntimeError as error:
-        if blame.lost_peer(error):  # it is broken
-            raise
-        raise ConfigError(
-            f"rank {place.rank} can't use {place.device}, and torch sees {torch.cuda.device_count()} devices in this "
-            "pod: each process needs one of its own; lower spec.processesPerNode, or ask for as many in spec.resources "
-            f"(of MIG a process sees one instance): {words_of(error)}"
-        ) from error
 
 
 def _rendezvous() -> tuple[str, int]:

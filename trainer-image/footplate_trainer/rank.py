@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from footplate.contract import ExitCode
-from footplate_trainer import blame, exchange, gang, leaving, stopping
+from footplate_trainer import blame, devices, exchange, gang, leaving, stopping
 from footplate_trainer.context import Context, context, here
 from footplate_trainer.errors import ConfigError, Stopped, TrainerError, UserError
 from footplate_trainer.report import reporter
@@ -67,6 +67,7 @@ def _run_here() -> int:
 
 def run(place: Context) -> ExitCode:
     """Runs the program, and leaves the gang when all ranks are done."""
+    devices.check(place)
     try:
         find_program(place)()
     except Stopped:
