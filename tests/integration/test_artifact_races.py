@@ -28,10 +28,10 @@ from footplate_trainer.source import Code
 from footplate_trainer.storage import Store
 from trainer_pods import pod_environment
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
-ROUNDS = 300
-NAMES = ("model.bin", "parts/a.bin", "labels.json")
+BATCHES, ROUNDS = 30, 10
+NAMES = ("model.bin", "parts/labels.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Racer:
         return f"{self.namespace} {self.uid} {self.attempt}"
 
 
-RACERS = (
-    Racer("team-a", "a1"),
-    Racer("team-a", "a1", 1),  # the attempt after, while the first is a zombie
-    Racer("team-a", "a2"),  # the job was deleted and created anew
-    Racer("team-b", "b1"),
-    Racer("team-b", "b1", 1),
-    Racer("team-c", "c1"),
+SIDES = (
+    (
+        Racer("team-a", "a1"),
+        Racer("team-a", "a1", 1),  # the attempt after, while the first is a zombie
+        Racer("team-a", "a2"),  # the job was deleted and created anew
+    ),
+    (Racer("team-b", "b1"), Racer("team-b", "b1", 1), Racer("team-c", "c1")),
 )
 
 
@@ -96,7 +96,8 @@ def check(store: Store, status: ArtifactStatus, pod: Pod) -> None:
 
 def race(root: Path, uri: str, chance: random.Random) -> tuple[set[str], int]:
     """The namespaces that might train, and the number of models."""
-    racers = chance.sample(RACERS, k=chance.randint(2, len(RACERS)))
+    racers = [racer for side in SIDES for racer in chance.sample(side, k=2)]
+    chance.shuffle(racers)
     pods = [make_pod(root / str(number), uri, racer) for number, racer in enumerate(racers)]
     pauses = {id(pod): (chance.random() * 0.02, chance.random() * 0.05) for pod in pods}
     store = artifact.output_store(pods[0])
@@ -128,17 +129,18 @@ def race(root: Path, uri: str, chance: random.Random) -> tuple[set[str], int]:
     return {pod.config.metadata.namespace for pod in begun}, len({status.uri for status in ended})
 
 
+@pytest.mark.parametrize("batch", range(BATCHES))
 def test_one_namespace_wins_and_nothing_that_is_committed_changes(
-    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr("footplate_trainer.manifest.distributions", list)  # to list them takes a second a manifest
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    chance, winners, models = random.Random(9), set[str](), list[int]()
+    chance, winners, models = random.Random(batch), set[str](), list[int]()
     for number in range(ROUNDS):
-        won, count = race(tmp_path / str(number), f"s3://models/race-{number}/", chance)
+        won, count = race(tmp_path / str(number), f"s3://models/race-{batch}-{number}/", chance)
         assert len(won) == 1, (number, won)
         winners |= won
         models.append(count)
-    assert winners == {"team-a", "team-b", "team-c"}, "races that always end alike are none"
+    assert len(winners) > 1, "races that always end alike are none"
     assert max(models) > 1, "no zombie has ever come to its end"

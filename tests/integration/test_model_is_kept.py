@@ -27,6 +27,7 @@ import os, pathlib, time
 print("trains", flush=True)
 while not pathlib.Path("{{done}}").exists():
     time.sleep(0.05)
+os.symlink("/nowhere", os.environ["FOOTPLATE_OUTPUT_DIR"] + "/link")
 {SAVE}
 """
 CHECKPOINTS_ONLY = """
@@ -113,15 +114,27 @@ async def test_a_later_attempt_whose_keys_ran_out_isnt_the_end(s3: S3Server, pro
     assert "the next attempt goes on" in done.verdict.error.message
 
 
-async def test_checkpoints_are_proved_before_training(s3: S3Server, proxy: S3Proxy, tmp_path: Path) -> None:
-    proxy.strike(Fault.NO_CONDITIONS, conditional)
+@pytest.mark.parametrize(
+    ("fault", "attempt", "code", "words"),
+    [
+        pytest.param(
+            Fault.NO_CONDITIONS, 0, 78, "to write by a conditional put (If-None-Match: *)", id="no conditions"
+        ),
+        pytest.param(Fault.EXPIRED, 1, 76, "the next attempt goes on", id="keys ran out"),
+    ],
+)
+async def test_checkpoints_are_proved_before_training(
+    s3: S3Server, proxy: S3Proxy, tmp_path: Path, fault: Fault, attempt: int, code: int, words: str
+) -> None:
+    proxy.strike(fault, conditional)
     spec = {"trainer": {"entrypoint": "train.py"}, "checkpoint": {"uri": f"s3://checkpoints/{tmp_path.name}/"}}
-    pod = start(tmp_path / "pod", spec, s3, proxy.endpoint, files={"train.py": CHECKPOINTS_ONLY})
-    done = await asyncio.to_thread(pod.finish)
-    assert done.exit_code == 78, done.log
+    files = {"train.py": CHECKPOINTS_ONLY}
+    pod = start(tmp_path / "pod", spec, s3, proxy.endpoint, files=files, attempt=attempt)
+    done = await asyncio.to_thread(lambda: pod.finish(seconds=240))
+    assert done.exit_code == code, done.log
     assert done.verdict.error is not None
     assert "spec.checkpoint.uri: " in done.verdict.error.message
-    assert "to write by a conditional put (If-None-Match: *)" in done.verdict.error.message
+    assert words in done.verdict.error.message
     assert "[rank 0] trains" not in done.log
 
 
@@ -165,6 +178,7 @@ async def test_a_trained_model_outlives_what_storage_says(
     assert done.verdict.artifact is not None
     assert (await s3.store("models").head_async(f"{tmp_path.name}/digits/1/manifest.json"))["size"] > 0
     assert any("the model is trained, and can't be stored: spec.output.uri: " in note for note in done.verdict.notes)
+    assert sum("not in the model" in note for note in done.verdict.notes) == 1, "told with each try"
 
 
 async def test_fresh_keys_are_taken_up_while_a_pod_runs(s3: S3Server, tmp_path: Path) -> None:

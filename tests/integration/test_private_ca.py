@@ -13,6 +13,7 @@ import pytest_asyncio
 from certificates import Authority
 from footplate.contract import StorageEnv
 from footplate.devcluster.s3 import S3Server
+from laptop import Laptop
 from tls_proxy import TlsProxy
 from trainer_pods import Done, RunningPod, pod_environment
 
@@ -145,3 +146,43 @@ async def test_what_cant_be_used_is_said_at_once(
     assert done.verdict.error is not None
     assert done.verdict.error.message.startswith("storage.caBundle: ")
     assert words in done.verdict.error.message
+
+
+@pytest.mark.timeout(600)
+async def test_a_job_by_kubectl(authority: Authority, tmp_path: Path) -> None:
+    """The whole way: a ConfigMap's key, mounted by the operator; and one that nobody has created."""
+    trusted, missing = await asyncio.to_thread(run_by_kubectl, authority, tmp_path)
+    assert (trusted["phase"], trusted["artifact"]["uri"]) == ("Succeeded", "s3://models/by-kubectl/trusted/1/")
+    assert missing["phase"] == "Failed"
+    assert "storage.caBundle: key 'ca.crt' of ConfigMap 'no-such-ca' isn't in the" in missing["failure"]["message"]
+
+
+def run_by_kubectl(authority: Authority, home: Path) -> list[dict[str, Any]]:
+    with Laptop(home) as laptop, TlsProxy(laptop.storage["AWS_ENDPOINT_URL"], authority.issue()) as proxy:
+        names = {"trusted": "company-ca", "missing": "no-such-ca"}
+        laptop.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "company-ca", "namespace": "default"},
+                "data": {"ca.crt": authority.certificate.read_text(), "other": "x"},
+            },
+            *(
+                {
+                    "apiVersion": "footplate.dev/v1alpha1",
+                    "kind": "TrainingJob",
+                    "metadata": {"name": name, "namespace": "default"},
+                    "spec": {
+                        "trainer": {"image": "trainer:test", "command": ["python", "-c", SAVE]},
+                        "output": {"uri": "s3://models/by-kubectl/"},
+                        "storage": {
+                            "secretRef": {"name": "s3"},
+                            "endpoint": proxy.endpoint,
+                            "caBundle": {"configMapKeyRef": {"name": reference, "key": "ca.crt"}},
+                        },
+                    },
+                }
+                for name, reference in names.items()
+            ),
+        )
+        return [laptop.wait(name) for name in names]

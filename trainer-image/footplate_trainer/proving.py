@@ -1,9 +1,23 @@
 """Proof, before anybody trains for days, that a place can be written to and read, and that storage keeps its word."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable
+from footplate_trainer.errors import ConfigError, Denied, Exists, StorageUnavailable
 from footplate_trainer.storage import Store
+
+
+@contextmanager
+def keys_may_come(attempt: int) -> Iterator[None]:
+    """In a later attempt, keys that are refused end the attempt, and not the run: they may have run out while it lived,
+    and what it has trained is in its checkpoints.
+    """
+    try:
+        yield
+    except Denied as error:
+        if attempt == 0:
+            raise
+        raise StorageUnavailable(f"{error}. Once that is done, the next attempt goes on") from error
 
 
 def prove_writing(store: Store, key: str) -> None:

@@ -17,12 +17,13 @@ from footplate.contract import ExitCode, Failure, Verdict
 from footplate_trainer import artifact, contact, devices, exchange, flight_recorder, processes, telemetry
 from footplate_trainer.authorities import check_authorities
 from footplate_trainer.ending import Ending
-from footplate_trainer.errors import Denied, Stopped, StorageUnavailable, TrainerError, words_of
+from footplate_trainer.errors import Stopped, TrainerError, words_of
 from footplate_trainer.exchange import read_report
 from footplate_trainer.fetch import Fetched, fetch_inputs
 from footplate_trainer.keeping import keep_trying
 from footplate_trainer.launch import plan_launches
 from footplate_trainer.pod import Pod
+from footplate_trainer.proving import keys_may_come
 from footplate_trainer.recipes import find_recipe
 from footplate_trainer.runs import mark_finished
 from footplate_trainer.source import Code, fetch_source
@@ -79,13 +80,8 @@ class Supervisor:
                     server.server_close()
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
-        try:
+        with keys_may_come(self._pod.attempt):
             return self._fetch_all()
-        except Denied as error:
-            if self._pod.attempt == 0:
-                raise
-            # Keys run out while a run lives, and fresh ones may come: what it has trained is in its checkpoints.
-            raise StorageUnavailable(f"{error}. Once that is done, the next attempt goes on") from error
 
     def _fetch_all(self) -> tuple[Code, dict[str, Fetched]]:
         pod, endpoint = self._pod, self._pod.spec.storage.endpoint
@@ -128,8 +124,9 @@ class Supervisor:
             self._note(f"the run could not be marked as finished, so another would go on from it: {words_of(error)}")
 
     def _note(self, text: str) -> None:
-        log.warning(text)
-        self._telemetry.note(text)
+        if text not in self._telemetry.notes:  # what is tried again says it again
+            log.warning(text)
+            self._telemetry.note(text)
 
     @property
     def _owns_output(self) -> bool:

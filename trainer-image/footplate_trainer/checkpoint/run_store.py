@@ -8,6 +8,7 @@ from footplate.api.blocks import Checkpoint
 from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.context import Context
 from footplate_trainer.fetch import naming
+from footplate_trainer.proving import keys_may_come
 from footplate_trainer.runs import checkpoints_uri
 from footplate_trainer.storage import Store
 
@@ -35,7 +36,7 @@ class RunStore:
 
     def claim(self) -> None:
         """Makes this attempt the one that may commit: the first that storage is asked for."""
-        with naming("spec.checkpoint.uri"):
+        with keys_may_come(self._place.attempt), naming("spec.checkpoint.uri"):
             self.folder.claim()
 
     def open(self, uri: str) -> Store:
