@@ -1,7 +1,9 @@
-"""What `Trainer` takes for a batch: (inputs, targets), each a tensor, or a list, tuple or mapping of them."""
+"""What `Trainer` takes for a batch: (inputs, targets), each a tensor, or a list, tuple or mapping of them; and perhaps,
+third, the weights of its samples.
+"""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,22 +11,45 @@ from torch import Tensor
 from footplate_trainer.errors import UserError
 
 
-def pair(batch: Any) -> Any:
-    """The batch, which is (inputs, targets).
+class Batch(NamedTuple):
+    """What one is made of."""
+
+    inputs: Any
+    targets: Any
+    weights: Tensor | None
+    """Of its samples, [N] or [N, 1]; or of each of their losses, [N, ...]."""
+
+
+def unpack(batch: Any) -> Batch:
+    """The batch, which is (inputs, targets) or (inputs, targets, sample weights), as Keras takes it.
 
     Raises:
         UserError: it isn't.
     """
-    if isinstance(batch, list | tuple) and len(batch) == 2:
-        return batch
+    if isinstance(batch, list | tuple) and len(batch) in (2, 3):
+        inputs, targets, *weights = batch
+        return Batch(inputs, targets, _weights(weights[0]) if weights else None)
     what = f"a {type(batch).__name__}"
     if isinstance(batch, Mapping):
         what += f" of {', '.join(map(str, batch))}"
     elif isinstance(batch, list | tuple):
         what += f" of {len(batch)}"
     raise UserError(
-        f"a batch is {what}; Trainer takes (inputs, targets). Have the dataset return such pairs for its samples, or "
-        "make one of them by data.loader(…, collate=…); inputs and targets may each be a tensor, list, tuple or dict"
+        f"a batch is {what}; Trainer takes (inputs, targets), or (inputs, targets, sample weights). Have the dataset "
+        "return such for its samples, or make one of them by data.loader(…, collate=…); inputs and targets may each be "
+        "a tensor, list, tuple or dict"
+    )
+
+
+def _weights(weights: Any) -> Tensor | None:
+    if weights is None:
+        return None
+    if isinstance(weights, Tensor) and weights.ndim and not weights.is_complex():
+        return weights if weights.is_floating_point() else weights.float()
+    what = f"of shape {list(weights.shape)}" if isinstance(weights, Tensor) else f"a {type(weights).__name__}"
+    raise UserError(
+        f"a batch's third item is {what}; there Trainer takes the weights of its samples, one number each. What "
+        "belongs to the inputs or targets goes into these, as a tuple or dict"
     )
 
 
@@ -53,22 +78,37 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def split(inputs: Any, targets: Any, size: int, parts: int) -> Iterable[tuple[Any, Any, int]]:
-    """(inputs, targets, samples) of each part of a batch of `size` samples."""
+def split(batch: Batch, size: int, parts: int) -> list[tuple[Batch, int]]:
+    """The parts of a batch of `size` samples, and how many samples each has.
+
+    Raises:
+        UserError: it holds a tensor that hasn't a row a sample.
+    """
     if parts == 1:
-        return [(inputs, targets, size)]
-    for name, value in (("inputs", inputs), ("targets", targets)):
-        if not isinstance(value, Tensor):
-            raise UserError(
-                f"Trainer(accumulate={parts}) can split {name} that are one tensor, not a {type(value).__name__}"
-            )
+        return [(batch, size)]
+    bounds = [(len(piece), int(piece[0])) for piece in torch.arange(size).tensor_split(parts)]
+    return [
+        (Batch(*(_rows(part, slice(start, start + some), size, parts) for part in batch)), some)
+        for some, start in bounds
+    ]
+
+
+def _rows(value: Any, rows: slice, size: int, parts: int) -> Any:
+    """These samples' part of a tree of tensors, and of lists that have an item a sample."""
+    if isinstance(value, Tensor):
         if value.ndim == 0 or len(value) != size:
             raise UserError(
-                f"Trainer(accumulate={parts}) can split {name} with a row a sample, not {list(value.shape)} of "
+                f"Trainer(accumulate={parts}) can split tensors with a row a sample, not {list(value.shape)} of "
                 f"{size} samples"
             )
-    pieces = zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
-    return [(some_inputs, some_targets, len(some_targets)) for some_inputs, some_targets in pieces]
+        return value[rows]
+    if isinstance(value, Mapping):
+        return {name: _rows(item, rows, size, parts) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        if len(value) == size and next(_tensors(value), None) is None:
+            return value[rows]
+        return [_rows(item, rows, size, parts) for item in value]
+    return value
 
 
 def move(batch: Any, device: torch.device) -> Any:

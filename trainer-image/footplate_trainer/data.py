@@ -9,19 +9,21 @@ What a dataset draws at random while it makes a sample (augmentation with torch,
 random numbers don't depend on the data.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
-from itertools import starmap
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.loader import Loader
+from footplate_trainer.passes import Handed, share_of
 from footplate_trainer.samples import BatchMaker, Key
 from footplate_trainer.seeds import derive_seed
+from footplate_trainer.streams import StreamData
 
 Collate = Callable[[list[Any]], Any]
 Draw = tuple[int, Tensor]
@@ -34,138 +36,106 @@ def loader(
     dataset: Any,
     *,
     batch_size: int,
-    shuffle: bool = True,
+    shuffle: bool | None = None,
     epochs: int | None = None,
     num_workers: int = 0,
     drop_last: bool = False,
     seed: int | None = None,
     collate: Collate | None = None,
-) -> "Loader":
-    """Batches of a map-style dataset, sharded over the gang.
+) -> Loader:
+    """Batches of a dataset, sharded over the gang.
 
     Args:
-        dataset: has `len()` and hands out sample i at `[i]`.
+        dataset: map-style, which has `len()` and hands out sample i at `[i]`; or a stream, which can only be gone
+            through, alike on all ranks and each time anew, such as a torch IterableDataset: see `streams`.
         batch_size: samples of all ranks together in one batch, so that results don't depend on the number of nodes;
             each rank gets its near-equal share of them.
-        shuffle: another order in each epoch; else the dataset's own.
+        shuffle: another order in each epoch, the default; else the dataset's own, which is a stream's only one.
         epochs: epochs that one `for` goes through, counted from the first of the run; None: the rest of one epoch.
         num_workers: processes that make samples; 0: this one.
-        drop_last: leaves out what doesn't fill a batch. Otherwise the last two batches share what is left evenly.
+        drop_last: leaves out what doesn't fill a batch. Otherwise the last two batches share what is left evenly; a
+            stream's last one is as large as what is left, and left out if that isn't a sample for each rank.
         seed: of the order and of the augmentation; default `context().seed`.
         collate: makes a batch of a list of samples; default torch's.
 
     Raises:
-        ConfigError: a batch is too small for the number of ranks, or the dataset has no length.
+        ConfigError: a batch is too small for the number of ranks, the dataset is neither, or a stream is shuffled.
         DataError: the dataset has too few samples.
     """
     place = context()
-    if not isinstance(dataset, Sized):
-        raise ConfigError(
-            f"data.loader: {type(dataset).__name__} has no len(); resuming in mid-epoch needs a map-style dataset"
+    seed = place.seed if seed is None else seed
+    pin_memory = place.device.type == "cuda"
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+        if not isinstance(dataset, Iterable) or shuffle:
+            raise ConfigError(
+                f"data.loader: {type(dataset).__name__} has no samples by number (len() and [i]), "
+                + (
+                    "so shuffle=True can't be; shuffle in the stream itself"
+                    if shuffle
+                    else "and can't be gone through either"
+                )
+            )
+        stream = StreamData(
+            dataset,
+            batch_size=batch_size,
+            drop_last=drop_last,
+            seed=seed,
+            num_workers=num_workers,
+            collate=collate,
+            pin_memory=pin_memory,
+            rank=place.rank,
+            world_size=place.world_size,
         )
+        return Loader(stream, epochs=epochs)
+    shuffle = shuffle is not False
     split = Split(len(dataset), batch_size, drop_last=drop_last)
     split.check(world_size=place.world_size, training=shuffle)
-    order = Order(len(dataset), place.seed if seed is None else seed, shuffle=shuffle)
+    order = Order(len(dataset), seed, shuffle=shuffle)
     fetch: Fetch
     if type(dataset) is TensorDataset and not num_workers and collate is None:
         fetch = SliceTensors(dataset.tensors)
     else:
-        pin_memory = place.device.type == "cuda"
         fetch = FetchSamples(dataset, order.seed, num_workers=num_workers, collate=collate, pin_memory=pin_memory)
-    return Loader(split, order, fetch, epochs=epochs, rank=place.rank, world_size=place.world_size)
+    return Loader(IndexedData(split, order, fetch, rank=place.rank, world_size=place.world_size), epochs=epochs)
 
 
-class Loader:
-    """Hands out this rank's share of each batch. See `loader`."""
+class IndexedData:
+    """A map-style dataset's samples, in an order for each pass, cut into batches."""
 
-    def __init__(
-        self, split: "Split", order: "Order", fetch: Fetch, *, epochs: int | None, rank: int, world_size: int
-    ) -> None:
-        self.epoch = 0
-        """0-based: the epoch of the batch in hand; after the loop, the next one."""
-        self.index = 0
-        """Samples of this epoch that all ranks together have been handed."""
-        self.epochs = epochs
-        self.samples_handed = 0
-        """Samples that all ranks together have been handed by this object."""
-        self.samples_in_hand = 0
-        """Samples of the batch in hand that are this rank's."""
+    def __init__(self, split: "Split", order: "Order", fetch: Fetch, *, rank: int, world_size: int) -> None:
+        self.samples: int | None = order.samples
+        self.seed = order.seed
+        self.batches: int | None = split.batches
         self._split = split
         self._order = order
         self._fetch = fetch
         self._rank = rank
         self._world_size = world_size
 
-    def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return self._split.batches
+    def rest(self, number: int, index: int, _state: Any) -> Iterator[Handed]:
+        """See `Passes`."""
+        order = self._order.of_epoch(number)
+        bounds = list(self._split.bounds(index))
+        shares = [share_of(end - start, self._rank, self._world_size) for start, end in bounds]
+        draws = (
+            (number, order[start + share.start : start + share.stop])
+            for (start, _), share in zip(bounds, shares, strict=True)
+            if share
+        )
+        batches = self._fetch(draws)
+        for (start, end), share in zip(bounds, shares, strict=True):
+            batch = next(batches) if share else None
+            yield Handed(batch, end - start, len(share), last=end == bounds[-1][1])
+        if next(batches, None) is not None:
+            raise RuntimeError("more batches were made than drawn")
 
-    @property
-    def samples_done(self) -> int:
-        """Samples that all ranks together have been handed in this run, its earlier attempts included."""
-        return self.epoch * self._order.samples + self.index
+    def beginning(self) -> "IndexedData":
+        """See `Passes`."""
+        return self
 
-    @property
-    def samples_in_all(self) -> int | None:
-        """Samples of all epochs; None where their number isn't known."""
-        return None if self.epochs is None else self.epochs * self._order.samples
-
-    @property
-    def epoch_ended(self) -> bool:
-        """True when the batch in hand is the epoch's last."""
-        return next(self._split.bounds(self.index), None) is None
-
-    def __iter__(self) -> Iterator[Any]:
-        """Batches of the rest of this epoch or, with `epochs`, of all of them; from where the last loop or
-        `load_state_dict` left.
-        """
-        last = self.epoch + 1 if self.epochs is None else self.epochs
-        while self.epoch < last:
-            yield from self._rest_of_epoch()
-            self.epoch, self.index = self.epoch + 1, 0
-
-    def beginning(self) -> "Loader":
-        """A loader of the same data at its first epoch's beginning, which a `for` goes through once: an evaluation
-        neither moves this one's position nor depends on it.
-        """
-        return Loader(self._split, self._order, self._fetch, epochs=None, rank=self._rank, world_size=self._world_size)
-
-    def state_dict(self) -> dict[str, int]:
-        """Position after the batch in hand.
-
-        After an epoch's last batch that is the epoch's end, not the next one's beginning: a loader restored there ends
-        the epoch without another batch, so that what follows the loop (an evaluation) is done again.
-        """
-        return {"epoch": self.epoch, "index": self.index, "samples": self._order.samples, "seed": self._order.seed}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Goes on from a position, whatever the world size and batch size that it was taken with.
-
-        Raises:
-            ConfigError: the position is in other data, or in another order of it.
-        """
-        for name, mine in (("samples", self._order.samples), ("seed", self._order.seed)):
-            if state[name] != mine:
-                raise ConfigError(
-                    f"the checkpoint's loader had {name}={state[name]}, this one has {name}={mine}, so its position "
-                    "means nothing here; use the same data and seed, or restore without loader="
-                )
-        self.epoch, self.index = state["epoch"], state["index"]
-
-    def _rest_of_epoch(self) -> Iterator[Any]:
-        order = self._order.of_epoch(self.epoch)
-        bounds = [(start, end) for start, end in self._split.bounds(self.index) if len(self._share(start, end))]
-        draws = ((self.epoch, order[share.start : share.stop]) for share in starmap(self._share, bounds))
-        for batch, (start, end) in zip(self._fetch(draws), bounds, strict=True):
-            self.index = end
-            self.samples_handed += end - start
-            self.samples_in_hand = len(self._share(start, end))
-            yield batch
-
-    def _share(self, start: int, end: int) -> range:
-        """This rank's positions of a batch."""
-        size, ranks = end - start, self._world_size
-        return range(start + size * self._rank // ranks, start + size * (self._rank + 1) // ranks)
+    def check_training(self) -> None:
+        """See `Passes`."""
+        self._split.check(world_size=self._world_size, training=True)
 
 
 class Split:

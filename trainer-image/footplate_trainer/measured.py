@@ -17,8 +17,10 @@ class MeasuredDataParallel(DistributedDataParallel):
     itself would be compiled, exported and pickled with it.
     """
 
-    def __init__(self, module: nn.Module, meter: WorkMeter, *, device_ids: list[torch.device] | None) -> None:
-        super().__init__(module, device_ids=device_ids)
+    def __init__(
+        self, module: nn.Module, meter: WorkMeter, *, device_ids: list[torch.device] | None, **options: Any
+    ) -> None:
+        super().__init__(module, device_ids=device_ids, **options)
         self._meter = meter
         self._unsettled = True
 

@@ -5,6 +5,7 @@ mean over every sample of every rank is what counts.
         return (outputs.topk(3).indices == targets[:, None]).any(dim=1)
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from footplate_trainer.errors import UserError
+from footplate_trainer.errors import DataError, UserError
 
 GRAIN = 2.0**-24
 """What each batch's sum is rounded to; exact up to a total of 2^29."""
@@ -37,32 +38,52 @@ class Means(Mapping[str, float]):
         self._metrics = metrics
         self._names = ("loss", *(getattr(metric, "__name__", type(metric).__name__) for metric in metrics))
         self._sums = torch.zeros(len(self._names), dtype=torch.float64, device=device)
+        self._weight = torch.zeros((), dtype=torch.float64, device=device)
+        """What the sum of the losses is divided by."""
         self._samples = 0
 
-    def add(self, loss: Tensor, outputs: Tensor, targets: Any, *, size: int) -> None:
-        """Takes in a batch of `size` samples: its mean loss, and what the metrics are computed from.
+    def add(self, loss: Tensor, outputs: Tensor, targets: Any, *, size: int, weight: Tensor | None = None) -> None:
+        """Takes in a batch of `size` samples: its mean loss or, with a weight, the sum of its losses, which sums are
+        divided by; and what the metrics are computed from.
 
         Raises:
             UserError: a metric gives neither one value a sample nor a mean.
         """
         values = zip(self._names[1:], (metric(outputs, targets) for metric in self._metrics), strict=True)
         sums = [_sum(name, value, size).to(self._sums.device) for name, value in values]
-        self._sums += (torch.stack([loss.detach().double() * size, *sums]) / GRAIN).round() * GRAIN
+        total = loss.detach().double() * (size if weight is None else 1)
+        self._sums += _grains(torch.stack([total, *sums]))
+        self._weight += size if weight is None else _grains(weight.double())
         self._samples += size
 
     def reset(self) -> None:
         """Forgets all batches."""
         self._sums.zero_()
+        self._weight.zero_()
         self._samples = 0
 
     def over_all_ranks(self) -> dict[str, float]:
-        """The means over all ranks. Collective."""
-        *sums, samples = self.totals()
-        return {name: total / samples for name, total in zip(self._names, sums, strict=True)}
+        """The means over all ranks. Collective.
+
+        Raises:
+            DataError: there were no samples, or nothing in them has counted.
+        """
+        *sums, weight, samples = self.totals()
+        if not samples:
+            raise DataError("there was no batch to compute the loss of: the data is empty; look at its source")
+        if not weight:
+            raise DataError(
+                f"the loss gave a weight of 0 for all {samples:.0f} samples: nothing in them counts; look at the "
+                "targets, and at what the loss ignores"
+            )
+        loss, *values = sums
+        return {"loss": loss / weight} | {
+            name: total / samples for name, total in zip(self._names[1:], values, strict=True)
+        }
 
     def totals(self) -> list[float]:
-        """The sums over all ranks and, last, the number of samples. Collective."""
-        totals = torch.cat([self._sums, self._sums.new_tensor([self._samples])])
+        """The sums over all ranks; then what the losses are divided by, and the number of samples. Collective."""
+        totals = torch.cat([self._sums, self._weight[None], self._sums.new_tensor([self._samples])])
         if dist.is_initialized():
             dist.all_reduce(totals)
         return [float(total) for total in totals.tolist()]
@@ -71,19 +92,26 @@ class Means(Mapping[str, float]):
         """Goes on from what `totals` gave, on any number of ranks; each calls it."""
         self.reset()
         if not dist.is_initialized() or dist.get_rank() == 0:
-            self._sums.copy_(torch.tensor(totals[:-1], dtype=torch.float64))
-            self._samples = round(totals[-1])
+            sums, counts = totals[: len(self._names)], totals[len(self._names) :]
+            self._sums.copy_(torch.tensor(sums, dtype=torch.float64))
+            self._weight.fill_(counts[0])  # earlier versions counted samples alone
+            self._samples = round(counts[-1])
 
     def __getitem__(self, name: str) -> float:
         if name not in self._names:
             raise KeyError(name)
-        return float(self._sums[self._names.index(name)]) / self._samples
+        number = self._names.index(name)
+        return float(self._sums[number]) / ((self._samples if number else float(self._weight)) or math.nan)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _grains(values: Tensor) -> Tensor:
+    return (values / GRAIN).round() * GRAIN
 
 
 def _sum(name: str, value: Any, size: int) -> Tensor:

@@ -30,14 +30,14 @@ _outlines: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 """Copies without values of the models that were sharded here: torch can't copy a sharded one."""
 
 
-def shard(model: nn.Module, optimizers: Sequence[Optimizer], *, device: torch.device, bf16: bool) -> None:
+def shard(model: nn.Module, optimizers: Sequence[Optimizer], *, device: torch.device, low: torch.dtype | None) -> None:
     """Shards a model over all ranks, in place, with rank 0's weights, and has optimizers hold its new parameters.
 
     Args:
         model: on any device: its groups are moved one by one.
         optimizers: made of the model's parameters, and not yet used.
         device: where the pieces lie.
-        bf16: computes in bfloat16; pieces, their gradients and optimizer state keep their type.
+        low: type to compute in, such as bfloat16; pieces, their gradients and optimizer state keep their own.
 
     Raises:
         ConfigError: an optimizer has state, or can't do with other parameters or with pieces.
@@ -52,11 +52,11 @@ def shard(model: nn.Module, optimizers: Sequence[Optimizer], *, device: torch.de
     _remember(model)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     # Batch norm's buffers stay float32, so its parameters must, too.
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if bf16 else []
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if low else []
     for module in dict.fromkeys([*norms, *groups(model), model]):
-        low = bf16 and module not in norms
+        computes_low = low if module not in norms else None
         outputs = torch.float32 if module is model else None
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, outputs) if low else _AS_IT_IS
+        policy = MixedPrecisionPolicy(computes_low, torch.float32, outputs) if computes_low else _AS_IT_IS
         fully_shard(module, mesh=mesh, mp_policy=policy)
     after = dict(model.named_parameters())
     moved = {id(parameter): after[name] for name, parameter in before.items()}

@@ -10,51 +10,39 @@ still a number (`FiniteGuard`).
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import zip_longest
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from pydantic.alias_generators import to_camel
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from footplate_trainer import checkpoint
-from footplate_trainer.batches import batch_size, move, pair, split
+from footplate_trainer.batches import batch_size, move, unpack
 from footplate_trainer.callbacks import Callback, CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
-from footplate_trainer.data import Loader
 from footplate_trainer.devices import has_bf16
 from footplate_trainer.epoch_line import epoch_line
 from footplate_trainer.errors import ConfigError, Stopped
+from footplate_trainer.fit_options import FitOptions
 from footplate_trainer.fit_state import FiniteGuard, FitState
 from footplate_trainer.gang import all_ranks
+from footplate_trainer.loader import Loader
+from footplate_trainer.losses import BatchLoss, ClassWeights, Loss
 from footplate_trainer.metrics import Means, Metric
+from footplate_trainer.parts import check_parts
 from footplate_trainer.predictions import Predictions
 from footplate_trainer.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.report import report, reporter
 from footplate_trainer.tensors import take_mains
+from footplate_trainer.training_step import Scaler, TrainingStep, forward
 
 log = logging.getLogger("footplate_trainer")
-
-Loss = Callable[[Any, Any], Tensor]
-"""(outputs [N, ...], targets [N, ...], or what the batch has in their places) → the mean over the N samples."""
-
-
-class Batches(Protocol):
-    """A `data.Loader`, a DataLoader, a list: batches, and how many there are."""
-
-    def __iter__(self) -> Iterator[Any]:
-        """The batches."""
-        ...
-
-    def __len__(self) -> int:
-        """Their number, the same on every rank."""
-        ...
 
 
 class Trainer:
@@ -70,6 +58,11 @@ class Trainer:
         strategy: see `prepare`; fsdp shards model and optimizer over the ranks.
         precision: default bf16 on an accelerator, fp32 elsewhere.
         compile: compiles the model with torch.compile.
+        clip_norm: greatest norm of the gradient, all parameters together; a longer one is shortened to it.
+        ddp_options, sync_batch_norm, activation_checkpointing: see `prepare`.
+
+    Raises:
+        ConfigError: these don't fit each other, or an argument has no such value.
     """
 
     def __init__(
@@ -84,22 +77,43 @@ class Trainer:
         strategy: Strategy = "ddp",
         precision: Precision | None = None,
         compile: bool = False,  # noqa: A002  (torch's own word for it)
+        clip_norm: float | None = None,
+        ddp_options: Mapping[str, Any] | None = None,
+        sync_batch_norm: bool = False,
+        activation_checkpointing: str | Sequence[str] = (),
     ) -> None:
+        check_parts(model, optimizer, scheduler)
         self.device = context().device
-        self.module = model
+        self.module = model.module if isinstance(model, DistributedDataParallel) else model
         """The model itself, without what makes it work on several ranks."""
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stop_training = False
         """A callback sets it, alike on all ranks, to end `fit` after the batch or epoch in hand."""
         precision = precision or _default_precision(self.device)
-        self._model: nn.Module = prepare(model, optimizer, strategy=strategy, precision=precision)[0]
+        self._loss = BatchLoss(loss)
+        self._model: nn.Module = prepare(
+            model,
+            optimizer,
+            strategy=strategy,
+            precision=precision,
+            ddp_options=ddp_options,
+            sync_batch_norm=sync_batch_norm,
+            activation_checkpointing=activation_checkpointing,
+        )[0]
         self._sharded = is_sharded(model)
         if compile:
-            compile_model(model)
-        self._loss = loss
+            compile_model(self.module)
+        self._step = TrainingStep(
+            self._model,
+            self._loss,
+            optimizer,
+            device=self.device,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            scaler=Scaler(self.device) if precision == "fp16" else None,
+        )
         self._metrics = tuple(metrics)
-        self._accumulate = accumulate
         self._evaluated: Any = None
         """This evaluation's last inputs, of a sharded model."""
 
@@ -107,17 +121,28 @@ class Trainer:
         self,
         train: Loader,
         *,
-        validation: Batches | None = None,
+        validation: Iterable[Any] | None = None,
         epochs: int = 1,
         callbacks: Sequence[Callback] = (),
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        validation_steps: int | None = None,
+        validation_freq: int | Collection[int] = 1,
     ) -> History:
         """Trains until `epochs` epochs are done, those of earlier attempts included. Collective.
 
         Args:
-            train: batches (inputs, targets) from `data.loader`.
-            validation: batches to evaluate after each epoch.
-            epochs: passes over the data.
+            train: batches (inputs, targets) or (inputs, targets, sample weights) from `data.loader`.
+            validation: batches to evaluate after each epoch, as many on every rank.
+            epochs: number of the last epoch, from 1.
             callbacks: called in their order, before the history's own.
+            initial_epoch: number of the first epoch, from 0; the earlier ones count as done.
+            steps_per_epoch: batches of an epoch, which goes on in the data where the one before has ended, and begins
+                them anew where they end; None: an epoch is a pass over the data.
+            class_weight: weight of each class's samples in training; 1 for classes that it doesn't name.
+            validation_steps: batches of an evaluation; None: all.
+            validation_freq: evaluates after every so many epochs, or after these, counted from 1.
 
         Returns:
             The logs of every epoch, those of earlier attempts included.
@@ -127,7 +152,15 @@ class Trainer:
             UserError: the loss or the weights are no longer finite numbers, or a batch isn't (inputs, targets).
             Stopped: the job was asked to stop; what could be saved is saved.
         """
-        _check_loader(train)
+        options = FitOptions(
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
+        )
+        options.begin(train)
+        class_weights = ClassWeights(class_weight, self.device) if class_weight is not None else None
         history = History()
         hooks = CallbackList([*callbacks, history], self)
         means = Means(self._metrics, self.device)
@@ -140,32 +173,36 @@ class Trainer:
             loader=train,
             fit=FitState(means, history, guard, hooks),
             **({"scheduler": self.scheduler} if self.scheduler else {}),
+            **({"scaler": self._step.scaler} if self._step.scaler else {}),
         )
         state.epochs = epochs
-        reporter().expect(total_steps=epochs * len(train), epochs=epochs)
+        reporter().expect(total_steps=options.total_steps(train), epochs=epochs)
         logs: dict[str, float] = {}
         # A stop in mid-epoch that was restored still ends its epoch: the validation, the logs.
-        while train.epoch < epochs and not (self.stop_training and (train.index == 0 or train.epoch in history.epoch)):
+        while train.epoch < epochs and not (self.stop_training and (train.batch == 0 or train.epoch in history.epoch)):
             epoch, cut_short = train.epoch, self.stop_training
             hooks.call("on_epoch_begin", epoch)
             began, samples = time.monotonic(), train.samples_handed
             if not cut_short:
-                self._train_epoch(train, state, means, guard, hooks)
+                self._train_epoch(train, state, means, guard, hooks, class_weights)
             guard.check()
             samples, seconds = train.samples_handed - samples, time.monotonic() - began
             logs = means.over_all_ranks()
             means.reset()
-            if validation is not None:
-                logs |= {f"val_{name}": value for name, value in self._evaluate(validation, hooks).items()}
+            if validation is not None and options.validates_after(epoch):
+                values = self._evaluate(validation, hooks, validation_steps)
+                logs |= {f"val_{name}": value for name, value in values.items()}
             report(step=state.step, epoch=epoch + 1, **status_names(logs))
             if context().is_main:
-                log.info(epoch_line(epoch, epochs, logs, self.optimizer, samples=samples, seconds=seconds))
+                scaler = self._step.scaler
+                line = epoch_line(epoch, epochs, logs, self.optimizer, samples=samples, seconds=seconds, scaler=scaler)
+                log.info(line)
             hooks.call("on_epoch_end", epoch, logs)
         hooks.call("on_train_end", logs)
         checkpoint.finish()
         return history
 
-    def evaluate(self, data: Batches, *, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+    def evaluate(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
         """Loss and metrics over all batches (inputs, targets) of all ranks. Collective.
 
         Raises:
@@ -200,20 +237,29 @@ class Trainer:
     def _to_predict(self, data: Iterable[Any]) -> Iterator[Any]:
         """As many batches on every rank where it matters; None where this one has no share."""
         if isinstance(data, Loader):
-            return (batch for batch, _ in zip_longest(data.beginning(), range(len(data))))
+            return data.beginning().shares()
         return self._in_step(data)
 
     def _train_epoch(
-        self, train: Loader, state: checkpoint.TrainState, means: Means, guard: FiniteGuard, hooks: CallbackList
+        self,
+        train: Loader,
+        state: checkpoint.TrainState,
+        means: Means,
+        guard: FiniteGuard,
+        hooks: CallbackList,
+        class_weights: ClassWeights | None,
     ) -> None:
         reporter().enter("training")
         self.module.train()
-        first_step, handed = train.epoch * len(train), train.samples_handed
+        handed = train.samples_handed
         for batch in train:
-            number = state.step - first_step
+            number = train.batch - 1
             hooks.call("on_train_batch_begin", number)
             global_size, handed = train.samples_handed - handed, train.samples_handed
-            loss = self._step(batch, size=train.samples_in_hand, global_size=global_size, means=means)
+            size = train.samples_in_hand
+            loss = self._step(batch, size=size, global_size=global_size, means=means, class_weights=class_weights)
+            if self.scheduler and self._step.applied:
+                self.scheduler.step()
             state.step += 1
             guard.watch(state.step, loss)
             report(step=state.step, loss=loss)
@@ -223,48 +269,25 @@ class Trainer:
             if self.stop_training:
                 break
 
-    def _step(self, batch: Any, *, size: int, global_size: int, means: Means) -> Tensor:
-        """One optimizer step on this rank's `size` samples of `global_size`; returns their mean loss."""
-        inputs, targets = move(pair(batch), self.device)
-        total = torch.zeros((), device=self.device)
-        # Of each batch every rank has at least this many samples; forward passes must be as many on all ranks.
-        parts = list(split(inputs, targets, size, min(self._accumulate, global_size // context().world_size)))
-        for place, (some_inputs, some_targets, some) in enumerate(parts, start=1):
-            with nullcontext() if place == len(parts) else self._without_sync():
-                outputs = _forward(self._model, some_inputs)
-                loss = self._loss(outputs, some_targets)
-                # DDP divides the sum over ranks by their number; this makes it the mean over the global batch.
-                (loss * (some * context().world_size / global_size)).backward()
-            means.add(loss, _detached(outputs), some_targets, size=some)
-            total += loss.detach() * (some / size)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.scheduler:
-            self.scheduler.step()
-        return total
-
-    def _without_sync(self) -> AbstractContextManager[None]:
-        """Gradients stay on their rank: the last part's backward pass sends the sum of all parts'. Where they are
-        sharded each part's are sent, since whole ones would take the memory that sharding saves.
-        """
-        return self._model.no_sync() if isinstance(self._model, DistributedDataParallel) else nullcontext()
-
     @torch.no_grad()
-    def _evaluate(self, data: Batches, hooks: CallbackList) -> dict[str, float]:
+    def _evaluate(self, data: Iterable[Any], hooks: CallbackList, steps: int | None = None) -> dict[str, float]:
         self._start_evaluating()
         means = Means(self._metrics, self.device)
         hooks.call("on_test_begin")
         data = _beginning(data)
         # A batch smaller than the gang leaves ranks without a share of it: they still ask whether to stop.
-        for batch, number in zip_longest(data, range(len(data))):
+        shares = data.shares() if isinstance(data, Loader) else data
+        for number, batch in enumerate(islice(shares, steps)):
             hooks.call("on_test_batch_begin", number)
             if batch is None:
                 self._evaluate_batch(None)
             else:
-                inputs, targets = move(pair(batch), self.device)
+                inputs, targets, weights = move(unpack(batch), self.device)
                 size = data.samples_in_hand if isinstance(data, Loader) else batch_size(inputs, targets)
                 outputs = self._evaluate_batch(inputs)
-                means.add(self._loss(outputs, targets), outputs, targets, size=size)
+                self._loss.check(outputs, batch[1])
+                scored = self._loss(outputs, targets, weights, size=size)
+                means.add(scored.value, outputs, targets, size=size, weight=scored.weight)
             reporter().beat()
             hooks.call("on_test_batch_end", number)
             if checkpoint.should_stop():
@@ -280,14 +303,14 @@ class Trainer:
         if inputs is not None:
             inputs = move(inputs, self.device)
             self._evaluated = inputs if self._sharded else None
-            return _forward(self.module, inputs)
+            return forward(self.module, inputs)
         if self._sharded:
             if self._evaluated is None:
                 raise ConfigError(
                     f"rank {context().rank} has nothing to evaluate, and with strategy='fsdp' every rank must have "
                     "some; use a larger batch_size, more data or fewer nodes"
                 )
-            _forward(self.module, self._evaluated)
+            forward(self.module, self._evaluated)
         return None
 
     def _in_step(self, batches: Iterable[Any]) -> Iterator[Any]:
@@ -307,30 +330,6 @@ class Trainer:
         if dist.is_initialized():
             for buffer in self.module.buffers():
                 take_mains(buffer)
-
-
-def _forward(model: nn.Module, inputs: Any) -> Any:
-    """The model's outputs; those of bf16 autocast as float32, for the loss's sake."""
-    outputs = model(inputs)
-    return outputs.float() if isinstance(outputs, Tensor) and outputs.dtype == torch.bfloat16 else outputs
-
-
-def _detached(outputs: Any) -> Any:
-    return outputs.detach() if isinstance(outputs, Tensor) else outputs
-
-
-def _check_loader(train: Any) -> None:
-    if not isinstance(train, Loader):
-        raise ConfigError(
-            f"fit(train): a {type(train).__name__} has no position to resume at, and isn't shared among ranks; give "
-            "footplate_trainer.data.loader(dataset, batch_size=…, shuffle=…, num_workers=…, collate=…), where dataset "
-            "is what a DataLoader would take and batch_size counts the samples of all ranks together"
-        )
-    if train.epochs is not None:
-        raise ConfigError(
-            f"fit(train): the loader has epochs={train.epochs} of its own, so that each epoch of fit would go through "
-            f"all of them; leave them out of data.loader and write fit(train, epochs={train.epochs})"
-        )
 
 
 def _beginning(data: Any) -> Any:

@@ -17,8 +17,9 @@ from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, save
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.context import Context
-from footplate_trainer.data import Loader, Order, SliceTensors, Split
+from footplate_trainer.data import IndexedData, Order, SliceTensors, Split
 from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageError
+from footplate_trainer.loader import Loader
 from footplate_trainer.report import Reporter
 from footplate_trainer.storage import Store
 
@@ -26,7 +27,7 @@ from footplate_trainer.storage import Store
 def make_loader(samples: int = 40) -> Loader:
     order = Order(samples, 0, shuffle=True)
     fetch = SliceTensors([torch.zeros(samples, 1)])
-    return Loader(Split(samples, 4, drop_last=False), order, fetch, epochs=1, rank=0, world_size=1)
+    return Loader(IndexedData(Split(samples, 4, drop_last=False), order, fetch, rank=0, world_size=1), epochs=1)
 
 
 @dataclass

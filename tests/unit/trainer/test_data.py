@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from footplate_trainer import data
-from footplate_trainer.data import FetchSamples, Loader, Order, SliceTensors, Split
+from footplate_trainer.data import FetchSamples, IndexedData, Order, SliceTensors, Split
 from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.loader import Loader
 
 
 def make_loader(
@@ -30,7 +31,7 @@ def make_loader(
     split = Split(samples, batch_size, drop_last=drop_last)
     fetch = SliceTensors([torch.arange(samples)])
     order = Order(samples, 7, shuffle=shuffle)
-    return Loader(split, order, fetch, epochs=epochs, rank=rank, world_size=world_size)
+    return Loader(IndexedData(split, order, fetch, rank=rank, world_size=world_size), epochs=epochs)
 
 
 def take(loader: Loader, batches: int | None = None) -> list[int]:
@@ -51,7 +52,7 @@ def test_every_sample_is_handed_out_once_an_epoch(samples: int, batch_size: int,
         make_loader(samples, batch_size=batch_size, rank=rank, world_size=world_size) for rank in range(world_size)
     ]
     for loader in ranks:
-        loader.epoch = epoch
+        loader.start_at(epoch)
     assert sorted(sample for loader in ranks for sample in take(loader)) == list(range(samples))
 
 
@@ -172,7 +173,7 @@ def augmentation(*, workers: int, batch_size: int = 4) -> dict[int, float]:
     """What each sample of one epoch was augmented with."""
     fetch = FetchSamples(Augmented(), 7, num_workers=workers, collate=list, pin_memory=False)
     split, order = Split(12, batch_size, drop_last=False), Order(12, 7, shuffle=True)
-    loader = Loader(split, order, fetch, epochs=None, rank=0, world_size=1)
+    loader = Loader(IndexedData(split, order, fetch, rank=0, world_size=1), epochs=None)
     return {index: value for batch in loader for index, value in batch}
 
 
@@ -194,7 +195,8 @@ def test_loading_draws_nothing_from_trainings_random_numbers(workers: int) -> No
 
 def test_workers_live_from_epoch_to_epoch() -> None:
     fetch = FetchSamples(Augmented(), 7, num_workers=1, collate=list, pin_memory=False)
-    loader = Loader(Split(12, 4, drop_last=False), Order(12, 7, shuffle=True), fetch, epochs=2, rank=0, world_size=1)
+    split, order = Split(12, 4, drop_last=False), Order(12, 7, shuffle=True)
+    loader = Loader(IndexedData(split, order, fetch, rank=0, world_size=1), epochs=2)
     stream: Iterator[Any] = iter(loader)
     first_epoch = [next(stream) for _ in range(3)]
     second_epoch = list(stream)
@@ -212,10 +214,69 @@ def test_loader_makes_batches_of_tensors_at_once() -> None:
     assert len(loader) == 3
 
 
-def test_a_dataset_without_a_length_is_refused() -> None:
+def test_a_dataset_without_a_length_is_a_stream() -> None:
     class Endless(IterableDataset[int]):
         def __iter__(self) -> Iterator[int]:
             return iter(range(3))
 
-    with pytest.raises(ConfigError, match="map-style"):
-        data.loader(Endless(), batch_size=2)
+    loader = data.loader(Endless(), batch_size=2)
+    with pytest.raises(TypeError, match="steps_per_epoch"):
+        len(loader)
+    with pytest.raises(ConfigError, match="shuffle in the stream itself"):
+        data.loader(Endless(), batch_size=2, shuffle=True)
+    with pytest.raises(ConfigError, match="int has no samples by number"):
+        data.loader(5, batch_size=2)
+
+
+def test_epochs_of_steps_go_on_where_the_one_before_has_ended() -> None:
+    """Ten samples in batches of four are 4, 3 and 3; an epoch of five batches is a pass and two thirds."""
+    plain, stepped = make_loader(10, batch_size=4, epochs=5), make_loader(10, batch_size=4)
+    expected = take(plain)
+    stepped.steps_per_epoch = 5
+    seen: list[int] = []
+    for epoch in range(3):
+        assert (stepped.epoch, stepped.batch, len(stepped)) == (epoch, 0, 5)
+        seen += take(stepped)
+    assert seen == expected
+    assert stepped.samples_done == 50
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_epochs_of_steps_are_resumed_where_they_were(cut: int) -> None:
+    whole = make_loader(10, batch_size=4, epochs=2)
+    whole.steps_per_epoch = 5
+    expected = take(whole)
+    first, second = make_loader(10, batch_size=4, epochs=2), make_loader(10, batch_size=4, epochs=2)
+    first.steps_per_epoch = second.steps_per_epoch = 5
+    seen = take(first, cut)
+    assert first.epoch_ended == (cut == 5)
+    second.load_state_dict(first.state_dict())
+    assert second.epoch_ended == (cut == 5)
+    assert seen + take(second) == expected
+
+
+def test_a_position_of_an_earlier_version_is_understood() -> None:
+    loader, again = make_loader(10, batch_size=4, epochs=3), make_loader(10, batch_size=4, epochs=3)
+    take(loader, 5)
+    again.load_state_dict({"epoch": 1, "index": 7, "samples": 10, "seed": 7})
+    assert take(again) == take(loader)
+
+
+def test_a_dataset_that_fails_doesnt_seem_to_have_ended() -> None:
+    class Broken(Dataset[int]):
+        broken = True
+
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> int:
+            if index == 3 and self.broken:
+                raise OSError("no such file")
+            return index
+
+    dataset = Broken()
+    loader = data.loader(dataset, batch_size=2, shuffle=False)
+    with pytest.raises(OSError, match="no such file"):
+        list(loader)
+    dataset.broken = False
+    assert [batch.tolist() for batch in loader] == [[2, 3], [4, 5]]

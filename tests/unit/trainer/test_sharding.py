@@ -91,7 +91,7 @@ def test_what_can_not_be_sharded_is_refused() -> None:
     model = nn.Linear(2, 2)
     device = torch.device("cpu")
     with pytest.raises(ConfigError, match=r"the AdamW has already state.*before its first step"):
-        sharding.shard(model, [used_optimizer(model)], device=device, bf16=False)
+        sharding.shard(model, [used_optimizer(model)], device=device, low=None)
     with pytest.raises(ConfigError, match=r"needs a copy of this Linear that isn't sharded"):
         sharding.unsharded(model, {})
 

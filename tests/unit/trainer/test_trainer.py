@@ -84,10 +84,14 @@ def test_accumulation_changes_nothing_but_memory(accumulate: int) -> None:
     assert histories[1]["accuracy"] == histories[0]["accuracy"]
 
 
-def test_accumulation_needs_inputs_that_can_be_split() -> None:
+def test_accumulation_needs_tensors_with_a_row_a_sample() -> None:
+    def collate(samples: list[Any]) -> Any:
+        inputs, targets = zip(*samples, strict=True)
+        return (torch.stack(inputs), torch.zeros(7)), torch.stack(targets)
+
     trainer = make_trainer(accumulate=2)
-    with pytest.raises(UserError, match=r"Trainer\(accumulate=2\) can split inputs that are one tensor, not a dict"):
-        trainer.fit(data.loader([({"x": torch.zeros(4)}, 0)] * 4, batch_size=4))
+    with pytest.raises(UserError, match=r"can split tensors with a row a sample, not \[7\] of 4 samples"):
+        trainer.fit(data.loader(list(points(4)), batch_size=4, collate=collate))
 
 
 def test_predictions_are_in_the_order_of_the_data() -> None:

@@ -147,10 +147,32 @@ def test_a_batch_whose_size_cant_be_told_is_refused() -> None:
         make_trainer().evaluate([batch])
 
 
-def test_accumulation_needs_targets_that_can_be_split() -> None:
-    samples = [(inputs, (label, label)) for inputs, label in zip(*points().tensors, strict=True)]
-    with pytest.raises(UserError, match=r"accumulate=2\) can split targets that are one tensor, not a list"):
-        make_trainer(loss=of_first, accumulate=2).fit(data.loader(samples, batch_size=8))
+class OfNamed(nn.Module):
+    """Takes its inputs by name, among texts that it doesn't need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, inputs: Any) -> Any:
+        assert len(inputs["name"]) == len(inputs["point"])
+        return self.linear(inputs["point"])
+
+
+def test_batches_of_dicts_are_split_as_those_of_tensors() -> None:
+    samples = [
+        ({"point": inputs, "name": f"point {number}"}, {"label": label, "weight": 1.0})
+        for number, (inputs, label) in enumerate(zip(*points().tensors, strict=True))
+    ]
+    plain, found = make_trainer(), []
+    for accumulate in (1, 3):
+        torch.manual_seed(0)
+        model = OfNamed()
+        trainer = Trainer(model, of_named, torch.optim.SGD(model.parameters(), lr=0.1), accumulate=accumulate)
+        trainer.fit(data.loader(samples, batch_size=8), epochs=2)
+        found.append(weights(trainer))
+    plain.fit(data.loader(points(), batch_size=8), epochs=2)
+    torch.testing.assert_close(found, [weights(plain)] * 2)
 
 
 def test_torchs_own_loader_is_refused_with_what_to_write() -> None:
@@ -164,14 +186,17 @@ def test_torchs_own_loader_is_refused_with_what_to_write() -> None:
     ("sample", "named"),
     [
         ({"pixels": torch.zeros(4), "label": 0}, "a dict of pixels, label"),
-        ((torch.zeros(4), 0, 1.0), "a list of 3"),
+        ((torch.zeros(4), 0, 1.0, 1.0), "a list of 4"),
         (torch.zeros(4), "a Tensor"),
     ],
 )
 def test_a_batch_that_is_no_pair_is_refused_with_what_to_write(sample: Any, named: str) -> None:
     loader = data.loader([sample] * 4, batch_size=2)
     for run in (make_trainer().fit, make_trainer().evaluate):
-        with pytest.raises(UserError, match=rf"a batch is {named}; Trainer takes \(inputs, targets\)\. .*collate="):
+        with pytest.raises(
+            UserError,
+            match=rf"a batch is {named}; Trainer takes \(inputs, targets\), or .* weights\)\. ",
+        ):
             run(loader)
 
 

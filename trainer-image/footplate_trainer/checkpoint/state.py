@@ -15,7 +15,7 @@ from footplate_trainer.seeds import random_state, set_random_state
 
 if TYPE_CHECKING:
     from footplate_trainer.checkpoint.session import Session
-    from footplate_trainer.data import Loader
+    from footplate_trainer.loader import Loader
 
 RANK_PART = "rank"
 """The part of a checkpoint that each rank has of its own."""
