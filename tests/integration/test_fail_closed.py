@@ -165,6 +165,23 @@ def test_sigterm_is_noticed_after_an_event_loop_gave_it_up(
     assert ended.codes == [ExitCode.STOPPED], ended.log()
 
 
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        pytest.param("", ExitCode.STOPPED, id="ends"),
+        pytest.param("fails over it", ExitCode.STOPPED, id="fails over it"),
+        pytest.param("goes on", ExitCode.STOPPED, id="goes on"),
+        pytest.param("handles it", 0, id="handles it"),
+    ],
+)
+def test_a_program_that_is_stopped_can_put_its_things_away(
+    server: ForkServer, tmp_path: Path, how: str, code: int
+) -> None:
+    ended = server.run(Job(tmp_path, "ends:is_stopped", 1, {"how": how}), stop_requested=True)
+    assert (ended.codes, ended.ending.exit_code) == ([code], ExitCode.STOPPED), ended.log()
+    assert how == "goes on" or (tmp_path / "output/tail").read_text() == f"{['told'] if code == 0 else []}\n"
+
+
 def lines_to_throw_at(lines: list[str]) -> list[int]:
     """The first and the last time that each line is come to: the rest are the same again."""
     first = {line: at for at, line in reversed(list(enumerate(lines)))}
