@@ -273,3 +273,21 @@ def fails_together(ctx: Context) -> None:
             raise Unpicklable(1, 2) if ctx.hyperparameters["how"] == "unpicklable" else Unspeakable
 
     all_ranks("test").together(work)
+
+
+def is_stopped(ctx: Context) -> None:
+    """Before it has anything to lose: it has no checkpoints."""
+    how, told = ctx.hyperparameters["how"], []
+    if how == "handles it":
+        signal.signal(signal.SIGTERM, lambda *_: told.append("told"))
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2.5 if how == "handles it" else 60)
+    except SystemExit:
+        if how == "fails over it":
+            raise ValueError("what it was at is broken") from None
+        if how == "goes on":
+            time.sleep(60)
+        raise
+    finally:
+        _append(ctx.output_dir / "tail", f"{told}\n")

@@ -55,8 +55,11 @@ def conclude(story: Story) -> Ending:
         return Ending(_exit_code(cause, story), _describe_exit(cause, story))
     if story.late:
         return Ending(ExitCode.STOPPED, _describe_late(story))
-    stopped = story.stop_requested or any(exit_.returncode == ExitCode.STOPPED for exit_ in story.exits)
-    return Ending(ExitCode.STOPPED if stopped else ExitCode.OK)
+    if story.stop_requested or any(exit_.returncode == ExitCode.STOPPED for exit_ in story.exits):
+        return Ending(ExitCode.STOPPED)
+    if story.exits and all(exit_.returncode == ExitCode.OK for exit_ in story.exits):
+        return Ending(ExitCode.OK)
+    return Ending(ExitCode.USER_ERROR, Failure(message="not all processes have ended well, though none says why"))
 
 
 def failures(story: Story) -> list[Exit]:

@@ -184,8 +184,11 @@ def _disk_hint(error: BaseException) -> str:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """The exit code that an exception stands for; anything but a `TrainerError` is the user's."""
-    return error.exit_code if isinstance(error, TrainerError) else ExitCode.USER_ERROR
+    """The exit code that an exception stands for; anything but a `TrainerError` is the user's. Never 0, though user
+    code may derive one of ours that says so.
+    """
+    code = error.exit_code if isinstance(error, TrainerError) else ExitCode.USER_ERROR
+    return code if isinstance(code, ExitCode) and code is not ExitCode.OK else ExitCode.USER_ERROR
 
 
 def write_error(run_dir: Path, *, rank: int, error: BaseException, exit_code: int | None = None) -> int:

@@ -57,6 +57,8 @@ def rank_error(rank: int, code: int, time: float) -> RankError:
         (story(KILLED, KILLED, stop_requested=True, late=True), 75),
         (story(KILLED, hang=hang()), 77),
         (story(0, 0, unfinished=frozenset({1})), 70),
+        (story(), 70),
+        (story(0, KILLED, ended_by_us=frozenset({1})), 70),
         (story(0, unfinished=frozenset({0}), stop_requested=True), 75),
         (story(0, errors={0: rank_error(0, 65, 1.0)}), 65),
         (story(75, errors={0: rank_error(0, 65, 1.0)}, stop_requested=True), 65),
