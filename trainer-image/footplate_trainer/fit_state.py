@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from footplate_trainer.callbacks import CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_dtensor
+from footplate_trainer.checkpoint.state import NotToBeSaved
 from footplate_trainer.errors import UserError
 from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means
@@ -19,9 +20,13 @@ WINDOW = 64
 
 
 class FiniteGuard:
-    """Finds the step at which the loss stopped being a finite number, without waiting for the device at each."""
+    """Finds the step at which the loss stopped being a finite number, without waiting for the device at each.
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, device: torch.device) -> None:
+    Where a callback ends training for that (`ends=False`), it only keeps such a state from being saved.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, device: torch.device, *, ends: bool = True) -> None:
+        self._ends = ends
         self._model = model
         self._optimizer = optimizer
         self._losses = torch.zeros(WINDOW if device.type != "cpu" else 1, device=device)
@@ -31,6 +36,8 @@ class FiniteGuard:
     def watch(self, step: int, loss: Tensor) -> None:
         """Takes in the loss of a step; looks at all of them when as many have come as it can hold."""
         self._last_step = step
+        if not self._ends:
+            return
         self._losses[self._watched] = loss
         self._watched += 1
         if self._watched == len(self._losses):
@@ -52,6 +59,7 @@ class FiniteGuard:
 
         Raises:
             UserError: as `check`.
+            NotToBeSaved: the same, where that doesn't end training.
         """
         weights = [weight.detach() for weight in self._model.parameters() if weight.is_floating_point()]
         here = [weight.to_local() if is_dtensor(weight) else weight for weight in weights]
@@ -59,7 +67,10 @@ class FiniteGuard:
         if any(map(is_dtensor, weights)):
             finite = not all_ranks("finite weights").maximum([not finite])[0]
         if not finite:
-            raise UserError(f"the weights are no longer finite numbers after step {self._last_step}. {self._advice()}")
+            problem = f"the weights are no longer finite numbers after step {self._last_step}"
+            if not self._ends:
+                raise NotToBeSaved(problem)
+            raise UserError(f"{problem}. {self._advice()}")
 
     def _advice(self) -> str:
         rates = ", ".join(f"{group['lr']:.3g}" for group in self._optimizer.param_groups)
@@ -84,7 +95,7 @@ class FitState:
         """Collective, as every save is.
 
         Raises:
-            UserError: the loss or the weights are no longer finite numbers, so nothing must be saved.
+            UserError, NotToBeSaved: the loss or the weights are no longer finite numbers, so nothing must be saved.
         """
         self._guard.check()
         self._guard.check_weights()
