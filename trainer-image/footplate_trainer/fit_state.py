@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from footplate_trainer.callbacks import CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_dtensor
+from footplate_trainer.checkpoint.state import NotToBeSaved
 from footplate_trainer.errors import UserError
 from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means
@@ -19,9 +20,13 @@ WINDOW = 64
 
 
 class FiniteGuard:
-    """Finds the step at which the loss stopped being a finite number, without waiting for the device at each."""
+    """Finds the step at which the loss stopped being a finite number, without waiting for the device at each.
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, device: torch.device) -> None:
+    Where a callback ends training for that (`ends=False`), it only keeps such a state from being saved.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, device: torch.device, *, ends: bool = True) -> None:
+        self._ends = ends
         self._model = model
         self._optimizer = optimizer
         self._losses = torch.zeros(WINDOW if device.type != "cpu" else 1, device=device)
@@ -33,6 +38,8 @@ class FiniteGuard:
     def watch(self, step: int, loss: Tensor) -> None:
         """Takes in the loss of a step; looks at all of them when as many have come as it can hold."""
         self._last_step = step
+        if not self._ends:
+            return
         self._losses[self._watched] = loss
         self._watched += 1
         if self._watched == len(self._losses):
@@ -55,16 +62,19 @@ class FiniteGuard:
 
         Raises:
             UserError: as `check`; on all ranks, also where one rank's share alone is spoilt.
+            NotToBeSaved: the same, where that doesn't end training.
         """
         watched = {name: tensor for name, tensor in _numbers(self._model) if name not in self._constants}
         # One look at the device for all of them; what it was is only asked when something is wrong.
         spoilt = bool(watched) and not _finite(*watched.values())
-        if all_ranks("finite weights").maximum([spoilt])[0]:
-            first = next((name for name, tensor in watched.items() if not _finite(tensor)), None)
-            which = f" (first {first})" if first is not None else ""
-            raise UserError(
-                f"the weights are no longer finite numbers after step {self._last_step}{which}. {self._advice()}"
-            )
+        if not all_ranks("finite weights").maximum([spoilt])[0]:
+            return
+        first = next((name for name, tensor in watched.items() if not _finite(tensor)), None)
+        which = f" (first {first})" if first is not None else ""
+        problem = f"the weights are no longer finite numbers after step {self._last_step}{which}"
+        if not self._ends:
+            raise NotToBeSaved(problem)
+        raise UserError(f"{problem}. {self._advice()}")
 
     def _advice(self) -> str:
         rates = ", ".join(f"{group['lr']:.3g}" for group in self._optimizer.param_groups)
@@ -102,7 +112,7 @@ class FitState:
         """Collective, as every save is.
 
         Raises:
-            UserError: the loss or the weights are no longer finite numbers, so nothing must be saved.
+            UserError, NotToBeSaved: the loss or the weights are no longer finite numbers, so nothing must be saved.
         """
         self._guard.check()
         self._guard.check_weights()

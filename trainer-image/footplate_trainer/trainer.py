@@ -164,7 +164,7 @@ class Trainer:
         history = History()
         hooks = CallbackList([*callbacks, history], self)
         means = Means(self._metrics, self.device)
-        guard = FiniteGuard(self.module, self.optimizer, self.device)
+        guard = FiniteGuard(self.module, self.optimizer, self.device, ends=not hooks.end_on_nan)
         self.stop_training = False
         hooks.call("on_train_begin")
         state = checkpoint.restore(

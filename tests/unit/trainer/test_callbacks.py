@@ -226,7 +226,7 @@ def kill_and_resume(
     def maybe_save(state: checkpoint.TrainState) -> checkpoint.Outcome:
         step[0] += 1
         if step[0] == saved:
-            held.update({name: flatten(part.state_dict()).tree() for name, part in state.parts.items()})
+            held.update({name: _copy(flatten(part.state_dict()).tree()) for name, part in state.parts.items()})
             for name, part in state.parts.items():
                 if name in ("model", "optimizer"):
                     held[name] = _copy(part.state_dict())
@@ -240,6 +240,7 @@ def kill_and_resume(
         state = restore(**parts)
         for name, tree in held.items():
             state.parts[name].load_state_dict(tree)
+        state.step = saved
         return state
 
     with monkeypatch.context() as patch:

@@ -16,6 +16,7 @@ from footplate_trainer import checkpoint, stopping
 from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, saves
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
+from footplate_trainer.checkpoint.state import NotToBeSaved
 from footplate_trainer.context import Context
 from footplate_trainer.data import IndexedData, Order, SliceTensors, Split
 from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageError
@@ -131,6 +132,32 @@ def test_the_same_step_is_no_place_to_save(bench: Bench) -> None:
     bench.train(state, until=1)
     state.session.stopped = False
     assert [state.session.maybe_save(state) for _ in range(3)] == [CONTINUE] * 3
+
+
+def test_a_state_that_is_not_to_be_saved_is_noted_and_training_goes_on(bench: Bench) -> None:
+    class Spoilt:
+        now = False
+
+        def state_dict(self) -> dict[str, Any]:
+            if self.now:
+                raise NotToBeSaved("the weights are spoilt")
+            return {}
+
+        def load_state_dict(self, tree: dict[str, Any]) -> None:
+            pass
+
+    part = Spoilt()
+    state = bench.restore(part=part)
+    bench.train(state, until=2)
+    part.now = True
+    assert bench.train(state, until=4) == [CONTINUE, CONTINUE]
+    assert state.session.save(state) is CONTINUE
+    assert "no checkpoint of step 4: the weights are spoilt" in bench.said._notes
+    state.session._postponed = True
+    state.session.conclude()
+    part.now = False
+    assert bench.train(state, until=6) == [CONTINUE, SAVED]
+    assert [path.parent.name[-1] for path in sorted(bench.run_folder.glob("*/manifest.json"))] == ["2", "6"]
 
 
 def test_a_loop_without_a_loader_counts_its_own_epochs(bench: Bench) -> None:

@@ -9,7 +9,11 @@ from footplate_trainer.callbacks.callback import Callback, CallbackList, History
 from footplate_trainer.callbacks.csv_logger import CSVLogger
 from footplate_trainer.callbacks.lambda_callback import LambdaCallback
 from footplate_trainer.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+from footplate_trainer.callbacks.model_checkpoint import ModelCheckpoint
 from footplate_trainer.callbacks.monitoring import EarlyStopping, MonitorCallback
+from footplate_trainer.callbacks.swap_ema_weights import SwapEMAWeights
+from footplate_trainer.callbacks.tensorboard import TensorBoard
+from footplate_trainer.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "CSVLogger",
@@ -20,6 +24,10 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "Logs",
+    "ModelCheckpoint",
     "MonitorCallback",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
+    "TensorBoard",
+    "TerminateOnNaN",
 ]

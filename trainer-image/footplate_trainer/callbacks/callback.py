@@ -19,6 +19,8 @@ class Callback:
 
     trainer: "Trainer"
     """Set before `on_train_begin`, and before evaluation or prediction."""
+    ends_on_nan = False
+    """True of a callback that decides what a loss that is no number means, in place of `fit`."""
 
     def set_trainer(self, trainer: "Trainer") -> None:
         """Keras' `set_model`."""
@@ -100,6 +102,11 @@ class CallbackList:
         self._trainer = trainer
         for callback in callbacks:
             callback.set_trainer(trainer)
+
+    @property
+    def end_on_nan(self) -> bool:
+        """True where one of them decides what a loss that is no number means."""
+        return any(callback.ends_on_nan for callback in self._callbacks)
 
     def call(self, hook: str, *args: object) -> None:
         """Calls the method named `hook` of each."""

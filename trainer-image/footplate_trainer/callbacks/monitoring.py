@@ -5,10 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-import torch
-from torch import Tensor
-
 from footplate_trainer.callbacks.callback import Callback, Logs
+from footplate_trainer.callbacks.weights import copied
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError
@@ -119,7 +117,7 @@ class EarlyStopping(MonitorCallback):
         self.stopped_epoch = state["stopped_epoch"]
         self.best = state["best"]
         self.best_epoch = state["best_epoch"]
-        self.best_weights = None if state["best_weights"] is None else _copied(state["best_weights"])
+        self.best_weights = None if state["best_weights"] is None else copied(state["best_weights"])
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begins anew, so that one callback can be used for several trainings."""
@@ -158,17 +156,8 @@ class EarlyStopping(MonitorCallback):
     def _keep(self, epoch: int) -> None:
         self.best_epoch = epoch
         if self.restore_best_weights:
-            self.best_weights = _copied(self.trainer.module.state_dict())
+            self.best_weights = copied(self.trainer.module.state_dict())
 
     def _say(self, text: str) -> None:
         if self.verbose and context().is_main:
             log.info(text)
-
-
-@torch.no_grad()
-def _copied(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """In host memory."""
-    return {
-        name: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
-        for name, value in weights.items()
-    }

@@ -12,7 +12,7 @@ from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.run_store import RunStore
 from footplate_trainer.checkpoint.saver import Saver
 from footplate_trainer.checkpoint.schedule import Schedule
-from footplate_trainer.checkpoint.state import TrainState, capture
+from footplate_trainer.checkpoint.state import NotToBeSaved, TrainState, capture
 from footplate_trainer.checkpoint.trouble import Trouble
 from footplate_trainer.context import Context
 from footplate_trainer.errors import PeerLost
@@ -67,8 +67,10 @@ class Saves:
         """Returns when nothing is being written any more, or after `timeout` seconds."""
         self._saver.wait(timeout)
 
-    def start(self, state: TrainState) -> None:
-        """Captures the state, which is then written in the background. Collective; not while `busy`."""
+    def start(self, state: TrainState) -> bool:
+        """Captures the state, which is then written in the background; False, and a note, where a part of it is not to
+        be saved. Collective; not while `busy`.
+        """
         step, epoch, now = state.step, state.epoch, datetime.now(UTC)
         productive = reporter().productive.node_seconds
 
@@ -88,10 +90,17 @@ class Saves:
                 files=files,
             )
 
-        self._saver.start(step, capture(state.parts, is_main=self._place.is_main), describe)
+        try:
+            files = capture(state.parts, is_main=self._place.is_main)
+        except NotToBeSaved as reason:
+            self._note(f"no checkpoint of step {step}: {reason}")
+            self._schedule.started(step, now=self._clock())
+            return False
+        self._saver.start(step, files, describe)
         self.state, self.captured_step = state, step
         self._began, self._captured_at = now, self._clock()
         self._schedule.started(step, now=self._clock())
+        return True
 
     def again(self) -> None:
         """Writes what was captured last once more. Not while `busy`."""

@@ -106,8 +106,7 @@ class Session:
         self._postponed = answer.busy
         if answer.busy:
             return Outcome.CONTINUE
-        saves.start(state)
-        return Outcome.SAVED
+        return Outcome.SAVED if saves.start(state) else Outcome.CONTINUE
 
     def save(self, state: TrainState) -> Outcome:
         """See `checkpoint.save`."""
@@ -115,12 +114,12 @@ class Session:
             return Outcome.CONTINUE
         reporter().enter("checkpointing")
         self._wait_for(self._saves)
-        self._saves.start(state)
+        captured = self._saves.start(state)
         error = self._wait_for(self._saves)
         reporter().enter("training")
         if error is not None:
             raise error
-        return Outcome.SAVED
+        return Outcome.SAVED if captured else Outcome.CONTINUE
 
     def should_stop(self) -> bool:
         """See `checkpoint.should_stop`."""

@@ -22,6 +22,12 @@ RANK_PART = "rank"
 MAX_NAMED = 8
 
 
+class NotToBeSaved(Exception):
+    """What a part's `state_dict` raises, alike on all ranks, where there must be no checkpoint of its state, and
+    training goes on. It says why.
+    """
+
+
 class TrainState:
     """How far training is. `checkpoint.restore` makes it."""
 
