@@ -148,6 +148,7 @@ async def test_what_cant_be_used_is_said_at_once(
     assert words in done.verdict.error.message
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_job_by_kubectl(authority: Authority, tmp_path: Path) -> None:
     """The whole way: a ConfigMap's key, mounted by the operator; and one that nobody has created."""
