@@ -30,6 +30,9 @@ MAX_VERDICT_BYTES = 4_096
 UID_DIGITS = 8
 """Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 
+PRETENDED_ACCELERATORS = "FOOTPLATE_PRETENDED_ACCELERATORS"
+"""Set in pods of a devcluster, whose accelerators are there to be counted: ranks compute on the CPU."""
+
 CONTAINER_NAME = "trainer"
 JOB_FILE = "job.json"
 """Key of the run's ConfigMap, and name of the file in the pod."""

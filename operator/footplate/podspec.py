@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from footplate.api.quantities import amount
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import (
     CONTAINER_NAME,
@@ -25,17 +24,6 @@ from footplate.contract import (
 )
 from footplate.objects import Object
 from footplate.placement import placement
-
-ACCELERATORS = (
-    "nvidia.com/gpu",
-    "nvidia.com/mig-",
-    "amd.com/gpu",
-    "gpu.intel.com/",
-    "habana.ai/gaudi",
-    "aws.amazon.com/neuron",
-    "google.com/tpu",
-)
-"""Names, or beginnings of names, of resources that get a process each."""
 
 SUPERVISOR = ("python", "-m", "footplate_trainer")
 RUN_DIR_SIZE = "64Mi"
@@ -135,8 +123,7 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
 
 def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
     """Accelerators of each node, by resource name."""
-    limits = spec.resources.limits.items()
-    return {name: int(amount(count)) for name, count in limits if name.startswith(ACCELERATORS)}
+    return spec.resources.accelerators
 
 
 def needs_supervisor(spec: TrainingJobSpec) -> bool:

@@ -21,10 +21,15 @@ are the user's.
 """
 _NCCL: Final = re.compile(
     r"unhandled system error|ncclSystemError|ncclRemoteError|remote process (has )?(exited|terminated)|"
-    r"NCCL communicator was aborted|Watchdog caught collective operation timeout"
+    r"NCCL communicator was aborted|Watchdog caught collective operation timeout|"
+    r"Received a dump signal due to a collective timeout|watchdog got stuck for \d+ ?seconds"
 )
-_DEVICE: Final = re.compile(r"uncorrectable (ECC|NVLink) error|GPU is lost|fallen off the bus", re.IGNORECASE)
-_NATIVE_FORM: Final = re.compile(r"(\[Rank \d+\] )?NCCL (error|communicator)\b|CUDA error: ")
+_DEVICE: Final = re.compile(
+    r"uncorrectable (ECC|NVLink) error|GPU is lost|fallen off the bus|hardware stack error|busy or unavailable|"
+    r"system not yet initialized|over nvlink or a hardware error|MPS (client failed|server is not ready)",
+    re.IGNORECASE,
+)
+_NATIVE_FORM: Final = re.compile(r"(\[Rank \d+\] )?NCCL (error|communicator)\b|(CUDA|HIP) error: ")
 _OWN: Final = re.compile(
     r"invalid (usage|argument)|ncclInvalid|out of memory|illegal memory access|device-side assert|shared memory|"
     r"EADDRINUSE",

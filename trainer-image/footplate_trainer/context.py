@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from footplate.api.blocks import Checkpoint
 from footplate.contract import Env, JobConfig
+from footplate_trainer import devices
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.pod import check_identity
 
@@ -75,8 +76,10 @@ def context() -> Context:
     """This rank's place in its job; the same object each time. The first call waits until all ranks are there.
 
     Raises:
-        ConfigError: job.json or the environment isn't what the operator writes.
+        ConfigError: job.json or the environment isn't what the operator writes, or torch drives none of the
+            accelerators that the job asks for.
         WrongJob: job.json is another job's or run's.
+        BrokenDevice: the node has given fewer accelerators than were asked for.
         PeerLost: another rank went away meanwhile.
     """
     from footplate_trainer import gang, stopping
@@ -86,6 +89,7 @@ def context() -> Context:
     place = here()
     if place.config is not None:
         stopping.install(place.grace_seconds)
+        devices.check(place)
         seed_everything(place.seed)
         reporter().describe(seed=place.seed, device=_device_name(place.device))
     gang.join(place)
@@ -108,18 +112,17 @@ def read_context(environ: Mapping[str, str]) -> Context:
     Raises:
         ConfigError: as `context`.
     """
-    import torch
-
     local_rank = _number(environ, "LOCAL_RANK", 0)
+    local_world_size = _number(environ, "LOCAL_WORLD_SIZE", 1)
     config = _read_config(environ)
     hyperparameters = config.spec.trainer.hyperparameters if config else {}
     return Context(
         rank=_number(environ, "RANK", 0),
         world_size=_number(environ, "WORLD_SIZE", 1),
         local_rank=local_rank,
-        local_world_size=_number(environ, "LOCAL_WORLD_SIZE", 1),
+        local_world_size=local_world_size,
         node_rank=_number(environ, Env.NODE_RANK, 0),
-        device=torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu"),
+        device=devices.find(config.spec if config else None, local_rank, local_world_size),
         hyperparameters=hyperparameters,
         inputs=_inputs(environ, config),
         output_dir=Path(environ.get(Env.OUTPUT_DIR, "output")),

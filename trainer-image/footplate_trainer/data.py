@@ -5,8 +5,8 @@ a near-equal slice. So no sample is handed out twice, none is left out, and a lo
 out exactly what it would have without the interruption.
 
 What a dataset draws at random while it makes a sample (augmentation with torch, random or numpy) is a function of
-(seed, epoch, sample) too: the generators are seeded for each sample, and are put back after it, so that data workers
-and the main process give the same, and training's own random numbers don't depend on the data.
+(seed, epoch, sample) too (`samples`), so that data workers and the main process give the same, and training's own
+random numbers don't depend on the data.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.seeds import derive_seed, random_state, seed_host, set_random_state
+from footplate_trainer.samples import BatchMaker, Key
+from footplate_trainer.seeds import derive_seed
 
 Collate = Callable[[list[Any]], Any]
 Draw = tuple[int, Tensor]
@@ -245,14 +246,13 @@ class FetchSamples:
     """Makes batches of any dataset's samples, through torch's DataLoader. Its workers live as long as this object."""
 
     def __init__(self, dataset: Any, seed: int, *, num_workers: int, collate: Collate | None, pin_memory: bool) -> None:
-        self._in_this_process = not num_workers
         self._idle: list[tuple[DataLoader[Any], Draws]] = []
         self._make_loader = partial(
             DataLoader,
-            SeededDataset(dataset, seed),
+            Keys(),
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            collate_fn=collate,
+            collate_fn=BatchMaker(dataset, seed, collate or default_collate),
             pin_memory=pin_memory,
         )
 
@@ -269,21 +269,9 @@ class FetchSamples:
             loader = self._make_loader(batch_sampler=sampler, generator=torch.Generator())
         sampler.draws = draws
         try:
-            yield from self._batches(iter(loader))
+            yield from loader
         finally:
             self._idle.append((loader, sampler))
-
-    def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
-        while True:
-            state = random_state() if self._in_this_process else None
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            finally:
-                if state is not None:
-                    set_random_state(state)
-            yield batch
 
 
 class Draws:
@@ -291,20 +279,17 @@ class Draws:
 
     draws: Iterable[Draw] = ()
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         """(epoch, sample) of each sample of a batch."""
         for epoch, samples in self.draws:
             yield [(epoch, sample) for sample in samples.tolist()]
 
 
-class SeededDataset(Dataset[Any]):
-    """Makes a sample with random numbers that are its own: a function of seed, epoch and sample."""
+class Keys(Dataset[Any]):
+    """What a DataLoader takes for its dataset: which samples a batch is made of, for `BatchMaker` to make."""
 
-    def __init__(self, dataset: Any, seed: int) -> None:
-        self._dataset = dataset
-        self._seed = seed
+    def __getitem__(self, key: Key) -> Key:
+        return key
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        epoch, sample = key
-        seed_host(derive_seed(self._seed, "sample", epoch, sample))
-        return self._dataset[sample]
+    def __getitems__(self, keys: list[Key]) -> list[Key]:
+        return keys

@@ -52,6 +52,12 @@ class WrongJob(TrainerError):
     exit_code = ExitCode.PEER_LOST
 
 
+class BrokenDevice(TrainerError):
+    """The node's accelerators aren't what this pod was promised, or don't work: another attempt may get better ones."""
+
+    exit_code = ExitCode.PEER_LOST
+
+
 class StorageError(TrainerError):
     """Object storage said no, or nothing."""
 

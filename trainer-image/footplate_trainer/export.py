@@ -3,7 +3,6 @@
 A file counts only after it was read back and gave the same outputs as the model: what the supervisor uploads works.
 """
 
-import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +21,8 @@ from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.context import Context, context
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.export_check import close, host_copy, run_where_it_can
 from footplate_trainer.report import reporter
-
-RELATIVE_TOLERANCE = 1e-3
-ABSOLUTE_TOLERANCE = 1e-4
 
 Apply = Callable[[Tensor], Tensor]
 
@@ -38,7 +35,7 @@ def export_model(
     formats: Sequence[str] | None = None,
     folder: Path | None = None,
 ) -> list[Path]:
-    """Writes a model on rank 0. In float32, whatever it was trained in.
+    """Writes a model on rank 0. In float32, whatever it was trained in, from copies in host memory.
 
     Collective where the model is sharded: rank 0 then gathers the whole of it in host memory, tensor by tensor. Where
     it isn't, other ranks do nothing.
@@ -67,11 +64,10 @@ def export_model(
     folder = folder or place.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     plain, example = _plain(model, weights), example.detach().cpu()
-    with torch.no_grad():
-        expected = plain(example)
+    with torch.no_grad(), run_where_it_can(plain, example, place.device) as (example, expected):
         files = [_write(name, plain, example, expected, folder) for name in formats]
         if card is not None and "safetensors" in formats:
-            files.append(_write_card(card, example, expected, folder))
+            files.append(_write_card(card, example.cpu(), expected.float().cpu(), folder))
     return files
 
 
@@ -129,9 +125,7 @@ def _write_card(card: ModelCard, example: Tensor, expected: Tensor, folder: Path
 
 
 def _compare(outputs: Tensor, expected: Tensor, path: Path) -> None:
-    if outputs.shape == expected.shape and torch.allclose(
-        outputs, expected, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE, equal_nan=True
-    ):
+    if close(outputs, expected):
         return
     path.unlink()
     raise ConfigError(
@@ -153,7 +147,7 @@ def _plain(model: nn.Module, weights: Mapping[str, Any] | None) -> nn.Module:
     Of a sharded model, whose weights are these.
     """
     if weights is None:
-        plain = copy.deepcopy(model)
+        plain = host_copy(model)
         plain.__dict__.pop("forward", None)
     else:
         from footplate_trainer.sharding import unsharded
@@ -179,11 +173,11 @@ def _write_safetensors(model: nn.Module, _example: Tensor, path: Path) -> None:
 
 
 def _read_safetensors(path: Path, model: nn.Module) -> Apply:
-    again = copy.deepcopy(model)
-    for weight in again.state_dict().values():
+    """The model itself, with what the file has for its weights: no second copy of them, which a device may not hold."""
+    for weight in model.state_dict().values():
         weight.zero_()
-    again.load_state_dict(load_file(path), strict=False)
-    return again
+    model.load_state_dict(load_file(path), strict=False)
+    return model
 
 
 def _write_torchscript(model: nn.Module, example: Tensor, path: Path) -> None:
@@ -225,7 +219,7 @@ def _read_onnx(path: Path, _model: nn.Module) -> Apply:
     from onnx.reference import ReferenceEvaluator
 
     session = ReferenceEvaluator(str(path))
-    return lambda example: torch.from_numpy(next(iter(session.run(None, {"inputs": example.numpy()}))))
+    return lambda example: torch.from_numpy(next(iter(session.run(None, {"inputs": example.cpu().numpy()}))))
 
 
 FORMATS = {

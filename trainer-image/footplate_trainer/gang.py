@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from footplate.contract import Env
+from footplate_trainer import devices
 from footplate_trainer.context import Context, here
 from footplate_trainer.errors import ConfigError, PeerLost, TrainerError, UserError
 from footplate_trainer.hang import GENEROUS_SECONDS
@@ -115,24 +116,23 @@ def join(place: Context) -> None:
 
     Raises:
         ConfigError: the environment names no rendezvous.
+        BrokenDevice: this rank's device can't be used.
         PeerLost: the ranks could not be reached.
     """
     if place.world_size == 1 or dist.is_initialized():
         return
     address, port = _rendezvous()
-    on_gpu = place.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.set_device(place.device)
+    backend = devices.take(place.device)
     try:
         store = _open_store(place, address, port)
         _wait_for_all(store, place.world_size)
         dist.init_process_group(
-            backend="cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            backend=f"cpu:gloo,cuda:{backend}" if backend else "gloo",
             store=store,
             rank=place.rank,
             world_size=place.world_size,
             timeout=collective_timeout(),
-            device_id=place.device if on_gpu else None,
+            device_id=place.device if backend == "nccl" else None,
         )
     except (dist.DistError, OSError, RuntimeError) as error:
         raise PeerLost(f"rank {place.rank} could not join the gang at {address}:{port}: {error}") from error

@@ -10,10 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from footplate.api.resources import Resources
+from footplate_trainer import flight_recorder
 from footplate_trainer.pod import Pod
 
 RANK = (sys.executable, "-m", "footplate_trainer.rank")
@@ -31,15 +32,29 @@ class Launch:
     folder: Path
 
 
-def plan_launches(pod: Pod, source: Path, environ: Mapping[str, str] = os.environ) -> list[Launch]:
-    """The processes of this pod: one a rank, or the one `command`."""
+def plan_launches(
+    pod: Pod, source: Path, environ: Mapping[str, str] = os.environ, *, instances: Sequence[str] = ()
+) -> list[Launch]:
+    """The processes of this pod: one a rank, or the one `command`.
+
+    Args:
+        pod: this one.
+        source: the folder of the user's code.
+        environ: this process's environment.
+        instances: the MIG instance of each rank of this pod, where each sees its own alone.
+    """
     trainer = pod.spec.trainer
     shared = {**environ, **_ported(pod), **_python_path(source, environ)}
     if trainer.command is not None:
         env = shared | _torchrun(pod, environ) | _place(pod, rank=pod.node_rank, local=0, world=pod.nodes, here=1)
         return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=source)]
     shared.setdefault("OMP_NUM_THREADS", str(max(1, _cpus(pod.spec.resources) // pod.processes)))
-    return [_launch_rank(pod, local, shared, source) for local in range(pod.processes)]
+    if pod.spec.resources.accelerators:
+        folder = flight_recorder.folder_in(pod.work_dir)
+        shared |= flight_recorder.settings(folder, environ, flight_recorder.torch_version())
+    launches = [_launch_rank(pod, local, shared, source) for local in range(pod.processes)]
+    own = [{"CUDA_VISIBLE_DEVICES": instance} for instance in instances] or [{}] * len(launches)
+    return [replace(launch, env={**launch.env, **more}) for launch, more in zip(launches, own, strict=False)]
 
 
 def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path) -> Launch:

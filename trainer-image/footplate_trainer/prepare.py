@@ -4,13 +4,14 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal
 
 from footplate_trainer.context import Context, context
+from footplate_trainer.devices import use_tf32
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.report import reporter
 
 if TYPE_CHECKING:
     from torch import nn
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 Strategy = Literal["ddp", "fsdp"]
 
 
@@ -26,7 +27,8 @@ def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", pr
         strategy: ddp wraps the model in DistributedDataParallel: every rank has all of it. fsdp shards parameters,
             gradients and optimizer state over all ranks, in place (FSDP2; see `sharding` for what is gathered when).
         precision: bf16 runs the forward pass under autocast, or with fsdp in bfloat16 altogether; weights, gradients,
-            optimizer state and the model's outputs are float32.
+            optimizer state and the model's outputs are float32. tf32 is fp32 whose matrix products are rounded to 10
+            bits on GPUs that can (Ampere and later), in the whole process.
 
     Returns:
         The model, or (model, *optimizers) where optimizers were given.
@@ -34,6 +36,9 @@ def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", pr
     Raises:
         ConfigError: the strategy is unknown, the model has no values yet, or an optimizer can't go with fsdp.
     """
+    if precision == "tf32":
+        use_tf32(context().device)
+        precision = "fp32"
     if strategy not in ("ddp", "fsdp"):
         raise ConfigError(f"prepare(strategy={strategy!r}): there is ddp and fsdp")
     from footplate_trainer.checkpoint.sharded import is_sharded
@@ -56,9 +61,15 @@ def prepare(model: "nn.Module", *optimizers: Any, strategy: Strategy = "ddp", pr
 def compile_model(model: "nn.Module") -> None:
     """Compiles a model in place, one that is a container of torch's own (nn.Sequential) included: torch compiles none
     of the frames in torch.nn, so that `nn.Module.compile` alone leaves such a one as it is.
+
+    Raises:
+        ConfigError: there is no compiler that torch.compile could use.
     """
     import torch
 
+    from footplate_trainer import compilers
+
+    compilers.check_compiler(context().device)
     call: Any = model._call_impl
     model._compiled_call_impl = torch.compile(lambda *inputs, **named: call(*inputs, **named))
 

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from footplate.contract import ExitCode
-from footplate_trainer import blame, exchange, gang, stopping
+from footplate_trainer import blame, devices, exchange, gang, stopping
 from footplate_trainer.context import Context, context, here
 from footplate_trainer.errors import ConfigError, Stopped, TrainerError, UserError
 from footplate_trainer.report import reporter
@@ -57,6 +57,7 @@ def main() -> None:
 
 def run(place: Context) -> ExitCode:
     """Runs the program, and leaves the gang when all ranks are done."""
+    devices.check(place)
     try:
         find_program(place)()
     except Stopped:

@@ -1,7 +1,7 @@
 """How training code says how far it is: `report` stores what it is given and writes the heartbeat; nothing more.
 
-A thread of rank 0 turns the newest values into numbers twice a second (only there a tensor is read, and with it a
-device waited for) and writes them for the supervisor. Values that aren't finite numbers are left out, with a note.
+A thread of rank 0 turns the newest values into numbers twice a second and writes them for the supervisor. It never asks
+a GPU: see `readings`. Values that aren't finite numbers are left out, with a note.
 """
 
 import atexit
@@ -9,6 +9,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from footplate.contract import Activity
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of
 from footplate_trainer.exchange import ACTIVITIES, RankReport
+from footplate_trainer.readings import Readings, is_on_gpu
 from footplate_trainer.speed import ProductiveTime, Speed
 from footplate_trainer.work import WorkMeter
 
@@ -83,11 +85,13 @@ class Reporter:
     def __init__(self, rank: int = 0, run_dir: Path | None = None, *, nodes: int = 1) -> None:
         self._run_dir = run_dir
         self._rank = rank
+        self._shows = run_dir is not None and rank == 0
         self._heartbeat = exchange.Heartbeat(run_dir, rank) if run_dir else None
         self._activity: Activity = "starting"
         self._step = 0
         self._epoch: int | None = None
         self._values: dict[str, Any] = {}
+        self._readings = Readings()
         self._reported_at: float | None = None
         self._lock = threading.Lock()
         self._totals: dict[str, int] = {}
@@ -122,6 +126,8 @@ class Reporter:
             counted = self._count("epoch", epoch)
             self._epoch = self._epoch if counted is None else counted
         self._reported_at = now
+        if self._shows:
+            self._readings.offer(self._values)
         if not self._started:
             self._start()
 
@@ -138,6 +144,8 @@ class Reporter:
             self.productive.interrupt()
             self.work.interrupt()
         self._activity = "loading" if activity == "training" and not self._started else activity
+        if self._shows:
+            self._readings.offer(self._values)
         self.beat()
 
     def beat(self) -> None:
@@ -197,9 +205,14 @@ class Reporter:
 
     def flush(self) -> None:
         """Writes what is known now. Waits for the device where a metric is still being computed."""
-        if self._run_dir is None or self._rank != 0:
+        self._write(self._readings.read)
+
+    def _write(self, look: Callable[[dict[str, Any]], None] | None = None) -> None:
+        if self._run_dir is None or not self._shows:
             return
         try:
+            if look is not None:
+                look(self._values)
             with self._lock:
                 exchange.write_report(self._run_dir, self._snapshot())
             self._untold = ""
@@ -226,7 +239,8 @@ class Reporter:
             known = (self._reported_at, self._notes)
             if known != written:
                 written = known
-                self.flush()
+                self._write()
+                self._readings.want()
 
     def _count(self, name: str, value: Any) -> int | None:
         """A whole number of anything that is a number, rounded down; None, with a note, of what isn't."""
@@ -273,8 +287,11 @@ class Reporter:
 
     def _numbers(self) -> dict[str, float]:
         numbers: dict[str, float] = {}
+        read = self._readings.numbers
         for name, value in list(self._values.items())[:MAX_METRICS]:
-            number = _number(value)
+            if is_on_gpu(value) and name not in read:
+                continue  # on its way
+            number = read[name] if is_on_gpu(value) else _number(value)
             if number is not None and math.isfinite(number):
                 numbers[sendable(name)[:MAX_METRIC_NAME]] = number
             else:

@@ -3,9 +3,13 @@
 import hashlib
 import random
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import torch
+
+GENERATORS = frozenset({"torch", "random", "numpy"})
+"""The process's own random numbers, on the CPU."""
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -20,11 +24,13 @@ def seed_everything(seed: int) -> None:
     torch.cuda.manual_seed_all(seed)
 
 
-def seed_host(seed: int) -> None:
+def seed_host(seed: int, generators: Collection[str] = GENERATORS) -> None:
     """Seeds the same on the CPU alone, in some 6 µs: torch.manual_seed, which asks every kind of device, takes 120."""
-    torch.default_generator.manual_seed(seed)
-    random.seed(seed)
-    if numpy := sys.modules.get("numpy"):
+    if "torch" in generators:
+        torch.default_generator.manual_seed(seed)
+    if "random" in generators:
+        random.seed(seed)
+    if "numpy" in generators and (numpy := sys.modules.get("numpy")):
         numpy.random.seed(seed % 2**32)
 
 

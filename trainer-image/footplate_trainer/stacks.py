@@ -5,6 +5,7 @@ neither the interpreter's lock nor the process's cooperation). Other processes a
 """
 
 import asyncio
+import linecache
 import re
 import signal
 import sys
@@ -24,7 +25,18 @@ DUMP_SECONDS = 1.0
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.*)$')
 _CRASHED = re.compile(r"\s*Current thread \S+.*\(most recent call first\)")
 _COLLECTIVE = re.compile(r"/torch/(distributed/.*|nn/parallel/distributed\.py)$")
+_DEVICE = re.compile(
+    r"/torch/(cuda|nn|optim|amp|autograd|_inductor/(runtime|utils|cudagraph_trees|output_code|compile_fx))[/.]|"
+    r"/torch/(_ops|_tensor|functional|_dynamo/eval_frame)\.py$|/torchinductor_|/triton/(backends|runtime)/"
+)
+"""Where kernels are launched: a launch waits once a thousand of them do."""
+_READS_DEVICE = re.compile(r"\.(item|tolist|cpu|nonzero|synchronize)\(")
+"""What a line of Python that reads a tensor looks like: it waits until the device has come that far."""
+_MAY_READ_DEVICE = re.compile(r"\.(to|copy_|numpy)\(|\b(float|int|bool|print|repr|str)\(|\b(if|elif|assert) ")
+_WAITS_ELSEWHERE = re.compile(r"\b(open|sleep|read\w*|recv\w*|get|next|join|acquire|input|load\w*|urlopen|run)\(")
+"""What waits for something else than a device, such as a file or a server."""
 _OURS = re.compile(r"^<frozen .*>$|/footplate_trainer/(rank|forkserver)\.py$")
+_LIBRARY = re.compile(r"^<.*>$|/(site|dist)-packages/|/lib/python\d|/footplate_trainer/")
 _BACKWARD = "_engine_run_backward"
 """Where the backward pass leaves Python: a rank that stays there waits for the others' gradients."""
 
@@ -49,14 +61,21 @@ class Finding:
     """Of its main thread, the innermost last; none where it could not be asked."""
     state: str = ""
     """The kernel's letter for it, as in ps(1)."""
+    in_flight: bool | None = None
+    """Whether it waits in a collective on its device, by torch's Flight Recorder; None where that isn't known."""
+    on_device: bool = False
+    """It computes on an accelerator, where collectives wait: the process itself waits for those only where it reads a
+    value, or has launched more than the device takes.
+    """
 
     @property
     def waits_for_others(self) -> bool:
         """True in a collective, which ends only when all ranks are there."""
-        if not self.frames:
-            return False
-        innermost = self.frames[-1]
-        return _COLLECTIVE.search(innermost.file) is not None or innermost.name == _BACKWARD
+        if self.frames and _waits_in_collective(self.frames[-1]):
+            return True
+        if self.in_flight is not None:
+            return self.in_flight
+        return self.on_device and bool(self.frames) and _waits_for_device(self.frames[-1])
 
     @property
     def in_words(self) -> str:
@@ -68,13 +87,31 @@ class Finding:
         if not self.frames:
             return "its stack could not be had"
         if self.waits_for_others:
-            return "like all ranks of this pod it waits for others in a collective; the stacks are in the log"
+            where = "in a collective, or for its device" if self.on_device else "in a collective"
+            return f"like all ranks of this pod it waits for others {where}; the stacks are in the log"
         return "the stacks of all ranks of this pod are in the log"
 
     @property
     def traceback(self) -> str | None:
         """The main thread's stack as Python shows one, most recent call last, without what leads to the user's code."""
         return format_stack(self.frames) if self.frames else None
+
+
+def is_library(file: str) -> bool:
+    """True of a file that belongs to Python, to what is installed, or to us, and not to the user's program."""
+    return _LIBRARY.search(file) is not None
+
+
+def _waits_in_collective(frame: Frame) -> bool:
+    return _COLLECTIVE.search(frame.file) is not None or frame.name == _BACKWARD
+
+
+def _waits_for_device(frame: Frame) -> bool:
+    if _DEVICE.search(frame.file):
+        return True
+    line = linecache.getline(frame.file, int(frame.line)) if frame.line.isdecimal() else ""
+    may_read = _MAY_READ_DEVICE.search(line) is not None and _WAITS_ELSEWHERE.search(line) is None
+    return may_read or _READS_DEVICE.search(line) is not None
 
 
 def format_stack(frames: Sequence[Frame]) -> str:

@@ -12,7 +12,7 @@ import structlog
 
 from footplate.api.status import ArtifactStatus
 from footplate.contract import ExitCode, Failure, Verdict
-from footplate_trainer import artifact, contact, exchange, processes, telemetry
+from footplate_trainer import artifact, contact, devices, exchange, flight_recorder, processes, telemetry
 from footplate_trainer.ending import Ending
 from footplate_trainer.errors import Stopped, StorageError, TrainerError
 from footplate_trainer.exchange import read_report
@@ -85,7 +85,11 @@ class Supervisor:
         return code, fetch_inputs(pod.spec.inputs, pod.input_dir, endpoint=endpoint)
 
     async def _train(self, code: Code) -> Ending:
-        started = await processes.start(plan_launches(self._pod, code.folder))
+        pod = self._pod
+        processes_here = pod.processes if pod.spec.trainer.command is None else 1
+        instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
+        flight_recorder.make_folder(pod.work_dir)
+        started = await processes.start(plan_launches(pod, code.folder, instances=instances))
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
         return await Watch(self._pod, started, self._stop).run()

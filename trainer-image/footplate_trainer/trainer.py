@@ -28,11 +28,13 @@ from footplate_trainer.callbacks import Callback, CallbackList, History
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.data import Loader
+from footplate_trainer.devices import has_bf16
 from footplate_trainer.epoch_line import epoch_line
 from footplate_trainer.errors import ConfigError, Stopped
 from footplate_trainer.fit_state import FiniteGuard, FitState
 from footplate_trainer.gang import all_ranks
 from footplate_trainer.metrics import Means, Metric
+from footplate_trainer.predictions import Predictions
 from footplate_trainer.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.report import report, reporter
 from footplate_trainer.tensors import take_mains
@@ -172,24 +174,34 @@ class Trainer:
         return self._evaluate(data, CallbackList(callbacks, self))
 
     @torch.no_grad()
-    def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Tensor:
-        """Outputs for this rank's batches, one under the other, on the CPU. Collective.
+    def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Any:
+        """Outputs for all batches, one under the other, on every rank, in host memory: a tensor [N, ...], or a list or
+        dict of such. Collective.
 
-        A batch is a tensor, or a list or tuple whose first item is the inputs.
+        A batch is a tensor, or a list or tuple whose first item is the inputs. Of a `data.loader` each rank computes
+        its share; rows are in the loader's order, which is the data's own with shuffle=False.
+
+        Raises:
+            ConfigError: there are no batches.
+            UserError: the outputs have no row for each sample.
         """
         hooks = CallbackList(callbacks, self)
-        outputs = []
+        predictions = Predictions(shared_out=isinstance(data, Loader))
         self._start_evaluating()
         hooks.call("on_predict_begin")
-        for number, batch in enumerate(self._in_step(_beginning(data))):
+        for number, batch in enumerate(self._to_predict(data)):
             hooks.call("on_predict_batch_begin", number)
-            inputs = batch[0] if isinstance(batch, list | tuple) else batch
-            if (outputs_here := self._evaluate_batch(inputs)) is not None:
-                outputs.append(outputs_here.cpu())
+            predictions.add(self._evaluate_batch(batch[0] if isinstance(batch, list | tuple) else batch))
             reporter().beat()
             hooks.call("on_predict_batch_end", number)
         hooks.call("on_predict_end")
-        return torch.cat(outputs)
+        return predictions.whole()
+
+    def _to_predict(self, data: Iterable[Any]) -> Iterator[Any]:
+        """As many batches on every rank where it matters; None where this one has no share."""
+        if isinstance(data, Loader):
+            return (batch for batch, _ in zip_longest(data.beginning(), range(len(data))))
+        return self._in_step(data)
 
     def _train_epoch(
         self, train: Loader, state: checkpoint.TrainState, means: Means, guard: FiniteGuard, hooks: CallbackList
@@ -327,7 +339,7 @@ def _beginning(data: Any) -> Any:
 
 
 def _default_precision(device: torch.device) -> Precision:
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if has_bf16(device) else "fp32"
 
 
 def status_names(logs: Mapping[str, float], *, prefix: str = "") -> dict[str, Any]:

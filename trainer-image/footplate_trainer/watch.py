@@ -9,12 +9,13 @@ others' watch gets a head start, since what it ends shows here as a lost peer.
 import asyncio
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 import structlog
 
+from footplate_trainer import flight_recorder
 from footplate_trainer.ending import Ending, Story, conclude, failures
-from footplate_trainer.exchange import read_error, read_heartbeats
+from footplate_trainer.exchange import RankReport, read_error, read_heartbeats, read_report
 from footplate_trainer.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.pod import Pod
 from footplate_trainer.processes import KILL_SECONDS, Exit, Process, reap
@@ -36,6 +37,7 @@ class Watch:
 
     def __init__(self, pod: Pod, processes: Sequence[Process], stop: asyncio.Event) -> None:
         self._pod = pod
+        self._flights = flight_recorder.folder_in(pod.work_dir)
         self._processes = processes
         self._stop = stop
         self._exits: list[Exit] = []
@@ -65,6 +67,8 @@ class Watch:
             loop.remove_signal_handler(signal.SIGCHLD)
             for helper in self._helpers:
                 helper.cancel()
+        if self._hang is None:
+            await self._tell_recordings()  # of what NCCL's watchdog has ended
         return conclude(self._story())
 
     def _story(self) -> Story:
@@ -130,9 +134,25 @@ class Watch:
 
     async def _examine(self, silences: Sequence[Silence]) -> Hang:
         log.error("no progress: the stacks of all ranks of this pod follow", ranks=[s.rank for s in silences])
+        asked = flight_recorder.ask(self._flights, [process.rank for process in self._running])
         stacks = await collect(self._running, self._pod.run_dir)
-        findings = {s.rank: Finding(stacks.get(s.rank, ()), state_of(s.pid)) for s in silences}
+        if asked:
+            await asyncio.sleep(flight_recorder.WRITE_SECONDS)
+        recordings = await self._tell_recordings()
+        on_device = (read_report(self._pod.run_dir) or RankReport()).device not in (None, "cpu")
+        findings = {
+            s.rank: Finding(
+                stacks.get(s.rank, ()), state_of(s.pid), flight_recorder.waits(s.rank, recordings), on_device
+            )
+            for s in silences
+        }
         return find_culprit(silences, findings)
+
+    async def _tell_recordings(self) -> Mapping[int, flight_recorder.Recording]:
+        recordings = await asyncio.to_thread(flight_recorder.read, self._flights)
+        for rank, recording in recordings.items():
+            log.error("by torch's Flight Recorder", rank=rank, found=str(recording))
+        return recordings
 
     def _end_hang(self, hang: Hang) -> None:
         log.error("a rank hangs, and all are ended", rank=hang.culprit.rank, found=hang.finding.in_words)

@@ -12,6 +12,16 @@ from footplate.api.types import LabelKey, Model, Rule, Schema, at, keep
 NATIVE = ("cpu", "memory", "ephemeral-storage")
 IN_BYTES = ("memory", "ephemeral-storage")
 COUNT_PATTERN = r"^[0-9]+(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+ACCELERATORS = (
+    "nvidia.com/gpu",
+    "nvidia.com/mig-",
+    "amd.com/gpu",
+    "gpu.intel.com/",
+    "habana.ai/gaudi",
+    "aws.amazon.com/neuron",
+    "google.com/tpu",
+)
+"""Names, or beginnings of names, of resources that get a process each."""
 
 
 def _is_known(name: str) -> bool:
@@ -77,6 +87,11 @@ class Resources(Model):
             lambda it: all(amount(asked) == amount(most) for name, asked, most in _both(it) if _is_counted(name)),
         ),
     )
+
+    @property
+    def accelerators(self) -> dict[str, int]:
+        """Accelerators of each node, by resource name."""
+        return {name: int(amount(count)) for name, count in self.limits.items() if name.startswith(ACCELERATORS)}
 
 
 def _both(resources: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

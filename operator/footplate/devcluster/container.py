@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from footplate.contract import PRETENDED_ACCELERATORS
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.environment import LookUp, Rewriter, expand, resolve_environment
 from footplate.devcluster.process import Child, Keeper
@@ -159,6 +160,7 @@ def _image_environment(container: Object, pod: Object, *, home: Path, scratch: s
         "TMPDIR": scratch,
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        PRETENDED_ACCELERATORS: "1",
         # Ranks share this host's cores, and its loopback interface is their only network.
         "OMP_NUM_THREADS": str(max(1, int(cores))),
         "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",

@@ -59,7 +59,23 @@ def test_words_of_a_users_own_error_blame_nobody_else(text: str) -> None:
     assert not lost_peer(by_hand(text))
 
 
-@pytest.mark.parametrize("text", [PEER_CLOSED, PEER_SILENT, ABORTED, SYSTEM_ERROR, ECC])
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEER_CLOSED,
+        PEER_SILENT,
+        ABORTED,
+        SYSTEM_ERROR,
+        ECC,
+        "CUDA error: uncorrectable NVLink error detected during the execution",
+        "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+        "CUDA error: hardware stack error",
+        "CUDA error: system not yet initialized",
+        "CUDA error: MPS client failed to connect to the MPS control daemon or the MPS server",
+        "CUDA error: Invalid access of peer GPU memory over nvlink or a hardware error",
+        "HIP error: uncorrectable ECC error encountered",
+    ],
+)
 def test_what_native_code_says_of_a_peer_or_its_device_is_believed(text: str) -> None:
     error = by_native_code(text)
     assert lost_peer(error)
@@ -80,6 +96,9 @@ def test_what_native_code_says_of_a_peer_or_its_device_is_believed(text: str) ->
         BAD_USE,
         "CUDA error: an illegal memory access was encountered",
         "CUDA error: device-side assert triggered",
+        "CUDA error: invalid device ordinal",
+        "CUDA error: unspecified launch failure",
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
     ],
 )
 def test_native_code_complains_of_the_program_too(text: str) -> None:
@@ -116,6 +135,9 @@ NCCL_REMOTE = (
     "NCCL error: remote process exited or there was a network error\nncclRemoteError: A call failed possibly due to …\n"
 )
 
+STUCK = "[PG ID 0 Rank 1] ProcessGroupNCCL's watchdog got stuck for 480 seconds without making progress"
+DUMPED = "[PG ID 0 Rank 1] Received a dump signal due to a collective timeout from rank 3 and we will try our best"
+
 
 @pytest.mark.parametrize(
     ("log", "words"),
@@ -124,12 +146,14 @@ NCCL_REMOTE = (
         pytest.param(f"{LOG}{TERMINATED}{ECC}\n{FRAMES}", "uncorrectable ECC", id="the device is broken"),
         pytest.param(f"{OLD_LOG}Watchdog caught collective operation timeout: WorkNCCL(…) ran", "timeout", id="old"),
         pytest.param(f"{LOG}{TERMINATED}{ABORTED}", "was aborted", id="aborted"),
+        pytest.param(f"{LOG}{STUCK}", "got stuck", id="a device that doesn't answer"),
+        pytest.param(f"{LOG}{DUMPED}", "from rank 3", id="another rank's timeout"),
         pytest.param(f"{LOG}{TERMINATED}CUDA error: device-side assert triggered\n{FRAMES}", "", id="the program's"),
         pytest.param(f"{LOG}{TERMINATED}CUDA error: an illegal memory access\n{FRAMES}{ECC}", "", id="said by others"),
         pytest.param(f"trainer: {ABORTED}", "", id="said by the user"),
         pytest.param("terminate called after throwing an instance of 'std::bad_alloc'", "", id="another abort"),
     ],
-)
+)  # fmt: skip
 def test_the_watchdogs_words_are_told_from_others(log: str, words: str) -> None:
     found = watchdogs_words(log)
     assert words in found

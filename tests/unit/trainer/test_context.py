@@ -54,6 +54,7 @@ def test_inside_a_job(tmp_path: Path) -> None:
 
 def test_the_device_is_the_local_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert read_context(environment(tmp_path)).device == torch.device("cuda", 1)
 
 

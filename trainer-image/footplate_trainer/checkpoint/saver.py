@@ -18,8 +18,8 @@ from pathlib import Path
 from footplate_trainer.checkpoint import codec
 from footplate_trainer.checkpoint.codec import Packed
 from footplate_trainer.checkpoint.folder import Folder
+from footplate_trainer.checkpoint.host_copies import HostCopies
 from footplate_trainer.checkpoint.manifest import File, Manifest
-from footplate_trainer.checkpoint.state import HostCopies
 from footplate_trainer.errors import Denied, StorageError
 from footplate_trainer.gang import Gang
 from footplate_trainer.report import reporter

@@ -150,24 +150,3 @@ def _listed(what: str, names: list[str]) -> list[str]:
         return []
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return [f"{what}: {', '.join(names[:MAX_NAMED])}{more}"]
-
-
-class HostCopies:
-    """Copies of tensors in host memory, which the background may write while training changes the originals.
-
-    The memory is kept from one checkpoint to the next: to get fresh pages takes longer than to fill them.
-    """
-
-    def __init__(self) -> None:
-        self._memory: dict[str, Tensor] = {}
-
-    def take(self, tensors: Mapping[str, Tensor], *, part: str) -> dict[str, Tensor]:
-        """Copies of tensors, valid until the next `take` of the same part."""
-        return {name: self._copy(f"{part}/{name}", tensor.detach()) for name, tensor in tensors.items()}
-
-    def _copy(self, key: str, tensor: Tensor) -> Tensor:
-        memory = self._memory.get(key)
-        if memory is None or memory.shape != tensor.shape or memory.dtype != tensor.dtype:
-            memory = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-            self._memory[key] = memory
-        return memory.copy_(tensor)
