@@ -15,21 +15,24 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from footplate_trainer.cards import CARD_FILE, WEIGHTS_FILE, ModelCard
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.context import Context, context
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.export_check import close, host_copy, run_where_it_can
+from footplate_trainer.export_check import close, host_copy, run_where_it_can, tensors
 from footplate_trainer.report import reporter
 
-Apply = Callable[[Tensor], Tensor]
+Batch = Any
+"""What a model takes or gives: a tensor [N, ...], or a list, tuple or dict of such."""
+Apply = Callable[[Batch], Batch]
 
 
 def export_model(
     model: nn.Module,
-    example: Tensor,
+    example: Batch,
     *,
     card: ModelCard | None = None,
     formats: Sequence[str] | None = None,
@@ -41,8 +44,8 @@ def export_model(
     it isn't, other ranks do nothing.
 
     Args:
-        model: plain, compiled, or prepared by `prepare`, with one tensor for its input.
-        example: a batch of inputs, by which each file is compared with the model.
+        model: plain, compiled as a whole or in parts, or prepared by `prepare`; called with one argument.
+        example: that argument: a batch of inputs, by whose outputs each file is compared with the model.
         card: what `load_model` needs; for networks of `footplate_trainer.networks`.
         formats: safetensors, torchscript, onnx, torch-export; default the job's `output.formats`.
         folder: default `context().output_dir`.
@@ -51,7 +54,8 @@ def export_model(
         The files written.
 
     Raises:
-        ConfigError: a format is unknown, needs a package that isn't there, or can't hold this model.
+        ConfigError: a format is unknown, needs a package that isn't there, or can't hold this model; or there are no
+            tensors in the example or in the outputs.
     """
     place = context()
     formats = formats or asked_formats(place)
@@ -63,8 +67,13 @@ def export_model(
         return []
     folder = folder or place.output_dir
     folder.mkdir(parents=True, exist_ok=True)
-    plain, example = _plain(model, weights), example.detach().cpu()
+    plain, example = _plain(model, weights), _plain_batch(example)
     with torch.no_grad(), run_where_it_can(plain, example, place.device) as (example, expected):
+        if not tensors(expected):
+            raise ConfigError(
+                f"export_model: {type(plain).__name__} gives a {type(expected).__name__} without tensors, by which no "
+                "file can be compared with it; export the part of it that computes tensors"
+            )
         files = [_write(name, plain, example, expected, folder) for name in formats]
         if card is not None and "safetensors" in formats:
             files.append(_write_card(card, example.cpu(), expected.float().cpu(), folder))
@@ -94,11 +103,11 @@ class Format:
     """How a model is written to a file, and how the file is read back as something that gives outputs."""
 
     file: str
-    write: Callable[[nn.Module, Tensor, Path], None]
+    write: Callable[[nn.Module, Batch, Path], None]
     read: Callable[[Path, nn.Module], Apply]
 
 
-def _write(name: str, model: nn.Module, example: Tensor, expected: Tensor, folder: Path) -> Path:
+def _write(name: str, model: nn.Module, example: Batch, expected: Batch, folder: Path) -> Path:
     form = FORMATS[name]
     path = folder / form.file
     try:
@@ -115,7 +124,7 @@ def _write(name: str, model: nn.Module, example: Tensor, expected: Tensor, folde
     return path
 
 
-def _write_card(card: ModelCard, example: Tensor, expected: Tensor, folder: Path) -> Path:
+def _write_card(card: ModelCard, example: Batch, expected: Batch, folder: Path) -> Path:
     from footplate_trainer.loading import load_model
 
     path = folder / CARD_FILE
@@ -124,15 +133,35 @@ def _write_card(card: ModelCard, example: Tensor, expected: Tensor, folder: Path
     return path
 
 
-def _compare(outputs: Tensor, expected: Tensor, path: Path) -> None:
-    if close(outputs, expected):
+def _compare(outputs: Batch, expected: Batch, path: Path) -> None:
+    mine, others = tensors(expected), tensors(outputs)
+    if len(mine) == len(others) and all(map(close, others, mine)):
         return
     path.unlink()
     raise ConfigError(
-        f"{path.name} gives other outputs than the model it was made of (shapes {tuple(outputs.shape)} and "
-        f"{tuple(expected.shape)}); does the model compute the same for the same inputs in eval mode? "
+        f"{path.name} gives other outputs than the model it was made of (shapes {_shapes(others)} and "
+        f"{_shapes(mine)}); does the model compute the same for the same inputs in eval mode? "
         "If so, leave this format out of spec.output.formats"
     )
+
+
+def _shapes(several: Sequence[Tensor]) -> str:
+    return ", ".join(str(tuple(tensor.shape)) for tensor in several) or "none"
+
+
+def _plain_batch(example: Batch) -> Batch:
+    """An example on the CPU, its numbers in float32, as the model's are."""
+    if not tensors(example):
+        raise ConfigError(
+            f"export_model(example): a {type(example).__name__} that holds no tensors; give a batch of inputs as the "
+            "model takes it: a tensor, or a list, tuple or dict of tensors"
+        )
+
+    def plain(tensor: Tensor) -> Tensor:
+        here = tensor.detach().cpu()
+        return here.float() if here.is_floating_point() else here
+
+    return pytree.tree_map_only(Tensor, plain, example)
 
 
 def _gather(model: nn.Module) -> dict[str, Any]:
@@ -153,7 +182,16 @@ def _plain(model: nn.Module, weights: Mapping[str, Any] | None) -> nn.Module:
         from footplate_trainer.sharding import unsharded
 
         plain = unsharded(model, weights)
-    return plain.float().cpu().eval()
+    return _without_compilers(plain).float().cpu().eval()
+
+
+def _without_compilers(model: nn.Module) -> nn.Module:
+    """Puts modules that were compiled one by one back in their places: torch.compile wraps them, under other names."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if (inner := unwrap(child)) is not child:
+                setattr(module, name, inner)
+    return model
 
 
 @contextmanager
@@ -168,7 +206,7 @@ def _old_but_asked_for() -> Iterator[None]:
         yield
 
 
-def _write_safetensors(model: nn.Module, _example: Tensor, path: Path) -> None:
+def _write_safetensors(model: nn.Module, _example: Batch, path: Path) -> None:
     save_model(model, str(path))
 
 
@@ -180,9 +218,10 @@ def _read_safetensors(path: Path, model: nn.Module) -> Apply:
     return model
 
 
-def _write_torchscript(model: nn.Module, example: Tensor, path: Path) -> None:
+def _write_torchscript(model: nn.Module, example: Batch, path: Path) -> None:
     with _old_but_asked_for():
-        torch.jit.trace(model, example).save(str(path))
+        # strict refuses outputs that are lists or dicts: their keys and lengths could depend on the input.
+        torch.jit.trace(model, (example,), strict=False).save(str(path))
 
 
 def _read_torchscript(path: Path, _model: nn.Module) -> Apply:
@@ -190,12 +229,20 @@ def _read_torchscript(path: Path, _model: nn.Module) -> Apply:
         return torch.jit.load(str(path))  # type: ignore[no-any-return]
 
 
-def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+def _export(model: nn.Module, example: Batch) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
-    return torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
+    size = next((len(tensor) for tensor in tensors(example) if tensor.ndim), None)
+
+    def shape(leaf: Any) -> dict[int, Any] | None:
+        """Of any number of samples, where the first dimension is the samples'."""
+        if not isinstance(leaf, Tensor):
+            return None
+        return {0: batch} if leaf.ndim and len(leaf) == size else {}
+
+    return torch.export.export(model, (example,), dynamic_shapes=(pytree.tree_map(shape, example),))
 
 
-def _write_torch_export(model: nn.Module, example: Tensor, path: Path) -> None:
+def _write_torch_export(model: nn.Module, example: Batch, path: Path) -> None:
     program = _export(model, example)
     program._example_inputs = None  # would be stored as a pickle
     torch.export.save(program, path)
@@ -205,10 +252,12 @@ def _read_torch_export(path: Path, _model: nn.Module) -> Apply:
     return torch.export.load(path).module()
 
 
-def _write_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
+def _write_onnx(model: nn.Module, example: Batch, path: Path) -> None:
+    exported = _export(model, example)
+    outputs = ["outputs"] if len(exported.graph_signature.user_outputs) == 1 else None
     with _old_but_asked_for():
         program = torch.onnx.export(
-            _export(model, example), input_names=["inputs"], output_names=["outputs"], dynamo=True, verbose=False
+            exported, input_names=_names(example, "inputs"), output_names=outputs, dynamo=True, verbose=False
         )
     if program is None:
         raise ConfigError("spec.output.formats: torch made no ONNX program of this model; leave onnx out")
@@ -219,7 +268,22 @@ def _read_onnx(path: Path, _model: nn.Module) -> Apply:
     from onnx.reference import ReferenceEvaluator
 
     session = ReferenceEvaluator(str(path))
-    return lambda example: torch.from_numpy(next(iter(session.run(None, {"inputs": example.cpu().numpy()}))))
+
+    def run(example: Batch) -> list[Tensor]:
+        named = dict(zip(_names(example, "inputs"), tensors(example), strict=True))
+        inputs = {name: named[name].cpu().numpy() for name in session.input_names}
+        return [torch.as_tensor(values) for values in session.run(None, inputs)]
+
+    return run
+
+
+def _names(batch: Batch, name: str) -> list[str]:
+    """The names of a batch's tensors in files that know no dicts: inputs, or inputs.<key or number>."""
+    if isinstance(batch, Mapping):
+        return [inner for key, value in batch.items() for inner in _names(value, f"{name}.{key}")]
+    if isinstance(batch, list | tuple):
+        return [inner for number, value in enumerate(batch) for inner in _names(value, f"{name}.{number}")]
+    return [name] if isinstance(batch, Tensor) else []
 
 
 FORMATS = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree  # the trees that torch.export takes
 
 from footplate_trainer.report import reporter
 
@@ -38,7 +39,7 @@ def host_copy(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def run_where_it_can(model: nn.Module, example: Tensor, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def run_where_it_can(model: nn.Module, example: Any, device: torch.device) -> Iterator[tuple[Any, Any]]:
     """The example, where this host copy of a model runs, and its outputs; inside, the model stays there.
 
     Raises:
@@ -51,15 +52,20 @@ def run_where_it_can(model: nn.Module, example: Tensor, device: torch.device) ->
     if device.type == "cpu":
         raise on_cpu
     with _moved(model, device):
-        there = example.to(device)
+        there = pytree.tree_map_only(Tensor, lambda tensor: tensor.to(device), example)
         for low, context in ((False, nullcontext()), (True, torch.autocast(device.type, dtype=torch.bfloat16))):
             with context:
                 outputs, error = _try(model, there)
                 if error is None:
                     _tell(on_cpu, device, low=low)
-                    yield there, outputs.bfloat16() if low else outputs
+                    yield there, pytree.tree_map_only(Tensor, _in_bf16, outputs) if low else outputs
                     return
     raise on_cpu
+
+
+def tensors(batch: Any) -> list[Tensor]:
+    """Those of a batch: a tensor, or a list, tuple or dict of such."""
+    return [leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)]
 
 
 def close(outputs: Tensor, expected: Tensor) -> bool:
@@ -82,7 +88,11 @@ def _moved(model: nn.Module, device: torch.device) -> Iterator[None]:
         model.cpu()
 
 
-def _try(model: nn.Module, example: Tensor) -> tuple[Any, Exception | None]:
+def _in_bf16(tensor: Tensor) -> Tensor:
+    return tensor.bfloat16() if tensor.is_floating_point() else tensor
+
+
+def _try(model: nn.Module, example: Any) -> tuple[Any, Exception | None]:
     try:
         return model(example), None
     except Exception as error:  # whatever a kernel for GPUs alone raises

@@ -1,7 +1,7 @@
 """Exported files give what the model gives; what can't be exported says so."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def make_network(card: ModelCard) -> nn.Module:
 
 
 def export(
-    folder: Path, *, model: nn.Module | None = None, example: Tensor = PIXELS, formats: Sequence[str], **options: Any
+    folder: Path, *, model: nn.Module | None = None, example: Any = PIXELS, formats: Sequence[str], **options: Any
 ) -> list[Path]:
     return export_model(model or make_network(IMAGES), example, formats=formats, folder=folder, **options)
 
@@ -174,3 +174,81 @@ class DependsOnData(nn.Module):
 def test_a_model_that_can_not_be_written_is_told_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"this DependsOnData can't be written as torch-export \(.*\); leave"):
         export(tmp_path, model=DependsOnData(), formats=["torch-export"])
+
+
+class Nested(nn.Module):
+    """Takes and gives more than one tensor, in a shape of the test's choice."""
+
+    def __init__(self, take: Callable[[Any], tuple[Tensor, Tensor]], give: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.take, self.give = take, give
+
+    def forward(self, inputs: Any) -> Any:
+        points, offsets = self.take(inputs)
+        logits = self.linear(points) + offsets[:, None]
+        return self.give(logits, logits.argmax(dim=1))
+
+
+def by_name(inputs: Any) -> tuple[Tensor, Tensor]:
+    return inputs["points"], inputs["offsets"]
+
+
+def in_order(inputs: Any) -> tuple[Tensor, Tensor]:
+    return inputs[0], inputs[1]
+
+
+POINTS, OFFSETS = torch.arange(20.0).reshape(5, 4) / 20, torch.arange(5.0)
+NESTED = {
+    "dict to tuple": (by_name, {"points": POINTS, "offsets": OFFSETS}, lambda logits, best: (logits, best)),
+    "tuple to list": (in_order, (POINTS, OFFSETS), lambda logits, best: [logits, logits.exp()]),
+    "list to dict": (in_order, [POINTS, OFFSETS], lambda logits, best: {"logits": logits, "again": logits * 2}),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(("take", "example", "give"), NESTED.values(), ids=NESTED.keys())
+def test_models_of_several_inputs_and_outputs(name: str, take: Any, example: Any, give: Any, tmp_path: Path) -> None:
+    model = Nested(take, give)
+    (path,) = export(tmp_path, model=model, example=example, formats=[name])
+    outputs = FORMATS[name].read(path, model)(example)
+    with torch.no_grad():
+        expected = model(example)
+    found = list(outputs.values() if isinstance(outputs, dict) else outputs)
+    for values, others in zip(found, expected.values() if isinstance(expected, dict) else expected, strict=True):
+        torch.testing.assert_close(values, others, rtol=1e-4, atol=1e-5)
+
+
+def test_one_of_several_outputs_that_differs_is_seen(tmp_path: Path) -> None:
+    model = Nested(in_order, lambda logits, best: (logits, best + torch.randint(1, 1000, ())))
+    with pytest.raises(ConfigError, match=r"gives other outputs than the model .*\(shapes \(5, 3\), \(5,\) and"):
+        export(tmp_path, model=model, example=(POINTS, OFFSETS), formats=["torch-export"])
+
+
+@pytest.mark.parametrize(
+    ("example", "give", "words"),
+    [
+        ({"points": [1.0]}, None, r"export_model\(example\): a dict that holds no tensors; give a batch"),
+        ((POINTS, OFFSETS), lambda logits, best: "x", r"Nested gives a str without tensors"),
+    ],
+)
+def test_what_holds_no_tensors_is_named(example: Any, give: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        export(tmp_path, model=Nested(in_order, give), example=example, formats=["safetensors"])
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_a_model_and_its_example_are_exported_in_float32(kind: torch.dtype, tmp_path: Path) -> None:
+    model = nn.Linear(4, 3).to(kind)
+    (path,) = export(tmp_path, model=model, example=POINTS.to(kind), formats=["safetensors"])
+    assert load_file(path)["weight"].dtype == torch.float32
+
+
+def test_blocks_that_were_compiled_one_by_one_have_their_own_names(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 3))
+    expected = model.state_dict().keys()
+    model[1][0] = torch.compile(model[1][0], backend="eager")
+    model[2] = torch.compile(model[2], backend="eager")
+    (path,) = export(tmp_path, model=model, example=POINTS, formats=["safetensors"])
+    assert load_file(path).keys() == expected
+    assert "_orig_mod" in ".".join(model.state_dict()), "the model itself was changed"
