@@ -46,6 +46,21 @@ def test_the_number_of_ranks_changes_nothing_but_rounding(tmp_path: Path, accumu
     assert all(other["history"] == first["history"] for other in others)
 
 
+@pytest.mark.parametrize(
+    ("ranks", "strategy", "batch"),
+    [
+        pytest.param(3, "ddp", 4, id="fewer rows than ranks in the last batch"),
+        pytest.param(2, "ddp", 1, id="rank 0 has no rows"),
+        pytest.param(2, "fsdp", 4, id="sharded"),
+    ],
+)
+def test_predictions_are_whole_and_in_order_on_every_rank(
+    tmp_path: Path, ranks: int, strategy: str, batch: int
+) -> None:
+    for result in finish(Job(tmp_path, "predict.py", ranks, {"strategy": strategy, "batchSize": batch})):
+        assert result == {"inputs": list(range(13)), "same": True, "rows": 13}
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return finish(Job(tmp_path_factory.mktemp("reference"), "fit.py", 2, CHANCE))[0]

@@ -27,7 +27,7 @@ def settle(model: DistributedDataParallel, outputs: Any) -> None:
     prepares the backward pass. Gradients that are there already stay.
     """
     weights = [weight for weight in model.module.parameters() if weight.requires_grad]
-    order = gradient_order(_find_tensors(outputs), weights)  # type: ignore[no-untyped-call]
+    order = gradient_order(_find_tensors(outputs), weights)
     sparse = {id(part.weight) for part in model.module.modules() if getattr(part, "sparse", False)}
     gradients = [weight.grad for weight in weights]
     with torch.enable_grad():
@@ -36,7 +36,7 @@ def settle(model: DistributedDataParallel, outputs: Any) -> None:
             zero = zero + (_row(weight) if id(weight) in sparse else weight).sum().to(zero.dtype) * 0
     _set_gradients(weights, [None] * len(weights))
     model.reducer.prepare_for_backward([])
-    zero.backward()  # type: ignore[no-untyped-call]
+    zero.backward()
     _set_gradients(weights, [None] * len(weights))
     model.reducer._rebuild_buckets()
     _set_gradients(weights, gradients)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from footplate_trainer import Trainer, callbacks, checkpoint, data, metrics
-from footplate_trainer.errors import UserError
+from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.fit_state import FiniteGuard
 from footplate_trainer.metrics import Means
 from footplate_trainer.trainer import status_names
@@ -129,6 +129,31 @@ def test_callbacks_are_called_as_keras_calls_them() -> None:
         *[("on_epoch_begin", 1), *epoch, ("on_epoch_end", 1)],
         ("on_train_end",),
     ]
+
+
+def test_predictions_have_the_shape_of_a_batchs_outputs() -> None:
+    class Parts(nn.Module):
+        def __init__(self, give: Any) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 3)
+            self.give = give
+
+        def forward(self, inputs: Tensor) -> Any:
+            return self.give(self.linear(inputs))
+
+    def predict(give: Any, batches: Any) -> Any:
+        model = Parts(give)
+        return Trainer(model, nn.functional.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1)).predict(batches)
+
+    found = predict(lambda logits: {"logits": logits, "best": (logits.argmax(1), logits.sum(1))}, loader(shuffle=False))
+    samples = len(points())
+    assert {name: len(value) for name, value in found.items()} == {"logits": samples, "best": 2}
+    assert [len(values) for values in found["best"]] == [samples, samples]
+    assert torch.equal(found["best"][0], found["logits"].argmax(1))
+    with pytest.raises(UserError, match=r"predict: the model gave a single number for a batch, not a row for each"):
+        predict(lambda logits: logits.sum(), [torch.zeros(2, 4)])
+    with pytest.raises(ConfigError, match=r"predict: the data has no batches"):
+        predict(lambda logits: logits, [])
 
 
 def test_evaluate_and_predict_call_their_own_hooks() -> None:
