@@ -32,7 +32,7 @@ class MeasuredDataParallel(DistributedDataParallel):
 
     def _run_ddp_forward(self, *inputs: Any, **named: Any) -> Any:
         run: Callable[..., Any] = super()._run_ddp_forward
-        if not self.training:
+        if not self.training:  # then a rank may be alone here, and must not wait for others
             return run(*inputs, **named)
         if torch.compiler.is_compiling():
             outputs = run(*inputs, **named)
