@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 from footplate_trainer import checkpoint
 from footplate_trainer.batches import batch_size, move, pair, split
 from footplate_trainer.callbacks import Callback, CallbackList, History
+from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.data import Loader
@@ -107,6 +108,8 @@ class Trainer:
         validation: Batches | None = None,
         epochs: int = 1,
         callbacks: Sequence[Callback] = (),
+        name: str = MAIN,
+        init: bool | None = None,
     ) -> History:
         """Trains until `epochs` epochs are done, those of earlier attempts included. Collective.
 
@@ -115,12 +118,14 @@ class Trainer:
             validation: batches to evaluate after each epoch.
             epochs: passes over the data.
             callbacks: called in their order, before the history's own.
+            name, init: the training's, as in `checkpoint.restore`.
 
         Returns:
             The logs of every epoch, those of earlier attempts included.
 
         Raises:
-            ConfigError: `train` isn't from `data.loader`, or has epochs of its own; or this is a second training.
+            ConfigError: `train` isn't from `data.loader`, or has epochs of its own; or this is a second training of
+                that name.
             UserError: the loss or the weights are no longer finite numbers, or a batch isn't (inputs, targets).
             Stopped: the job was asked to stop; what could be saved is saved.
         """
@@ -135,6 +140,8 @@ class Trainer:
             model=self._model,
             optimizer=self.optimizer,
             loader=train,
+            name=name,
+            init=init,
             fit=FitState(means, history, guard, hooks),
             **({"scheduler": self.scheduler} if self.scheduler else {}),
         )
