@@ -118,7 +118,7 @@ BAD_SHAPE = "a URI must be scheme://bucket/path"
 BAD_NAME = f"metadata.name must be a DNS label of at most {MAX_NAME_LENGTH} characters"
 HOST_PATH = {"path": "/data"}
 SECRET_KEY = {"name": "s3", "key": "token"}
-RESUME = "must be latest, run, never or a checkpoint's URI: "
+RESUME = "must be latest, run or never: a job goes on from its own checkpoints alone; to begin with the weights of"
 
 URI = "spec.inputs[0].uri"
 SOURCE = "spec.trainer.source"
@@ -167,7 +167,9 @@ TAKEN = (
     Case("source git", trainer(source={"git": {"url": "https://git.example.com/a.git", "ref": "main"}})),
     Case("resume never", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "never"})),
     Case("resume run", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "run"})),
-    Case("resume URI", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "s3://checkpoints/other/step-1/"})),
+    Case("weights of another job", sound(checkpoint={"uri": "s3://checkpoints/", "initFrom": "s3://models/other/1/"})),
+    Case("those that fit", sound(checkpoint={
+        "uri": "s3://checkpoints/", "initFrom": "s3://models/other/1/", "initStrict": False})),
     Case("every steps", sound(checkpoint={"uri": "s3://checkpoints/", "every": {"steps": 500}})),
     Case("env value", env(name="A", value="")),
     Case("env secret", env(name="A", valueFrom={"secretKeyRef": SECRET_KEY})),
@@ -396,10 +398,17 @@ REFUSED = (
     Case("line break", uri("s3://datasets/a\n"), BAD_SHAPE, URI),
     Case("host in a file URI", uri("file://host/data"), BAD_SHAPE, URI),
     *(
-        Case(f"resume: {problem}", sound(checkpoint={"uri": "s3://checkpoints/", "resume": address}),
-             RESUME + problem, "spec.checkpoint.resume")
+        Case(f"resume: {word}", sound(checkpoint={"uri": "s3://checkpoints/", "resume": word}),
+             RESUME, "spec.checkpoint.resume")
+        for word in ("lates", "s3://checkpoints/other/step-1/")
+    ),
+    Case("initStrict alone", sound(checkpoint={"uri": "s3://checkpoints/", "initStrict": False}),
+         "initStrict goes with initFrom", "spec.checkpoint"),
+    *(
+        Case(f"initFrom: {problem}", sound(checkpoint={"uri": "s3://checkpoints/", "initFrom": address}),
+             problem, "spec.checkpoint.initFrom")
         for address, problem in (
-            ("lates", BAD_SCHEME),
+            ("models/other", BAD_SCHEME),
             ("s3://k:s@checkpoints/", CREDENTIALS),
             ("s3://checkpoints/%2e%2e/", ENCODED),
             ("s3://checkpoints/../a/", BAD_PARENT),

@@ -51,7 +51,7 @@ network = torch.nn.Linear(4, 1)
 trainer = Trainer(network, torch.nn.functional.mse_loss, torch.optim.SGD(network.parameters(), lr=1e30))
 trainer.fit(data.loader(TensorDataset(torch.randn(64, 4), torch.randn(64, 1)), batch_size=8))
 """,
-    "resumes.py": """\
+    "restores.py": """\
 import torch
 from footplate_trainer import checkpoint
 
@@ -128,10 +128,10 @@ def reads(uri: str, *, secret: str = "s3", **channel: Any) -> Json:
     return job(inputs=[{"name": "train", "uri": uri, **channel}], storage={"secretRef": {"name": secret}})
 
 
-def resumes(folder: str) -> Json:
-    """A spec that goes on from a checkpoint."""
-    resume = f"s3://datasets/{folder}/step-00000008/"
-    return script("resumes.py", checkpoint={"uri": "s3://checkpoints/", "resume": resume})
+def begins(folder: str) -> Json:
+    """A spec that begins with the weights of a checkpoint."""
+    init_from = f"s3://datasets/{folder}/step-00000008/"
+    return script("restores.py", checkpoint={"uri": "s3://checkpoints/", "initFrom": init_from})
 
 
 def on_runtime(name: str, *command: str, output: str) -> Json:
@@ -155,21 +155,21 @@ BAD_JOBS = (
            ("spec.output.uri: s3://no-such-bucket/no-output-bucket/1: no such bucket; create it",)),
     BadJob("no-checkpoint-bucket", script("diverges.py", checkpoint={"uri": "s3://no-such-bucket/"}), "DataError",
            ("spec.checkpoint.uri: s3://no-such-bucket/no-checkpoint-bucket/", "no such bucket; create it")),
-    BadJob("resume-missing", resumes("nowhere"), "DataError",
-           ("spec.checkpoint.resume=s3://datasets/nowhere/step-00000008/: there is no manifest.json",
-            "take the URI from status.checkpoint.uri of the job that saved it")),
-    BadJob("resume-half", resumes("half"), "DataError",
-           ("resume=s3://datasets/half/step-00000008/: there is no manifest.json, so this is no complete checkpoint",)),
-    BadJob("resume-corrupt", resumes("corrupt"), "DataError",
-           ("spec.checkpoint.resume=s3://datasets/corrupt/step-00000008/: the checkpoint is damaged: model-00000-",
-            "name another one, or use latest or never")),
-    BadJob("resume-garbage", resumes("garbage"), "DataError",
-           ("spec.checkpoint.resume=s3://datasets/garbage/step-00000008/: the checkpoint is damaged",
+    BadJob("init-missing", begins("nowhere"), "DataError",
+           ("spec.checkpoint.initFrom=s3://datasets/nowhere/step-00000008/: there is no manifest.json",
+            "take the URI from status.checkpoint.uri or status.artifact.uri of its job")),
+    BadJob("init-half", begins("half"), "DataError",
+           ("initFrom=s3://datasets/half/step-00000008/: there is no manifest.json, so this is neither a complete",)),
+    BadJob("init-corrupt", begins("corrupt"), "DataError",
+           ("spec.checkpoint.initFrom=s3://datasets/corrupt/step-00000008/: it is damaged: model-00000-",
+            "name another one")),
+    BadJob("init-garbage", begins("garbage"), "DataError",
+           ("spec.checkpoint.initFrom=s3://datasets/garbage/step-00000008/: it is damaged",
             "is no checkpoint manifest")),
-    BadJob("resume-other-model", resumes("sound"), "ConfigError",
-           ("the model doesn't fit checkpoint s3://datasets/sound/step-00000008/: missing from the checkpoint: bias",
+    BadJob("init-other-model", begins("sound"), "ConfigError",
+           ("initFrom=s3://datasets/sound/step-00000008/: the model doesn't fit: missing from the checkpoint: bias",
             "unknown to the model: scale", "of another shape: weight (checkpoint (2, 3), model (2, 4))",
-            "Use the model that it was saved with, or start anew (spec.checkpoint.resume: never)")),
+            "Use a model with these names and shapes; none of it fits")),
     BadJob("wrong-credentials", reads("s3://datasets/digits/", secret=FORGED), "ConfigError",
            ("spec.output.uri: s3://models/wrong-credentials/wrong-credentials/1: access denied",
             "check the keys in storage.secretRef's Secret")),

@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -96,6 +96,13 @@ class Reporter:
         self._lock = threading.Lock()
         self._totals: dict[str, int] = {}
         self._position: Position | None = None
+        self._training: str | None = None
+        self._steps: dict[str, int] = {}
+        """Of each training that has begun, where there are several; those of all together are the job's."""
+        self._steps_before = 0
+        """Of the trainings but the one that is trained now."""
+        self._steps_together: int | None = None
+        """Of those that are trained in turns."""
         self._facts: dict[str, Any] = {}
         self._notes: list[str] = []
         self._untold = ""
@@ -112,7 +119,8 @@ class Reporter:
         now = time.monotonic()
         if type(step) is not int or not 0 <= step <= MAX_COUNT:
             counted = self._count("step", step)
-            step = self._step if counted is None else counted
+            step = self._step - self._steps_before if counted is None else counted
+        step = self._steps_before + (step if self._steps_together is None else self._steps_together)
         self.productive.reported(now, advanced=step > self._step)
         self._activity = "training"
         self._step = step
@@ -158,6 +166,30 @@ class Reporter:
         totals = {"total_steps": total_steps, "epochs": epochs}
         self._totals.update({name: total for name, total in totals.items() if total is not None})
 
+    def begin(self, training: str, *, steps: Mapping[str, int]) -> None:
+        """A training begins or goes on: epochs, totals and the position in the data are its own from now on. `steps`
+        are those of all that have begun before, by name.
+        """
+        self._steps |= steps
+        self._steps_before = self._steps_of_others([training])
+        self._steps_together = None
+        if self._training not in (None, training):
+            self._totals, self._epoch, self._position = {}, None, None
+        self._training = training
+
+    def count(self, steps: Mapping[str, int]) -> None:
+        """Trainings that take turns have come so far."""
+        self._steps |= steps
+        self._steps_before, self._steps_together = self._steps_of_others(steps), sum(steps.values())
+        self._step = self._steps_before + self._steps_together
+
+    def step_ended(self, step: int) -> None:
+        """The training in hand has finished so many steps, and the work on the next one begins."""
+        self.work.step_ended(self._steps_before + step)
+
+    def _steps_of_others(self, trainings: Collection[str]) -> int:
+        return sum(steps for name, steps in self._steps.items() if name not in trainings)
+
     def follow(self, position: Position) -> None:
         """Names the loader that samples per second and, until `expect` knows better, percent and ETA come from."""
         self._position = position
@@ -170,17 +202,24 @@ class Reporter:
         self, *, step: int, uri: str, status: CheckpointStatus | None, productive_node_seconds: float | None
     ) -> None:
         """Training goes on from a checkpoint. `status` describes it where it is the run's own; then its cost counts."""
-        self.resumed_from_step = self._step = step
-        self._facts.update(resumed_from_step=step, resumed_from=uri)
+        self.resumed_from_step = self._step = self._steps_before + step
+        self._facts.update(resumed_from_step=self._step, resumed_from=uri)
         if status is not None:
-            self.productive.start_from(productive_node_seconds or 0.0)
+            # What another training has cost since then was done for good.
+            self.productive.start_from(max(productive_node_seconds or 0.0, self.productive.node_seconds or 0.0))
             age = (datetime.now(UTC) - status.time).total_seconds() if status.time else 0.0
-            self._facts.update(checkpoint=status, checkpointed_at=time.monotonic() - max(0.0, age))
+            shown = status.model_copy(update={"step": self._step})
+            self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic() - max(0.0, age))
         self.flush()
 
-    def checkpointed(self, status: CheckpointStatus) -> None:
-        """A checkpoint is complete."""
-        self._facts.update(checkpoint=status, checkpointed_at=time.monotonic())
+    def initialised(self, uri: str) -> None:
+        """Training has begun with the weights that lie there."""
+        self._facts.update(resumed_from=uri)
+
+    def checkpointed(self, status: CheckpointStatus, *, of: Collection[str] = ()) -> None:
+        """A checkpoint of these trainings is complete; its step is theirs."""
+        shown = status.model_copy(update={"step": self._steps_of_others(of) + status.step})
+        self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic())
         self.flush()
 
     def found_stragglers(self, stragglers: list[Straggler]) -> None:
@@ -275,14 +314,15 @@ class Reporter:
         position, total = self._position, self._totals.get("total_steps")
         share = eta = None
         if total:
-            share, eta = step / total, _times(total - step, self._speed.step_seconds)
+            done = step - self._steps_before
+            share, eta = done / total, _times(total - done, self._speed.step_seconds)
         elif position and samples is not None and (in_all := position.samples_in_all):
             share, eta = samples / in_all, _times(in_all - samples, self._speed.sample_seconds)
         return ProgressStatus(
             epoch=position.epoch if self._epoch is None and position else self._epoch,
             epochs=self._totals.get("epochs") or (position.epochs if position else None),
             step=step,
-            total_steps=total,
+            total_steps=None if total is None else self._steps_before + total,
             percent=round(min(100.0, 100.0 * share), 2) if share is not None else None,
             eta_seconds=eta,
             update_time=datetime.now(UTC),

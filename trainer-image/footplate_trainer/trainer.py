@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from footplate_trainer import checkpoint
 from footplate_trainer.batches import batch_size, move, unpack
 from footplate_trainer.callbacks import Callback, CallbackList, History
+from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.context import context
 from footplate_trainer.devices import has_bf16
@@ -129,6 +130,8 @@ class Trainer:
         class_weight: Mapping[int, float] | None = None,
         validation_steps: int | None = None,
         validation_freq: int | Collection[int] = 1,
+        name: str = MAIN,
+        init: bool | None = None,
     ) -> History:
         """Trains until `epochs` epochs are done, those of earlier attempts included. Collective.
 
@@ -143,12 +146,14 @@ class Trainer:
             class_weight: weight of each class's samples in training; 1 for classes that it doesn't name.
             validation_steps: batches of an evaluation; None: all.
             validation_freq: evaluates after every so many epochs, or after these, counted from 1.
+            name, init: the training's, as in `checkpoint.restore`.
 
         Returns:
             The logs of every epoch, those of earlier attempts included.
 
         Raises:
-            ConfigError: `train` isn't from `data.loader`, or has epochs of its own; or this is a second training.
+            ConfigError: `train` isn't from `data.loader`, or has epochs of its own; or this is a second training of
+                that name.
             UserError: the loss or the weights are no longer finite numbers, or a batch isn't (inputs, targets).
             Stopped: the job was asked to stop; what could be saved is saved.
         """
@@ -171,6 +176,8 @@ class Trainer:
             model=self._model,
             optimizer=self.optimizer,
             loader=train,
+            name=name,
+            init=init,
             fit=FitState(means, history, guard, hooks),
             **({"scheduler": self.scheduler} if self.scheduler else {}),
             **({"scaler": self._step.scaler} if self._step.scaler else {}),

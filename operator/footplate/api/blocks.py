@@ -194,10 +194,30 @@ class Checkpoint(Model):
     )
     resume: Resume = Field(
         default="latest",
-        description="What a run starts from: latest (the job's newest complete checkpoint, this run's or that of an "
-        "earlier run which didn't succeed), run (this run's newest), never, or a checkpoint's own URI (warm start from "
-        "another job).",
+        description="Which of the job's own checkpoints a run goes on from, with all that they hold: latest (the "
+        "newest complete one, this run's or that of an earlier run which didn't succeed), run (this run's newest) or "
+        "never.",
         examples=["latest"],
+    )
+    init_from: Uri | None = Field(
+        None,
+        description="What the model begins with where there is no checkpoint to go on from: the URI of another job's "
+        "checkpoint (its status.checkpoint.uri) or model (its status.artifact.uri). Of it the weights are taken alone: "
+        "optimizer, learning rate, epochs and random numbers begin anew. Default: the code's own beginning.",
+        examples=["s3://models/team-vision/fashion/fashion/1/"],
+    )
+    init_strict: bool | None = Field(
+        None,
+        description="False takes of initFrom the weights whose names and shapes are the model's, and names the others "
+        "in status.notes, as for a new head; true refuses what doesn't fit. Default: true.",
+    )
+
+    rules = (
+        Rule(
+            "!has(self.initStrict) || has(self.initFrom)",
+            "initStrict goes with initFrom; set both, or neither",
+            lambda it: at(it, "initStrict") is None or at(it, "initFrom") is not None,
+        ),
     )
 
 

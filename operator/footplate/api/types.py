@@ -216,25 +216,18 @@ URI_RULES = (
 )
 
 
-RESUME_WORDS = ("latest", "run", "never")
-RESUME_PREFIX = "must be latest, run, never or a checkpoint's URI: "
-
-
-def _or_resume_word(rule: Rule) -> Rule:
-    return Rule(
-        f"self in {list(RESUME_WORDS)} || ({rule.cel})",
-        RESUME_PREFIX + rule.message,
-        lambda value: value in RESUME_WORDS or rule.holds(value),
-    )
-
-
-RESUME_RULES = tuple(_or_resume_word(rule) for rule in URI_RULES)
-
 Uri = Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH), keep(*URI_RULES), Schema(rules=URI_RULES)]
 """An address in object storage or, with file://, in a mounted volume."""
 
-Resume = Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH), keep(*RESUME_RULES), Schema(rules=RESUME_RULES)]
-"""`latest`, `run`, `never` or a `Uri`."""
+RESUME_WORDS = ("latest", "run", "never")
+RESUME_RULE = Rule(
+    f"self in {list(RESUME_WORDS)}",
+    "must be latest, run or never: a job goes on from its own checkpoints alone; to begin with the weights of another "
+    "job's, set checkpoint.initFrom to its URI",
+    lambda value: value in RESUME_WORDS,
+)
+Resume = Annotated[str, Field(min_length=1, max_length=MAX_URI_LENGTH), keep(RESUME_RULE), Schema(rules=(RESUME_RULE,))]
+"""`latest`, `run` or `never`."""
 
 MAX_PROCESSES_PER_NODE = 1024
 

@@ -29,7 +29,7 @@ def deadlines(job: Job) -> Iterable[Deadline]:
         yield Deadline(
             Reason.DEADLINE,
             f"the job ran for {policy.active_deadline_seconds} s, as long as runPolicy.activeDeadlineSeconds allows; "
-            "to go on, create the job anew with a longer limit, and status.checkpoint.uri as its checkpoint.resume",
+            "to go on from its newest checkpoint, set a longer limit and a new runPolicy.restartNonce",
             policy.active_deadline_seconds - used,
         )
     waited = scheduling_timeout.seconds_waited(job)

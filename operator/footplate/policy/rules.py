@@ -169,7 +169,7 @@ def _uris(spec: TrainingJobSpec) -> Iterator[tuple[str, str]]:
         yield "spec.trainer.source.uri", spec.trainer.source.uri
     if spec.checkpoint and spec.checkpoint.uri:
         yield "spec.checkpoint.uri", spec.checkpoint.uri
-        if "://" in spec.checkpoint.resume:
-            yield "spec.checkpoint.resume", spec.checkpoint.resume
+        if spec.checkpoint.init_from:
+            yield "spec.checkpoint.initFrom", spec.checkpoint.init_from
     if spec.output:
         yield "spec.output.uri", spec.output.uri

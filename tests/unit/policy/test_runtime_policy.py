@@ -144,8 +144,8 @@ REFUSALS = [
     ),
     pytest.param(
         {"uriPrefixes": ["s3://models/"]},
-        {"checkpoint": {"uri": "s3://models/c/", "resume": "s3://other/step-1/"}},
-        "spec.checkpoint.resume",
+        {"checkpoint": {"uri": "s3://models/c/", "initFrom": "s3://other/step-1/"}},
+        "spec.checkpoint.initFrom",
         id="a warm start from elsewhere",
     ),
     pytest.param(

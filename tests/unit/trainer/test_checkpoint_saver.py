@@ -12,7 +12,7 @@ from checkpoints import make_manifest
 from footplate_trainer.checkpoint import codec, saver
 from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
-from footplate_trainer.checkpoint.saver import Saver
+from footplate_trainer.checkpoint.saver import Capture, Saver, writer
 from footplate_trainer.errors import Denied, StorageError, StorageUnavailable
 from footplate_trainer.gang import Gang
 from footplate_trainer.report import Reporter
@@ -46,14 +46,15 @@ def test_that_old_checkpoints_cant_be_deleted_is_told_once(
     monkeypatch.setattr(saver, "reporter", lambda: said)
     store = KeepsAll("memory://run", MemoryStore(), "run")
     store.refusal = refusal
-    saving = Saver(Folder(store, attempt=0), Gang(0, 1, None), staging=tmp_path, keep=1)
+    saving = Saver(Gang(0, 1, None), staging=tmp_path, keep=1)
     for step in (1, 2, 3):
-        saving.start(step, {"model": codec.flatten({"w": torch.zeros(1)})}, partial(describe, step=step))
+        files = {"model": codec.flatten({"w": torch.zeros(1)})}
+        saving.start([Capture(Folder(store, attempt=0), step, files, partial(describe, step=step))])
         saving.wait()
         saved = saving.result()
         assert saved is not None
         assert saved.error is None
-    saving._thread.shutdown()
+    writer().submit(lambda: None).result()  # after what is pruned
     notes = [note for note in said._notes if "checkpoint.keep (1)" in note and "AccessDenied" in note]
     assert len(notes) == told
     assert len(said._notes) == told

@@ -1,6 +1,5 @@
 """`restore`, `maybe_save` and `save` of one rank, with checkpoints in a folder."""
 
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from footplate.contract import Env, JobConfig
-from footplate_trainer import checkpoint, stopping
+from footplate_trainer import stopping
 from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, saves
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
@@ -269,22 +268,6 @@ def test_after_a_failure_just_what_was_lost_counts_no_longer(bench: Bench) -> No
         bench.train(state, until=state.step + 1)
     bench.restore(bench.place(attempt=1))
     assert bench.said.productive.node_seconds == 4.0
-    bench.restore(bench.place(uid="another", resume=f"file://{bench.step_folder(2)}/"))
-    assert bench.said.productive.node_seconds is None
-
-
-def test_another_jobs_checkpoint_is_a_warm_start(bench: Bench) -> None:
-    """Weights and step are taken over; a position in other data is not, and the user is told."""
-    donor = bench.restore(loader=make_loader())
-    bench.train(donor, until=4)
-    uri = f"file://{bench.step_folder(4)}/"
-    place = bench.place(uid="another", resume=uri)
-    state = bench.restore(place, loader=make_loader(samples=80))
-    assert (state.step, state.epoch) == (4, 0)
-    assert weights(state) == weights(donor)
-    assert "the data begin anew" in bench.said._notes[0]
-    bench.train(state, until=6)
-    assert bench.restore(bench.place(uid="another", resume=uri, attempt=1), loader=make_loader(samples=80)).step == 6
 
 
 def flip(path: Path) -> None:
@@ -341,19 +324,13 @@ def test_a_checkpoint_of_a_newer_version_is_left_as_it_is(bench: Bench, resume: 
 
 
 def test_where_all_are_damaged_nothing_begins_anew_unasked(bench: Bench) -> None:
-    donor = bench.restore(bench.place(uid="donor"))
-    bench.train(donor, until=2)
     bench.train(bench.restore(), until=4)
     for path in bench.run_folder.glob("*/model*"):
         flip(path)
     for attempt, notes in ((1, 2), (2, 0)):
-        for resume in ("latest", f"file://{bench.root}/checkpoints/job/run-1-donor/step-00000002/"):
-            with pytest.raises(
-                DataError, match=r"all 2 checkpoints of this run are damaged \(steps 4, 2; .*restartNonce"
-            ):
-                bench.restore(bench.place(attempt=attempt, resume=resume))
-            assert len(bench.said._notes) == notes
-            notes = 0
+        with pytest.raises(DataError, match=r"all 2 checkpoints of this run are damaged \(steps 4, 2; .*restartNonce"):
+            bench.restore(bench.place(attempt=attempt))
+        assert len(bench.said._notes) == notes
     assert bench.restore(bench.place(run=2)).step == 0
 
 
@@ -367,26 +344,6 @@ def test_an_outage_is_not_an_empty_folder(bench: Bench, monkeypatch: pytest.Monk
     monkeypatch.setattr(Store, "list", gone)
     with pytest.raises(StorageError, match="no such bucket"):
         bench.restore(place)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "problem"),
-    [
-        pytest.param(shutil.rmtree, "no manifest.json", id="missing"),
-        pytest.param(lambda folder: remove_one(folder / "manifest.json"), "no manifest.json", id="half"),
-        pytest.param(lambda folder: flip(next(folder.glob("model*"))), "SHA-256", id="corrupt"),
-        pytest.param(
-            lambda folder: (folder / "manifest.json").write_text('{"kind": "other"}'), "no checkpoint", id="foreign"
-        ),
-    ],
-)
-def test_resume_from_what_is_no_checkpoint_is_a_data_error(
-    bench: Bench, spoil: Callable[[Path], object], problem: str
-) -> None:
-    bench.train(bench.restore(), until=2)
-    spoil(bench.step_folder(2))
-    with pytest.raises(DataError, match=f"checkpoint.resume=file://.*{problem}"):
-        bench.restore(bench.place(uid="another", resume=f"file://{bench.step_folder(2)}"))
 
 
 @pytest.mark.parametrize(
@@ -480,34 +437,3 @@ def test_an_evaluation_stops_only_when_the_last_step_is_captured(
     assert state.session.should_stop() is stops
     bench.now += 1.0
     assert bench.train(state, until=step + 1) == [STOP]
-
-
-def test_a_second_training_is_refused_where_it_would_load_the_firsts_checkpoints(bench: Bench) -> None:
-    bench.monkeypatch.setattr(checkpoint, "_session", None)
-    bench.monkeypatch.setattr(checkpoint, "_training", ())
-    bench.monkeypatch.setattr(checkpoint, "context", bench.place)
-    bench.monkeypatch.setattr(checkpoint, "reporter", lambda: bench.said)
-    model, loader = nn.Linear(2, 1), make_loader()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    state = checkpoint.restore(model=model, optimizer=optimizer, loader=loader)
-    bench.train(state, until=4)
-    assert checkpoint.restore(model=model, optimizer=optimizer, loader=loader).step == 4, "the same one goes on"
-    other = nn.Linear(2, 1)
-    before = [weight.clone() for weight in other.parameters()]
-    refused: list[tuple[dict[str, Any], str]] = [
-        ({"model": other, "optimizer": optimizer, "loader": loader}, "another model than"),
-        ({"model": model, "optimizer": optimizer, "loader": make_loader()}, "another loader than"),
-        ({"model": other, "loader": make_loader()}, "another model and another optimizer and another loader"),
-    ]
-    for parts, named in refused:
-        with pytest.raises(ConfigError, match=rf"a second training in one job, with {named}.*job of its own"):
-            checkpoint.restore(**parts)
-    assert all(map(torch.equal, other.parameters(), before))
-
-
-def test_without_checkpoints_a_process_may_train_as_often_as_it_likes(bench: Bench) -> None:
-    bench.monkeypatch.setattr(checkpoint, "_session", None)
-    bench.monkeypatch.setattr(checkpoint, "reporter", lambda: bench.said)
-    bench.monkeypatch.setattr(checkpoint, "context", lambda: Context(device=torch.device("cpu")))
-    for _ in range(2):
-        assert checkpoint.restore(model=nn.Linear(2, 1), loader=make_loader()).step == 0

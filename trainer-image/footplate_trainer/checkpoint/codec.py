@@ -113,6 +113,23 @@ def read(path: Path) -> Packed:
     return Packed(tensors, structure, splits)
 
 
+def read_weights(path: Path) -> Packed:
+    """Reads tensors by name of any safetensors file. A tensor that has several names is in the file under one of them,
+    and the metadata tell of the others, where `safetensors.torch.save_model` has written it.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            same = file.metadata() or {}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"not a safetensors file: {error!r}") from error
+    names = {name: name for name in tensors} | {name: kept for name, kept in same.items() if kept in tensors}
+    return Packed(tensors, {name: {"$tensor": kept} for name, kept in names.items()})
+
+
 def _split(found: dict[str, Any]) -> Split:
     return Split(**{**found, "shape": tuple(found["shape"])})
 

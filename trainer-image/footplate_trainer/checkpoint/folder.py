@@ -6,17 +6,21 @@
       step-<n>/manifest.json    written last: a step without it is no checkpoint
       finished                  the run has succeeded: none of its job's later runs goes on from it
       step-<n>/bad-<sha>        condemns the manifest with that digest: it was found damaged, and is never tried again
+      trainings/<name>/step-…   the same of a training that has a name; claims and `finished` are the whole run's
 
 Invariants: a manifest is put only when all its files are there, and deleted before any of them; nothing is deleted
 that could still become, or may still be needed as, the checkpoint to resume from. Objects of other names are nobody's
 business here: they count for nothing and are left alone.
+
+Trainings that are saved together have a checkpoint each, whose manifests name all of them and are put one after the
+other: one counts only if all are there, so that all go on from the same moment (`is_half`).
 
 Zombies. Between a zombie's look at the claims and its put of a manifest a newer attempt may have made its claim, so a
 manifest can slip through. That is harmless. Its files were all there, so what it completes is a true state of this
 run, from which whoever finds it may go on; an heir that has already restored an older one replaces it when it comes to
 that step itself. If the put was so late that the heir has swept the files as debris, a lone manifest is left, older
 than the heir's newest checkpoint: it is no good one (`_is_good`), doesn't count in `keep`, and is swept next time.
-Deleting is what a zombie could do harm with, so `prune` looks at the claims in the very listing that it deletes from.
+Deleting is what a zombie could do harm with, so `prune` looks at the claims after the listing that it deletes from.
 """
 
 import hashlib
@@ -28,6 +32,7 @@ from pathlib import Path
 
 from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.manifest import File, Manifest
+from footplate_trainer.checkpoint.names import MAIN, folder_of
 from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
 from footplate_trainer.proving import prove_writing
 from footplate_trainer.runs import FINISHED
@@ -53,11 +58,13 @@ class Found:
 
 
 class Folder:
-    """The checkpoints of one run, as one of its attempts sees them."""
+    """The checkpoints of one training of a run, as one of the run's attempts sees them."""
 
-    def __init__(self, store: Store, *, attempt: int) -> None:
+    def __init__(self, store: Store, *, attempt: int, training: str = MAIN) -> None:
         self._store = store
         self._attempt = attempt
+        self._training = training
+        self._under = folder_of(training)
 
     def claim(self) -> None:
         """Makes this attempt the one that may commit.
@@ -71,7 +78,7 @@ class Folder:
 
     def uri(self, step: int) -> str:
         """Where a step's checkpoint lies."""
-        return f"{self._store.uri}/{_step_key(step)}/"
+        return f"{self._store.uri}/{self._key(step)}/"
 
     def complete_steps(self) -> list[int]:
         """Steps that have a manifest, newest first."""
@@ -88,11 +95,11 @@ class Folder:
             Damaged: its manifest can't be read; it is condemned from now on.
         """
         try:
-            data = self._store.get(f"{_step_key(step)}/{manifests.NAME}")
+            data = self._store.get(self._key(step, manifests.NAME))
         except NotFound:
             return None
         sha256 = hashlib.sha256(data).hexdigest()
-        if _bad_name(sha256) in self._names(_step_key(step)).get(step, ()):
+        if _bad_name(sha256) in self._names(step).get(step, ()):
             return None
         try:
             return Found(self.uri(step), step, _parse_of_step(step, data, self.uri(step)), sha256)
@@ -105,11 +112,24 @@ class Folder:
         self._condemn(found.step, found.sha256, reason)
 
     def _condemn(self, step: int, sha256: str, reason: str) -> None:
-        self._store.put(f"{_step_key(step)}/{_bad_name(sha256)}", reason.encode())
+        self._store.put(self._key(step, _bad_name(sha256)), reason.encode())
+
+    def is_half(self, found: Found) -> bool:
+        """True where trainings that were saved together with this one have no such checkpoint, or a damaged one."""
+        others = found.manifest.together.keys() - {self._training}
+        return not all(self._has_same(found.manifest, name) for name in others)
+
+    def _has_same(self, manifest: Manifest, name: str) -> bool:
+        other = Folder(self._store, attempt=self._attempt, training=name)
+        try:
+            there = other.find(manifest.together[name])
+        except Damaged:
+            return False
+        return there is not None and there.manifest.is_of_one_moment_with(manifest)
 
     def put_file(self, step: int, name: str, path: Path) -> None:
         """Uploads one file of a checkpoint."""
-        self._store.put_file(f"{_step_key(step)}/{name}", path)
+        self._store.put_file(self._key(step, name), path)
 
     def commit(self, manifest: Manifest) -> None:
         """Makes a checkpoint complete; all its files must be there.
@@ -119,7 +139,7 @@ class Folder:
         Raises:
             PeerLost: a newer attempt runs.
         """
-        key = f"{_step_key(manifest.step)}/{manifests.NAME}"
+        key = self._key(manifest.step, manifests.NAME)
         data = manifest.to_bytes()
         self._check_claim()
         try:
@@ -130,8 +150,8 @@ class Folder:
                 return  # our own put, whose answer was lost
             self._check_claim()
             self._store.put(key, data)
-            names = self._names(_step_key(manifest.step))[manifest.step]
-            self._store.delete([f"{_step_key(manifest.step)}/{name}" for name in names if name.startswith("bad-")])
+            names = self._names(manifest.step)[manifest.step]
+            self._store.delete([self._key(manifest.step, name) for name in names if name.startswith("bad-")])
 
     def prune(self, *, newest: int, keep: int, protected: Collection[int]) -> None:
         """Deletes what `choose_garbage` chooses.
@@ -139,25 +159,31 @@ class Folder:
         Raises:
             PeerLost: a newer attempt runs: what to keep is its business.
         """
-        keys = [item.key for item in self._store.list()]
-        self._check_claim(keys)
-        self._store.delete(choose_garbage(keys, newest=newest, keep=keep, protected=protected))
+        keys = [item.key.removeprefix(self._under) for item in self._store.list(self._under)]
+        self._check_claim()
+        garbage = choose_garbage(keys, newest=newest, keep=keep, protected=protected)
+        self._store.delete([f"{self._under}{key}" for key in garbage])
 
-    def _check_claim(self, keys: Iterable[str] | None = None) -> None:
-        keys = (item.key for item in self._store.list(_CLAIMS)) if keys is None else keys
+    def _check_claim(self) -> None:
+        keys = (item.key for item in self._store.list(_CLAIMS))
         newest = max((int(found[1]) for key in keys if (found := _CLAIM.fullmatch(key))), default=0)
         if newest > self._attempt:
             raise PeerLost(f"attempt {self._attempt} was replaced by attempt {newest}, and may not commit any more")
 
-    def _names(self, prefix: str = "") -> Mapping[int, set[str]]:
-        return _by_step(item.key for item in self._store.list(prefix))
+    def _names(self, step: int | None = None) -> Mapping[int, set[str]]:
+        """Names of objects by step; of one step alone where it is given."""
+        listed = self._store.list(self._under if step is None else self._key(step))
+        return _by_step(item.key.removeprefix(self._under) for item in listed)
+
+    def _key(self, step: int, name: str = "") -> str:
+        return f"{self._under}{_step_key(step)}/{name}".rstrip("/")
 
 
 def choose_garbage(keys: Iterable[str], *, newest: int, keep: int, protected: Collection[int]) -> list[str]:
     """The objects to delete after a commit, in the order to delete them in.
 
     Args:
-        keys: all objects of the run.
+        keys: all objects of the training.
         newest: step of this commit. What has no manifest and is older can't become a checkpoint any more.
         keep: complete checkpoints to keep, this one included.
         protected: steps that stay whatever `keep` says: the last one that was read back and verified.

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from footplate.api.status import CheckpointStatus, Time
 from footplate.api.types import Model, Sha256
+from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.errors import ConfigError
 
 NAME = "manifest.json"
@@ -47,13 +48,17 @@ class Manifest(Model):
     """URI of the checkpoint that the attempt started from."""
     productive_node_seconds: float | None = None
     """What the steps up to this one have cost: see `speed.ProductiveTime`."""
+    training: str = MAIN
+    together: dict[str, int] = Field(default={})
+    """Steps, by name, of all trainings that were saved at this moment; empty where it was this one alone."""
     files: Annotated[tuple[File, ...], Field(strict=False)]
     checksum: str = ""
     """SHA-256 of the rest: a flipped bit in a step's number would load silently."""
 
     def to_bytes(self) -> bytes:
         """The document, with its checksum."""
-        return self.model_copy(update={"checksum": self._digest()}).model_dump_json(by_alias=True, indent=1).encode()
+        whole = self.model_copy(update={"checksum": self._digest()})
+        return whole.model_dump_json(by_alias=True, indent=1, exclude=self._unsaid()).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
@@ -74,7 +79,17 @@ class Manifest(Model):
         return manifest
 
     def _digest(self) -> str:
-        return hashlib.sha256(self.model_dump_json(by_alias=True, exclude={"checksum"}).encode()).hexdigest()
+        text = self.model_dump_json(by_alias=True, exclude={"checksum", *self._unsaid()})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _unsaid(self) -> set[str]:
+        """Fields that manifests didn't have before trainings had names, where they say nothing more than that."""
+        fields = {"training": self.training == MAIN, "together": not self.together}
+        return {name for name, says_nothing in fields.items() if says_nothing}
+
+    def is_of_one_moment_with(self, other: "Manifest") -> bool:
+        """True where both were saved together."""
+        return (self.attempt, self.time, self.together) == (other.attempt, other.time, other.together)
 
     @property
     def size_bytes(self) -> int:

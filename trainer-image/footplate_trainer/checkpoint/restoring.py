@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from safetensors import safe_open
 from footplate_trainer.checkpoint import codec
 from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.codec import Packed
-from footplate_trainer.checkpoint.folder import Damaged, Folder, Found, fetch_file, parse_manifest, verify_file
+from footplate_trainer.checkpoint.folder import Damaged, Folder, Found, fetch_file, verify_file
+from footplate_trainer.checkpoint.initial import left_out, modules_of, read_source, what_fits
 from footplate_trainer.checkpoint.manifest import File
+from footplate_trainer.checkpoint.names import RANK_PART
 from footplate_trainer.checkpoint.sharded import SHARDS, Plan
-from footplate_trainer.checkpoint.state import MAX_NAMED, RANK_PART, check_models
+from footplate_trainer.checkpoint.state import MAX_NAMED, check_models
 from footplate_trainer.context import Context
 from footplate_trainer.errors import DataError, NotFound
 from footplate_trainer.gang import Gang
@@ -30,10 +33,10 @@ class Loaded:
     trees: dict[str, Any]
     in_run: bool
     """False where the run has none of its own yet."""
-    in_job: bool
-    """False where `checkpoint.resume` names it: a position in the data is another's."""
 
 
+Check = Callable[[Mapping[str, Any]], None]
+"""Refuses trees, of which only names and shapes are known yet."""
 Pieces = Mapping[str, Mapping[int, File]]
 """The files that this rank needs pieces from, by part and by the rank that wrote them."""
 
@@ -60,6 +63,8 @@ class Restorer:
         self._open_store = open_store
         self._staging = staging
         self._note = note
+        self._half: set[str] = set()
+        """URIs of checkpoints that lack what was to be saved together with them."""
 
     def newest(self, folder: Folder) -> Loaded | None:
         """The newest whole checkpoint of a run, or None if it has none; damaged ones are condemned, and named to the
@@ -71,8 +76,9 @@ class Restorer:
         """
         steps = self._gang.from_main(folder.complete_steps)
         loaded = self._first_whole(folder, steps, in_run=True)
-        if loaded is None and steps:
-            raise DataError(_all_damaged(folder, steps))
+        whole = [step for step in steps if folder.uri(step) not in self._half]
+        if loaded is None and whole:
+            raise DataError(_all_damaged(folder, whole))
         return loaded
 
     def newest_of_earlier(self, folder: Folder) -> Loaded | None:
@@ -86,20 +92,33 @@ class Restorer:
         loaded = (self._try(folder, each, in_run=in_run) for each in found if each is not None)
         return next((each for each in loaded if each is not None), None)
 
-    def named(self, uri: str) -> Loaded:
-        """The checkpoint that `checkpoint.resume` names.
+    def initialise(self, uri: str, *, strict: bool) -> None:
+        """Gives the model the weights that lie at a URI, of a checkpoint or of a finished model. What doesn't fit by
+        name and shape stays as it is, and is told, where that isn't `strict`.
 
         Raises:
-            DataError: it is missing, incomplete or damaged.
+            DataError: there are none, or they are damaged.
+            ConfigError: they don't fit.
         """
         try:
             found = self._gang.from_main(lambda: self._at(uri))
-            return self._load(found, in_run=False, in_job=False)
+            modules = modules_of(self._parts, found.manifest)
+            check = partial(self._check_fit, uri=uri, strict=strict)
+            trees = self._read(found, read=_read_any, check=check, only=modules)
         except Damaged as error:
-            raise DataError(
-                f"spec.checkpoint.resume={uri}: the checkpoint is damaged: {error}; name another one, or use "
-                "latest or never"
-            ) from error
+            raise DataError(f"spec.checkpoint.initFrom={uri}: it is damaged: {error}; name another one") from error
+        notes = ""
+        for name, tree in trees.items():
+            mine = modules[name].state_dict()
+            fitting = what_fits(name, mine, tree, uri=uri, strict=strict)
+            modules[name].load_state_dict({key: tree[key] for key in fitting}, strict=False)
+            notes += left_out(name, mine, tree)
+        self._note(f"begins with the weights of {uri}, and with nothing else of it{notes}")
+
+    def _check_fit(self, outlines: Mapping[str, Any], *, uri: str, strict: bool) -> None:
+        """Before any piece of a weight is fetched."""
+        for name, outline in outlines.items():
+            what_fits(name, self._parts[name].state_dict(), outline, uri=uri, strict=strict)
 
     def _find(self, folder: Folder, step: int) -> Found | None:
         try:
@@ -107,11 +126,17 @@ class Restorer:
         except Damaged as error:
             self._tell_damage(folder.uri(step), error)
             return None
-        return found if found is not None and found.manifest.uid == self._place.uid else None
+        if found is None or found.manifest.uid != self._place.uid:
+            return None
+        if self._gang.from_main(lambda: folder.is_half(found)):
+            self._half.add(found.uri)
+            return None
+        return found
 
     def _try(self, folder: Folder, found: Found, *, in_run: bool) -> Loaded | None:
         try:
-            return self._load(found, in_run=in_run, in_job=True)
+            check = partial(check_models, self._parts, uri=found.uri)
+            return Loaded(found, self._read(found, read=_read_file, check=check), in_run)
         except Damaged as error:
             reason = str(error)
             self._tell_damage(found.uri, error)
@@ -129,25 +154,35 @@ class Restorer:
             data = store.get(manifests.NAME)
         except NotFound as error:
             raise DataError(
-                f"spec.checkpoint.resume={uri}: there is no {manifests.NAME}, so this is no complete checkpoint; take "
-                "the URI from status.checkpoint.uri of the job that saved it"
+                f"spec.checkpoint.initFrom={uri}: there is no {manifests.NAME}, so this is neither a complete "
+                "checkpoint nor a model; take the URI from status.checkpoint.uri or status.artifact.uri of its job"
             ) from error
-        manifest = parse_manifest(data, f"{store.uri}/")
+        manifest = read_source(data, f"{store.uri}/")
         return Found(f"{store.uri}/", manifest.step, manifest, "")
 
-    def _load(self, found: Found, *, in_run: bool, in_job: bool) -> Loaded:
-        """Reads whole tensors first: with them lies what says which pieces of others this rank needs."""
+    def _read(
+        self,
+        found: Found,
+        *,
+        read: Callable[[File, Path], Packed],
+        check: Check,
+        only: Collection[str] | None = None,
+    ) -> dict[str, Any]:
+        """The state trees by part, of all parts unless some are named. Reads whole tensors first: with them lies what
+        says which pieces of others this rank needs.
+        """
         packed: dict[str, Packed] = {}
         trees: dict[str, Any] = {}
         with self._folder_for(found.step) as folder:
-            files = [file for file in found.manifest.files if self._is_for_me(file, found)]
+            wanted = [file for file in found.manifest.files if only is None or file.part in only]
+            files = [file for file in wanted if self._is_for_me(file, found)]
             self._fetch(found, files, folder)
-            self._gang.together(lambda: packed.update({file.part: _read_file(file, folder) for file in files}))
-            plans = {part: Plan(self._parts.get(part), read) for part, read in packed.items()}
-            check_models(self._parts, {part: plan.outline() for part, plan in plans.items()}, uri=found.uri)
+            self._gang.together(lambda: packed.update({file.part: read(file, folder) for file in files}))
+            plans = {part: Plan(self._parts.get(part), read_part) for part, read_part in packed.items()}
+            check({part: plan.outline() for part, plan in plans.items()})
             pieces = self._fetch_pieces(found, plans, folder)
             self._gang.together(lambda: trees.update(_read_pieces(plans, pieces, folder)))
-        return Loaded(found, trees, in_run, in_job)
+        return trees
 
     def _is_for_me(self, file: File, found: Found) -> bool:
         """What one rank has of its own is of no use in another world."""
@@ -205,8 +240,20 @@ def _all_damaged(folder: Folder, steps: Sequence[int]) -> str:
     return (
         f"all {len(steps)} checkpoints of this run are damaged (steps {named}; the newest is {folder.uri(steps[0])}), "
         "and a run that has got so far isn't begun again unasked. To begin again, set runPolicy.restartNonce; to go on "
-        "from another checkpoint, create the job anew with its URI in spec.checkpoint.resume"
+        "from another's weights, create the job anew with their URI in spec.checkpoint.initFrom"
     )
+
+
+def _read_any(file: File, folder: Path) -> Packed:
+    """A checkpoint's file, or any other with weights."""
+    try:
+        return codec.read(folder / file.name)
+    except ValueError:
+        pass
+    try:
+        return codec.read_weights(folder / file.name)
+    except ValueError as error:
+        raise Damaged(f"{file.name}: {error}") from error
 
 
 def _read_file(file: File, folder: Path) -> Packed:

@@ -14,16 +14,17 @@ from footplate_trainer.storage import Store
 
 
 class RunStore:
-    """The checkpoints of one run, as this attempt reaches them."""
+    """The checkpoints of one training of a run, as this attempt reaches them."""
 
-    def __init__(self, place: Context, block: Checkpoint, *, endpoint: str | None) -> None:
+    def __init__(self, place: Context, block: Checkpoint, *, training: str, endpoint: str | None) -> None:
         self.block = block
+        self._training = training
         self._place = place
         self._endpoint = endpoint
         self.staging = place.checkpoint_dir or Path(tempfile.gettempdir())
         self.staging.mkdir(parents=True, exist_ok=True)
         self.folder = self._folder_of(place.run)
-        """This run's checkpoints."""
+        """The training's checkpoints in this run."""
 
     def earlier_runs(self) -> Iterator[tuple[int, Folder]]:
         """Those of the job's earlier runs, the newest first."""
@@ -32,7 +33,7 @@ class RunStore:
 
     def _folder_of(self, run: int) -> Folder:
         uri = checkpoints_uri(str(self.block.uri), job=self._place.job, run=run, uid=self._place.uid)
-        return Folder(self.open(uri), attempt=self._place.attempt)
+        return Folder(self.open(uri), attempt=self._place.attempt, training=self._training)
 
     def claim(self) -> None:
         """Makes this attempt the one that may commit: the first that storage is asked for."""
@@ -44,9 +45,9 @@ class RunStore:
         return Store.open(uri, endpoint=self._endpoint)
 
 
-def open_run(place: Context) -> RunStore | None:
-    """The run's place; None where the job saves no checkpoints."""
+def open_run(place: Context, *, training: str) -> RunStore | None:
+    """The training's place in its run; None where the job saves no checkpoints."""
     block, config = place.checkpoint, place.config
     if config is None or block is None or block.uri is None:
         return None
-    return RunStore(place, block, endpoint=config.spec.storage.endpoint)
+    return RunStore(place, block, training=training, endpoint=config.spec.storage.endpoint)

@@ -2,17 +2,18 @@
 
 A save is collective and happens on all ranks or none: each writes its files and says whether it could, over a line of
 its own; then rank 0 commits, and says whether it could. A rank's failure is thus everybody's, and never an exception
-in the background: it becomes the save's result.
+in the background: it becomes the save's result. Whatever trainings a process has, their saves are written one after the
+other, by one thread: they share the line.
 """
 
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 from footplate_trainer.checkpoint import codec
@@ -31,50 +32,72 @@ Describe = Callable[[tuple[File, ...]], Manifest]
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """How a save ended: `error` is None if the checkpoint is complete."""
+class Capture:
+    """The state of one training, by file, on its way into its folder."""
 
+    folder: Folder
     step: int
+    files: Mapping[str, Packed]
+    describe: Describe
+    protected: Collection[int] = field(default=())
+    """Steps that are kept whatever `keep` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How a save ended: `error` is None if the checkpoints, one a training, are complete."""
+
     seconds: float
-    manifest: Manifest | None
+    manifests: Sequence[Manifest]
     error: Exception | None
 
 
-class Saver:
-    """Writes one checkpoint at a time."""
+@cache
+def writer() -> ThreadPoolExecutor:
+    """The thread in which this process writes checkpoints."""
+    return ThreadPoolExecutor(1, thread_name_prefix="footplate-checkpoint")
 
-    def __init__(self, folder: Folder, gang: Gang, *, staging: Path, keep: int) -> None:
-        self._folder = folder
+
+class Saver:
+    """Writes one save at a time: a checkpoint of one training, or of each of several."""
+
+    def __init__(self, gang: Gang, *, staging: Path, keep: int) -> None:
         self._gang = gang
         self._staging = staging
         self._keep = keep
         self._copies = HostCopies()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="footplate-checkpoint")
         self._saving: Future[Saved] | None = None
-        self._captured: tuple[int, Mapping[str, Packed], Describe] | None = None
+        self._captured: Sequence[Capture] = ()
         self._told = False
         """The user knows that old checkpoints stay."""
-        self.protected: set[int] = set()
-        """Steps that are kept whatever `keep` says."""
 
     @property
     def busy(self) -> bool:
         """True while a save is being written, on this rank."""
         return self._saving is not None and not self._saving.done()
 
-    def start(self, step: int, files: Mapping[str, Packed], describe: Describe) -> None:
-        """Copies the state, by file, and returns; the rest happens in the background. Not while `busy`."""
-        copies = {
-            part: replace(packed, tensors=self._copies.take(packed.tensors, part=part))
-            for part, packed in files.items()
-        }
-        self._captured = (step, copies, describe)
+    def start(self, captures: Sequence[Capture]) -> None:
+        """Copies the states and returns; the rest happens in the background. Not while `busy`."""
+        self._captured = [
+            replace(
+                capture,
+                files={
+                    part: replace(packed, tensors=self._copies.take(packed.tensors, part=f"{number}/{part}"))
+                    for part, packed in capture.files.items()
+                },
+            )
+            for number, capture in enumerate(captures)
+        ]
         self.again()
 
     def again(self) -> None:
         """Writes what was captured last once more. Not while `busy`."""
-        if self._captured is not None:
-            self._saving = self._thread.submit(self._save, *self._captured)
+        if self._captured:
+            self._saving = writer().submit(self._save, self._captured)
+
+    def release(self) -> None:
+        """Gives the memory of the copies back. Not while `busy`."""
+        self._captured, self._copies = (), HostCopies()
 
     def wait(self, timeout: float | None = None) -> None:
         """Returns when nothing is being written any more, or after `timeout` seconds."""
@@ -88,20 +111,27 @@ class Saver:
         saved, self._saving = self._saving.result(), None
         return saved
 
-    def _save(self, step: int, copies: Mapping[str, Packed], describe: Describe) -> Saved:
+    def _save(self, captures: Sequence[Capture]) -> Saved:
         began = time.monotonic()
-        manifest, error = None, None
+        manifests: list[Manifest] = []
+        error = None
         try:
-            files = self._gang.together(lambda: [self._write(step, *copy) for copy in copies.items()])
-            manifest = describe(tuple(file for ranks_files in files for file in ranks_files))
-            self._gang.from_main(partial(self._folder.commit, manifest))
+            for capture in captures:
+                files = self._gang.together(partial(self._write_all, capture))
+                manifests.append(capture.describe(tuple(file for ranks_files in files for file in ranks_files)))
+            for capture, manifest in zip(captures, manifests, strict=True):
+                self._gang.from_main(partial(capture.folder.commit, manifest))
         except Exception as problem:  # whatever went wrong is the save's result
             error = problem
         if error is None and self._gang.rank == 0:
-            self._thread.submit(self._prune, step)  # after the result: other ranks don't wait for it
-        return Saved(step, time.monotonic() - began, manifest, error)
+            for capture in captures:
+                writer().submit(self._prune, capture)  # after the result: other ranks don't wait for it
+        return Saved(time.monotonic() - began, manifests, error)
 
-    def _write(self, step: int, part: str, packed: Packed) -> File:
+    def _write_all(self, capture: Capture) -> list[File]:
+        return [self._write(capture, part, packed) for part, packed in capture.files.items()]
+
+    def _write(self, capture: Capture, part: str, packed: Packed) -> File:
         path = self._staging / f"{part}.{self._gang.rank}.saving"
         try:
             codec.write(path, packed)
@@ -115,14 +145,14 @@ class Saver:
                 part=part,
                 rank=rank,
             )
-            self._folder.put_file(step, file.name, path)
+            capture.folder.put_file(capture.step, file.name, path)
             return file
         finally:
             path.unlink(missing_ok=True)
 
-    def _prune(self, step: int) -> None:
+    def _prune(self, capture: Capture) -> None:
         try:
-            self._folder.prune(newest=step, keep=self._keep, protected=self.protected)
+            capture.folder.prune(newest=capture.step, keep=self._keep, protected=capture.protected)
         except StorageError as error:
             log.warning("old checkpoints could not be deleted, the next save tries again: %s", error)
             if isinstance(error, Denied) and not self._told:

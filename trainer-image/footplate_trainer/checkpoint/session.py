@@ -1,4 +1,5 @@
-"""One process's dealings with checkpoints: what is saved when, and where training goes on, agreed with all ranks.
+"""A training's dealings with checkpoints: what is saved when, and where it goes on, agreed with all ranks. Trainings
+that are saved together have one session from then on, and their steps are counted together.
 
 Every decision that ranks must share is made either from what is the same on all of them (the step, the loader), or in
 `_ask`, one small all-reduce: does anyone want to stop, is a save due by the clock, is anyone still writing. It also
@@ -6,12 +7,13 @@ carries how long each rank works on a step by itself.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from footplate.contract import GRACE_FACTOR
 from footplate_trainer import stopping
+from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.run_store import RunStore, open_run
 from footplate_trainer.checkpoint.saves import Saves
@@ -19,7 +21,7 @@ from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pu
 from footplate_trainer.checkpoint.state import TrainState, apply
 from footplate_trainer.contact import telling
 from footplate_trainer.context import Context
-from footplate_trainer.errors import ConfigError, StorageUnavailable, TrainerError
+from footplate_trainer.errors import StorageUnavailable, TrainerError
 from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.report import reporter
 from footplate_trainer.seeds import derive_seed, seed_everything
@@ -52,46 +54,98 @@ class Answer(NamedTuple):
 class Session:
     """See the module. All public methods but `finish` are collective."""
 
-    def __init__(self, place: Context, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, place: Context, clock: Callable[[], float] = time.monotonic, *, name: str = MAIN) -> None:
         self._place = place
+        self._name = name
         self._clock = clock
         self._gang = all_ranks("checkpoint-agree")
         self._line = all_ranks("checkpoint-files", UPLOAD_TIMEOUT)
         self._step_pulse, self._other_pulse = Pulse(now=clock()), Pulse(now=clock())
-        self._store = open_run(place)
+        self._store = open_run(place, training=name)
         self._saves: Saves | None = None
-        self._seen_step = -1
+        self._began_from: Loaded | None = None
+        self._seen: dict[str, int] = {}
+        """The last known step of each of its trainings."""
         self._postponed = False
         self._stragglers = StragglerWatch(place.local_world_size)
         self.stopped = False
         """True once the ranks have agreed to stop."""
 
-    def restore(self, state: TrainState) -> None:
-        """Brings the state's objects to where the run is: see `checkpoint.restore`."""
+    @property
+    def names(self) -> Collection[str]:
+        """Of its trainings."""
+        return self._seen.keys() or {self._name}
+
+    @property
+    def steps(self) -> Mapping[str, int]:
+        """How far each of its trainings is known to be."""
+        return self._seen
+
+    @property
+    def saves_anything(self) -> bool:
+        """False where the job has no checkpoints."""
+        return self._saves is not None
+
+    @property
+    def is_captured(self) -> bool:
+        """False while the last step is neither saved nor being saved."""
+        return self._saves is None or self._saves.captured_step == self._seen_step
+
+    @property
+    def _seen_step(self) -> int:
+        return sum(self._seen.values())
+
+    def restore(self, state: TrainState, *, init_from: str | None = None) -> None:
+        """Brings the state's objects to where the run is: see `checkpoint.restore`. Where there is nothing to go on
+        from, the weights are taken from `init_from`.
+        """
         reporter().enter("loading")
         if self._store is None:
             self._start_fresh()
         else:
-            self._restore_from(self._store, state)
-        self._seen_step = state.step
+            self._restore_from(self._store, state, init_from)
+        self._look_at([state])
         stopping.defer()
 
-    def maybe_save(self, state: TrainState) -> Outcome:
+    def is_torn_from(self, other: "Session") -> bool:
+        """True where one of both goes on from a moment at which they were saved together, and the other doesn't."""
+        mine, theirs = (None if it._began_from is None else it._began_from.found.manifest for it in (self, other))
+        if mine is not None and other._name in mine.together:
+            return theirs is None or not theirs.is_of_one_moment_with(mine)
+        return theirs is not None and self._name in theirs.together
+
+    def join(self, state: TrainState) -> None:
+        """From now on another training, with a session of its own so far, is saved together with this one."""
+        other = state.session
+        other.release()
+        self.release()
+        if self._saves is not None and other._saves is not None:
+            self._saves.join(other._saves)
+        self._seen |= other._seen
+        state.session = self
+
+    def maybe_save(self, *states: TrainState) -> Outcome:
         """See `checkpoint.maybe_save`."""
-        if state.step == self._seen_step and not self.stopped:
+        if not self.stopped and all(state.step == self._seen[state.name] for state in states):
             return Outcome.CONTINUE
-        self._seen_step = state.step
-        outcome = self._after_step(state)
-        reporter().work.step_ended(state.step)  # only now: in here ranks wait for each other
+        self._look_at(states)
+        outcome = self._after_step(states)
+        reporter().step_ended(self._seen_step)  # only now: in here ranks wait for each other
         return outcome
 
-    def _after_step(self, state: TrainState) -> Outcome:
+    def _look_at(self, states: Sequence[TrainState]) -> None:
+        for state in states:
+            self._seen[state.name] = state.step
+        if len(states) > 1:
+            reporter().count(self._seen)
+
+    def _after_step(self, states: Sequence[TrainState]) -> Outcome:
         saves = self._saves
-        due = saves is not None and saves.falls_due(state)
+        due = saves is not None and saves.falls_due(states)
         if not self._step_pulse.count() and not due and not self.stopped:
             return Outcome.CONTINUE
         answer = self._ask(self._step_pulse)
-        while saves is not None and answer.busy and state.ended and not answer.stop:
+        while saves is not None and answer.busy and any(state.ended for state in states) and not answer.stop:
             # Not postponed: what follows the loop may change the objects (an average's weights take the model's place).
             reporter().enter("checkpointing")
             saves.wait(ASK_SECONDS)
@@ -100,21 +154,22 @@ class Session:
         if self._place.is_main:
             reporter().found_stragglers(self._stragglers.look(answer.work, now=self._clock()))
         if answer.stop:
-            return self._stop(state)
+            return self._stop(states)
         if saves is None or not (due or answer.due or self._postponed):
             return Outcome.CONTINUE
         self._postponed = answer.busy
         if answer.busy:
             return Outcome.CONTINUE
-        return Outcome.SAVED if saves.start(state) else Outcome.CONTINUE
+        return Outcome.SAVED if saves.start(states) else Outcome.CONTINUE
 
-    def save(self, state: TrainState) -> Outcome:
+    def save(self, *states: TrainState) -> Outcome:
         """See `checkpoint.save`."""
+        self._look_at(states)
         if self._saves is None:
             return Outcome.CONTINUE
         reporter().enter("checkpointing")
         self._wait_for(self._saves)
-        captured = self._saves.start(state)
+        captured = self._saves.start(states)
         error = self._wait_for(self._saves)
         reporter().enter("training")
         if error is not None:
@@ -127,7 +182,7 @@ class Session:
             return True
         if self._other_pulse.count() and self._ask(self._other_pulse).stop:
             # While the last step isn't captured there is something to lose: the next step will stop, and save.
-            self.stopped = self._saves is None or self._saves.captured_step == self._seen_step
+            self.stopped = self.is_captured
         return self.stopped
 
     def conclude(self) -> None:
@@ -139,12 +194,12 @@ class Session:
         """
         self.finish()
         saves = self._saves
-        if saves is None or saves.state is None or self.stopped:
+        if saves is None or not saves.states or self.stopped:
             return
         deadline = self._clock() + min(self._clock() - saves.safe_since, PATIENCE_SECONDS)
         while self._agree(saves.busy or self._postponed or saves.error is not None):
             if self._agree(stopping.requested()):
-                self._stop(saves.state)
+                self._stop(saves.states)
                 return
             if saves.error is not None and not self._agree(self._is_worth_waiting(saves.error, deadline)):
                 self._give_up(saves.error)
@@ -153,10 +208,23 @@ class Session:
                 self._pause(RETRY_SECONDS)
             if self._postponed:
                 self._postponed = False
-                saves.start(saves.state)
+                saves.start(saves.states)
             else:
                 saves.again()
             self.finish()
+
+    def release(self) -> None:
+        """Waits for the last save and, unless it has failed, lets go of the model and its copies in host memory:
+        another training may begin.
+        """
+        self.finish()
+        saves = self._saves
+        if (
+            saves is not None
+            and saves.states
+            and not self._agree(saves.busy or self._postponed or saves.error is not None)
+        ):
+            saves.release()
 
     def finish(self) -> None:
         """See `checkpoint.finish`. Waits no longer than this process has to live."""
@@ -175,34 +243,37 @@ class Session:
             reporter().beat()
         return saves.take(now_at=self._seen_step)
 
-    def _restore_from(self, store: RunStore, state: TrainState) -> None:
+    def _restore_from(self, store: RunStore, state: TrainState, init_from: str | None) -> None:
         with telling(reporter().note):
             self._line.from_main(store.claim)
-            loaded = self._find(store, state)
-        if loaded is None:
-            self._start_fresh()
-        else:
+            restorer = Restorer(
+                self._place,
+                self._line,
+                state.parts,
+                open_store=store.open,
+                staging=store.staging,
+                note=reporter().note,
+            )
+            loaded = self._began_from = self._find(restorer, store)
+            if loaded is None:
+                self._start_fresh()
+                if init_from is not None:
+                    restorer.initialise(init_from, strict=store.block.init_strict is not False)
+                    reporter().initialised(init_from)
+        if loaded is not None:
             self._continue_from(loaded, state)
-        self._saves = Saves(self._place, store, self._line, step=state.step, clock=self._clock)
+        self._saves = Saves(self._place, store, self._line, name=self._name, step=state.step, clock=self._clock)
         if loaded is not None:
             self._saves.go_on_from(state.step, loaded.found.uri, in_run=loaded.in_run)
+        elif init_from is not None:
+            self._saves.begin_from(init_from)
 
-    def _find(self, store: RunStore, state: TrainState) -> Loaded | None:
+    def _find(self, restorer: Restorer, store: RunStore) -> Loaded | None:
         resume = store.block.resume
         if resume == "never":
             return None
-        restorer = Restorer(
-            self._place,
-            self._line,
-            state.parts,
-            open_store=store.open,
-            staging=store.staging,
-            note=reporter().note,
-        )
         loaded = restorer.newest(store.folder)
-        if loaded is not None or resume == "run":
-            return loaded
-        return self._find_earlier(restorer, store) if resume == "latest" else restorer.named(resume)
+        return self._find_earlier(restorer, store) if loaded is None and resume == "latest" else loaded
 
     def _find_earlier(self, restorer: Restorer, store: RunStore) -> Loaded | None:
         """The newest of the earlier runs, back to the last one that succeeded: what came before that is done."""
@@ -217,20 +288,21 @@ class Session:
 
     def _start_fresh(self) -> None:
         if self._place.config is not None:
-            seed_everything(derive_seed(self._place.seed, "rank", self._place.rank))
+            seed_everything(derive_seed(*self._seed_of(), "rank", self._place.rank))
+
+    def _seed_of(self) -> tuple[int | str, ...]:
+        """What the training's random numbers are a function of: two trainings don't draw the same."""
+        return (self._place.seed,) if self._name == MAIN else (self._place.seed, "training", self._name)
 
     def _continue_from(self, loaded: Loaded, state: TrainState) -> None:
         manifest = loaded.found.manifest
         if manifest.world_size != self._place.world_size:
-            seed_everything(derive_seed(self._place.seed, "rank", self._place.rank, "step", manifest.step))
+            seed_everything(derive_seed(*self._seed_of(), "rank", self._place.rank, "step", manifest.step))
             reporter().note(
                 f"resumed on {self._place.world_size} ranks from a checkpoint of {manifest.world_size}: the same data "
                 "in the same order, but rounding and dropout differ"
             )
-        parts = dict(state.parts)
-        if not loaded.in_job and "loader" in parts and "loader" in loaded.trees:
-            _drop_foreign_position(parts, loaded)
-        apply(parts, loaded.trees, uri=loaded.found.uri)
+        apply(state.parts, loaded.trees, uri=loaded.found.uri)
         state.step = manifest.step
         state.restore_epoch(manifest.epoch)
         status = manifest.status(loaded.found.uri)
@@ -256,22 +328,22 @@ class Session:
         pulse.asked(-negative_interval, now=now)
         return Answer(bool(stop), bool(any_due), bool(any_busy), [microseconds / 1e6 for microseconds in work])
 
-    def _stop(self, state: TrainState) -> Outcome:
+    def _stop(self, states: Sequence[TrainState]) -> Outcome:
         """Saves if it isn't done and there is time; else the last complete checkpoint stands."""
         reporter().enter("stopping")
         self.stopped = True
         self.finish()
-        saves = self._saves
+        saves, step = self._saves, sum(state.step for state in states)
         if saves is None:
             return Outcome.STOP
-        unsaved = saves.busy or saves.committed_step != state.step
+        unsaved = saves.busy or saves.committed_step != step
         left = min(stopping.grace_left(), 86_400.0)
         worst = self._gang.maximum([unsaved, saves.busy, round(-1e3 * left), round(1e3 * saves.seconds)])
         if worst[0] and not worst[1] and -worst[2] > GRACE_FACTOR * worst[3]:
-            saves.start(state)
+            saves.start(states)
             self.finish()
-        if saves.committed_step != state.step:
-            saves.ended_unsaved(state.step)
+        if saves.committed_step != step:
+            saves.ended_unsaved(step)
         return Outcome.STOP
 
     def _is_worth_waiting(self, error: Exception, deadline: float) -> bool:
@@ -296,12 +368,3 @@ class Session:
         while time.monotonic() < until and not stopping.requested():
             time.sleep(min(ASK_SECONDS, seconds))
             reporter().beat()
-
-
-def _drop_foreign_position(parts: dict[str, Any], loaded: Loaded) -> None:
-    """Another job's position means nothing in other data: then the weights count, and the data begin anew."""
-    try:
-        parts["loader"].load_state_dict(loaded.trees["loader"])
-    except ConfigError as error:
-        reporter().note(f"warm start from {loaded.found.uri}: the data begin anew: {error}")
-        del parts["loader"]

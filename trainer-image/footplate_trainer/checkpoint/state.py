@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from footplate_trainer.checkpoint.codec import Packed, flatten
+from footplate_trainer.checkpoint.names import MAIN, RANK_PART
 from footplate_trainer.checkpoint.optimizers import load
 from footplate_trainer.checkpoint.sharded import SHARDS, divide
 from footplate_trainer.errors import ConfigError
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from footplate_trainer.checkpoint.session import Session
     from footplate_trainer.loader import Loader
 
-RANK_PART = "rank"
-"""The part of a checkpoint that each rank has of its own."""
 MAX_NAMED = 8
 
 
@@ -31,9 +30,13 @@ class NotToBeSaved(Exception):
 class TrainState:
     """How far training is. `checkpoint.restore` makes it."""
 
-    def __init__(self, session: "Session", parts: Mapping[str, Any], loader: "Loader | None") -> None:
+    def __init__(
+        self, session: "Session", parts: Mapping[str, Any], loader: "Loader | None", *, name: str = MAIN
+    ) -> None:
         self.step = 0
         """Optimizer steps finished: the loop adds 1 after each `optimizer.step()`."""
+        self.name = name
+        """The training's."""
         self.session = session
         self.parts = parts
         """What is saved, by name: anything with `state_dict` and `load_state_dict`."""
@@ -80,6 +83,26 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Raises ConfigError for what is no part of a checkpoint."""
+    for name, part in parts.items():
+        missing = [method for method in ("state_dict", "load_state_dict") if not callable(getattr(part, method, None))]
+        if missing:
+            raise ConfigError(
+                f"restore({name}=…): a {type(part).__name__} has no {' and no '.join(missing)}, so it can't be saved; "
+                "give it these methods, or leave it out"
+            )
+
+
+def check_states(parts: Mapping[str, Any]) -> None:
+    """Raises ConfigError, before anything is trained, for a state that can't be saved."""
+    for name, part in parts.items():
+        try:
+            flatten(part.state_dict())
+        except ConfigError as error:
+            raise ConfigError(f"restore({name}=…): {error}") from error
+
+
 @torch.no_grad()
 def capture(parts: Mapping[str, Any], *, is_main: bool) -> dict[str, Packed]:
     """State by file: what all ranks share from rank 0; and this rank's own, and its pieces, from every one.
@@ -103,8 +126,8 @@ def apply(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> No
     if missing := parts.keys() - trees.keys():
         held = ", ".join(sorted(trees.keys() - {RANK_PART}))
         raise ConfigError(
-            f"checkpoint {uri} holds {held}, but no {', '.join(sorted(missing))}; restore without it, or start from "
-            "another checkpoint (spec.checkpoint.resume)"
+            f"checkpoint {uri} holds {held}, but no {', '.join(sorted(missing))}; restore without it, or start anew "
+            "(spec.checkpoint.resume: never)"
         )
     for name, part in parts.items():
         _load(name, part, trees[name], uri)
@@ -131,7 +154,16 @@ def check_models(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str
 
 def check_fit(mine: Mapping[str, Any], theirs: Mapping[str, Any], uri: str) -> None:
     """Raises ConfigError with names and shapes unless a model's state has the names and shapes of the checkpoint's."""
-    problems = [
+    if problems := differences(mine, theirs):
+        raise ConfigError(
+            f"the model doesn't fit checkpoint {uri}: {'; '.join(problems)}. Use the model that it was saved with, or "
+            "start anew (spec.checkpoint.resume: never)"
+        )
+
+
+def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """How a model's state differs from a saved one in names and shapes."""
+    return [
         *_listed("missing from the checkpoint", [str(name) for name in mine if name not in theirs]),
         *_listed("unknown to the model", [str(name) for name in theirs if name not in mine]),
         *_listed(
@@ -144,11 +176,6 @@ def check_fit(mine: Mapping[str, Any], theirs: Mapping[str, Any], uri: str) -> N
             ],
         ),
     ]
-    if problems:
-        raise ConfigError(
-            f"the model doesn't fit checkpoint {uri}: {'; '.join(problems)}. Use the model that it was saved with, or "
-            "start anew (spec.checkpoint.resume: never)"
-        )
 
 
 def _listed(what: str, names: list[str]) -> list[str]:

@@ -1,0 +1,148 @@
+"""The trainings of one process, by name: each has checkpoints of its own, and they take the process in turn.
+
+What they share is the process: its random numbers, which a checkpoint holds and `restore` sets, and its one line of
+steps. So only the training that was restored last may go on alone; those that take turns within one loop are saved at
+one moment, or a kill between two saves would leave them at moments that don't fit together.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from footplate_trainer.checkpoint.names import MAIN
+from footplate_trainer.checkpoint.session import Session
+from footplate_trainer.checkpoint.state import TrainState
+from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.report import reporter
+
+Open = Callable[[str], Session]
+"""Makes a session for the training of a name."""
+OBJECTS = ("model", "optimizer", "loader")
+
+
+class Trainings:
+    """See the module. All methods but `stopped` are collective."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+        self._states: weakref.WeakValueDictionary[str, TrainState] = weakref.WeakValueDictionary()
+        self._objects: dict[str, list[Callable[[], Any]]] = {}
+        """What each is of, by name, where it has checkpoints; held weakly, so that models can go."""
+        self._latest: Session | None = None
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Each once, in the order in which their trainings were first restored."""
+        return list(dict.fromkeys(self._sessions.values()))
+
+    def restore(self, state: TrainState, objects: Sequence[Any], *, init_from: str | None) -> None:
+        """Brings a training to where it is. See `checkpoint.restore`."""
+        name, session = state.name, state.session
+        self._refuse_another(name, objects)
+        self.finish()
+        self._begin(name)
+        session.restore(state, init_from=init_from)
+        self._sessions[name], self._states[name], self._latest = session, state, session
+        self._mend_torn(state)
+        if session.saves_anything:
+            self._objects[name] = [_held(part) for part in objects]
+
+    def session_of(self, states: Sequence[TrainState]) -> Session:
+        """The session in which these are saved; from their first time on they are saved together."""
+        session = states[0].session
+        for state in states[1:]:
+            if state.session is not session:
+                self._join(session, state)
+        if len(states) != len(session.names):
+            raise ConfigError(
+                f"trainings that are saved together stay so: give maybe_save all of {_listed(session.names)} each time"
+            )
+        if session is not self._latest and session.saves_anything and self._latest is not None:
+            raise ConfigError(
+                f"training {_listed(session.names)} goes on after {_listed(self._latest.names)} was restored: restore "
+                "each training right before its own loop; trainings that take turns in one loop are given to one call "
+                "at the end of a turn, as in maybe_save(state, other), so that they are saved at one moment"
+            )
+        return session
+
+    def should_stop(self) -> bool:
+        """See `checkpoint.should_stop`."""
+        asked = self._latest is not None and self._latest.should_stop()
+        return asked and all(session.is_captured for session in self.sessions)
+
+    def finish(self) -> None:
+        """See `checkpoint.finish`."""
+        for session in self.sessions:
+            session.release()
+
+    def conclude(self) -> None:
+        """See `checkpoint.conclude`."""
+        for session in self.sessions:
+            session.conclude()
+
+    def stopped(self) -> bool:
+        """See `checkpoint.stopped`."""
+        return any(session.stopped for session in self.sessions)
+
+    def _begin(self, name: str) -> None:
+        steps = [item for session in self.sessions for item in session.steps.items()]
+        reporter().begin(name, steps=dict(steps))
+
+    def _join(self, session: Session, state: TrainState) -> None:
+        if state.session is self._latest:
+            self._latest = session
+        session.join(state)
+        self._sessions[state.name] = session
+
+    def _refuse_another(self, name: str, objects: Sequence[Any]) -> None:
+        if name in self._sessions and len(self._sessions[name].names) > 1:
+            raise ConfigError(
+                f"training {name!r} is saved together with others, so that it can't be restored alone; what is trained "
+                "after them needs a name of its own"
+            )
+        held = self._objects.get(name)
+        others = [kind for kind, old, new in zip(OBJECTS, held or (), objects, strict=False) if old() is not new]
+        if others:
+            which = "without a name" if name == MAIN else f"called {name!r}"
+            raise ConfigError(
+                f"a second training {which} in one job, with another {' and another '.join(others)} than the first: "
+                "the checkpoints of that name are the first training's, and would be loaded in place of the second's "
+                "own beginning. Give each a name, as in fit(..., name='fold-1') or checkpoint.restore(..., "
+                "name='fold-1'); or leave out spec.checkpoint, so that nothing is saved or loaded; to go on with the "
+                "first training, use the same model, optimizer and loader"
+            )
+
+    def _mend_torn(self, state: TrainState) -> None:
+        """Where this training had to go back further than one that it was saved together with, since its checkpoint is
+        damaged, that one goes back too.
+        """
+        for name, other in list(self._sessions.items()):
+            there = self._states.get(name)
+            if other is state.session or there is None or not state.session.is_torn_from(other):
+                continue
+            self._begin(name)
+            other.restore(there)
+            self._begin(state.name)
+            if state.session.is_torn_from(other):
+                raise DataError(
+                    f"trainings {name!r} and {state.name!r} were saved together, and no checkpoints of one moment are "
+                    "left of them; set runPolicy.restartNonce to begin again"
+                )
+
+
+def _held(part: Any) -> Callable[[], Any]:
+    """Gives the object again; one that is gone is none that could come a second time."""
+    if part is None:
+        return lambda: None
+    try:
+        reference = weakref.ref(part)
+    except TypeError:
+        return lambda: part
+    return lambda: _GONE if (found := reference()) is None else found
+
+
+_GONE = object()
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(map(repr, names))
