@@ -269,10 +269,11 @@ def _read_onnx(path: Path, _model: nn.Module) -> Apply:
 
     session = ReferenceEvaluator(str(path))
 
-    def run(example: Batch) -> list[Tensor]:
+    def run(example: Batch) -> Batch:
         named = dict(zip(_names(example, "inputs"), tensors(example), strict=True))
         inputs = {name: named[name].cpu().numpy() for name in session.input_names}
-        return [torch.as_tensor(values) for values in session.run(None, inputs)]
+        outputs = [torch.as_tensor(values) for values in session.run(None, inputs)]
+        return outputs[0] if len(outputs) == 1 else outputs
 
     return run
 
