@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange
@@ -97,3 +98,22 @@ def test_another_jobs_weights_are_trained_at_this_jobs_rate(tmp_path: Path) -> N
         ended = finish(job, 1)
         assert (ended["sha256"], ended["history"]) == (whole["sha256"], whole["history"])
         assert ended["began"]["lr"] < 0.003, "this time it goes on from its own checkpoint"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "ranks"), [("fsdp", 3), ("fsdp", 2), ("ddp", 1)])
+def test_a_sharded_models_weights_begin_another_on_any_number_of_ranks(
+    tmp_path: Path, strategy: str, ranks: int
+) -> None:
+    settings = {"samples": 96, "batchSize": 24, "epochs": 1, "strategy": "fsdp", "chance": True}
+    donor = Job(tmp_path / "donor", "sharded.py", 2, settings, checkpoint=CHECKPOINT)
+    finish(donor)
+    trained = load_file(donor.output / "model.safetensors")
+    newest = max(tmp_path.glob("donor/checkpoints/exact/*/step-*"))
+    settings |= {"epochs": 0, "strategy": strategy}
+    block = {**CHECKPOINT, "initFrom": f"file://{newest}/"}
+    job = Job(tmp_path / "job", "sharded.py", ranks, settings, checkpoint=block, uid="another")
+    finish(job)
+    begun = load_file(job.output / "model.safetensors")
+    assert begun.keys() == trained.keys()
+    assert all(begun[name].equal(value) for name, value in trained.items())
