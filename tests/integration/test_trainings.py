@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange
@@ -79,21 +80,40 @@ def test_a_stop_in_a_later_training_loses_nothing(tmp_path: Path) -> None:
     assert result == finish(Job(tmp_path / "reference", "trainings:folds", 1, {}))
 
 
-def test_another_jobs_weights_are_trained_at_this_jobs_rate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("samples", [pytest.param(80, id="as many"), pytest.param(120, id="more")])
+def test_another_jobs_weights_are_trained_at_this_jobs_rate(tmp_path: Path, samples: int) -> None:
     """On data of the same size too, where nothing would be left to train of the other job's epochs."""
     first = finish(Job(tmp_path / "first", "trainings:warm", 1, {"samples": 80, "lr": 0.01}, checkpoint=CHECKPOINT))
     newest = max(tmp_path.glob("first/checkpoints/exact/*/step-*"))
-    for samples in (80, 120):
-        settings = {"samples": samples, "lr": 0.003, "stepSeconds": 0.02}
-        block = {**CHECKPOINT, "initFrom": f"file://{newest}/"}
-        whole = finish(Job(tmp_path / f"whole-{samples}", "trainings:warm", 1, settings, checkpoint=block, uid="w"))
-        assert whole["began"] == {"epoch": 0, "index": 0, "lr": 0.003, "sha256": first["sha256"]}
-        assert whole["batches"] == 4 * samples // 20
-        job = Job(tmp_path / f"killed-{samples}", "trainings:warm", 1, settings, checkpoint=block, uid="k")
-        with job.start(0) as gang:
-            assert gang.wait_for_step(7)
-            gang.send(signal.SIGKILL)
-            gang.wait()
-        ended = finish(job, 1)
-        assert (ended["sha256"], ended["history"]) == (whole["sha256"], whole["history"])
-        assert ended["began"]["lr"] < 0.003, "this time it goes on from its own checkpoint"
+    settings = {"samples": samples, "lr": 0.003, "stepSeconds": 0.1}
+    block = {**CHECKPOINT, "initFrom": f"file://{newest}/"}
+    whole = finish(Job(tmp_path / "whole", "trainings:warm", 1, settings, checkpoint=block, uid="whole"))
+    assert whole["began"] == {"epoch": 0, "index": 0, "lr": 0.003, "sha256": first["sha256"]}
+    assert whole["batches"] == 4 * samples // 20
+    job = Job(tmp_path / "killed", "trainings:warm", 1, settings, checkpoint=block, uid="killed")
+    with job.start(0) as gang:
+        gang.wait_until(lambda: any(tmp_path.glob("killed/checkpoints/exact/*/step-*/manifest.json")))
+        gang.send(signal.SIGKILL)
+        assert gang.wait() == [-signal.SIGKILL]
+    ended = finish(job, 1)
+    assert (ended["sha256"], ended["history"]) == (whole["sha256"], whole["history"])
+    assert ended["began"]["lr"] < 0.003, "this time it goes on from its own checkpoint"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "ranks"), [("fsdp", 3), ("fsdp", 2), ("ddp", 1)])
+def test_a_sharded_models_weights_begin_another_on_any_number_of_ranks(
+    tmp_path: Path, strategy: str, ranks: int
+) -> None:
+    settings = {"samples": 96, "batchSize": 24, "epochs": 1, "strategy": "fsdp", "chance": True}
+    donor = Job(tmp_path / "donor", "sharded.py", 2, settings, checkpoint=CHECKPOINT)
+    finish(donor)
+    trained = load_file(donor.output / "model.safetensors")
+    newest = max(tmp_path.glob("donor/checkpoints/exact/*/step-*"))
+    settings |= {"epochs": 0, "strategy": strategy}
+    block = {**CHECKPOINT, "initFrom": f"file://{newest}/"}
+    job = Job(tmp_path / "job", "sharded.py", ranks, settings, checkpoint=block, uid="another")
+    finish(job)
+    begun = load_file(job.output / "model.safetensors")
+    assert begun.keys() == trained.keys()
+    assert all(begun[name].equal(value) for name, value in trained.items())

@@ -11,7 +11,7 @@ from footplate_trainer.checkpoint.codec import Packed, flatten
 from footplate_trainer.checkpoint.names import MAIN, RANK_PART
 from footplate_trainer.checkpoint.optimizers import load
 from footplate_trainer.checkpoint.sharded import SHARDS, divide
-from footplate_trainer.errors import ConfigError
+from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.seeds import random_state, set_random_state
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def check_states(parts: Mapping[str, Any]) -> None:
             flatten(part.state_dict())
         except ConfigError as error:
             raise ConfigError(f"restore({name}=…): {error}") from error
+        except UserError:
+            continue  # of its values, which are looked at when they are saved
 
 
 @torch.no_grad()
