@@ -109,6 +109,8 @@ def _describe_exit(exit_: Exit, story: Story) -> Failure:
         return error.failure
     crash = parse_crash(exit_.stderr_tail) if exit_.returncode < 0 else ()
     said = _watchdogs_words(exit_) or (_where(crash) if crash else _last_words(exit_))
+    if exit_.returncode == ExitCode.OK:  # what it wrote last has nothing to do with it
+        said = ""
     return Failure(
         rank=exit_.rank,
         message=f"{_how(exit_)}{': ' if said else ''}{said}"[:1024],
