@@ -9,7 +9,7 @@ before the first real one. The graph is the same in every attempt, as long as th
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -21,14 +21,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parallel.distributed import _find_tensors  # what DDP itself takes for a model's outputs
 
 
-def settle(model: DistributedDataParallel, outputs: Any) -> None:
+def _settle(model: DistributedDataParallel, outputs: Any) -> None:
     """Sorts the buckets by the backward pass of these outputs. Collective; called within the forward pass, before DDP
     prepares the backward pass. Gradients that are there already stay.
     """
-    torch._dynamo.disable(_settle)(model, outputs)  # else compiled, in a model that is compiled with its DDP around it
-
-
-def _settle(model: DistributedDataParallel, outputs: Any) -> None:
     weights = [weight for weight in model.module.parameters() if weight.requires_grad]
     order = gradient_order(_find_tensors(outputs), weights)
     sparse = {id(part.weight) for part in model.module.modules() if getattr(part, "sparse", False)}
@@ -43,6 +39,10 @@ def _settle(model: DistributedDataParallel, outputs: Any) -> None:
     _set_gradients(weights, [None] * len(weights))
     model.reducer._rebuild_buckets()
     _set_gradients(weights, gradients)
+
+
+settle: Callable[[DistributedDataParallel, Any], None] = torch._dynamo.disable(_settle)
+"""Never compiled, also in a model that is compiled with its DDP around it."""
 
 
 def _row(weight: Tensor) -> Tensor:

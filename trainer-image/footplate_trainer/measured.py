@@ -30,19 +30,19 @@ class MeasuredDataParallel(DistributedDataParallel):
             self._meter.enter_forward()
         return super().forward(*inputs, **named)  # type: ignore[no-untyped-call]
 
-    def _run_ddp_forward(self, *inputs: Any, **named: Any) -> Any:
+    def _measured_forward(self, *inputs: Any, **named: Any) -> Any:
         run: Callable[..., Any] = super()._run_ddp_forward
         if not self.training:  # then a rank may be alone here, and must not wait for others
             return run(*inputs, **named)
-        if torch.compiler.is_compiling():
-            outputs = run(*inputs, **named)
-        else:
-            outputs = self._meter.forward(lambda: run(*inputs, **named))
+        outputs = self._meter.forward(lambda: run(*inputs, **named))
         if self._unsettled and torch.is_grad_enabled() and self.require_backward_grad_sync:
             self._unsettled = False
             if not self.find_unused_parameters and not self.static_graph:  # of those DDP keeps its first buckets
                 settle(self, outputs)
         return outputs
+
+    # In a model that is compiled with its DDP around it, this isn't; the user's module, which it calls, is.
+    _run_ddp_forward = torch._dynamo.disable(_measured_forward, recursive=False)
 
 
 def measure_entry(model: nn.Module) -> None:

@@ -203,13 +203,13 @@ class Checkpoint(Model):
         None,
         description="What the model begins with where there is no checkpoint to go on from: the URI of another job's "
         "checkpoint (its status.checkpoint.uri) or model (its status.artifact.uri). Of it the weights are taken alone: "
-        "optimizer, learning rate, epochs and random numbers begin anew. Default: the code's own beginning.",
+        "optimizer, learning rate, epochs and random numbers begin anew.",
         examples=["s3://models/team-vision/fashion/fashion/1/"],
     )
     init_strict: bool | None = Field(
         None,
         description="False takes of initFrom the weights whose names and shapes are the model's, and names the others "
-        "in status.notes, as for a new head; true refuses what doesn't fit. Default: true.",
+        "in status.notes, as for a new head; true, the default, refuses what doesn't fit.",
     )
 
     rules = (

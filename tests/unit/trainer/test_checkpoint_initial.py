@@ -14,8 +14,9 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from footplate_trainer import checkpoint
-from footplate_trainer.data import Loader, Order, SliceTensors, Split
+from footplate_trainer.data import IndexedData, Order, SliceTensors, Split
 from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.loader import Loader
 from footplate_trainer.manifest import CodeRecord, File, Hardware
 from footplate_trainer.manifest import Manifest as ModelManifest
 from training_program import Program, Training, complete_steps, flip
@@ -44,7 +45,8 @@ def uri(program: Program, step: int = 4) -> str:
 
 def make_loader(samples: int = 40) -> Loader:
     split, fetch = Split(samples, 4, drop_last=False), SliceTensors([torch.zeros(samples, 1)])
-    return Loader(split, Order(samples, 0, shuffle=True), fetch, epochs=1, rank=0, world_size=1)
+    indexed = IndexedData(split, Order(samples, 0, shuffle=True), fetch, rank=0, world_size=1)
+    return Loader(indexed, epochs=1)
 
 
 def write_model(folder: Path, files: dict[str, Callable[[Path], object]]) -> str:
@@ -149,6 +151,14 @@ def test_a_training_with_a_name_says_whether_it_begins_so(program: Program, dono
     assert Training("fold-0").restore(init=True).weights == donor.weights
     assert Training("fold-1").restore(init=False).weights != donor.weights
     assert Training().restore(init=False).weights != donor.weights
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_with_words(program: Program, donor: Training) -> None:
+    path = program.folder() / "step-00000004/manifest.json"
+    path.write_bytes(path.read_bytes().replace(b"footplate-checkpoint/1", b"footplate-checkpoint/2"))
+    program.begin(uid=OTHER, init_from=uri(program))
+    with pytest.raises(ConfigError, match=r"footplate-checkpoint/2 is of a newer version"):
+        Training().restore()
 
 
 class Body(nn.Module):

@@ -71,7 +71,7 @@ def test_bf16_is_what_computes_them() -> None:
 
 def test_outputs_are_float32_where_bf16_is_sharded(gang_of_one: None) -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    sharding.shard(model, [], device=CPU, bf16=True)
+    sharding.shard(model, [], device=CPU, low=torch.bfloat16)
     assert model(torch.randn(2, 4)).dtype == torch.float32
 
 
@@ -94,10 +94,10 @@ class Remembers(torch.optim.SGD):
 def test_an_optimizer_that_would_move_nothing_once_sharded_is_refused(gang_of_one: None) -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(ConfigError, match=r"LBFGS steps along one vector .*strategy='ddp', or .*AdamW"):
-        sharding.shard(model, [torch.optim.LBFGS(model.parameters())], device=CPU, bf16=False)
+        sharding.shard(model, [torch.optim.LBFGS(model.parameters())], device=CPU, low=None)
     with pytest.raises(ConfigError, match=r"Remembers keeps the model's parameters in its attribute weights too"):
-        sharding.shard(model, [Remembers(model.parameters())], device=CPU, bf16=False)
-    sharding.shard(model, [], device=CPU, bf16=False)
+        sharding.shard(model, [Remembers(model.parameters())], device=CPU, low=None)
+    sharding.shard(model, [], device=CPU, low=None)
     with pytest.raises(ConfigError, match=r"LBFGS steps along one vector"):
         sharded.check(model, torch.optim.LBFGS(model.parameters()))
 
@@ -109,7 +109,7 @@ def test_a_model_in_channels_last_can_be_sharded(gang_of_one: None) -> None:
     expected = model(pixels)
     model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    sharding.shard(model, [optimizer], device=CPU, bf16=False)
+    sharding.shard(model, [optimizer], device=CPU, low=None)
     outputs = model(pixels.to(memory_format=torch.channels_last))
     torch.testing.assert_close(outputs, expected)
     before = sharding.full_weights(model)["0.weight"]

@@ -209,9 +209,10 @@ def test_the_gradient_is_clipped_by_its_norm_over_all_parameters(accumulate: int
 
 
 def test_fp16_scales_the_loss_and_computes_the_same_but_for_rounding() -> None:
-    single, half = make_trainer(clip_norm=1.0), make_trainer(clip_norm=1.0, precision="fp16")
+    single = make_trainer(clip_norm=1.0)
+    half = make_trainer(clip_norm=1.0, precision="fp16", model=nn.Sequential(linear()))
     types: list[torch.dtype] = []
-    half.module.register_forward_hook(lambda module, inputs, outputs: types.append(outputs.dtype))
+    half.module[0].register_forward_hook(lambda module, inputs, outputs: types.append(outputs.dtype))
     for trainer in (single, half):
         trainer.fit(loader(batch_size=7), epochs=2)
     assert set(types) == {torch.float16}
@@ -313,7 +314,7 @@ def test_a_class_that_the_model_hasnt_is_named_with_near_ones() -> None:
         ),
         ({"ddp_options": {"device_ids": [0]}}, "'device_ids' can't be given to DistributedDataParallel here"),
         ({"ddp_options": {"static_graph": True}, "strategy": "fsdp"}, "there is no DistributedDataParallel"),
-        ({"precision": "fp8"}, "there is fp32, bf16 and fp16"),
+        ({"precision": "fp8"}, "there is fp32, tf32, bf16 and fp16"),
         ({"sync_batch_norm": True}, "this Linear has no batch norm"),
         ({"clip_norm": 0}, "the greatest norm that gradients may have is a number above 0"),
         ({"clip_norm": math.nan}, "number above 0"),
