@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from footplate_trainer.errors import DataError
+from footplate_trainer.recipes.pictures import is_hidden
 from footplate_trainer.recipes.splits import SPLIT_OF_NAME
 
 IDX_NAME = re.compile(r"(?:(?P<part>.*?)[-_.])?(?P<what>images|labels)[-_.]idx[13]-ubyte(?:\.gz)?", re.IGNORECASE)
@@ -29,7 +30,7 @@ def find_idx_pairs(folder: Path, *, default: str) -> dict[str, tuple[Path, Path]
     """
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in sorted(folder.iterdir()):
-        if match := IDX_NAME.fullmatch(path.name):
+        if not is_hidden(path.name) and (match := IDX_NAME.fullmatch(path.name)):
             part = (match["part"] or "").lower()
             files = found[SPLIT_OF_NAME.get(part, default)]
             if match["what"].lower() in files:

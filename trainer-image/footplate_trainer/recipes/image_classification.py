@@ -32,6 +32,7 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
     splits = read_splits(
         place.inputs,
         image_size=hyperparameters.image_size,
+        max_corrupt=hyperparameters.max_corrupt,
         class_names=hyperparameters.classes,
         validation_fraction=hyperparameters.validation_fraction,
         test_fraction=hyperparameters.test_fraction,

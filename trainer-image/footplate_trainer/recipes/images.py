@@ -3,25 +3,23 @@
 A channel holds one split, or several whose names tell them apart, as MNIST's `train-…` and `t10k-…` files do.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.networks import SMALLEST_IMAGE
 from footplate_trainer.recipes.idx import find_idx_pairs, read_idx_pair
-from footplate_trainer.recipes.pictures import KINDS, SUFFIXES, is_hidden, read_pictures
-from footplate_trainer.recipes.splits import SPLIT_OF_NAME, TEST, TRAIN, VALIDATION, check_classes, hold_out
-
-SPLIT_WORDS = frozenset(SPLIT_OF_NAME)
-Note = Callable[[str], None]
-"""Takes what a user should know of the data though nothing is wrong with them."""
+from footplate_trainer.recipes.image_folders import Note, find_classes, find_splits, some_names, subfolders, unwrap
+from footplate_trainer.recipes.pictures import KINDS, read_pictures
+from footplate_trainer.recipes.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +30,16 @@ class Images:
     labels: Tensor
     classes: tuple[str, ...]
     where: str
+    digests: Tensor | None = None
+    """int64 [N]: equal where pictures are; None where they weren't compared."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def pick(self, indices: Tensor) -> "Images":
         """The images at `indices` alone."""
-        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices])
+        digests = None if self.digests is None else self.digests[indices]
+        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices], digests=digests)
 
 
 class ImageSplits(NamedTuple):
@@ -53,6 +54,7 @@ def read_splits(
     inputs: Mapping[str, Path],
     *,
     image_size: int,
+    max_corrupt: int = 0,
     class_names: Sequence[str] | None,
     validation_fraction: float,
     test_fraction: float,
@@ -65,10 +67,12 @@ def read_splits(
         DataError: naming the file or folder, what is wrong with it, and the way out.
         ConfigError: where `class_names` don't fit the labels.
     """
-    found = read_channel(inputs[TRAIN], split=TRAIN, image_size=image_size, note=note)
+    found = read_channel(inputs[TRAIN], split=TRAIN, image_size=image_size, max_corrupt=max_corrupt, note=note)
     for split in (VALIDATION, TEST):
         if split in inputs:
-            channel = read_channel(inputs[split], split=split, image_size=image_size, note=note)
+            channel = read_channel(
+                inputs[split], split=split, image_size=image_size, max_corrupt=max_corrupt, note=note
+            )
             found[split] = channel.get(split) or next(iter(channel.values()))
     if TRAIN not in found:
         raise DataError(f"{inputs[TRAIN]} holds {' and '.join(found)} data, but none named train; add them")
@@ -85,11 +89,12 @@ def read_splits(
                     f"no {split} data are held out: a share of {fraction:g} of each class's samples is less than one; "
                     f"bring a channel named {split}, or raise {split}Fraction"
                 )
+    _note_copies(train, others, note)
     splits = ImageSplits(train, others.get(VALIDATION), others.get(TEST))
     return splits if class_names is None else _rename(splits, class_names)
 
 
-def read_channel(folder: Path, *, split: str, image_size: int, note: Note) -> dict[str, Images]:
+def read_channel(folder: Path, *, split: str, image_size: int, max_corrupt: int, note: Note) -> dict[str, Images]:
     """The splits that a channel's folder holds; where it doesn't tell them apart, all of it is `split`.
 
     Raises:
@@ -97,24 +102,19 @@ def read_channel(folder: Path, *, split: str, image_size: int, note: Note) -> di
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         raise DataError(f"input {split}: {folder} holds no files; check the input's uri, and that it ends in '/'")
+    folder = unwrap(folder)
     if pairs := find_idx_pairs(folder, default=split):
         return {name: _from_idx(*pair) for name, pair in pairs.items()}
-    folders = _subfolders(folder)
-    if not folders:
+    if not subfolders(folder):
         raise DataError(
             f"input {split} holds neither IDX files (train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz) nor a "
-            f"folder of {KINDS} files for each class; it holds {_some_names(folder)}; put such files there, or "
+            f"folder of {KINDS} files for each class; it holds {some_names(folder)}; put such files there, or "
             "correct the input's uri"
         )
-    if len(folders) > 1 and all(child.name.lower() in SPLIT_OF_NAME for child in folders):
-        return {SPLIT_OF_NAME[child.name.lower()]: read_class_folders(child, image_size, note) for child in folders}
-    splits = [child.name for child in folders if SPLIT_WORDS & set(re.split(r"[-_. ]", child.name.lower()))]
-    if len(splits) > 1:
-        raise DataError(
-            f"{folder}: the folders {', '.join(splits)} are named as splits of the data, not as classes, among "
-            f"{_some_names(folder)}; leave train/, val/ and test/ alone there, each with a folder for each class"
-        )
-    return {split: read_class_folders(folder, image_size, note)}
+    return {
+        name: read_class_folders(inside, image_size, max_corrupt=max_corrupt, note=note)
+        for name, inside in find_splits(folder, channel=split, note=note).items()
+    }
 
 
 def _from_idx(images_path: Path, labels_path: Path) -> Images:
@@ -123,59 +123,39 @@ def _from_idx(images_path: Path, labels_path: Path) -> Images:
     return Images(pixels, places, tuple(str(label) for label in present.tolist()), str(images_path))
 
 
-def read_class_folders(folder: Path, image_size: int, note: Note) -> Images:
+def read_class_folders(folder: Path, image_size: int, *, max_corrupt: int, note: Note) -> Images:
     """All images below `folder`, whose subfolders are the classes, resized to `image_size` × `image_size`.
 
     Grey only if every image is; else RGB.
     """
-    folders = _subfolders(folder)
-    files = [(path, label) for label, child in enumerate(folders) for path in _pictures(child)]
-    arrays = read_pictures([path for path, _ in files], (image_size, image_size))
+    classes = find_classes(folder, note=note)
+    files = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
+    read = read_pictures([path for path, _ in files], (image_size, image_size), max_corrupt=max_corrupt, note=note)
+    labels = torch.tensor([label for (_, label), array in zip(files, read, strict=True) if array is not None])
+    arrays = [array for array in read if array is not None]
+    for label, name in enumerate(classes):
+        if not (labels == label).any():
+            raise DataError(f"{folder}: none of the files of class {name!r} can be read; replace them")
+    digests = torch.tensor([_digest(array) for array in arrays])
     if any(array.shape[0] == 3 for array in arrays):
         arrays = [np.broadcast_to(array, (3, *array.shape[1:])) for array in arrays]
-    if not arrays:
-        raise DataError(f"{folder} holds no class folders; put each class's images into a folder of its name")
-    _note_others(folder, {path for path, _ in files}, note)
-    labels = torch.tensor([label for _, label in files])
-    return Images(torch.from_numpy(np.stack(arrays)), labels, tuple(child.name for child in folders), str(folder))
+    return Images(torch.from_numpy(np.stack(arrays)), labels, tuple(classes), str(folder), digests)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    pictures = [path for path in _files(folder) if path.suffix.lower() in SUFFIXES]
-    if not pictures:
-        raise DataError(
-            f"{folder}: the class {folder.name!r} has no {KINDS} files (the folder holds {_some_names(folder)}); "
-            "add some, or remove the folder"
-        )
-    return pictures
+def _digest(array: NDArray[np.uint8]) -> int:
+    digest = blake2b(array.tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
 
 
-def _note_others(folder: Path, read: set[Path], note: Note) -> None:
-    others = [str(path.relative_to(folder)) for path in _files(folder) if path not in read]
-    if others:
-        more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
-        note(
-            f"{folder}: {len(others):,} files are left out, as they are no {KINDS} files in a class's folder: "
-            f"{', '.join(others[:3])}{more}"
-        )
-
-
-def _files(folder: Path) -> list[Path]:
-    """All files below the folder but hidden ones, in the order of their names."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(is_hidden(part) for part in path.relative_to(folder).parts)
-    )
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
-
-
-def _some_names(folder: Path) -> str:
-    names = sorted(child.name for child in folder.iterdir())
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "") or "nothing"
+def _note_copies(train: Images, others: Mapping[str, Images], note: Note) -> None:
+    if train.digests is None:
+        return
+    for split, images in others.items():
+        if images.digests is not None and (copies := int(torch.isin(images.digests, train.digests).sum())):
+            note(
+                f"{copies:,} of {len(images):,} {split} images are in the training data too: what is measured with "
+                "them says nothing of new images"
+            )
 
 
 def _check_images(train: Images) -> None:

@@ -20,8 +20,8 @@ from footplate_trainer.recipes.table_columns import (
     find_notations,
     learn_columns,
 )
-from footplate_trainer.recipes.table_files import find_files, read_files
-from footplate_trainer.recipes.table_target import label, list_classes, read_classes
+from footplate_trainer.recipes.table_files import find_files, header_hint, read_files, read_names
+from footplate_trainer.recipes.table_target import find_doubles, label, list_classes, read_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,15 @@ def read_splits(
         DataError: naming the file, row or column, what is wrong with it, and the way out.
         ConfigError: where `target` or `ignore` make no sense together.
     """
-    files, said = _find_splits(inputs)
+    files, said = _find_splits(inputs, target)
     read = read_files(files[TRAIN], channel=TRAIN)
+    said += read.said
     _check_names(read.table, target, ignore)
     names = read_classes(read, target, channel=TRAIN)
     classes = list_classes(names, target)
     labels = label(names, classes, channel=TRAIN)
     check_classes(labels, where=f"column {target!r} of input {TRAIN}")
+    said += find_doubles(classes, target)
     notes = Notes()
     features = drop_index(read.table.drop_columns([target, *ignore]), notes)
     check_types(features)
@@ -79,6 +81,7 @@ def read_splits(
     for split in (VALIDATION, TEST):
         if split in files:
             other = read_files(files[split], channel=split, like=like)
+            said += other.said
             parts[split] = other.table, label(read_classes(other, target, channel=split), classes, channel=split)
     for split, fraction in ((TEST, test_fraction), (VALIDATION, validation_fraction)):
         if split not in parts and fraction > 0:
@@ -92,12 +95,20 @@ def read_splits(
     return TableSplits(columns, classes, train, rows.get(VALIDATION), rows.get(TEST), (*said, *notes.texts()))
 
 
-def _find_splits(inputs: Mapping[str, Path]) -> tuple[dict[str, list[Path]], list[str]]:
+def _find_splits(inputs: Mapping[str, Path], target: str) -> tuple[dict[str, list[Path]], list[str]]:
     """The files of each split, and what there is to say of them. A channel of a split's own name comes first."""
-    found = find_files(inputs[TRAIN], channel=TRAIN)
+    said: list[str] = []
+    found = find_files(inputs[TRAIN], channel=TRAIN, said=said)
     if TRAIN not in found:
         raise DataError(f"{inputs[TRAIN]} holds {' and '.join(found)} data, but none named train; add them")
-    said = [
+    for split in [split for split in found if split != TRAIN and split not in inputs]:
+        if target not in read_names(found[split][0]):
+            left_out = ", ".join(path.name for path in found.pop(split)[:3])
+            said.append(
+                f"input {TRAIN}: {left_out} left out, without the target column {target!r}: it can't be told how well "
+                "a model does there"
+            )
+    said += [
         f"input {TRAIN}: {', '.join(path.name for path in files[:3])} "
         + (f"left out, as there is an input {split}" if split in inputs else f"taken for {split}, as named so")
         for split, files in found.items()
@@ -105,7 +116,7 @@ def _find_splits(inputs: Mapping[str, Path]) -> tuple[dict[str, list[Path]], lis
     ]
     for split in (VALIDATION, TEST):
         if split in inputs:
-            channel = find_files(inputs[split], channel=split)
+            channel = find_files(inputs[split], channel=split, said=said)
             if split not in channel:
                 raise DataError(f"{inputs[split]} holds {' and '.join(channel)} data, but none named {split}; add them")
             found[split] = channel[split]
@@ -120,7 +131,7 @@ def _check_names(table: pa.Table, target: str, ignore: Sequence[str]) -> None:
             hint = f"; {near}" if near else "."
             raise DataError(
                 f"{PATH}.{key}: the training data has no column {name!r}{hint} "
-                f"It has {', '.join(map(repr, table.column_names[:20]))}"
+                f"It has {', '.join(map(repr, table.column_names[:20]))}{header_hint(table.column_names)}"
             )
     if target in ignore:
         raise ConfigError(f"{PATH}.ignore names the target column {target!r}; leave it out there")
