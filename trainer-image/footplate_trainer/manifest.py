@@ -79,6 +79,8 @@ class Manifest(Model):
     code: CodeRecord
     packages: dict[str, str]
     hardware: Hardware
+    notes: list[str] = []
+    """What the user should know: the last of `status.notes`."""
     parent_checkpoint: str | None = None
     """URI of the checkpoint that the last attempt started from."""
 
@@ -125,6 +127,7 @@ def describe(
         ),
         packages={package.name: package.version for package in sorted(distributions(), key=lambda found: found.name)},
         hardware=_hardware(pod, report),
+        notes=list(report.notes),
         parent_checkpoint=report.resumed_from,
     )
 

@@ -7,14 +7,19 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from footplate.api.recipes import ImageHyperparameters
+from footplate_trainer.cards import ModelCard
 from footplate_trainer.errors import DataError
-from footplate_trainer.recipes import pictures
+from footplate_trainer.recipes import image_classification, pictures
 from footplate_trainer.recipes.images import ImageSplits, read_splits
+from footplate_trainer.report import Reporter
 
 Make = Callable[[Path], None]
 SIDE = 8
@@ -351,7 +356,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "cut": (cut("dog/1.png"), r"dog/1\.png is (a damaged|no PNG).*replace or remove it.*maxCorrupt be 1"),
     "a link to nothing": (
         every(CATS, link("cat/9.png", "gone.png")),
-        r"cat/9\.png is a link to a file that isn't there",
+        r"cat/9\.png leads to no file",
     ),
     "IDX of floats": (
         every(put("train-images-idx3-ubyte", b"\0\0\x0d" + IMAGES[3:]), put("train-labels-idx1-ubyte", LABELS)),
@@ -407,3 +412,17 @@ def test_many_files_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     every(CATS, *(put(f"cat/x{number}.png", b"x") for number in range(pictures.MAX_NAMED + 5)))(tmp_path)
     with pytest.raises(DataError, match=r"25 of 29 files can't be used: .*; and 5 more\. Or let"):
         read(tmp_path)
+
+
+def test_the_job_and_the_model_are_told_what_was_said_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every(CATS, put("cat/1.gif"))(tmp_path)
+    told: list[str] = []
+    cards: list[ModelCard] = []
+    monkeypatch.setattr(Reporter, "note", lambda _, text: told.append(text))
+    monkeypatch.setattr(image_classification, "train_classifier", lambda *given, **_: cards.append(given[3]))
+    place: Any = SimpleNamespace(inputs={"train": tmp_path})
+    image_classification.train(place, ImageHyperparameters.model_validate({}))
+    assert [text for text in told if "cat/1.gif" in text]
+    assert cards[0].notes == tuple(told)

@@ -4,6 +4,7 @@ All images are held in memory as bytes: 60,000 grey ones of 28 × 28 are 47 MB, 
 in each rank.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
     """Reads the data, trains, evaluates, exports. Collective."""
     check_channels(place.inputs, recipe=NAME)
     reporter().enter("loading")
+    notes: list[str] = []
     splits = read_splits(
         place.inputs,
         image_size=hyperparameters.image_size,
@@ -37,10 +39,12 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
         validation_fraction=hyperparameters.validation_fraction,
         test_fraction=hyperparameters.test_fraction,
         seed=hyperparameters.seed,
-        note=reporter().note,
+        note=notes.append,
     )
+    for note in notes:
+        reporter().note(note)
     images = splits.train
-    card = describe(images, hyperparameters)
+    card = describe(images, hyperparameters, notes)
     network = ImageClassifier(**card.arguments)
     network.mean.data, network.std.data = mean_and_std(images.pixels)
     train_classifier(
@@ -57,7 +61,7 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
     )
 
 
-def describe(images: Images, hyperparameters: ImageHyperparameters) -> ModelCard:
+def describe(images: Images, hyperparameters: ImageHyperparameters, notes: Sequence[str]) -> ModelCard:
     """The card of a network for such images."""
     channels, height, width = images.pixels.shape[1:]
     return ModelCard(
@@ -72,6 +76,7 @@ def describe(images: Images, hyperparameters: ImageHyperparameters) -> ModelCard
         },
         classes=images.classes,
         input=ImageInput(shape=(channels, height, width)),
+        notes=tuple(notes),
     )
 
 

@@ -43,7 +43,7 @@ def read_picture(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     except UnidentifiedImageError:
         raise DataError(f"{path} is no {KINDS} image; replace or remove it") from None
     except FileNotFoundError:
-        raise DataError(f"{path} is a link to a file that isn't there; replace or remove it") from None
+        raise DataError(f"{path} leads to no file; replace or remove it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(
             f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels, as no photo has; scale it down, or remove it"

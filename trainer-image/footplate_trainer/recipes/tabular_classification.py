@@ -62,6 +62,7 @@ def describe(splits: TableSplits, hyperparameters: TableHyperparameters) -> Mode
         },
         classes=splits.classes,
         input=TableInput(columns=splits.columns),
+        notes=splits.notes,
     )
 
 
