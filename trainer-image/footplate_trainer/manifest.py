@@ -8,6 +8,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from footplate.api.blocks import Source
 from footplate.api.status import Metrics, Time
 from footplate.api.types import Model
@@ -79,7 +81,7 @@ class Manifest(Model):
     code: CodeRecord
     packages: dict[str, str]
     hardware: Hardware
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
     """What the user should know: the last of `status.notes`."""
     parent_checkpoint: str | None = None
     """URI of the checkpoint that the last attempt started from."""

@@ -1,24 +1,24 @@
-"""Reads labelled images, as IDX files or as folders of pictures (`class/picture.png`), into memory.
+"""Reads labelled images, as IDX files or as folders of pictures (`class/picture.png`); their pixels stay in files.
 
 A channel holds one split, or several whose names tell them apart, as MNIST's `train-…` and `t10k-…` files do.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.networks import SMALLEST_IMAGE
 from footplate_trainer.recipes.idx import find_idx_pairs, read_idx_pair
 from footplate_trainer.recipes.image_folders import Note, find_classes, find_splits, some_names, subfolders, unwrap
-from footplate_trainer.recipes.pictures import KINDS, read_pictures
+from footplate_trainer.recipes.pictures import KINDS, check_errors
+from footplate_trainer.recipes.pixels import LazyPixels, PictureCache, survey_pictures, with_channels
+from footplate_trainer.recipes.scratch import file_of, shared_folder
 from footplate_trainer.recipes.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out
 
 
@@ -26,20 +26,31 @@ from footplate_trainer.recipes.splits import TEST, TRAIN, VALIDATION, check_clas
 class Images:
     """Labelled images: pixels uint8 [N, C, H, W], labels int64 [N], and where they come from, for messages."""
 
-    pixels: Tensor
+    pixels: Tensor | LazyPixels
     labels: Tensor
     classes: tuple[str, ...]
     where: str
     digests: Tensor | None = None
     """int64 [N]: equal where pictures are; None where they weren't compared."""
+    moments: Tensor | None = None
+    """int64 [N, 2, 3]: of each picture its channels' sums, and those of the squares; None where they weren't taken."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def pick(self, indices: Tensor) -> "Images":
         """The images at `indices` alone."""
-        digests = None if self.digests is None else self.digests[indices]
-        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices], digests=digests)
+        return replace(
+            self,
+            pixels=_pick(self.pixels, indices),
+            labels=self.labels[indices],
+            digests=None if self.digests is None else self.digests[indices],
+            moments=None if self.moments is None else self.moments[indices],
+        )
+
+
+def _pick(pixels: Tensor | LazyPixels, indices: Tensor) -> Tensor | LazyPixels:
+    return pixels[indices] if isinstance(pixels, Tensor) else pixels.pick(indices)
 
 
 class ImageSplits(NamedTuple):
@@ -61,19 +72,19 @@ def read_splits(
     seed: int,
     note: Note,
 ) -> ImageSplits:
-    """Reads every channel, and holds out of the training data what no channel brings.
+    """Reads every channel, and holds out of the training data what no channel brings. Collective.
 
     Raises:
         DataError: naming the file or folder, what is wrong with it, and the way out.
         ConfigError: where `class_names` don't fit the labels.
     """
-    found = read_channel(inputs[TRAIN], split=TRAIN, image_size=image_size, max_corrupt=max_corrupt, note=note)
-    for split in (VALIDATION, TEST):
-        if split in inputs:
-            channel = read_channel(
-                inputs[split], split=split, image_size=image_size, max_corrupt=max_corrupt, note=note
-            )
-            found[split] = channel.get(split) or next(iter(channel.values()))
+    with shared_folder() as shared:
+        read = partial(read_channel, image_size=image_size, shared=shared, max_corrupt=max_corrupt, note=note)
+        found = read(inputs[TRAIN], split=TRAIN)
+        for split in (VALIDATION, TEST):
+            if split in inputs:
+                channel = read(inputs[split], split=split)
+                found[split] = channel.get(split) or next(iter(channel.values()))
     if TRAIN not in found:
         raise DataError(f"{inputs[TRAIN]} holds {' and '.join(found)} data, but none named train; add them")
     train = found[TRAIN]
@@ -94,8 +105,12 @@ def read_splits(
     return splits if class_names is None else _rename(splits, class_names)
 
 
-def read_channel(folder: Path, *, split: str, image_size: int, max_corrupt: int, note: Note) -> dict[str, Images]:
+def read_channel(
+    folder: Path, *, split: str, image_size: int, shared: Path, max_corrupt: int, note: Note
+) -> dict[str, Images]:
     """The splits that a channel's folder holds; where it doesn't tell them apart, all of it is `split`.
+
+    `shared` is a folder that this node's ranks share. Collective.
 
     Raises:
         DataError: as `read_splits`.
@@ -104,7 +119,7 @@ def read_channel(folder: Path, *, split: str, image_size: int, max_corrupt: int,
         raise DataError(f"input {split}: {folder} holds no files; check the input's uri, and that it ends in '/'")
     folder = unwrap(folder)
     if pairs := find_idx_pairs(folder, default=split):
-        return {name: _from_idx(*pair) for name, pair in pairs.items()}
+        return {name: _from_idx(*pair, shared=shared) for name, pair in pairs.items()}
     if not subfolders(folder):
         raise DataError(
             f"input {split} holds neither IDX files (train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz) nor a "
@@ -112,39 +127,35 @@ def read_channel(folder: Path, *, split: str, image_size: int, max_corrupt: int,
             "correct the input's uri"
         )
     return {
-        name: read_class_folders(inside, image_size, max_corrupt=max_corrupt, note=note)
+        name: read_class_folders(inside, image_size, shared=shared, max_corrupt=max_corrupt, note=note)
         for name, inside in find_splits(folder, channel=split, note=note).items()
     }
 
 
-def _from_idx(images_path: Path, labels_path: Path) -> Images:
-    pixels, labels = read_idx_pair(images_path, labels_path)
+def _from_idx(images_path: Path, labels_path: Path, *, shared: Path) -> Images:
+    pixels, labels = read_idx_pair(images_path, labels_path, shared=shared)
     present, places = torch.unique(labels, return_inverse=True)
     return Images(pixels, places, tuple(str(label) for label in present.tolist()), str(images_path))
 
 
-def read_class_folders(folder: Path, image_size: int, *, max_corrupt: int, note: Note) -> Images:
+def read_class_folders(folder: Path, image_size: int, *, shared: Path, max_corrupt: int, note: Note) -> Images:
     """All images below `folder`, whose subfolders are the classes, resized to `image_size` × `image_size`.
 
     Grey only if every image is; else RGB.
     """
     classes = find_classes(folder, note=note)
-    files = [(path, label) for label, paths in enumerate(classes.values()) for path in paths]
-    read = read_pictures([path for path, _ in files], (image_size, image_size), max_corrupt=max_corrupt, note=note)
-    labels = torch.tensor([label for (_, label), array in zip(files, read, strict=True) if array is not None])
-    arrays = [array for array in read if array is not None]
+    paths = [str(path) for inside in classes.values() for path in inside]
+    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(inside) for inside in classes.values()]))
+    cache = PictureCache(file_of(shared, folder), side=image_size)
+    survey = survey_pictures(paths, side=image_size, cache=cache)
+    check_errors(survey.errors, len(paths), max_corrupt=max_corrupt, note=note)
+    good = survey.channels.nonzero().flatten()
     for label, name in enumerate(classes):
-        if not (labels == label).any():
+        if not (labels[good] == label).any():
             raise DataError(f"{folder}: none of the files of class {name!r} can be read; replace them")
-    digests = torch.tensor([_digest(array) for array in arrays])
-    if any(array.shape[0] == 3 for array in arrays):
-        arrays = [np.broadcast_to(array, (3, *array.shape[1:])) for array in arrays]
-    return Images(torch.from_numpy(np.stack(arrays)), labels, tuple(classes), str(folder), digests)
-
-
-def _digest(array: NDArray[np.uint8]) -> int:
-    digest = blake2b(array.tobytes(), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)
+    channels = int(survey.channels.max())
+    pixels = LazyPixels(paths, good, channels=channels, side=image_size, cache=cache)
+    return Images(pixels, labels[good], tuple(classes), str(folder), survey.digests[good], survey.moments[good])
 
 
 def _note_copies(train: Images, others: Mapping[str, Images], note: Note) -> None:
@@ -186,19 +197,16 @@ def _like(images: Images, train: Images) -> Images:
         raise DataError(f"{images.where} has images of {sizes[0]} pixels, but {train.where} of {sizes[1]}")
     return replace(
         images,
-        pixels=with_channels(images.pixels, train.pixels.shape[1]),
+        pixels=_with_channels(images.pixels, train.pixels.shape[1]),
         labels=_relabel(images, train),
         classes=train.classes,
     )
 
 
-def with_channels(pixels: Tensor, channels: int) -> Tensor:
-    """Pixels [N, 1 or 3, H, W] as grey (1) or RGB (3)."""
-    if pixels.shape[1] == channels:
-        return pixels
-    if channels == 3:
-        return pixels.expand(-1, 3, -1, -1)
-    return pixels.float().mean(dim=1, keepdim=True).round().to(torch.uint8)
+def _with_channels(pixels: Tensor | LazyPixels, channels: int) -> Tensor | LazyPixels:
+    if isinstance(pixels, Tensor):
+        return with_channels(pixels, channels)
+    return pixels.pick(torch.arange(len(pixels)), channels=channels)
 
 
 def _relabel(images: Images, train: Images) -> Tensor:

@@ -3,7 +3,6 @@
 import struct
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -64,32 +63,20 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture.convert(mode)
 
 
-def read_pictures(
-    paths: Sequence[Path], size: tuple[int, int], *, max_corrupt: int, note: Callable[[str], None]
-) -> list[NDArray[np.uint8] | None]:
-    """All of the pictures, in order; None for those that can't be read, at most `max_corrupt`, which a note names.
+def check_errors(errors: Sequence[str], count: int, *, max_corrupt: int, note: Callable[[str], None]) -> None:
+    """Notes which of `count` files are left out, as they can't be read.
 
     Raises:
-        DataError: that names all files which can't be read, so that they are mended in one go.
+        DataError: there are more than `max_corrupt`. It names all of them, so that they are mended in one go.
     """
-
-    def read(path: Path) -> NDArray[np.uint8] | DataError:
-        try:
-            return read_picture(path, size)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(read, paths))
-    errors = [str(result) for result in results if isinstance(result, DataError)]
-    if errors:
-        more = f"; and {len(errors) - MAX_NAMED:,} more" if len(errors) > MAX_NAMED else ""
-        count = f"{len(errors):,} of {len(paths):,} files can't be used: " if len(errors) > 1 else ""
-        named = "; ".join(errors[:MAX_NAMED]) + more
-        if len(errors) > max_corrupt:
-            raise DataError(f"{count}{named}. Or let {PATH}.maxCorrupt be {len(errors)}: so many are then left out")
-        note(f"{len(errors):,} of {len(paths):,} files are left out: {named}")
-    return [None if isinstance(result, DataError) else result for result in results]
+    if not errors:
+        return
+    more = f"; and {len(errors) - MAX_NAMED:,} more" if len(errors) > MAX_NAMED else ""
+    named = "; ".join(errors[:MAX_NAMED]) + more
+    if len(errors) > max_corrupt:
+        counted = f"{len(errors):,} of {count:,} files can't be used: " if len(errors) > 1 else ""
+        raise DataError(f"{counted}{named}. Or let {PATH}.maxCorrupt be {len(errors)}: so many are then left out")
+    note(f"{len(errors):,} of {count:,} files are left out: {named}")
 
 
 def is_hidden(name: str) -> bool:
