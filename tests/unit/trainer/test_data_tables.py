@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import torch
 
 from footplate_trainer.errors import DataError
+from footplate_trainer.recipes import table_csv, table_dialect, table_files, tables
 from footplate_trainer.recipes.tables import TableSplits, read_splits
 
 Make = Callable[[Path], None]
@@ -243,6 +245,44 @@ GOOD: dict[str, Good] = {
         test=RIGHT,
     ),
 }
+
+
+SMALL = [case for case in GOOD if len(GOOD[case].rows) < 100]
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_blocks_make_no_difference(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read in blocks that end anywhere behind the header: in a row, a cell of several lines, a letter."""
+    GOOD[case].make(tmp_path)
+    whole = read(tmp_path)
+    monkeypatch.setattr(table_csv, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(table_dialect, "CHUNK_BYTES", 3)
+    for module in (table_files, tables):
+        monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    parts = read(tmp_path)
+    assert (parts.columns, parts.classes, parts.notes) == (whole.columns, whole.classes, whole.notes)
+    assert torch.equal(parts.train.labels, whole.train.labels)
+    torch.testing.assert_close(parts.train.columns, whole.train.columns, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("cells_", "kind"),
+    [
+        (["1"] * 50 + ["2.5"], pa.float64()),
+        (["1", "0"] * 20 + ["true"], pa.bool_()),
+        (["2026-01-01"] * 50 + ["2026-01-01 10:00:00"], pa.timestamp("s")),
+        (["2026-01-01"] * 50 + ["1"], pa.string()),
+        ([""] * 50 + ["1"], pa.int64()),
+        ([""] * 50, pa.null()),
+        (["1"] * 50 + ["few"], pa.string()),
+    ],
+)
+def test_a_type_holds_for_all_cells(cells_: list[str], kind: pa.DataType, tmp_path: Path) -> None:
+    """As pyarrow finds it where it reads all of the file at once."""
+    cells(*cells_)(tmp_path)
+    path = tmp_path / "rows.csv"
+    fitting = table_csv._survey(path, table_dialect.find_dialect(path), 64).fitting
+    assert table_csv.type_of(fitting[0]) == kind == pa.csv.read_csv(path).schema.types[0]
 
 
 @pytest.mark.parametrize("case", GOOD)

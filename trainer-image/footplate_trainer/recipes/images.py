@@ -19,7 +19,7 @@ from footplate_trainer.recipes.image_folders import Note, find_classes, find_spl
 from footplate_trainer.recipes.pictures import KINDS, check_errors
 from footplate_trainer.recipes.pixels import LazyPixels, PictureCache, survey_pictures, with_channels
 from footplate_trainer.recipes.scratch import file_of, shared_folder
-from footplate_trainer.recipes.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out
+from footplate_trainer.recipes.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out, say_not_held_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,7 @@ def read_splits(
             if len(held):
                 others[split], train = train.pick(held), train.pick(kept)
             else:
-                note(
-                    f"no {split} data are held out: a share of {fraction:g} of each class's samples is less than one; "
-                    f"bring a channel named {split}, or raise {split}Fraction"
-                )
+                say_not_held_out(split, fraction, note)
     _note_copies(train, others, note)
     splits = ImageSplits(train, others.get(VALIDATION), others.get(TEST))
     return splits if class_names is None else _rename(splits, class_names)

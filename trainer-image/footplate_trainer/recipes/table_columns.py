@@ -6,7 +6,6 @@ What is left out or read in a way that its owner may not expect is said in a not
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -130,15 +129,20 @@ def _strange(texts: Sequence[str]) -> list[str] | None:
     return strange if 2 * len(strange) < len(known) else None
 
 
-def learn_columns(table: pa.Table, notations: Mapping[str, Notation], notes: Notes) -> tuple[Column, ...]:
+def learn_columns(
+    table: pa.Table, notations: Mapping[str, Notation], notes: Notes, *, rows: Tensor | None = None
+) -> tuple[Column, ...]:
     """What the columns of the training data become: the numeric ones first, then the categorical ones with their texts.
+
+    They are looked at one by one. `rows` are those of the table that are trained on; None: all.
 
     Raises:
         DataError: a column can't be read as what it is, or none is left.
     """
     columns: list[Column] = []
     for name in table.column_names:
-        learnt = _learn_column(name, table[name], notations.get(name))
+        values = table[name] if rows is None else table[name].take(rows.numpy())
+        learnt = _learn_column(name, values, notations.get(name))
         columns += learnt.columns
         notes.add(name, learnt.said)
     if not columns:
@@ -191,7 +195,8 @@ def _number(column: Column, values: pa.ChunkedArray) -> Column:
 
 
 def _learn_texts(name: str, values: pa.ChunkedArray) -> Learnt:
-    counts = Counter(text for text in values.cast(pa.string()).to_pylist() if text is not None)
+    counted = values.cast(pa.string()).drop_null().value_counts()
+    counts = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
     dates = sum(DATE.fullmatch(text.strip()) is not None for text in counts)
     hint = (
         "; its texts look like dates: write them as 2026-11-29 to have them read so" if 2 * dates > len(counts) else ""

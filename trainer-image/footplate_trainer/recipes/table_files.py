@@ -1,38 +1,38 @@
-"""Reads a channel's CSV, Parquet and Feather files into memory, each split's one under the other.
+"""Finds a channel's CSV, Parquet and Feather files, and puts each split's one under the other, batch by batch, into one
+file that is read where it lies instead of in memory.
 
 A channel holds one split, or several whose names tell them apart (`train.csv` and `test.csv`, `train/a.parquet`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.feather
 import pyarrow.parquet
 
 from footplate_trainer.errors import DataError
 from footplate_trainer.recipes.pictures import is_hidden
 from footplate_trainer.recipes.splits import SPLIT_OF_NAME
-from footplate_trainer.recipes.table_dialect import NOT_UTF8, Dialect, find_dialect, open_text
+from footplate_trainer.recipes.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
+from footplate_trainer.recipes.table_dialect import NOT_UTF8
+from footplate_trainer.report import reporter
 
 CSV_NAME = re.compile(r".*\.(csv|tsv)(\.(gz|zst|bz2))?", re.IGNORECASE)
 PARQUET = (".parquet", ".pq")
 FEATHER = (".feather", ".arrow")
 KINDS = "CSV, TSV, Parquet or Feather"
-LARGEST_BLOCK = 2**31 - 1
+BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of some files, how many each of them has, and what there is to say of how they were read."""
+    """The rows of some files, which lie on the disk, and how many each file has."""
 
     table: pa.Table
     files: tuple[tuple[Path, int], ...]
-    said: tuple[str, ...] = ()
 
     def place(self, row: int) -> str:
         """Where a row is, counted from 0 here and from 1 in the files, the header left out."""
@@ -99,18 +99,73 @@ def _split_of(path: Path) -> str | None:
     return next((split for split in said if split), None)
 
 
+@dataclass(frozen=True, slots=True)
+class ArrowFile:
+    """A Parquet or Feather file, its columns' names and types, and its rows."""
+
+    path: Path
+    names: tuple[str, ...]
+    types: tuple[pa.DataType, ...]
+    rows: int
+
+    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        """Its rows; the columns of `types` alone, in that order and as plain values."""
+        if self.path.suffix.lower() in PARQUET:
+            with pa.parquet.ParquetFile(self.path, pre_buffer=False) as file:
+                yield from map(_plain, file.iter_batches(BATCH_ROWS, columns=list(types)))
+        else:
+            with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as file:
+                for number in range(file.num_record_batches):
+                    yield _plain(file.get_batch(number).select(list(types)))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files of one split, the columns that are read of them, and what there is to say of that."""
+
+    files: tuple[CsvFile | ArrowFile, ...]
+    schema: pa.Schema
+    said: tuple[str, ...]
+
+    def store(self, path: Path) -> None:
+        """Writes all rows into one file.
+
+        Raises:
+            DataError: a file can't be read.
+        """
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema) as writer:
+            for file in self.files:
+                raw = {name.strip(): name for name in file.names}
+                types = {raw[field.name]: field.type for field in self.schema}
+                try:
+                    for batch in file.batches(types):
+                        renamed = pa.Table.from_batches([batch]).select(list(types)).rename_columns(self.schema.names)
+                        writer.write_table(renamed.cast(self.schema), BATCH_ROWS)
+                        reporter().beat()
+                except (pa.ArrowException, ValueError) as error:
+                    raise DataError(f"{file.path} can't be read: {error}. Correct or remove it") from None
+
+    def open(self, path: Path) -> Rows:
+        """The rows that `store` has written there."""
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return Rows(table, tuple((file.path, file.rows) for file in self.files))
+
+
 def read_names(path: Path) -> list[str]:
     """The names of a file's columns.
 
     Raises:
         DataError: it can't be read.
     """
-    names: list[str] = _read_file(path, (), []).column_names
-    return names
+    try:
+        names = read_header(path) if CSV_NAME.fullmatch(path.name) else _open_arrow(path).names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}. Correct or remove it") from None
+    return [name.strip() for name in names]
 
 
-def read_files(files: list[Path], *, channel: str, like: pa.Schema | None = None) -> Rows:
-    """The files, one under the other; with the columns of `like`, and its texts as texts.
+def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None) -> Source:
+    """What the files hold, one under the other; with the columns of `like`, and its texts as texts.
 
     A column that holds texts in one file holds texts in all.
 
@@ -118,23 +173,77 @@ def read_files(files: list[Path], *, channel: str, like: pa.Schema | None = None
         DataError: one can't be read, or their columns differ.
     """
     said: list[str] = []
+    files = [_survey_file(path) for path in paths]
+    columns = [_columns(file, said) for file in files]
+    names = like.names if like else [*columns[0]]
+    for path, found in zip(paths, columns, strict=True):
+        _compare_names(path, [*found], names, first=None if like else paths[0], said=said)
     texts = {field.name for field in like if is_text(field.type)} if like else set()
-    tables = [_read_file(path, texts, said) for path in files]
-    if late := {name for table in tables for name in _texts(table) if name not in texts}:
-        tables = [
-            _read_file(path, texts | late, []) if CSV_NAME.fullmatch(path.name) and late - {*_texts(table)} else table
-            for path, table in zip(files, tables, strict=True)
-        ]
-    names = like.names if like else tables[0].column_names
-    for path, table in zip(files, tables, strict=True):
-        _compare_names(path, table.column_names, names, first=None if like else files[0], said=said)
-    tables = [table.select(names) for table in tables]
+    fields = [
+        pa.field(name, _unify(name, [found[name] for found in columns], files, channel, text=name in texts))
+        for name in names
+    ]
+    return Source(tuple(files), pa.schema(fields), tuple(said))
+
+
+def _survey_file(path: Path) -> CsvFile | ArrowFile:
     try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException:
-        raise DataError(f"input {channel}: the files' columns have different types: {_clash(files, tables)}") from None
-    counts = tuple(zip(files, (part.num_rows for part in tables), strict=True))
-    return Rows(table, counts, tuple(said))
+        file = survey_csv(path) if CSV_NAME.fullmatch(path.name) else _open_arrow(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}. Correct or remove it") from None
+    if not file.rows:
+        raise DataError(f"{path} has no rows; fill or remove it")
+    return file
+
+
+def _open_arrow(path: Path) -> ArrowFile:
+    if path.suffix.lower() in PARQUET:
+        with pa.parquet.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    else:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+            schema = file.schema
+            rows = sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
+    return ArrowFile(path, tuple(schema.names), tuple(map(_plain_type, schema.types)), rows)
+
+
+Kind = tuple[pa.DataType, ...]
+"""The types that a column's values fit: one, or of CSV cells those of TYPES that do, none for texts."""
+
+
+def _columns(file: CsvFile | ArrowFile, said: list[str]) -> dict[str, Kind]:
+    """The columns of a file by their names, without those that have neither name nor values, as a spreadsheet's empty
+    columns are.
+
+    Raises:
+        DataError: two have the same name.
+    """
+    kinds = file.fitting if isinstance(file, CsvFile) else [(kind,) for kind in file.types]
+    empty = TYPES, (pa.null(),)
+    columns = [(name.strip(), kind) for name, kind in zip(file.names, kinds, strict=True)]
+    kept = [(name, kind) for name, kind in columns if name or kind not in empty]
+    if len(kept) < len(columns):
+        said.append(f"{file.path.name}: columns without name and values are left out")
+    if isinstance(file, CsvFile) and file.dialect.encoding == NOT_UTF8:
+        said.append(
+            f"{file.path.name}: isn't UTF-8, read as Windows-1252 (Latin-1); save it as UTF-8 if letters are wrong"
+        )
+    names = [name for name, _ in kept]
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(
+            f"{file.path} has several columns named {', '.join(map(repr, twice))}; give each its own name"
+            f"{header_hint(names)}"
+        )
+    return dict(kept)
+
+
+def header_hint(names: Sequence[str]) -> str:
+    """What to think of where the names of columns look like cells."""
+    numbers = sum(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name) is not None for name in names)
+    if 2 * numbers <= len(names):
+        return ""
+    return ". Its first line looks like data: add a line with the columns' names above it"
 
 
 def _compare_names(path: Path, names: list[str], needed: list[str], *, first: Path | None, said: list[str]) -> None:
@@ -153,106 +262,40 @@ def _compare_names(path: Path, names: list[str], needed: list[str], *, first: Pa
         said.append(f"{path.name}: columns left out that the training data hasn't: {', '.join(map(repr, more[:5]))}")
 
 
-def _clash(files: list[Path], tables: list[pa.Table]) -> str:
-    """The first column whose types don't go together, and where."""
-    for name in tables[0].column_names:
-        for path, table in zip(files, tables, strict=True):
-            kinds = [tables[0].schema.field(name).type, table.schema.field(name).type]
-            try:
-                pa.unify_schemas([pa.schema([(name, kind)]) for kind in kinds], promote_options="permissive")
-            except pa.ArrowException:
-                return f"{name!r} is {kinds[0]} in {files[0]}, but {kinds[1]} in {path}; convert one of them"
-    return "convert them"
+def _unify(
+    name: str, kinds: Sequence[Kind], files: Sequence[CsvFile | ArrowFile], channel: str, *, text: bool
+) -> pa.DataType:
+    """The one type of a column in all files. The cells of CSV files are texts where they must be."""
+    places = list(zip(kinds, files, strict=True))
+    cells = [kind for kind, file in places if isinstance(file, CsvFile)]
+    text = text or any(is_text(kind[0]) for kind, file in places if isinstance(file, ArrowFile))
+    together = () if text else tuple(kind for kind in TYPES if all(kind in fitting for fitting in cells))
+    unified = pa.schema([(name, pa.null())])
+    for kind, file in places:
+        here = pa.schema([(name, type_of(together) if isinstance(file, CsvFile) else kind[0])])
+        try:
+            unified = pa.unify_schemas([unified, here], promote_options="permissive")
+        except pa.ArrowException:
+            raise DataError(
+                f"input {channel}: the files' columns have different types: {name!r} is {unified.types[0]} in "
+                f"{files[0].path}, but {here.types[0]} in {file.path}; convert one of them"
+            ) from None
+    return unified.types[0]
 
 
-def _texts(table: pa.Table) -> Iterable[str]:
-    return (field.name for field in table.schema if is_text(field.type))
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values, however Arrow packs them: as views, dictionaries or runs."""
+    if pa.types.is_run_end_encoded(kind) or pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    return pa.string() if pa.types.is_string_view(kind) else kind
 
 
-def _read_file(path: Path, texts: Iterable[str], said: list[str]) -> pa.Table:
-    try:
-        if path.suffix.lower() in PARQUET:
-            table = pa.parquet.ParquetFile(path).read()
-        elif path.suffix.lower() in FEATHER:
-            table = pa.feather.read_table(path)
-        else:
-            table = _read_csv(path, texts, said)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} can't be read: {error}. Correct or remove it") from None
-    table = table.rename_columns([name.strip() for name in table.column_names])
-    table = _without_nameless(path, table, said)
-    names = table.column_names
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(
-            f"{path} has several columns named {', '.join(map(repr, twice))}; give each its own name"
-            f"{header_hint(names)}"
-        )
-    if not table.num_rows:
-        raise DataError(f"{path} has no rows; fill or remove it")
-    return _plain(table)
-
-
-def header_hint(names: list[str]) -> str:
-    """What to think of where the names of columns look like cells."""
-    numbers = sum(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name) is not None for name in names)
-    if 2 * numbers <= len(names):
-        return ""
-    return ". Its first line looks like data: add a line with the columns' names above it"
-
-
-def _without_nameless(path: Path, table: pa.Table, said: list[str]) -> pa.Table:
-    """The table without columns that have neither name nor values, as a spreadsheet's empty columns are."""
-    kept = [place for place, field in enumerate(table.schema) if field.name or not pa.types.is_null(field.type)]
-    if len(kept) < table.num_columns:
-        said.append(f"{path.name}: columns without name and values are left out")
-    return table.select(kept)
-
-
-def _read_csv(path: Path, texts: Iterable[str], said: list[str]) -> pa.Table:
-    """In one block: a column's type follows from all its cells, and a cell of several lines is never cut in two."""
-    dialect = find_dialect(path)
-    with open_text(path) as stream:
-        content = stream.read_buffer()
-    if dialect.encoding == NOT_UTF8:
-        said.append(f"{path.name}: isn't UTF-8, read as Windows-1252 (Latin-1); save it as UTF-8 if letters are wrong")
-    table = pa.csv.read_csv(
-        pa.BufferReader(content),
-        read_options=pa.csv.ReadOptions(
-            block_size=min(2 * content.size + 1, LARGEST_BLOCK),
-            encoding=dialect.encoding,
-            skip_rows=dialect.lines_before,
-        ),
-        parse_options=_parse_options(dialect),
-        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
-    )
-    last = table.columns[-1][-1].as_py() if table.num_rows else None
-    if isinstance(last, str) and "\n" in last and not dialect.ends_in_quote:
-        raise ValueError(f"the quote that is opened in row {table.num_rows:,} is never closed")
-    return table
-
-
-def _parse_options(dialect: Dialect) -> pa.csv.ParseOptions:
-    return pa.csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with Arrow's packed columns unpacked: views, dictionaries of numbers, runs."""
-    columns = []
-    for values in table.columns:
-        kind = values.type
-        if pa.types.is_run_end_encoded(kind):
-            values = pa.chunked_array([pc.run_end_decode(chunk) for chunk in values.chunks], kind.value_type)
-        elif pa.types.is_dictionary(kind) and not is_text(kind):
-            values = values.cast(kind.value_type)
-        if pa.types.is_string_view(values.type):
-            values = values.cast(pa.string())
-        columns.append(values)
-    return pa.table(columns, names=table.column_names)
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [pc.run_end_decode(each) if pa.types.is_run_end_encoded(each.type) else each for each in batch.columns]
+    plain = [each.cast(_plain_type(each.type)) for each in columns]
+    return pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column of this type holds texts."""
-    if pa.types.is_dictionary(kind):
-        return is_text(kind.value_type)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -35,9 +35,9 @@ def read_classes(rows: Rows, target: str, *, channel: str) -> list[str]:
             f"input {channel}: the target column {target!r} is of type {kind}; each row has one class, a text or a "
             "number. Several classes a row aren't learnt: give each a column of its own, and a job"
         )
-    coded = rows.table[target].combine_chunks().dictionary_encode()
-    names = [*map(_name, coded.dictionary.to_pylist()), ""]
-    places = coded.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
+    coded = rows.table[target].dictionary_encode().unify_dictionaries()
+    names = [*map(_name, coded.chunk(0).dictionary.to_pylist()), ""]
+    places = np.concatenate([chunk.indices.fill_null(len(names) - 1).to_numpy() for chunk in coded.chunks])
     classes: list[str] = np.array(names, dtype=object)[places].tolist()
     empty = [row for row, name in enumerate(classes) if not name]
     if empty:
