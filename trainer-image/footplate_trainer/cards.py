@@ -57,3 +57,5 @@ class ModelCard(Part):
     classes: tuple[str, ...]
     """Names of the classes, in the order of the logits."""
     input: Annotated[ImageInput | TableInput, Field(discriminator="kind")]
+    notes: tuple[str, ...] = ()
+    """What of the training data was left out, derived or merged, and what else their owner should know of them."""

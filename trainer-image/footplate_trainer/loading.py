@@ -75,8 +75,8 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
     if isinstance(inputs, str | Path):
         inputs = [inputs]
     if isinstance(inputs, Sequence) and inputs and all(isinstance(path, str | Path) for path in inputs):
-        from footplate_trainer.recipes.images import with_channels
         from footplate_trainer.recipes.pictures import read_picture
+        from footplate_trainer.recipes.pixels import with_channels
 
         pictures = [torch.from_numpy(read_picture(Path(path), (width, height)).copy()) for path in inputs]
         return torch.cat([with_channels(picture[None], channels) for picture in pictures])

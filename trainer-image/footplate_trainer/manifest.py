@@ -8,6 +8,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from footplate.api.blocks import Source
 from footplate.api.status import Metrics, Time
 from footplate.api.types import Model
@@ -79,6 +81,8 @@ class Manifest(Model):
     code: CodeRecord
     packages: dict[str, str]
     hardware: Hardware
+    notes: list[str] = Field(default_factory=list)
+    """What the user should know: the last of `status.notes`."""
     parent_checkpoint: str | None = None
     """URI of the checkpoint that the last attempt started from."""
 
@@ -125,6 +129,7 @@ def describe(
         ),
         packages={package.name: package.version for package in sorted(distributions(), key=lambda found: found.name)},
         hardware=_hardware(pod, report),
+        notes=list(report.notes),
         parent_checkpoint=report.resumed_from,
     )
 

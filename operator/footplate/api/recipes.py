@@ -76,6 +76,21 @@ class ImageHyperparameters(Hyperparameters):
             description="Side in pixels to which picture files are resized; IDX images stay as they are.",
         ),
     ]
+    max_corrupt: Annotated[
+        int,
+        Field(
+            default=0, ge=0, le=1_000_000, description="Picture files of a split that may be left out as unreadable."
+        ),
+    ]
+    num_workers: Annotated[
+        int | None,
+        Field(
+            default=None,
+            ge=0,
+            le=256,
+            description="Processes of each rank that decode and change images. Default: its CPUs less one, at most 8.",
+        ),
+    ]
     width: Annotated[int, Field(default=32, ge=4, le=512, description="Channels of the first convolution.")]
     hidden: Annotated[int, Field(default=128, ge=4, le=4096, description="Units of the layer before the classes.")]
     dropout: Annotated[float, Field(default=0.25, ge=0, lt=1, description="Share of features dropped in training.")]

@@ -24,7 +24,10 @@ from trainer_pods import pod_environment
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FILES = {"model.safetensors": b"weights", "data/labels.json": b"[]"}
 REPORT = RankReport(
-    progress=ProgressStatus(step=9, epoch=1, metrics={"accuracy": 0.9}), seed=7, resumed_from="s3://c/step-5/"
+    progress=ProgressStatus(step=9, epoch=1, metrics={"accuracy": 0.9}),
+    seed=7,
+    resumed_from="s3://c/step-5/",
+    notes=("column 'id': left out",),
 )
 
 
@@ -81,6 +84,7 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
         name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()
     }
     assert (manifest.uid, manifest.run, manifest.created, manifest.seed) == ("uid-1", 1, NOW, 7)
+    assert manifest.notes == ["column 'id': left out"]
     assert (manifest.step, manifest.parent_checkpoint) == (9, "s3://c/step-5/")
     assert manifest.inputs["train"].sha256 == "d" * 64
     assert manifest.code.sha256 == "c" * 64

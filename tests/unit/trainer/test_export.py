@@ -107,7 +107,7 @@ def test_rows_are_classified_by_their_columns_names(tmp_path: Path) -> None:
     ("card", "inputs", "message"),
     [
         (IMAGES, torch.zeros(2, 7, 8), r"takes pixels \[N, 1, 8, 8\], not \[2, 7, 8\]"),
-        (IMAGES, ["nowhere.png"], "nowhere.png is a damaged image"),
+        (IMAGES, ["nowhere.png"], "nowhere.png leads to no file"),
         (TABLE, [{"x": 1, "y": 2}], "lack the column 'z'"),
         (TABLE, [{"x": "many", "y": 2, "z": "a"}], "column 'x' should hold numbers"),
         (TABLE, [], "takes rows"),

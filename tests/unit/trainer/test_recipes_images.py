@@ -270,11 +270,6 @@ def split_beside_others(folder: Path) -> None:
         write_pictures(folder / name)
 
 
-def doubled(folder: Path) -> None:
-    for name in ("seg_train", "seg_test"):
-        write_pictures(folder / name / name)
-
-
 LABELS, IMAGES = "train-labels-idx1-ubyte", "train-images-idx3-ubyte.gz"
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no files": (lambda folder: folder.mkdir(), "holds no files; check the input's uri"),
@@ -298,7 +293,6 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no picture": (no_picture, "cat/1.png is no PNG"),
     "two wrong pictures": (two_wrong_pictures, r"2 of 8 files can't be used: .*cat/1\.png is no .*dog/1\.png is a dam"),
     "splits beside others": (split_beside_others, "test, train are named as splits .* pred.*; leave train/"),
-    "doubled": (doubled, "seg_test, seg_train are named as splits"),
     "several pages": (several_pages, r"cat/5\.tif holds several pages; save each"),
     "unknown range": (unknown_range, r"cat/5\.tif has 32 bits a pixel, of no known range; save it"),
     "empty class": (empty_class, "class 'emu' has no PNG, JPEG, WebP, BMP or TIFF files .*note.txt"),

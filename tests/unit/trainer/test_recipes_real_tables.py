@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from footplate.api.recipes import TableHyperparameters
-from footplate_trainer.cards import Column
+from footplate_trainer.cards import Column, ModelCard
 from footplate_trainer.errors import DataError
 from footplate_trainer.recipes import tabular_classification
 from footplate_trainer.recipes.table_columns import encode
@@ -315,8 +315,17 @@ def test_texts_that_no_two_rows_share_are_left_out(tmp_path: Path) -> None:
 def test_the_job_is_told_what_was_said_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(Reporter, "note", lambda _, text: told.append(text))
-    monkeypatch.setattr(tabular_classification, "train_classifier", lambda *_, **__: None)
+    cards: list[ModelCard] = []
+    monkeypatch.setattr(tabular_classification, "train_classifier", lambda *given, **_: cards.append(given[3]))
     place: Any = SimpleNamespace(inputs={"train": csv(tmp_path, ",x,y\n0,1,a\n1,2,b\n")})
-    tabular_classification.train(place, TableHyperparameters.model_validate({"target": "y"}))
+    asked = {"target": "y", "validationFraction": 0, "testFraction": 0}
+    tabular_classification.train(place, TableHyperparameters.model_validate(asked))
     assert len(told) == 1
     assert "column '': left out: only counts the rows" in told[0]
+    assert cards[0].notes == tuple(told)
+
+
+def test_what_could_not_be_held_out_is_said(tmp_path: Path) -> None:
+    splits = read(train=csv(tmp_path, "x,y\n1,a\n2,b\n"), fraction=0.1)
+    assert (splits.validation, splits.test) == (None, None)
+    assert [note.split(" are held out")[0] for note in splits.notes] == ["no test data", "no validation data"]

@@ -114,7 +114,7 @@ def test_wrong_tables_name_the_column_and_the_way_out(
 
 
 def test_a_folder_without_tables_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"input train: .* holds no \.csv, \.csv\.gz, \.parquet files"):
+    with pytest.raises(DataError, match=r"input train: .* holds no CSV, TSV, Parquet or Feather files"):
         read(train=write(tmp_path, name="rows.txt"))
 
 
@@ -132,8 +132,13 @@ def test_other_files_must_have_the_same_columns_and_classes(tmp_path: Path) -> N
         read(train=train, test=write(tmp_path / "c", "size,colour,weight,kind\n1,red,2,d\n"))
     with pytest.raises(DataError, match="column 'size' should hold numbers"):
         read(train=train, test=write(tmp_path / "d", "size,colour,weight,kind\nlarge,red,2,a\n"))
-    with pytest.raises(DataError, match="columns have different types"):
-        read(train=write(train, ROWS.replace("59,blue", "x,blue"), name="z.csv"))
+    parts = write(tmp_path / "e", "x,y\n1,a\n2,b\n")
+    pa.parquet.write_table(pa.table({"x": ["1"], "y": ["a"]}), parts / "z.parquet")
+    pa.parquet.write_table(pa.table({"x": [1], "y": ["a"]}), parts / "zz.parquet")
+    with pytest.raises(
+        DataError, match=r"columns have different types: 'x' is string in .*rows\.csv, but int64 in .*zz"
+    ):
+        read("y", train=parts)
 
 
 def test_texts_that_look_like_numbers_stay_texts_in_later_files(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
-"""Recipe image-classification: IDX files or folders of pictures in, a small convolutional network out.
+"""Recipe image-classification: IDX files or folders of pictures in, a small convolutional network out."""
 
-All images are held in memory as bytes: 60,000 grey ones of 28 × 28 are 47 MB, 100,000 coloured ones of 64 × 64 1.2 GB,
-in each rank.
-"""
-
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +19,8 @@ from footplate_trainer.report import reporter
 
 NAME = "image-classification"
 EXAMPLES = 8
+MAX_WORKERS = 8
+AT_ONCE = 4096
 SHIFT = 14
 """Images are shifted by up to a `SHIFT`th of their shorter side, and at least by a pixel."""
 
@@ -29,19 +29,23 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
     """Reads the data, trains, evaluates, exports. Collective."""
     check_channels(place.inputs, recipe=NAME)
     reporter().enter("loading")
+    notes: list[str] = []
     splits = read_splits(
         place.inputs,
         image_size=hyperparameters.image_size,
+        max_corrupt=hyperparameters.max_corrupt,
         class_names=hyperparameters.classes,
         validation_fraction=hyperparameters.validation_fraction,
         test_fraction=hyperparameters.test_fraction,
         seed=hyperparameters.seed,
-        note=reporter().note,
+        note=notes.append,
     )
+    for note in notes:
+        reporter().note(note)
     images = splits.train
-    card = describe(images, hyperparameters)
+    card = describe(images, hyperparameters, notes)
     network = ImageClassifier(**card.arguments)
-    network.mean.data, network.std.data = mean_and_std(images.pixels)
+    network.mean.data, network.std.data = measure(images)
     train_classifier(
         place,
         hyperparameters,
@@ -53,10 +57,18 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
         validation=splits.validation and _plain(splits.validation),
         test=splits.test and _plain(splits.test),
         example=images.pixels[:EXAMPLES],
+        num_workers=workers(hyperparameters),
     )
 
 
-def describe(images: Images, hyperparameters: ImageHyperparameters) -> ModelCard:
+def workers(hyperparameters: ImageHyperparameters) -> int:
+    """Processes of each rank that make samples: the supervisor has shared the pod's CPUs among the ranks' threads."""
+    if hyperparameters.num_workers is not None:
+        return hyperparameters.num_workers
+    return min(MAX_WORKERS, torch.get_num_threads() - 1)
+
+
+def describe(images: Images, hyperparameters: ImageHyperparameters, notes: Sequence[str]) -> ModelCard:
     """The card of a network for such images."""
     channels, height, width = images.pixels.shape[1:]
     return ModelCard(
@@ -71,13 +83,14 @@ def describe(images: Images, hyperparameters: ImageHyperparameters) -> ModelCard
         },
         classes=images.classes,
         input=ImageInput(shape=(channels, height, width)),
+        notes=tuple(notes),
     )
 
 
 def mean_and_std(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [C, 1, 1] of each channel of uint8 pixels [N, C, H, W]; exact, in little memory."""
     values = torch.arange(256, dtype=torch.float64)
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.unbind(1)]).double()
+    counts = torch.stack([_histograms(part) for part in pixels.split(AT_ONCE)]).sum(dim=0).double()
     shares = counts / counts.sum(dim=1, keepdim=True)
     mean = shares @ values
     variance = (shares * (values - mean[:, None]) ** 2).sum(dim=1)
@@ -85,8 +98,41 @@ def mean_and_std(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float().reshape(-1, 1, 1), std.float().reshape(-1, 1, 1)
 
 
-def _plain(images: Images) -> TensorDataset:
-    return TensorDataset(images.pixels, images.labels)
+def _histograms(pixels: Tensor) -> Tensor:
+    """How often each value occurs in each channel of pixels [N, C, H, W], int64 [C, 256]."""
+    return torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.unbind(1)])
+
+
+def measure(images: Images) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [C, 1, 1] of each channel, exact, whatever rank has looked at which picture."""
+    if isinstance(images.pixels, Tensor) or images.moments is None:
+        return mean_and_std(images.pixels[:])
+    count, channels, height, width = images.pixels.shape
+    values = count * height * width
+    sums, squares = images.moments.sum(dim=0)[:, :channels].tolist()
+    mean = [total / values for total in sums]
+    variance = [(values * square - total**2) / values**2 for total, square in zip(sums, squares, strict=True)]
+    std = [math.sqrt(each) if each > 0 else 1.0 for each in variance]
+    return torch.tensor(mean).reshape(-1, 1, 1), torch.tensor(std).reshape(-1, 1, 1)
+
+
+def _plain(images: Images) -> Dataset[Any]:
+    if isinstance(images.pixels, Tensor):
+        return TensorDataset(images.pixels, images.labels)
+    return PlainImages(images)
+
+
+class PlainImages(Dataset[Any]):
+    """Images that are read when they are asked for."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._images.pixels[index], self._images.labels[index]
 
 
 class AugmentedImages(Dataset[Any]):

@@ -2,19 +2,21 @@
 
 import struct
 import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from footplate.api.recipes import PATH
 from footplate_trainer.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 KINDS = "PNG, JPEG, WebP, BMP or TIFF"
+MOVING = ("PNG", "WEBP")
+"""Formats whose pictures may be frames of a film; a JPEG's further ones are previews."""
 GREY_MODES = ("1", "L", "LA", "La")
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 MAX_NAMED = 20
@@ -30,18 +32,22 @@ def read_picture(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
-                if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
-                    raise DataError(f"{path} holds several pages; save each as a file of its own")
+                if picture.format in ("TIFF", *MOVING) and getattr(picture, "n_frames", 1) > 1:
+                    parts = "pages" if picture.format == "TIFF" else "frames, of an animation"
+                    raise DataError(f"{path} holds several {parts}; save each as a file of its own")
                 if picture.mode in ("I", "F"):
                     raise DataError(f"{path} has 32 bits a pixel, of no known range; save it with 8 or 16 bits")
                 eight_bits = _flatten(ImageOps.exif_transpose(picture))
                 array = np.asarray(eight_bits.resize(size))
     except UnidentifiedImageError:
         raise DataError(f"{path} is no {KINDS} image; replace or remove it") from None
-    except (
-        *(OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error),
-        *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-    ) as error:
+    except FileNotFoundError:
+        raise DataError(f"{path} leads to no file; replace or remove it") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels, as no photo has; scale it down, or remove it"
+        ) from None
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error) as error:
         raise DataError(f"{path} is a damaged image ({error}); replace or remove it") from None
     return array[np.newaxis] if array.ndim == 2 else array.transpose(2, 0, 1)
 
@@ -57,27 +63,20 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture.convert(mode)
 
 
-def read_pictures(paths: Sequence[Path], size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """All of the pictures.
+def check_errors(errors: Sequence[str], count: int, *, max_corrupt: int, note: Callable[[str], None]) -> None:
+    """Notes which of `count` files are left out, as they can't be read.
 
     Raises:
-        DataError: that names all files which can't be read, so that they are mended in one go.
+        DataError: there are more than `max_corrupt`. It names all of them, so that they are mended in one go.
     """
-
-    def read(path: Path) -> NDArray[np.uint8] | DataError:
-        try:
-            return read_picture(path, size)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(read, paths))
-    errors = [str(result) for result in results if isinstance(result, DataError)]
-    if errors:
-        more = f"; and {len(errors) - MAX_NAMED:,} more" if len(errors) > MAX_NAMED else ""
-        count = f"{len(errors):,} of {len(paths):,} files can't be used: " if len(errors) > 1 else ""
-        raise DataError(count + "; ".join(errors[:MAX_NAMED]) + more)
-    return [result for result in results if not isinstance(result, DataError)]
+    if not errors:
+        return
+    more = f"; and {len(errors) - MAX_NAMED:,} more" if len(errors) > MAX_NAMED else ""
+    named = "; ".join(errors[:MAX_NAMED]) + more
+    if len(errors) > max_corrupt:
+        counted = f"{len(errors):,} of {count:,} files can't be used: " if len(errors) > 1 else ""
+        raise DataError(f"{counted}{named}. Or let {PATH}.maxCorrupt be {len(errors)}: so many are then left out")
+    note(f"{len(errors):,} of {count:,} files are left out: {named}")
 
 
 def is_hidden(name: str) -> bool:

@@ -4,7 +4,7 @@ A held-out part is stratified by class and a function of the seed and the labels
 and world size holds out the same samples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -53,6 +53,14 @@ def hold_out(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Ten
         share = min(round(fraction * len(members)), len(members) - 1)
         held[members[torch.randperm(len(members), generator=generator)[:share]]] = True
     return (~held).nonzero().flatten(), held.nonzero().flatten()
+
+
+def say_not_held_out(split: str, fraction: float, note: Callable[[str], object]) -> None:
+    """Notes that a split is missing."""
+    note(
+        f"no {split} data are held out: a share of {fraction:g} of each class's samples is less than one; "
+        f"bring a channel named {split}, or raise {split}Fraction"
+    )
 
 
 def check_classes(labels: Tensor, *, where: str) -> None:

@@ -5,7 +5,7 @@ that is saved with the model, and 0 for a text that training has not seen; a col
 What is left out or read in a way that its owner may not expect is said in a note.
 """
 
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +28,9 @@ LARGEST = float(np.finfo(np.float32).max)
 FAR = 1000.0
 """Numbers whose mean is more than so many standard deviations from 0 are counted from their mean."""
 WAY_OUT = f"name it in {PATH}.ignore"
+DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ].*)?")
+"""What people mean for a date, though it may not be one as ISO 8601 has it."""
+ID_NAME = re.compile(r"(?i:id|.*[_. -]id)|.*[a-z]I[Dd]")
 
 PARTS = {
     "month": tuple(map(str, range(1, 13))),
@@ -126,15 +129,20 @@ def _strange(texts: Sequence[str]) -> list[str] | None:
     return strange if 2 * len(strange) < len(known) else None
 
 
-def learn_columns(table: pa.Table, notations: Mapping[str, Notation], notes: Notes) -> tuple[Column, ...]:
+def learn_columns(
+    table: pa.Table, notations: Mapping[str, Notation], notes: Notes, *, rows: Tensor | None = None
+) -> tuple[Column, ...]:
     """What the columns of the training data become: the numeric ones first, then the categorical ones with their texts.
+
+    They are looked at one by one. `rows` are those of the table that are trained on; None: all.
 
     Raises:
         DataError: a column can't be read as what it is, or none is left.
     """
     columns: list[Column] = []
     for name in table.column_names:
-        learnt = _learn_column(name, table[name], notations.get(name))
+        values = table[name] if rows is None else table[name].take(rows.numpy())
+        learnt = _learn_column(name, values, notations.get(name))
         columns += learnt.columns
         notes.add(name, learnt.said)
     if not columns:
@@ -150,10 +158,16 @@ def _learn_column(name: str, values: pa.ChunkedArray, notation: Notation | None)
         columns = (_number(Column(name=name, part="time"), values), *(_part(name, part) for part in parts))
         return Learnt(columns, f"dates become time, {' and '.join(parts)}")
     if _is_number(values.type):
-        return Learnt((_number(Column(name=name), values),))
+        said = f"looks like an id, as all its values differ, and is learnt as a quantity; {WAY_OUT} if it is an id"
+        return Learnt((_number(Column(name=name), values),), said if _is_id(name, values) else "")
     if notation:
         return Learnt((_number(Column(name=name, decimal=notation.decimal, unit=notation.unit), values),))
     return _learn_texts(name, values)
+
+
+def _is_id(name: str, values: pa.ChunkedArray) -> bool:
+    named = pa.types.is_integer(values.type) and ID_NAME.fullmatch(name)
+    return bool(named) and len(values.unique()) == len(values)
 
 
 def _part(name: str, part: str) -> Column:
@@ -181,14 +195,21 @@ def _number(column: Column, values: pa.ChunkedArray) -> Column:
 
 
 def _learn_texts(name: str, values: pa.ChunkedArray) -> Learnt:
-    counts = Counter(text for text in values.cast(pa.string()).to_pylist() if text is not None)
+    counted = values.cast(pa.string()).drop_null().value_counts()
+    counts = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+    dates = sum(DATE.fullmatch(text.strip()) is not None for text in counts)
+    hint = (
+        "; its texts look like dates: write them as 2026-11-29 to have them read so" if 2 * dates > len(counts) else ""
+    )
     if len(counts) <= MAX_CATEGORIES:
-        return Learnt((Column(name=name, categories=tuple(sorted(counts))),))
+        said = f"each text counts as a category{hint}" if hint else ""
+        return Learnt((Column(name=name, categories=tuple(sorted(counts))),), said)
     if max(counts.values()) == 1:
-        return Learnt(said="left out, as each row has a text of its own, as names and ids are")
+        return Learnt(said=f"left out, as each row has a text of its own, as names and ids are{hint}")
     commonest = sorted(counts, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
     said = (
         f"of {len(counts):,} different texts the {MAX_CATEGORIES:,} commonest are told apart; {WAY_OUT} if it is an id"
+        f"{hint}"
     )
     return Learnt((Column(name=name, categories=tuple(sorted(commonest))),), said)
 

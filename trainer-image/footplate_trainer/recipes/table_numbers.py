@@ -70,7 +70,12 @@ def read_number(text: str | None, notation: Notation) -> float:
 
 def read_numbers(values: pa.ChunkedArray, notation: Notation) -> NDArray[np.float64]:
     """The numbers [N] that a column of texts holds; raises ValueError as `read_number`."""
-    coded = values.cast(pa.string()).combine_chunks().dictionary_encode()
+    parts = [_read_chunk(chunk, notation) for chunk in values.cast(pa.string()).chunks]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _read_chunk(texts: pa.Array, notation: Notation) -> NDArray[np.float64]:
+    coded = texts.dictionary_encode()
     numbers: NDArray[np.float64] = np.array(
         [*(read_number(text, notation) for text in coded.dictionary.to_pylist()), np.nan]
     )

@@ -1,15 +1,19 @@
 """The class of each row of a table: what its target column holds, as text, and whether those are classes."""
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from footplate.api.recipes import RECIPES
 from footplate_trainer.errors import DataError
-from footplate_trainer.recipes.table_files import Rows
+from footplate_trainer.recipes.table_files import Rows, is_text
 
 FEW = 20
 """Up to so many different values may be fractions, or occur only once, and still be classes."""
@@ -23,9 +27,18 @@ def read_classes(rows: Rows, target: str, *, channel: str) -> list[str]:
     """The class of each row. Whole numbers read the same however they are stored: 1 and 1.0 are '1'.
 
     Raises:
-        DataError: a row has none.
+        DataError: a row has none, or the column can't hold classes.
     """
-    classes = [_name(value) for value in rows.table[target].to_pylist()]
+    kind = rows.table.schema.field(target).type
+    if not is_class(kind):
+        raise DataError(
+            f"input {channel}: the target column {target!r} is of type {kind}; each row has one class, a text or a "
+            "number. Several classes a row aren't learnt: give each a column of its own, and a job"
+        )
+    coded = rows.table[target].dictionary_encode().unify_dictionaries()
+    names = [*map(_name, coded.chunk(0).dictionary.to_pylist()), ""]
+    places = np.concatenate([chunk.indices.fill_null(len(names) - 1).to_numpy() for chunk in coded.chunks])
+    classes: list[str] = np.array(names, dtype=object)[places].tolist()
     empty = [row for row, name in enumerate(classes) if not name]
     if empty:
         raise DataError(
@@ -35,10 +48,32 @@ def read_classes(rows: Rows, target: str, *, channel: str) -> list[str]:
     return classes
 
 
+def is_class(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold classes."""
+    types = pa.types
+    plain = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_temporal, types.is_null)
+    return is_text(kind) or any(test(kind) for test in plain)
+
+
 def _name(value: Any) -> str:
     if value is None or value != value:
         return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    if isinstance(value, float | Decimal) and value == value // 1:
+        return str(int(value))
+    return str(value).strip()
+
+
+def find_doubles(classes: Iterable[str], target: str) -> list[str]:
+    """What there is to say of classes that may be the same one, written in two ways."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        alike[" ".join(name.casefold().split())].append(name)
+    return [
+        f"column {target!r}: {' and '.join(map(repr, names))} differ in case or blanks alone, and count as "
+        f"{len(names)} classes; write them alike if they are one"
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def list_classes(names: Sequence[str], target: str) -> tuple[str, ...]:

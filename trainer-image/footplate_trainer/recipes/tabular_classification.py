@@ -8,7 +8,9 @@ from footplate.api.recipes import TableHyperparameters
 from footplate_trainer.cards import ModelCard, TableInput
 from footplate_trainer.context import Context
 from footplate_trainer.networks import TableClassifier
+from footplate_trainer.recipes.scratch import ranks
 from footplate_trainer.recipes.splits import check_channels
+from footplate_trainer.recipes.table_files import BATCH_ROWS
 from footplate_trainer.recipes.tables import Rows, TableSplits, read_splits
 from footplate_trainer.recipes.training import train_classifier
 from footplate_trainer.report import reporter
@@ -33,7 +35,7 @@ def train(place: Context, hyperparameters: TableHyperparameters) -> None:
         reporter().note(note)
     card = describe(splits, hyperparameters)
     network = TableClassifier(**card.arguments)
-    network.mean.data, network.std.data = mean_and_std(splits.train.columns[:, : card.arguments["numeric"]])
+    network.mean.data, network.std.data = measure(splits.train.columns[:, : card.arguments["numeric"]])
     train_classifier(
         place,
         hyperparameters,
@@ -62,16 +64,21 @@ def describe(splits: TableSplits, hyperparameters: TableHyperparameters) -> Mode
         },
         classes=splits.classes,
         input=TableInput(columns=splits.columns),
+        notes=splits.notes,
     )
+
+
+def measure(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """`mean_and_std` of columns that all ranks have, by rank 0. Collective."""
+    return ranks().from_main(lambda: mean_and_std(columns))
 
 
 def mean_and_std(columns: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [columns] of columns [N, columns], without what is missing (NaN)."""
-    values = columns.double()
-    known = ~torch.isnan(values)
-    count = known.sum(dim=0).clamp(min=1)
-    mean = torch.where(known, values, 0.0).sum(dim=0) / count
-    variance = (torch.where(known, values - mean, 0.0) ** 2).sum(dim=0) / count
+    parts = columns.split(BATCH_ROWS)
+    count = torch.stack([(~torch.isnan(part)).sum(dim=0) for part in parts]).sum(dim=0).clamp(min=1)
+    mean = torch.stack([part.double().nansum(dim=0) for part in parts]).sum(dim=0) / count
+    variance = torch.stack([((part.double() - mean) ** 2).nansum(dim=0) for part in parts]).sum(dim=0) / count
     std = torch.where(variance > 0, variance.sqrt(), 1.0)
     return mean.float(), std.float()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from footplate.api.recipes import Hyperparameters
 from footplate_trainer import data
@@ -31,16 +32,22 @@ def train_classifier(
     validation: Any,
     test: Any,
     example: Tensor,
+    num_workers: int = 0,
 ) -> None:
     """Fits the network to the data set `train`, and leaves it and its accuracies behind. Collective.
 
     Args:
         train, validation, test: data sets of (inputs, label); the last two may be None.
         example: some inputs, by which exported files are checked.
+        num_workers: processes of each rank that make samples of data sets that aren't tensors.
     """
     check_formats(asked_formats(place))
-    batch_size = hyperparameters.batch_size
-    batches = data.loader(train, batch_size=batch_size)
+
+    def load(samples: Any, *, shuffle: bool) -> data.Loader:
+        helpers = 0 if isinstance(samples, TensorDataset) else num_workers
+        return data.loader(samples, batch_size=hyperparameters.batch_size, shuffle=shuffle, num_workers=helpers)
+
+    batches = load(train, shuffle=True)
     optimizer = torch.optim.AdamW(
         (weight for weight in network.parameters() if weight.requires_grad),
         lr=hyperparameters.learning_rate,
@@ -57,10 +64,10 @@ def train_classifier(
         accumulate=hyperparameters.accumulation_steps,
         compile=hyperparameters.compile,
     )
-    held_out = validation and data.loader(validation, batch_size=batch_size, shuffle=False)
+    held_out = validation and load(validation, shuffle=False)
     trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs)
     if test:
-        results = trainer.evaluate(data.loader(test, batch_size=batch_size, shuffle=False))
+        results = trainer.evaluate(load(test, shuffle=False))
         report(step=steps, **status_names(results, prefix="test_"))
     export_model(network, example, card=card)
     reporter().flush()

@@ -1,0 +1,94 @@
+"""How a text file of a table is written: compressed or not, in which encoding, and what parts its cells."""
+
+import codecs
+import csv
+import io
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+
+COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+"""By how such a file begins: names don't always say it, or say it of what was unpacked on the way."""
+BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+UTF8, NOT_UTF8 = "utf8", "cp1252"
+DELIMITERS = ",;\t|"
+SAMPLE_BYTES = 2**16
+SAMPLE_ROWS = 50
+CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a reader must know of a text file before it reads."""
+
+    encoding: str = UTF8
+    delimiter: str = ","
+    lines_before: int = 0
+    """Lines above the header."""
+    ends_in_quote: bool = False
+    """Whether a quote is the file's last sign, line ends aside."""
+
+
+def open_text(path: Path) -> pa.NativeFile:
+    """The file's bytes, unpacked."""
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    compression = next((name for sign, name in COMPRESSIONS.items() if beginning.startswith(sign)), None)
+    return pa.input_stream(str(path), compression=compression)
+
+
+def find_dialect(path: Path) -> Dialect:
+    """How the file is written, by its beginning; that it is UTF-8, by all of it.
+
+    Raises:
+        OSError: it can't be read or unpacked.
+        UnicodeError: its beginning isn't in the encoding that it seems to have.
+    """
+    with open_text(path) as file:
+        sample = file.read(SAMPLE_BYTES)
+        encoding, end = _find_encoding(sample, file)
+    text = codecs.getincrementaldecoder(encoding)().decode(sample)
+    first, _, rest = text.removeprefix("\ufeff").partition("\n")
+    asked = first.strip().lower().removeprefix("sep=")
+    if len(asked) == 1 and len(first.strip()) == len("sep=") + 1:  # Excel's word for the delimiter
+        return Dialect(encoding, asked, 1, ends_in_quote=end)
+    delimiter = _find_delimiter(f"{first}\n{rest}", whole=len(sample) < SAMPLE_BYTES)
+    return Dialect(encoding, delimiter, ends_in_quote=end)
+
+
+def _find_encoding(sample: bytes, rest: pa.NativeFile) -> tuple[str, bool]:
+    """The encoding, and whether the file ends in a quote."""
+    encoding = BYTE_ORDER_MARKS.get(sample[:2], UTF8)
+    for other, zeros in (("utf-16-le", sample[1::2]), ("utf-16-be", sample[::2])):
+        if encoding == UTF8 and 2 * zeros.count(0) > len(zeros):
+            encoding = other
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    end = b""
+    while sample:
+        end = end[-8:] + sample
+        if encoding == UTF8:
+            try:
+                decoder.decode(sample)
+            except UnicodeDecodeError:
+                encoding = NOT_UTF8
+        sample = rest.read(CHUNK_BYTES)
+    return encoding, end.rstrip(b"\r\n\0").endswith(b'"')
+
+
+def _find_delimiter(sample: str, *, whole: bool) -> str:
+    """The one that cuts header and rows into equally many cells, and into the most of them."""
+    widths = {delimiter: _widths(sample, delimiter, whole=whole) for delimiter in DELIMITERS}
+    fitting = [delimiter for delimiter in DELIMITERS if len(set(widths[delimiter])) == 1 < widths[delimiter][0]]
+    return max(fitting or DELIMITERS, key=lambda delimiter: next(iter(widths[delimiter]), 0))
+
+
+def _widths(sample: str, delimiter: str, *, whole: bool) -> list[int]:
+    """The number of cells in each of the first rows, the header first. A row that the sample cuts doesn't count."""
+    rows = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+    try:
+        widths = [len(row) for row in islice(rows, SAMPLE_ROWS) if row]
+    except csv.Error:
+        return []
+    return widths if whole or len(widths) == SAMPLE_ROWS or len(widths) < 2 else widths[:-1]
