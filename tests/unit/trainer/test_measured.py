@@ -76,12 +76,9 @@ def test_the_users_module_is_as_it_was(clock: Clock) -> None:
     assert "forward" not in vars(module)
 
 
-@pytest.mark.parametrize(
-    ("inside", "seconds"),
-    [pytest.param(True, True, id="the module"), pytest.param(False, False, id="what prepare gave")],
-)
-def test_it_can_be_compiled(inside: bool, seconds: bool) -> None:
-    """Measured from outside it is as before; compiled with the rest, the measuring is left out."""
+@pytest.mark.parametrize("inside", [True, False], ids=["the model", "what prepare gave"])
+def test_it_can_be_compiled(inside: bool) -> None:
+    """DDP's own part is never compiled, so it is measured either way."""
     meter = WorkMeter()
     module = nn.Linear(2, 1)
     model = MeasuredDataParallel(module, meter, device_ids=None)
@@ -89,4 +86,4 @@ def test_it_can_be_compiled(inside: bool, seconds: bool) -> None:
     for step in range(3):
         model(torch.ones(3, 2)).sum().backward()
         meter.step_ended(step)
-    assert bool(meter.seconds) == seconds
+    assert meter.seconds
