@@ -81,7 +81,7 @@ class Job:
             "PYTHONUNBUFFERED": "1",
         }
         with (run_dir / "log").open("wb") as log:
-            command = [sys.executable, "-m", "footplate_trainer.rank"]
+            command = [sys.executable, "-m", "footplate_trainer.rank.program"]
             return subprocess.Popen(command, env=environ, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
 
     def _config(self) -> dict[str, Any]:

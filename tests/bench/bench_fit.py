@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import TensorDataset
 
 from footplate_trainer import Trainer, callbacks, context, data, metrics
-from footplate_trainer.networks import ImageClassifier
+from footplate_trainer.models.networks import ImageClassifier
 
 STEPS = 20
 """Of one block, which is also an epoch of `fit`."""

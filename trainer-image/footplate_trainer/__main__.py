@@ -21,11 +21,12 @@ def main() -> NoReturn:
 async def _run() -> NoReturn:
     import structlog
 
-    from footplate_trainer import exchange, forkserver, logs, processes
+    from footplate_trainer import exchange
     from footplate_trainer.errors import ConfigError, WrongJob
-    from footplate_trainer.pod import read_pod
-    from footplate_trainer.supervisor import supervise
-    from footplate_trainer.verdict import judge, write_verdict
+    from footplate_trainer.supervisor import forkserver, logs, processes
+    from footplate_trainer.supervisor.lifecycle import supervise
+    from footplate_trainer.supervisor.pod import read_pod
+    from footplate_trainer.supervisor.verdict import judge, write_verdict
 
     logs.configure(os.environ)
     forkserver.become_subreaper()

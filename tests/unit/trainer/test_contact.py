@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from footplate.contract import Env, ExitCode
-from footplate_trainer import contact, storage
 from footplate_trainer.errors import Denied, NotFound, StorageError, StorageUnavailable, Unreachable, WrongEndpoint
-from footplate_trainer.storage import Store
+from footplate_trainer.storage import contact
+from footplate_trainer.storage import store as storage
+from footplate_trainer.storage.store import Store
 from trainer_pods import free_port
 
 PATIENCE = 1.5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from footplate_trainer import data
-from footplate_trainer.data import FetchSamples, Loader, Order, SliceTensors, Split
+from footplate_trainer.data.loader import FetchSamples, Loader, Order, SliceTensors, Split
 from footplate_trainer.errors import ConfigError, DataError
 
 

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from footplate_trainer import gang
 from footplate_trainer.errors import DataError, UserError
-from footplate_trainer.gang import Gang
+from footplate_trainer.rank import gang
+from footplate_trainer.rank.gang import Gang
 
 
 @pytest.fixture

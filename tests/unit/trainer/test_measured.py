@@ -9,8 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
-from footplate_trainer.measured import MeasuredDataParallel
-from footplate_trainer.work import WorkMeter
+from footplate_trainer.timing.measured import MeasuredDataParallel
+from footplate_trainer.timing.work import WorkMeter
 
 
 class Clock:

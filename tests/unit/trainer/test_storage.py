@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from footplate.contract import ExitCode
-from footplate_trainer import storage
 from footplate_trainer.errors import Denied, Exists, NotFound, StorageUnavailable, WrongEndpoint
-from footplate_trainer.storage import Store, split_uri
-from footplate_trainer.storage_settings import check_settings
+from footplate_trainer.storage import store as storage
+from footplate_trainer.storage.settings import check_settings
+from footplate_trainer.storage.store import Store, split_uri
 
 KEY = "a b/é#1?%41~.txt"
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from footplate_trainer.checkpoint import sharded
 from footplate_trainer.checkpoint.session import Outcome, Session
 from footplate_trainer.checkpoint.state import TrainState, unwrap
-from footplate_trainer.context import context
 from footplate_trainer.data import Loader
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.context import context
+from footplate_trainer.rank.report import reporter
 
 if TYPE_CHECKING:
     from torch import nn

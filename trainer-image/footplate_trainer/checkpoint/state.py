@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from footplate_trainer.checkpoint.codec import Packed, flatten
 from footplate_trainer.checkpoint.sharded import SHARDS, divide
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.seeds import random_state, set_random_state
+from footplate_trainer.rank.seeds import random_state, set_random_state
 
 if TYPE_CHECKING:
     from footplate_trainer.checkpoint.session import Session

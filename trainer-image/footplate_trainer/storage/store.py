@@ -1,0 +1,291 @@
+"""The one door to object storage: s3://, gs://, az:// and, inside mounted volumes, file://.
+
+A `Store` is a folder of objects; keys are relative to it. All calls block, and obstore lets go of the GIL meanwhile:
+call from a thread where signals must be answered. Credentials come from the environment (AWS_*, GOOGLE_*, AZURE_*) or
+the workload's identity. Outages are waited out for minutes; what remains is raised as one of `errors.StorageError`.
+
+obstore itself tries again what is safe to repeat without asking; a conditional put, a deletion or an answer cut in its
+middle it gives up at once. Here every call is repeated until the outage is over or has lasted too long. So a
+conditional put may find its own object, whose answer was lost: `Exists` then says nothing about whose it is.
+"""
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import obstore
+from obstore import Bytes
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store
+
+from footplate.contract import input_env_prefix
+from footplate_trainer.errors import Denied, NotFound, StorageUnavailable
+from footplate_trainer.storage.contact import Contact
+from footplate_trainer.storage.errors import Changed, translate
+from footplate_trainer.storage.settings import check_settings
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta  # exist in the type stubs only
+
+PART_BYTES: Final = 8 * 1024 * 1024
+PARALLEL: Final = 8
+OUTAGE_SECONDS = 180.0
+"""How long a call is tried again before storage counts as gone."""
+PAUSE_SECONDS: Final = 1.0
+"""Between tries."""
+QUIET_SECONDS = 3.0
+"""How long obstore tries a small call again by itself, before we hear of it and can tell the user."""
+ANSWER_SECONDS = 30.0
+"""Longest time for a small object, a listing or a deletion."""
+PART_SECONDS = 300.0
+"""Longest time for a whole part: a slow line is slow, not dead."""
+MAX_PARTS: Final = 9_000
+"""S3 takes 10,000 parts an upload."""
+
+CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AWS_SKIP_SIGNATURE",
+    ),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": (
+        "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_CLIENT_ID",
+        "AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_TENANT_ID",
+    ),
+}  # fmt: skip
+"""What the Secret of an input channel may bring of its own."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object: its key in the store, its size in bytes, and the tag that changes when it does."""
+
+    key: str
+    size: int
+    etag: str | None
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """An object's URI as its folder's URI and its name: `s3://b/x/y.tar` is `('s3://b/x', 'y.tar')`."""
+    folder, _, name = uri.rpartition("/")
+    return folder, name
+
+
+class Store:
+    """A folder of objects at `uri`. `bulk` is the connection for whole parts, which may take longer."""
+
+    def __init__(
+        self,
+        uri: str,
+        backend: ObjectStore,
+        prefix: str,
+        *,
+        bulk: ObjectStore | None = None,
+        contact: Contact | None = None,
+        outage_seconds: float = 0.0,
+    ) -> None:
+        self.uri = uri.rstrip("/")
+        self._contact = contact or Contact()
+        self._backend = backend
+        self._bulk = bulk or backend
+        self._prefix = prefix.strip("/")
+        self._outage_seconds = outage_seconds
+        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="storage")
+
+    @classmethod
+    def open(
+        cls,
+        uri: str,
+        *,
+        endpoint: str | None = None,
+        channel: str | None = None,
+        outage_seconds: float | None = None,
+    ) -> "Store":
+        """A store for a folder's URI, which need not exist. Asks nothing of the server yet.
+
+        Args:
+            uri: of the folder.
+            endpoint: `storage.endpoint` of the job.
+            channel: input channel whose own Secret, where it has one, goes before the job's.
+            outage_seconds: how long a call is tried again; `OUTAGE_SECONDS` where not given.
+
+        Raises:
+            Denied: there are no credentials to try, or they can't be any.
+            WrongEndpoint: the endpoint is no URL.
+        """
+        scheme, _, rest = uri.partition("://")
+        if scheme == "file":
+            return cls(uri, LocalStore(), rest)
+        bucket, _, prefix = rest.partition("/")
+        config = _config(scheme, endpoint=endpoint, channel=channel)
+        env = {**os.environ, **config}
+        check_settings(uri, env, names=CREDENTIAL_NAMES[scheme], endpoint=endpoint)
+        if scheme == "s3":
+            _check_s3_credentials(uri, env)
+        patience = OUTAGE_SECONDS if outage_seconds is None else outage_seconds
+        with _translated(uri):
+            small, bulk = (
+                _connect(scheme, bucket, config, seconds=seconds, patience=tries)
+                for seconds, tries in ((ANSWER_SECONDS, min(QUIET_SECONDS, patience)), (PART_SECONDS, patience))
+            )
+        address = config.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL") if scheme == "s3" else None
+        contact = Contact(address or f"{scheme}://{bucket}")
+        return cls(uri, small, prefix, bulk=bulk, contact=contact, outage_seconds=patience)
+
+    def head(self, key: str) -> ObjectInfo:
+        """Looks an object up. Raises NotFound where there is none."""
+        return self._info(self._patiently(key, lambda: obstore.head(self._backend, self._path(key))))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects under a folder of this store, in no promised order. Nothing there yields nothing, but a missing
+        bucket raises NotFound.
+        """
+        return iter(self._patiently(prefix, lambda: list(self._walk(prefix))))
+
+    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        # A long listing is not begun anew for each hiccup; but a first call is to fail fast, to be told of.
+        backend = self._bulk if self._contact.answered else self._backend
+        for batch in obstore.list(backend, self._path(prefix) or None, chunk_size=1000):
+            yield from map(self._info, batch)
+
+    def get(self, key: str) -> bytes:
+        """A small object as a whole."""
+        return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()))
+
+    def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> Bytes:
+        """Bytes `start` to `end` (exclusive). With `etag`, raises Changed if the object has changed since."""
+        options: GetOptions = {"range": (start, end)}
+        if etag is not None:
+            options["if_match"] = etag
+        return self._patiently(key, lambda: obstore.get(self._bulk, self._path(key), options=options).bytes())
+
+    def stream(self, item: ObjectInfo, *, start: int = 0) -> Iterator[Bytes]:
+        """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
+        parts of `PART_BYTES` are in memory.
+        """
+        if item.size - start <= PART_BYTES:
+            if item.size > start:
+                yield self._part(item, start)
+            return
+        starts = iter(range(start, item.size, PART_BYTES))
+        window = deque(self._pool.submit(self._part, item, at) for at in islice(starts, PARALLEL))
+        try:
+            while window:
+                part = window.popleft().result()
+                if (at := next(starts, None)) is not None:
+                    window.append(self._pool.submit(self._part, item, at))
+                yield part
+        finally:
+            for future in window:
+                future.cancel()
+
+    def _part(self, item: ObjectInfo, start: int) -> Bytes:
+        return self.get_range(item.key, start, min(start + PART_BYTES, item.size), etag=item.etag)
+
+    def sha256(self, key: str) -> str:
+        """SHA-256 of an object in hex, by reading it as a whole."""
+        digest = hashlib.sha256()
+        for part in self.stream(self.head(key)):
+            digest.update(part)
+        return digest.hexdigest()
+
+    def put(self, key: str, data: bytes, *, create: bool = False) -> None:
+        """Writes a small object. With `create`, raises Exists, atomically, where there is one already: it may be this
+        very call's, whose answer was lost.
+        """
+        mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
+        self._patiently(key, lambda: obstore.put(self._backend, self._path(key), data, mode=mode, use_multipart=False))
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Uploads a file, a big one in parallel parts; the object appears when it is whole."""
+        part = max(PART_BYTES, -(-path.stat().st_size // MAX_PARTS))
+        self._patiently(
+            key, lambda: obstore.put(self._bulk, self._path(key), path, chunk_size=part, max_concurrency=PARALLEL)
+        )
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Deletes objects; one that isn't there is no error."""
+        for key in keys:
+            with suppress(NotFound):
+                self._patiently(key, partial(obstore.delete, self._backend, self._path(key)))
+
+    def _path(self, key: str) -> str:
+        return f"{self._prefix}/{key}".strip("/")
+
+    def _info(self, meta: "ObjectMeta") -> ObjectInfo:
+        key = meta["path"].removeprefix(self._prefix).lstrip("/")
+        return ObjectInfo(key, meta["size"], meta["e_tag"])
+
+    def _patiently(self, key: str, call: Callable[[], T]) -> T:
+        """What a call returns, once storage is there."""
+        uri, patience = f"{self.uri}/{key}".rstrip("/"), self._outage_seconds
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                with self._contact.call(uri, patience=patience), _translated(uri):
+                    return call()
+            except Changed:
+                raise
+            except StorageUnavailable as error:
+                if time.monotonic() + PAUSE_SECONDS > deadline:
+                    self._contact.give_up(error, uri, patience=patience)
+                time.sleep(PAUSE_SECONDS)
+
+
+def _config(scheme: str, *, endpoint: str | None, channel: str | None) -> dict[str, str]:
+    """What goes before the process's environment, which obstore reads by itself."""
+    config = {"AWS_ENDPOINT_URL": endpoint} if scheme == "s3" and endpoint else {}
+    prefix = input_env_prefix(channel) if channel else ""
+    own = {name: os.environ[prefix + name] for name in CREDENTIAL_NAMES[scheme] if prefix + name in os.environ}
+    if channel and scheme == "s3" and own:
+        config["AWS_SESSION_TOKEN"] = ""  # else the job's token would go with the channel's keys
+    return config | own if channel else config
+
+
+def _check_s3_credentials(uri: str, env: Mapping[str, str]) -> None:
+    """Refuses to search for a cloud's metadata service, which takes minutes, where there can be none."""
+    known = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")
+    if env.get("AWS_ENDPOINT_URL") and not any(env.get(name) for name in known):
+        raise Denied(
+            f"{uri}: no credentials for {env['AWS_ENDPOINT_URL']}; put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
+            "into a Secret and name it in storage.secretRef (AWS_SKIP_SIGNATURE=true reads a public bucket)"
+        )
+
+
+def _connect(scheme: str, bucket: str, config: Mapping[str, str], *, seconds: float, patience: float) -> ObjectStore:
+    backends: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+    backend: ObjectStore = backends[scheme](
+        bucket,
+        config={name.lower(): value for name, value in config.items()},
+        client_options={"allow_http": True, "timeout": timedelta(seconds=seconds), "connect_timeout": "10s"},
+        retry_config={"max_retries": 100, "retry_timeout": timedelta(seconds=patience)},
+    )
+    return backend
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Turns whatever obstore raises into one of ours, with a message that says what to do."""
+    try:
+        yield
+    except (BaseError, OSError, ValueError) as error:
+        raise translate(uri, error) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of pyo3, which gives it no other name
+            raise
+        raise Denied(
+            f"{uri}: storage's client can't use what it was given ({error}); check the Secret of storage.secretRef, "
+            "storage.endpoint and the URI"
+        ) from error

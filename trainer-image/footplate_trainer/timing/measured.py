@@ -1,0 +1,43 @@
+"""Models that take the time of what a rank does by itself: see `work`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from footplate_trainer.timing.work import WorkMeter
+
+
+class MeasuredDataParallel(DistributedDataParallel):
+    """The forward pass is measured from outside the user's module, behind the exchange of buffers: hooks on the module
+    itself would be compiled, exported and pickled with it.
+    """
+
+    def __init__(self, module: nn.Module, meter: WorkMeter, *, device_ids: list[torch.device] | None) -> None:
+        super().__init__(module, device_ids=device_ids)
+        self._meter = meter
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """As the module's own, with gradients that are summed over ranks in the backward pass."""
+        if self.training and not torch.compiler.is_compiling():
+            self._meter.enter_forward()
+        return super().forward(*inputs, **named)  # type: ignore[no-untyped-call]
+
+    def _run_ddp_forward(self, *inputs: Any, **named: Any) -> Any:
+        run: Callable[..., Any] = super()._run_ddp_forward
+        if not self.training or torch.compiler.is_compiling():
+            return run(*inputs, **named)
+        return self._meter.forward(lambda: run(*inputs, **named))
+
+
+def measure_entry(model: nn.Module, meter: WorkMeter) -> None:
+    """Takes the time up to the entry of a sharded model's forward pass, in which ranks wait for each other's shards."""
+    model.register_forward_pre_hook(partial(_enter_forward, meter), prepend=True)
+
+
+def _enter_forward(meter: WorkMeter, model: nn.Module, _: Any) -> None:
+    if model.training and not torch.compiler.is_compiling():
+        meter.enter_forward()
