@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any, NoReturn, Self
 
 from footplate_trainer import exchange
-from footplate_trainer.ending import Ending, Story, conclude
-from footplate_trainer.processes import Exit
+from footplate_trainer.supervisor.ending import Ending, Story, conclude
+from footplate_trainer.supervisor.processes import Exit
 from rank_processes import Job
 
 PACKAGE = str(Path(exchange.__file__).parent)
@@ -167,8 +167,8 @@ def _serve() -> Callable[[], NoReturn]:
     import footplate_trainer.__main__
     import footplate_trainer.checkpoint
     import footplate_trainer.data
-    import footplate_trainer.rank
-    import footplate_trainer.supervisor  # noqa: F401
+    import footplate_trainer.rank.program
+    import footplate_trainer.supervisor.lifecycle  # noqa: F401
 
     while request := sys.stdin.readline():
         asked = json.loads(request)
@@ -212,7 +212,7 @@ def _become(process: dict[str, Any], throw: list[Any] | None) -> Callable[[], No
 
 
 def _rank(thrower: Thrower | None) -> Callable[[], NoReturn]:
-    from footplate_trainer import rank
+    from footplate_trainer.rank import program as rank
 
     if thrower is not None:
         find = rank.find_program
@@ -234,7 +234,9 @@ def _rank(thrower: Thrower | None) -> Callable[[], NoReturn]:
 
 def _pod(thrower: Thrower | None) -> Callable[[], NoReturn]:
     """Armed in the main thread once all ranks have ended, and in the one that publishes the model."""
-    from footplate_trainer import __main__, artifact, supervisor
+    from footplate_trainer import __main__
+    from footplate_trainer.supervisor import artifact
+    from footplate_trainer.supervisor import lifecycle as supervisor
 
     if thrower is not None:
         train, publish = supervisor.Supervisor._train, artifact.publish

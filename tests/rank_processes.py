@@ -85,7 +85,7 @@ class Job:
     def _start_rank(self, rank: int, attempt: int, *, address: str, port: int) -> subprocess.Popen[bytes]:
         run_dir, environ = self.run_dir(rank, attempt), self.prepare(rank, attempt, address=address, port=port)
         with (run_dir / "log").open("wb") as log:
-            command = [sys.executable, "-m", "footplate_trainer.rank"]
+            command = [sys.executable, "-m", "footplate_trainer.rank.program"]
             return subprocess.Popen(command, env=environ, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
 
     def _config(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from footplate.contract import Env, JobConfig
 from footplate_trainer import checkpoint
 from footplate_trainer.checkpoint import TrainState, saver, saves, trainings
 from footplate_trainer.checkpoint import session as sessions
-from footplate_trainer.context import Context
-from footplate_trainer.report import Reporter
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import Reporter
 
 UID = "1234567890"
 

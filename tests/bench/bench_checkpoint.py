@@ -24,7 +24,7 @@ from footplate.contract import Env, JobConfig
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.checkpoint.state import TrainState
-from footplate_trainer.context import Context
+from footplate_trainer.rank.environment import Context
 
 LAYERS, WIDTH, ROUNDS = 42, 1024, 5
 

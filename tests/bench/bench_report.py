@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from footplate_trainer import checkpoint
-from footplate_trainer.report import Reporter
+from footplate_trainer.rank.report import Reporter
 
 CALLS = 20_000
 BLOCKS = 15

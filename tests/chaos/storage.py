@@ -9,8 +9,8 @@ from typing import Any
 import obstore
 
 from footplate.devcluster.s3 import S3Server
-from footplate_trainer import manifest as model_manifest
 from footplate_trainer.checkpoint.manifest import NAME, Manifest
+from footplate_trainer.supervisor import manifest as model_manifest
 
 
 class Storage:

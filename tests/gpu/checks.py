@@ -20,16 +20,18 @@ from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from footplate_trainer import devices, exchange, export_model, flight_recorder, prepare
+from footplate_trainer import exchange, export_model, prepare
 from footplate_trainer.checkpoint.codec import flatten
 from footplate_trainer.checkpoint.host_copies import HostCopies
 from footplate_trainer.checkpoint.sharded import divide
-from footplate_trainer.measured import MeasuredDataParallel
-from footplate_trainer.prepare import compile_model
-from footplate_trainer.report import Reporter
-from footplate_trainer.stacks import Finding, parse_main_thread
-from footplate_trainer.stragglers import StragglerWatch
-from footplate_trainer.work import WorkMeter
+from footplate_trainer.rank import devices
+from footplate_trainer.rank.report import Reporter
+from footplate_trainer.supervisor import flight_recorder
+from footplate_trainer.supervisor.stacks import Finding, parse_main_thread
+from footplate_trainer.timing.stragglers import StragglerWatch
+from footplate_trainer.timing.work import WorkMeter
+from footplate_trainer.training.measured import MeasuredDataParallel
+from footplate_trainer.training.prepare import compile_model
 from gpu import speed, two_ranks
 from gpu.gpt import Gpt, make_tokens
 from gpu.setting import Setting, wait_for

@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 from footplate_trainer import Trainer, data
 from footplate_trainer.callbacks import Callback
-from footplate_trainer.devices import has_bf16
+from footplate_trainer.rank.devices import has_bf16
 from gpu.gpt import Gpt, make_tokens, operations_a_token, peak_of
 from gpu.setting import Setting, wait_for
 

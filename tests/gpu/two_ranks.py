@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from footplate_trainer import context, devices, gang, prepare
+from footplate_trainer import context, prepare
+from footplate_trainer.rank import devices, gang
 from gpu.setting import Setting
 
 

@@ -17,12 +17,12 @@ import pytest_asyncio
 from footplate.api.status import ArtifactStatus
 from footplate.contract import Progress
 from footplate.devcluster.s3 import S3Server
-from footplate_trainer import artifact
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.manifest import Manifest
-from footplate_trainer.pod import read_pod
-from footplate_trainer.source import Code
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import artifact
+from footplate_trainer.supervisor.manifest import Manifest
+from footplate_trainer.supervisor.pod import read_pod
+from footplate_trainer.supervisor.source import Code
 from trainer_pods import Done, RunningPod, free_port, pod_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]

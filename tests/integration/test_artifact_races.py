@@ -19,13 +19,13 @@ import pytest
 
 from footplate.api.status import ArtifactStatus
 from footplate.devcluster.s3 import S3Server
-from footplate_trainer import artifact
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.manifest import Manifest
-from footplate_trainer.pod import Pod, read_pod
-from footplate_trainer.source import Code
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import artifact
+from footplate_trainer.supervisor.manifest import Manifest
+from footplate_trainer.supervisor.pod import Pod, read_pod
+from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -133,7 +133,8 @@ def race(root: Path, uri: str, chance: random.Random) -> tuple[set[str], int]:
 def test_one_namespace_wins_and_nothing_that_is_committed_changes(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr("footplate_trainer.manifest.distributions", list)  # to list them takes a second a manifest
+    # To list them takes a second a manifest.
+    monkeypatch.setattr("footplate_trainer.supervisor.manifest.distributions", list)
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     chance, winners, models = random.Random(batch), set[str](), list[int]()

@@ -13,7 +13,7 @@ import pytest
 from api_cluster import Finished
 from footplate.devcluster.process import find_program
 from footplate.devcluster.up import DevCluster
-from footplate_trainer.data import Order, Split
+from footplate_trainer.data.loader import Order, Split
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.slow]
 

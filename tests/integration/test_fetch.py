@@ -13,8 +13,8 @@ from footplate.api.trainingjob import InputChannel
 from footplate.contract import input_env_prefix
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.errors import DataError, Denied, Exists, NotFound, TrainerError, WrongEndpoint
-from footplate_trainer.fetch import Fetched, fetch_inputs
-from footplate_trainer.storage import PART_BYTES, Store
+from footplate_trainer.storage.fetch import Fetched, fetch_inputs
+from footplate_trainer.storage.store import PART_BYTES, Store
 from trainer_pods import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]

@@ -147,7 +147,7 @@ def test_the_stack_is_that_of_the_rank_that_the_others_wait_for(tmp_path: Path) 
     assert done.verdict.error.rank == 1
     assert "while training, after step 10" in message(done)
     assert str(done.verdict.error.traceback).endswith("in stuck_in_here")
-    assert "rank.py" not in str(done.verdict.error.traceback)
+    assert "rank/program.py" not in str(done.verdict.error.traceback)
     assert re.search(r"\[rank 1\] .* in stuck_in_here", done.log)
     assert re.search(r"\[rank 0\] .* in _engine_run_backward", done.log)
 

@@ -47,7 +47,7 @@ def test_a_failure_leaves_its_cause(tmp_path: Path, entrypoint: str, code: int, 
     assert error is not None
     assert error.exit_code == code
     assert said in error.failure.message
-    assert "rank.py" not in (error.failure.traceback or "")
+    assert "rank/program.py" not in (error.failure.traceback or "")
 
 
 def test_a_failure_of_which_nothing_can_be_said_is_no_success(tmp_path: Path) -> None:

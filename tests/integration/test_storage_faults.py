@@ -17,7 +17,7 @@ from footplate.contract import ExitCode
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer import exchange
 from footplate_trainer.checkpoint.manifest import Manifest
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.store import Store
 from rank_processes import Gang, Job, Result, result_of
 from s3_proxy import Fault, S3Proxy, gets, puts
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from footplate_trainer import exchange
-from footplate_trainer.stragglers import WINDOW_SECONDS
+from footplate_trainer.timing.stragglers import WINDOW_SECONDS
 from rank_processes import Gang, Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from footplate_trainer import Context, checkpoint, exchange, report
 from footplate_trainer.errors import UserError
-from footplate_trainer.gang import all_ranks
+from footplate_trainer.rank.gang import all_ranks
 
 
 def well(ctx: Context) -> None:

@@ -2,8 +2,9 @@
 
 import exact
 
-from footplate_trainer import context, storage
+from footplate_trainer import context
 from footplate_trainer.checkpoint import schedule, session, trouble
+from footplate_trainer.storage import store as storage
 
 if __name__ == "__main__":
     ctx = context()

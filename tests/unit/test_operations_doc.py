@@ -14,8 +14,8 @@ from footplate.api.status import CheckpointStatus, ProgressStatus
 from footplate.machinery.metrics import Metrics
 from footplate_trainer import exchange
 from footplate_trainer.exchange import Heartbeat, RankReport
-from footplate_trainer.pod import read_pod
-from footplate_trainer.telemetry import Telemetry
+from footplate_trainer.supervisor.pod import read_pod
+from footplate_trainer.supervisor.telemetry import Telemetry
 from trainer_pods import pod_environment
 
 Served = dict[str, tuple[str, frozenset[str]]]

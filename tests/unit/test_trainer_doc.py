@@ -13,10 +13,10 @@ from footplate.api.recipes import RECIPES, Hyperparameters
 from footplate.contract import Env, ExitCode, JobConfig
 from footplate.podspec import AttemptSpec, build_pods
 from footplate.policy import failure
-from footplate_trainer import launch
-from footplate_trainer.manifest import Manifest
-from footplate_trainer.pod import read_pod
-from footplate_trainer.storage import CREDENTIAL_NAMES
+from footplate_trainer.storage.store import CREDENTIAL_NAMES
+from footplate_trainer.supervisor import launch
+from footplate_trainer.supervisor.manifest import Manifest
+from footplate_trainer.supervisor.pod import read_pod
 from trainer_pods import pod_environment
 from unit.policy.build import NOW, gang, pod, terminated
 

@@ -8,15 +8,16 @@ Importing this package doesn't import torch: the supervisor, which never compute
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from footplate_trainer.context import Context, context
-from footplate_trainer.prepare import prepare
-from footplate_trainer.report import enter, report
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import enter, report
 
 if TYPE_CHECKING:
     from footplate_trainer import callbacks, checkpoint, data, metrics
-    from footplate_trainer.export import export_model
-    from footplate_trainer.loading import load_model
-    from footplate_trainer.trainer import Trainer
+    from footplate_trainer.models.export import export_model
+    from footplate_trainer.models.loading import load_model
+    from footplate_trainer.rank.context import context
+    from footplate_trainer.training.prepare import prepare
+    from footplate_trainer.training.trainer import Trainer
 
 __all__ = [
     "Context",
@@ -33,7 +34,13 @@ __all__ = [
     "report",
 ]
 
-_HOMES = {"Trainer": "trainer", "export_model": "export", "load_model": "loading"}
+_HOMES = {
+    "Trainer": "training.trainer",
+    "context": "rank.context",
+    "export_model": "models.export",
+    "load_model": "models.loading",
+    "prepare": "training.prepare",
+}
 """Modules of what isn't a module itself."""
 
 

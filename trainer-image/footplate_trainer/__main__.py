@@ -41,11 +41,12 @@ async def _run() -> NoReturn:
 async def _verdict() -> Verdict:
     import structlog
 
-    from footplate_trainer import exchange, forkserver, logs
+    from footplate_trainer import exchange
     from footplate_trainer.errors import ConfigError, WrongJob
-    from footplate_trainer.pod import read_pod
-    from footplate_trainer.supervisor import supervise
-    from footplate_trainer.verdict import judge
+    from footplate_trainer.supervisor import forkserver, logs
+    from footplate_trainer.supervisor.lifecycle import supervise
+    from footplate_trainer.supervisor.pod import read_pod
+    from footplate_trainer.supervisor.verdict import judge
 
     try:
         logs.configure(os.environ)
@@ -63,8 +64,8 @@ def _leave_word(verdict: Verdict) -> int:
     """Writes the termination message, and returns the code to exit with."""
     import structlog
 
-    from footplate_trainer import processes
-    from footplate_trainer.verdict import write_verdict
+    from footplate_trainer.supervisor import processes
+    from footplate_trainer.supervisor.verdict import write_verdict
 
     log = structlog.get_logger()
     with contextlib.suppress(Exception):

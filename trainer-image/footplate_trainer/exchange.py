@@ -30,6 +30,8 @@ from footplate_trainer.errors import TrainerError, chain_of, sendable, words_of
 
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 MAX_FILE_BYTES = 131_072
+GENEROUS_SECONDS = 3600.0
+"""How long a rank may do something that finishes no steps, at least, before it counts as a hang."""
 
 _RECORD = struct.Struct("<qdBid")
 _DONE = b"done"

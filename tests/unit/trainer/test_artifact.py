@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from footplate.api.status import ArtifactStatus, ProgressStatus
-from footplate_trainer import artifact
 from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.fetch import Fetched
-from footplate_trainer.manifest import Manifest
-from footplate_trainer.pod import Pod, read_pod
-from footplate_trainer.source import Code
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.fetch import Fetched
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import artifact
+from footplate_trainer.supervisor.manifest import Manifest
+from footplate_trainer.supervisor.pod import Pod, read_pod
+from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

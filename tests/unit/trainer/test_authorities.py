@@ -13,11 +13,12 @@ import pytest
 from certificates import Authority
 from footplate.api.blocks import CaBundle, GitSource, Source, Storage
 from footplate.contract import StorageEnv
-from footplate_trainer import contact, source
-from footplate_trainer.authorities import check_authorities
 from footplate_trainer.errors import ConfigError, WrongEndpoint
-from footplate_trainer.source import fetch_source
-from footplate_trainer.storage import Store
+from footplate_trainer.storage import contact
+from footplate_trainer.storage.authorities import check_authorities
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import source
+from footplate_trainer.supervisor.source import fetch_source
 
 REFERENCE = {"name": "company", "key": "ca.crt"}
 CONFIG_MAP = Storage(ca_bundle=CaBundle.model_validate({"configMapKeyRef": REFERENCE}))

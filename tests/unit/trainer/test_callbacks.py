@@ -21,9 +21,9 @@ from footplate_trainer.callbacks import (
     ReduceLROnPlateau,
 )
 from footplate_trainer.checkpoint.codec import flatten
-from footplate_trainer.epoch_line import epoch_line
 from footplate_trainer.errors import ConfigError, UserError
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.report import reporter
+from footplate_trainer.training.epoch_line import epoch_line
 
 NAN = float("nan")
 STEPS = 3

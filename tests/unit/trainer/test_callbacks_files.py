@@ -22,9 +22,9 @@ from footplate_trainer.callbacks import (
     tensorboard,
 )
 from footplate_trainer.checkpoint.state import NotToBeSaved, capture
-from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError, UserError
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.context import context
+from footplate_trainer.rank.report import reporter
 from unit.trainer.test_callbacks import NAN, STEPS, VALUES, Script, kill_and_resume, loader, make_trainer
 from unit.trainer.test_callbacks_keras import events
 

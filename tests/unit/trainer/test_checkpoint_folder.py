@@ -11,7 +11,7 @@ from checkpoints import make_file, make_manifest
 from footplate_trainer.checkpoint.folder import Damaged, Folder, choose_garbage, fetch_file, verify_file
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.errors import PeerLost
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.store import Store
 
 CONTENT = b"weights"
 FILE = make_file("model", CONTENT)

@@ -14,11 +14,11 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from footplate_trainer import checkpoint
-from footplate_trainer.data import IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.indexed import IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.loader import Loader
-from footplate_trainer.manifest import CodeRecord, File, Hardware
-from footplate_trainer.manifest import Manifest as ModelManifest
+from footplate_trainer.supervisor.manifest import CodeRecord, File, Hardware
+from footplate_trainer.supervisor.manifest import Manifest as ModelManifest
 from training_program import Program, Training, complete_steps, flip
 
 OTHER = "another"

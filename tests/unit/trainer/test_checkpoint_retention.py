@@ -18,7 +18,7 @@ from checkpoints import make_file, make_manifest
 from footplate_trainer.checkpoint.folder import Damaged, Folder, Found, fetch_file, verify_file
 from footplate_trainer.checkpoint.manifest import Manifest
 from footplate_trainer.errors import PeerLost
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.store import Store
 
 
 class Crash(Exception):

@@ -14,9 +14,9 @@ from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.saver import Capture, Saver, writer
 from footplate_trainer.errors import Denied, StorageError, StorageUnavailable
-from footplate_trainer.gang import Gang
-from footplate_trainer.report import Reporter
-from footplate_trainer.storage import Store
+from footplate_trainer.rank.gang import Gang
+from footplate_trainer.rank.report import Reporter
+from footplate_trainer.storage.store import Store
 
 
 def describe(files: tuple[File, ...], step: int) -> Manifest:

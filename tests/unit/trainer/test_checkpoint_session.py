@@ -11,17 +11,17 @@ import torch
 from torch import nn
 
 from footplate.contract import Env, JobConfig
-from footplate_trainer import stopping
 from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, saves
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.checkpoint.state import NotToBeSaved
-from footplate_trainer.context import Context
-from footplate_trainer.data import IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.indexed import IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageError
-from footplate_trainer.loader import Loader
-from footplate_trainer.report import Reporter
-from footplate_trainer.storage import Store
+from footplate_trainer.rank import stopping
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import Reporter
+from footplate_trainer.storage.store import Store
 
 
 def make_loader(samples: int = 40) -> Loader:
@@ -104,10 +104,10 @@ def test_a_fresh_state_is_saved_when_due_and_restored(bench: Bench) -> None:
     state = bench.restore(loader=make_loader())
     assert (state.step, state.epoch) == (0, 0)
     assert bench.train(state, until=5) == [CONTINUE, SAVED, CONTINUE, SAVED, CONTINUE]
-    restored = bench.restore(bench.place(attempt=1), loader=make_loader())
-    assert restored.step == 4
+    place = bench.place(attempt=1)
+    restored = bench.restore(place, loader=make_loader())
+    assert restored.step == place.resumed_from == 4
     assert weights(restored) == weights(state)
-    assert bench.said.resumed_from_step == 4
 
 
 def test_old_checkpoints_are_deleted(bench: Bench) -> None:

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from footplate_trainer import checkpoint, stopping
+from footplate_trainer import checkpoint
 from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP
 from footplate_trainer.checkpoint.manifest import Manifest
 from footplate_trainer.checkpoint.names import check_name
 from footplate_trainer.errors import ConfigError, PeerLost, StorageError
-from footplate_trainer.storage import Store
+from footplate_trainer.rank import stopping
+from footplate_trainer.storage.store import Store
 from training_program import Program, Training, complete_steps, flip
 
 

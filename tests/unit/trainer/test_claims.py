@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from footplate.api.status import ArtifactStatus
-from footplate_trainer import artifact, claims
 from footplate_trainer.errors import ConfigError, Denied, NotFound, TrainerError
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.manifest import Manifest
-from footplate_trainer.pod import Pod, read_pod
-from footplate_trainer.source import Code
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import artifact, claims
+from footplate_trainer.supervisor.manifest import Manifest
+from footplate_trainer.supervisor.pod import Pod, read_pod
+from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
 
 ROUNDS = 50
@@ -59,7 +59,7 @@ def check_status(status: ArtifactStatus) -> None:
 @pytest.fixture(autouse=True)
 def _no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """To list them takes a second a manifest."""
-    monkeypatch.setattr("footplate_trainer.manifest.distributions", list)
+    monkeypatch.setattr("footplate_trainer.supervisor.manifest.distributions", list)
 
 
 @pytest.fixture

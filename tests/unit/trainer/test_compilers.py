@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from footplate_trainer import Trainer
-from footplate_trainer.compilers import check_compiler
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.training.compilers import check_compiler
 
 
 @pytest.fixture

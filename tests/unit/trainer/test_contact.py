@@ -12,9 +12,10 @@ import pytest
 
 from certificates import Authority
 from footplate.contract import Env, ExitCode, StorageEnv
-from footplate_trainer import contact, storage
 from footplate_trainer.errors import Denied, NotFound, StorageError, StorageUnavailable, Unreachable, WrongEndpoint
-from footplate_trainer.storage import Store
+from footplate_trainer.storage import contact
+from footplate_trainer.storage import store as storage
+from footplate_trainer.storage.store import Store
 from tls_proxy import TlsProxy
 from trainer_pods import free_port
 

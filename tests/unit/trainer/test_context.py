@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from footplate.contract import Env
-from footplate_trainer.context import Context, read_context
 from footplate_trainer.errors import ConfigError, WrongJob
+from footplate_trainer.rank.environment import Context, read_context
 
 
 def environment(folder: Path, *, hyperparameters: dict[str, Any] | None = None, **more: str) -> dict[str, str]:

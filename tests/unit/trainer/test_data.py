@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from footplate_trainer import data
-from footplate_trainer.data import FetchSamples, IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.indexed import FetchSamples, IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.loader import Loader
 
 
 def make_loader(

@@ -16,9 +16,9 @@ import pyarrow.parquet
 import pytest
 import torch
 
+from footplate_trainer.data import table_csv, table_dialect, table_files, tables
+from footplate_trainer.data.tables import TableSplits, read_splits
 from footplate_trainer.errors import DataError
-from footplate_trainer.recipes import table_csv, table_dialect, table_files, tables
-from footplate_trainer.recipes.tables import TableSplits, read_splits
 
 Make = Callable[[Path], None]
 

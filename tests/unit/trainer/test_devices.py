@@ -10,16 +10,18 @@ import pytest
 import torch
 
 from footplate.contract import PRETENDED_ACCELERATORS, Env, ExitCode
-from footplate_trainer import devices, rank
-from footplate_trainer.context import Context, context, here, read_context
-from footplate_trainer.devices import Seen, choose, mig_instances, problem, take
 from footplate_trainer.errors import BrokenDevice, ConfigError
-from footplate_trainer.launch import plan_launches
-from footplate_trainer.pod import read_pod
-from footplate_trainer.trainer import _default_precision
+from footplate_trainer.rank import devices
+from footplate_trainer.rank import program as rank
+from footplate_trainer.rank.context import context
+from footplate_trainer.rank.devices import Seen, choose, mig_instances, problem, take
+from footplate_trainer.rank.environment import Context, here, read_context
+from footplate_trainer.supervisor.launch import plan_launches
+from footplate_trainer.supervisor.pod import read_pod
+from footplate_trainer.training.trainer import _default_precision
 from trainer_pods import pod_environment
 
-prepare_module = sys.modules["footplate_trainer.prepare"]  # the package's own name for it is the function's
+prepare_module = sys.modules["footplate_trainer.training.prepare"]  # the package's own name for it is the function's
 CPU = torch.device("cpu")
 GPU = {"nvidia.com/gpu": 8}
 WHEEL = Seen(torch="2.13.0+cu130", cuda="13.0", driver="535.104.05", why="The NVIDIA driver on your system is too old")
@@ -96,7 +98,7 @@ def job(folder: Path, trainer: dict[str, Any], limits: dict[str, int]) -> dict[s
 @pytest.fixture
 def enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Context]]:
     """A rank's place in a job that asks for these limits."""
-    from footplate_trainer.report import reporter
+    from footplate_trainer.rank.report import reporter
 
     def enter(limits: dict[str, int], **trainer: Any) -> Context:
         for name, value in job(tmp_path, trainer or {"entrypoint": "train.py"}, limits).items():
@@ -130,7 +132,7 @@ def test_a_program_never_starts_on_the_cpu_where_its_job_asks_for_a_gpu(enter: C
 
 @pytest.mark.usefixtures("no_device")
 def test_a_commands_devices_are_its_own_and_the_librarys_is_told(enter: Callable[..., Context]) -> None:
-    from footplate_trainer.report import reporter
+    from footplate_trainer.rank.report import reporter
 
     devices.check(enter({"google.com/tpu": 4}, command=["python", "train.py"]))
     assert any("context().device is the CPU" in note and "google.com/tpu" in note for note in reporter()._notes)

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from footplate.contract import Failure
-from footplate_trainer.ending import Story, conclude
 from footplate_trainer.exchange import RankError
-from footplate_trainer.hang import Hang, Silence
-from footplate_trainer.processes import Exit
-from footplate_trainer.stacks import Finding, Frame
+from footplate_trainer.supervisor.ending import Story, conclude
+from footplate_trainer.supervisor.hang import Hang, Silence
+from footplate_trainer.supervisor.processes import Exit
+from footplate_trainer.supervisor.stacks import Finding, Frame
 
 KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
 CLOCK = 1000.0
@@ -120,7 +120,7 @@ Current thread 0x00007f0000000002 (most recent call first):
   File "/lib/kernels/fused.py", line 519 in launch
   File "train.py", line 4 in step
   File "<frozen runpy>", line 88 in _run_code
-  File "/x/footplate_trainer/rank.py", line 75 in run
+  File "/x/footplate_trainer/rank/program.py", line 75 in run
 
 Extension modules: numpy._core._multiarray_umath, torch._C (total: 2)
 """

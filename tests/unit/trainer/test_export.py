@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from footplate_trainer import export_model, load_model
-from footplate_trainer.cards import Column, ImageInput, ModelCard, TableInput
+from footplate_trainer.data.inputs import Column, ImageInput, TableInput
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.export import FORMATS
-from footplate_trainer.networks import build_network
+from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.models.export import FORMATS
+from footplate_trainer.models.networks import build_network
 
 IMAGES = ModelCard(
     recipe="image-classification",
@@ -159,7 +160,7 @@ def test_models_of_ones_own_and_tied_weights_are_saved_whole(tmp_path: Path) -> 
 def test_unknown_formats_and_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="'pickle' is not a format; use one of safetensors, torchscript"):
         export(tmp_path, formats=["pickle"])
-    monkeypatch.setattr("footplate_trainer.export.find_spec", lambda name: None)
+    monkeypatch.setattr("footplate_trainer.models.export.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="onnx needs the package onnxscript"):
         export(tmp_path, formats=["onnx"])
 

@@ -8,10 +8,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from footplate_trainer import export_check, export_model
+from footplate_trainer import export_model
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.export_check import close, host_copy, run_where_it_can
-from footplate_trainer.report import reporter
+from footplate_trainer.models import export_check
+from footplate_trainer.models.export_check import close, host_copy, run_where_it_can
+from footplate_trainer.rank.report import reporter
 
 EXAMPLE = torch.linspace(0, 1, 12).reshape(3, 4)
 GPU = torch.device("cuda", 0)
@@ -124,7 +125,8 @@ def test_a_model_for_gpus_alone_is_exported(gpu: torch.device, tmp_path: Path, m
     """With torch's own context, whose device is the CPU here, put on a GPU."""
     from dataclasses import replace
 
-    from footplate_trainer import context, export
+    from footplate_trainer import context
+    from footplate_trainer.models import export
 
     monkeypatch.setattr(export, "context", lambda: replace(context(), device=gpu))
     model = ForGpus()
@@ -133,7 +135,7 @@ def test_a_model_for_gpus_alone_is_exported(gpu: torch.device, tmp_path: Path, m
 
 
 def test_a_file_with_other_weights_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from footplate_trainer import export
+    from footplate_trainer.models import export
 
     monkeypatch.setattr(export, "load_file", lambda path: {**load_file(path), "first.bias": torch.ones(4) * 9})
     with pytest.raises(ConfigError, match="gives other outputs"):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from footplate.api.trainingjob import InputChannel
-from footplate_trainer import fetch
 from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageUnavailable, TrainerError
-from footplate_trainer.fetch import Fetched, fetch_inputs
-from footplate_trainer.storage import PART_BYTES, ObjectInfo, Store
+from footplate_trainer.storage import fetch
+from footplate_trainer.storage.fetch import Fetched, fetch_inputs
+from footplate_trainer.storage.store import PART_BYTES, ObjectInfo, Store
 
 FILES = {"a.csv": b"1,2\n", "sub/b.csv": b"3,4\n", "sub/empty": b""}
 

@@ -11,13 +11,13 @@ import torch
 import torch.distributed as dist
 
 from footplate.contract import Env
-from footplate_trainer import flight_recorder
-from footplate_trainer.flight_recorder import Recording, ask, parse, read, settings, waits
-from footplate_trainer.hang import Silence, find_culprit
-from footplate_trainer.launch import plan_launches
-from footplate_trainer.pod import read_pod
-from footplate_trainer.stacks import Finding, Frame
-from footplate_trainer.watch import Watch
+from footplate_trainer.supervisor import flight_recorder
+from footplate_trainer.supervisor.flight_recorder import Recording, ask, parse, read, settings, waits
+from footplate_trainer.supervisor.hang import Silence, find_culprit
+from footplate_trainer.supervisor.launch import plan_launches
+from footplate_trainer.supervisor.pod import read_pod
+from footplate_trainer.supervisor.stacks import Finding, Frame
+from footplate_trainer.supervisor.watch import Watch
 from trainer_pods import pod_environment
 
 Dump = dict[str, Any]

@@ -10,10 +10,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from footplate_trainer import gang
-from footplate_trainer.context import Context, read_context
 from footplate_trainer.errors import BrokenDevice, DataError, PeerLost, UserError
-from footplate_trainer.gang import Gang
+from footplate_trainer.rank import gang
+from footplate_trainer.rank.environment import Context, read_context
+from footplate_trainer.rank.gang import Gang
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 
 from footplate.contract import Activity
-from footplate_trainer.exchange import Beat
-from footplate_trainer.hang import GENEROUS_SECONDS, LONGEST_LOOK, HangDetector, Silence, find_culprit
-from footplate_trainer.stacks import Finding, Frame
+from footplate_trainer.exchange import GENEROUS_SECONDS, Beat
+from footplate_trainer.supervisor.hang import LONGEST_LOOK, HangDetector, Silence, find_culprit
+from footplate_trainer.supervisor.stacks import Finding, Frame
 
 TIMEOUT = 100.0
 LOOK = 5.0

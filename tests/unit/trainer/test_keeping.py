@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from footplate.contract import ExitCode
-from footplate_trainer import keeping
 from footplate_trainer.errors import ConfigError, Denied, NotFound, StorageUnavailable, TrainerError
-from footplate_trainer.keeping import keep_trying
+from footplate_trainer.supervisor import keeping
+from footplate_trainer.supervisor.keeping import keep_trying
 
 
 class Clock:

@@ -10,8 +10,8 @@ import pytest
 
 from footplate.contract import ExitCode
 from footplate_trainer.errors import ConfigError, WrongJob
-from footplate_trainer.launch import Launch, plan_launches
-from footplate_trainer.pod import Pod, read_pod
+from footplate_trainer.supervisor.launch import Launch, plan_launches
+from footplate_trainer.supervisor.pod import Pod, read_pod
 from trainer_pods import pod_environment
 
 ENTRYPOINT = {"trainer": {"entrypoint": "train.py", "args": ["--depth", "18"]}}
@@ -28,7 +28,7 @@ def plan(root: Path, spec: dict[str, Any], environ: dict[str, str] | None = None
 def test_an_entrypoint_is_started_once_a_rank(tmp_path: Path) -> None:
     launches = plan(tmp_path, ENTRYPOINT, node_rank=1, nodes=2, processes=2)
     assert [launch.command for launch in launches] == [
-        [sys.executable, "-m", "footplate_trainer.rank", "--depth", "18"]
+        [sys.executable, "-m", "footplate_trainer.rank.program", "--depth", "18"]
     ] * 2
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR")
     assert [[launch.env[name] for name in names] for launch in launches] == [
@@ -140,5 +140,5 @@ def test_some_of_the_grace_is_kept_for_the_way_out(tmp_path: Path, grace: int, w
 
 
 def test_the_supervisor_never_imports_torch() -> None:
-    program = "import sys, footplate_trainer.supervisor; sys.exit('torch' in sys.modules)"
+    program = "import sys, footplate_trainer.supervisor.lifecycle; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

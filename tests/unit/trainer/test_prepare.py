@@ -9,10 +9,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from footplate_trainer import prepare, sharding
+from footplate_trainer import prepare
 from footplate_trainer.checkpoint import sharded
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.tensors import take_mains
+from footplate_trainer.models import sharding
+from footplate_trainer.models.tensors import take_mains
 
 CPU = torch.device("cpu")
 

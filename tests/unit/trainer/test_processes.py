@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from footplate_trainer import processes
+from footplate_trainer.supervisor import processes
 
 
 async def logged(*chunks: bytes, pause: float = 0.0) -> tuple[bytes, bytes]:

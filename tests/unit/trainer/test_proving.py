@@ -6,8 +6,8 @@ import pytest
 
 from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.errors import ConfigError, Denied, StorageUnavailable
-from footplate_trainer.proving import keys_may_come, prove_writing
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.proving import keys_may_come, prove_writing
+from footplate_trainer.storage.store import Store
 
 
 @pytest.fixture

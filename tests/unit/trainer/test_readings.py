@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from footplate_trainer import exchange
-from footplate_trainer.readings import Readings
-from footplate_trainer.report import Reporter
+from footplate_trainer.rank.readings import Readings
+from footplate_trainer.rank.report import Reporter
 
 
 class Gpu:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from footplate_trainer.data.images import Images, ImageSplits, read_splits
+from footplate_trainer.data.pictures import read_picture
+from footplate_trainer.data.splits import check_channels, hold_out
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.recipes.image_classification import AugmentedImages, mean_and_std, shift
-from footplate_trainer.recipes.images import Images, ImageSplits, read_splits
-from footplate_trainer.recipes.pictures import read_picture
-from footplate_trainer.recipes.splits import check_channels, hold_out
 
 
 def idx(values: np.ndarray, *, magic: bytes | None = None) -> bytes:

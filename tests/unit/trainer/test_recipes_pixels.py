@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from footplate_trainer.recipes import pixels as module
+from footplate_trainer.data import pixels as module
+from footplate_trainer.data.images import Images
+from footplate_trainer.data.pictures import read_picture
+from footplate_trainer.data.pixels import LazyPixels, PictureCache, survey_pictures
 from footplate_trainer.recipes.image_classification import mean_and_std, measure
-from footplate_trainer.recipes.images import Images
-from footplate_trainer.recipes.pictures import read_picture
-from footplate_trainer.recipes.pixels import LazyPixels, PictureCache, survey_pictures
 
 SIDE = 8
 RECORD = 1 + 3 * SIDE * SIDE

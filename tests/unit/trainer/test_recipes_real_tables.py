@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from footplate.api.recipes import TableHyperparameters
-from footplate_trainer.cards import Column, ModelCard
+from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.table_columns import encode
+from footplate_trainer.data.table_numbers import Notation, find_notation, read_number
+from footplate_trainer.data.tables import TableSplits, read_splits
 from footplate_trainer.errors import DataError
+from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.rank.report import Reporter
 from footplate_trainer.recipes import tabular_classification
-from footplate_trainer.recipes.table_columns import encode
-from footplate_trainer.recipes.table_numbers import Notation, find_notation, read_number
-from footplate_trainer.recipes.tables import TableSplits, read_splits
 from footplate_trainer.recipes.tabular_classification import mean_and_std
-from footplate_trainer.report import Reporter
 
 
 def csv(folder: Path, text: str, name: str = "rows.csv") -> Path:

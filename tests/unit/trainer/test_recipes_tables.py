@@ -10,10 +10,10 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from footplate_trainer.cards import Column
+from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.table_columns import encode
+from footplate_trainer.data.tables import TableSplits, read_splits
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.recipes.table_columns import encode
-from footplate_trainer.recipes.tables import TableSplits, read_splits
 from footplate_trainer.recipes.tabular_classification import mean_and_std
 
 ROWS = "size,colour,weight,kind\n" + "".join(

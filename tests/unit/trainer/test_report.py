@@ -15,7 +15,7 @@ from footplate.api.status import CheckpointStatus, Straggler
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.report import MAX_METRICS, Reporter, enter
+from footplate_trainer.rank.report import MAX_METRICS, Reporter, enter
 
 
 class Stubborn:

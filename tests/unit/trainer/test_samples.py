@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from footplate_trainer import samples
-from footplate_trainer.samples import BatchMaker, Traces
-from footplate_trainer.seeds import GENERATORS, derive_seed, seed_everything, seed_host
+from footplate_trainer.data import samples
+from footplate_trainer.data.samples import BatchMaker, Traces
+from footplate_trainer.rank.seeds import GENERATORS, derive_seed, seed_everything, seed_host
 
 SEED = 5
 BATCHES = [[(0, sample) for sample in (3, 1, 4)], [(0, 5), (0, 9), (0, 2)], [(1, sample) for sample in (3, 1, 4)]]

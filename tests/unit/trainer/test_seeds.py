@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from footplate_trainer.checkpoint import codec
-from footplate_trainer.seeds import derive_seed, random_state, seed_everything, set_random_state
+from footplate_trainer.rank.seeds import derive_seed, random_state, seed_everything, set_random_state
 
 
 def draw() -> tuple[list[float], float, float]:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from footplate_trainer import prepare, sharding
+from footplate_trainer import prepare
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.models import sharding
 
 
 class Block(nn.Module):

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from footplate.api.blocks import GitSource, LocalRef, Source
-from footplate_trainer import source as source_module
 from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageUnavailable, TrainerError, Unreachable
-from footplate_trainer.source import Code, fetch_source
+from footplate_trainer.supervisor import source as source_module
+from footplate_trainer.supervisor.source import Code, fetch_source
 
 CODE = {"train.py": b"print(1)\n", "lib/net.py": b"x = 1\n"}
 DIGEST = hashlib.sha256(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from footplate_trainer.speed import ProductiveTime, Speed
+from footplate_trainer.timing.speed import ProductiveTime, Speed
 
 
 def test_speed_is_smoothed_and_counts_only_steps_that_were_made() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from footplate_trainer import exchange
-from footplate_trainer.hang import Silence, find_culprit
-from footplate_trainer.stacks import Finding, Frame, parse_main_thread, state_of
+from footplate_trainer.supervisor.hang import Silence, find_culprit
+from footplate_trainer.supervisor.stacks import Finding, Frame, parse_main_thread, state_of
 
 DUMP = """Thread 0x00007f2a (most recent call first):
   File "/usr/lib/python3.11/threading.py", line 331 in wait
@@ -20,8 +20,8 @@ Current thread 0x00007f2b (most recent call first):
   File "/code/train.py", line 7 in stuck_in_here
   File "/code/train.py", line 9 in <module>
   File "<frozen runpy>", line 88 in _run_code
-  File "/opt/footplate_trainer/rank.py", line 60 in run
-  File "/opt/footplate_trainer/rank.py", line 220 in <module>
+  File "/opt/footplate_trainer/rank/program.py", line 60 in run
+  File "/opt/footplate_trainer/rank/program.py", line 220 in <module>
 """
 
 

@@ -9,11 +9,11 @@ import pytest
 from obstore.exceptions import PermissionDeniedError
 
 from footplate.contract import ExitCode, StorageEnv
-from footplate_trainer import storage
 from footplate_trainer.errors import Denied, Exists, NotFound, StorageError, StorageUnavailable, WrongEndpoint
-from footplate_trainer.storage import Store, split_uri
-from footplate_trainer.storage_errors import ClockSkew, translate
-from footplate_trainer.storage_settings import check_settings
+from footplate_trainer.storage import store as storage
+from footplate_trainer.storage.errors import ClockSkew, translate
+from footplate_trainer.storage.settings import check_settings
+from footplate_trainer.storage.store import Store, split_uri
 
 KEY = "a b/é#1?%41~.txt"
 

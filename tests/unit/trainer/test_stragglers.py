@@ -2,7 +2,7 @@
 
 import pytest
 
-from footplate_trainer.stragglers import MIN_LOOKS, WINDOW_SECONDS, StragglerWatch
+from footplate_trainer.timing.stragglers import MIN_LOOKS, WINDOW_SECONDS, StragglerWatch
 
 Work = list[float]
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from footplate_trainer import data, streams
+from footplate_trainer import data
+from footplate_trainer.data import streams
+from footplate_trainer.data.loader import Loader
+from footplate_trainer.data.streams import StreamData
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.loader import Loader
-from footplate_trainer.streams import StreamData
 
 
 class Numbers(IterableDataset[tuple[int, float]]):

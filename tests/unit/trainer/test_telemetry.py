@@ -11,10 +11,11 @@ import pytest
 
 from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import MAX_PROGRESS_BYTES, Progress
-from footplate_trainer import exchange, telemetry
+from footplate_trainer import exchange
 from footplate_trainer.exchange import Heartbeat, RankReport
-from footplate_trainer.pod import Pod, read_pod
-from footplate_trainer.telemetry import Telemetry
+from footplate_trainer.supervisor import telemetry
+from footplate_trainer.supervisor.pod import Pod, read_pod
+from footplate_trainer.supervisor.telemetry import Telemetry
 from trainer_pods import free_port, pod_environment
 
 NOW = 1000.0

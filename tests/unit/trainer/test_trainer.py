@@ -10,9 +10,9 @@ from torch.utils.data import TensorDataset
 
 from footplate_trainer import Trainer, callbacks, checkpoint, data, metrics
 from footplate_trainer.errors import ConfigError, UserError
-from footplate_trainer.fit_state import FiniteGuard
 from footplate_trainer.metrics import Means
-from footplate_trainer.trainer import status_names
+from footplate_trainer.training.fit_state import FiniteGuard
+from footplate_trainer.training.trainer import status_names
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,9 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from footplate_trainer import Trainer, callbacks, compilers, data, metrics, prepare
+from footplate_trainer import Trainer, callbacks, data, metrics, prepare
 from footplate_trainer.errors import ConfigError, UserError
+from footplate_trainer.training import compilers
 
 
 def points(samples: int = 20) -> TensorDataset:

@@ -17,11 +17,11 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 from footplate_trainer import Trainer, callbacks, data, metrics, prepare
 from footplate_trainer import prepare as prepare_module
-from footplate_trainer.context import Context
-from footplate_trainer.epoch_line import epoch_line
+from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError, UserError
-from footplate_trainer.loader import Loader
-from footplate_trainer.training_step import MAX_SKIPPED, Scaler
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.training.epoch_line import epoch_line
+from footplate_trainer.training.training_step import MAX_SKIPPED, Scaler
 
 LABELS = torch.arange(21) % 3
 POINTS = torch.randn(21, 4, generator=torch.Generator().manual_seed(1)) + LABELS[:, None]
@@ -347,7 +347,7 @@ def test_a_models_own_ddp_is_kept_and_not_wrapped() -> None:
 
 
 def test_batch_norm_is_synchronised_inside_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = __import__("sys").modules["footplate_trainer.prepare"]
+    module = __import__("sys").modules["footplate_trainer.training.prepare"]
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     held = list(model.parameters())
     module._synchronise_batch_norm(model, Context(device=torch.device("cuda"), world_size=2))

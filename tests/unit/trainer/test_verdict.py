@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from footplate.api.status import ArtifactStatus, CheckpointStatus, ProgressStatus
 from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, parse_verdict
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.verdict import encode, judge, write_verdict
+from footplate_trainer.supervisor.verdict import encode, judge, write_verdict
 
 ARTIFACT = ArtifactStatus(uri="s3://m/a/", manifest="s3://m/a/manifest.json", sha256="0" * 64, size_bytes=1)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from footplate.contract import ExitCode
-from footplate_trainer import processes, watch
-from footplate_trainer.launch import plan_launches
-from footplate_trainer.pod import read_pod
-from footplate_trainer.processes import Process
-from footplate_trainer.watch import Watch
+from footplate_trainer.supervisor import processes, watch
+from footplate_trainer.supervisor.launch import plan_launches
+from footplate_trainer.supervisor.pod import read_pod
+from footplate_trainer.supervisor.processes import Process
+from footplate_trainer.supervisor.watch import Watch
 from trainer_pods import pod_environment
 
 

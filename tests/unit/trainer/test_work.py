@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from footplate_trainer.work import WINDOW, WorkMeter
+from footplate_trainer.timing.work import WINDOW, WorkMeter
 
 
 @dataclass

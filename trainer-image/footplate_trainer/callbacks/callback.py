@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from footplate_trainer.trainer import Trainer
+    from footplate_trainer.training.trainer import Trainer
 
 Logs = Mapping[str, float]
 """Values by name, such as loss, accuracy, val_loss and val_accuracy. Reading one after a batch waits for the device."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from footplate_trainer.callbacks.callback import Callback, Logs
-from footplate_trainer.context import context
+from footplate_trainer.rank.context import context
 
 MISSING = "NA"
 

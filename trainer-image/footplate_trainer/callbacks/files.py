@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from footplate_trainer.context import context
+from footplate_trainer.rank.context import context
 
 
 def in_output(path: str | Path) -> Path:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from footplate_trainer.callbacks.callback import Callback, Logs
 from footplate_trainer.callbacks.monitoring import Mode, MonitorCallback
-from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError, UserError
+from footplate_trainer.rank.context import context
 
 log = logging.getLogger("footplate_trainer")
 

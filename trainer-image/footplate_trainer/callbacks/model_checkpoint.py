@@ -13,10 +13,10 @@ from footplate_trainer.callbacks import weights
 from footplate_trainer.callbacks.callback import Logs
 from footplate_trainer.callbacks.files import in_output, read_bytes, replace, write_bytes
 from footplate_trainer.callbacks.monitoring import Mode, MonitorCallback
-from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError, UserError
-from footplate_trainer.gang import all_ranks
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.context import context
+from footplate_trainer.rank.gang import all_ranks
+from footplate_trainer.rank.report import reporter
 
 log = logging.getLogger("footplate_trainer")
 

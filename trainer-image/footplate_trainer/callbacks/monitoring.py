@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 from footplate_trainer.callbacks.callback import Callback, Logs
 from footplate_trainer.callbacks.weights import copied
 from footplate_trainer.checkpoint.sharded import is_sharded
-from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.context import context
+from footplate_trainer.rank.report import reporter
 
 log = logging.getLogger("footplate_trainer")
 

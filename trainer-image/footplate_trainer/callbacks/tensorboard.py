@@ -13,8 +13,8 @@ from torch import Tensor
 from footplate_trainer.callbacks import weights
 from footplate_trainer.callbacks.callback import Callback, Logs
 from footplate_trainer.callbacks.files import in_output, read_bytes, write_bytes
-from footplate_trainer.context import context
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.rank.context import context
 
 FOLDERS = ("train", "validation")
 DEFAULT = "AIP_TENSORBOARD_LOG_DIR"

@@ -6,8 +6,8 @@ from typing import Any
 from footplate_trainer.callbacks.callback import Callback, Logs
 from footplate_trainer.checkpoint.state import NotToBeSaved
 from footplate_trainer.errors import UserError
-from footplate_trainer.gang import all_ranks
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.gang import all_ranks
+from footplate_trainer.rank.report import reporter
 
 
 class TerminateOnNaN(Callback):

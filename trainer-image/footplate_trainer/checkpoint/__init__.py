@@ -27,10 +27,11 @@ from footplate_trainer.checkpoint.names import MAIN, check_name, check_part_name
 from footplate_trainer.checkpoint.session import Outcome, Session
 from footplate_trainer.checkpoint.state import TrainState, check_parts, check_states, unwrap
 from footplate_trainer.checkpoint.trainings import Trainings
-from footplate_trainer.context import Context, context
+from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.loader import Loader
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.context import context
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import reporter
 
 if TYPE_CHECKING:
     from torch import nn

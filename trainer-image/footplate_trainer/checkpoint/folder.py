@@ -34,9 +34,9 @@ from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.names import MAIN, folder_of
 from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
-from footplate_trainer.proving import prove_writing
-from footplate_trainer.runs import FINISHED
-from footplate_trainer.storage import Store
+from footplate_trainer.storage.proving import prove_writing
+from footplate_trainer.storage.runs import FINISHED
+from footplate_trainer.storage.store import Store
 
 _STEP = re.compile(r"step-(\d{8,})/(.+)")
 _CLAIM = re.compile(r"attempts/(\d{8,})")

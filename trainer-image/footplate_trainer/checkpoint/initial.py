@@ -6,13 +6,12 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from footplate_trainer.cards import WEIGHTS_FILE
 from footplate_trainer.checkpoint.folder import parse_manifest
 from footplate_trainer.checkpoint.manifest import File, Manifest
-from footplate_trainer.checkpoint.names import RANK_PART
+from footplate_trainer.checkpoint.names import RANK_PART, WEIGHTS_FILE
 from footplate_trainer.checkpoint.state import MAX_NAMED, differences
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.manifest import Manifest as ModelManifest
+from footplate_trainer.supervisor.manifest import Manifest as ModelManifest
 
 MODEL = "model"
 

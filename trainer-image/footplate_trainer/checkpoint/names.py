@@ -1,4 +1,4 @@
-"""What trainings and their parts may be called, and where the checkpoints of a training lie in its run's folder."""
+"""What trainings, their parts and files are called, and where the checkpoints of a training lie in its run's folder."""
 
 import re
 from collections.abc import Iterable
@@ -7,6 +7,8 @@ from footplate_trainer.errors import ConfigError
 
 MAIN = "main"
 """The training that isn't given a name."""
+WEIGHTS_FILE = "model.safetensors"
+"""The weights of an exported model."""
 RANK_PART = "rank"
 """The part of a checkpoint that each rank has of its own."""
 

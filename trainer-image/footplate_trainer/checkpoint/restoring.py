@@ -19,10 +19,10 @@ from footplate_trainer.checkpoint.manifest import File
 from footplate_trainer.checkpoint.names import RANK_PART
 from footplate_trainer.checkpoint.sharded import SHARDS, Plan
 from footplate_trainer.checkpoint.state import MAX_NAMED, check_models
-from footplate_trainer.context import Context
 from footplate_trainer.errors import DataError, NotFound
-from footplate_trainer.gang import Gang
-from footplate_trainer.storage import Store
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.gang import Gang
+from footplate_trainer.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from footplate.api.blocks import Checkpoint
 from footplate_trainer.checkpoint.folder import Folder
-from footplate_trainer.context import Context
-from footplate_trainer.fetch import naming
-from footplate_trainer.proving import keys_may_come
-from footplate_trainer.runs import checkpoints_uri
-from footplate_trainer.storage import Store
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.storage.fetch import naming
+from footplate_trainer.storage.proving import keys_may_come
+from footplate_trainer.storage.runs import checkpoints_uri
+from footplate_trainer.storage.store import Store
 
 
 class RunStore:

@@ -22,8 +22,8 @@ from footplate_trainer.checkpoint.folder import Folder
 from footplate_trainer.checkpoint.host_copies import HostCopies
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.errors import Denied, StorageError
-from footplate_trainer.gang import Gang
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.gang import Gang
+from footplate_trainer.rank.report import reporter
 
 log = logging.getLogger("footplate_trainer")
 

@@ -18,10 +18,10 @@ from footplate_trainer.checkpoint.saver import Capture, Saved, Saver
 from footplate_trainer.checkpoint.schedule import Schedule
 from footplate_trainer.checkpoint.state import NotToBeSaved, TrainState, capture
 from footplate_trainer.checkpoint.trouble import Trouble
-from footplate_trainer.context import Context
 from footplate_trainer.errors import PeerLost
-from footplate_trainer.gang import Gang
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.gang import Gang
+from footplate_trainer.rank.report import reporter
 
 
 @dataclass(slots=True)

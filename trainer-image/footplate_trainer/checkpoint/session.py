@@ -12,20 +12,20 @@ from enum import Enum
 from typing import NamedTuple
 
 from footplate.contract import GRACE_FACTOR
-from footplate_trainer import stopping
 from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.run_store import RunStore, open_run
 from footplate_trainer.checkpoint.saves import Saves
 from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse
 from footplate_trainer.checkpoint.state import TrainState, apply
-from footplate_trainer.contact import telling
-from footplate_trainer.context import Context
 from footplate_trainer.errors import StorageUnavailable, TrainerError
-from footplate_trainer.gang import UPLOAD_TIMEOUT, all_ranks
-from footplate_trainer.report import reporter
-from footplate_trainer.seeds import derive_seed, seed_everything
-from footplate_trainer.stragglers import StragglerWatch
+from footplate_trainer.rank import stopping
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.gang import UPLOAD_TIMEOUT, all_ranks
+from footplate_trainer.rank.report import reporter
+from footplate_trainer.rank.seeds import derive_seed, seed_everything
+from footplate_trainer.storage.contact import telling
+from footplate_trainer.timing.stragglers import StragglerWatch
 
 PATIENCE_SECONDS = 3600.0
 """Longest wait for storage at the end of training: accelerators are idle meanwhile."""
@@ -305,6 +305,7 @@ class Session:
         apply(state.parts, loaded.trees, uri=loaded.found.uri)
         state.step = manifest.step
         state.restore_epoch(manifest.epoch)
+        self._place.resumption.step = manifest.step
         status = manifest.status(loaded.found.uri)
         reporter().resumed(
             step=manifest.step,

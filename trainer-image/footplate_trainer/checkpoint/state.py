@@ -12,11 +12,11 @@ from footplate_trainer.checkpoint.names import MAIN, RANK_PART
 from footplate_trainer.checkpoint.optimizers import load
 from footplate_trainer.checkpoint.sharded import SHARDS, divide
 from footplate_trainer.errors import ConfigError, UserError
-from footplate_trainer.seeds import random_state, set_random_state
+from footplate_trainer.rank.seeds import random_state, set_random_state
 
 if TYPE_CHECKING:
     from footplate_trainer.checkpoint.session import Session
-    from footplate_trainer.loader import Loader
+    from footplate_trainer.data.loader import Loader
 
 MAX_NAMED = 8
 

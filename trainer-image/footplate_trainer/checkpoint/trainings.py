@@ -13,7 +13,7 @@ from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.checkpoint.state import TrainState
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.report import reporter
+from footplate_trainer.rank.report import reporter
 
 Open = Callable[[str], Session]
 """Makes a session for the training of a name."""

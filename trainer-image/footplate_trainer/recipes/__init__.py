@@ -11,7 +11,7 @@ from footplate.api.recipes import Hyperparameters
 from footplate_trainer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from footplate_trainer.context import Context
+    from footplate_trainer.rank.environment import Context
 
 
 @dataclass(frozen=True, slots=True)

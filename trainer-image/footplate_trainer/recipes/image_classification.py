@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from footplate.api.recipes import ImageHyperparameters
-from footplate_trainer.cards import ImageInput, ModelCard
-from footplate_trainer.context import Context
-from footplate_trainer.networks import ImageClassifier
-from footplate_trainer.recipes.images import Images, read_splits
-from footplate_trainer.recipes.splits import check_channels
+from footplate_trainer.data.images import Images, read_splits
+from footplate_trainer.data.inputs import ImageInput
+from footplate_trainer.data.splits import check_channels
+from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.models.networks import ImageClassifier
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.training import train_classifier
-from footplate_trainer.report import reporter
 
 NAME = "image-classification"
 EXAMPLES = 8

@@ -5,15 +5,16 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from footplate.api.recipes import TableHyperparameters
-from footplate_trainer.cards import ModelCard, TableInput
-from footplate_trainer.context import Context
-from footplate_trainer.networks import TableClassifier
-from footplate_trainer.recipes.scratch import ranks
-from footplate_trainer.recipes.splits import check_channels
-from footplate_trainer.recipes.table_files import BATCH_ROWS
-from footplate_trainer.recipes.tables import Rows, TableSplits, read_splits
+from footplate_trainer.data.inputs import TableInput
+from footplate_trainer.data.scratch import ranks
+from footplate_trainer.data.splits import check_channels
+from footplate_trainer.data.table_files import BATCH_ROWS
+from footplate_trainer.data.tables import Rows, TableSplits, read_splits
+from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.models.networks import TableClassifier
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.training import train_classifier
-from footplate_trainer.report import reporter
 
 NAME = "tabular-classification"
 EXAMPLES = 8

@@ -9,12 +9,12 @@ from torch.utils.data import TensorDataset
 
 from footplate.api.recipes import Hyperparameters
 from footplate_trainer import data
-from footplate_trainer.cards import ModelCard
-from footplate_trainer.context import Context
-from footplate_trainer.export import asked_formats, check_formats, export_model
 from footplate_trainer.metrics import accuracy
-from footplate_trainer.report import report, reporter
-from footplate_trainer.trainer import Trainer, status_names
+from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.models.export import asked_formats, check_formats, export_model
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import report, reporter
+from footplate_trainer.training.trainer import Trainer, status_names
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises."""

@@ -1,0 +1,280 @@
+"""Turns a table's columns into the numbers that a network takes.
+
+Numeric columns stay as they are, missing values as NaN; a categorical column becomes the place of its text in a list
+that is saved with the model, and 0 for a text that training has not seen; a column of dates becomes several columns.
+What is left out or read in a way that its owner may not expect is said in a note.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from footplate.api.recipes import PATH
+from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.table_files import is_text
+from footplate_trainer.data.table_numbers import Notation, find_notation, is_missing, is_number, read_numbers
+from footplate_trainer.errors import DataError
+
+MAX_CATEGORIES = 1000
+UNSEEN = 0
+LARGEST = float(np.finfo(np.float32).max)
+FAR = 1000.0
+"""Numbers whose mean is more than so many standard deviations from 0 are counted from their mean."""
+WAY_OUT = f"name it in {PATH}.ignore"
+DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}([T ].*)?")
+"""What people mean for a date, though it may not be one as ISO 8601 has it."""
+ID_NAME = re.compile(r"(?i:id|.*[_. -]id)|.*[a-z]I[Dd]")
+
+PARTS = {
+    "month": tuple(map(str, range(1, 13))),
+    "weekday": tuple(map(str, range(7))),
+    "hour": tuple(map(str, range(24))),
+}
+"""The categories of the parts of a date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a column of the table becomes, and what there is to say of it, in words that fit several columns."""
+
+    columns: tuple[Column, ...] = ()
+    said: str = ""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is said of columns, once for all of which it is true."""
+
+    columns: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, name: str, said: str) -> None:
+        """Says it of a column."""
+        if said:
+            self.columns.setdefault(said, []).append(name)
+
+    def texts(self) -> tuple[str, ...]:
+        """One text for each thing said."""
+        return tuple(f"{_list(names)}: {said}" for said, names in self.columns.items())
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names[:5]))}{more}"
+
+
+def check_types(table: pa.Table) -> None:
+    """Raises DataError for a column that is neither numbers, texts nor dates."""
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        if not (_is_number(kind) or is_text(kind) or _is_date(kind) or pa.types.is_null(kind)):
+            raise DataError(
+                f"column {name!r} of the training data is of type {kind}; numbers, texts and dates can be learnt "
+                f"from. Convert it, or {WAY_OUT}"
+            )
+
+
+def drop_index(table: pa.Table, notes: Notes) -> pa.Table:
+    """The table without the row numbers that pandas writes beside the data."""
+    for name in table.column_names:
+        if _is_index(name, table[name]):
+            notes.add(name, "left out: only counts the rows (pandas' index; to_csv(index=False) writes none)")
+            table = table.drop_columns([name])
+    return table
+
+
+def _is_index(name: str, values: pa.ChunkedArray) -> bool:
+    if not pa.types.is_integer(values.type):
+        return False
+    if name == "" or name.startswith(("Unnamed: ", "__index_level_")):
+        return True
+    if name not in ("index", "level_0") or values.null_count:
+        return False
+    numbers = values.to_numpy()
+    return bool(numbers[0] == 0 and np.all((numbers[1:] == numbers[:-1] + 1) | (numbers[1:] == 0)))
+
+
+def find_notations(table: pa.Table, notes: Notes) -> dict[str, Notation]:
+    """The columns of texts that are numbers, and how they write them. Mere digits, stored as texts, stay texts."""
+    found = {}
+    for name in table.column_names:
+        if not is_text(table[name].type):
+            continue
+        texts = [text for text in table[name].cast(pa.string()).unique().to_pylist() if text is not None]
+        written = [text for text in texts if not is_number(text, Notation())]
+        marked = next((text for text in [*filter(_has_comma, texts), *written, *texts] if not is_missing(text)), "")
+        if (notation := find_notation(texts)) and (_has_comma(marked) or written):
+            found[name] = notation
+            number = read_numbers(pa.chunked_array([[marked]]), notation)[0]
+            notes.add(name, f"texts read as numbers, such as {marked[:40]!r} as {number:.15g}")
+        elif not notation and (strange := _strange(texts)) is not None:
+            why = f"{strange[0][:40]!r} is none" if strange else "their signs or decimal marks don't agree"
+            notes.add(name, f"most of its values look like numbers, but {why}: each text counts as a category")
+    return found
+
+
+def _has_comma(text: str) -> bool:
+    return "," in text
+
+
+def _strange(texts: Sequence[str]) -> list[str] | None:
+    """Those that are a number in no notation at all; None unless they are less than half."""
+    known = [text for text in texts if not is_missing(text)]
+    strange = sorted(text for text in known if find_notation([text]) is None)
+    return strange if 2 * len(strange) < len(known) else None
+
+
+def learn_columns(
+    table: pa.Table, notations: Mapping[str, Notation], notes: Notes, *, rows: Tensor | None = None
+) -> tuple[Column, ...]:
+    """What the columns of the training data become: the numeric ones first, then the categorical ones with their texts.
+
+    They are looked at one by one. `rows` are those of the table that are trained on; None: all.
+
+    Raises:
+        DataError: a column can't be read as what it is, or none is left.
+    """
+    columns: list[Column] = []
+    for name in table.column_names:
+        values = table[name] if rows is None else table[name].take(rows.numpy())
+        learnt = _learn_column(name, values, notations.get(name))
+        columns += learnt.columns
+        notes.add(name, learnt.said)
+    if not columns:
+        raise DataError(f"no column is left to learn from; {'; '.join(notes.texts())}")
+    return tuple(sorted(columns, key=lambda column: column.categories is not None))
+
+
+def _learn_column(name: str, values: pa.ChunkedArray, notation: Notation | None) -> Learnt:
+    if _is_empty(values):
+        return Learnt(said="left out, without values")
+    if _is_date(values.type):
+        parts = [part for part in PARTS if part != "hour" or pa.types.is_timestamp(values.type)]
+        columns = (_number(Column(name=name, part="time"), values), *(_part(name, part) for part in parts))
+        return Learnt(columns, f"dates become time, {' and '.join(parts)}")
+    if _is_number(values.type):
+        said = f"looks like an id, as all its values differ, and is learnt as a quantity; {WAY_OUT} if it is an id"
+        return Learnt((_number(Column(name=name), values),), said if _is_id(name, values) else "")
+    if notation:
+        return Learnt((_number(Column(name=name, decimal=notation.decimal, unit=notation.unit), values),))
+    return _learn_texts(name, values)
+
+
+def _is_id(name: str, values: pa.ChunkedArray) -> bool:
+    named = pa.types.is_integer(values.type) and ID_NAME.fullmatch(name)
+    return bool(named) and len(values.unique()) == len(values)
+
+
+def _part(name: str, part: str) -> Column:
+    return Column.model_validate({"name": name, "part": part, "categories": PARTS[part]})
+
+
+def _is_empty(values: pa.ChunkedArray) -> bool:
+    if is_text(values.type):
+        return all(map(is_missing, values.cast(pa.string()).unique().to_pylist()))
+    known = len(values) - values.null_count
+    return known == 0 or (pa.types.is_floating(values.type) and bool(pc.all(pc.is_nan(values)).as_py()))
+
+
+def _number(column: Column, values: pa.ChunkedArray) -> Column:
+    """The column with the origin that its numbers need."""
+    numbers = _read_as(column, values)
+    known = numbers[~np.isnan(numbers)]
+    if np.abs(known).max(initial=0) > LARGEST:
+        raise DataError(
+            f"column {column.name!r} of the training data has infinite values, or some beyond ±{LARGEST:.0e}; "
+            f"correct them, or {WAY_OUT}"
+        )
+    mean, spread = float(known.mean()), float(known.std())
+    return column.model_copy(update={"origin": mean}) if abs(mean) > FAR * spread > 0 else column
+
+
+def _learn_texts(name: str, values: pa.ChunkedArray) -> Learnt:
+    counted = values.cast(pa.string()).drop_null().value_counts()
+    counts = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+    dates = sum(DATE.fullmatch(text.strip()) is not None for text in counts)
+    hint = (
+        "; its texts look like dates: write them as 2026-11-29 to have them read so" if 2 * dates > len(counts) else ""
+    )
+    if len(counts) <= MAX_CATEGORIES:
+        said = f"each text counts as a category{hint}" if hint else ""
+        return Learnt((Column(name=name, categories=tuple(sorted(counts))),), said)
+    if max(counts.values()) == 1:
+        return Learnt(said=f"left out, as each row has a text of its own, as names and ids are{hint}")
+    commonest = sorted(counts, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
+    said = (
+        f"of {len(counts):,} different texts the {MAX_CATEGORIES:,} commonest are told apart; {WAY_OUT} if it is an id"
+        f"{hint}"
+    )
+    return Learnt((Column(name=name, categories=tuple(sorted(commonest))),), said)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def _is_date(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def encode(table: pa.Table, columns: Sequence[Column]) -> Tensor:
+    """The table's rows as float32 [N, columns], in the order of `columns`.
+
+    Raises:
+        DataError: where the table lacks a column, or one can't be read as what it is.
+    """
+    parts = [_encode_column(table, column) for column in columns]
+    return torch.from_numpy(np.stack(parts, axis=1))
+
+
+def _encode_column(table: pa.Table, column: Column) -> NDArray[np.float32]:
+    if column.name not in table.column_names:
+        raise DataError(f"the data lack the column {column.name!r}; the model needs it")
+    numbers = _read_as(column, table[column.name])
+    if np.abs(numbers[~np.isnan(numbers)]).max(initial=0) > LARGEST:
+        raise DataError(f"column {column.name!r} has infinite values, or some beyond ±{LARGEST:.0e}; correct them")
+    return (numbers - column.origin).astype(np.float32)
+
+
+def _read_as(column: Column, values: pa.ChunkedArray) -> NDArray[np.float64]:
+    """The column's numbers, or the codes of its categories."""
+    try:
+        if column.part:
+            values = _part_of(values, column.part)
+        if column.categories is None:
+            return _numbers(values, Notation(column.decimal, column.unit))
+        codes = pc.index_in(values.cast(pa.string()), pa.array(column.categories, pa.string()))
+        return np.asarray(pc.add(pc.fill_null(codes, UNSEEN - 1), 1), dtype=np.float64)
+    except (pa.ArrowException, ValueError) as error:
+        kind = "dates" if column.part else "numbers" if column.categories is None else "texts"
+        raise DataError(
+            f"column {column.name!r} should hold {kind}: {error}. Correct it; if it holds ids, {WAY_OUT}"
+        ) from None
+
+
+def _numbers(values: pa.ChunkedArray, notation: Notation) -> NDArray[np.float64]:
+    if is_text(values.type):
+        return read_numbers(values, notation)
+    if notation.unit == "%" and values.null_count < len(values):
+        raise ValueError("the training data write them with a percent sign, these are without")
+    return np.asarray(values.cast(pa.float64()), dtype=np.float64)
+
+
+def _part_of(values: pa.ChunkedArray, part: str) -> pa.ChunkedArray:
+    """Seconds since 1970 in UTC, or a part of the date, of dates or of texts that are dates as ISO 8601 has them."""
+    if is_text(values.type):
+        zoned = pc.any(pc.match_substring_regex(values, r"[T ].*(Z|[+-]\d\d:?\d\d)$")).as_py()
+    else:
+        zoned = pa.types.is_timestamp(values.type) and values.type.tz is not None
+    kind = pa.timestamp("us", "UTC") if zoned else pa.timestamp("us")
+    times = values.cast(kind, safe=False).cast(pa.timestamp("us"))
+    if part == "time":
+        return pc.divide(times.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
+    take = {"month": pc.month, "weekday": pc.day_of_week, "hour": pc.hour}[part]
+    return take(times)

@@ -1,0 +1,301 @@
+"""Finds a channel's CSV, Parquet and Feather files, and puts each split's one under the other, batch by batch, into one
+file that is read where it lies instead of in memory.
+
+A channel holds one split, or several whose names tell them apart (`train.csv` and `test.csv`, `train/a.parquet`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from footplate_trainer.data.pictures import is_hidden
+from footplate_trainer.data.splits import SPLIT_OF_NAME
+from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
+from footplate_trainer.data.table_dialect import NOT_UTF8
+from footplate_trainer.errors import DataError
+from footplate_trainer.rank.report import reporter
+
+CSV_NAME = re.compile(r".*\.(csv|tsv)(\.(gz|zst|bz2))?", re.IGNORECASE)
+PARQUET = (".parquet", ".pq")
+FEATHER = (".feather", ".arrow")
+KINDS = "CSV, TSV, Parquet or Feather"
+BATCH_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of some files, which lie on the disk, and how many each file has."""
+
+    table: pa.Table
+    files: tuple[tuple[Path, int], ...]
+
+    def place(self, row: int) -> str:
+        """Where a row is, counted from 0 here and from 1 in the files, the header left out."""
+        for path, count in self.files:
+            if row < count:
+                return f"row {row + 1:,} of {path}"
+            row -= count
+        raise IndexError(row)
+
+
+def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list[Path]]:
+    """The files below a channel's folder, by the split that their names say.
+
+    Files whose names say nothing are of the channel's own split, unless others are named as that one and as another;
+    and so are all where only one split is named.
+
+    Args:
+        said: what there is to say of files that are left out is appended.
+
+    Raises:
+        DataError: there are none.
+    """
+    there = sorted(path for path in folder.rglob("*") if _is_visible(path, folder)) if folder.is_dir() else []
+    files = [path for path in there if is_table(path)]
+    if not files:
+        raise DataError(
+            f"input {channel}: {folder} holds no {KINDS} files (.csv, .csv.gz, .parquet, …); "
+            "check the input's uri, and that it ends in '/' if it is a folder"
+        )
+    if others := [path for path in there if path not in set(files)]:
+        said.append(f"input {channel}: left out, as no {KINDS} files: {_list(others)}")
+    named: dict[str | None, list[Path]] = {}
+    for path in files:
+        named.setdefault(_split_of(path.relative_to(folder)), []).append(path)
+    unnamed = named.pop(None, [])
+    if len(named) > 1 and channel in named and unnamed:
+        said.append(f"input {channel}: left out, as other files are named as splits: {_list(unnamed)}")
+        unnamed = []
+    found = {str(split): paths for split, paths in named.items()}
+    if unnamed:
+        found[channel] = sorted([*found.get(channel, []), *unnamed])
+    return found if len(found) > 1 else {channel: files}
+
+
+def is_table(path: Path) -> bool:
+    """Whether the file's name is one of a table that can be read."""
+    return bool(CSV_NAME.fullmatch(path.name)) or path.suffix.lower() in (*PARQUET, *FEATHER)
+
+
+def _is_visible(path: Path, folder: Path) -> bool:
+    """Whether it is a file, and no copy that a notebook or an archiver made beside the data."""
+    return not path.is_dir() and not any(is_hidden(part) for part in path.relative_to(folder).parts)
+
+
+def _list(paths: list[Path]) -> str:
+    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+    return ", ".join(path.name for path in paths[:3]) + more
+
+
+def _split_of(path: Path) -> str | None:
+    """What a file's folders say, the outermost first, and then the words of its name."""
+    words = re.split(r"[-_. ]+", path.name.lower())
+    said = [SPLIT_OF_NAME.get(word) for word in (*(part.lower() for part in path.parts[:-1]), *words)]
+    return next((split for split in said if split), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowFile:
+    """A Parquet or Feather file, its columns' names and types, and its rows."""
+
+    path: Path
+    names: tuple[str, ...]
+    types: tuple[pa.DataType, ...]
+    rows: int
+
+    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        """Its rows; the columns of `types` alone, in that order and as plain values."""
+        if self.path.suffix.lower() in PARQUET:
+            with pa.parquet.ParquetFile(self.path, pre_buffer=False) as file:
+                yield from map(_plain, file.iter_batches(BATCH_ROWS, columns=list(types)))
+        else:
+            with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as file:
+                for number in range(file.num_record_batches):
+                    yield _plain(file.get_batch(number).select(list(types)))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files of one split, the columns that are read of them, and what there is to say of that."""
+
+    files: tuple[CsvFile | ArrowFile, ...]
+    schema: pa.Schema
+    said: tuple[str, ...]
+
+    def store(self, path: Path) -> None:
+        """Writes all rows into one file.
+
+        Raises:
+            DataError: a file can't be read.
+        """
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema) as writer:
+            for file in self.files:
+                raw = {name.strip(): name for name in file.names}
+                types = {raw[field.name]: field.type for field in self.schema}
+                try:
+                    for batch in file.batches(types):
+                        renamed = pa.Table.from_batches([batch]).select(list(types)).rename_columns(self.schema.names)
+                        writer.write_table(renamed.cast(self.schema), BATCH_ROWS)
+                        reporter().beat()
+                except (pa.ArrowException, ValueError) as error:
+                    raise DataError(f"{file.path} can't be read: {error}. Correct or remove it") from None
+
+    def open(self, path: Path) -> Rows:
+        """The rows that `store` has written there."""
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return Rows(table, tuple((file.path, file.rows) for file in self.files))
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of a file's columns.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        names = read_header(path) if CSV_NAME.fullmatch(path.name) else _open_arrow(path).names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}. Correct or remove it") from None
+    return [name.strip() for name in names]
+
+
+def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None) -> Source:
+    """What the files hold, one under the other; with the columns of `like`, and its texts as texts.
+
+    A column that holds texts in one file holds texts in all.
+
+    Raises:
+        DataError: one can't be read, or their columns differ.
+    """
+    said: list[str] = []
+    files = [_survey_file(path) for path in paths]
+    columns = [_columns(file, said) for file in files]
+    names = like.names if like else [*columns[0]]
+    for path, found in zip(paths, columns, strict=True):
+        _compare_names(path, [*found], names, first=None if like else paths[0], said=said)
+    texts = {field.name for field in like if is_text(field.type)} if like else set()
+    fields = [
+        pa.field(name, _unify(name, [found[name] for found in columns], files, channel, text=name in texts))
+        for name in names
+    ]
+    return Source(tuple(files), pa.schema(fields), tuple(said))
+
+
+def _survey_file(path: Path) -> CsvFile | ArrowFile:
+    try:
+        file = survey_csv(path) if CSV_NAME.fullmatch(path.name) else _open_arrow(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}. Correct or remove it") from None
+    if not file.rows:
+        raise DataError(f"{path} has no rows; fill or remove it")
+    return file
+
+
+def _open_arrow(path: Path) -> ArrowFile:
+    if path.suffix.lower() in PARQUET:
+        with pa.parquet.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    else:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+            schema = file.schema
+            rows = sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
+    return ArrowFile(path, tuple(schema.names), tuple(map(_plain_type, schema.types)), rows)
+
+
+Kind = tuple[pa.DataType, ...]
+"""The types that a column's values fit: one, or of CSV cells those of TYPES that do, none for texts."""
+
+
+def _columns(file: CsvFile | ArrowFile, said: list[str]) -> dict[str, Kind]:
+    """The columns of a file by their names, without those that have neither name nor values, as a spreadsheet's empty
+    columns are.
+
+    Raises:
+        DataError: two have the same name.
+    """
+    kinds = file.fitting if isinstance(file, CsvFile) else [(kind,) for kind in file.types]
+    empty = TYPES, (pa.null(),)
+    columns = [(name.strip(), kind) for name, kind in zip(file.names, kinds, strict=True)]
+    kept = [(name, kind) for name, kind in columns if name or kind not in empty]
+    if len(kept) < len(columns):
+        said.append(f"{file.path.name}: columns without name and values are left out")
+    if isinstance(file, CsvFile) and file.dialect.encoding == NOT_UTF8:
+        said.append(
+            f"{file.path.name}: isn't UTF-8, read as Windows-1252 (Latin-1); save it as UTF-8 if letters are wrong"
+        )
+    names = [name for name, _ in kept]
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(
+            f"{file.path} has several columns named {', '.join(map(repr, twice))}; give each its own name"
+            f"{header_hint(names)}"
+        )
+    return dict(kept)
+
+
+def header_hint(names: Sequence[str]) -> str:
+    """What to think of where the names of columns look like cells."""
+    numbers = sum(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name) is not None for name in names)
+    if 2 * numbers <= len(names):
+        return ""
+    return ". Its first line looks like data: add a line with the columns' names above it"
+
+
+def _compare_names(path: Path, names: list[str], needed: list[str], *, first: Path | None, said: list[str]) -> None:
+    """Raises DataError where a file lacks columns, or has more than the first of its split; `first` is None where it
+    is of another split than the training data's.
+    """
+    missing = [name for name in needed if name not in names]
+    more = [name for name in names if name not in needed]
+    if missing or (more and first):
+        verb, columns, other = ("lacks", missing, "has") if missing else ("has", more, "lacks")
+        raise DataError(
+            f"{path} {verb} the columns {', '.join(map(repr, columns[:5]))} that {first or 'the training data'} "
+            f"{other}; make them alike, or take the file out of the input"
+        )
+    if more:
+        said.append(f"{path.name}: columns left out that the training data hasn't: {', '.join(map(repr, more[:5]))}")
+
+
+def _unify(
+    name: str, kinds: Sequence[Kind], files: Sequence[CsvFile | ArrowFile], channel: str, *, text: bool
+) -> pa.DataType:
+    """The one type of a column in all files. The cells of CSV files are texts where they must be."""
+    places = list(zip(kinds, files, strict=True))
+    cells = [kind for kind, file in places if isinstance(file, CsvFile)]
+    text = text or any(is_text(kind[0]) for kind, file in places if isinstance(file, ArrowFile))
+    together = () if text else tuple(kind for kind in TYPES if all(kind in fitting for fitting in cells))
+    unified = pa.schema([(name, pa.null())])
+    for kind, file in places:
+        here = pa.schema([(name, type_of(together) if isinstance(file, CsvFile) else kind[0])])
+        try:
+            unified = pa.unify_schemas([unified, here], promote_options="permissive")
+        except pa.ArrowException:
+            raise DataError(
+                f"input {channel}: the files' columns have different types: {name!r} is {unified.types[0]} in "
+                f"{files[0].path}, but {here.types[0]} in {file.path}; convert one of them"
+            ) from None
+    return unified.types[0]
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values, however Arrow packs them: as views, dictionaries or runs."""
+    if pa.types.is_run_end_encoded(kind) or pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    return pa.string() if pa.types.is_string_view(kind) else kind
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [pc.run_end_decode(each) if pa.types.is_run_end_encoded(each.type) else each for each in batch.columns]
+    plain = [each.cast(_plain_type(each.type)) for each in columns]
+    return pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

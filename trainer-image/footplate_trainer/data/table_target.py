@@ -1,0 +1,121 @@
+"""The class of each row of a table: what its target column holds, as text, and whether those are classes."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from footplate.api.recipes import RECIPES
+from footplate_trainer.data.table_files import Rows, is_text
+from footplate_trainer.errors import DataError
+
+FEW = 20
+"""Up to so many different values may be fractions, or occur only once, and still be classes."""
+NO_REGRESSION = (
+    f"There is no recipe for regression (only {', '.join(RECIPES)}). Put ranges such as low and high into the column, "
+    "or train with a program of your own (spec.trainer.entrypoint)"
+)
+
+
+def read_classes(rows: Rows, target: str, *, channel: str) -> list[str]:
+    """The class of each row. Whole numbers read the same however they are stored: 1 and 1.0 are '1'.
+
+    Raises:
+        DataError: a row has none, or the column can't hold classes.
+    """
+    kind = rows.table.schema.field(target).type
+    if not is_class(kind):
+        raise DataError(
+            f"input {channel}: the target column {target!r} is of type {kind}; each row has one class, a text or a "
+            "number. Several classes a row aren't learnt: give each a column of its own, and a job"
+        )
+    coded = rows.table[target].dictionary_encode().unify_dictionaries()
+    names = [*map(_name, coded.chunk(0).dictionary.to_pylist()), ""]
+    places = np.concatenate([chunk.indices.fill_null(len(names) - 1).to_numpy() for chunk in coded.chunks])
+    classes: list[str] = np.array(names, dtype=object)[places].tolist()
+    empty = [row for row, name in enumerate(classes) if not name]
+    if empty:
+        raise DataError(
+            f"input {channel}: the target column {target!r} is empty in {len(empty):,} of {len(classes):,} rows, "
+            f"first in {rows.place(empty[0])}; fill or remove those rows"
+        )
+    return classes
+
+
+def is_class(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold classes."""
+    types = pa.types
+    plain = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_temporal, types.is_null)
+    return is_text(kind) or any(test(kind) for test in plain)
+
+
+def _name(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float | Decimal) and value == value // 1:
+        return str(int(value))
+    return str(value).strip()
+
+
+def find_doubles(classes: Iterable[str], target: str) -> list[str]:
+    """What there is to say of classes that may be the same one, written in two ways."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        alike[" ".join(name.casefold().split())].append(name)
+    return [
+        f"column {target!r}: {' and '.join(map(repr, names))} differ in case or blanks alone, and count as "
+        f"{len(names)} classes; write them alike if they are one"
+        for names in alike.values()
+        if len(names) > 1
+    ]
+
+
+def list_classes(names: Sequence[str], target: str) -> tuple[str, ...]:
+    """The classes of the training data, numbers in their own order before all others.
+
+    Raises:
+        DataError: they are quantities or ids rather than classes.
+    """
+    classes = tuple(sorted(set(names), key=_in_order))
+    numbers = [number for kind, number, _ in map(_in_order, classes) if kind == 0]
+    if len(classes) > FEW and len(numbers) == len(classes) and any(number % 1 for number in numbers):
+        raise DataError(
+            f"the target column {target!r} has {len(classes):,} different values, fractions among them: quantities, "
+            f"not classes. {NO_REGRESSION}"
+        )
+    if len(classes) > max(FEW, len(names) / 2):
+        raise DataError(
+            f"the target column {target!r} has {len(classes):,} different values in {len(names):,} rows, as quantities "
+            f"and ids have: most classes would have one row. Name the column that holds the class. {NO_REGRESSION}"
+        )
+    return classes
+
+
+def _in_order(text: str) -> tuple[int, float, str]:
+    try:
+        number = float(text)
+    except ValueError:
+        return 1, 0.0, text
+    return (0, number, text) if math.isfinite(number) else (1, 0.0, text)
+
+
+def label(names: Sequence[str], classes: Sequence[str], *, channel: str) -> Tensor:
+    """The places [N] of the rows' classes in `classes`.
+
+    Raises:
+        DataError: the training data lack one.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    unknown = sorted(set(names) - set(places))
+    if unknown:
+        raise DataError(
+            f"input {channel} has classes that the training data lacks: {', '.join(unknown[:5])}; "
+            "a model can't know what it was not trained on"
+        )
+    return torch.tensor([places[name] for name in names])

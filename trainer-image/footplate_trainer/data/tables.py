@@ -1,0 +1,245 @@
+"""Reads labelled tables: all the data of a run, as numbers and labels, and notes on them.
+
+Rank 0 alone learns what there is to know of them; then each node turns the files into numbers once, batch by batch, in
+files that all of its ranks read. At most a column of the training data at a time is held in memory, by rank 0.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from footplate.api.errors import nearest
+from footplate.api.recipes import PATH
+from footplate_trainer.data import table_files
+from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.scratch import once_a_node, ranks, shared_folder
+from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out, say_not_held_out
+from footplate_trainer.data.table_columns import (
+    Notes,
+    check_types,
+    drop_index,
+    encode,
+    find_notations,
+    learn_columns,
+)
+from footplate_trainer.data.table_files import (
+    BATCH_ROWS,
+    Source,
+    find_files,
+    header_hint,
+    read_names,
+    survey_files,
+)
+from footplate_trainer.data.table_target import find_doubles, label, list_classes, read_classes
+from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.rank.report import reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Labelled rows: columns float32 [N, numeric + categorical], labels int64 [N]. They lie in files."""
+
+    columns: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSplits:
+    """All the data of a run; validation and test are None where nothing is held out."""
+
+    columns: tuple[Column, ...]
+    classes: tuple[str, ...]
+    train: Rows
+    validation: Rows | None
+    test: Rows | None
+    notes: tuple[str, ...] = ()
+    """What their owner should know of how they were read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user wants of the data."""
+
+    inputs: Mapping[str, Path]
+    target: str
+    ignore: Sequence[str]
+    fractions: Mapping[str, float]
+    """Share of the training data for each split that no channel brings."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What rank 0 tells the others."""
+
+    sources: Mapping[str, Source]
+    columns: tuple[Column, ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_splits(
+    inputs: Mapping[str, Path],
+    *,
+    target: str,
+    ignore: Sequence[str],
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> TableSplits:
+    """Reads every channel, learns the columns from the training data, and holds out of it what no channel brings.
+    Collective.
+
+    Raises:
+        DataError: naming the file, row or column, what is wrong with it, and the way out.
+        ConfigError: where `target` or `ignore` make no sense together.
+    """
+    fractions = {TEST: test_fraction, VALIDATION: validation_fraction}
+    asked = Asked(inputs=inputs, target=target, ignore=ignore, fractions=fractions, seed=seed)
+    with shared_folder() as shared:
+        learnt = ranks().from_main(lambda: _learn(asked, shared))
+        counts = once_a_node(lambda: _encode(asked, learnt, shared))
+        rows = {split: _map(shared / split, count, len(learnt.columns)) for split, count in counts.items()}
+    return TableSplits(learnt.columns, learnt.classes, rows[TRAIN], rows.get(VALIDATION), rows.get(TEST), learnt.notes)
+
+
+def _learn(asked: Asked, shared: Path) -> Learnt:
+    files, said = _find_splits(asked.inputs, asked.target)
+    train = survey_files(files[TRAIN], channel=TRAIN)
+    said += train.said
+    _check_names(train.schema.names, asked.target, asked.ignore)
+    read = _read(train, shared / f"{TRAIN}.arrow")
+    names = read_classes(read, asked.target, channel=TRAIN)
+    classes = list_classes(names, asked.target)
+    labels = label(names, classes, channel=TRAIN)
+    check_classes(labels, where=f"column {asked.target!r} of input {TRAIN}")
+    said += find_doubles(classes, asked.target)
+    notes = Notes()
+    features = drop_index(read.table.drop_columns([asked.target, *asked.ignore]), notes)
+    check_types(features)
+    notations = find_notations(features, notes)
+    like = pa.schema([*features.schema, read.table.schema.field(asked.target)])
+    sources = {TRAIN: train}
+    for split in (VALIDATION, TEST):
+        if split in files:
+            sources[split] = survey_files(files[split], channel=split, like=like)
+            said += sources[split].said
+    parts = _divide(labels, asked, brought=sources, note=said.append)
+    held_out = len(parts[TRAIN]) < len(labels)
+    columns = learn_columns(features, notations, notes, rows=parts[TRAIN] if held_out else None)
+    return Learnt(sources, columns, classes, (*said, *notes.texts()))
+
+
+def _read(source: Source, path: Path) -> table_files.Rows:
+    """The source's rows, from where they are stored."""
+    if not path.exists():
+        source.store(path)
+    return source.open(path)
+
+
+def _divide(
+    labels: Tensor, asked: Asked, *, brought: Collection[str], note: Callable[[str], object] = str
+) -> dict[str, Tensor]:
+    """Which rows of the training data, in ascending order, are in which split."""
+    parts: dict[str, Tensor] = {}
+    left = torch.arange(len(labels))
+    for split, fraction in asked.fractions.items():
+        if split not in brought and fraction > 0:
+            kept, held = hold_out(labels[left], fraction, seed=asked.seed)
+            if len(held):
+                parts[split], left = left[held], left[kept]
+            else:
+                say_not_held_out(split, fraction, note)
+    return parts | {TRAIN: left}
+
+
+def _encode(asked: Asked, learnt: Learnt, shared: Path) -> dict[str, int]:
+    """Writes the numbers and labels of each split into files; how many rows each has."""
+    counts: dict[str, int] = {}
+    for split, source in learnt.sources.items():
+        read = _read(source, shared / f"{split}.arrow")
+        names = read_classes(read, asked.target, channel=split)
+        labels = label(names, learnt.classes, channel=split)
+        parts = {split: torch.arange(len(labels))}
+        if split == TRAIN:
+            parts = _divide(labels, asked, brought=learnt.sources)
+        counts |= {part: len(rows) for part, rows in parts.items()}
+        _write(read.table, labels, learnt.columns, parts, shared)
+    return counts
+
+
+def _write(
+    table: pa.Table, labels: Tensor, columns: Sequence[Column], parts: Mapping[str, Tensor], shared: Path
+) -> None:
+    for part, rows in parts.items():
+        labels[rows].numpy().tofile(shared / f"{part}.labels")
+    files = {part: (shared / f"{part}.columns").open("wb") for part in parts}
+    try:
+        for start in range(0, len(table), BATCH_ROWS):
+            numbers = encode(table.slice(start, BATCH_ROWS), columns)
+            for part, rows in parts.items():
+                first, end = torch.searchsorted(rows, torch.tensor([start, start + len(numbers)])).tolist()
+                numbers[rows[first:end] - start].numpy().tofile(files[part])
+            reporter().beat()
+    finally:
+        for file in files.values():
+            file.close()
+
+
+def _map(path: Path, count: int, columns: int) -> Rows:
+    numbers = torch.from_file(f"{path}.columns", shared=True, size=count * columns, dtype=torch.float32)
+    labels = torch.from_file(f"{path}.labels", shared=True, size=count, dtype=torch.int64)
+    return Rows(numbers.reshape(count, columns), labels)
+
+
+def _find_splits(inputs: Mapping[str, Path], target: str) -> tuple[dict[str, list[Path]], list[str]]:
+    """The files of each split, and what there is to say of them. A channel of a split's own name comes first."""
+    said: list[str] = []
+    found = find_files(inputs[TRAIN], channel=TRAIN, said=said)
+    if TRAIN not in found:
+        raise DataError(f"{inputs[TRAIN]} holds {' and '.join(found)} data, but none named train; add them")
+    for split in [split for split in found if split != TRAIN and split not in inputs]:
+        if target not in read_names(found[split][0]):
+            left_out = ", ".join(path.name for path in found.pop(split)[:3])
+            said.append(
+                f"input {TRAIN}: {left_out} left out, without the target column {target!r}: it can't be told how well "
+                "a model does there"
+            )
+    said += [
+        f"input {TRAIN}: {', '.join(path.name for path in files[:3])} "
+        + (f"left out, as there is an input {split}" if split in inputs else f"taken for {split}, as named so")
+        for split, files in found.items()
+        if split != TRAIN
+    ]
+    for split in (VALIDATION, TEST):
+        if split in inputs:
+            channel = find_files(inputs[split], channel=split, said=said)
+            if split not in channel:
+                raise DataError(f"{inputs[split]} holds {' and '.join(channel)} data, but none named {split}; add them")
+            found[split] = channel[split]
+            said += [f"input {split}: its {other} data are left out" for other in channel if other != split]
+    return found, said
+
+
+def _check_names(names: list[str], target: str, ignore: Sequence[str]) -> None:
+    for key, name in (("target", target), *(("ignore", name) for name in ignore)):
+        if name not in names:
+            near = nearest(name, names)
+            hint = f"; {near}" if near else "."
+            raise DataError(
+                f"{PATH}.{key}: the training data has no column {name!r}{hint} "
+                f"It has {', '.join(map(repr, names[:20]))}{header_hint(names)}"
+            )
+    if target in ignore:
+        raise ConfigError(f"{PATH}.ignore names the target column {target!r}; leave it out there")
+    if len(set(ignore)) != len(ignore):
+        raise ConfigError(f"{PATH}.ignore names a column twice; name it once")
+    if len(names) == 1 + len(ignore):
+        raise DataError(f"the training data has no column besides the target {target!r} and those ignored")

@@ -1,0 +1,1 @@
+"""Models outside their training: the recipes' networks, sharding, export, and loading what was exported."""

@@ -1,0 +1,25 @@
+"""model.json: what a model needs besides its weights, so that three lines of Python can use it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from footplate_trainer.data.inputs import ImageInput, Part, TableInput
+
+CARD_FILE = "model.json"
+
+
+class ModelCard(Part):
+    """The content of model.json."""
+
+    version: Literal[1] = 1
+    recipe: str
+    network: str
+    """Name in `footplate_trainer.models.networks.NETWORKS`."""
+    arguments: dict[str, Any]
+    """What the network is built with."""
+    classes: tuple[str, ...]
+    """Names of the classes, in the order of the logits."""
+    input: Annotated[ImageInput | TableInput, Field(discriminator="kind")]
+    notes: tuple[str, ...] = ()
+    """What of the training data was left out, derived or merged, and what else their owner should know of them."""

@@ -1,0 +1,104 @@
+"""Loads the models that the recipes have made.
+
+from footplate_trainer import load_model
+model = load_model("folder")
+model.predict(images)
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from footplate_trainer.checkpoint.names import WEIGHTS_FILE
+from footplate_trainer.data.inputs import ImageInput, TableInput
+from footplate_trainer.errors import DataError
+from footplate_trainer.models.cards import CARD_FILE, ModelCard
+from footplate_trainer.models.networks import NETWORKS, build_network
+
+
+class LoadedModel:
+    """A trained classifier, on the CPU, with what it needs to be asked in the user's own terms."""
+
+    def __init__(self, card: ModelCard, network: nn.Module) -> None:
+        self.card = card
+        self.network = network
+
+    def predict(self, inputs: Any) -> list[str]:
+        """The most likely class of each input.
+
+        Args:
+            inputs: of a model of images: pixels 0–255, [N, C, H, W] or [N, H, W], as a tensor or array; or paths of PNG
+                or JPEG files. Of a model of tables: rows as mappings from a column's name to its value. One image
+                [H, W], one path or one row counts as a batch of one.
+
+        Raises:
+            DataError: the inputs are not what the model takes.
+        """
+        return [self.card.classes[place] for place in self.probabilities(inputs).argmax(dim=1).tolist()]
+
+    @torch.inference_mode()
+    def probabilities(self, inputs: Any) -> Tensor:
+        """Probabilities [N, classes], in the order of `card.classes`; inputs as in `predict`."""
+        takes = self.card.input
+        batch = _pixels(inputs, takes) if isinstance(takes, ImageInput) else _columns(inputs, takes)
+        return torch.softmax(self.network(batch), dim=1)
+
+
+def load_model(folder: str | Path) -> LoadedModel:
+    """Loads a model from the folder that a recipe's artifact was downloaded to.
+
+    Raises:
+        DataError: the folder holds no such model, or a damaged one.
+    """
+    path = Path(folder) / CARD_FILE
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+        if card.network not in NETWORKS:
+            raise DataError(f"{path} names the network {card.network!r}; a newer footplate may know it")
+        network = build_network(card.network, card.arguments)
+        network.load_state_dict(load_file(path.with_name(WEIGHTS_FILE)))
+    except (OSError, ValidationError, SafetensorError, RuntimeError, TypeError) as error:
+        raise DataError(
+            f"{folder} holds no whole model of a recipe ({error}); download all of the artifact's files. "
+            f"Other models' weights can be read with safetensors.torch.load_file"
+        ) from error
+    return LoadedModel(card, network.eval())
+
+
+def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
+    channels, height, width = takes.shape
+    if isinstance(inputs, str | Path):
+        inputs = [inputs]
+    if isinstance(inputs, Sequence) and inputs and all(isinstance(path, str | Path) for path in inputs):
+        from footplate_trainer.data.pictures import read_picture
+        from footplate_trainer.data.pixels import with_channels
+
+        pictures = [torch.from_numpy(read_picture(Path(path), (width, height)).copy()) for path in inputs]
+        return torch.cat([with_channels(picture[None], channels) for picture in pictures])
+    pixels = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs))
+    shape = list(pixels.shape)
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape:
+        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], not {shape}")
+    return pixels
+
+
+def _columns(inputs: Any, takes: TableInput) -> Tensor:
+    import pyarrow as pa
+
+    from footplate_trainer.data.table_columns import encode
+
+    rows = [inputs] if isinstance(inputs, Mapping) else list(inputs)
+    if not rows or not all(isinstance(row, Mapping) for row in rows):
+        raise DataError("the model takes rows: mappings from a column's name to its value, at least one")
+    return encode(pa.Table.from_pylist([dict(row) for row in rows]), takes.columns)

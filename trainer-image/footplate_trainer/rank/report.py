@@ -1,0 +1,364 @@
+"""How training code says how far it is: `report` stores what it is given and writes the heartbeat; nothing more.
+
+A thread of rank 0 turns the newest values into numbers twice a second and writes them for the supervisor. It never asks
+a GPU: see `readings`. Values that aren't finite numbers are left out, with a note.
+"""
+
+import atexit
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from footplate.api.status import MAX_COUNT, CheckpointStatus, ProgressStatus, Straggler
+from footplate.contract import Activity
+from footplate_trainer import exchange
+from footplate_trainer.errors import ConfigError, sendable, words_of
+from footplate_trainer.exchange import ACTIVITIES, RankReport
+from footplate_trainer.rank.environment import here
+from footplate_trainer.rank.readings import Readings, is_on_gpu
+from footplate_trainer.timing.speed import ProductiveTime, Speed
+from footplate_trainer.timing.work import WorkMeter
+
+WRITE_SECONDS = 0.5
+MAX_METRICS = 64
+MAX_METRIC_NAME = 63
+MAX_NOTES = 16
+MAX_NOTE_LENGTH = 1024
+
+log = logging.getLogger("footplate_trainer")
+
+
+def report(*, step: int, loss: Any = None, epoch: float | None = None, **metrics: Any) -> None:
+    """Says that `step` optimizer steps are finished, and what the metrics are; a few microseconds.
+
+    Args:
+        step: optimizer steps finished; also the sign of life that the hang detection looks for.
+        loss: number or one-element tensor, on any device.
+        epoch: epochs finished; of a fraction the whole epochs count.
+        metrics: numbers or one-element tensors by name; a metric keeps its last value until it is reported again.
+    """
+    reporter().step_done(step, loss, epoch, metrics)
+
+
+def enter(activity: Activity) -> None:
+    """Says what this rank does from now on, until the next `report`: work that finishes no steps and may take longer
+    than `runPolicy.hangTimeoutSeconds`. Until then each call is a sign of life.
+
+    Call it on every rank, also on those that only wait meanwhile: what one rank does holds all others up.
+
+    Args:
+        activity: such as `evaluating`, `loading` or `exporting`.
+
+    Raises:
+        ConfigError: there is no such activity.
+    """
+    if activity not in ACTIVITIES:
+        raise ConfigError(f"enter({activity!r}): there is no such activity; use one of {', '.join(ACTIVITIES)}")
+    reporter().enter(activity)
+
+
+class Position(Protocol):
+    """What knows how far training is in its data: a `data.Loader`. Counts are of all ranks together."""
+
+    epoch: int
+    epochs: int | None
+
+    @property
+    def samples_done(self) -> int:
+        """Samples handed out in this run."""
+        ...
+
+    @property
+    def samples_in_all(self) -> int | None:
+        """Samples of the whole run; None where not known."""
+        ...
+
+
+class Reporter:
+    """What this rank knows of the run. One of each process: `reporter()`."""
+
+    def __init__(self, rank: int = 0, run_dir: Path | None = None, *, nodes: int = 1) -> None:
+        self._run_dir = run_dir
+        self._rank = rank
+        self._shows = run_dir is not None and rank == 0
+        self._heartbeat = exchange.Heartbeat(run_dir, rank) if run_dir else None
+        self._activity: Activity = "starting"
+        self._step = 0
+        self._epoch: int | None = None
+        self._values: dict[str, Any] = {}
+        self._readings = Readings()
+        self._reported_at: float | None = None
+        self._lock = threading.Lock()
+        self._totals: dict[str, int] = {}
+        self._position: Position | None = None
+        self._training: str | None = None
+        self._steps: dict[str, int] = {}
+        """Of each training that has begun, where there are several; those of all together are the job's."""
+        self._steps_before = 0
+        """Of the trainings but the one that is trained now."""
+        self._steps_together: int | None = None
+        """Of those that are trained in turns."""
+        self._facts: dict[str, Any] = {}
+        self._notes: list[str] = []
+        self._untold = ""
+        """Why the last report could not be written."""
+        self._speed = Speed()
+        self._started = False
+        self._closed = threading.Event()
+        self.work = WorkMeter()
+        self.productive = ProductiveTime(nodes)
+
+    def step_done(self, step: int, loss: Any, epoch: float | None, metrics: dict[str, Any]) -> None:
+        """See `report`."""
+        now = time.monotonic()
+        if type(step) is not int or not 0 <= step <= MAX_COUNT:
+            counted = self._count("step", step)
+            step = self._step - self._steps_before if counted is None else counted
+        step = self._steps_before + (step if self._steps_together is None else self._steps_together)
+        self.productive.reported(now, advanced=step > self._step)
+        self._activity = "training"
+        self._step = step
+        if self._heartbeat is not None:
+            self._heartbeat.beat(step, "training", self.work.seconds)
+        if loss is not None:
+            self._values["loss"] = loss
+        if metrics:
+            self._values.update(metrics)
+        if epoch is not None:
+            counted = self._count("epoch", epoch)
+            self._epoch = self._epoch if counted is None else counted
+        self._reported_at = now
+        if self._shows:
+            self._readings.offer(self._values)
+        if not self._started:
+            self._start()
+
+    def enter(self, activity: Activity) -> None:
+        """Says what this rank does from now on; each activity has its own limit before it counts as a hang.
+
+        Before this process has finished a step it can't say that it trains: the first one, which compiles and waits for
+        the first batch, is part of loading.
+        """
+        if activity == "training":
+            self.productive.go_on(time.monotonic())
+            self.work.go_on()
+        else:
+            self.productive.interrupt()
+            self.work.interrupt()
+        self._activity = "loading" if activity == "training" and not self._started else activity
+        if self._shows:
+            self._readings.offer(self._values)
+        self.beat()
+
+    def beat(self) -> None:
+        """Says that this rank lives, in the middle of something that finishes no steps."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self._step, self._activity, self.work.seconds)
+
+    def expect(self, *, total_steps: int | None = None, epochs: int | None = None) -> None:
+        """Tells how many steps and epochs there are in all, for percent and ETA."""
+        totals = {"total_steps": total_steps, "epochs": epochs}
+        self._totals.update({name: total for name, total in totals.items() if total is not None})
+
+    def begin(self, training: str, *, steps: Mapping[str, int]) -> None:
+        """A training begins or goes on: epochs, totals and the position in the data are its own from now on. `steps`
+        are those of all that have begun before, by name.
+        """
+        self._steps |= steps
+        self._steps_before = self._steps_of_others([training])
+        self._steps_together = None
+        if self._training not in (None, training):
+            self._totals, self._epoch, self._position = {}, None, None
+        self._training = training
+
+    def count(self, steps: Mapping[str, int]) -> None:
+        """Trainings that take turns have come so far."""
+        self._steps |= steps
+        self._steps_before, self._steps_together = self._steps_of_others(steps), sum(steps.values())
+        self._step = self._steps_before + self._steps_together
+
+    def step_ended(self, step: int) -> None:
+        """The training in hand has finished so many steps, and the work on the next one begins."""
+        self.work.step_ended(self._steps_before + step)
+
+    def _steps_of_others(self, trainings: Collection[str]) -> int:
+        return sum(steps for name, steps in self._steps.items() if name not in trainings)
+
+    def follow(self, position: Position) -> None:
+        """Names the loader that samples per second and, until `expect` knows better, percent and ETA come from."""
+        self._position = position
+
+    def describe(self, *, seed: int | None = None, device: str | None = None) -> None:
+        """Facts that the artifact's manifest holds."""
+        self._facts.update(seed=seed, device=device)
+
+    def resumed(
+        self, *, step: int, uri: str, status: CheckpointStatus | None, productive_node_seconds: float | None
+    ) -> None:
+        """Training goes on from a checkpoint. `status` describes it where it is the run's own; then its cost counts."""
+        self._step = self._steps_before + step
+        self._facts.update(resumed_from_step=self._step, resumed_from=uri)
+        if status is not None:
+            # What another training has cost since then was done for good.
+            self.productive.start_from(max(productive_node_seconds or 0.0, self.productive.node_seconds or 0.0))
+            age = (datetime.now(UTC) - status.time).total_seconds() if status.time else 0.0
+            shown = status.model_copy(update={"step": self._step})
+            self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic() - max(0.0, age))
+        self.flush()
+
+    def initialised(self, uri: str) -> None:
+        """Training has begun with the weights that lie there."""
+        self._facts.update(resumed_from=uri)
+
+    def checkpointed(self, status: CheckpointStatus, *, of: Collection[str] = ()) -> None:
+        """A checkpoint of these trainings is complete; its step is theirs."""
+        shown = status.model_copy(update={"step": self._steps_of_others(of) + status.step})
+        self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic())
+        self.flush()
+
+    def found_stragglers(self, stragglers: list[Straggler]) -> None:
+        """These ranks, and no others, are slower than the rest."""
+        known = {straggler.rank for straggler in self._facts.get("stragglers", ())}
+        for straggler in stragglers:
+            if straggler.rank not in known:
+                log.warning(
+                    "rank %d on node %d is a straggler: its own work on a step takes %.1f times the median rank's",
+                    straggler.rank,
+                    straggler.node_rank,
+                    straggler.factor,
+                )
+        self._facts.update(stragglers=tuple(stragglers))
+
+    def note(self, text: str) -> None:
+        """Tells the user something that all ranks know: rank 0 does, in the log and in the job's progress."""
+        text = sendable(text)[:MAX_NOTE_LENGTH]
+        if self._rank == 0 and text not in self._notes:
+            log.warning("%s", text)
+            self._notes = [*self._notes, text][-MAX_NOTES:]
+
+    def flush(self) -> None:
+        """Writes what is known now. Waits for the device where a metric is still being computed."""
+        self._write(self._readings.read)
+
+    def _write(self, look: Callable[[dict[str, Any]], None] | None = None) -> None:
+        if self._run_dir is None or not self._shows:
+            return
+        try:
+            if look is not None:
+                look(self._values)
+            with self._lock:
+                exchange.write_report(self._run_dir, self._snapshot())
+            self._untold = ""
+        except Exception as error:  # neither a value nor a full disk may end training, or what tells of it
+            if (text := words_of(error)) != self._untold:
+                self._untold = text
+                log.warning("progress could not be written, and is tried again: %s", text)
+
+    def close(self) -> None:
+        """Writes what is known for the last time."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self.flush()
+
+    def finish(self) -> None:
+        """Says that this rank is done. Nothing comes after it."""
+        if self._heartbeat is not None:
+            self._heartbeat.finish()
+
+    def _start(self) -> None:
+        self._started = True
+        if self._run_dir is not None and self._rank == 0:
+            threading.Thread(target=self._write_regularly, name="footplate-report", daemon=True).start()
+            atexit.register(self.close)
+
+    def _write_regularly(self) -> None:
+        written: tuple[Any, ...] = ()
+        while not self._closed.wait(WRITE_SECONDS):
+            known = (self._reported_at, self._notes)
+            if known != written:
+                written = known
+                self._write()
+                self._readings.want()
+
+    def _count(self, name: str, value: Any) -> int | None:
+        """A whole number of anything that is a number, rounded down; None, with a note, of what isn't."""
+        number = _number(value)
+        if number is not None and 0 <= number <= MAX_COUNT:
+            return int(number)
+        self.note(
+            f"report({name}=…) is left out where it isn't a number from 0 to {MAX_COUNT}, as one of type "
+            f"{type(value).__name__} was not; {name} is how many are finished"
+        )
+        return None
+
+    def _snapshot(self) -> RankReport:
+        step, reported_at = self._step, self._reported_at
+        samples = self._position.samples_done if self._position else None
+        if reported_at is not None:
+            self._speed.update(reported_at, step=step, samples=samples)
+        return RankReport(
+            progress=self._progress(step, samples),
+            step_seconds=self._speed.step_seconds,
+            productive_node_seconds=self.productive.node_seconds,
+            notes=tuple(self._notes),
+            **self._facts,
+        )
+
+    def _progress(self, step: int, samples: int | None) -> ProgressStatus:
+        position, total = self._position, self._totals.get("total_steps")
+        share = eta = None
+        if total:
+            done = step - self._steps_before
+            share, eta = done / total, _times(total - done, self._speed.step_seconds)
+        elif position and samples is not None and (in_all := position.samples_in_all):
+            share, eta = samples / in_all, _times(in_all - samples, self._speed.sample_seconds)
+        return ProgressStatus(
+            epoch=position.epoch if self._epoch is None and position else self._epoch,
+            epochs=self._totals.get("epochs") or (position.epochs if position else None),
+            step=step,
+            total_steps=None if total is None else self._steps_before + total,
+            percent=round(min(100.0, 100.0 * share), 2) if share is not None else None,
+            eta_seconds=eta,
+            update_time=datetime.now(UTC),
+            samples_per_second=1 / self._speed.sample_seconds if self._speed.sample_seconds else None,
+            metrics=self._numbers(),
+        )
+
+    def _numbers(self) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        read = self._readings.numbers
+        for name, value in list(self._values.items())[:MAX_METRICS]:
+            if is_on_gpu(value) and name not in read:
+                continue  # on its way
+            number = read[name] if is_on_gpu(value) else _number(value)
+            if number is not None and math.isfinite(number):
+                numbers[sendable(name)[:MAX_METRIC_NAME]] = number
+            else:
+                self.note(f"metric {name!r} is left out: {number if number is not None else 'it'} is not a number")
+        if len(self._values) > MAX_METRICS:
+            self.note(f"only the first {MAX_METRICS} of {len(self._values)} metrics are shown; report fewer")
+        return numbers
+
+
+def _times(count: int, seconds: float | None) -> int | None:
+    return None if seconds is None else round(max(0, count) * seconds)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value.item() if hasattr(value, "item") else value)
+    except Exception:  # a user's object may raise anything
+        return None
+
+
+@cache
+def reporter() -> Reporter:
+    """This process's reporter; the same object each time."""
+    place = here()
+    return Reporter(place.rank, place.run_dir, nodes=max(1, place.world_size // place.local_world_size))

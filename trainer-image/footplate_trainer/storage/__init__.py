@@ -1,0 +1,1 @@
+"""Object storage, as both programs use it: `store` for objects, `fetch` for folders of them."""

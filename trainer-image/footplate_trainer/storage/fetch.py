@@ -1,0 +1,180 @@
+"""Brings input data to the node: each channel of `spec.inputs` becomes a folder of `FOOTPLATE_INPUT_DIR`.
+
+A file appears under its name only when it is whole and, where the job states a checksum, right. What an interrupted
+download leaves behind is `.name.<tag>.part`, which the next try goes on with if the object is still the same.
+"""
+
+import errno
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import structlog
+
+from footplate.api.trainingjob import InputChannel
+from footplate_trainer.errors import ConfigError, DataError, NotFound, TrainerError
+from footplate_trainer.storage.store import ObjectInfo, Store, split_uri
+
+FILES_AT_ONCE = 8
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a channel holds: `sha256` as defined for InputChannel.sha256, files and bytes."""
+
+    sha256: str
+    files: int
+    size_bytes: int
+
+
+def fetch_inputs(channels: Sequence[InputChannel], folder: Path, *, endpoint: str | None) -> dict[str, Fetched]:
+    """Downloads all channels and returns what they hold, by name.
+
+    Raises:
+        DataError, NotFound: nothing is there, or not what the checksum says.
+        ConfigError, Denied: the job's URI, Secret or disk space won't do.
+        StorageUnavailable: storage stayed away for minutes.
+    """
+    return {channel.name: _fetch_channel(channel, folder / channel.name, endpoint=endpoint) for channel in channels}
+
+
+def _fetch_channel(channel: InputChannel, folder: Path, *, endpoint: str | None) -> Fetched:
+    with naming(f"spec.inputs[{channel.name}]"):
+        folder.mkdir(parents=True, exist_ok=True)
+        store, items = _find(channel, endpoint)
+        check_space(folder, sum(item.size for item in items))
+        is_object = not channel.uri.endswith("/")
+        expected = channel.sha256 if is_object else None
+        pool = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fetch")
+        try:
+            digests = dict(pool.map(lambda item: (item.key, download(store, item, folder, sha256=expected)), items))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        digest = digests[items[0].key] if is_object else listing_digest(digests)
+        if channel.sha256 not in (None, digest):
+            raise DataError(_mismatch(channel.uri, found=digest, expected=str(channel.sha256)))
+    fetched = Fetched(digest, len(items), sum(item.size for item in items))
+    log.info("input fetched", channel=channel.name, files=fetched.files, bytes=fetched.size_bytes, sha256=digest)
+    return fetched
+
+
+def _find(channel: InputChannel, endpoint: str | None) -> tuple[Store, list[ObjectInfo]]:
+    uri = channel.uri
+    if not uri.endswith("/"):
+        folder, name = split_uri(uri)
+        store = Store.open(folder, endpoint=endpoint, channel=channel.name)
+        try:
+            return store, [store.head(name)]
+        except NotFound:
+            if next(store.list(name), None) is not None:
+                raise ConfigError(f"uri {uri} names a folder, not an object; write {uri}/") from None
+            raise
+    store = Store.open(uri, endpoint=endpoint, channel=channel.name)
+    items = _without_markers(sorted(store.list(), key=lambda item: item.key))
+    if not items:
+        raise DataError(f"uri {uri} holds no data; put the files there, or correct the URI")
+    return store, items
+
+
+def _without_markers(items: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Leaves out the empty objects by which some tools mark folders."""
+    folders = {str(parent) for item in items for parent in PurePosixPath(item.key).parents}
+    return [item for item in items if item.key and not (item.size == 0 and item.key in folders)]
+
+
+def download(store: Store, item: ObjectInfo, folder: Path, *, sha256: str | None = None) -> str:
+    """Downloads one object into a folder, under its key, and returns its SHA-256; the file appears when it is whole.
+
+    Raises:
+        DataError: its key can't be a file's name, or its bytes aren't what `sha256` says.
+        ConfigError: the disk is full.
+    """
+    target = folder / _safe_name(item.key)
+    tag = hashlib.sha256(f"{item.etag}/{item.size}".encode()).hexdigest()[:12]
+    part = target.with_name(f".{target.name}.{tag}.part")
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = _fill(part, store, item)
+        if sha256 not in (None, digest):
+            part.unlink()
+            raise DataError(_mismatch(f"{store.uri}/{item.key}", found=digest, expected=str(sha256)))
+        part.replace(target)
+    return digest
+
+
+def _fill(part: Path, store: Store, item: ObjectInfo) -> str:
+    """Makes `part` the whole object, going on where it ends, and returns the SHA-256."""
+    digest = hashlib.sha256()
+    with part.open("a+b") as file:
+        file.seek(0)
+        while block := file.read(1 << 20):
+            digest.update(block)
+        for chunk in store.stream(item, start=file.tell()):
+            file.write(chunk)
+            digest.update(chunk)
+        size = file.tell()
+    if size != item.size:
+        part.unlink()
+        raise DataError(f"{store.uri}/{item.key} is {size:,} bytes, not {item.size:,} as the listing says")
+    return digest.hexdigest()
+
+
+def _safe_name(key: str) -> PurePosixPath:
+    path = PurePosixPath(key)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in key:
+        raise DataError(f"object key {key!r} can't be a file's name; rename the object")
+    return path
+
+
+def listing_digest(digests: Mapping[str, str]) -> str:
+    """SHA-256 of the sorted lines '<sha256>  <relative path>\\n': one checksum for a folder."""
+    lines = sorted(f"{digest}  {path}\n" for path, digest in digests.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_space(folder: Path, size: int) -> None:
+    """Raises ConfigError where `size` bytes can't fit."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise ConfigError(
+            f"{size:,} bytes don't fit on the node's disk, which has {free:,} free; "
+            "request more ephemeral-storage in spec.resources, or use less data"
+        )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns what the local disk may do to a write into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ConfigError(
+                f"the disk is full while writing {path.name}: {error.strerror}; "
+                "request more ephemeral-storage in spec.resources, or use less data"
+            ) from error
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG):
+            raise DataError(f"{path.name} can't be a file here: {error.strerror}; rename the object") from error
+        raise
+
+
+@contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Puts the field that is to blame before the message of any of our errors."""
+    try:
+        yield
+    except TrainerError as error:
+        raise type(error)(f"{field}: {error}") from error
+
+
+def _mismatch(uri: str, *, found: str, expected: str) -> str:
+    return (
+        f"{uri} has SHA-256 {found}, but sha256 says {expected}: the data was changed or damaged; "
+        "restore it, or correct sha256"
+    )

@@ -1,0 +1,254 @@
+"""The finished model: what training left in `FOOTPLATE_OUTPUT_DIR`, in object storage, verified, with a manifest.
+
+`manifest.json` is written last, once, by a conditional put, after every file was read back and had the right SHA-256:
+without a manifest there is no model. All of it may be done again by a later attempt, with the same end.
+
+Nothing that a manifest names is ever replaced: a place holds one run's bytes, fixed before the first of them is written
+(`claims`). A model whose place holds others, such as a half upload of an older attempt that has trained to other bytes,
+goes to a folder of its attempt's own beside them.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from footplate.api.status import ArtifactStatus
+from footplate.contract import UID_DIGITS
+from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, sendable
+from footplate_trainer.exchange import RankReport
+from footplate_trainer.storage.errors import Changed
+from footplate_trainer.storage.fetch import Fetched, naming
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import claims
+from footplate_trainer.supervisor.manifest import File, Manifest, describe
+from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.source import Code
+
+MANIFEST = "manifest.json"
+FILES_AT_ONCE = 4
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+LISTED = 5
+"""Most names in a note."""
+READS = 10
+"""Tries to read an object that is being written."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A manifest in storage, and its very bytes."""
+
+    manifest: Manifest
+    data: bytes
+
+    def is_of(self, pod: Pod) -> bool:
+        """True where it is the model of this pod's run."""
+        return (self.manifest.uid, self.manifest.run) == (pod.uid, pod.run)
+
+
+def output_store(pod: Pod, *folder: str) -> Store:
+    """Where the model of this run goes, or a folder there. Call where `spec.output` is set."""
+    if pod.spec.output is None:
+        raise ConfigError("spec.output is not set")
+    uri = "/".join((pod.spec.output.uri.rstrip("/"), pod.job, str(pod.run), *folder))
+    return Store.open(uri, endpoint=pod.spec.storage.endpoint)
+
+
+def check_output(pod: Pod) -> None:
+    """Claims the model's place before training, and finds out now, not after it, that it can't be used.
+
+    Raises:
+        NotFound, Denied, StorageUnavailable: the bucket can't be read or written.
+        ConfigError: another job's model is there, or is going to be.
+    """
+    with naming("spec.output.uri"):
+        _claim(output_store(pod), pod)
+
+
+def _claim(store: Store, pod: Pod) -> None:
+    next(store.list(), None)
+    committed = _find(store)
+    if committed is not None and not committed.is_of(pod):
+        raise ConfigError(
+            f"{store.uri} holds the model of another TrainingJob of this name (uid {committed.manifest.uid}); "
+            "choose another output.uri or job name, or start a new run with runPolicy.restartNonce"
+        )
+    claims.claim(store, pod)
+
+
+def publish(
+    pod: Pod,
+    *,
+    report: RankReport,
+    code: Code,
+    inputs: Mapping[str, Fetched],
+    note: Callable[[str], object] = log.warning,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> ArtifactStatus:
+    """Uploads, verifies and commits the model of this run; one that is committed and verifies is taken as it is.
+    `note` tells the user what of the folder isn't in it, or has another name there.
+
+    Raises:
+        ConfigError: there is nothing to upload, or another job's model is in its place.
+        StorageUnavailable: storage stayed away for minutes, or returns other bytes than it was given.
+    """
+    paths = _output_files(pod.output_dir, note)
+    with naming("spec.output.uri"):
+        store = output_store(pod)
+        if not claims.has_claimed(store, pod):
+            _claim(store, pod)
+        taken = _is_taken(store)
+        done = None if taken else _find(store)
+        if done is not None and done.is_of(pod) and _is_whole(store, done):
+            log.info("the model is there already", uri=store.uri)
+            return _status(store, done)
+        with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
+            files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
+            if taken or not (claims.holds(store, pod) and claims.fix_content(store, files, pod)):
+                store = output_store(pod, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
+                log.warning("the model's place holds other bytes, which stay; this one goes beside", uri=store.uri)
+            list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
+        manifest = describe(pod, files, report=report, code=code, inputs=inputs, created=clock())
+        return _status(store, _commit(store, manifest, pod))
+
+
+def _output_files(folder: Path, note: Callable[[str], object]) -> dict[str, Path]:
+    """The files of the model, by name. A link to a file is that file; whatever else isn't one is left out."""
+    found = sorted(folder.rglob("*"))
+    files = _by_name(folder, [path for path in found if path.is_file()], note)
+    left_out = [_what_it_is(path, folder) for path in found if not path.is_file() and not _is_folder(path)]
+    if left_out:
+        note(
+            f"not in the model: {_listed(left_out)}; only files are. Write what a link leads to into "
+            "$FOOTPLATE_OUTPUT_DIR itself"
+        )
+    if not files:
+        raise ConfigError(
+            "spec.output is set, but the code ended without leaving a file in $FOOTPLATE_OUTPUT_DIR "
+            f"({folder}) on node 0; save the model there, or remove spec.output"
+        )
+    return files
+
+
+def _by_name(folder: Path, paths: Sequence[Path], note: Callable[[str], object]) -> dict[str, Path]:
+    """Files by the names that they get in storage, which takes UTF-8 without control characters, and where some names
+    are ours. A model isn't lost for a name: who can't have his own gets another.
+    """
+    own = {path: path.relative_to(folder).as_posix() for path in paths}
+    files: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: _storable(own[path]) != own[path]):  # who can, keeps his own
+        files[_free(_storable(own[path]), files)] = path
+    if renamed := [name for name, path in sorted(files.items()) if name != own[path]]:
+        note(
+            "files of the model have other names in storage, since theirs are no UTF-8, hold control characters or are "
+            f"Footplate's own ({MANIFEST}, {claims.FOLDER}/): {_listed(renamed)}"
+        )
+    return dict(sorted(files.items()))
+
+
+def _storable(name: str) -> str:
+    first, slash, rest = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", sendable(name)).partition("/")
+    return f"{'own-' if first in (claims.FOLDER, MANIFEST) else ''}{first}{slash}{rest}"
+
+
+def _free(name: str, taken: Mapping[str, Path]) -> str:
+    return next(each for each in (name, *(f"{name}~{n}" for n in range(2, len(taken) + 3))) if each not in taken)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _what_it_is(path: Path, folder: Path) -> str:
+    name = sendable(path.relative_to(folder).as_posix())
+    if not path.is_symlink():
+        return f"{name} (a pipe, socket or device)"
+    return f"{name} (a link to {'the folder' if path.is_dir() else 'nothing:'} {sendable(str(path.readlink()))})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"
+
+
+def _find(store: Store) -> Committed | None:
+    """The manifest that is there; None where there is none."""
+    try:
+        data = store.get(MANIFEST)
+        return Committed(Manifest.model_validate_json(data), data)
+    except NotFound:
+        return None
+    except ValidationError as error:
+        raise ConfigError(
+            f"{store.uri}/{MANIFEST} is not a manifest that Footplate wrote; choose another output.uri"
+        ) from error
+
+
+def _is_taken(store: Store) -> bool:
+    """True where somebody has put something of his own under the manifest's name since the place was claimed."""
+    try:
+        _find(store)
+    except ConfigError:
+        return True
+    return False
+
+
+def _is_whole(store: Store, committed: Committed) -> bool:
+    return all(_is_there(store, file) for file in committed.manifest.files)
+
+
+def _is_there(store: Store, file: File) -> bool:
+    for _ in range(READS):
+        try:
+            return store.sha256(file.name) == file.sha256
+        except NotFound:
+            return False
+        except Changed:
+            continue  # another attempt writes the same bytes
+    return False
+
+
+def _measure(name: str, path: Path) -> File:
+    with path.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return File(name=name, size_bytes=path.stat().st_size, sha256=sha256)
+
+
+def _upload(store: Store, file: File, path: Path) -> None:
+    if _is_there(store, file):
+        return
+    store.put_file(file.name, path)
+    if not _is_there(store, file):
+        raise StorageUnavailable(f"{store.uri}/{file.name} was read back with other bytes than were written")
+
+
+def _commit(store: Store, manifest: Manifest, pod: Pod) -> Committed:
+    data = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode() + b"\n"
+    try:
+        store.put(MANIFEST, data, create=True)
+    except Exists:
+        # Either our own put, whose answer was lost, or another attempt was faster: both wrote the same bytes.
+        committed = _find(store)
+        if committed is None or not committed.is_of(pod) or not _is_whole(store, committed):
+            raise StorageUnavailable(f"{store.uri}/{MANIFEST} was written by another attempt meanwhile") from None
+        return committed
+    log.info("model committed", uri=store.uri, files=len(manifest.files))
+    return Committed(manifest, data)
+
+
+def _status(store: Store, committed: Committed) -> ArtifactStatus:
+    return ArtifactStatus(
+        uri=f"{store.uri}/",
+        manifest=f"{store.uri}/{MANIFEST}",
+        sha256=hashlib.sha256(committed.data).hexdigest(),
+        size_bytes=sum(file.size_bytes for file in committed.manifest.files),
+        metrics=committed.manifest.metrics,
+    )

@@ -1,0 +1,207 @@
+"""What the outside may ask of a pod: `/metrics` (Prometheus), `/progress` (contract.Progress) and `/healthz`.
+
+Served by threads beside the supervisor. It never stops training: where the address can't be had, it says so and does
+without.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
+from threading import Thread
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from footplate.api.status import MAX_STRAGGLERS
+from footplate.contract import MAX_PROGRESS_BYTES, Activity, Progress
+from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
+from footplate_trainer.supervisor.pod import Pod
+
+MAX_NOTES = 16
+MAX_NOTE_LENGTH = 1024
+REQUEST_SECONDS = 5
+PULSE_SECONDS = 1.0
+STUCK_SECONDS = 60.0
+"""A supervisor whose event loop hasn't turned for so long is as good as frozen, whoever answers for it."""
+
+log = structlog.get_logger()
+
+
+class Telemetry:
+    """What is known of this pod at any moment, read from the files that its ranks write."""
+
+    def __init__(self, pod: Pod, clock: Callable[[], float] = time.monotonic) -> None:
+        self.activity: Activity | None = "loading"
+        """What the supervisor itself does; None while the ranks are at work."""
+        self.notes: list[str] = []
+        """What the supervisor itself has to tell the user."""
+        self._pod = pod
+        self._clock = clock
+        self._pulse = clock()
+
+    def note(self, text: str) -> None:
+        """Tells the user something, in the job's progress and in the verdict."""
+        self.notes = [*self.notes, text[:MAX_NOTE_LENGTH]][-MAX_NOTES:]
+
+    async def pulse(self) -> None:
+        """Runs in the supervisor's event loop, to show that it turns, until cancelled."""
+        while True:
+            self._pulse = self._clock()
+            await asyncio.sleep(PULSE_SECONDS)
+
+    @property
+    def stuck_seconds(self) -> float:
+        """Seconds since the supervisor's event loop last turned."""
+        return self._clock() - self._pulse
+
+    def progress(self) -> Progress:
+        """The document of `/progress`."""
+        report = read_report(self._pod.run_dir) or RankReport()
+        return Progress(
+            uid=self._pod.uid,
+            run=self._pod.run,
+            attempt=self._pod.attempt,
+            activity=self.activity or self._activity_of_ranks(),
+            progress=report.progress,
+            checkpoint=report.checkpoint,
+            resumed_from_step=report.resumed_from_step,
+            productive_node_seconds=report.productive_node_seconds,
+            stragglers=list(report.stragglers[:MAX_STRAGGLERS]),
+            notes=[note[:MAX_NOTE_LENGTH] for note in (*self.notes, *report.notes)][-MAX_NOTES:],
+        )
+
+    def progress_json(self) -> bytes:
+        """`progress` in at most `MAX_PROGRESS_BYTES`: older notes are left out first."""
+        progress = self.progress()
+        while len(text := progress.model_dump_json(by_alias=True).encode()) > MAX_PROGRESS_BYTES and progress.notes:
+            progress = progress.model_copy(update={"notes": progress.notes[1:]})
+        return text
+
+    def metrics(self) -> bytes:
+        """The text of `/metrics`."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Snapshot(self._pod, now=self._clock()))
+        return generate_latest(registry)
+
+    def _activity_of_ranks(self) -> Activity:
+        beats = read_heartbeats(self._pod.run_dir)
+        return next(iter(beats.values())).activity if beats else "starting"
+
+
+class _Snapshot(Collector):
+    """One scrape. The job's own metrics are one family with the name as a label, bounded by `RankReport`."""
+
+    def __init__(self, pod: Pod, *, now: float) -> None:
+        self._pod = pod
+        self._now = now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        report = read_report(self._pod.run_dir) or RankReport()
+        progress, checkpoint = report.progress, report.checkpoint
+        yield from _gauges(
+            ("step", "Optimizer steps finished.", progress.step),
+            ("steps", "Optimizer steps in all.", progress.total_steps),
+            ("epoch", "Epochs finished.", progress.epoch),
+            ("samples_per_second", "Samples of all ranks together per second.", progress.samples_per_second),
+            ("step_seconds", "Recent duration of a step, waiting included.", report.step_seconds),
+            (
+                "productive_node_seconds",
+                "Node seconds of the steps that training stands on.",
+                report.productive_node_seconds,
+            ),
+            ("checkpoint_step", "Step of the newest complete checkpoint.", checkpoint.step if checkpoint else None),
+            ("checkpoint_size_bytes", "Its size.", checkpoint.size_bytes if checkpoint else None),
+            ("checkpoint_save_seconds", "How long it took to save.", checkpoint.save_seconds if checkpoint else None),
+            ("checkpoint_age_seconds", "Seconds since it was committed.", self._checkpoint_age(report)),
+        )
+        yield _labelled("metric", "Latest value that the code reported.", "name", progress.metrics)
+        beats = read_heartbeats(self._pod.run_dir)
+        ages = {str(rank): max(0.0, self._now - beat.time) for rank, beat in beats.items()}
+        steps = {str(rank): float(beat.step) for rank, beat in beats.items()}
+        work = {str(rank): beat.work_seconds for rank, beat in beats.items() if beat.work_seconds > 0}
+        yield _labelled("heartbeat_age_seconds", "Seconds since a rank's last sign of life.", "rank", ages)
+        yield _labelled("rank_step", "Optimizer steps that a rank has finished.", "rank", steps)
+        yield _labelled("rank_work_seconds", "A rank's own work on a step, without waiting for others.", "rank", work)
+
+    def _checkpoint_age(self, report: RankReport) -> float | None:
+        return None if report.checkpointed_at is None else max(0.0, self._now - report.checkpointed_at)
+
+
+def _gauges(*values: tuple[str, str, float | None]) -> Iterator[GaugeMetricFamily]:
+    for name, text, value in values:
+        if value is not None:
+            yield GaugeMetricFamily(f"footplate_trainer_{name}", text, value=value)
+
+
+def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"footplate_trainer_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | None:
+    """Serves in the background, on `host:port`; None where that can't be had."""
+    if not address:
+        log.warning("no metrics address is set: /metrics is not served")
+        return None
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        server = _server_class(host)((host, int(port)), _handler(telemetry))
+    except (OSError, ValueError, OverflowError) as error:
+        log.warning(
+            "/metrics and /progress are not served: the address can't be used", address=address, error=str(error)
+        )
+        return None
+    Thread(target=server.serve_forever, name="telemetry", daemon=True).start()
+    return server
+
+
+def _server_class(host: str) -> type[ThreadingHTTPServer]:
+    class Server(ThreadingHTTPServer):
+        address_family = AF_INET6 if ":" in host else AF_INET
+        daemon_threads = True
+
+    return Server
+
+
+def _handler(telemetry: Telemetry) -> type[BaseHTTPRequestHandler]:
+    pages: dict[str, tuple[str, Callable[[], bytes]]] = {
+        "/metrics": (CONTENT_TYPE_LATEST, telemetry.metrics),
+        "/progress": ("application/json", telemetry.progress_json),
+        "/healthz": ("text/plain", lambda: b"ok\n"),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_SECONDS
+
+        def do_GET(self) -> None:
+            """Answers one of the pages."""
+            path = self.path.partition("?")[0]
+            page = pages.get(path)
+            if page is None:
+                self.send_error(404)
+                return
+            if path == "/healthz" and telemetry.stuck_seconds > STUCK_SECONDS:
+                self.send_error(503, "the supervisor is stuck")
+                return
+            content_type, render = page
+            body = render()
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is http.server's)
+            """Requests are no news."""
+
+    return Handler

@@ -1,0 +1,1 @@
+"""`Trainer`, and what it is made of."""
