@@ -180,8 +180,8 @@ class TensorBoard(Callback):
 
 def _ending() -> str:
     """Of this run's files, which may lie beside others' in a volume."""
-    place = context()
-    return f".run-{place.run}-{place.uid[:8]}"
+    ctx = context()
+    return f".run-{ctx.run}-{ctx.uid[:8]}"
 
 
 def _refuse(**arguments: Any) -> None:

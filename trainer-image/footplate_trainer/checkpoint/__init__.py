@@ -89,14 +89,14 @@ def restore(
     check_name(name)
     check_part_names(others)
     sharded.check(model, optimizer)
-    place = context()
-    init_from = _init_from(place, name, init)
+    ctx = context()
+    init_from = _init_from(ctx, name, init)
     objects = (unwrap(model), optimizer, loader)
     candidates = {"model": objects[0], "optimizer": optimizer, "scheduler": scheduler, "loader": loader, **others}
     parts = {part: value for part, value in candidates.items() if value is not None}
     check_parts(parts)
     follows = loader if isinstance(loader, Loader) else None
-    state = TrainState(Session(place, name=name), parts, follows, name=name)
+    state = TrainState(Session(ctx, name=name), parts, follows, name=name)
     _trainings.restore(state, objects, init_from=init_from)
     check_states(parts)
     if follows is not None:
@@ -104,8 +104,8 @@ def restore(
     return state
 
 
-def _init_from(place: Context, name: str, init: bool | None) -> str | None:
-    uri = place.checkpoint.init_from if place.checkpoint is not None else None
+def _init_from(ctx: Context, name: str, init: bool | None) -> str | None:
+    uri = ctx.checkpoint.init_from if ctx.checkpoint is not None else None
     if uri is not None and init is None and name != MAIN:
         raise ConfigError(
             f"spec.checkpoint.initFrom is set, and the training {name!r} doesn't say whether it begins with those "

@@ -49,7 +49,7 @@ class Restorer:
 
     def __init__(
         self,
-        place: Context,
+        ctx: Context,
         gang: Gang,
         parts: Mapping[str, Any],
         *,
@@ -57,7 +57,7 @@ class Restorer:
         staging: Path,
         note: Callable[[str], None],
     ) -> None:
-        self._place = place
+        self._ctx = ctx
         self._gang = gang
         self._parts = parts
         self._open_store = open_store
@@ -126,7 +126,7 @@ class Restorer:
         except Damaged as error:
             self._tell_damage(folder.uri(step), error)
             return None
-        if found is None or found.manifest.uid != self._place.uid:
+        if found is None or found.manifest.uid != self._ctx.uid:
             return None
         if self._gang.from_main(lambda: folder.is_half(found)):
             self._half.add(found.uri)
@@ -187,7 +187,7 @@ class Restorer:
     def _is_for_me(self, file: File, found: Found) -> bool:
         """What one rank has of its own is of no use in another world."""
         if file.part == RANK_PART:
-            return file.rank == self._place.rank and found.manifest.world_size == self._place.world_size
+            return file.rank == self._ctx.rank and found.manifest.world_size == self._ctx.world_size
         return not file.part.endswith(SHARDS)
 
     def _fetch_pieces(self, found: Found, plans: Mapping[str, Plan], folder: Path) -> Pieces:
@@ -201,9 +201,9 @@ class Restorer:
     def _fetch(self, found: Found, files: Sequence[File], folder: Path) -> None:
         """Downloads what the ranks of this node need, once; verifies what this one needs."""
         asked = self._gang.gather([file.name for file in files])
-        first = self._place.rank - self._place.local_rank
-        names = {name for ranks_names in asked[first : first + self._place.local_world_size] for name in ranks_names}
-        self._gang.together(lambda: self._download(found, names, folder) if self._place.local_rank == 0 else None)
+        first = self._ctx.rank - self._ctx.local_rank
+        names = {name for ranks_names in asked[first : first + self._ctx.local_world_size] for name in ranks_names}
+        self._gang.together(lambda: self._download(found, names, folder) if self._ctx.local_rank == 0 else None)
         self._gang.together(lambda: _verify(files, folder))
 
     def _download(self, found: Found, names: Collection[str], folder: Path) -> None:
@@ -219,7 +219,7 @@ class Restorer:
         try:
             yield folder
         finally:
-            if self._place.local_rank == 0:
+            if self._ctx.local_rank == 0:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

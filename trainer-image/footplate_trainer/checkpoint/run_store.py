@@ -16,28 +16,28 @@ from footplate_trainer.storage.store import Store
 class RunStore:
     """The checkpoints of one training of a run, as this attempt reaches them."""
 
-    def __init__(self, place: Context, block: Checkpoint, *, training: str, endpoint: str | None) -> None:
+    def __init__(self, ctx: Context, block: Checkpoint, *, training: str, endpoint: str | None) -> None:
         self.block = block
         self._training = training
-        self._place = place
+        self._ctx = ctx
         self._endpoint = endpoint
-        self.staging = place.checkpoint_dir or Path(tempfile.gettempdir())
+        self.staging = ctx.checkpoint_dir or Path(tempfile.gettempdir())
         self.staging.mkdir(parents=True, exist_ok=True)
-        self.folder = self._folder_of(place.run)
+        self.folder = self._folder_of(ctx.run)
         """The training's checkpoints in this run."""
 
     def earlier_runs(self) -> Iterator[tuple[int, Folder]]:
         """Those of the job's earlier runs, the newest first."""
-        for run in range(self._place.run - 1, 0, -1):
+        for run in range(self._ctx.run - 1, 0, -1):
             yield run, self._folder_of(run)
 
     def _folder_of(self, run: int) -> Folder:
-        uri = checkpoints_uri(str(self.block.uri), job=self._place.job, run=run, uid=self._place.uid)
-        return Folder(self.open(uri), attempt=self._place.attempt, training=self._training)
+        uri = checkpoints_uri(str(self.block.uri), job=self._ctx.job, run=run, uid=self._ctx.uid)
+        return Folder(self.open(uri), attempt=self._ctx.attempt, training=self._training)
 
     def claim(self) -> None:
         """Makes this attempt the one that may commit: the first that storage is asked for."""
-        with keys_may_come(self._place.attempt), naming("spec.checkpoint.uri"):
+        with keys_may_come(self._ctx.attempt), naming("spec.checkpoint.uri"):
             self.folder.claim()
 
     def open(self, uri: str) -> Store:
@@ -45,9 +45,9 @@ class RunStore:
         return Store.open(uri, endpoint=self._endpoint)
 
 
-def open_run(place: Context, *, training: str) -> RunStore | None:
+def open_run(ctx: Context, *, training: str) -> RunStore | None:
     """The training's place in its run; None where the job saves no checkpoints."""
-    block, config = place.checkpoint, place.config
+    block, config = ctx.checkpoint, ctx.config
     if config is None or block is None or block.uri is None:
         return None
-    return RunStore(place, block, training=training, endpoint=config.spec.storage.endpoint)
+    return RunStore(ctx, block, training=training, endpoint=config.spec.storage.endpoint)

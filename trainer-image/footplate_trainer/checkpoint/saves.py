@@ -34,10 +34,10 @@ class Member:
     protected: set[int] = field(default_factory=set)
     """Steps that are kept whatever `keep` says."""
 
-    def capture(self, state: TrainState, place: Context, describe: Callable[..., Manifest]) -> Capture:
+    def capture(self, state: TrainState, ctx: Context, describe: Callable[..., Manifest]) -> Capture:
         """What is saved of it now."""
         about = partial(describe, training=state.name, step=state.step, epoch=state.epoch, parent=self.parent)
-        files = capture(state.parts, is_main=place.is_main)
+        files = capture(state.parts, is_main=ctx.is_main)
         return Capture(self.store.folder, state.step, files, lambda files: about(files=files), self.protected)
 
 
@@ -48,7 +48,7 @@ class Saves:
 
     def __init__(
         self,
-        place: Context,
+        ctx: Context,
         store: RunStore,
         line: Gang,
         *,
@@ -56,7 +56,7 @@ class Saves:
         step: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._place, self._clock = place, clock
+        self._ctx, self._clock = ctx, clock
         self._saver = Saver(line, staging=store.staging, keep=store.block.keep)
         self._schedule = Schedule(store.block.every, step=step, now=clock())
         self._trouble = Trouble()
@@ -121,18 +121,18 @@ class Saves:
         now = datetime.now(UTC)
         describe = partial(
             Manifest,
-            job=self._place.job,
-            uid=self._place.uid,
-            run=self._place.run,
-            attempt=self._place.attempt,
-            world_size=self._place.world_size,
+            job=self._ctx.job,
+            uid=self._ctx.uid,
+            run=self._ctx.run,
+            attempt=self._ctx.attempt,
+            world_size=self._ctx.world_size,
             time=now,
             config_sha256=_config_digest(),
             productive_node_seconds=reporter().productive.node_seconds,
             together={state.name: state.step for state in states} if len(states) > 1 else {},
         )
         try:
-            captured = [self._members[state.name].capture(state, self._place, describe) for state in states]
+            captured = [self._members[state.name].capture(state, self._ctx, describe) for state in states]
         except NotToBeSaved as reason:
             self._note(f"no checkpoint of step {step}: {reason}")
             self._schedule.started(step, now=self._clock())

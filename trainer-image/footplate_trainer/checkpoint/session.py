@@ -54,20 +54,20 @@ class Answer(NamedTuple):
 class Session:
     """See the module. All public methods but `finish` are collective."""
 
-    def __init__(self, place: Context, clock: Callable[[], float] = time.monotonic, *, name: str = MAIN) -> None:
-        self._place = place
+    def __init__(self, ctx: Context, clock: Callable[[], float] = time.monotonic, *, name: str = MAIN) -> None:
+        self._ctx = ctx
         self._name = name
         self._clock = clock
         self._gang = all_ranks("checkpoint-agree")
         self._line = all_ranks("checkpoint-files", UPLOAD_TIMEOUT)
         self._step_pulse, self._other_pulse = Pulse(now=clock()), Pulse(now=clock())
-        self._store = open_run(place, training=name)
+        self._store = open_run(ctx, training=name)
         self._saves: Saves | None = None
         self._began_from: Loaded | None = None
         self._seen: dict[str, int] = {}
         """The last known step of each of its trainings."""
         self._postponed = False
-        self._stragglers = StragglerWatch(place.local_world_size)
+        self._stragglers = StragglerWatch(ctx.local_world_size)
         self.stopped = False
         """True once the ranks have agreed to stop."""
 
@@ -151,7 +151,7 @@ class Session:
             saves.wait(ASK_SECONDS)
             reporter().beat()
             answer = self._ask(self._step_pulse)
-        if self._place.is_main:
+        if self._ctx.is_main:
             reporter().found_stragglers(self._stragglers.look(answer.work, now=self._clock()))
         if answer.stop:
             return self._stop(states)
@@ -247,7 +247,7 @@ class Session:
         with telling(reporter().note):
             self._line.from_main(store.claim)
             restorer = Restorer(
-                self._place,
+                self._ctx,
                 self._line,
                 state.parts,
                 open_store=store.open,
@@ -262,7 +262,7 @@ class Session:
                     reporter().initialised(init_from)
         if loaded is not None:
             self._continue_from(loaded, state)
-        self._saves = Saves(self._place, store, self._line, name=self._name, step=state.step, clock=self._clock)
+        self._saves = Saves(self._ctx, store, self._line, name=self._name, step=state.step, clock=self._clock)
         if loaded is not None:
             self._saves.go_on_from(state.step, loaded.found.uri, in_run=loaded.in_run)
         elif init_from is not None:
@@ -287,25 +287,25 @@ class Session:
         return None
 
     def _start_fresh(self) -> None:
-        if self._place.config is not None:
-            seed_everything(derive_seed(*self._seed_of(), "rank", self._place.rank))
+        if self._ctx.config is not None:
+            seed_everything(derive_seed(*self._seed_of(), "rank", self._ctx.rank))
 
     def _seed_of(self) -> tuple[int | str, ...]:
         """What the training's random numbers are a function of: two trainings don't draw the same."""
-        return (self._place.seed,) if self._name == MAIN else (self._place.seed, "training", self._name)
+        return (self._ctx.seed,) if self._name == MAIN else (self._ctx.seed, "training", self._name)
 
     def _continue_from(self, loaded: Loaded, state: TrainState) -> None:
         manifest = loaded.found.manifest
-        if manifest.world_size != self._place.world_size:
-            seed_everything(derive_seed(*self._seed_of(), "rank", self._place.rank, "step", manifest.step))
+        if manifest.world_size != self._ctx.world_size:
+            seed_everything(derive_seed(*self._seed_of(), "rank", self._ctx.rank, "step", manifest.step))
             reporter().note(
-                f"resumed on {self._place.world_size} ranks from a checkpoint of {manifest.world_size}: the same data "
+                f"resumed on {self._ctx.world_size} ranks from a checkpoint of {manifest.world_size}: the same data "
                 "in the same order, but rounding and dropout differ"
             )
         apply(state.parts, loaded.trees, uri=loaded.found.uri)
         state.step = manifest.step
         state.restore_epoch(manifest.epoch)
-        self._place.resumption.step = manifest.step
+        self._ctx.resumption.step = manifest.step
         status = manifest.status(loaded.found.uri)
         reporter().resumed(
             step=manifest.step,
@@ -321,9 +321,9 @@ class Session:
             self._saves.take(now_at=self._seen_step)
             self._saves.look(now_at=self._seen_step)
             busy = self._saves.busy
-            due = self._place.is_main and self._saves.due_now(now)
-        work = [0] * self._place.world_size
-        work[self._place.rank] = round(1e6 * reporter().work.seconds)
+            due = self._ctx.is_main and self._saves.due_now(now)
+        work = [0] * self._ctx.world_size
+        work[self._ctx.rank] = round(1e6 * reporter().work.seconds)
         asked = [stopping.requested() or self.stopped, due, busy, -pulse.proposal(now), *work]
         stop, any_due, any_busy, negative_interval, *work = self._gang.maximum(asked)
         pulse.asked(-negative_interval, now=now)
@@ -349,10 +349,10 @@ class Session:
 
     def _is_worth_waiting(self, error: Exception, deadline: float) -> bool:
         """Rank 0 decides: the others' clocks may differ."""
-        return self._place.is_main and isinstance(error, StorageUnavailable) and self._clock() < deadline
+        return self._ctx.is_main and isinstance(error, StorageUnavailable) and self._clock() < deadline
 
     def _give_up(self, error: Exception) -> None:
-        if self._place.config is not None and self._place.config.spec.output is not None:
+        if self._ctx.config is not None and self._ctx.config.spec.output is not None:
             return  # said already; the model is what the job is for, and may be uploaded elsewhere
         if not isinstance(error, TrainerError):
             raise error

@@ -195,9 +195,9 @@ def loader(
         ConfigError: a batch is too small for the number of ranks, the dataset is neither, or a stream is shuffled.
         DataError: the dataset has too few samples.
     """
-    place = context()
-    seed = place.seed if seed is None else seed
-    pin_memory = place.device.type == "cuda"
+    ctx = context()
+    seed = ctx.seed if seed is None else seed
+    pin_memory = ctx.device.type == "cuda"
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
         if not isinstance(dataset, Iterable) or shuffle:
             raise ConfigError(
@@ -216,17 +216,17 @@ def loader(
             num_workers=num_workers,
             collate=collate,
             pin_memory=pin_memory,
-            rank=place.rank,
-            world_size=place.world_size,
+            rank=ctx.rank,
+            world_size=ctx.world_size,
         )
         return Loader(stream, epochs=epochs)
     shuffle = shuffle is not False
     split = Split(len(dataset), batch_size, drop_last=drop_last)
-    split.check(world_size=place.world_size, training=shuffle)
+    split.check(world_size=ctx.world_size, training=shuffle)
     order = Order(len(dataset), seed, shuffle=shuffle)
     fetch: Fetch
     if type(dataset) is TensorDataset and not num_workers and collate is None:
         fetch = SliceTensors(dataset.tensors)
     else:
         fetch = FetchSamples(dataset, order.seed, num_workers=num_workers, collate=collate, pin_memory=pin_memory)
-    return Loader(IndexedData(split, order, fetch, rank=place.rank, world_size=place.world_size), epochs=epochs)
+    return Loader(IndexedData(split, order, fetch, rank=ctx.rank, world_size=ctx.world_size), epochs=epochs)

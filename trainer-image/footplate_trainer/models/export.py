@@ -59,18 +59,18 @@ def export_model(
         ConfigError: a format is unknown, needs a package that isn't there, or can't hold this model; or there are no
             tensors in the example or in the outputs.
     """
-    place = context()
-    formats = formats or asked_formats(place)
+    ctx = context()
+    formats = formats or asked_formats(ctx)
     check_formats(formats)
     reporter().enter("exporting")
     model = unwrap(model)
     weights = _gather(model) if is_sharded(model) else None
-    if not place.is_main:
+    if not ctx.is_main:
         return []
-    folder = folder or place.output_dir
+    folder = folder or ctx.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     plain, example = _plain(model, weights), _plain_batch(example)
-    with torch.no_grad(), run_where_it_can(plain, example, place.device) as (example, expected):
+    with torch.no_grad(), run_where_it_can(plain, example, ctx.device) as (example, expected):
         if not tensors(expected):
             raise ConfigError(
                 f"export_model: {type(plain).__name__} gives a {type(expected).__name__} without tensors, by which no "
@@ -82,9 +82,9 @@ def export_model(
     return files
 
 
-def asked_formats(place: Context) -> Sequence[str]:
+def asked_formats(ctx: Context) -> Sequence[str]:
     """The job's `output.formats`; safetensors where it says nothing."""
-    output = place.config.spec.output if place.config else None
+    output = ctx.config.spec.output if ctx.config else None
     return output.formats if output else ["safetensors"]
 
 

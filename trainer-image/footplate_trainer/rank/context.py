@@ -26,15 +26,15 @@ def context() -> Context:
         BrokenDevice: the node has given fewer accelerators than were asked for.
         PeerLost: another rank went away meanwhile.
     """
-    place = here()
-    if place.config is not None:
-        stopping.install(place.grace_seconds)
-        if (note := devices.check(place)) is not None:
+    ctx = here()
+    if ctx.config is not None:
+        stopping.install(ctx.grace_seconds)
+        if (note := devices.check(ctx)) is not None:
             reporter().note(note)
-        seed_everything(place.seed)
-        reporter().describe(seed=place.seed, device=_device_name(place.device))
-    gang.join(place)
-    return place
+        seed_everything(ctx.seed)
+        reporter().describe(seed=ctx.seed, device=_device_name(ctx.device))
+    gang.join(ctx)
+    return ctx
 
 
 def _device_name(device: torch.device) -> str:

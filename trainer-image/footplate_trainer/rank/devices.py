@@ -176,7 +176,7 @@ def find(spec: "TrainingJobSpec | None", local_rank: int, local_world_size: int)
     return choose(local_rank, local_world_size, asked_for(spec), count=count, one_each=has_own())
 
 
-def check(place: "Context") -> str | None:
+def check(ctx: "Context") -> str | None:
     """Refuses to compute on the CPU what was to be computed on accelerators.
 
     Returns:
@@ -187,16 +187,16 @@ def check(place: "Context") -> str | None:
         ConfigError: torch drives none of what the pod asks for, or there are more ranks than devices.
         BrokenDevice: the node has given fewer devices than were asked for.
     """
-    spec = place.config.spec if place.config else None
+    spec = ctx.config.spec if ctx.config else None
     asked = asked_for(spec)
     if spec is None or not asked:
         return None
-    error = problem(place.local_world_size, asked, look(), one_each=has_own())
+    error = problem(ctx.local_world_size, asked, look(), one_each=has_own())
     if error is None:
         return None
     if spec.trainer.command is None:
         raise error
-    return f"context().device is the CPU: {error}" if place.device.type == "cpu" else None
+    return f"context().device is the CPU: {error}" if ctx.device.type == "cpu" else None
 
 
 def take(device: "torch.device") -> str | None:

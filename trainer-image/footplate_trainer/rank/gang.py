@@ -122,7 +122,7 @@ def all_ranks(purpose: str, timeout: timedelta | None = None) -> Gang:
     return Gang(dist.get_rank(), dist.get_world_size(), group)
 
 
-def join(place: Context) -> None:
+def join(ctx: Context) -> None:
     """Waits for all ranks and sets up torch.distributed, unless the gang has one rank or the code has done it itself.
 
     Raises:
@@ -130,26 +130,26 @@ def join(place: Context) -> None:
         BrokenDevice: this rank's device can't be used.
         PeerLost: the ranks could not be reached.
     """
-    if place.world_size == 1 or dist.is_initialized():
+    if ctx.world_size == 1 or dist.is_initialized():
         return
     address, port = _rendezvous()
-    backend = devices.take(place.device)
+    backend = devices.take(ctx.device)
     try:
-        store = _open_store(place, address, port)
-        _wait_for_all(store, place.world_size)
+        store = _open_store(ctx, address, port)
+        _wait_for_all(store, ctx.world_size)
         dist.init_process_group(
             backend=f"cpu:gloo,cuda:{backend}" if backend else "gloo",
             store=store,
-            rank=place.rank,
-            world_size=place.world_size,
+            rank=ctx.rank,
+            world_size=ctx.world_size,
             timeout=collective_timeout(),
-            device_id=place.device if backend == "nccl" else None,
+            device_id=ctx.device if backend == "nccl" else None,
         )
     except (OSError, RuntimeError) as error:
         network = isinstance(error, OSError | dist.DistNetworkError | dist.DistStoreError)
         if not (network or blame.lost_peer(error)):  # such as a device that two ranks share, or no memory left on it
             raise
-        raise PeerLost(f"rank {place.rank} could not join the gang at {address}:{port}: {words_of(error)}") from error
+        raise PeerLost(f"rank {ctx.rank} could not join the gang at {address}:{port}: {words_of(error)}") from error
 
 
 def leave(*, clean: bool) -> None:
@@ -168,17 +168,17 @@ def _rendezvous() -> tuple[str, int]:
     return address, int(port)
 
 
-def _open_store(place: Context, address: str, port: int) -> Store:
-    listener = _listen(address, port, backlog=place.world_size) if place.is_main else None
+def _open_store(ctx: Context, address: str, port: int) -> Store:
+    listener = _listen(address, port, backlog=ctx.world_size) if ctx.is_main else None
     store = TCPStore(
         address,
         port,
-        is_master=place.is_main,
+        is_master=ctx.is_main,
         wait_for_workers=False,
         timeout=RENDEZVOUS_TIMEOUT,
         master_listen_fd=listener.detach() if listener else None,
     )
-    return PrefixStore(f"{os.environ.get(Env.UID, '')}/{place.run}/{place.attempt}", store)
+    return PrefixStore(f"{os.environ.get(Env.UID, '')}/{ctx.run}/{ctx.attempt}", store)
 
 
 def _listen(address: str, port: int, *, backlog: int) -> socket.socket | None:

@@ -55,23 +55,23 @@ def main() -> None:
 def _run_here() -> int:
     faulthandler.enable()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    place = here()
-    if place.run_dir is not None:
-        faulthandler.register(signal.SIGUSR1, file=exchange.open_stacks(place.run_dir, place.rank))
-    stopping.install(place.grace_seconds)
+    ctx = here()
+    if ctx.run_dir is not None:
+        faulthandler.register(signal.SIGUSR1, file=exchange.open_stacks(ctx.run_dir, ctx.rank))
+    stopping.install(ctx.grace_seconds)
     reporter().beat()
-    code = run(place)
+    code = run(ctx)
     if code == ExitCode.OK:
-        threading.Thread(target=_watch_the_end, args=(place,), name="footplate-end", daemon=True).start()
+        threading.Thread(target=_watch_the_end, args=(ctx,), name="footplate-end", daemon=True).start()
         leaving.succeed(reporter().finish, _explain)
     return code
 
 
-def run(place: Context) -> ExitCode:
+def run(ctx: Context) -> ExitCode:
     """Runs the program, and leaves the gang when all ranks are done."""
-    devices.check(place)
+    devices.check(ctx)
     try:
-        find_program(place)()
+        find_program(ctx)()
     except Stopped:
         stopped = True
     except SystemExit as end:
@@ -86,15 +86,15 @@ def run(place: Context) -> ExitCode:
     return ExitCode.STOPPED if stopped or _asked_to_stop() else ExitCode.OK
 
 
-def find_program(place: Context) -> Callable[[], object]:
+def find_program(ctx: Context) -> Callable[[], object]:
     """What the job wants to be run.
 
     Raises:
         ConfigError: there is no such recipe, script, module or function.
     """
-    if place.config is None:
+    if ctx.config is None:
         raise ConfigError("this process runs only inside a job; start your script with python instead")
-    trainer = place.config.spec.trainer
+    trainer = ctx.config.spec.trainer
     if trainer.recipe is not None:
         recipes = importlib.import_module("footplate_trainer.recipes")
         name = trainer.recipe
@@ -193,23 +193,23 @@ def _explain(error: BaseException) -> int:
     return code
 
 
-def _tell(place: Context, error: BaseException, code: int) -> None:
-    shown = error.with_traceback(_users_part(error, place))
+def _tell(ctx: Context, error: BaseException, code: int) -> None:
+    shown = error.with_traceback(_users_part(error, ctx))
     with contextlib.suppress(Exception):  # a stderr that user code has put in the place of its own
         traceback.print_exception(shown)
-    if place.run_dir is not None:
+    if ctx.run_dir is not None:
         reporter().flush()
-    if place.run_dir is not None and code != ExitCode.STOPPED:
-        exchange.write_error(place.run_dir, rank=place.rank, error=shown, exit_code=code)
+    if ctx.run_dir is not None and code != ExitCode.STOPPED:
+        exchange.write_error(ctx.run_dir, rank=ctx.rank, error=shown, exit_code=code)
 
 
-def _watch_the_end(place: Context) -> None:
+def _watch_the_end(ctx: Context) -> None:
     """Python waits for threads that are no daemons. Says so if that lasts, and ends it after `hangTimeoutSeconds`: as a
     failure, since what such a thread was to do, perhaps to write the model, isn't done.
     """
-    if place.config is None:
+    if ctx.config is None:
         return
-    limit = min(place.config.spec.run_policy.hang_timeout_seconds, MOST_LINGER_SECONDS)
+    limit = min(ctx.config.spec.run_policy.hang_timeout_seconds, MOST_LINGER_SECONDS)
     soon = min(LINGER_SECONDS, limit)
     time.sleep(soon)
     # Those that are idle in a pool have ended by now.
@@ -217,8 +217,8 @@ def _watch_the_end(place: Context) -> None:
     text = f"the program has ended, but its threads haven't: {names}; join them, or make them daemons"
     if not names:
         text = "the program has ended, but what it has registered with atexit hasn't, or native code; make it end"
-    if not place.is_main:  # whose note is in the log
-        log.warning("rank %d: %s", place.rank, text)
+    if not ctx.is_main:  # whose note is in the log
+        log.warning("rank %d: %s", ctx.rank, text)
     reporter().note(f"{text}. It counts as failed if they haven't after {limit} s (runPolicy.hangTimeoutSeconds)")
     reporter().flush()
     time.sleep(limit - soon)
@@ -248,11 +248,11 @@ def failure_code(error: BaseException) -> int:
     return exchange.exit_code_of(error)
 
 
-def _users_part(error: BaseException, place: Context) -> TracebackType | None:
+def _users_part(error: BaseException, ctx: Context) -> TracebackType | None:
     """The traceback without the frames that lead from here to the user's code; None where it isn't reached, as it never
     is in a recipe that complains of the job or its data.
     """
-    recipe = place.config is not None and place.config.spec.trainer.recipe is not None
+    recipe = ctx.config is not None and ctx.config.spec.trainer.recipe is not None
     if recipe and isinstance(error, TrainerError) and not isinstance(error, UserError):
         return None
     trace = error.__traceback__

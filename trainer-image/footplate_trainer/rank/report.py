@@ -360,5 +360,5 @@ def _number(value: Any) -> float | None:
 @cache
 def reporter() -> Reporter:
     """This process's reporter; the same object each time."""
-    place = here()
-    return Reporter(place.rank, place.run_dir, nodes=max(1, place.world_size // place.local_world_size))
+    ctx = here()
+    return Reporter(ctx.rank, ctx.run_dir, nodes=max(1, ctx.world_size // ctx.local_world_size))

@@ -27,10 +27,10 @@ class Recipe:
             raise ConfigError("\n".join(map(str, problems)))
         return recipes.RECIPES[self.name].model_validate(dict(hyperparameters))
 
-    def run(self, place: "Context") -> None:
+    def run(self, ctx: "Context") -> None:
         """Trains, evaluates and exports. Collective."""
-        hyperparameters = self.check(place.hyperparameters)
-        import_module(self.module).train(place, hyperparameters)
+        hyperparameters = self.check(ctx.hyperparameters)
+        import_module(self.module).train(ctx, hyperparameters)
 
 
 RECIPES = {
@@ -50,6 +50,6 @@ def find_recipe(name: str) -> Recipe:
     raise ConfigError(f'spec.trainer.recipe = "{name}": {hint}')
 
 
-def run(name: str, place: "Context") -> None:
+def run(name: str, ctx: "Context") -> None:
     """Runs a recipe by its name. Collective."""
-    find_recipe(name).run(place)
+    find_recipe(name).run(ctx)

@@ -26,13 +26,13 @@ SHIFT = 14
 """Images are shifted by up to a `SHIFT`th of their shorter side, and at least by a pixel."""
 
 
-def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
+def train(ctx: Context, hyperparameters: ImageHyperparameters) -> None:
     """Reads the data, trains, evaluates, exports. Collective."""
-    check_channels(place.inputs, recipe=NAME)
+    check_channels(ctx.inputs, recipe=NAME)
     reporter().enter("loading")
     notes: list[str] = []
     splits = read_splits(
-        place.inputs,
+        ctx.inputs,
         image_size=hyperparameters.image_size,
         max_corrupt=hyperparameters.max_corrupt,
         class_names=hyperparameters.classes,
@@ -48,7 +48,7 @@ def train(place: Context, hyperparameters: ImageHyperparameters) -> None:
     network = ImageClassifier(**card.arguments)
     network.mean.data, network.std.data = measure(images)
     train_classifier(
-        place,
+        ctx,
         hyperparameters,
         network,
         card,

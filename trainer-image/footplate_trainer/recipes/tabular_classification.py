@@ -20,12 +20,12 @@ NAME = "tabular-classification"
 EXAMPLES = 8
 
 
-def train(place: Context, hyperparameters: TableHyperparameters) -> None:
+def train(ctx: Context, hyperparameters: TableHyperparameters) -> None:
     """Reads the data, trains, evaluates, exports. Collective."""
-    check_channels(place.inputs, recipe=NAME)
+    check_channels(ctx.inputs, recipe=NAME)
     reporter().enter("loading")
     splits = read_splits(
-        place.inputs,
+        ctx.inputs,
         target=hyperparameters.target,
         ignore=hyperparameters.ignore,
         validation_fraction=hyperparameters.validation_fraction,
@@ -38,7 +38,7 @@ def train(place: Context, hyperparameters: TableHyperparameters) -> None:
     network = TableClassifier(**card.arguments)
     network.mean.data, network.std.data = measure(splits.train.columns[:, : card.arguments["numeric"]])
     train_classifier(
-        place,
+        ctx,
         hyperparameters,
         network,
         card,

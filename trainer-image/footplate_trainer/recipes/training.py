@@ -23,7 +23,7 @@ FINAL_RATE = 0.01
 
 
 def train_classifier(
-    place: Context,
+    ctx: Context,
     hyperparameters: Hyperparameters,
     network: nn.Module,
     card: ModelCard,
@@ -41,7 +41,7 @@ def train_classifier(
         example: some inputs, by which exported files are checked.
         num_workers: processes of each rank that make samples of data sets that aren't tensors.
     """
-    check_formats(asked_formats(place))
+    check_formats(asked_formats(ctx))
 
     def load(samples: Any, *, shuffle: bool) -> data.Loader:
         helpers = 0 if isinstance(samples, TensorDataset) else num_workers
@@ -52,7 +52,7 @@ def train_classifier(
         (weight for weight in network.parameters() if weight.requires_grad),
         lr=hyperparameters.learning_rate,
         weight_decay=hyperparameters.weight_decay,
-        fused=place.device.type == "cuda",
+        fused=ctx.device.type == "cuda",
     )
     steps = hyperparameters.epochs * len(batches)
     trainer = Trainer(

@@ -72,24 +72,24 @@ def prepare(
     from footplate_trainer.checkpoint.sharded import is_sharded
     from footplate_trainer.models.tensors import check_values
 
-    place = context()
+    ctx = context()
     options = _checked_options(model, strategy, ddp_options or {})
     if activation_checkpointing:
         from footplate_trainer.training.activation_checkpointing import checkpoint_activations
 
         checkpoint_activations(model, activation_checkpointing)
     if sync_batch_norm:
-        _synchronise_batch_norm(model, place)
+        _synchronise_batch_norm(model, ctx)
     if not is_sharded(model):
         check_values(model)
-        if strategy == "fsdp" and place.world_size > 1:
+        if strategy == "fsdp" and ctx.world_size > 1:
             from footplate_trainer.models.sharding import shard
             from footplate_trainer.training.measured import measure_entry
 
-            shard(model, optimizers, device=place.device, low=_low(precision))
+            shard(model, optimizers, device=ctx.device, low=_low(precision))
             measure_entry(model, reporter().work)
         else:
-            model = _replicate(model, place, precision, options)
+            model = _replicate(model, ctx, precision, options)
     return (model, *optimizers) if optimizers else model
 
 
@@ -109,7 +109,7 @@ def compile_model(model: "nn.Module") -> None:
     model._compiled_call_impl = torch.compile(lambda *inputs, **named: call(*inputs, **named))
 
 
-def _replicate(model: "nn.Module", place: Context, precision: Precision, options: Mapping[str, Any]) -> "nn.Module":
+def _replicate(model: "nn.Module", ctx: Context, precision: Precision, options: Mapping[str, Any]) -> "nn.Module":
     import torch
 
     from footplate_trainer.training.measured import MeasuredDataParallel
@@ -118,15 +118,15 @@ def _replicate(model: "nn.Module", place: Context, precision: Precision, options
     wrapped = _is_wrapped(model)
     module: Any = model.module if wrapped else model
     if not wrapped:  # else its device is the user's own choice, and its gradients are reduced there
-        module.to(place.device)
+        module.to(ctx.device)
     if low := _low(precision):
         # A method, where the model's is one: a deep copy of the model then computes with its own weights.
         forward: Any = module.forward
-        autocast = in_float32(torch.autocast(place.device.type, dtype=low))
+        autocast = in_float32(torch.autocast(ctx.device.type, dtype=low))
         bound = isinstance(forward, MethodType) and forward.__self__ is module
         module.forward = MethodType(autocast(forward.__func__), module) if bound else autocast(forward)
-    if not wrapped and place.world_size > 1 and any(parameter.requires_grad for parameter in model.parameters()):
-        device_ids = [place.device] if place.device.type == "cuda" else None
+    if not wrapped and ctx.world_size > 1 and any(parameter.requires_grad for parameter in model.parameters()):
+        device_ids = [ctx.device] if ctx.device.type == "cuda" else None
         model = MeasuredDataParallel(model, reporter().work, device_ids=device_ids, **options)
     return model
 
@@ -163,17 +163,17 @@ def _checked_options(model: Any, strategy: Strategy, options: Mapping[str, Any])
     return options
 
 
-def _synchronise_batch_norm(model: "nn.Module", place: Context) -> None:
+def _synchronise_batch_norm(model: "nn.Module", ctx: Context) -> None:
     from torch.nn import SyncBatchNorm
     from torch.nn.modules.batchnorm import _BatchNorm
 
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         raise ConfigError(f"prepare(sync_batch_norm=True): this {type(model).__name__} has no batch norm; leave it out")
-    if place.world_size == 1:
+    if ctx.world_size == 1:
         return
-    if place.device.type == "cpu":
+    if ctx.device.type == "cpu":
         raise ConfigError(
-            f"prepare(sync_batch_norm=True): torch's SyncBatchNorm needs accelerators, and these {place.world_size} "
+            f"prepare(sync_batch_norm=True): torch's SyncBatchNorm needs accelerators, and these {ctx.world_size} "
             "ranks compute on CPUs; leave it out, use fewer nodes, or a norm of single samples such as GroupNorm"
         )
     if isinstance(model, _BatchNorm) or _is_wrapped(model):
