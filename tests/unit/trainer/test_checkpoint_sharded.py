@@ -1,4 +1,4 @@
-"""Tensors in pieces find their way from the ranks of one world to those of any other. Worlds are played one rank after
+"""Sharded tensors find their way from the ranks of one world to those of any other. Worlds are played one rank after
 the other, with torch's fake process group."""
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from footplate_trainer.checkpoint import codec, sharded
-from footplate_trainer.checkpoint.codec import Packed, Split, whole
+from footplate_trainer.checkpoint.codec import Packed, Sharding, whole
 from footplate_trainer.checkpoint.sharded import Plan
 from footplate_trainer.checkpoint.state import check_models
 from footplate_trainer.errors import ConfigError
@@ -30,7 +30,7 @@ ROWS = (7, 1, 0, 6)
 @contextmanager
 def playing(rank: int, ranks: int, *, shape: tuple[int, ...] = ()) -> Iterator[DeviceMesh]:
     dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=ranks)
-    sharded._cut.cache_clear()
+    sharded._placement.cache_clear()
     try:
         yield init_device_mesh("cpu", shape or (ranks,))
     finally:
@@ -42,14 +42,14 @@ def values(rows: int) -> Tensor:
 
 
 def cut(tensor: Tensor, mesh: DeviceMesh, *placements: Any) -> DTensor:
-    """This rank's piece of a tensor that every rank has."""
+    """This rank's shard of a tensor that every rank has."""
     (dim,) = {placement.dim for placement in placements if isinstance(placement, Shard)} or {0}
     axis = next((axis for axis, placement in enumerate(placements) if isinstance(placement, Shard)), None)
     local = tensor
     if axis is not None:
-        pieces = Split(tuple(tensor.shape), "", dim, mesh.size(axis))
+        shards = Sharding(tuple(tensor.shape), "", dim, mesh.size(axis))
         place = (mesh.mesh == dist.get_rank()).nonzero()[0]
-        local = tensor[pieces.box(int(place[axis]))]
+        local = tensor[shards.region(int(place[axis]))]
     return DTensor.from_local(
         local, mesh, placements, run_check=False, shape=tensor.shape, stride=tensor.contiguous().stride()
     )
@@ -69,7 +69,7 @@ class Holder(nn.Module):
 
 
 def save(folder: Path, ranks: int, **placed: Any) -> list[set[str]]:
-    """Writes a part as all ranks do, each in its turn; which tensors each rank has written pieces of."""
+    """Writes a part as all ranks do, each in its turn; which tensors each rank has written shards of."""
     written = []
     for rank in range(ranks):
         with playing(rank, ranks, shape=placed.get("shape", ())) as mesh:
@@ -77,11 +77,11 @@ def save(folder: Path, ranks: int, **placed: Any) -> list[set[str]]:
             tree: dict[str, Tensor] = {
                 f"weight{number}": cut(values(rows), mesh, *placements) for number, rows in enumerate(ROWS)
             }
-            shared, pieces = sharded.divide(codec.flatten({**tree, "steps": torch.tensor(5)}))
+            shared, shards = sharded.divide(codec.flatten({**tree, "steps": torch.tensor(5)}))
             if rank == 0:
                 codec.write(folder / "shared", shared)
-            codec.write(folder / f"pieces-{rank}", pieces)
-            written.append(set(pieces.tensors))
+            codec.write(folder / f"shards-{rank}", shards)
+            written.append(set(shards.tensors))
     return written
 
 
@@ -89,25 +89,25 @@ def load(folder: Path, part: Any, *, asked: set[int] | None = None) -> dict[str,
     """Reads a part as one rank does."""
     plan = Plan(part, codec.read(folder / "shared"))
     if asked is not None:
-        assert plan.pieces() == asked
+        assert plan.shards() == asked
     with ExitStack() as opened:
         files = {
-            rank: opened.enter_context(safe_open(folder / f"pieces-{rank}", framework="pt")) for rank in plan.pieces()
+            rank: opened.enter_context(safe_open(folder / f"shards-{rank}", framework="pt")) for rank in plan.shards()
         }
         tree: dict[str, Any] = plan.load(files)
     return tree
 
 
-@given(size=st.integers(0, 20), pieces=st.integers(1, 9), start=st.integers(0, 20), length=st.integers(0, 20))
-def test_pieces_are_those_of_chunk_and_a_box_knows_its_own(size: int, pieces: int, start: int, length: int) -> None:
-    split = Split((3, size), "float32", 1, pieces)
-    there = [torch.arange(size)[split.box(piece)[1]] for piece in range(pieces)]
+@given(size=st.integers(0, 20), shards=st.integers(1, 9), start=st.integers(0, 20), length=st.integers(0, 20))
+def test_shards_are_those_of_chunk_and_a_region_knows_its_own(size: int, shards: int, start: int, length: int) -> None:
+    sharding = Sharding((3, size), "float32", 1, shards)
+    there = [torch.arange(size)[sharding.region(shard)[1]] for shard in range(shards)]
     assert torch.cat(there).tolist() == list(range(size))
-    for piece, chunk in enumerate(torch.arange(size).chunk(pieces) if size else []):
-        assert there[piece].equal(chunk)
-    box = (slice(0, 3), slice(min(start, size), min(start + length, size)))
-    wanted = set(range(size)[box[1]])
-    assert set(split.pieces_of(box)) >= {piece for piece in range(pieces) if wanted & set(there[piece].tolist())}
+    for shard, chunk in enumerate(torch.arange(size).chunk(shards) if size else []):
+        assert there[shard].equal(chunk)
+    region = (slice(0, 3), slice(min(start, size), min(start + length, size)))
+    wanted = set(range(size)[region[1]])
+    assert set(sharding.shards_of(region)) >= {shard for shard in range(shards) if wanted & set(there[shard].tolist())}
 
 
 @pytest.mark.parametrize("before", [1, 2, 3])
@@ -126,7 +126,7 @@ def test_every_world_reads_what_any_world_wrote(tmp_path: Path, before: int, aft
             assert model.get_buffer("steps") == 5
 
 
-def test_the_same_world_reads_its_own_pieces_only(tmp_path: Path) -> None:
+def test_the_same_world_reads_its_own_shards_only(tmp_path: Path) -> None:
     save(tmp_path, 3)
     for rank in range(3):
         with playing(rank, 3) as mesh:
@@ -162,16 +162,16 @@ def test_an_optimizers_state_lies_as_its_parameters(tmp_path: Path, sharded_befo
     for rank in range(2):
         with playing(rank, 2) as mesh:
             made = trained(cut(values(7), mesh, Shard(0)) if sharded_before else values(7))
-            shared, pieces = sharded.divide(codec.flatten(made.state_dict()))
+            shared, shards = sharded.divide(codec.flatten(made.state_dict()))
             codec.write(tmp_path / "shared", shared)
-            codec.write(tmp_path / f"pieces-{rank}", pieces)
+            codec.write(tmp_path / f"shards-{rank}", shards)
     for rank in range(3):
         with playing(rank, 3) as mesh:
             weight = nn.Parameter(cut(values(7), mesh, Shard(0)))
             optimizer = torch.optim.AdamW([weight], lr=0.1)
             optimizer.load_state_dict(load(tmp_path, optimizer))
             state = optimizer.state[weight]
-            assert state["exp_avg"].to_local().equal(expected[Split((7, 2), "", 0, 3).box(rank)])
+            assert state["exp_avg"].to_local().equal(expected[Sharding((7, 2), "", 0, 3).region(rank)])
             assert not sharded.is_dtensor(state["step"])
 
 
@@ -216,7 +216,7 @@ def test_an_optimizer_of_the_parameters_before_is_refused() -> None:
         sharded.check(model, torch.optim.SGD(model.parameters(), lr=0.1))
 
 
-def test_a_model_that_does_not_fit_is_told_in_whole_shapes_before_any_piece_is_read(tmp_path: Path) -> None:
+def test_a_model_that_does_not_fit_is_told_in_whole_shapes_before_any_shard_is_read(tmp_path: Path) -> None:
     save(tmp_path, 2)
     with playing(0, 3) as mesh:
         model = Holder(mesh, rows=(9, 1))

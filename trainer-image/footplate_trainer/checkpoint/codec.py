@@ -4,14 +4,14 @@ Tensors lie in the file under their path in the tree, so a model's file has the 
 reader can open it. The rest of the tree is JSON in the file's metadata, with `{"$tensor": name}` where a tensor was.
 JSON has no tuples, bytes, non-text keys or NaN: they are written as `{"$tuple": [...]}` and the like.
 
-Of a tensor that is cut into pieces, which lie in other files (`sharded.py`), the metadata tells how it was cut.
+Of a tensor that is sharded, which lie in other files (`sharded.py`), the metadata tells how.
 """
 
 import base64
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +23,49 @@ from footplate_trainer.errors import ConfigError
 
 STRUCTURE = "footplate"
 """Key of the tree in the file's metadata."""
-SPLITS = "footplate.splits"
-"""Key of what is known of tensors whose pieces are elsewhere."""
+SHARDINGS = "footplate.splits"
+"""Key of what is known of tensors whose shards are elsewhere."""
 
-Box = tuple[slice, ...]
+Region = tuple[slice, ...]
 """A part of a tensor: start and stop along each dimension."""
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """A tensor in pieces along one dimension, sized as `torch.chunk` does: the last ones may be smaller, or empty."""
+class Sharding:
+    """A sharded tensor along one dimension, sized as `torch.chunk` does: the last ones may be smaller, or empty."""
 
     shape: tuple[int, ...]
     dtype: str
     dim: int
-    pieces: int
+    shards: int
 
-    def box(self, piece: int) -> Box:
-        """Where a piece lies in the whole."""
-        box = list(whole(self.shape))
-        if self.pieces > 1:
+    def region(self, shard: int) -> Region:
+        """Where a shard lies in the whole."""
+        region = list(whole(self.shape))
+        if self.shards > 1:
             size = self.shape[self.dim]
-            box[self.dim] = slice(min(piece * self._each, size), min((piece + 1) * self._each, size))
-        return tuple(box)
+            region[self.dim] = slice(min(shard * self._each, size), min((shard + 1) * self._each, size))
+        return tuple(region)
 
-    def pieces_of(self, box: Box) -> range:
-        """The pieces that a part of the whole is made of."""
-        if self.pieces == 1:
+    def shards_of(self, region: Region) -> range:
+        """The shards that a part of the whole is made of."""
+        if self.shards == 1:
             return range(1)
-        start, stop = box[self.dim].start, box[self.dim].stop
+        start, stop = region[self.dim].start, region[self.dim].stop
         return range(start // self._each, -(-stop // self._each)) if start < stop else range(0)
+
+    def said(self) -> dict[str, Any]:
+        """As files say it."""
+        return {"shape": self.shape, "dtype": self.dtype, "dim": self.dim, "pieces": self.shards}
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> "Sharding":
+        """What a file says; raises KeyError or TypeError where that is something else."""
+        return cls(tuple(said["shape"]), said["dtype"], said["dim"], said["pieces"])
 
     @property
     def _each(self) -> int:
-        return -(-self.shape[self.dim] // self.pieces)
+        return -(-self.shape[self.dim] // self.shards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +74,15 @@ class Packed:
 
     tensors: Mapping[str, Tensor]
     structure: Any
-    splits: Mapping[str, Split] = field(default_factory=dict)
-    """Tensors of the structure that aren't among `tensors`, since they are in pieces."""
+    shardings: Mapping[str, Sharding] = field(default_factory=dict)
+    """Tensors of the structure that aren't among `tensors`, since they are sharded."""
 
     def tree(self) -> Any:
         """Puts the tree together again; it must have no splits."""
         return _decode(self.tensors, self.structure)
 
 
-def whole(shape: Iterable[int]) -> Box:
+def whole(shape: Iterable[int]) -> Region:
     """All of a tensor."""
     return tuple(slice(0, size) for size in shape)
 
@@ -91,8 +100,8 @@ def flatten(tree: Any) -> Packed:
 def write(path: Path, packed: Packed) -> None:
     """Writes a tree to a file; its tensors must be contiguous, on the CPU, and share no memory."""
     metadata = {"format": "pt", STRUCTURE: json.dumps(packed.structure, allow_nan=False)}
-    if packed.splits:
-        metadata[SPLITS] = json.dumps({name: asdict(split) for name, split in packed.splits.items()})
+    if packed.shardings:
+        metadata[SHARDINGS] = json.dumps({name: sharding.said() for name, sharding in packed.shardings.items()})
     save_file(dict(packed.tensors), path, metadata=metadata)
 
 
@@ -106,11 +115,13 @@ def read(path: Path) -> Packed:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             structure = json.loads(metadata[STRUCTURE])
-            splits = {name: _split(found) for name, found in json.loads(metadata.get(SPLITS, "{}")).items()}
+            shardings = {
+                name: Sharding.read(found) for name, found in json.loads(metadata.get(SHARDINGS, "{}")).items()
+            }
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a checkpoint file: {error!r}") from error
-    return Packed(tensors, structure, splits)
+    return Packed(tensors, structure, shardings)
 
 
 def read_weights(path: Path) -> Packed:
@@ -128,10 +139,6 @@ def read_weights(path: Path) -> Packed:
         raise ValueError(f"not a safetensors file: {error!r}") from error
     names = {name: name for name in tensors} | {name: kept for name, kept in same.items() if kept in tensors}
     return Packed(tensors, {name: {"$tensor": kept} for name, kept in names.items()})
-
-
-def _split(found: dict[str, Any]) -> Split:
-    return Split(**{**found, "shape": tuple(found["shape"])})
 
 
 def _decode(tensors: Mapping[str, Tensor], structure: Any) -> Any:

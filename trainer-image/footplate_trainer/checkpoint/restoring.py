@@ -37,8 +37,8 @@ class Loaded:
 
 Check = Callable[[Mapping[str, Any]], None]
 """Refuses trees, of which only names and shapes are known yet."""
-Pieces = Mapping[str, Mapping[int, File]]
-"""The files that this rank needs pieces from, by part and by the rank that wrote them."""
+Shards = Mapping[str, Mapping[int, File]]
+"""The files that this rank needs shards from, by part and by the rank that wrote them."""
 
 
 class Restorer:
@@ -116,7 +116,7 @@ class Restorer:
         self._note(f"begins with the weights of {uri}, and with nothing else of it{notes}")
 
     def _check_fit(self, outlines: Mapping[str, Any], *, uri: str, strict: bool) -> None:
-        """Before any piece of a weight is fetched."""
+        """Before any shard of a weight is fetched."""
         for name, outline in outlines.items():
             what_fits(name, self._parts[name].state_dict(), outline, uri=uri, strict=strict)
 
@@ -169,7 +169,7 @@ class Restorer:
         only: Collection[str] | None = None,
     ) -> dict[str, Any]:
         """The state trees by part, of all parts unless some are named. Reads whole tensors first: with them lies what
-        says which pieces of others this rank needs.
+        says which shards of others this rank needs.
         """
         packed: dict[str, Packed] = {}
         trees: dict[str, Any] = {}
@@ -180,8 +180,8 @@ class Restorer:
             self._gang.together(lambda: packed.update({file.part: read(file, folder) for file in files}))
             plans = {part: Plan(self._parts.get(part), read_part) for part, read_part in packed.items()}
             check({part: plan.outline() for part, plan in plans.items()})
-            pieces = self._fetch_pieces(found, plans, folder)
-            self._gang.together(lambda: trees.update(_read_pieces(plans, pieces, folder)))
+            shards = self._fetch_shards(found, plans, folder)
+            self._gang.together(lambda: trees.update(_read_shards(plans, shards, folder)))
         return trees
 
     def _is_for_me(self, file: File, found: Found) -> bool:
@@ -190,13 +190,13 @@ class Restorer:
             return file.rank == self._ctx.rank and found.manifest.world_size == self._ctx.world_size
         return not file.part.endswith(SHARDS)
 
-    def _fetch_pieces(self, found: Found, plans: Mapping[str, Plan], folder: Path) -> Pieces:
+    def _fetch_shards(self, found: Found, plans: Mapping[str, Plan], folder: Path) -> Shards:
         there = {(file.part, file.rank): file for file in found.manifest.files if file.part.endswith(SHARDS)}
-        pieces: dict[str, dict[int, File]] = {}
+        shards: dict[str, dict[int, File]] = {}
         if there:
-            self._gang.together(lambda: pieces.update(_find_pieces(plans, there)))
-            self._fetch(found, [file for files in pieces.values() for file in files.values()], folder)
-        return pieces
+            self._gang.together(lambda: shards.update(_find_shards(plans, there)))
+            self._fetch(found, [file for files in shards.values() for file in files.values()], folder)
+        return shards
 
     def _fetch(self, found: Found, files: Sequence[File], folder: Path) -> None:
         """Downloads what the ranks of this node need, once; verifies what this one needs."""
@@ -228,11 +228,11 @@ def _verify(files: Iterable[File], folder: Path) -> None:
         verify_file(file, folder / file.name)
 
 
-def _find_pieces(plans: Mapping[str, Plan], there: Mapping[tuple[str, int], File]) -> dict[str, dict[int, File]]:
+def _find_shards(plans: Mapping[str, Plan], there: Mapping[tuple[str, int], File]) -> dict[str, dict[int, File]]:
     try:
-        return {part: {rank: there[part + SHARDS, rank] for rank in plan.pieces()} for part, plan in plans.items()}
+        return {part: {rank: there[part + SHARDS, rank] for rank in plan.shards()} for part, plan in plans.items()}
     except KeyError as missing:
-        raise Damaged(f"no file has the pieces {missing}") from missing
+        raise Damaged(f"no file has the shards {missing}") from missing
 
 
 def _all_damaged(folder: Folder, steps: Sequence[int]) -> str:
@@ -263,14 +263,14 @@ def _read_file(file: File, folder: Path) -> Packed:
         raise Damaged(f"{file.name}: {error}") from error
 
 
-def _read_pieces(plans: Mapping[str, Plan], pieces: Pieces, folder: Path) -> dict[str, Any]:
-    """The trees, whole or with this rank's pieces."""
+def _read_shards(plans: Mapping[str, Plan], shards: Shards, folder: Path) -> dict[str, Any]:
+    """The trees, whole or with this rank's shards."""
     trees = {}
     for part, plan in plans.items():
         with ExitStack() as opened:
             files = {
                 rank: opened.enter_context(safe_open(folder / file.name, framework="pt"))
-                for rank, file in pieces.get(part, {}).items()
+                for rank, file in shards.get(part, {}).items()
             }
             trees[part] = plan.load(files)
     return trees

@@ -107,15 +107,15 @@ def check_states(parts: Mapping[str, Any]) -> None:
 
 @torch.no_grad()
 def capture(parts: Mapping[str, Any], *, is_main: bool) -> dict[str, Packed]:
-    """State by file: what all ranks share from rank 0; and this rank's own, and its pieces, from every one.
+    """State by file: what all ranks share from rank 0; and this rank's own, and its shards, from every one.
 
     Every rank asks each part, since to answer may be collective (a mean over all ranks).
     """
     files: dict[str, Packed] = {}
     for name, part in parts.items():
-        shared, pieces = divide(flatten(part.state_dict()))
+        shared, shards = divide(flatten(part.state_dict()))
         files |= {name: shared} if is_main else {}
-        files |= {name + SHARDS: pieces} if pieces.tensors else {}
+        files |= {name + SHARDS: shards} if shards.tensors else {}
     return {**files, RANK_PART: flatten({"random": random_state()})}
 
 

@@ -1,4 +1,4 @@
-"""FSDP2: every rank holds a piece of each parameter, of its gradient and of its optimizer state.
+"""FSDP2: every rank holds a shard of each parameter, of its gradient and of its optimizer state.
 
 Parameters are gathered a group at a time: each item of a ModuleList or Sequential is a group, as is each item of a
 ModuleList inside of such an item; what is left is the last group. So of a stack of blocks, one or two are whole at any
@@ -36,11 +36,11 @@ def shard(model: nn.Module, optimizers: Sequence[Optimizer], *, device: torch.de
     Args:
         model: on any device: its groups are moved one by one.
         optimizers: made of the model's parameters, and not yet used.
-        device: where the pieces lie.
-        low: type to compute in, such as bfloat16; pieces, their gradients and optimizer state keep their own.
+        device: where the shards lie.
+        low: type to compute in, such as bfloat16; shards, their gradients and optimizer state keep their own.
 
     Raises:
-        ConfigError: an optimizer has state, or can't do with other parameters or with pieces.
+        ConfigError: an optimizer has state, or can't do with other parameters or with shards.
     """
     _check(model, optimizers)
     for parameter in model.parameters():
