@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn, Self
 
 from footplate_trainer import exchange
-from footplate_trainer.supervisor.ending import Ending, Story, conclude
+from footplate_trainer.supervisor.ending import Ending, Story, find_ending
 from footplate_trainer.supervisor.processes import Exit
 from rank_processes import Job
 
@@ -69,7 +69,7 @@ class ForkServer:
         environments = [job.prepare(rank, 0) for rank in range(job.world_size)]
         codes = self._fork("rank", environments, job.folder, run_dirs, throw)
         lines = [] if throw is None else _lines(run_dirs[throw.rank])
-        return Ended(codes, lines, conclude(_story(codes, run_dirs, stop_requested=stop_requested)), run_dirs)
+        return Ended(codes, lines, find_ending(_story(codes, run_dirs, stop_requested=stop_requested)), run_dirs)
 
     def run_pod(self, root: Path, environment: Mapping[str, str], throw: Throw) -> tuple[int, list[str]]:
         """Runs a pod's supervisor to its end, from `trainer_pods.pod_environment`: its exit code, and the lines of ours

@@ -10,7 +10,7 @@ import obstore
 
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.checkpoint.manifest import NAME, Manifest
-from footplate_trainer.supervisor import manifest as model_manifest
+from footplate_trainer.model_manifest import ModelManifest
 
 
 class Storage:
@@ -24,7 +24,7 @@ class Storage:
     async def result(self, job: str) -> Any:
         """What rank 0 left behind. Raises ValueError where a file of the model isn't what its manifest says."""
         folder = f"{job}/{job}/1"
-        manifest = model_manifest.Manifest.model_validate_json(await _read(self._models, f"{folder}/manifest.json"))
+        manifest = ModelManifest.model_validate_json(await _read(self._models, f"{folder}/manifest.json"))
         for file in manifest.files:
             await _check(self._models, f"{folder}/{file.name}", file.sha256)
         return json.loads(await _read(self._models, f"{folder}/result-0.json"))

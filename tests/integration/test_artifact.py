@@ -18,9 +18,9 @@ from footplate.api.status import ArtifactStatus
 from footplate.contract import Progress
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.exchange import RankReport
+from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import artifact
-from footplate_trainer.supervisor.manifest import Manifest
 from footplate_trainer.supervisor.pod import read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import Done, RunningPod, free_port, pod_environment
@@ -52,13 +52,13 @@ async def run(root: Path, spec: dict[str, Any], env: dict[str, str] | None = Non
     return await asyncio.to_thread(running.finish)
 
 
-def read_manifest(done: Done) -> Manifest:
+def read_manifest(done: Done) -> ModelManifest:
     """The manifest that a verdict names, after checking that all it says is there."""
     assert done.verdict.artifact is not None, done.log
     store = Store.open(done.verdict.artifact.uri)
     data = store.get("manifest.json")
     assert hashlib.sha256(data).hexdigest() == done.verdict.artifact.sha256
-    manifest = Manifest.model_validate_json(data)
+    manifest = ModelManifest.model_validate_json(data)
     assert all(store.sha256(file.name) == file.sha256 for file in manifest.files)
     return manifest
 

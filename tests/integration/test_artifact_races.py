@@ -21,9 +21,9 @@ from footplate.api.status import ArtifactStatus
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
+from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import artifact
-from footplate_trainer.supervisor.manifest import Manifest
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
@@ -87,7 +87,7 @@ def check(store: Store, status: ArtifactStatus, pod: Pod) -> None:
     folder = status.uri.removeprefix(f"{store.uri}/")
     data = store.get(f"{folder}manifest.json")
     assert hashlib.sha256(data).hexdigest() == status.sha256, "a committed manifest was replaced"
-    manifest = Manifest.model_validate_json(data)
+    manifest = ModelManifest.model_validate_json(data)
     assert (manifest.uid, manifest.namespace) == (pod.uid, pod.config.metadata.namespace)
     assert {file.name for file in manifest.files} == set(NAMES)
     for file in manifest.files:

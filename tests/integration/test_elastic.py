@@ -13,7 +13,7 @@ import pytest
 from api_cluster import Finished
 from footplate.devcluster.process import find_program
 from footplate.devcluster.up import DevCluster
-from footplate_trainer.data.loader import Order, Split
+from footplate_trainer.data.loader import Batching, Order
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.slow]
 
@@ -133,7 +133,7 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
 
 def expected_samples() -> Iterator[list[int]]:
     """What each step is made of, whatever the size of the gang."""
-    order, split = Order(SAMPLES, 0, shuffle=True), Split(SAMPLES, BATCH, drop_last=False)
+    order, split = Order(SAMPLES, 0, shuffle=True), Batching(SAMPLES, BATCH, drop_last=False)
     for epoch in range(EPOCHS):
         numbers = order.of_epoch(epoch).tolist()
         yield from (numbers[start:end] for start, end in split.bounds())

@@ -13,9 +13,9 @@ from footplate.api.recipes import RECIPES, Hyperparameters
 from footplate.contract import Env, ExitCode, JobConfig
 from footplate.podspec import AttemptSpec, build_pods
 from footplate.policy import failure
+from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.store import CREDENTIAL_NAMES
 from footplate_trainer.supervisor import launch
-from footplate_trainer.supervisor.manifest import Manifest
 from footplate_trainer.supervisor.pod import read_pod
 from trainer_pods import pod_environment
 from unit.policy.build import NOW, gang, pod, terminated
@@ -107,9 +107,9 @@ def test_every_exit_code_of_the_contract_is_there() -> None:
 
 def test_manifest_example_is_one() -> None:
     example = json.loads(read_block("trainer.md", "manifest"))
-    Manifest.model_validate_json(json.dumps(example))
+    ModelManifest.model_validate_json(json.dumps(example))
     optional = {"parentCheckpoint"}
-    assert {field.alias for field in Manifest.model_fields.values()} - optional == example.keys()
+    assert {field.alias for field in ModelManifest.model_fields.values()} - optional == example.keys()
 
 
 def test_credentials() -> None:

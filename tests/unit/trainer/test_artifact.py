@@ -13,10 +13,10 @@ import pytest
 from footplate.api.status import ArtifactStatus, ProgressStatus
 from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable
 from footplate_trainer.exchange import RankReport
+from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import artifact
-from footplate_trainer.supervisor.manifest import Manifest
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
@@ -79,7 +79,7 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
         size_bytes=9,
         metrics={"accuracy": 0.9},
     )
-    manifest = Manifest.model_validate_json(text)
+    manifest = ModelManifest.model_validate_json(text)
     assert {file.name: file.sha256 for file in manifest.files} == {
         name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()
     }

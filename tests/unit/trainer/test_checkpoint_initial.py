@@ -14,11 +14,10 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from footplate_trainer import checkpoint
-from footplate_trainer.data.indexed import IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.indexed import Batching, IndexedData, Order, SliceTensors
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.supervisor.manifest import CodeRecord, File, Hardware
-from footplate_trainer.supervisor.manifest import Manifest as ModelManifest
+from footplate_trainer.model_manifest import CodeRecord, Hardware, ModelFile, ModelManifest
 from training_program import Program, Training, complete_steps, flip
 
 OTHER = "another"
@@ -44,7 +43,7 @@ def uri(program: Program, step: int = 4) -> str:
 
 
 def make_loader(samples: int = 40) -> Loader:
-    split, fetch = Split(samples, 4, drop_last=False), SliceTensors([torch.zeros(samples, 1)])
+    split, fetch = Batching(samples, 4, drop_last=False), SliceTensors([torch.zeros(samples, 1)])
     indexed = IndexedData(split, Order(samples, 0, shuffle=True), fetch, rank=0, world_size=1)
     return Loader(indexed, epochs=1)
 
@@ -55,7 +54,7 @@ def write_model(folder: Path, files: dict[str, Callable[[Path], object]]) -> str
     for name, write in files.items():
         write(folder / name)
     described = [
-        File(name=name, size_bytes=(folder / name).stat().st_size, sha256=hashlib.sha256(
+        ModelFile(name=name, size_bytes=(folder / name).stat().st_size, sha256=hashlib.sha256(
             (folder / name).read_bytes()).hexdigest())
         for name in files
     ]  # fmt: skip

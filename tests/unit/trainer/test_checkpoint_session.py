@@ -15,7 +15,7 @@ from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, save
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.checkpoint.state import NotToBeSaved
-from footplate_trainer.data.indexed import IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.indexed import Batching, IndexedData, Order, SliceTensors
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageError
 from footplate_trainer.rank import stopping
@@ -27,7 +27,7 @@ from footplate_trainer.storage.store import Store
 def make_loader(samples: int = 40) -> Loader:
     order = Order(samples, 0, shuffle=True)
     fetch = SliceTensors([torch.zeros(samples, 1)])
-    return Loader(IndexedData(Split(samples, 4, drop_last=False), order, fetch, rank=0, world_size=1), epochs=1)
+    return Loader(IndexedData(Batching(samples, 4, drop_last=False), order, fetch, rank=0, world_size=1), epochs=1)
 
 
 @dataclass

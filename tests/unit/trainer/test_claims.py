@@ -13,9 +13,9 @@ import pytest
 from footplate.api.status import ArtifactStatus
 from footplate_trainer.errors import ConfigError, Denied, NotFound, TrainerError
 from footplate_trainer.exchange import RankReport
+from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import artifact, claims
-from footplate_trainer.supervisor.manifest import Manifest
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
@@ -44,7 +44,7 @@ def check_manifests(models: Path) -> list[Path]:
     """All manifests, each of which names what is there."""
     found = sorted(models.rglob("manifest.json"))
     for path in found:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = ModelManifest.model_validate_json(path.read_bytes())
         assert [file.name for file in manifest.files] == sorted(NAMES)
         for file in manifest.files:
             assert hashlib.sha256((path.parent / file.name).read_bytes()).hexdigest() == file.sha256, (path, file.name)

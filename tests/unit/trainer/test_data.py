@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from footplate_trainer import data
-from footplate_trainer.data.indexed import FetchSamples, IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.indexed import Batching, FetchSamples, IndexedData, Order, SliceTensors
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError
 
@@ -28,7 +28,7 @@ def make_loader(
     epochs: int | None = None,
 ) -> Loader:
     """A loader of the numbers 0 to samples - 1, as a rank of a gang sees it."""
-    split = Split(samples, batch_size, drop_last=drop_last)
+    split = Batching(samples, batch_size, drop_last=drop_last)
     fetch = SliceTensors([torch.arange(samples)])
     order = Order(samples, 7, shuffle=shuffle)
     return Loader(IndexedData(split, order, fetch, rank=rank, world_size=world_size), epochs=epochs)
@@ -69,7 +69,9 @@ def test_an_interrupted_epoch_goes_on_where_it_was(
     whole = take(make_loader(samples, batch_size=batch_size, drop_last=drop_last))
     seen: list[int] = []
     position = make_loader(samples, batch_size=batch_size, drop_last=drop_last).state_dict()
-    smallest = min((end - start for start, end in Split(samples, batch_size, drop_last=drop_last).bounds()), default=1)
+    smallest = min(
+        (end - start for start, end in Batching(samples, batch_size, drop_last=drop_last).bounds()), default=1
+    )
     for world_size, batches in [*worlds, (1, 1000)]:
         if world_size > smallest:
             continue  # `data.loader` refuses a training loop whose batches would leave a rank without a sample
@@ -92,7 +94,7 @@ def test_an_interrupted_epoch_goes_on_where_it_was(
 
 @given(samples=st.integers(1, 500), batch_size=st.integers(1, 60), drop_last=st.booleans())
 def test_batches_are_full_but_the_last_two(samples: int, batch_size: int, drop_last: bool) -> None:
-    split = Split(samples, batch_size, drop_last=drop_last)
+    split = Batching(samples, batch_size, drop_last=drop_last)
     sizes = [end - start for start, end in split.bounds()]
     assert len(sizes) == split.batches == (samples // batch_size if drop_last else -(-samples // batch_size))
     assert all(size == batch_size for size in sizes[:-2])
@@ -152,11 +154,11 @@ def test_what_would_leave_a_rank_without_samples_is_refused(
     samples: int, batch_size: int, world_size: int, drop_last: bool, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match="batch"):
-        Split(samples, batch_size, drop_last=drop_last).check(world_size=world_size, training=True)
+        Batching(samples, batch_size, drop_last=drop_last).check(world_size=world_size, training=True)
 
 
 def test_what_divides_evenly_may_have_one_sample_a_rank() -> None:
-    Split(100, 4, drop_last=False).check(world_size=4, training=True)
+    Batching(100, 4, drop_last=False).check(world_size=4, training=True)
 
 
 class Augmented(Dataset[tuple[int, float]]):
@@ -172,7 +174,7 @@ class Augmented(Dataset[tuple[int, float]]):
 def augmentation(*, workers: int, batch_size: int = 4) -> dict[int, float]:
     """What each sample of one epoch was augmented with."""
     fetch = FetchSamples(Augmented(), 7, num_workers=workers, collate=list, pin_memory=False)
-    split, order = Split(12, batch_size, drop_last=False), Order(12, 7, shuffle=True)
+    split, order = Batching(12, batch_size, drop_last=False), Order(12, 7, shuffle=True)
     loader = Loader(IndexedData(split, order, fetch, rank=0, world_size=1), epochs=None)
     return {index: value for batch in loader for index, value in batch}
 
@@ -195,7 +197,7 @@ def test_loading_draws_nothing_from_trainings_random_numbers(workers: int) -> No
 
 def test_workers_live_from_epoch_to_epoch() -> None:
     fetch = FetchSamples(Augmented(), 7, num_workers=1, collate=list, pin_memory=False)
-    split, order = Split(12, 4, drop_last=False), Order(12, 7, shuffle=True)
+    split, order = Batching(12, 4, drop_last=False), Order(12, 7, shuffle=True)
     loader = Loader(IndexedData(split, order, fetch, rank=0, world_size=1), epochs=2)
     stream: Iterator[Any] = iter(loader)
     first_epoch = [next(stream) for _ in range(3)]

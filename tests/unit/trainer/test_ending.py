@@ -7,7 +7,7 @@ import pytest
 
 from footplate.contract import Failure
 from footplate_trainer.exchange import RankError
-from footplate_trainer.supervisor.ending import Story, conclude
+from footplate_trainer.supervisor.ending import Story, find_ending
 from footplate_trainer.supervisor.hang import Hang, Silence
 from footplate_trainer.supervisor.processes import Exit
 from footplate_trainer.supervisor.stacks import Finding, Frame
@@ -67,33 +67,33 @@ def rank_error(rank: int, code: int, time: float) -> RankError:
     ],
 )
 def test_exit_code(seen: Story, code: int) -> None:
-    assert conclude(seen).exit_code == code
+    assert find_ending(seen).exit_code == code
 
 
 def test_no_error_after_a_good_or_a_clean_end() -> None:
-    assert conclude(story(0, 0)).error is None
-    assert conclude(story(75, 75)).error is None
+    assert find_ending(story(0, 0)).error is None
+    assert find_ending(story(75, 75)).error is None
 
 
 def test_the_cause_is_who_failed_first_by_their_own_words() -> None:
     errors = {0: rank_error(0, 70, time=50.0), 1: rank_error(1, 70, time=49.0)}
-    ending = conclude(story(70, 70, errors=errors))
+    ending = find_ending(story(70, 70, errors=errors))
     assert ending.error == errors[1].failure
 
 
 def test_a_clock_that_is_set_back_meanwhile_changes_no_order() -> None:
     first, second = rank_error(0, 70, time=50.0), rank_error(1, 70, time=51.0)
     late = second.model_copy(update={"failure": second.failure.model_copy(update={"time": CLOCK - 3600})})
-    assert conclude(story(70, 70, errors={0: first, 1: late})).error == first.failure
+    assert find_ending(story(70, 70, errors={0: first, 1: late})).error == first.failure
 
 
 def test_who_lost_a_peer_is_no_cause_even_if_first() -> None:
     errors = {0: rank_error(0, 76, time=1.0), 1: rank_error(1, 70, time=2.0)}
-    assert conclude(story(76, 70, errors=errors)).error == errors[1].failure
+    assert find_ending(story(76, 70, errors=errors)).error == errors[1].failure
 
 
 def test_a_process_without_words_is_described_by_its_stderr() -> None:
-    error = conclude(story(0, 1, tail="Traceback\nValueError: bad\n\n")).error
+    error = find_ending(story(0, 1, tail="Traceback\nValueError: bad\n\n")).error
     assert error is not None
     assert (error.rank, error.message) == (1, "ended with exit code 1: ValueError: bad")
     assert error.traceback == "Traceback\nValueError: bad\n\n"
@@ -105,7 +105,7 @@ def test_a_process_without_words_is_described_by_its_stderr() -> None:
     [(KILLED, "resources.limits.memory"), (-signal.SIGSEGV, "killed by SIGSEGV"), (-250, "killed by signal 250")],
 )
 def test_a_signal_is_named(code: int, words: str) -> None:
-    error = conclude(story(code)).error
+    error = find_ending(story(code)).error
     assert error is not None
     assert words in error.message
 
@@ -127,7 +127,7 @@ Extension modules: numpy._core._multiarray_umath, torch._C (total: 2)
 
 
 def test_a_native_crash_is_told_by_the_frame_it_happened_in() -> None:
-    error = conclude(story(-signal.SIGSEGV, tail=CRASH)).error
+    error = find_ending(story(-signal.SIGSEGV, tail=CRASH)).error
     assert error is not None
     assert error.message == (
         'killed by SIGSEGV: in native code, called from File "/lib/kernels/fused.py", line 519, in launch'
@@ -141,7 +141,7 @@ def test_a_native_crash_is_told_by_the_frame_it_happened_in() -> None:
 
 def test_a_crash_without_a_stack_is_not_told_by_the_modules_that_were_loaded() -> None:
     tail = "free(): invalid pointer\nFatal Python error: Aborted\n\nExtension modules: numpy (total: 1)\n"
-    error = conclude(story(-signal.SIGABRT, tail=tail)).error
+    error = find_ending(story(-signal.SIGABRT, tail=tail)).error
     assert error is not None
     assert error.message == "killed by SIGABRT: Fatal Python error: Aborted"
 
@@ -164,7 +164,7 @@ ITS_CAUSE = rank_error(1, 70, time=200.0)
     ],
 )
 def test_who_is_ended_by_nccls_watchdog_has_lost_a_peer(seen: Story, code: int) -> None:
-    ending = conclude(seen)
+    ending = find_ending(seen)
     assert ending.exit_code == code
     if code == 76:
         assert ending.error is not None
@@ -176,7 +176,7 @@ WAITING = Finding((Frame("/x/torch/autograd/graph.py", "869", "_engine_run_backw
 
 
 def test_a_hang_names_rank_step_and_setting_and_shows_the_stack() -> None:
-    error = conclude(story(KILLED, tail="stderr", hang=hang(seconds=1801, finding=STACK), hang_timeout=1800)).error
+    error = find_ending(story(KILLED, tail="stderr", hang=hang(seconds=1801, finding=STACK), hang_timeout=1800)).error
     assert error is not None
     assert error.rank == 0
     assert error.message.startswith("rank 0 made no progress for 1801 s while training, after step 7: ")
@@ -186,7 +186,7 @@ def test_a_hang_names_rank_step_and_setting_and_shows_the_stack() -> None:
 
 @pytest.mark.parametrize(("tail", "traceback"), [("stderr", "stderr"), ("", None)])
 def test_without_a_stack_the_end_of_stderr_must_do(tail: str, traceback: str | None) -> None:
-    error = conclude(story(KILLED, tail=tail, hang=hang(finding=Finding(state="T")))).error
+    error = find_ending(story(KILLED, tail=tail, hang=hang(finding=Finding(state="T")))).error
     assert error is not None
     assert error.traceback == traceback
     assert "its process is stopped" in error.message
@@ -197,13 +197,13 @@ def test_without_a_stack_the_end_of_stderr_must_do(tail: str, traceback: str | N
     [pytest.param(STACK, 200.0, id="its last sign of life"), pytest.param(WAITING, 2000.0, id="now")],
 )
 def test_of_all_pods_hangs_that_of_the_culprit_is_the_earliest(finding: Finding, time: float) -> None:
-    error = conclude(story(KILLED, hang=hang(seconds=1800, finding=finding), hang_time=2000.0)).error
+    error = find_ending(story(KILLED, hang=hang(seconds=1800, finding=finding), hang_time=2000.0)).error
     assert error is not None
     assert error.time == time
 
 
 def test_a_late_stop_says_what_to_raise() -> None:
-    error = conclude(story(KILLED, stop_requested=True, late=True, grace_seconds=30)).error
+    error = find_ending(story(KILLED, stop_requested=True, late=True, grace_seconds=30)).error
     assert error is not None
     assert "30 s of grace" in error.message
     assert "terminationGracePeriodSeconds" in error.message

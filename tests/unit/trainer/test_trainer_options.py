@@ -17,6 +17,7 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 from footplate_trainer import Trainer, callbacks, data, metrics, prepare
 from footplate_trainer import prepare as prepare_module
+from footplate_trainer.data import indexed
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, DataError, UserError
 from footplate_trainer.rank.environment import Context
@@ -468,9 +469,9 @@ def test_a_second_fit_that_would_train_nothing_is_refused() -> None:
 
 def test_batches_that_leave_a_rank_without_a_sample_are_refused() -> None:
     """Others would train on theirs, and wait for it. An evaluation may have such."""
-    fetch = data.SliceTensors([POINTS, LABELS])
-    split, order = data.Split(21, 10, drop_last=False), data.Order(21, 7, shuffle=False)
-    train = Loader(data.IndexedData(split, order, fetch, rank=0, world_size=7), epochs=None)
+    fetch = indexed.SliceTensors([POINTS, LABELS])
+    split, order = indexed.Batching(21, 10, drop_last=False), indexed.Order(21, 7, shuffle=False)
+    train = Loader(indexed.IndexedData(split, order, fetch, rank=0, world_size=7), epochs=None)
     with pytest.raises(ConfigError, match="a batch of 5 samples is too small for 7 ranks"):
         make_trainer().fit(train)
 

@@ -11,7 +11,7 @@ from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.names import RANK_PART, WEIGHTS_FILE
 from footplate_trainer.checkpoint.state import MAX_NAMED, differences
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.supervisor.manifest import Manifest as ModelManifest
+from footplate_trainer.model_manifest import ModelManifest
 
 MODEL = "model"
 

@@ -1,9 +1,9 @@
 """Tensors that are sharded over the ranks (DTensor, as FSDP2 makes them), in checkpoints.
 
 A part that has such tensors is several files. `<part>`, from rank 0, has the tree with its whole tensors, and says how
-the others are sharded. `<part>.shards`, from every rank, has that rank's shards under the tensors' names. From these each
-rank of any world knows which shards it needs, fetches those alone, and reads of them only its own rows: a checkpoint
-of three ranks can be loaded on two, or into a model that isn't sharded at all, and the other way round.
+the others are sharded. `<part>.shards`, from every rank, has that rank's shards under the tensors' names. From these
+each rank of any world knows which shards it needs, fetches those alone, and reads of them only its own rows: a
+checkpoint of three ranks can be loaded on two, or into a model that isn't sharded at all, and the other way round.
 
 Invariant: shard n of every tensor is written by rank n.
 """

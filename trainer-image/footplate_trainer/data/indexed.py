@@ -32,11 +32,11 @@ Fetch = Callable[[Iterable[Draw]], Iterator[Any]]
 class IndexedData:
     """A map-style dataset's samples, in an order for each pass, cut into batches."""
 
-    def __init__(self, split: "Split", order: "Order", fetch: Fetch, *, rank: int, world_size: int) -> None:
+    def __init__(self, batching: "Batching", order: "Order", fetch: Fetch, *, rank: int, world_size: int) -> None:
         self.samples: int | None = order.samples
         self.seed = order.seed
-        self.batches: int | None = split.batches
-        self._split = split
+        self.batches: int | None = batching.batches
+        self._batching = batching
         self._order = order
         self._fetch = fetch
         self._rank = rank
@@ -45,7 +45,7 @@ class IndexedData:
     def rest(self, number: int, index: int, _state: Any) -> Iterator[Handed]:
         """See `Passes`."""
         order = self._order.of_epoch(number)
-        bounds = list(self._split.bounds(index))
+        bounds = list(self._batching.bounds(index))
         shares = [share_of(end - start, self._rank, self._world_size) for start, end in bounds]
         draws = (
             (number, order[start + share.start : start + share.stop])
@@ -65,10 +65,10 @@ class IndexedData:
 
     def check_training(self) -> None:
         """See `Passes`."""
-        self._split.check(world_size=self._world_size, training=True)
+        self._batching.check(world_size=self._world_size, training=True)
 
 
-class Split:
+class Batching:
     """How an epoch's positions are cut into batches. The rest of an epoch is cut the same way from each of its cuts,
     and from any position, so a batch size or world size may change in mid-epoch.
     """

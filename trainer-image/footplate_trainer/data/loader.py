@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, TensorDataset
 
-from footplate_trainer.data.indexed import Collate, Fetch, FetchSamples, IndexedData, Order, SliceTensors, Split
+from footplate_trainer.data.indexed import Batching, Collate, Fetch, FetchSamples, IndexedData, Order, SliceTensors
 from footplate_trainer.data.passes import Handed, Passes
 from footplate_trainer.data.streams import StreamData
 from footplate_trainer.errors import ConfigError
@@ -221,12 +221,12 @@ def loader(
         )
         return Loader(stream, epochs=epochs)
     shuffle = shuffle is not False
-    split = Split(len(dataset), batch_size, drop_last=drop_last)
-    split.check(world_size=ctx.world_size, training=shuffle)
+    batching = Batching(len(dataset), batch_size, drop_last=drop_last)
+    batching.check(world_size=ctx.world_size, training=shuffle)
     order = Order(len(dataset), seed, shuffle=shuffle)
     fetch: Fetch
     if type(dataset) is TensorDataset and not num_workers and collate is None:
         fetch = SliceTensors(dataset.tensors)
     else:
         fetch = FetchSamples(dataset, order.seed, num_workers=num_workers, collate=collate, pin_memory=pin_memory)
-    return Loader(IndexedData(split, order, fetch, rank=ctx.rank, world_size=ctx.world_size), epochs=epochs)
+    return Loader(IndexedData(batching, order, fetch, rank=ctx.rank, world_size=ctx.world_size), epochs=epochs)

@@ -32,7 +32,7 @@ def context() -> Context:
         if (note := devices.check(ctx)) is not None:
             reporter().note(note)
         seed_everything(ctx.seed)
-        reporter().describe(seed=ctx.seed, device=_device_name(ctx.device))
+        reporter().add_facts(seed=ctx.seed, device=_device_name(ctx.device))
     gang.join(ctx)
     return ctx
 

@@ -194,7 +194,7 @@ class Reporter:
         """Names the loader that samples per second and, until `expect` knows better, percent and ETA come from."""
         self._position = position
 
-    def describe(self, *, seed: int | None = None, device: str | None = None) -> None:
+    def add_facts(self, *, seed: int | None = None, device: str | None = None) -> None:
         """Facts that the artifact's manifest holds."""
         self._facts.update(seed=seed, device=device)
 

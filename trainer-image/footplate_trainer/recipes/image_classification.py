@@ -44,7 +44,7 @@ def train(ctx: Context, hyperparameters: ImageHyperparameters) -> None:
     for note in notes:
         reporter().note(note)
     images = splits.train
-    card = describe(images, hyperparameters, notes)
+    card = make_card(images, hyperparameters, notes)
     network = ImageClassifier(**card.arguments)
     network.mean.data, network.std.data = measure(images)
     train_classifier(
@@ -69,7 +69,7 @@ def workers(hyperparameters: ImageHyperparameters) -> int:
     return min(MAX_WORKERS, torch.get_num_threads() - 1)
 
 
-def describe(images: Images, hyperparameters: ImageHyperparameters, notes: Sequence[str]) -> ModelCard:
+def make_card(images: Images, hyperparameters: ImageHyperparameters, notes: Sequence[str]) -> ModelCard:
     """The card of a network for such images."""
     channels, height, width = images.pixels.shape[1:]
     return ModelCard(

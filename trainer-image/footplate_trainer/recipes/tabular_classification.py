@@ -34,7 +34,7 @@ def train(ctx: Context, hyperparameters: TableHyperparameters) -> None:
     )
     for note in splits.notes:
         reporter().note(note)
-    card = describe(splits, hyperparameters)
+    card = make_card(splits, hyperparameters)
     network = TableClassifier(**card.arguments)
     network.mean.data, network.std.data = measure(splits.train.columns[:, : card.arguments["numeric"]])
     train_classifier(
@@ -49,7 +49,7 @@ def train(ctx: Context, hyperparameters: TableHyperparameters) -> None:
     )
 
 
-def describe(splits: TableSplits, hyperparameters: TableHyperparameters) -> ModelCard:
+def make_card(splits: TableSplits, hyperparameters: TableHyperparameters) -> ModelCard:
     """The card of a network for such a table."""
     categories = [1 + len(column.categories) for column in splits.columns if column.categories is not None]
     return ModelCard(

@@ -23,11 +23,12 @@ from footplate.api.status import ArtifactStatus
 from footplate.contract import UID_DIGITS
 from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, sendable
 from footplate_trainer.exchange import RankReport
+from footplate_trainer.model_manifest import ModelFile, ModelManifest
 from footplate_trainer.storage.errors import Changed
 from footplate_trainer.storage.fetch import Fetched, naming
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import claims
-from footplate_trainer.supervisor.manifest import File, Manifest, describe
+from footplate_trainer.supervisor.manifest import make_manifest
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.source import Code
 
@@ -46,7 +47,7 @@ log = structlog.get_logger()
 class Committed:
     """A manifest in storage, and its very bytes."""
 
-    manifest: Manifest
+    manifest: ModelManifest
     data: bytes
 
     def is_of(self, pod: Pod) -> bool:
@@ -116,7 +117,7 @@ def publish(
                 store = output_store(pod, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
                 log.warning("the model's place holds other bytes, which stay; this one goes beside", uri=store.uri)
             list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
-        manifest = describe(pod, files, report=report, code=code, inputs=inputs, created=clock())
+        manifest = make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
         return _status(store, _commit(store, manifest, pod))
 
 
@@ -183,7 +184,7 @@ def _find(store: Store) -> Committed | None:
     """The manifest that is there; None where there is none."""
     try:
         data = store.get(MANIFEST)
-        return Committed(Manifest.model_validate_json(data), data)
+        return Committed(ModelManifest.model_validate_json(data), data)
     except NotFound:
         return None
     except ValidationError as error:
@@ -205,7 +206,7 @@ def _is_whole(store: Store, committed: Committed) -> bool:
     return all(_is_there(store, file) for file in committed.manifest.files)
 
 
-def _is_there(store: Store, file: File) -> bool:
+def _is_there(store: Store, file: ModelFile) -> bool:
     for _ in range(READS):
         try:
             return store.sha256(file.name) == file.sha256
@@ -216,13 +217,13 @@ def _is_there(store: Store, file: File) -> bool:
     return False
 
 
-def _measure(name: str, path: Path) -> File:
+def _measure(name: str, path: Path) -> ModelFile:
     with path.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return File(name=name, size_bytes=path.stat().st_size, sha256=sha256)
+    return ModelFile(name=name, size_bytes=path.stat().st_size, sha256=sha256)
 
 
-def _upload(store: Store, file: File, path: Path) -> None:
+def _upload(store: Store, file: ModelFile, path: Path) -> None:
     if _is_there(store, file):
         return
     store.put_file(file.name, path)
@@ -230,7 +231,7 @@ def _upload(store: Store, file: File, path: Path) -> None:
         raise StorageUnavailable(f"{store.uri}/{file.name} was read back with other bytes than were written")
 
 
-def _commit(store: Store, manifest: Manifest, pod: Pod) -> Committed:
+def _commit(store: Store, manifest: ModelManifest, pod: Pod) -> Committed:
     data = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode() + b"\n"
     try:
         store.put(MANIFEST, data, create=True)

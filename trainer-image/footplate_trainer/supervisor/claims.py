@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from footplate.api.status import Time
 from footplate.api.types import Model
 from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable
+from footplate_trainer.model_manifest import ModelFile
 from footplate_trainer.storage.proving import prove_writing
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor.manifest import File
 from footplate_trainer.supervisor.pod import Pod
 
 FOLDER = ".footplate"
@@ -59,7 +59,7 @@ class Content(Model):
     uid: str
     run: int
     attempt: int
-    files: list[File]
+    files: list[ModelFile]
 
 
 def claim(store: Store, pod: Pod) -> None:
@@ -96,7 +96,7 @@ def has_claimed(store: Store, pod: Pod) -> bool:
     return any(each.is_of(pod) for _, each in _read_claims(store))
 
 
-def fix_content(store: Store, files: Sequence[File], pod: Pod) -> bool:
+def fix_content(store: Store, files: Sequence[ModelFile], pod: Pod) -> bool:
     """Fixes what the place may hold; False where it is fixed already, as other bytes or another run's."""
     content = Content(uid=pod.uid, run=pod.run, attempt=pod.attempt, files=list(files))
     try:

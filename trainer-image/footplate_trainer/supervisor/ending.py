@@ -46,7 +46,7 @@ class Story:
     hang_timeout: float = 0.0
 
 
-def conclude(story: Story) -> Ending:
+def find_ending(story: Story) -> Ending:
     """Decides how the pod ends."""
     if story.hang is not None:
         return Ending(ExitCode.HANG, _describe_hang(story, story.hang))

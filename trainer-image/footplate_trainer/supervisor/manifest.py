@@ -1,4 +1,4 @@
-"""What a model is made of and where it comes from: the content of its `manifest.json`."""
+"""Makes a model's manifest: what the model is made of, and where it comes from."""
 
 import os
 import platform
@@ -6,99 +6,26 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import Field
-
-from footplate.api.blocks import Source
-from footplate.api.status import Metrics, Time
-from footplate.api.types import Model
 from footplate_trainer.exchange import RankReport
+from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest
 from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.source import Code
 
 
-class File(Model):
-    """One file of the model."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-
-class Input(Model):
-    """The data of one channel; `sha256` is what InputChannel.sha256 would have to be."""
-
-    uri: str
-    sha256: str
-    files: int
-    size_bytes: int
-
-
-class CodeRecord(Model):
-    """What ran, and from where."""
-
-    run: str
-    source: Source | None = None
-    sha256: str | None = None
-    commit: str | None = None
-
-
-class Hardware(Model):
-    """What it ran on: node rank 0's machine, and how many of them."""
-
-    nodes: int
-    processes_per_node: int
-    machine: str
-    cpu: str
-    cpus: int
-    memory_bytes: int
-    accelerators: dict[str, str]
-    """Accelerators of each node, by resource name."""
-    device: str | None = None
-
-
-class Manifest(Model):
-    """`manifest.json`: what a model is made of and where it comes from."""
-
-    api_version: Literal["footplate.dev/v1alpha1"] = "footplate.dev/v1alpha1"
-    kind: Literal["ModelManifest"] = "ModelManifest"
-    job: str
-    namespace: str
-    uid: str
-    run: int
-    attempt: int
-    created: Time
-    files: list[File]
-    metrics: Metrics
-    step: int | None = None
-    epoch: int | None = None
-    hyperparameters: dict[str, Any]
-    seed: int | None = None
-    inputs: dict[str, Input]
-    image: str | None = None
-    code: CodeRecord
-    packages: dict[str, str]
-    hardware: Hardware
-    notes: list[str] = Field(default_factory=list)
-    """What the user should know: the last of `status.notes`."""
-    parent_checkpoint: str | None = None
-    """URI of the checkpoint that the last attempt started from."""
-
-
-def describe(
+def make_manifest(
     pod: Pod,
-    files: Sequence[File],
+    files: Sequence[ModelFile],
     *,
     report: RankReport,
     code: Code,
     inputs: Mapping[str, Fetched],
     created: datetime,
-) -> Manifest:
+) -> ModelManifest:
     """The manifest of this run's model."""
     trainer = pod.spec.trainer
-    return Manifest(
+    return ModelManifest(
         job=pod.job,
         namespace=pod.config.metadata.namespace,
         uid=pod.uid,

@@ -16,7 +16,7 @@ import structlog
 from footplate.contract import ExitCode
 from footplate_trainer.exchange import RankReport, has_finished, read_error, read_heartbeats, read_report
 from footplate_trainer.supervisor import flight_recorder
-from footplate_trainer.supervisor.ending import Ending, Story, conclude, failures
+from footplate_trainer.supervisor.ending import Ending, Story, failures, find_ending
 from footplate_trainer.supervisor.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.processes import KILL_SECONDS, Exit, Process, reap
@@ -70,7 +70,7 @@ class Watch:
                 helper.cancel()
         if self._hang is None:
             await self._tell_recordings()  # of what NCCL's watchdog has ended
-        return conclude(self._story())
+        return find_ending(self._story())
 
     def _story(self) -> Story:
         errors = {exit_.rank: read_error(self._pod.run_dir, exit_.rank) for exit_ in self._exits}

@@ -1,0 +1,77 @@
+"""The content of a model's `manifest.json`, which the supervisor writes and `checkpoint.initFrom` reads."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from footplate.api.blocks import Source
+from footplate.api.status import Metrics, Time
+from footplate.api.types import Model
+
+
+class ModelFile(Model):
+    """One file of the model."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class Input(Model):
+    """The data of one channel; `sha256` is what InputChannel.sha256 would have to be."""
+
+    uri: str
+    sha256: str
+    files: int
+    size_bytes: int
+
+
+class CodeRecord(Model):
+    """What ran, and from where."""
+
+    run: str
+    source: Source | None = None
+    sha256: str | None = None
+    commit: str | None = None
+
+
+class Hardware(Model):
+    """What it ran on: node rank 0's machine, and how many of them."""
+
+    nodes: int
+    processes_per_node: int
+    machine: str
+    cpu: str
+    cpus: int
+    memory_bytes: int
+    accelerators: dict[str, str]
+    """Accelerators of each node, by resource name."""
+    device: str | None = None
+
+
+class ModelManifest(Model):
+    """`manifest.json`: what a model is made of and where it comes from."""
+
+    api_version: Literal["footplate.dev/v1alpha1"] = "footplate.dev/v1alpha1"
+    kind: Literal["ModelManifest"] = "ModelManifest"
+    job: str
+    namespace: str
+    uid: str
+    run: int
+    attempt: int
+    created: Time
+    files: list[ModelFile]
+    metrics: Metrics
+    step: int | None = None
+    epoch: int | None = None
+    hyperparameters: dict[str, Any]
+    seed: int | None = None
+    inputs: dict[str, Input]
+    image: str | None = None
+    code: CodeRecord
+    packages: dict[str, str]
+    hardware: Hardware
+    notes: list[str] = Field(default_factory=list)
+    """What the user should know: the last of `status.notes`."""
+    parent_checkpoint: str | None = None
+    """URI of the checkpoint that the last attempt started from."""
