@@ -92,6 +92,24 @@ STRIDE = 10
 STORAGE = frozenset(kind for kind in Kind if kind.name.startswith("S3_"))
 
 
+class Variant(StrEnum):
+    """What is particular about a job's training."""
+
+    PLAIN = "plain"
+    STREAM = "stream"
+    """Of exact.py: its samples come as a stream."""
+    TRAININGS = "trainings"
+    """Of exact.py: two trainings, one after the other."""
+    CALLBACKS = "callbacks"
+    """Of fit.py: early stopping that never stops, whose best weights are taken in the end, and an average of them."""
+
+
+VARIANTS = {
+    "exact.py": (Variant.PLAIN, Variant.PLAIN, Variant.STREAM, Variant.TRAININGS),
+    "fit.py": (Variant.PLAIN, Variant.CALLBACKS),
+}
+
+
 class Moment(StrEnum):
     """What the gang is doing when it is struck."""
 
@@ -138,6 +156,7 @@ class Schedule:
 
     seed: int
     program: str
+    variant: Variant
     nodes: int
     processes: int
     """Ranks a node."""
@@ -151,8 +170,9 @@ class Schedule:
         return self.nodes * self.processes
 
     def __str__(self) -> str:
-        shape = f"{self.program} on {self.nodes} nodes × {self.processes} ranks, {self.workers} data workers each"
-        return "\n".join([f"seed {self.seed}: {shape}", *(f"  {strike}" for strike in self.strikes)])
+        shape = f"{self.nodes} nodes × {self.processes} ranks, {self.workers} data workers each"
+        title = f"seed {self.seed}: {self.program} ({self.variant}) on {shape}"
+        return "\n".join([title, *(f"  {strike}" for strike in self.strikes)])
 
 
 def draw(seed: int) -> Schedule:
@@ -169,7 +189,8 @@ def draw(seed: int) -> Schedule:
         _draw_strike(chance, kinds, program, step, first=first if number == 0 else None)
         for number, step in enumerate(steps)
     ]
-    return Schedule(seed, program, nodes, processes, workers, _at_other_moments(chance, program, strikes))
+    variant = chance.choice(VARIANTS[program])
+    return Schedule(seed, program, variant, nodes, processes, workers, _at_other_moments(chance, program, strikes))
 
 
 def _fits(kind: Kind, program: str, nodes: int) -> bool:

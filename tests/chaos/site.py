@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from chaos.processes import processes_of
-from chaos.schedule import EVERY, STEPS, Schedule
+from chaos.schedule import EVERY, STEPS, Schedule, Variant
 from chaos.storage import Storage
 from footplate.contract import Label
 from footplate.devcluster.client import MERGE, Object
@@ -45,6 +45,12 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
         "batchNorm": True,
         "evaluationSeconds": 0.01,
     },
+}
+VARIANTS: Mapping[Variant, dict[str, Any]] = {
+    Variant.PLAIN: {},
+    Variant.STREAM: {"stream": True},
+    Variant.TRAININGS: {"trainings": ["first", "second"], "epochs": 3},
+    Variant.CALLBACKS: {"callbacks": True},
 }
 STEP_SECONDS = 0.025
 
@@ -155,9 +161,9 @@ class Site:
 
     async def reference(self, schedule: Schedule) -> Any:
         """What the same job ends with when nothing happens to it, not even checkpoints: its result, and its steps."""
-        key = (schedule.program, schedule.world)
+        key = (schedule.program, schedule.variant, schedule.world)
         if key not in self._references:
-            name = f"reference-{schedule.program.removesuffix('.py')}-{schedule.world}"
+            name = f"reference-{schedule.program.removesuffix('.py')}-{schedule.variant}-{schedule.world}"
             spec = job_spec(name, schedule)
             del spec["checkpoint"]
             async with self.living(name, spec) as life:
@@ -242,6 +248,7 @@ class Site:
 def job_spec(name: str, schedule: Schedule) -> Object:
     """The job of a schedule: its budgets are such that it always gets to its end, as soon as it can."""
     settings = {**SETTINGS[schedule.program], "stepSeconds": STEP_SECONDS, "workers": schedule.workers}
+    settings |= VARIANTS[schedule.variant]
     return {
         "trainer": {
             "image": "footplate/trainer:dev",

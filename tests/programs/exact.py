@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,32 @@ class LastFirst(nn.Sequential):
         return inputs
 
 
+class Stream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The same samples as a stream, which can't say where it is."""
+
+    def __init__(self, samples: Noisy) -> None:
+        self.samples = samples
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return map(self.samples.__getitem__, range(len(self.samples)))
+
+
 def main(ctx: Context) -> None:
+    """One training, or several, one after the other; `steps` counts all."""
+    results = []
+    steps = 0
+    for name in ctx.hyperparameters.get("trainings", ["main"]):
+        trained = train(ctx, name, steps_before=steps)
+        if trained is None:
+            return
+        model, optimizer, losses = trained
+        steps += len(losses.values)
+        results.append((model, optimizer, losses))
+    write_result(ctx, results)
+
+
+def train(ctx: Context, name: str, *, steps_before: int) -> tuple[nn.Module, torch.optim.Optimizer, Losses] | None:
+    """What a training ends with; None where it is asked to stop."""
     settings = ctx.hyperparameters
     layers = [
         nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)
@@ -61,14 +87,17 @@ def main(ctx: Context) -> None:
     model = prepare(LastFirst(*reversed(layers)) if settings.get("lastFirst") else nn.Sequential(*layers))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100)
+    samples = Noisy(settings["samples"])
     loader = data.loader(
-        Noisy(settings["samples"]),
+        Stream(samples) if settings.get("stream") else samples,
         batch_size=settings["batchSize"],
         epochs=settings["epochs"],
         num_workers=settings.get("workers", 0),
     )
     losses = Losses()
-    state = checkpoint.restore(model=model, optimizer=optimizer, scheduler=scheduler, loader=loader, losses=losses)
+    state = checkpoint.restore(
+        model=model, optimizer=optimizer, scheduler=scheduler, loader=loader, losses=losses, name=name
+    )
     for inputs, targets in loader:
         halves = zip(inputs.tensor_split(2), targets.tensor_split(2), strict=True)
         for some_inputs, some_targets in halves:
@@ -79,23 +108,25 @@ def main(ctx: Context) -> None:
         scheduler.step()
         state.step += 1
         losses.values.append([state.step, loss.item()])
-        witness(ctx, state.step, loss.item())
+        witness(ctx, steps_before + state.step, loss.item())
         report(step=state.step, loss=loss, epoch=loader.epoch)
         time.sleep(settings.get("stepSeconds", 0.0))
         if checkpoint.maybe_save(state) is checkpoint.STOP:
-            return
-    write_result(ctx, model, optimizer, losses)
+            return None
+    return model, optimizer, losses
 
 
-def write_result(ctx: Context, model: nn.Module, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
+def write_result(ctx: Context, trainings: Sequence[tuple[nn.Module, torch.optim.Optimizer, Losses]]) -> None:
     ctx.output_dir.mkdir(exist_ok=True)
     digest = hashlib.sha256()
-    for value in model.state_dict().values():
-        digest.update(value.numpy().tobytes())
-    for parameter_state in optimizer.state_dict()["state"].values():
-        for value in parameter_state.values():
+    for model, optimizer, _ in trainings:
+        for value in model.state_dict().values():
             digest.update(value.numpy().tobytes())
-    result = {"sha256": digest.hexdigest(), "losses": losses.values, "random": torch.rand(3).tolist()}
+        for parameter_state in optimizer.state_dict()["state"].values():
+            for value in parameter_state.values():
+                digest.update(value.numpy().tobytes())
+    losses = [loss for _, _, told in trainings for loss in told.values]
+    result = {"sha256": digest.hexdigest(), "losses": losses, "random": torch.rand(3).tolist()}
     (ctx.output_dir / f"result-{ctx.rank}.json").write_text(json.dumps(result))
 
 

@@ -87,6 +87,10 @@ def main(ctx: Context) -> None:
         strategy=settings.get("strategy", "ddp"),
     )
     validation = Points(37, noise=0)
+    remembering = []
+    if settings.get("callbacks"):
+        stopping = callbacks.EarlyStopping(monitor="val_loss", patience=100, restore_best_weights=True)
+        remembering = [callbacks.SwapEMAWeights(ema_momentum=0.9), stopping]
     history = trainer.fit(
         data.loader(Points(SAMPLES, noise=settings["noise"]), batch_size=BATCH),
         validation=data.loader(
@@ -95,7 +99,7 @@ def main(ctx: Context) -> None:
             shuffle=False,
         ),
         epochs=settings["epochs"],
-        callbacks=[Witness(ctx), Slow(settings["stepSeconds"], settings.get("nanAfter"))],
+        callbacks=[Witness(ctx), Slow(settings["stepSeconds"], settings.get("nanAfter")), *remembering],
     )
     weights = torch.cat([whole(weight).flatten() for weight in model.parameters()])
     result = {

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from chaos.schedule import EVERY, KINDS, NATURES, STEPS, Kind, Moment, draw
+from chaos.schedule import EVERY, KINDS, NATURES, STEPS, VARIANTS, Kind, Moment, draw
 
 SEEDS = range(500)
 
@@ -26,6 +26,8 @@ def test_all_moments_and_shapes_are_drawn() -> None:
     assert {strike.moment for schedule in schedules for strike in schedule.strikes} == set(Moment)
     shapes = {(schedule.program, schedule.world) for schedule in schedules}
     assert shapes == {(program, world) for program in STEPS for world in (1, 2, 3)}
+    variants = {(schedule.program, schedule.variant) for schedule in schedules}
+    assert variants == {(program, variant) for program, several in VARIANTS.items() for variant in several}
     assert {len(strike.faults) for schedule in schedules for strike in schedule.strikes} == {1, 2}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaos.schedule import STEPS, Fault, Kind, Moment, Schedule, Strike
+from chaos.schedule import STEPS, Fault, Kind, Moment, Schedule, Strike, Variant
 from chaos.story import Step, Story, Struck, parse_steps, problems, resumptions
 
 LAST = STEPS["exact.py"]
@@ -31,7 +31,7 @@ def story(*taken: list[Step], by: Struck, reason: str = "Killed", **status: Any)
     restarts = {"user": int(reason == "Killed"), "infrastructure": int(reason == "Evicted"), "hang": 0}
     told = {"phase": "Succeeded", "artifact": {}, "attempt": 1, "attempts": attempts, "restarts": restarts}
     return Story(
-        Schedule(1, "exact.py", 1, 1, 0, (by.strike,)),
+        Schedule(1, "exact.py", Variant.PLAIN, 1, 1, 0, (by.strike,)),
         struck=[by],
         status={**told, "artifact": {"uri": "s3://models/"}, **status},
         steps=[step for each in taken for step in each],
