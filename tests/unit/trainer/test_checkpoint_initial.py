@@ -79,7 +79,7 @@ def test_weights_are_taken_and_nothing_else(program: Program, donor: Training) -
     assert (training.state.step, training.state.epoch, loader.index) == (0, 0, 0)
     assert training.optimizer.state_dict()["state"] == {}
     assert program.notes == [f"begins with the weights of {uri(program)}, and with nothing else of it"]
-    assert program.said.resumed_from_step is None
+    assert program.said._snapshot().resumed_from_step is None
 
 
 def test_a_model_is_taken_as_well(program: Program, tmp_path: Path) -> None:

@@ -175,9 +175,9 @@ def test_the_jobs_steps_are_those_of_all_its_trainings(program: Program) -> None
     assert (shown.checkpoint.step, shown.checkpoint.uri) == (6, f"file://{program.folder('fold-1')}/step-00000002/")
     program.begin(attempt=1)
     Training("fold-0").restore()
-    assert program.said.resumed_from_step == 4
+    assert program.said._snapshot().resumed_from_step == 4
     Training("fold-1").restore()
-    assert program.said.resumed_from_step == 6
+    assert program.said._snapshot().resumed_from_step == 6
     shown = program.said._snapshot()
     assert shown.checkpoint is not None
     assert (shown.progress.step, shown.checkpoint.step) == (6, 6)
@@ -218,7 +218,7 @@ def test_trainings_that_take_turns_go_on_from_one_moment(program: Program) -> No
     program.begin(uid="another", attempt=1)
     d, g = pair()
     assert (d.state.step, g.state.step) == (4, 4)
-    assert program.said.resumed_from_step == 8
+    assert program.said._snapshot().resumed_from_step == 8
     take_turns(d, g, until=6)
     assert (d.weights, g.weights) == whole
 

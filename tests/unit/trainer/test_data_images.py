@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from footplate.api.recipes import ImageHyperparameters
+from footplate_trainer.data import pictures
 from footplate_trainer.data.images import ImageSplits, read_splits
 from footplate_trainer.errors import DataError
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.rank.report import Reporter
-from footplate_trainer.recipes import image_classification, pictures
+from footplate_trainer.recipes import image_classification
 
 Make = Callable[[Path], None]
 SIDE = 8

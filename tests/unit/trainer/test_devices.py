@@ -132,10 +132,10 @@ def test_a_program_never_starts_on_the_cpu_where_its_job_asks_for_a_gpu(enter: C
 
 @pytest.mark.usefixtures("no_device")
 def test_a_commands_devices_are_its_own_and_the_librarys_is_told(enter: Callable[..., Context]) -> None:
-    from footplate_trainer.rank.report import reporter
-
-    devices.check(enter({"google.com/tpu": 4}, command=["python", "train.py"]))
-    assert any("context().device is the CPU" in note and "google.com/tpu" in note for note in reporter()._notes)
+    note = devices.check(enter({"google.com/tpu": 4}, command=["python", "train.py"]))
+    assert note is not None
+    assert "context().device is the CPU" in note
+    assert "google.com/tpu" in note
 
 
 @pytest.mark.usefixtures("no_device")

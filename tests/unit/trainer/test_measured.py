@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from footplate_trainer.timing.measured import MeasuredDataParallel
 from torch import Tensor, nn
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from footplate_trainer.timing.work import WorkMeter
+from footplate_trainer.training.measured import MeasuredDataParallel
 
 
 class Clock:
