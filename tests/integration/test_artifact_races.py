@@ -30,7 +30,7 @@ from trainer_pods import pod_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
-BATCHES, ROUNDS = 30, 10
+BATCHES, ROUNDS = 20, 10
 NAMES = ("model.bin", "parts/labels.json")
 
 
