@@ -102,14 +102,14 @@ def notes(gang: Gang) -> Sequence[str]:
     return report.notes if report is not None else ()
 
 
-def wait_for_note(gang: Gang, text: str, *, beside: Sequence[str] = ()) -> str:
-    """A note with this text, other than those that are told already."""
+def wait_for_note(gang: Gang, *texts: str, beside: Sequence[str] = ()) -> str:
+    """A note with these texts, other than those that are told already."""
 
     def found() -> list[str]:
-        return [note for note in notes(gang) if text in note and note not in beside]
+        return [note for note in notes(gang) if all(text in note for text in texts) and note not in beside]
 
     gang.wait_until(lambda: bool(found()) or gang.ended())
-    assert found(), f"no note says {text!r}: {notes(gang)}\n{gang.logs()}"
+    assert found(), f"no note says {texts!r}: {notes(gang)}\n{gang.logs()}"
     return found()[0]
 
 
@@ -166,7 +166,7 @@ def test_training_outlives_every_outage(
         for fault, words in OUTAGES.items():
             told = notes(gang)
             proxy.fault = fault
-            note = wait_for_note(gang, words, beside=told)
+            note = wait_for_note(gang, "could not be saved", words, beside=told)
             wait_for_steps(gang, 5)
             before = newest_checkpoint(gang)
             proxy.fault = None
