@@ -173,7 +173,7 @@ def _start_in_background(home: DevHome, options: Sequence[str]) -> None:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     deadline = time.monotonic() + _START_SECONDS
-    while (state := home.read_state()) is None or home.running_pid() != child.pid:
+    while home.running_pid() != child.pid or (state := home.read_state()) is None:
         if child.poll() is not None or time.monotonic() > deadline:
             _fail(f"the devcluster didn't start: {log.read_text(errors='replace').strip()}")
         time.sleep(0.05)

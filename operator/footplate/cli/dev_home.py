@@ -34,6 +34,7 @@ class DevHome:
                     f"a devcluster runs already in {self.folder}: use it with kubectl, or end it with "
                     "`footplate dev down`; for a second one, set FOOTPLATE_DEV_HOME to another folder"
                 )
+            self._state_file.unlink(missing_ok=True)  # a killed one's, before our pid says that it is ours
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()

@@ -91,6 +91,13 @@ def test_only_one_devcluster_lives_in_a_folder(tmp_path: Path) -> None:
     assert home.read_state() is None
 
 
+def test_what_a_killed_devcluster_told_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    home = DevHome(tmp_path)
+    home.write_state({"KUBECONFIG": "gone"})
+    with home.claimed():
+        assert home.read_state() is None
+
+
 def test_who_asks_while_a_devcluster_starts_neither_hinders_it_nor_reads_half_of_it(tmp_path: Path) -> None:
     home = DevHome(tmp_path)
     state = {"KUBECONFIG": "x" * 100_000}
