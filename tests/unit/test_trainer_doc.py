@@ -14,7 +14,7 @@ from footplate.contract import Env, ExitCode, JobConfig
 from footplate.podspec import AttemptSpec, build_pods
 from footplate.policy import failure
 from footplate_trainer.model_manifest import ModelManifest
-from footplate_trainer.storage.store import CREDENTIAL_NAMES
+from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
 from footplate_trainer.supervisor import launch
 from footplate_trainer.supervisor.pod import read_pod
 from trainer_pods import pod_environment

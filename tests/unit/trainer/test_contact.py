@@ -13,7 +13,7 @@ import pytest
 from certificates import Authority
 from footplate.contract import Env, ExitCode, StorageEnv
 from footplate_trainer.errors import Denied, NotFound, StorageError, StorageUnavailable, Unreachable, WrongEndpoint
-from footplate_trainer.storage import contact
+from footplate_trainer.storage import clients, contact
 from footplate_trainer.storage import store as storage
 from footplate_trainer.storage.store import Store
 from tls_proxy import TlsProxy
@@ -185,7 +185,7 @@ def test_an_authority_that_comes_later_is_taken_up(
 
 def test_a_silent_one_is_told_of_before_it_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contact, "PATIENT_SECONDS", 0.2)
-    monkeypatch.setattr(storage, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(clients, "ANSWER_SECONDS", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error, notes = ask(f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert type(error) is WrongEndpoint

@@ -11,6 +11,7 @@ from obstore.exceptions import PermissionDeniedError
 from footplate.contract import ExitCode, StorageEnv
 from footplate_trainer.errors import Denied, Exists, NotFound, StorageError, StorageUnavailable, WrongEndpoint
 from footplate_trainer.storage import store as storage
+from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
 from footplate_trainer.storage.errors import ClockSkew, translate
 from footplate_trainer.storage.settings import check_settings
 from footplate_trainer.storage.store import Store, split_uri
@@ -80,7 +81,7 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(store: Store) -> No
 
 
 def test_no_credentials_for_a_named_endpoint_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in storage.CREDENTIAL_NAMES["s3"]:
+    for name in CREDENTIAL_NAMES["s3"]:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(Denied, match=r"no credentials for http://s3.test; .* storage.secretRef"):
         Store.open("s3://bucket/x", endpoint="http://s3.test")
