@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from footplate.contract import Env, JobConfig
 from footplate_trainer import checkpoint
-from footplate_trainer.checkpoint import TrainState, saver, saves, trainings
+from footplate_trainer.checkpoint import TrainState, beginning, saver, saves, trainings
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import Reporter
@@ -54,7 +54,7 @@ class Program:
         self.monkeypatch.setenv(Env.CONFIG, str(path))
         self.monkeypatch.setattr(checkpoint, "_trainings", trainings.Trainings())
         self.monkeypatch.setattr(checkpoint, "context", lambda: place)
-        for module in (checkpoint, trainings, sessions, saves, saver):
+        for module in (checkpoint, trainings, sessions, beginning, saves, saver):
             self.monkeypatch.setattr(module, "reporter", lambda: self.said)
         torch.manual_seed(0)
         random.seed(0)

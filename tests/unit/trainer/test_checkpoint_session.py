@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from footplate.contract import Env, JobConfig
-from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, saves
+from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP, TrainState, beginning, saves
 from footplate_trainer.checkpoint import session as sessions
 from footplate_trainer.checkpoint.session import Session
 from footplate_trainer.checkpoint.state import NotToBeSaved
@@ -90,7 +90,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench(tmp_path, monkeypatch)
-    for module in (sessions, saves):
+    for module in (sessions, beginning, saves):
         monkeypatch.setattr(module, "reporter", lambda: bench.said)
     return bench
 

@@ -13,6 +13,7 @@ from footplate.api.status import CheckpointStatus
 from footplate.contract import Env
 from footplate_trainer.checkpoint.manifest import Manifest
 from footplate_trainer.checkpoint.names import MAIN
+from footplate_trainer.checkpoint.restoring import Loaded
 from footplate_trainer.checkpoint.run_store import RunStore
 from footplate_trainer.checkpoint.saver import Capture, Saved, Saver
 from footplate_trainer.checkpoint.schedule import Schedule
@@ -73,19 +74,15 @@ class Saves:
         self._captured_at = self.safe_since = clock()
         """When the newest state was captured, and the newest that is safe, on the clock."""
 
-    def begin_from(self, uri: str) -> None:
-        """The training has taken its weights from there."""
-        for member in self._members.values():
-            member.parent = uri
-
-    def go_on_from(self, step: int, uri: str, *, in_run: bool) -> None:
-        """The attempt has resumed from this checkpoint, of this run or an earlier one."""
-        self.begin_from(uri)
-        self._trouble.newest = step
-        if in_run:
-            for member in self._members.values():
-                member.protected.add(step)
-            self.committed_step = step
+    def begin_from(self, loaded: Loaded | None, init_from: str | None) -> None:
+        """The attempt goes on from this checkpoint; without one it may have taken the weights of `init_from`."""
+        (member,) = self._members.values()
+        member.parent = init_from if loaded is None else loaded.found.uri
+        if loaded is not None:
+            self._trouble.newest = loaded.found.step
+        if loaded is not None and loaded.in_run:
+            member.protected.add(loaded.found.step)
+            self.committed_step = loaded.found.step
 
     def join(self, other: "Saves") -> None:
         """From now on another training is saved together with these."""

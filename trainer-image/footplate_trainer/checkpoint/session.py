@@ -1,5 +1,5 @@
-"""A training's dealings with checkpoints: what is saved when, and where it goes on, agreed with all ranks. Trainings
-that are saved together have one session from then on, and their steps are counted together.
+"""A training's dealings with checkpoints: what is saved when, agreed with all ranks. Trainings that are saved together
+have one session from then on, and their steps are counted together.
 
 Every decision that ranks must share is made either from what is the same on all of them (the step, the loader), or in
 `_ask`, one small all-reduce: does anyone want to stop, is a save due by the clock, is anyone still writing. It also
@@ -12,19 +12,18 @@ from enum import Enum
 from typing import NamedTuple
 
 from footplate.contract import GRACE_FACTOR
+from footplate_trainer.checkpoint.beginning import Beginning
 from footplate_trainer.checkpoint.names import MAIN
-from footplate_trainer.checkpoint.restoring import Loaded, Restorer
-from footplate_trainer.checkpoint.run_store import RunStore, open_run
+from footplate_trainer.checkpoint.restoring import Loaded
+from footplate_trainer.checkpoint.run_store import open_run
 from footplate_trainer.checkpoint.saves import Saves
 from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse
-from footplate_trainer.checkpoint.state import TrainState, apply
+from footplate_trainer.checkpoint.state import TrainState
 from footplate_trainer.errors import StorageUnavailable, TrainerError
 from footplate_trainer.rank import stopping
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.rank.report import reporter
-from footplate_trainer.rank.seeds import derive_seed, seed_everything
-from footplate_trainer.storage.contact import telling
 from footplate_trainer.timing.stragglers import StragglerWatch
 
 PATIENCE_SECONDS = 3600.0
@@ -100,10 +99,10 @@ class Session:
         from, the weights are taken from `init_from`.
         """
         reporter().enter("loading")
-        if self._store is None:
-            self._start_fresh()
-        else:
-            self._restore_from(self._store, state, init_from)
+        loaded = self._began_from = Beginning(self._ctx, self._line, self._name).restore(self._store, state, init_from)
+        if self._store is not None:
+            self._saves = Saves(self._ctx, self._store, self._line, name=self._name, step=state.step, clock=self._clock)
+            self._saves.begin_from(loaded, init_from)
         self._look_at([state])
         stopping.defer()
 
@@ -197,7 +196,7 @@ class Session:
         if saves is None or not saves.states or self.stopped:
             return
         deadline = self._clock() + min(self._clock() - saves.safe_since, PATIENCE_SECONDS)
-        while self._agree(saves.busy or self._postponed or saves.error is not None):
+        while self._agree(self._is_unsaved(saves)):
             if self._agree(stopping.requested()):
                 self._stop(saves.states)
                 return
@@ -219,11 +218,7 @@ class Session:
         """
         self.finish()
         saves = self._saves
-        if (
-            saves is not None
-            and saves.states
-            and not self._agree(saves.busy or self._postponed or saves.error is not None)
-        ):
+        if saves is not None and saves.states and not self._agree(self._is_unsaved(saves)):
             saves.release()
 
     def finish(self) -> None:
@@ -242,77 +237,6 @@ class Session:
             saves.wait(ASK_SECONDS)
             reporter().beat()
         return saves.take(now_at=self._seen_step)
-
-    def _restore_from(self, store: RunStore, state: TrainState, init_from: str | None) -> None:
-        with telling(reporter().note):
-            self._line.from_main(store.claim)
-            restorer = Restorer(
-                self._ctx,
-                self._line,
-                state.parts,
-                open_store=store.open,
-                staging=store.staging,
-                note=reporter().note,
-            )
-            loaded = self._began_from = self._find(restorer, store)
-            if loaded is None:
-                self._start_fresh()
-                if init_from is not None:
-                    restorer.initialise(init_from, strict=store.block.init_strict is not False)
-                    reporter().initialised(init_from)
-        if loaded is not None:
-            self._continue_from(loaded, state)
-        self._saves = Saves(self._ctx, store, self._line, name=self._name, step=state.step, clock=self._clock)
-        if loaded is not None:
-            self._saves.go_on_from(state.step, loaded.found.uri, in_run=loaded.in_run)
-        elif init_from is not None:
-            self._saves.begin_from(init_from)
-
-    def _find(self, restorer: Restorer, store: RunStore) -> Loaded | None:
-        resume = store.block.resume
-        if resume == "never":
-            return None
-        loaded = restorer.newest(store.folder)
-        return self._find_earlier(restorer, store) if loaded is None and resume == "latest" else loaded
-
-    def _find_earlier(self, restorer: Restorer, store: RunStore) -> Loaded | None:
-        """The newest of the earlier runs, back to the last one that succeeded: what came before that is done."""
-        for run, folder in store.earlier_runs():
-            if self._line.from_main(folder.is_finished):
-                reporter().note(f"run {run} succeeded, so this run begins anew, not from its checkpoints")
-                return None
-            if (loaded := restorer.newest_of_earlier(folder)) is not None:
-                reporter().note(f"goes on from step {loaded.found.step} of run {run} ({loaded.found.uri})")
-                return loaded
-        return None
-
-    def _start_fresh(self) -> None:
-        if self._ctx.config is not None:
-            seed_everything(derive_seed(*self._seed_of(), "rank", self._ctx.rank))
-
-    def _seed_of(self) -> tuple[int | str, ...]:
-        """What the training's random numbers are a function of: two trainings don't draw the same."""
-        return (self._ctx.seed,) if self._name == MAIN else (self._ctx.seed, "training", self._name)
-
-    def _continue_from(self, loaded: Loaded, state: TrainState) -> None:
-        manifest = loaded.found.manifest
-        if manifest.world_size != self._ctx.world_size:
-            seed_everything(derive_seed(*self._seed_of(), "rank", self._ctx.rank, "step", manifest.step))
-            reporter().note(
-                f"resumed on {self._ctx.world_size} ranks from a checkpoint of {manifest.world_size}: the same data "
-                "in the same order, but rounding and dropout differ"
-            )
-        apply(state.parts, loaded.trees, uri=loaded.found.uri)
-        state.step = manifest.step
-        state.restore_epoch(manifest.epoch)
-        self._ctx.resumption.step = manifest.step
-        status = manifest.status(loaded.found.uri)
-        reporter().resumed(
-            step=manifest.step,
-            uri=loaded.found.uri,
-            status=status if loaded.in_run else None,
-            productive_node_seconds=manifest.productive_node_seconds,
-        )
 
     def _ask(self, pulse: Pulse) -> Answer:
         now = self._clock()
@@ -346,6 +270,10 @@ class Session:
         if saves.committed_step != step:
             saves.ended_unsaved(step)
         return Outcome.STOP
+
+    def _is_unsaved(self, saves: Saves) -> bool:
+        """True where this rank knows of something that isn't safe yet."""
+        return saves.busy or self._postponed or saves.error is not None
 
     def _is_worth_waiting(self, error: Exception, deadline: float) -> bool:
         """Rank 0 decides: the others' clocks may differ."""
