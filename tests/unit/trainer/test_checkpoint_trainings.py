@@ -166,7 +166,7 @@ def test_the_jobs_steps_are_those_of_all_its_trainings(program: Program) -> None
     """So that an attempt which gets further is seen to."""
     Training("fold-0").restore().train(until=4)
     training = Training("fold-1").restore()
-    program.said.expect(total_steps=8, epochs=2)
+    program.said.progress.expect(total_steps=8, epochs=2)
     training.train(until=2)
     program.said.step_done(2, None, 1, {})
     shown = program.said._snapshot()
@@ -185,7 +185,7 @@ def test_the_jobs_steps_are_those_of_all_its_trainings(program: Program) -> None
 
 def test_what_another_training_has_told_isnt_this_ones(program: Program) -> None:
     Training("fold-0").restore()
-    program.said.expect(total_steps=8, epochs=2)
+    program.said.progress.expect(total_steps=8, epochs=2)
     program.said.step_done(8, None, 2, {})
     Training("fold-1").restore()
     shown = program.said._snapshot().progress

@@ -92,7 +92,7 @@ def test_too_many_metrics_are_cut_with_a_note(reporter: Reporter, tmp_path: Path
 
 
 def test_progress_knows_totals_once_it_is_told(reporter: Reporter, tmp_path: Path) -> None:
-    reporter.expect(total_steps=200, epochs=4)
+    reporter.progress.expect(total_steps=200, epochs=4)
     reporter.step_done(50, None, 1, {})
     progress = written(reporter, tmp_path).progress
     assert (progress.percent, progress.total_steps, progress.epochs) == (25.0, 200, 4)
@@ -111,7 +111,7 @@ class Position:
 def test_progress_follows_the_loader(reporter: Reporter, tmp_path: Path) -> None:
     """However many batches make a step: the share is that of samples."""
     position = Position()
-    reporter.follow(position)
+    reporter.progress.follow(position)
     reporter.step_done(10, None, None, {})
     reporter.flush()
     position.samples_done = 400

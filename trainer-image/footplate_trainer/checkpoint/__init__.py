@@ -100,7 +100,7 @@ def restore(
     _trainings.restore(state, objects, init_from=init_from)
     check_states(parts)
     if follows is not None:
-        reporter().follow(follows)
+        reporter().progress.follow(follows)
     return state
 
 

@@ -136,7 +136,7 @@ class Session:
         for state in states:
             self._seen[state.name] = state.step
         if len(states) > 1:
-            reporter().count(self._seen)
+            reporter().progress.count(self._seen)
 
     def _after_step(self, states: Sequence[TrainState]) -> Outcome:
         saves = self._saves

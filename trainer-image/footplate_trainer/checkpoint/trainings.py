@@ -86,7 +86,7 @@ class Trainings:
 
     def _begin(self, name: str) -> None:
         steps = [item for session in self.sessions for item in session.steps.items()]
-        reporter().begin(name, steps=dict(steps))
+        reporter().progress.begin(name, steps=dict(steps))
 
     def _join(self, session: Session, state: TrainState) -> None:
         if state.session is self._latest:

@@ -9,20 +9,21 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from footplate.api.status import MAX_COUNT, CheckpointStatus, ProgressStatus, Straggler
+from footplate.api.status import MAX_COUNT, CheckpointStatus, Straggler
 from footplate.contract import Activity
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of
 from footplate_trainer.exchange import ACTIVITIES, RankReport
 from footplate_trainer.rank.environment import here
+from footplate_trainer.rank.progress import Progress
 from footplate_trainer.rank.readings import Readings, is_on_gpu
-from footplate_trainer.timing.speed import ProductiveTime, Speed
+from footplate_trainer.timing.speed import ProductiveTime
 from footplate_trainer.timing.work import WorkMeter
 
 WRITE_SECONDS = 0.5
@@ -63,23 +64,6 @@ def enter(activity: Activity) -> None:
     reporter().enter(activity)
 
 
-class Position(Protocol):
-    """What knows how far training is in its data: a `data.Loader`. Counts are of all ranks together."""
-
-    epoch: int
-    epochs: int | None
-
-    @property
-    def samples_done(self) -> int:
-        """Samples handed out in this run."""
-        ...
-
-    @property
-    def samples_in_all(self) -> int | None:
-        """Samples of the whole run; None where not known."""
-        ...
-
-
 class Reporter:
     """What this rank knows of the run. One of each process: `reporter()`."""
 
@@ -89,41 +73,29 @@ class Reporter:
         self._shows = run_dir is not None and rank == 0
         self._heartbeat = exchange.Heartbeat(run_dir, rank) if run_dir else None
         self._activity: Activity = "starting"
-        self._step = 0
-        self._epoch: int | None = None
         self._values: dict[str, Any] = {}
         self._readings = Readings()
         self._reported_at: float | None = None
         self._lock = threading.Lock()
-        self._totals: dict[str, int] = {}
-        self._position: Position | None = None
-        self._training: str | None = None
-        self._steps: dict[str, int] = {}
-        """Of each training that has begun, where there are several; those of all together are the job's."""
-        self._steps_before = 0
-        """Of the trainings but the one that is trained now."""
-        self._steps_together: int | None = None
-        """Of those that are trained in turns."""
         self._facts: dict[str, Any] = {}
         self._notes: list[str] = []
         self._untold = ""
         """Why the last report could not be written."""
-        self._speed = Speed()
         self._started = False
         self._closed = threading.Event()
+        self.progress = Progress()
         self.work = WorkMeter()
         self.productive = ProductiveTime(nodes)
 
     def step_done(self, step: int, loss: Any, epoch: float | None, metrics: dict[str, Any]) -> None:
         """See `report`."""
         now = time.monotonic()
-        if type(step) is not int or not 0 <= step <= MAX_COUNT:
-            counted = self._count("step", step)
-            step = self._step - self._steps_before if counted is None else counted
-        step = self._steps_before + (step if self._steps_together is None else self._steps_together)
-        self.productive.reported(now, advanced=step > self._step)
+        progress = self.progress
+        counted = step if type(step) is int and 0 <= step <= MAX_COUNT else self._count("step", step)
+        step = progress.step if counted is None else progress.in_all(counted)
+        self.productive.reported(now, advanced=step > progress.step)
         self._activity = "training"
-        self._step = step
+        progress.step = step
         if self._heartbeat is not None:
             self._heartbeat.beat(step, "training", self.work.seconds)
         if loss is not None:
@@ -132,7 +104,7 @@ class Reporter:
             self._values.update(metrics)
         if epoch is not None:
             counted = self._count("epoch", epoch)
-            self._epoch = self._epoch if counted is None else counted
+            progress.epoch = progress.epoch if counted is None else counted
         self._reported_at = now
         if self._shows:
             self._readings.offer(self._values)
@@ -159,40 +131,11 @@ class Reporter:
     def beat(self) -> None:
         """Says that this rank lives, in the middle of something that finishes no steps."""
         if self._heartbeat is not None:
-            self._heartbeat.beat(self._step, self._activity, self.work.seconds)
-
-    def expect(self, *, total_steps: int | None = None, epochs: int | None = None) -> None:
-        """Tells how many steps and epochs there are in all, for percent and ETA."""
-        totals = {"total_steps": total_steps, "epochs": epochs}
-        self._totals.update({name: total for name, total in totals.items() if total is not None})
-
-    def begin(self, training: str, *, steps: Mapping[str, int]) -> None:
-        """A training begins or goes on: epochs, totals and the position in the data are its own from now on. `steps`
-        are those of all that have begun before, by name.
-        """
-        self._steps |= steps
-        self._steps_before = self._steps_of_others([training])
-        self._steps_together = None
-        if self._training not in (None, training):
-            self._totals, self._epoch, self._position = {}, None, None
-        self._training = training
-
-    def count(self, steps: Mapping[str, int]) -> None:
-        """Trainings that take turns have come so far."""
-        self._steps |= steps
-        self._steps_before, self._steps_together = self._steps_of_others(steps), sum(steps.values())
-        self._step = self._steps_before + self._steps_together
+            self._heartbeat.beat(self.progress.step, self._activity, self.work.seconds)
 
     def step_ended(self, step: int) -> None:
         """The training in hand has finished so many steps, and the work on the next one begins."""
-        self.work.step_ended(self._steps_before + step)
-
-    def _steps_of_others(self, trainings: Collection[str]) -> int:
-        return sum(steps for name, steps in self._steps.items() if name not in trainings)
-
-    def follow(self, position: Position) -> None:
-        """Names the loader that samples per second and, until `expect` knows better, percent and ETA come from."""
-        self._position = position
+        self.work.step_ended(self.progress.in_all(step))
 
     def add_facts(self, *, seed: int | None = None, device: str | None = None) -> None:
         """Facts that the artifact's manifest holds."""
@@ -202,13 +145,13 @@ class Reporter:
         self, *, step: int, uri: str, status: CheckpointStatus | None, productive_node_seconds: float | None
     ) -> None:
         """Training goes on from a checkpoint. `status` describes it where it is the run's own; then its cost counts."""
-        self._step = self._steps_before + step
-        self._facts.update(resumed_from_step=self._step, resumed_from=uri)
+        self.progress.step = self.progress.in_all(step)
+        self._facts.update(resumed_from_step=self.progress.step, resumed_from=uri)
         if status is not None:
             # What another training has cost since then was done for good.
             self.productive.start_from(max(productive_node_seconds or 0.0, self.productive.node_seconds or 0.0))
             age = (datetime.now(UTC) - status.time).total_seconds() if status.time else 0.0
-            shown = status.model_copy(update={"step": self._step})
+            shown = status.model_copy(update={"step": self.progress.step})
             self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic() - max(0.0, age))
         self.flush()
 
@@ -218,7 +161,7 @@ class Reporter:
 
     def checkpointed(self, status: CheckpointStatus, *, of: Collection[str] = ()) -> None:
         """A checkpoint of these trainings is complete; its step is theirs."""
-        shown = status.model_copy(update={"step": self._steps_of_others(of) + status.step})
+        shown = status.model_copy(update={"step": self.progress.steps_of_others(of) + status.step})
         self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic())
         self.flush()
 
@@ -298,36 +241,12 @@ class Reporter:
         return None
 
     def _snapshot(self) -> RankReport:
-        step, reported_at = self._step, self._reported_at
-        samples = self._position.samples_done if self._position else None
-        if reported_at is not None:
-            self._speed.update(reported_at, step=step, samples=samples)
         return RankReport(
-            progress=self._progress(step, samples),
-            step_seconds=self._speed.step_seconds,
+            progress=self.progress.status(self._reported_at, metrics=self._numbers()),
+            step_seconds=self.progress.step_seconds,
             productive_node_seconds=self.productive.node_seconds,
             notes=tuple(self._notes),
             **self._facts,
-        )
-
-    def _progress(self, step: int, samples: int | None) -> ProgressStatus:
-        position, total = self._position, self._totals.get("total_steps")
-        share = eta = None
-        if total:
-            done = step - self._steps_before
-            share, eta = done / total, _times(total - done, self._speed.step_seconds)
-        elif position and samples is not None and (in_all := position.samples_in_all):
-            share, eta = samples / in_all, _times(in_all - samples, self._speed.sample_seconds)
-        return ProgressStatus(
-            epoch=position.epoch if self._epoch is None and position else self._epoch,
-            epochs=self._totals.get("epochs") or (position.epochs if position else None),
-            step=step,
-            total_steps=None if total is None else self._steps_before + total,
-            percent=round(min(100.0, 100.0 * share), 2) if share is not None else None,
-            eta_seconds=eta,
-            update_time=datetime.now(UTC),
-            samples_per_second=1 / self._speed.sample_seconds if self._speed.sample_seconds else None,
-            metrics=self._numbers(),
         )
 
     def _numbers(self) -> dict[str, float]:
@@ -344,10 +263,6 @@ class Reporter:
         if len(self._values) > MAX_METRICS:
             self.note(f"only the first {MAX_METRICS} of {len(self._values)} metrics are shown; report fewer")
         return numbers
-
-
-def _times(count: int, seconds: float | None) -> int | None:
-    return None if seconds is None else round(max(0, count) * seconds)
 
 
 def _number(value: Any) -> float | None:

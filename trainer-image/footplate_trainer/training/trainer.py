@@ -183,7 +183,7 @@ class Trainer:
             **({"scaler": self._step.scaler} if self._step.scaler else {}),
         )
         state.epochs = epochs
-        reporter().expect(total_steps=options.total_steps(train), epochs=epochs)
+        reporter().progress.expect(total_steps=options.total_steps(train), epochs=epochs)
         logs: dict[str, float] = {}
         # A stop in mid-epoch that was restored still ends its epoch: the validation, the logs.
         while train.epoch < epochs and not (self.stop_training and (train.batch == 0 or train.epoch in history.epoch)):

@@ -1,0 +1,113 @@
+"""How far training is: in steps, epochs and, where there is a whole to compare with, percent and time."""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+from footplate.api.status import ProgressStatus
+from footplate_trainer.timing.speed import Speed
+
+
+class Position(Protocol):
+    """What knows how far training is in its data: a `data.Loader`. Counts are of all ranks together."""
+
+    epoch: int
+    epochs: int | None
+
+    @property
+    def samples_done(self) -> int:
+        """Samples handed out in this run."""
+        ...
+
+    @property
+    def samples_in_all(self) -> int | None:
+        """Samples of the whole run; None where not known."""
+        ...
+
+
+class Progress:
+    """Of a process, which may train several models: one after the other, or in turns."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        """Optimizer steps of all trainings together: the job's."""
+        self.epoch: int | None = None
+        """Epochs finished; None until that is reported: then the position tells."""
+        self._totals: dict[str, int] = {}
+        self._position: Position | None = None
+        self._training: str | None = None
+        self._steps: dict[str, int] = {}
+        """Of each training that has begun, where there are several."""
+        self._steps_before = 0
+        """Of the trainings but the one that is trained now."""
+        self._steps_together: int | None = None
+        """Of those that are trained in turns."""
+        self._speed = Speed()
+
+    @property
+    def step_seconds(self) -> float | None:
+        """A step's recent duration; None where that isn't known yet."""
+        return self._speed.step_seconds
+
+    def in_all(self, step: int) -> int:
+        """The job's steps, where the training in hand has finished so many."""
+        return self._steps_before + (step if self._steps_together is None else self._steps_together)
+
+    def steps_of_others(self, trainings: Collection[str]) -> int:
+        """Of all trainings but these."""
+        return sum(steps for name, steps in self._steps.items() if name not in trainings)
+
+    def expect(self, *, total_steps: int | None = None, epochs: int | None = None) -> None:
+        """Tells how many steps and epochs there are in all, for percent and ETA."""
+        totals = {"total_steps": total_steps, "epochs": epochs}
+        self._totals.update({name: total for name, total in totals.items() if total is not None})
+
+    def begin(self, training: str, *, steps: Mapping[str, int]) -> None:
+        """A training begins or goes on: epochs, totals and the position in the data are its own from now on. `steps`
+        are those of all that have begun before, by name.
+        """
+        self._steps |= steps
+        self._steps_before = self.steps_of_others([training])
+        self._steps_together = None
+        if self._training not in (None, training):
+            self._totals, self.epoch, self._position = {}, None, None
+        self._training = training
+
+    def count(self, steps: Mapping[str, int]) -> None:
+        """Trainings that take turns have come so far."""
+        self._steps |= steps
+        self._steps_before, self._steps_together = self.steps_of_others(steps), sum(steps.values())
+        self.step = self._steps_before + self._steps_together
+
+    def follow(self, position: Position) -> None:
+        """Names the loader that samples per second and, until `expect` knows better, percent and ETA come from."""
+        self._position = position
+
+    def status(self, reported_at: float | None, *, metrics: Mapping[str, float]) -> ProgressStatus:
+        """As the job's status shows it, where the newest report came at `reported_at` (`time.monotonic()`)."""
+        step, position = self.step, self._position
+        samples = position.samples_done if position else None
+        if reported_at is not None:
+            self._speed.update(reported_at, step=step, samples=samples)
+        total = self._totals.get("total_steps")
+        share = eta = None
+        if total:
+            done = step - self._steps_before
+            share, eta = done / total, _times(total - done, self._speed.step_seconds)
+        elif position and samples is not None and (in_all := position.samples_in_all):
+            share, eta = samples / in_all, _times(in_all - samples, self._speed.sample_seconds)
+        return ProgressStatus(
+            epoch=position.epoch if self.epoch is None and position else self.epoch,
+            epochs=self._totals.get("epochs") or (position.epochs if position else None),
+            step=step,
+            total_steps=None if total is None else self._steps_before + total,
+            percent=round(min(100.0, 100.0 * share), 2) if share is not None else None,
+            eta_seconds=eta,
+            update_time=datetime.now(UTC),
+            samples_per_second=1 / self._speed.sample_seconds if self._speed.sample_seconds else None,
+            metrics=dict(metrics),
+        )
+
+
+def _times(count: int, seconds: float | None) -> int | None:
+    return None if seconds is None else round(max(0, count) * seconds)
