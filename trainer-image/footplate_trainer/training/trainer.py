@@ -10,12 +10,10 @@ still a number (`FiniteGuard`).
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from pydantic.alias_generators import to_camel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -24,24 +22,20 @@ from torch.optim import Optimizer
 from footplate_trainer import checkpoint
 from footplate_trainer.callbacks import Callback, CallbackList, History
 from footplate_trainer.checkpoint.names import MAIN
-from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.data.loader import Loader
-from footplate_trainer.errors import ConfigError, Stopped
+from footplate_trainer.errors import Stopped
 from footplate_trainer.metrics import Means, Metric
-from footplate_trainer.models.tensors import take_mains
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.devices import has_bf16
-from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import report, reporter
-from footplate_trainer.training.batches import batch_size, move, unpack
 from footplate_trainer.training.epoch_line import epoch_line
+from footplate_trainer.training.evaluator import Evaluator
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
 from footplate_trainer.training.losses import BatchLoss, ClassWeights, Loss
 from footplate_trainer.training.parts import check_parts
-from footplate_trainer.training.predictions import Predictions
 from footplate_trainer.training.prepare import Precision, Strategy, compile_model, prepare
-from footplate_trainer.training.training_step import Scaler, TrainingStep, forward
+from footplate_trainer.training.training_step import Scaler, TrainingStep
 
 log = logging.getLogger("footplate_trainer")
 
@@ -102,7 +96,8 @@ class Trainer:
             sync_batch_norm=sync_batch_norm,
             activation_checkpointing=activation_checkpointing,
         )[0]
-        self._sharded = is_sharded(model)
+        self._metrics = tuple(metrics)
+        self._evaluator = Evaluator(self.module, self._loss, self._metrics, self.device)
         if compile:
             compile_model(self.module)
         self._step = TrainingStep(
@@ -114,9 +109,6 @@ class Trainer:
             clip_norm=clip_norm,
             scaler=Scaler(self.device) if precision == "fp16" else None,
         )
-        self._metrics = tuple(metrics)
-        self._evaluated: Any = None
-        """This evaluation's last inputs, of a sharded model."""
 
     def fit(
         self,
@@ -197,7 +189,7 @@ class Trainer:
             logs = means.over_all_ranks()
             means.reset()
             if validation is not None and options.validates_after(epoch):
-                values = self._evaluate(validation, hooks, validation_steps)
+                values = self._evaluator.evaluate(validation, hooks, validation_steps)
                 logs |= {f"val_{name}": value for name, value in values.items()}
             report(step=state.step, epoch=epoch + 1, **status_names(logs))
             if context().is_main:
@@ -215,9 +207,8 @@ class Trainer:
         Raises:
             Stopped: the job was asked to stop.
         """
-        return self._evaluate(data, CallbackList(callbacks, self))
+        return self._evaluator.evaluate(data, CallbackList(callbacks, self))
 
-    @torch.no_grad()
     def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Any:
         """Outputs for all batches, one under the other, on every rank, in host memory: a tensor [N, ...], or a list or
         dict of such. Collective.
@@ -229,23 +220,7 @@ class Trainer:
             ConfigError: there are no batches.
             UserError: the outputs have no row for each sample.
         """
-        hooks = CallbackList(callbacks, self)
-        predictions = Predictions(shared_out=isinstance(data, Loader))
-        self._start_evaluating()
-        hooks.call("on_predict_begin")
-        for number, batch in enumerate(self._to_predict(data)):
-            hooks.call("on_predict_batch_begin", number)
-            predictions.add(self._evaluate_batch(batch[0] if isinstance(batch, list | tuple) else batch))
-            reporter().beat()
-            hooks.call("on_predict_batch_end", number)
-        hooks.call("on_predict_end")
-        return predictions.whole()
-
-    def _to_predict(self, data: Iterable[Any]) -> Iterator[Any]:
-        """As many batches on every rank where it matters; None where this one has no share."""
-        if isinstance(data, Loader):
-            return data.beginning().shares()
-        return self._in_step(data)
+        return self._evaluator.predict(data, CallbackList(callbacks, self))
 
     def _train_epoch(
         self,
@@ -275,73 +250,6 @@ class Trainer:
                 raise Stopped(f"stopped after step {state.step}, as asked")
             if self.stop_training:
                 break
-
-    @torch.no_grad()
-    def _evaluate(self, data: Iterable[Any], hooks: CallbackList, steps: int | None = None) -> dict[str, float]:
-        self._start_evaluating()
-        means = Means(self._metrics, self.device)
-        hooks.call("on_test_begin")
-        data = _beginning(data)
-        # A batch smaller than the gang leaves ranks without a share of it: they still ask whether to stop.
-        shares = data.shares() if isinstance(data, Loader) else data
-        for number, batch in enumerate(islice(shares, steps)):
-            hooks.call("on_test_batch_begin", number)
-            if batch is None:
-                self._evaluate_batch(None)
-            else:
-                inputs, targets, weights = move(unpack(batch), self.device)
-                size = data.samples_in_hand if isinstance(data, Loader) else batch_size(inputs, targets)
-                outputs = self._evaluate_batch(inputs)
-                self._loss.check(outputs, batch[1])
-                scored = self._loss(outputs, targets, weights, size=size)
-                means.add(scored.value, outputs, targets, size=size, weight=scored.weight)
-            reporter().beat()
-            hooks.call("on_test_batch_end", number)
-            if checkpoint.should_stop():
-                raise Stopped("stopped during an evaluation, as asked; it will be done again")
-        result = means.over_all_ranks()
-        hooks.call("on_test_end", result)
-        return result
-
-    def _evaluate_batch(self, inputs: Any) -> Any:
-        """Outputs; None where this rank has no inputs. As many calls on every rank, since with a sharded model each is
-        collective: then a rank without inputs computes its last ones' once more, for the others' sake.
-        """
-        if inputs is not None:
-            inputs = move(inputs, self.device)
-            self._evaluated = inputs if self._sharded else None
-            return forward(self.module, inputs)
-        if self._sharded:
-            if self._evaluated is None:
-                raise ConfigError(
-                    f"rank {context().rank} has nothing to evaluate, and with strategy='fsdp' every rank must have "
-                    "some; use a larger batch_size, more data or fewer nodes"
-                )
-            forward(self.module, self._evaluated)
-        return None
-
-    def _in_step(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Batches; with a sharded model, then None as long as other ranks still have some."""
-        if not self._sharded:
-            yield from batches
-            return
-        rest, gang = iter(batches), all_ranks("batches")
-        while gang.maximum([(batch := next(rest, None)) is not None])[0]:
-            yield batch
-
-    def _start_evaluating(self) -> None:
-        """Every rank takes rank 0's buffers (running statistics): those that checkpoints and exports hold."""
-        reporter().enter("evaluating")
-        self._evaluated = None
-        self.module.eval()
-        if dist.is_initialized():
-            for buffer in self.module.buffers():
-                take_mains(buffer)
-
-
-def _beginning(data: Any) -> Any:
-    """An evaluation sees all data, and leaves the position of a loader that is trained on as it is."""
-    return data.beginning() if isinstance(data, Loader) else data
 
 
 def _default_precision(device: torch.device) -> Precision:
