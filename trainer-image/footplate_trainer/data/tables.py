@@ -29,11 +29,11 @@ from footplate_trainer.data.table_columns import (
 from footplate_trainer.data.table_files import (
     BATCH_ROWS,
     Source,
-    find_files,
     header_hint,
     read_names,
     survey_files,
 )
+from footplate_trainer.data.table_folders import find_files
 from footplate_trainer.data.table_target import find_doubles, label, list_classes, read_classes
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.rank.report import reporter

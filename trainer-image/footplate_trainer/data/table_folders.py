@@ -1,0 +1,72 @@
+"""Finds the files of tables in a channel's folder, by split.
+
+A channel holds one split, or several whose names tell them apart (`train.csv` and `test.csv`, `train/a.parquet`).
+"""
+
+import re
+from pathlib import Path
+
+from footplate_trainer.data.pictures import is_hidden
+from footplate_trainer.data.splits import SPLIT_OF_NAME
+from footplate_trainer.errors import DataError
+
+CSV_NAME = re.compile(r".*\.(csv|tsv)(\.(gz|zst|bz2))?", re.IGNORECASE)
+PARQUET = (".parquet", ".pq")
+FEATHER = (".feather", ".arrow")
+KINDS = "CSV, TSV, Parquet or Feather"
+
+
+def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list[Path]]:
+    """The files below a channel's folder, by the split that their names say.
+
+    Files whose names say nothing are of the channel's own split, unless others are named as that one and as another;
+    and so are all where only one split is named.
+
+    Args:
+        said: what there is to say of files that are left out is appended.
+
+    Raises:
+        DataError: there are none.
+    """
+    there = sorted(path for path in folder.rglob("*") if _is_visible(path, folder)) if folder.is_dir() else []
+    files = [path for path in there if is_table(path)]
+    if not files:
+        raise DataError(
+            f"input {channel}: {folder} holds no {KINDS} files (.csv, .csv.gz, .parquet, …); "
+            "check the input's uri, and that it ends in '/' if it is a folder"
+        )
+    if others := [path for path in there if path not in set(files)]:
+        said.append(f"input {channel}: left out, as no {KINDS} files: {_list(others)}")
+    named: dict[str | None, list[Path]] = {}
+    for path in files:
+        named.setdefault(_split_of(path.relative_to(folder)), []).append(path)
+    unnamed = named.pop(None, [])
+    if len(named) > 1 and channel in named and unnamed:
+        said.append(f"input {channel}: left out, as other files are named as splits: {_list(unnamed)}")
+        unnamed = []
+    found = {str(split): paths for split, paths in named.items()}
+    if unnamed:
+        found[channel] = sorted([*found.get(channel, []), *unnamed])
+    return found if len(found) > 1 else {channel: files}
+
+
+def is_table(path: Path) -> bool:
+    """Whether the file's name is one of a table that can be read."""
+    return bool(CSV_NAME.fullmatch(path.name)) or path.suffix.lower() in (*PARQUET, *FEATHER)
+
+
+def _is_visible(path: Path, folder: Path) -> bool:
+    """Whether it is a file, and no copy that a notebook or an archiver made beside the data."""
+    return not path.is_dir() and not any(is_hidden(part) for part in path.relative_to(folder).parts)
+
+
+def _list(paths: list[Path]) -> str:
+    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+    return ", ".join(path.name for path in paths[:3]) + more
+
+
+def _split_of(path: Path) -> str | None:
+    """What a file's folders say, the outermost first, and then the words of its name."""
+    words = re.split(r"[-_. ]+", path.name.lower())
+    said = [SPLIT_OF_NAME.get(word) for word in (*(part.lower() for part in path.parts[:-1]), *words)]
+    return next((split for split in said if split), None)
