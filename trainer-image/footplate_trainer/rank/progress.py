@@ -25,8 +25,8 @@ class Position(Protocol):
         ...
 
 
-class Progress:
-    """Of a process, which may train several models: one after the other, or in turns."""
+class RankProgress:
+    """How far this process is, which may train several models: one after the other, or in turns."""
 
     def __init__(self) -> None:
         self.step = 0

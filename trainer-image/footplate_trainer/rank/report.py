@@ -21,7 +21,7 @@ from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of
 from footplate_trainer.exchange import ACTIVITIES, RankReport
 from footplate_trainer.rank.environment import here
-from footplate_trainer.rank.progress import Progress
+from footplate_trainer.rank.progress import RankProgress
 from footplate_trainer.rank.readings import Readings, is_on_gpu
 from footplate_trainer.timing.speed import ProductiveTime
 from footplate_trainer.timing.work import WorkMeter
@@ -83,7 +83,7 @@ class Reporter:
         """Why the last report could not be written."""
         self._started = False
         self._closed = threading.Event()
-        self.progress = Progress()
+        self.progress = RankProgress()
         self.work = WorkMeter()
         self.productive = ProductiveTime(nodes)
 
