@@ -15,7 +15,7 @@ Note = Callable[[str], None]
 """Takes what a user should know of the data though nothing is wrong with them."""
 
 
-def unwrap(folder: Path) -> Path:
+def innermost(folder: Path) -> Path:
     """What the folder holds, where that is one folder around the data, such as an archive's: `animals/train/cat`."""
     while len(inside := subfolders(folder)) == 1 and not _holds_data(folder):
         if not subfolders(inside[0]) and not any(IDX_NAME.fullmatch(name) for name in visible_names(inside[0])):
@@ -34,7 +34,7 @@ def find_splits(folder: Path, *, channel: str, note: Note) -> dict[str, Path]:
     named = {child: split for child in folders if (split := _split_of(child.name))}
     if len(named) < 2:
         return {channel: folder}
-    inside = {child: unwrap(child) for child in folders}
+    inside = {child: innermost(child) for child in folders}
     others = [child for child in folders if child not in named]
     sensible = len(set(named.values())) == len(named) and all(subfolders(inside[child]) for child in named)
     if not sensible or any(len(subfolders(inside[child])) > 1 for child in others):

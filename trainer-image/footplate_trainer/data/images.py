@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from footplate_trainer.data.idx import find_idx_pairs, read_idx_pair
-from footplate_trainer.data.image_folders import Note, find_classes, find_splits, some_names, subfolders, unwrap
+from footplate_trainer.data.image_folders import Note, find_classes, find_splits, innermost, some_names, subfolders
 from footplate_trainer.data.inputs import SMALLEST_IMAGE
 from footplate_trainer.data.pictures import KINDS, check_errors
 from footplate_trainer.data.pixels import LazyPixels, PictureCache, survey_pictures, with_channels
@@ -121,7 +121,7 @@ def read_channel(
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         raise DataError(f"input {split}: {folder} holds no files; check the input's uri, and that it ends in '/'")
-    folder = unwrap(folder)
+    folder = innermost(folder)
     if pairs := find_idx_pairs(folder, default=split):
         return {name: _from_idx(*pair, shared=shared) for name, pair in pairs.items()}
     if not subfolders(folder):

@@ -12,7 +12,7 @@ from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.errors import ConfigError
 
 
-def check_parts(model: Any, optimizer: Any, scheduler: Any) -> None:
+def check_trainable(model: Any, optimizer: Any, scheduler: Any) -> None:
     """Refuses what can't be trained.
 
     Raises:

@@ -33,7 +33,7 @@ from footplate_trainer.training.evaluator import Evaluator
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
 from footplate_trainer.training.losses import BatchLoss, ClassWeights, Loss
-from footplate_trainer.training.parts import check_parts
+from footplate_trainer.training.parts import check_trainable
 from footplate_trainer.training.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.training.training_step import Scaler, TrainingStep
 
@@ -77,7 +77,7 @@ class Trainer:
         sync_batch_norm: bool = False,
         activation_checkpointing: str | Sequence[str] = (),
     ) -> None:
-        check_parts(model, optimizer, scheduler)
+        check_trainable(model, optimizer, scheduler)
         self.device = context().device
         self.module = model.module if isinstance(model, DistributedDataParallel) else model
         """The model itself, without what makes it work on several ranks."""
