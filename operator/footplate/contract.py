@@ -156,7 +156,9 @@ class JobConfig(Model):
     """
 
 
-Notes = Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=16)]
+MAX_NOTES = 16
+MAX_NOTE_LENGTH = 1024
+Notes = Annotated[list[Annotated[str, Field(max_length=MAX_NOTE_LENGTH)]], Field(max_length=MAX_NOTES)]
 """What the user should know, such as a checkpoint that was found damaged."""
 
 NodeSeconds = Annotated[float, Field(ge=0, le=1e15)] | None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from footplate.api.status import MAX_COUNT, CheckpointStatus, Straggler
-from footplate.contract import Activity
+from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, Activity
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of
 from footplate_trainer.exchange import ACTIVITIES, RankReport
@@ -29,8 +29,6 @@ from footplate_trainer.timing.work import WorkMeter
 WRITE_SECONDS = 0.5
 MAX_METRICS = 64
 MAX_METRIC_NAME = 63
-MAX_NOTES = 16
-MAX_NOTE_LENGTH = 1024
 
 log = logging.getLogger("footplate_trainer")
 

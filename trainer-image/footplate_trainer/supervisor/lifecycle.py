@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from footplate.api.status import ArtifactStatus
-from footplate.contract import ExitCode, Failure, Verdict
+from footplate.contract import MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
 from footplate_trainer.errors import Stopped, TrainerError, words_of
 from footplate_trainer.exchange import read_report
@@ -154,7 +154,7 @@ class Supervisor:
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
         report = read_report(self._pod.run_dir) or exchange.RankReport()
-        report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-telemetry.MAX_NOTES :]})
+        report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-MAX_NOTES:]})
         return judge(exit_code, report=report, error=error, artifact=model)
 
 

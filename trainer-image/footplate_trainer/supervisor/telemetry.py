@@ -19,12 +19,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from footplate.api.status import MAX_STRAGGLERS
-from footplate.contract import MAX_PROGRESS_BYTES, Activity, Progress
+from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.pod import Pod
 
-MAX_NOTES = 16
-MAX_NOTE_LENGTH = 1024
 REQUEST_SECONDS = 5
 PULSE_SECONDS = 1.0
 STUCK_SECONDS = 60.0

@@ -11,12 +11,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from footplate.api.status import ArtifactStatus
-from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
+from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
 from footplate_trainer.errors import sendable
 from footplate_trainer.exchange import RankReport
-
-MAX_NOTES = 16
-MAX_NOTE_LENGTH = 1024
 
 Outcome = Literal["succeeded", "failed", "stopped", "peer_lost", "hang"]
 
