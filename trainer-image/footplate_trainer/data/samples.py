@@ -111,7 +111,7 @@ class Traces:
         return ctypes.string_at(self._random_words, _MT19937_BYTES), random._inst.gauss_next  # type: ignore[attr-defined]
 
     def _look_at_numpy(self, numpy: Any) -> Any:
-        generator = numpy.random.mtrand._rand._bit_generator
+        generator = numpy.random.get_bit_generator()
         if type(generator).__name__ != "MT19937":  # somebody has put another one in its place
             return numpy.random.get_state(legacy=False)
         words = ctypes.string_at(generator.ctypes.state_address, _MT19937_BYTES)
@@ -129,13 +129,11 @@ def _find_random_words() -> int | None:
     """Where CPython keeps the words of the module's generator, index first; None unless they are found there. To ask
     for them by `random.getstate` takes as long as to make some samples.
     """
-    address = id(random._inst) + object.__basicsize__
-    if (
-        sys.implementation.name != "cpython"
-        or _random_words(ctypes.string_at(address, _MT19937_BYTES)) != (random.getstate()[1])
-    ):
+    if sys.implementation.name != "cpython":
         return None
-    return address
+    address = id(random._inst) + object.__basicsize__
+    found = _random_words(ctypes.string_at(address, _MT19937_BYTES)) == random.getstate()[1]
+    return address if found else None
 
 
 def _random_words(content: bytes) -> tuple[int, ...]:
