@@ -1,13 +1,31 @@
 """What a callback is, and how `Trainer` calls and remembers several."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from footplate_trainer.training.trainer import Trainer
+import torch
+from torch import nn
 
 Logs = Mapping[str, float]
 """Values by name, such as loss, accuracy, val_loss and val_accuracy. Reading one after a batch waits for the device."""
+
+
+class Caller(Protocol):
+    """What a callback sees of the `Trainer` that calls it: see there."""
+
+    device: torch.device
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    stop_training: bool
+
+    def evaluate(self, data: Iterable[Any], *, callbacks: Sequence["Callback"] = ()) -> dict[str, float]:
+        """Loss and metrics over all data. Collective."""
+        ...
+
+    def predict(self, data: Iterable[Any], *, callbacks: Sequence["Callback"] = ()) -> Any:
+        """Outputs for all data, a row a sample. Collective."""
+        ...
 
 
 class Callback:
@@ -17,12 +35,12 @@ class Callback:
     resumed: override `state_dict` and `load_state_dict`.
     """
 
-    trainer: "Trainer"
+    trainer: Caller
     """Set before `on_train_begin`, and before evaluation or prediction."""
     ends_on_nan = False
     """True of a callback that decides what a loss that is no number means, in place of `fit`."""
 
-    def set_trainer(self, trainer: "Trainer") -> None:
+    def set_trainer(self, trainer: Caller) -> None:
         """Keras' `set_model`."""
         self.trainer = trainer
 
@@ -97,7 +115,7 @@ class History(Callback):
 class CallbackList:
     """Several callbacks, called in order, and the decision to stop that is theirs."""
 
-    def __init__(self, callbacks: Sequence[Callback], trainer: "Trainer") -> None:
+    def __init__(self, callbacks: Sequence[Callback], trainer: Caller) -> None:
         self._callbacks = callbacks
         self._trainer = trainer
         for callback in callbacks:
