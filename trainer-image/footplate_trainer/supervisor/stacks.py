@@ -1,26 +1,12 @@
-"""What a process does that makes no progress: its Python stacks, and what the kernel says of it.
-
-Ranks of ours write the stacks of all their threads into a file of their own on SIGUSR1 (faulthandler, which needs
-neither the interpreter's lock nor the process's cooperation). Other processes are never sent that signal.
+"""What a process does that makes no progress: its Python stacks, as faulthandler writes them, and what the kernel says
+of it.
 """
 
-import asyncio
 import linecache
 import re
-import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from footplate_trainer import exchange
-
-if TYPE_CHECKING:
-    from footplate_trainer.supervisor.processes import Process
-
-DUMP_SECONDS = 1.0
-"""How long a rank may take to write its stacks."""
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.*)$')
 _CRASHED = re.compile(r"\s*Current thread \S+.*\(most recent call first\)")
@@ -118,20 +104,6 @@ def format_stack(frames: Sequence[Frame]) -> str:
     """A stack as Python shows one, the innermost frame last, without what leads to the user's code."""
     first = next((number for number, frame in enumerate(frames) if not _OURS.search(frame.file)), 0)
     return "\n".join(["Stack (most recent call last):", *map(str, frames[first:])])
-
-
-async def collect(processes: "Sequence[Process]", run_dir: Path) -> dict[int, tuple[Frame, ...]]:
-    """Asks ranks for their stacks, copies those into the log, and returns the main threads' by rank, if they came."""
-    asked = [process.rank for process in processes if exchange.clear_stacks(run_dir, process.rank)]
-    for process in processes:
-        if process.rank in asked:
-            process.send(signal.SIGUSR1)
-    await asyncio.sleep(DUMP_SECONDS)
-    texts = {rank: exchange.read_stacks(run_dir, rank) for rank in asked}
-    for rank, text in texts.items():
-        sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines() or ["no stack came"]))
-    sys.stderr.flush()
-    return {rank: parse_main_thread(text) for rank, text in texts.items()}
 
 
 def state_of(pid: int) -> str:

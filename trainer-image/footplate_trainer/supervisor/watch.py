@@ -8,25 +8,37 @@ others' watch gets a head start, since what it ends shows here as a lost peer.
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
 from footplate.contract import ExitCode
-from footplate_trainer.exchange import RankReport, has_finished, read_error, read_heartbeats, read_report
+from footplate_trainer.exchange import (
+    RankReport,
+    clear_stacks,
+    has_finished,
+    read_error,
+    read_heartbeats,
+    read_report,
+    read_stacks,
+)
 from footplate_trainer.supervisor import flight_recorder
 from footplate_trainer.supervisor.ending import Ending, Story, failures, find_ending
 from footplate_trainer.supervisor.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.processes import KILL_SECONDS, Exit, Process, reap
-from footplate_trainer.supervisor.stacks import Finding, collect, state_of
+from footplate_trainer.supervisor.stacks import Finding, Frame, parse_main_thread, state_of
 
 TICK_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
 """How long survivors may take to notice by themselves that a peer is gone."""
 TERMINATE_SECONDS = 2.0
 """From SIGTERM to SIGKILL, after a failure."""
+DUMP_SECONDS = 1.0
+"""How long a rank may take to write its stacks."""
 HEAD_START_SECONDS = 10.0
 """How long ranks that only wait for those of other pods are left waiting after they count as hung."""
 
@@ -143,7 +155,7 @@ class Watch:
     async def _examine(self, silences: Sequence[Silence]) -> Hang:
         log.error("no progress: the stacks of all ranks of this pod follow", ranks=[s.rank for s in silences])
         asked = flight_recorder.ask(self._flights, [process.rank for process in self._running])
-        stacks = await collect(self._running, self._pod.run_dir)
+        stacks = await _collect_stacks(self._running, self._pod.run_dir)
         if asked:
             await asyncio.sleep(flight_recorder.WRITE_SECONDS)
         recordings = await self._tell_recordings()
@@ -177,3 +189,21 @@ class Watch:
         await asyncio.sleep(KILL_SECONDS)
         for process in self._running:
             process.give_up()
+
+
+async def _collect_stacks(processes: Sequence[Process], run_dir: Path) -> dict[int, tuple[Frame, ...]]:
+    """Asks ranks for their stacks, copies those into the log, and returns the main threads' by rank, if they came.
+
+    Ranks of ours write the stacks of all their threads into a file of their own on SIGUSR1 (faulthandler, which needs
+    neither the interpreter's lock nor the process's cooperation). Other processes are never sent that signal.
+    """
+    asked = [process.rank for process in processes if clear_stacks(run_dir, process.rank)]
+    for process in processes:
+        if process.rank in asked:
+            process.send(signal.SIGUSR1)
+    await asyncio.sleep(DUMP_SECONDS)
+    texts = {rank: read_stacks(run_dir, rank) for rank in asked}
+    for rank, text in texts.items():
+        sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines() or ["no stack came"]))
+    sys.stderr.flush()
+    return {rank: parse_main_thread(text) for rank, text in texts.items()}
