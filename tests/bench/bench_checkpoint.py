@@ -45,14 +45,14 @@ def place_in(folder: Path) -> Context:
     )
 
 
-def make_state(session: Session) -> TrainState:
+def make_state() -> TrainState:
     """A model and its Adam state: three times the weights."""
     model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(LAYERS)))
     optimizer = torch.optim.AdamW(model.parameters())
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight)
     optimizer.step()
-    return TrainState(session, {"model": model, "optimizer": optimizer}, None)
+    return TrainState({"model": model, "optimizer": optimizer}, None)
 
 
 def take_step(weights: torch.Tensor) -> float:
@@ -87,7 +87,7 @@ def save_synchronously(session: Session, state: TrainState) -> float:
 
 def measure(folder: Path) -> None:
     session = Session(place_in(folder))
-    state = make_state(session)
+    state = make_state()
     session.restore(state)
     weights = torch.randn(512, 512)
     idle = statistics.mean(take_step(weights) for _ in range(100))

@@ -39,6 +39,7 @@ class Bench:
     now: float = 0.0
     step_seconds: float = 1.0
     said: Reporter = field(default_factory=Reporter)
+    sessions: dict[TrainState, Session] = field(default_factory=dict)
 
     def place(self, *, attempt: int = 0, run: int = 1, uid: str = "1234567890", **checkpoint: Any) -> Context:
         block = {"uri": f"file://{self.root}/checkpoints", "every": {"steps": 2}, **checkpoint}
@@ -66,7 +67,8 @@ class Bench:
     def restore(self, place: Context | None = None, *, model: nn.Module | None = None, **parts: Any) -> TrainState:
         self.said = Reporter()
         session = Session(place or self.place(), clock=lambda: self.now)
-        state = TrainState(session, {"model": model or nn.Linear(2, 1), **parts}, parts.get("loader"))
+        state = TrainState({"model": model or nn.Linear(2, 1), **parts}, parts.get("loader"))
+        self.sessions[state] = session
         session.restore(state)
         return state
 
@@ -75,8 +77,8 @@ class Bench:
         while state.step < until:
             state.step += 1
             self.now += self.step_seconds
-            outcomes.append(state.session.maybe_save(state))
-            state.session.finish()
+            outcomes.append(self.sessions[state].maybe_save(state))
+            self.sessions[state].finish()
         return outcomes
 
     @property
@@ -113,7 +115,7 @@ def test_a_fresh_state_is_saved_when_due_and_restored(bench: Bench) -> None:
 def test_old_checkpoints_are_deleted(bench: Bench) -> None:
     state = bench.restore(bench.place(keep=2))
     bench.train(state, until=10)
-    state.session.save(state)  # begun only when the ones before are deleted
+    bench.sessions[state].save(state)  # begun only when the ones before are deleted
     assert sorted(path.parent.name for path in bench.run_folder.glob("*/manifest.json")) == [
         "step-00000008",
         "step-00000010",
@@ -129,8 +131,8 @@ def test_seconds_count_on_the_clock(bench: Bench) -> None:
 def test_the_same_step_is_no_place_to_save(bench: Bench) -> None:
     state = bench.restore()
     bench.train(state, until=1)
-    state.session.stopped = False
-    assert [state.session.maybe_save(state) for _ in range(3)] == [CONTINUE] * 3
+    bench.sessions[state].stopped = False
+    assert [bench.sessions[state].maybe_save(state) for _ in range(3)] == [CONTINUE] * 3
 
 
 def test_a_state_that_is_not_to_be_saved_is_noted_and_training_goes_on(bench: Bench) -> None:
@@ -150,10 +152,10 @@ def test_a_state_that_is_not_to_be_saved_is_noted_and_training_goes_on(bench: Be
     bench.train(state, until=2)
     part.now = True
     assert bench.train(state, until=4) == [CONTINUE, CONTINUE]
-    assert state.session.save(state) is CONTINUE
+    assert bench.sessions[state].save(state) is CONTINUE
     assert "no checkpoint of step 4: the weights are spoilt" in bench.said._notes
-    state.session._postponed = True
-    state.session.conclude()
+    bench.sessions[state]._postponed = True
+    bench.sessions[state].conclude()
     part.now = False
     assert bench.train(state, until=6) == [CONTINUE, SAVED]
     assert [path.parent.name[-1] for path in sorted(bench.run_folder.glob("*/manifest.json"))] == ["2", "6"]
@@ -169,7 +171,7 @@ def test_a_loop_without_a_loader_counts_its_own_epochs(bench: Bench) -> None:
 def test_save_waits_until_the_checkpoint_is_complete(bench: Bench) -> None:
     state = bench.restore()
     state.step = 1
-    assert state.session.save(state) is SAVED
+    assert bench.sessions[state].save(state) is SAVED
     assert (bench.step_folder(1) / "manifest.json").exists()
 
 
@@ -189,7 +191,7 @@ def test_an_asked_for_save_that_fails_is_an_error(bench: Bench) -> None:
     bench.run_folder.joinpath("step-00000001").write_text("in the way")
     state.step = 1
     with pytest.raises(StorageError):
-        state.session.save(state)
+        bench.sessions[state].save(state)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,7 @@ def test_a_stop_saves_if_there_is_time(
         asked.setattr(stopping, "requested", lambda: True)
         asked.setattr(stopping, "grace_left", lambda: grace)
         assert bench.train(state, until=3) == [STOP]
-    assert state.session.stopped
+    assert bench.sessions[state].stopped
     assert bench.restore(bench.place(attempt=1)).step == (3 if saved else 2)
 
 
@@ -394,15 +396,15 @@ def test_a_stop_at_the_end_saves_what_was_postponed(
         outcomes = []
         for _ in range(4):
             state.step, bench.now = state.step + 1, bench.now + 1.0
-            outcomes.append(state.session.maybe_save(state))
+            outcomes.append(bench.sessions[state].maybe_save(state))
         assert outcomes == [CONTINUE, SAVED, CONTINUE, CONTINUE]
         written.set()
-        state.session.finish()
+        bench.sessions[state].finish()
     with monkeypatch.context() as asked:
         asked.setattr(stopping, "requested", lambda: True)
         asked.setattr(stopping, "grace_left", lambda: grace)
-        state.session.conclude()
-    assert state.session.stopped
+        bench.sessions[state].conclude()
+    assert bench.sessions[state].stopped
     assert bench.restore(bench.place(attempt=1)).step == step
 
 
@@ -416,11 +418,11 @@ def test_the_last_step_is_captured_before_the_loop_ends(bench: Bench, monkeypatc
         state.step += 1
         if state.step == 10:
             threading.Timer(0.3, written.set).start()
-        outcomes.append(state.session.maybe_save(state))
+        outcomes.append(bench.sessions[state].maybe_save(state))
     trained = weights(state)
     with torch.no_grad():
         state.parts["model"].weight.zero_()
-    state.session.conclude()
+    bench.sessions[state].conclude()
     assert outcomes == [CONTINUE, SAVED, *[CONTINUE] * 7, SAVED]
     restored = bench.restore(bench.place(attempt=1), loader=make_loader())
     assert (restored.step, weights(restored)) == (10, trained)
@@ -433,6 +435,6 @@ def test_an_evaluation_stops_only_when_the_last_step_is_captured(
     state = bench.restore()
     bench.train(state, until=step)
     monkeypatch.setattr(stopping, "requested", lambda: True)
-    assert state.session.should_stop() is stops
+    assert bench.sessions[state].should_stop() is stops
     bench.now += 1.0
     assert bench.train(state, until=step + 1) == [STOP]

@@ -131,7 +131,7 @@ def test_random_numbers_are_the_trainings_own(program: Program) -> None:
 def test_a_zombie_commits_nothing_of_any_training(program: Program) -> None:
     """Though its heir has only come to another one."""
     zombie = Training("fold-1").restore()
-    session = zombie.state.session
+    (session,) = checkpoint._trainings.sessions
     program.begin(attempt=1)
     Training("fold-0").restore()
     zombie.step()

@@ -96,8 +96,8 @@ def restore(
     parts = {part: value for part, value in candidates.items() if value is not None}
     check_parts(parts)
     follows = loader if isinstance(loader, Loader) else None
-    state = TrainState(Session(ctx, name=name), parts, follows, name=name)
-    _trainings.restore(state, objects, init_from=init_from)
+    state = TrainState(parts, follows, name=name)
+    _trainings.restore(state, Session(ctx, name=name), objects, init_from=init_from)
     check_states(parts)
     if follows is not None:
         reporter().progress.follow(follows)

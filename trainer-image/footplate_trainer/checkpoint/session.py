@@ -113,15 +113,13 @@ class Session:
             return theirs is None or not theirs.is_of_one_moment_with(mine)
         return theirs is not None and self._name in theirs.together
 
-    def join(self, state: TrainState) -> None:
-        """From now on another training, with a session of its own so far, is saved together with this one."""
-        other = state.session
+    def join(self, other: "Session") -> None:
+        """From now on the other's training is saved together with this one's."""
         other.release()
         self.release()
         if self._saves is not None and other._saves is not None:
             self._saves.join(other._saves)
         self._seen |= other._seen
-        state.session = self
 
     def maybe_save(self, *states: TrainState) -> Outcome:
         """See `checkpoint.maybe_save`."""

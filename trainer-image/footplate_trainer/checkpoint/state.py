@@ -15,7 +15,6 @@ from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.rank.seeds import random_state, set_random_state
 
 if TYPE_CHECKING:
-    from footplate_trainer.checkpoint.session import Session
     from footplate_trainer.data.loader import Loader
 
 MAX_NAMED = 8
@@ -30,14 +29,11 @@ class NotToBeSaved(Exception):
 class TrainState:
     """How far training is. `checkpoint.restore` makes it."""
 
-    def __init__(
-        self, session: "Session", parts: Mapping[str, Any], loader: "Loader | None", *, name: str = MAIN
-    ) -> None:
+    def __init__(self, parts: Mapping[str, Any], loader: "Loader | None", *, name: str = MAIN) -> None:
         self.step = 0
         """Optimizer steps finished: the loop adds 1 after each `optimizer.step()`."""
         self.name = name
         """The training's."""
-        self.session = session
         self.parts = parts
         """What is saved, by name: anything with `state_dict` and `load_state_dict`."""
         self.epochs = loader.epochs if loader is not None else None

@@ -25,6 +25,8 @@ class Trainings:
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
+        self._session_of: weakref.WeakKeyDictionary[TrainState, Session] = weakref.WeakKeyDictionary()
+        """The same, of states that a second restore of their name may have left behind too."""
         self._states: weakref.WeakValueDictionary[str, TrainState] = weakref.WeakValueDictionary()
         self._objects: dict[str, list[Callable[[], Any]]] = {}
         """What each is of, by name, where it has checkpoints; held weakly, so that models can go."""
@@ -35,23 +37,24 @@ class Trainings:
         """Each once, in the order in which their trainings were first restored."""
         return list(dict.fromkeys(self._sessions.values()))
 
-    def restore(self, state: TrainState, objects: Sequence[Any], *, init_from: str | None) -> None:
-        """Brings a training to where it is. See `checkpoint.restore`."""
-        name, session = state.name, state.session
+    def restore(self, state: TrainState, session: Session, objects: Sequence[Any], *, init_from: str | None) -> None:
+        """Brings a training, with a new session, to where it is. See `checkpoint.restore`."""
+        name = state.name
         self._refuse_another(name, objects)
         self.finish()
         self._begin(name)
         session.restore(state, init_from=init_from)
         self._sessions[name], self._states[name], self._latest = session, state, session
-        self._mend_torn(state)
+        self._session_of[state] = session
+        self._mend_torn(name, session)
         if session.saves_anything:
             self._objects[name] = [_held(part) for part in objects]
 
     def session_of(self, states: Sequence[TrainState]) -> Session:
         """The session in which these are saved; from their first time on they are saved together."""
-        session = states[0].session
+        session = self._session_of[states[0]]
         for state in states[1:]:
-            if state.session is not session:
+            if self._session_of[state] is not session:
                 self._join(session, state)
         if len(states) != len(session.names):
             raise ConfigError(
@@ -89,10 +92,11 @@ class Trainings:
         reporter().progress.begin(name, steps=dict(steps))
 
     def _join(self, session: Session, state: TrainState) -> None:
-        if state.session is self._latest:
+        other = self._session_of[state]
+        if other is self._latest:
             self._latest = session
-        session.join(state)
-        self._sessions[state.name] = session
+        session.join(other)
+        self._sessions[state.name] = self._session_of[state] = session
 
     def _refuse_another(self, name: str, objects: Sequence[Any]) -> None:
         if name in self._sessions and len(self._sessions[name].names) > 1:
@@ -112,20 +116,20 @@ class Trainings:
                 "first training, use the same model, optimizer and loader"
             )
 
-    def _mend_torn(self, state: TrainState) -> None:
+    def _mend_torn(self, mine: str, session: Session) -> None:
         """Where this training had to go back further than one that it was saved together with, since its checkpoint is
         damaged, that one goes back too.
         """
         for name, other in list(self._sessions.items()):
             there = self._states.get(name)
-            if other is state.session or there is None or not state.session.is_torn_from(other):
+            if other is session or there is None or not session.is_torn_from(other):
                 continue
             self._begin(name)
             other.restore(there)
-            self._begin(state.name)
-            if state.session.is_torn_from(other):
+            self._begin(mine)
+            if session.is_torn_from(other):
                 raise DataError(
-                    f"trainings {name!r} and {state.name!r} were saved together, and no checkpoints of one moment are "
+                    f"trainings {name!r} and {mine!r} were saved together, and no checkpoints of one moment are "
                     "left of them; set runPolicy.restartNonce to begin again"
                 )
 
