@@ -1,6 +1,6 @@
 """`Trainer` in one process: what it computes, when it calls whom, and what it refuses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -191,19 +191,6 @@ def test_stop_training_ends_fit(stop: Stop, epochs: int, steps: int) -> None:
     history = make_trainer().fit(loader(24), epochs=5, callbacks=[stop, recorder])
     assert len(history.epoch) == epochs
     assert sum(call[0] == "on_train_batch_end" for call in recorder.calls) == steps
-
-
-@pytest.mark.parametrize("look", [Trainer.evaluate, Trainer.predict])
-def test_a_look_at_the_model_in_mid_epoch_changes_nothing(look: Callable[[Trainer, Any], Any]) -> None:
-    def train(callback: callbacks.Callback) -> Tensor:
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
-        trainer = Trainer(model, nn.functional.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1))
-        trainer.fit(loader(), callbacks=[callback])
-        return weights(trainer)
-
-    curious = callbacks.LambdaCallback(on_train_batch_end=lambda *_: look(curious.trainer, loader(shuffle=False)))
-    assert torch.equal(train(curious), train(callbacks.Callback()))
 
 
 def test_logs_after_a_batch_are_the_means_so_far() -> None:

@@ -237,8 +237,6 @@ class Trainer:
         for batch in train:
             number = train.batch - 1
             hooks.call("on_train_batch_begin", number)
-            if not self.module.training:  # a callback has evaluated it, or predicted with it
-                self.module.train()
             global_size, handed = train.samples_handed - handed, train.samples_handed
             size = train.samples_in_hand
             loss = self._step(batch, size=size, global_size=global_size, means=means, class_weights=class_weights)
