@@ -11,6 +11,7 @@ still a number (`FiniteGuard`).
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -117,6 +118,7 @@ class Trainer:
         self._metrics = tuple(metrics)
         self._evaluated: Any = None
         """This evaluation's last inputs, of a sharded model."""
+        self._in_epoch = False
 
     def fit(
         self,
@@ -215,7 +217,8 @@ class Trainer:
         Raises:
             Stopped: the job was asked to stop.
         """
-        return self._evaluate(data, CallbackList(callbacks, self))
+        with self._aside():
+            return self._evaluate(data, CallbackList(callbacks, self))
 
     @torch.no_grad()
     def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Any:
@@ -231,14 +234,15 @@ class Trainer:
         """
         hooks = CallbackList(callbacks, self)
         predictions = Predictions(shared_out=isinstance(data, Loader))
-        self._start_evaluating()
-        hooks.call("on_predict_begin")
-        for number, batch in enumerate(self._to_predict(data)):
-            hooks.call("on_predict_batch_begin", number)
-            predictions.add(self._evaluate_batch(batch[0] if isinstance(batch, list | tuple) else batch))
-            reporter().beat()
-            hooks.call("on_predict_batch_end", number)
-        hooks.call("on_predict_end")
+        with self._aside():
+            self._start_evaluating()
+            hooks.call("on_predict_begin")
+            for number, batch in enumerate(self._to_predict(data)):
+                hooks.call("on_predict_batch_begin", number)
+                predictions.add(self._evaluate_batch(batch[0] if isinstance(batch, list | tuple) else batch))
+                reporter().beat()
+                hooks.call("on_predict_batch_end", number)
+            hooks.call("on_predict_end")
         return predictions.whole()
 
     def _to_predict(self, data: Iterable[Any]) -> Iterator[Any]:
@@ -258,6 +262,7 @@ class Trainer:
     ) -> None:
         reporter().enter("training")
         self.module.train()
+        self._in_epoch = True
         handed = train.samples_handed
         for batch in train:
             number = train.batch - 1
@@ -275,6 +280,7 @@ class Trainer:
                 raise Stopped(f"stopped after step {state.step}, as asked")
             if self.stop_training:
                 break
+        self._in_epoch = False
 
     @torch.no_grad()
     def _evaluate(self, data: Iterable[Any], hooks: CallbackList, steps: int | None = None) -> dict[str, float]:
@@ -328,6 +334,16 @@ class Trainer:
         rest, gang = iter(batches), all_ranks("batches")
         while gang.maximum([(batch := next(rest, None)) is not None])[0]:
             yield batch
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """What a callback evaluates between two batches: the rest of the epoch is trained as before, with dropout and
+        all else.
+        """
+        modes = {module: module.training for module in self.module.modules()} if self._in_epoch else {}
+        yield
+        for module, training in modes.items():
+            module.training = training
 
     def _start_evaluating(self) -> None:
         """Every rank takes rank 0's buffers (running statistics): those that checkpoints and exports hold."""
