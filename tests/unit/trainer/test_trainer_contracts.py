@@ -70,6 +70,32 @@ def test_validating_on_the_train_loader_leaves_its_epochs_as_they_are(workers: i
     assert torch.equal(weights(validated), weights(plain))
 
 
+class EvaluateBetween(callbacks.Callback):
+    """Evaluates and predicts after the first batch of each epoch."""
+
+    def __init__(self, held_out: data.Loader) -> None:
+        self.held_out = held_out
+
+    def on_train_batch_end(self, batch: int, logs: callbacks.Logs | None = None) -> None:
+        if batch == 0:
+            self.trainer.evaluate(self.held_out)
+            self.trainer.predict(self.held_out)
+
+
+def test_the_rest_of_an_epoch_trains_on_after_an_evaluation() -> None:
+    """With dropout and a batch's own statistics; what the user has set to evaluate stays so."""
+
+    def trained(*hooks: callbacks.Callback) -> Tensor:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+        trainer = Trainer(model, cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1))
+        frozen = callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: batch or model[1].eval())
+        trainer.fit(data.loader(points(), batch_size=8), epochs=2, callbacks=[frozen, *hooks])
+        return weights(trainer)
+
+    assert torch.equal(trained(EvaluateBetween(data.loader(points(), batch_size=8))), trained())
+
+
 def test_an_evaluation_sees_all_samples_once_wherever_its_loader_is() -> None:
     trainer, whole = make_trainer(), data.loader(points(), batch_size=8)
     expected = trainer.evaluate(whole)

@@ -10,7 +10,8 @@ still a number (`FiniteGuard`).
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -98,6 +99,7 @@ class Trainer:
         )[0]
         self._metrics = tuple(metrics)
         self._evaluator = Evaluator(self.module, self._loss, self._metrics, self.device)
+        self._in_epoch = False
         if compile:
             compile_model(self.module)
         self._step = TrainingStep(
@@ -207,7 +209,8 @@ class Trainer:
         Raises:
             Stopped: the job was asked to stop.
         """
-        return self._evaluator.evaluate(data, CallbackList(callbacks, self))
+        with self._aside():
+            return self._evaluator.evaluate(data, CallbackList(callbacks, self))
 
     def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Any:
         """Outputs for all batches, one under the other, on every rank, in host memory: a tensor [N, ...], or a list or
@@ -220,7 +223,8 @@ class Trainer:
             ConfigError: there are no batches.
             UserError: the outputs have no row for each sample.
         """
-        return self._evaluator.predict(data, CallbackList(callbacks, self))
+        with self._aside():
+            return self._evaluator.predict(data, CallbackList(callbacks, self))
 
     def _train_epoch(
         self,
@@ -233,6 +237,7 @@ class Trainer:
     ) -> None:
         reporter().enter("training")
         self.module.train()
+        self._in_epoch = True
         handed = train.samples_handed
         for batch in train:
             number = train.batch - 1
@@ -250,6 +255,17 @@ class Trainer:
                 raise Stopped(f"stopped after step {state.step}, as asked")
             if self.stop_training:
                 break
+        self._in_epoch = False
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """What a callback evaluates between two batches: the rest of the epoch is trained as before, with dropout and
+        all else.
+        """
+        modes = {module: module.training for module in self.module.modules()} if self._in_epoch else {}
+        yield
+        for module, training in modes.items():
+            module.training = training
 
 
 def _default_precision(device: torch.device) -> Precision:
