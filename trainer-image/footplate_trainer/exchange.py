@@ -72,10 +72,6 @@ class Heartbeat:
         """
         os.pwrite(self._fd, _DONE, _RECORD.size)
 
-    def close(self) -> None:
-        """Closes the file; the last beat stays readable."""
-        os.close(self._fd)
-
 
 def read_heartbeats(run_dir: Path) -> dict[int, Beat]:
     """The last beat of every rank of this pod that has one, by rank."""

@@ -22,12 +22,11 @@ def test_a_beat_is_read_as_it_was_written(tmp_path: Path, activity: Activity) ->
     beat = exchange.read_heartbeats(tmp_path)[3]
     assert (beat.step, beat.activity, beat.pid, beat.work_seconds) == (2**40, activity, os.getpid(), 0.25)
     assert before <= beat.time <= time.monotonic()
-    heartbeat.close()
 
 
 def test_a_new_heartbeat_is_alive_and_starting(tmp_path: Path) -> None:
     for rank in (10, 2):
-        Heartbeat(tmp_path, rank).close()
+        Heartbeat(tmp_path, rank)
     beats = exchange.read_heartbeats(tmp_path)
     assert list(beats) == [2, 10]
     assert {(beat.step, beat.activity) for beat in beats.values()} == {(0, "starting")}
@@ -41,7 +40,6 @@ def test_a_beat_costs_microseconds(tmp_path: Path) -> None:
         for step in range(100):
             heartbeat.beat(step, "training")
         costs.append((time.perf_counter() - start) / 100)
-    heartbeat.close()
     assert min(costs) < 5e-6  # the best of many: other work on the machine is not what is measured
 
 
@@ -98,7 +96,7 @@ def test_a_huge_error_is_cut_to_the_end_of_its_traceback(tmp_path: Path) -> None
 
 
 def test_clear_leaves_nothing_of_an_earlier_gang(tmp_path: Path) -> None:
-    Heartbeat(tmp_path, 0).close()
+    Heartbeat(tmp_path, 0)
     exchange.write_report(tmp_path, RankReport())
     exchange.write_error(tmp_path, rank=0, error=ValueError())
     exchange.open_stacks(tmp_path, 0).close()

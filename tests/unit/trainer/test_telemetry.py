@@ -53,7 +53,6 @@ def test_progress_is_what_rank_0_reported_and_does(pod: Pod) -> None:
     assert (progress.resumed_from_step, progress.notes) == (4, ["found a damaged checkpoint"])
     assert progress.productive_node_seconds == 7.5
     assert progress.stragglers == list(REPORT.stragglers[:MAX_STRAGGLERS])
-    heartbeat.close()
 
 
 def test_progress_is_bounded_and_keeps_the_last_notes(pod: Pod) -> None:
@@ -69,10 +68,9 @@ def test_metrics_hold_what_is_known_and_nothing_else(pod: Pod) -> None:
     said = Telemetry(pod, clock=lambda: NOW)
     assert "footplate_trainer_step " not in said.metrics().decode()
     exchange.write_report(pod.run_dir, REPORT)
-    Heartbeat(pod.run_dir, 0).close()
+    Heartbeat(pod.run_dir, 0)
     heartbeat = Heartbeat(pod.run_dir, 1)
     heartbeat.beat(0, "training", 0.0625)
-    heartbeat.close()
     lines = said.metrics().decode().splitlines()
     for line in (
         "footplate_trainer_step 10.0",

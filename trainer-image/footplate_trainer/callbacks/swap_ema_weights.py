@@ -40,12 +40,12 @@ class SwapEMAWeights(Callback):
         """True while the average is in the model, and the weights are in its place."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The average, in pieces where the weights are."""
+        """The average, sharded where the weights are."""
         return {"averages": self._averages, "steps": self._steps, "swapped": self._swapped}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state_dict` gave. Collective where the weights are in pieces."""
+        """Goes on from what `state_dict` gave. Collective where the weights are sharded."""
         self._steps, self._swapped = state["steps"], state["swapped"]
         for name, average in self._averages.items():
             average.copy_(_placed_as(average, state["averages"][name]))
@@ -113,14 +113,14 @@ class SwapEMAWeights(Callback):
         self._swapped = not self._swapped
 
     def _here(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The weights and their averages; this rank's pieces of those that are in pieces."""
+        """The weights and their averages; this rank's shards of those that are sharded."""
         weights = self._weights()
         return [_local(weight) for weight in weights.values()], [_local(self._averages[name]) for name in weights]
 
     def _weights(self) -> dict[str, nn.Parameter]:
         """The weights that are trained, each once, by its first name.
 
-        `state_dict` also lets go of what a sharded model has gathered, which would outlive a change of the pieces.
+        `state_dict` also lets go of what a sharded model has gathered, which would outlive a change of the shards.
         """
         found: dict[nn.Parameter, str] = {}
         for name, weight in self.trainer.module.state_dict(keep_vars=True).items():
@@ -134,7 +134,7 @@ def _local(tensor: Tensor) -> Tensor:
 
 
 def _placed_as(tensor: Tensor, value: Tensor) -> Tensor:
-    """A value in pieces if the tensor is; a checkpoint of a model that was not sharded has it whole."""
+    """A value sharded as the tensor is; a checkpoint of a model that was not sharded has it whole."""
     if not is_dtensor(tensor) or is_dtensor(value):
         return value
     from torch.distributed.tensor import distribute_tensor

@@ -78,7 +78,7 @@ class Packed:
     """Tensors of the structure that aren't among `tensors`, since they are sharded."""
 
     def tree(self) -> Any:
-        """Puts the tree together again; it must have no splits."""
+        """Puts the tree together again; none of its tensors may be sharded."""
         return _decode(self.tensors, self.structure)
 
 

@@ -15,8 +15,6 @@ from footplate_trainer.checkpoint.state import TrainState
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.rank.report import reporter
 
-Open = Callable[[str], Session]
-"""Makes a session for the training of a name."""
 OBJECTS = ("model", "optimizer", "loader")
 
 

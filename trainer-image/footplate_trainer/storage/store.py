@@ -140,18 +140,9 @@ class Store:
         """A small object as a whole."""
         return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()), to="read")
 
-    def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> Bytes:
-        """Bytes `start` to `end` (exclusive). With `etag`, raises Changed if the object has changed since."""
-        options: GetOptions = {"range": (start, end)}
-        if etag is not None:
-            options["if_match"] = etag
-        return self._patiently(
-            key, lambda: obstore.get(self._bulk, self._path(key), options=options).bytes(), to="read"
-        )
-
     def stream(self, item: ObjectInfo, *, start: int = 0) -> Iterator[Bytes]:
         """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
-        parts of `PART_BYTES` are in memory.
+        parts of `PART_BYTES` are in memory. Raises Changed if the object has changed since it was looked up.
         """
         if item.size - start <= PART_BYTES:
             if item.size > start:
@@ -170,7 +161,12 @@ class Store:
                 future.cancel()
 
     def _part(self, item: ObjectInfo, start: int) -> Bytes:
-        return self.get_range(item.key, start, min(start + PART_BYTES, item.size), etag=item.etag)
+        options: GetOptions = {"range": (start, min(start + PART_BYTES, item.size))}
+        if item.etag is not None:
+            options["if_match"] = item.etag
+        return self._patiently(
+            item.key, lambda: obstore.get(self._bulk, self._path(item.key), options=options).bytes(), to="read"
+        )
 
     def sha256(self, key: str) -> str:
         """SHA-256 of an object in hex, by reading it as a whole."""

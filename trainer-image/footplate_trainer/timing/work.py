@@ -2,7 +2,7 @@
 
 Of each step two parts are taken, in which no rank waits for another: from the end of the step before to the entry of
 the model's forward pass (data loading, and what else the host does), and the forward pass itself, behind
-DistributedDataParallel's exchange of buffers; a sharded model's gathers pieces of all ranks, and isn't taken. The
+DistributedDataParallel's exchange of buffers; that of a sharded model gathers all ranks' shards, and isn't taken. The
 backward pass is left out: its all-reduce ends for all ranks at the same time. On an accelerator these are the host's
 times: a slow device shows only as far as the host waits for it.
 """

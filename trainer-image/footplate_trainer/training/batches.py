@@ -78,7 +78,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def split(batch: Batch, size: int, parts: int) -> list[tuple[Batch, int]]:
+def parts_of(batch: Batch, size: int, parts: int) -> list[tuple[Batch, int]]:
     """The parts of a batch of `size` samples, and how many samples each has.
 
     Raises:

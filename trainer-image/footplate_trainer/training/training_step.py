@@ -22,7 +22,7 @@ from footplate_trainer.checkpoint.sharded import is_dtensor
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.metrics import Means
 from footplate_trainer.rank.context import context
-from footplate_trainer.training.batches import Batch, move, split, unpack
+from footplate_trainer.training.batches import Batch, move, parts_of, unpack
 from footplate_trainer.training.losses import BatchLoss, ClassWeights
 
 MAX_SKIPPED = 32
@@ -77,7 +77,7 @@ class TrainingStep:
         total = torch.zeros((), device=self._device)
         weight: Tensor | None = None
         # Of each batch every rank has at least this many samples; forward passes must be as many on all ranks.
-        parts = split(Batch(*move(whole, self._device)), size, min(self._accumulate, global_size // ranks))
+        parts = parts_of(Batch(*move(whole, self._device)), size, min(self._accumulate, global_size // ranks))
         for place, (part, some) in enumerate(parts, start=1):
             with nullcontext() if place == len(parts) else self._without_sync():
                 outputs = self._forward(part.inputs)
