@@ -41,7 +41,7 @@ PARTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class LearntColumn:
+class Learnt:
     """What a column of the table becomes, and what there is to say of it, in words that fit several columns."""
 
     columns: tuple[Column, ...] = ()
@@ -150,18 +150,18 @@ def learn_columns(
     return tuple(sorted(columns, key=lambda column: column.categories is not None))
 
 
-def _learn_column(name: str, values: pa.ChunkedArray, notation: Notation | None) -> LearntColumn:
+def _learn_column(name: str, values: pa.ChunkedArray, notation: Notation | None) -> Learnt:
     if _is_empty(values):
-        return LearntColumn(said="left out, without values")
+        return Learnt(said="left out, without values")
     if _is_date(values.type):
         parts = [part for part in PARTS if part != "hour" or pa.types.is_timestamp(values.type)]
         columns = (_number(Column(name=name, part="time"), values), *(_part(name, part) for part in parts))
-        return LearntColumn(columns, f"dates become time, {' and '.join(parts)}")
+        return Learnt(columns, f"dates become time, {' and '.join(parts)}")
     if _is_number(values.type):
         said = f"looks like an id, as all its values differ, and is learnt as a quantity; {WAY_OUT} if it is an id"
-        return LearntColumn((_number(Column(name=name), values),), said if _is_id(name, values) else "")
+        return Learnt((_number(Column(name=name), values),), said if _is_id(name, values) else "")
     if notation:
-        return LearntColumn((_number(Column(name=name, decimal=notation.decimal, unit=notation.unit), values),))
+        return Learnt((_number(Column(name=name, decimal=notation.decimal, unit=notation.unit), values),))
     return _learn_texts(name, values)
 
 
@@ -194,7 +194,7 @@ def _number(column: Column, values: pa.ChunkedArray) -> Column:
     return column.model_copy(update={"origin": mean}) if abs(mean) > FAR * spread > 0 else column
 
 
-def _learn_texts(name: str, values: pa.ChunkedArray) -> LearntColumn:
+def _learn_texts(name: str, values: pa.ChunkedArray) -> Learnt:
     counted = values.cast(pa.string()).drop_null().value_counts()
     counts = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
     dates = sum(DATE.fullmatch(text.strip()) is not None for text in counts)
@@ -203,15 +203,15 @@ def _learn_texts(name: str, values: pa.ChunkedArray) -> LearntColumn:
     )
     if len(counts) <= MAX_CATEGORIES:
         said = f"each text counts as a category{hint}" if hint else ""
-        return LearntColumn((Column(name=name, categories=tuple(sorted(counts))),), said)
+        return Learnt((Column(name=name, categories=tuple(sorted(counts))),), said)
     if max(counts.values()) == 1:
-        return LearntColumn(said=f"left out, as each row has a text of its own, as names and ids are{hint}")
+        return Learnt(said=f"left out, as each row has a text of its own, as names and ids are{hint}")
     commonest = sorted(counts, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
     said = (
         f"of {len(counts):,} different texts the {MAX_CATEGORIES:,} commonest are told apart; {WAY_OUT} if it is an id"
         f"{hint}"
     )
-    return LearntColumn((Column(name=name, categories=tuple(sorted(commonest))),), said)
+    return Learnt((Column(name=name, categories=tuple(sorted(commonest))),), said)
 
 
 def _is_number(kind: pa.DataType) -> bool:

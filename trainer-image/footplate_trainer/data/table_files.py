@@ -21,7 +21,7 @@ BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRows:
+class Rows:
     """The rows of some files, which lie on the disk, and how many each file has."""
 
     table: pa.Table
@@ -57,7 +57,7 @@ class ArrowFile:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitFiles:
+class Source:
     """The files of one split, the columns that are read of them, and what there is to say of that."""
 
     files: tuple[CsvFile | ArrowFile, ...]
@@ -82,10 +82,10 @@ class SplitFiles:
                 except (pa.ArrowException, ValueError) as error:
                     raise DataError(f"{file.path} can't be read: {error}. Correct or remove it") from None
 
-    def open(self, path: Path) -> StoredRows:
+    def open(self, path: Path) -> Rows:
         """The rows that `store` has written there."""
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        return StoredRows(table, tuple((file.path, file.rows) for file in self.files))
+        return Rows(table, tuple((file.path, file.rows) for file in self.files))
 
 
 def read_names(path: Path) -> list[str]:
@@ -101,7 +101,7 @@ def read_names(path: Path) -> list[str]:
     return [name.strip() for name in names]
 
 
-def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None) -> SplitFiles:
+def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None) -> Source:
     """What the files hold, one under the other; with the columns of `like`, and its texts as texts.
 
     A column that holds texts in one file holds texts in all.
@@ -120,7 +120,7 @@ def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None 
         pa.field(name, _unify(name, [found[name] for found in columns], files, channel, text=name in texts))
         for name in names
     ]
-    return SplitFiles(tuple(files), pa.schema(fields), tuple(said))
+    return Source(tuple(files), pa.schema(fields), tuple(said))
 
 
 def _survey_file(path: Path) -> CsvFile | ArrowFile:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from footplate.api.recipes import RECIPES
-from footplate_trainer.data.table_files import StoredRows, is_text
+from footplate_trainer.data.table_files import Rows, is_text
 from footplate_trainer.errors import DataError
 
 FEW = 20
@@ -23,7 +23,7 @@ NO_REGRESSION = (
 )
 
 
-def read_classes(rows: StoredRows, target: str, *, channel: str) -> list[str]:
+def read_classes(rows: Rows, target: str, *, channel: str) -> list[str]:
     """The class of each row. Whole numbers read the same however they are stored: 1 and 1.0 are '1'.
 
     Raises:

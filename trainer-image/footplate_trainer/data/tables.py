@@ -14,6 +14,7 @@ from torch import Tensor
 
 from footplate.api.errors import nearest
 from footplate.api.recipes import PATH
+from footplate_trainer.data import table_files
 from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.scratch import once_a_node, ranks, shared_folder
 from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out, say_not_held_out
@@ -27,8 +28,7 @@ from footplate_trainer.data.table_columns import (
 )
 from footplate_trainer.data.table_files import (
     BATCH_ROWS,
-    SplitFiles,
-    StoredRows,
+    Source,
     header_hint,
     read_names,
     survey_files,
@@ -79,7 +79,7 @@ class Asked:
 class Learnt:
     """What rank 0 tells the others."""
 
-    sources: Mapping[str, SplitFiles]
+    sources: Mapping[str, Source]
     columns: tuple[Column, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -137,7 +137,7 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
     return Learnt(sources, columns, classes, (*said, *notes.texts()))
 
 
-def _read(source: SplitFiles, path: Path) -> StoredRows:
+def _read(source: Source, path: Path) -> table_files.Rows:
     """The source's rows, from where they are stored."""
     if not path.exists():
         source.store(path)
