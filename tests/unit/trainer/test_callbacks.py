@@ -22,7 +22,6 @@ from footplate_trainer.callbacks import (
 )
 from footplate_trainer.checkpoint.codec import flatten
 from footplate_trainer.errors import ConfigError, UserError
-from footplate_trainer.rank.context import context
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.training.epoch_line import epoch_line
 
@@ -215,15 +214,6 @@ def test_a_line_an_epoch_is_written(tmp_path: Path) -> None:
     assert rows(path) == [["epoch", "loss", "val_loss"], ["0", losses[0], "NA"]]
     epochs_of(CSVLogger(path, append=True), epochs=1)
     assert rows(path)[2:] == [["0", losses[0], "NA"]]
-
-
-def test_a_relative_file_belongs_to_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The working folder is the code's, and goes with the pod."""
-    monkeypatch.chdir(tmp_path)
-    for append in (False, True):
-        epochs_of(CSVLogger("log.csv", append=append), epochs=1)
-    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.csv")] == [context().output_dir / "log.csv"]
-    assert len(rows(context().output_dir / "log.csv")) == 3
 
 
 def kill_and_resume(
