@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from footplate_trainer.checkpoint.sharded import is_dtensor
+from footplate_trainer.checkpoint.sharded import is_dtensor, weights_of
 
 PER_WEIGHT = (
     *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf"),
@@ -34,8 +34,8 @@ def load(part: Any, saved: Any) -> None:
         return
     _check_shapes(part, saved)
     settings = set(part.defaults)
-    weights = chain.from_iterable(group["params"] for group in part.param_groups)
-    part.load_state_dict(_copied(saved) if all(weight.device.type == "cpu" for weight in weights) else saved)
+    on_cpu = all(weight.device.type == "cpu" for weight in weights_of(part))
+    part.load_state_dict(_copied(saved) if on_cpu else saved)
     # By now torch has filled in what its older versions didn't have.
     missing = sorted({name for group in part.param_groups for name in settings - group.keys()})
     if missing:
@@ -65,9 +65,9 @@ def _copied(tree: Any) -> Any:
 
 
 def _other_shapes(optimizer: Optimizer, saved: Mapping[str, Any]) -> Iterator[str]:
-    mine = list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
-    theirs = list(chain.from_iterable(group["params"] for group in saved["param_groups"]))
-    for number, weight in zip(theirs, mine, strict=False):  # torch itself says where groups differ in size
+    theirs = chain.from_iterable(group["params"] for group in saved["param_groups"])
+    # Where groups differ in size torch itself says so.
+    for number, weight in zip(theirs, weights_of(optimizer), strict=False):
         state = saved["state"].get(number)
         for name in PER_WEIGHT if isinstance(state, Mapping) else ():
             value = state.get(name)

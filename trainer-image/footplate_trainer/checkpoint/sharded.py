@@ -58,7 +58,7 @@ def check(model: nn.Module, optimizer: Optimizer | None) -> None:
     if optimizer is not None:
         check_kind(optimizer)
     held = {id(parameter) for parameter in model.parameters()}
-    if optimizer is not None and not any(id(weight) in held for weight in _weights(optimizer)):
+    if optimizer is not None and not any(id(weight) in held for weight in weights_of(optimizer)):
         raise ConfigError(
             f"the {type(optimizer).__name__} has none of the model's parameters: it was made before the model was "
             "sharded, which replaces them. Hand it to prepare(model, optimizer, strategy='fsdp'), or make it afterwards"
@@ -190,13 +190,14 @@ def _targets(part: Any, packed: Packed) -> Mapping[str, "DTensor"]:
     """The object's tensors that are sharded, by name; an optimizer's state is new, and will lie as its parameters."""
     tensors: Mapping[str, Tensor] = {}
     if isinstance(part, Optimizer):
-        tensors = {f"state.{number}": weight for number, weight in enumerate(_weights(part))}
+        tensors = {f"state.{number}": weight for number, weight in enumerate(weights_of(part))}
     elif part is not None and (isinstance(part, nn.Module) or packed.shardings):
         tensors = flatten(part.state_dict()).tensors
     return {name: tensor for name, tensor in tensors.items() if is_dtensor(tensor)}
 
 
-def _weights(optimizer: Optimizer) -> list[Tensor]:
+def weights_of(optimizer: Optimizer) -> list[Tensor]:
+    """The parameters that an optimizer was made of, group by group."""
     return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 

@@ -20,8 +20,8 @@ from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.training.batches import batch_size, move, unpack
 from footplate_trainer.training.losses import BatchLoss
+from footplate_trainer.training.outputs import forward
 from footplate_trainer.training.predictions import Predictions
-from footplate_trainer.training.training_step import forward
 
 
 class Evaluator:
@@ -103,7 +103,7 @@ class Evaluator:
                     f"rank {context().rank} has nothing to evaluate, and with strategy='fsdp' every rank must have "
                     "some; use a larger batch_size, more data or fewer nodes"
                 )
-            forward(self._module, self._last)
+            self._module(self._last)
         return None
 
     def _to_predict(self, data: Iterable[Any]) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FEWER_BITS = (torch.bfloat16, torch.float16)
 
@@ -25,6 +25,12 @@ def in_float32(autocast: torch.autocast) -> Callable[[Callable[..., Any]], Calla
         return run
 
     return wrap
+
+
+def forward(model: nn.Module, inputs: Any) -> Any:
+    """The model's outputs; a tensor in float32 also where the model's own weights have fewer bits."""
+    outputs = model(inputs)
+    return _in_float32(outputs) if isinstance(outputs, Tensor) else outputs
 
 
 def _in_float32(outputs: Any) -> Any:

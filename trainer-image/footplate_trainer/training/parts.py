@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from footplate_trainer.checkpoint.sharded import is_sharded
+from footplate_trainer.checkpoint.sharded import is_sharded, weights_of
 from footplate_trainer.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ def _check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
         what = "only frozen parameters (requires_grad=False)" if parameters else "no parameters"
         raise ConfigError(f"Trainer(model={type(model).__name__}): it has {what}, so there is nothing to train")
     known = {id(parameter) for parameter in parameters.values()}
-    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    held = weights_of(optimizer)
     foreign = [parameter for parameter in held if id(parameter) not in known]
     if not foreign or is_sharded(model):  # of sharded models `checkpoint.restore` knows more to say
         return

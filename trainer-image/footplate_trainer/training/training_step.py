@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from footplate_trainer.checkpoint.sharded import is_dtensor
+from footplate_trainer.checkpoint.sharded import is_dtensor, weights_of
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.metrics import Means
 from footplate_trainer.rank.context import context
 from footplate_trainer.training.batches import Batch, move, parts_of, unpack
 from footplate_trainer.training.losses import BatchLoss, ClassWeights
+from footplate_trainer.training.outputs import forward
 
 MAX_SKIPPED = 32
 """Steps in a row whose gradients overflow in fp16: by then the scale is 1/2^16 at most, and they aren't numbers."""
@@ -86,7 +87,7 @@ class TrainingStep:
                 weights = class_weights(part.targets, part.weights) if class_weights else part.weights
                 scored = self._loss(outputs, part.targets, weights, size=some)
                 self._backward(scored.value * (scored.times * ranks / global_size))
-            means.add(scored.value, detached(outputs), part.targets, size=some, weight=scored.weight)
+            means.add(scored.value, _detached(outputs), part.targets, size=some, weight=scored.weight)
             total += scored.value.detach() * (scored.times / size)
             if scored.weight is not None:
                 weight = scored.weight.double() + (0 if weight is None else weight)
@@ -115,7 +116,7 @@ class TrainingStep:
         if self.scaler is not None:
             self.scaler.unscale(self._optimizer)
         if self._clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(_weights(self._optimizer), self._clip_norm)
+            torch.nn.utils.clip_grad_norm_(weights_of(self._optimizer), self._clip_norm)
         if self.scaler is None:
             self._optimizer.step()
         else:
@@ -130,7 +131,7 @@ class TrainingStep:
 
     @torch.no_grad()
     def _multiply_gradients(self, factor: Tensor) -> None:
-        for weight in _weights(self._optimizer):
+        for weight in weights_of(self._optimizer):
             if weight.grad is not None:
                 (weight.grad.to_local() if is_dtensor(weight.grad) else weight.grad).mul_(factor)
 
@@ -184,14 +185,7 @@ class Scaler:
         self.skipped, self._in_a_row = state["skipped"], state["in_a_row"]
 
 
-def forward(model: nn.Module, inputs: Any) -> Any:
-    """The model's outputs; those of autocast as float32, for the loss's sake."""
-    outputs = model(inputs)
-    low = isinstance(outputs, Tensor) and outputs.dtype in (torch.bfloat16, torch.float16)
-    return outputs.float() if low else outputs
-
-
-def detached(outputs: Any) -> Any:
+def _detached(outputs: Any) -> Any:
     """Outputs without their graph, for metrics."""
     return outputs.detach() if isinstance(outputs, Tensor) else outputs
 
@@ -206,7 +200,3 @@ def _over_all_ranks(weight: Tensor) -> Tensor:
 def _ratio(size: int, weight: Tensor) -> Tensor:
     """How much less there is to divide by than samples; where nothing counts the losses' sum is 0 anyway."""
     return size / weight.where(weight != 0, 1.0)
-
-
-def _weights(optimizer: Optimizer) -> list[Tensor]:
-    return [weight for group in optimizer.param_groups for weight in group["params"]]
