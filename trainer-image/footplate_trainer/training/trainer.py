@@ -27,13 +27,13 @@ from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import ConfigError, Stopped
-from footplate_trainer.metrics import Means, Metric
+from footplate_trainer.metrics import Means, Metric, check_metrics
 from footplate_trainer.models.tensors import take_mains
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.devices import has_bf16
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import report, reporter
-from footplate_trainer.training.batches import batch_size, move, unpack
+from footplate_trainer.training.batches import batch_size, check_batches, move, unpack
 from footplate_trainer.training.epoch_line import epoch_line
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
@@ -84,6 +84,7 @@ class Trainer:
         activation_checkpointing: str | Sequence[str] = (),
     ) -> None:
         check_parts(model, optimizer, scheduler)
+        check_metrics(metrics)
         self.device = context().device
         self.module = model.module if isinstance(model, DistributedDataParallel) else model
         """The model itself, without what makes it work on several ranks."""
@@ -165,9 +166,11 @@ class Trainer:
             validation_freq=validation_freq,
         )
         options.begin(train)
+        if validation is not None:
+            check_batches(validation, "fit(validation)", again=True)
         class_weights = ClassWeights(class_weight, self.device) if class_weight is not None else None
         history = History()
-        hooks = CallbackList([*callbacks, history], self)
+        hooks = CallbackList(callbacks, self, history)
         means = Means(self._metrics, self.device)
         guard = FiniteGuard(self.module, self.optimizer, self.device, ends=not hooks.end_on_nan)
         self.stop_training = False
@@ -213,8 +216,10 @@ class Trainer:
         """Loss and metrics over all batches (inputs, targets) of all ranks. Collective.
 
         Raises:
+            ConfigError: the data hands out samples, not batches.
             Stopped: the job was asked to stop.
         """
+        check_batches(data, "evaluate")
         return self._evaluate(data, CallbackList(callbacks, self))
 
     @torch.no_grad()
@@ -226,9 +231,10 @@ class Trainer:
         its share; rows are in the loader's order, which is the data's own with shuffle=False.
 
         Raises:
-            ConfigError: there are no batches.
+            ConfigError: there are no batches, or the data hands out samples.
             UserError: the outputs have no row for each sample.
         """
+        check_batches(data, "predict")
         hooks = CallbackList(callbacks, self)
         predictions = Predictions(shared_out=isinstance(data, Loader))
         self._start_evaluating()
