@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from footplate_trainer.errors import DataError, UserError
+from footplate_trainer.errors import ConfigError, DataError, UserError
 
 GRAIN = 2.0**-24
 """What each batch's sum is rounded to; exact up to a total of 2^29."""
@@ -27,6 +27,37 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.argmax(dim=1) == targets
 
 
+RESERVED = {"loss", "step", "epoch"}
+"""Names that logs and the status have already."""
+
+
+def check_metrics(metrics: Any) -> None:
+    """Looks at what `Trainer` is given.
+
+    Raises:
+        ConfigError: it isn't a list of functions, or two values would have one name.
+    """
+    if not isinstance(metrics, list | tuple):
+        raise ConfigError(f"Trainer(metrics={metrics!r}): they are a list, also if it is one, as in metrics=[accuracy]")
+    for metric in metrics:
+        if not callable(metric) or isinstance(metric, type):
+            raise ConfigError(
+                f"Trainer(metrics): {metric!r} is no function of (outputs, targets); give one, such as "
+                "footplate_trainer.metrics.accuracy, or an object that can be called"
+            )
+    names = [_name(metric) for metric in metrics]
+    taken = next((name for name in names if names.count(name) > 1 or name in RESERVED), None)
+    if taken is not None:
+        raise ConfigError(
+            f"Trainer(metrics): the name {taken!r} is taken, so that one value would stand in place of another; write "
+            "a function of a name of its own (def top_3(outputs, targets): …), or set __name__ of the object"
+        )
+
+
+def _name(metric: Metric) -> str:
+    return getattr(metric, "__name__", type(metric).__name__)
+
+
 class Means(Mapping[str, float]):
     """Running means of the loss and of some metrics. Adding never waits for the device; reading does.
 
@@ -36,7 +67,7 @@ class Means(Mapping[str, float]):
 
     def __init__(self, metrics: Sequence[Metric], device: torch.device) -> None:
         self._metrics = metrics
-        self._names = ("loss", *(getattr(metric, "__name__", type(metric).__name__) for metric in metrics))
+        self._names = ("loss", *map(_name, metrics))
         self._sums = torch.zeros(len(self._names), dtype=torch.float64, device=device)
         self._weight = torch.zeros((), dtype=torch.float64, device=device)
         """What the sum of the losses is divided by."""

@@ -216,6 +216,12 @@ def test_a_line_an_epoch_is_written(tmp_path: Path) -> None:
     assert rows(path)[2:] == [["0", losses[0], "NA"]]
 
 
+def test_a_relative_path_lies_in_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    epochs_of(CSVLogger("log.csv"), epochs=1)
+    assert len(rows(tmp_path / "output" / "log.csv")) == 2
+
+
 def kill_and_resume(
     monkeypatch: pytest.MonkeyPatch, make: Callable[[], list[Callback]], *, epochs: int, saved: int, killed: int
 ) -> tuple[Trainer, callbacks.History]:

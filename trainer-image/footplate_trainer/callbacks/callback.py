@@ -1,10 +1,13 @@
 """What a callback is, and how `Trainer` calls and remembers several."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from difflib import get_close_matches
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import nn
+
+from footplate_trainer.errors import ConfigError
 
 Logs = Mapping[str, float]
 """Values by name, such as loss, accuracy, val_loss and val_accuracy. Reading one after a batch waits for the device."""
@@ -28,6 +31,14 @@ class Caller(Protocol):
         ...
 
 
+_ELSEWHERE = {
+    "model": "; self.trainer.module is the model, self.trainer.stop_training = True ends fit",
+    "params": "; self.trainer has what there is: module, optimizer, scheduler and device",
+    "pl_module": "; self.trainer.module is the model",
+    "trainer": "; it is set when fit, evaluate or predict begins",
+}
+
+
 class Callback:
     """Override what you need; everything else does nothing.
 
@@ -39,6 +50,11 @@ class Callback:
     """Set before `on_train_begin`, and before evaluation or prediction."""
     ends_on_nan = False
     """True of a callback that decides what a loss that is no number means, in place of `fit`."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Of what isn't there; a name of Keras' or Lightning's is answered with the one that it has here."""
+        hint = _ELSEWHERE.get(name, "")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     def set_trainer(self, trainer: Caller) -> None:
         """Keras' `set_model`."""
@@ -98,6 +114,9 @@ class Callback:
         """After a batch of a prediction."""
 
 
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
 class History(Callback):
     """Each epoch's logs. `fit` returns one; it is part of every checkpoint, so a resumed run's is complete."""
 
@@ -113,12 +132,17 @@ class History(Callback):
 
 
 class CallbackList:
-    """Several callbacks, called in order, and the decision to stop that is theirs."""
+    """Several callbacks, called in order, and the decision to stop that is theirs.
 
-    def __init__(self, callbacks: Sequence[Callback], trainer: Caller) -> None:
-        self._callbacks = callbacks
+    Raises:
+        ConfigError: one is no callback, or has a method that nobody would call.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback], trainer: Caller, *own: Callback) -> None:
+        _check(callbacks)
+        self._callbacks = (*callbacks, *own)
         self._trainer = trainer
-        for callback in callbacks:
+        for callback in self._callbacks:
             callback.set_trainer(trainer)
 
     @property
@@ -151,3 +175,23 @@ class CallbackList:
             number = sum(type(other).__name__ == kind for other in named.values())
             named[f"{kind}-{number}"] = callback
         return named
+
+
+def _check(callbacks: Any) -> None:
+    if not isinstance(callbacks, list | tuple):
+        raise ConfigError(f"callbacks={callbacks!r}: a list is meant, also of one or none, as in [EarlyStopping()]")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            rest = ", made by calling it" if isinstance(callback, type) else ""
+            raise ConfigError(
+                f"callbacks: {callback!r} is no footplate_trainer.callbacks.Callback; derive a class from it, or give "
+                f"functions to LambdaCallback(on_epoch_end=…), and give an object of it{rest}"
+            )
+        for name in dir(type(callback)):
+            if name.startswith("on_") and name not in HOOKS and callable(getattr(callback, name)):
+                near = get_close_matches(name, HOOKS, n=2)
+                rest = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(HOOKS)}."
+                raise ConfigError(
+                    f"{type(callback).__name__}.{name} is never called: there is no such point; {rest} A method for "
+                    "your own use needs a name that doesn't begin with on_"
+                )

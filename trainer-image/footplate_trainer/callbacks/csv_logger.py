@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from footplate_trainer.callbacks.callback import Callback, Logs
+from footplate_trainer.callbacks.files import in_output
 from footplate_trainer.rank.context import context
 
 MISSING = "NA"
@@ -16,13 +17,13 @@ class CSVLogger(Callback):
     """Writes a line an epoch, on rank 0. After a restart the file is as if there had been none, wherever it was.
 
     Args:
-        filename: the file; in `context().output_dir` it becomes part of the output.
+        filename: the file; a relative one lies in `context().output_dir`, and so belongs to the output.
         separator: between two values.
         append: adds to a file that is there, instead of writing it anew.
     """
 
     def __init__(self, filename: str | Path, separator: str = ",", append: bool = False) -> None:
-        self.filename = Path(filename)
+        self.filename = filename
         self.separator = separator
         self.append = append
         self._text = ""
@@ -40,8 +41,9 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begins the file."""
         self._text, self._keys = "", []
-        if self.append and context().is_main and self.filename.exists():
-            with self.filename.open(newline="") as file:
+        path = in_output(self.filename)
+        if self.append and context().is_main and path.exists():
+            with path.open(newline="") as file:
                 self._text = file.read()
         else:
             self._write("w", "")
@@ -65,6 +67,7 @@ class CSVLogger(Callback):
 
     def _write(self, mode: str, text: str) -> None:
         if context().is_main:
-            self.filename.parent.mkdir(parents=True, exist_ok=True)
-            with self.filename.open(mode, newline="") as file:
+            path = in_output(self.filename)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open(mode, newline="") as file:
                 file.write(text)

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from footplate_trainer.callbacks.callback import Callback
+from footplate_trainer.callbacks.callback import HOOKS, Callback
 from footplate_trainer.errors import ConfigError
-
-HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
 class LambdaCallback(Callback):

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from footplate_trainer.errors import UserError
+from footplate_trainer.errors import ConfigError, UserError
 
 
 class Batch(NamedTuple):
@@ -39,6 +40,27 @@ def unpack(batch: Any) -> Batch:
         "return such for its samples, or make one of them by data.loader(…, collate=…); inputs and targets may each be "
         "a tensor, list, tuple or dict"
     )
+
+
+def check_batches(data: Any, call: str, *, again: bool = False) -> None:
+    """Refuses what hands out samples where batches are meant: a model takes the numbers of one sample for samples, and
+    gives a loss or predictions of them. `again`: it is gone through more than once.
+
+    Raises:
+        ConfigError: the data are no batches.
+    """
+    kind = type(data).__name__
+    if hasattr(data, "__getitem__") and not isinstance(data, list | tuple | IterableDataset):
+        raise ConfigError(
+            f"{call}: a {kind} hands out samples, and batches are needed; give footplate_trainer.data.loader(dataset, "
+            "batch_size=…, shuffle=False), where dataset may be a TensorDataset of tensors. If its items are batches, "
+            "give a list of them"
+        )
+    if again and isinstance(data, Iterator):
+        raise ConfigError(
+            f"{call}: a {kind} can be gone through only once, and each evaluation begins anew; give the data.loader, "
+            "DataLoader or list that it comes from"
+        )
 
 
 def _weights(weights: Any) -> Tensor | None:

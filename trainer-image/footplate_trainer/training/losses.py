@@ -6,7 +6,7 @@ sums are divided by the weights of all ranks together, such as the number of tok
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ value a sample [N], or (sum [], weight []).
 
 _BY_CLASS = {nn.functional.cross_entropy, nn.functional.nll_loss}
 _BY_CLASS_MODULES = (nn.CrossEntropyLoss, nn.NLLLoss)
+_BY_VALUE = {nn.functional.mse_loss, nn.functional.l1_loss, nn.functional.smooth_l1_loss, nn.functional.huber_loss}
+_BY_VALUE_MODULES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 NOT_COUNTED = -100
 """torch's own label of what doesn't count."""
 
@@ -41,10 +43,15 @@ class BatchLoss:
     """A user's loss, of any of the kinds.
 
     Raises:
-        ConfigError: it gives a sum alone.
+        ConfigError: it is no function of outputs and targets, or gives a sum alone.
     """
 
     def __init__(self, loss: Loss) -> None:
+        if not callable(loss) or isinstance(loss, type):
+            raise ConfigError(
+                f"Trainer(loss={loss!r}): it must be a function of (outputs, targets), such as "
+                "torch.nn.functional.cross_entropy, or an object such as torch.nn.CrossEntropyLoss(), with its brackets"
+            )
         if getattr(loss, "reduction", None) == "sum":
             raise ConfigError(
                 f"Trainer(loss={type(loss).__name__}(reduction='sum')): the gradient would grow with the batch; use "
@@ -53,6 +60,7 @@ class BatchLoss:
         self._loss = loss
         self._each = _one_a_sample(loss)
         self._ignored = _ignored_label(loss)
+        self._by_value = _compares_values(loss)
 
     def __call__(self, outputs: Any, targets: Any, weights: Tensor | None, *, size: int) -> Scored:
         """The loss of `size` samples; with weights [size], the sum of weighted losses is divided by `size`, as Keras
@@ -84,12 +92,22 @@ class BatchLoss:
 
     def check(self, outputs: Any, targets: Any) -> None:
         """Looks at a batch's labels, where torch's own loss takes labels: on a GPU one that is out of range would end
-        the process without its name. Costs nothing on a device: only labels in host memory are looked at.
+        the process without its name. Costs nothing on a device: only labels in host memory are looked at. Where torch's
+        own loss compares values, their shapes must be the same: torch would compare each with every other one.
 
         Raises:
-            UserError: the first label that the outputs have no place for, or outputs that can learn nothing.
+            UserError: the first label that the outputs have no place for, outputs that can learn nothing, or values of
+                another shape than the outputs.
         """
-        if self._ignored is None or not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+            return
+        if self._by_value and outputs.shape != targets.shape:
+            raise UserError(
+                f"the loss: the model's outputs are {list(outputs.shape)} and the targets {list(targets.shape)}, so "
+                "torch would compare each with every other; give both one shape: targets by unsqueeze(1) or outputs "
+                "by squeeze(1), in the dataset or the model"
+            )
+        if self._ignored is None:
             return
         if outputs.ndim < 2 or targets.is_floating_point() or targets.device.type != "cpu" or not targets.numel():
             return
@@ -183,7 +201,18 @@ def _ignored_label(loss: Loss) -> int | None:
     if isinstance(loss, partial):
         found = _ignored_label(loss.func)
         return found if found is None else int(loss.keywords.get("ignore_index", found))
-    return NOT_COUNTED if loss in _BY_CLASS else None
+    return NOT_COUNTED if _is_one_of(_BY_CLASS, loss) else None
+
+
+def _compares_values(loss: Loss) -> bool:
+    """True of a loss of torch's that compares each output with the target in its place."""
+    if isinstance(loss, partial):
+        return _compares_values(loss.func)
+    return isinstance(loss, _BY_VALUE_MODULES) or _is_one_of(_BY_VALUE, loss)
+
+
+def _is_one_of(functions: Iterable[Any], loss: Loss) -> bool:
+    return any(loss is function for function in functions)  # a user's object may have no hash
 
 
 def _labels_of(outputs: Any) -> str:

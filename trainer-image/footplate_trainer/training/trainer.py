@@ -25,10 +25,11 @@ from footplate_trainer.callbacks import Callback, CallbackList, History
 from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.errors import Stopped
-from footplate_trainer.metrics import Means, Metric
+from footplate_trainer.metrics import Means, Metric, check_metrics
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.devices import has_bf16
 from footplate_trainer.rank.report import report, reporter
+from footplate_trainer.training.batches import check_batches
 from footplate_trainer.training.epoch_line import epoch_line
 from footplate_trainer.training.evaluator import Evaluator
 from footplate_trainer.training.fit_options import FitOptions
@@ -79,6 +80,7 @@ class Trainer:
         activation_checkpointing: str | Sequence[str] = (),
     ) -> None:
         check_trainable(model, optimizer, scheduler)
+        check_metrics(metrics)
         self.device = context().device
         self.module = model.module if isinstance(model, DistributedDataParallel) else model
         """The model itself, without what makes it work on several ranks."""
@@ -159,9 +161,11 @@ class Trainer:
             validation_freq=validation_freq,
         )
         options.begin(train)
+        if validation is not None:
+            check_batches(validation, "fit(validation)", again=True)
         class_weights = ClassWeights(class_weight, self.device) if class_weight is not None else None
         history = History()
-        hooks = CallbackList([*callbacks, history], self)
+        hooks = CallbackList(callbacks, self, history)
         means = Means(self._metrics, self.device)
         guard = FiniteGuard(self.module, self.optimizer, self.device, ends=not hooks.end_on_nan)
         self.stop_training = False
@@ -207,8 +211,10 @@ class Trainer:
         """Loss and metrics over all batches (inputs, targets) of all ranks. Collective.
 
         Raises:
+            ConfigError: the data hands out samples, not batches.
             Stopped: the job was asked to stop.
         """
+        check_batches(data, "evaluate")
         with self._aside():
             return self._evaluator.evaluate(data, CallbackList(callbacks, self))
 
@@ -220,9 +226,10 @@ class Trainer:
         its share; rows are in the loader's order, which is the data's own with shuffle=False.
 
         Raises:
-            ConfigError: there are no batches.
+            ConfigError: there are no batches, or the data hands out samples.
             UserError: the outputs have no row for each sample.
         """
+        check_batches(data, "predict")
         with self._aside():
             return self._evaluator.predict(data, CallbackList(callbacks, self))
 

@@ -1,0 +1,132 @@
+"""Natural mistakes of who comes from Keras or from a loop of their own: none trains or scores something else than was
+meant, and each is told with what to write.
+"""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, huber_loss, mse_loss
+from torch.optim import SGD
+from torch.utils.data import DataLoader, TensorDataset
+
+from footplate_trainer import Trainer, data
+from footplate_trainer.callbacks import Callback, EarlyStopping
+from footplate_trainer.errors import ConfigError, UserError
+from footplate_trainer.metrics import accuracy
+
+LABELS = torch.arange(20) % 3
+POINTS = torch.randn(20, 4, generator=torch.Generator().manual_seed(1)) + LABELS[:, None]
+POINTS_AND_LABELS = TensorDataset(POINTS, LABELS)
+
+
+def make_trainer(loss: Any = cross_entropy, *, outputs: int = 3, **options: Any) -> Trainer:
+    torch.manual_seed(0)
+    model = nn.Linear(4, outputs)
+    return Trainer(model, loss, SGD(model.parameters(), lr=0.1), **options)
+
+
+def loader(targets: Tensor = LABELS) -> data.Loader:
+    return data.loader(TensorDataset(POINTS, targets), batch_size=8)
+
+
+# Data
+
+
+@pytest.mark.parametrize("samples", [POINTS_AND_LABELS, POINTS, POINTS.numpy(), {"x": POINTS, "y": LABELS}])
+def test_samples_arent_taken_for_batches(samples: Any) -> None:
+    said = "hands out samples, and batches are needed; give footplate_trainer.data.loader"
+    with pytest.raises(ConfigError, match=rf"^predict: .*{said}"):
+        make_trainer().predict(samples)
+    with pytest.raises(ConfigError, match=rf"^evaluate: .*{said}"):
+        make_trainer().evaluate(samples)
+    with pytest.raises(ConfigError, match=rf"^fit\(validation\): .*{said}"):
+        make_trainer().fit(loader(), validation=samples)
+
+
+def test_batches_of_any_kind_are() -> None:
+    expected = make_trainer().predict([POINTS])
+    for batches in (DataLoader(POINTS, batch_size=7), [(POINTS, LABELS)], iter([POINTS[:10], POINTS[10:]])):
+        torch.testing.assert_close(make_trainer().predict(batches), expected)
+
+
+def test_what_can_be_gone_through_once_is_no_validation() -> None:
+    with pytest.raises(ConfigError, match=r"fit\(validation\): a generator can be gone through only once"):
+        make_trainer().fit(loader(), validation=(batch for batch in loader()))
+
+
+# Loss and metrics
+
+
+@pytest.mark.parametrize("loss", [mse_loss, nn.MSELoss(), nn.L1Loss(reduction="none"), partial(huber_loss, delta=0.5)])
+def test_values_of_another_shape_arent_compared_each_with_every_other(loss: Any) -> None:
+    values = POINTS.sum(dim=1)
+    with pytest.raises(UserError, match=r"outputs are \[8, 1\] and the targets \[8\].*targets by unsqueeze\(1\)"):
+        make_trainer(loss, outputs=1).evaluate(loader(values))
+    history = make_trainer(loss, outputs=1).fit(loader(values[:, None]), epochs=5).history["loss"]
+    assert history[-1] < history[0]
+
+
+@pytest.mark.parametrize("loss", ["mse", nn.CrossEntropyLoss, {"main": cross_entropy}])
+def test_a_loss_is_a_function(loss: Any) -> None:
+    with pytest.raises(ConfigError, match=r"Trainer\(loss=.*it must be a function of \(outputs, targets\)"):
+        make_trainer(loss)
+
+
+def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return accuracy(outputs, targets)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (["accuracy"], r"'accuracy' is no function .*footplate_trainer\.metrics\.accuracy"),
+        (accuracy, r"a list, also if it is one, as in metrics=\[accuracy\]"),
+        ([nn.Linear], "is no function"),
+        ([lambda outputs, targets: outputs[:, 0], lambda outputs, targets: outputs[:, 1]], "'<lambda>' is taken"),
+        ([loss], "'loss' is taken"),
+    ],
+)
+def test_metrics_are_functions_whose_names_differ(metrics: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_trainer(metrics=metrics)
+
+
+# Callbacks
+
+
+class OldName(Callback):
+    def on_batch_end(self, batch: int, logs: Any = None) -> None: ...
+
+
+class NoCallback:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "said"),
+    [
+        (EarlyStopping(), r"a list is meant, also of one or none, as in \[EarlyStopping\(\)\]"),
+        (None, "a list is meant, also of one or none"),
+        ([EarlyStopping], "is no footplate_trainer.callbacks.Callback; .*made by calling it"),
+        ([NoCallback()], "is no footplate_trainer.callbacks.Callback; derive a class from it"),
+        ([print], r"give functions to LambdaCallback\(on_epoch_end="),
+        ([OldName()], "OldName.on_batch_end is never called: .*did you mean .*on_train_batch_end"),
+    ],
+)
+def test_callbacks_that_nobody_would_call_are_refused(callbacks: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_trainer().fit(loader(), callbacks=callbacks)
+
+
+class ReadsModel(Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.stop_training = True
+
+
+def test_keras_names_are_answered_with_ours() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'model'; self\.trainer\.module is .*stop_training"):
+        make_trainer().fit(loader(), callbacks=[ReadsModel()])
+    assert not hasattr(Callback(), "anything_else")
