@@ -13,7 +13,7 @@ from footplate.contract import PRETENDED_ACCELERATORS, Env, ExitCode
 from footplate_trainer.errors import BrokenDevice, ConfigError
 from footplate_trainer.rank import devices
 from footplate_trainer.rank import program as rank
-from footplate_trainer.rank.context import context
+from footplate_trainer.rank.context import check_devices, context
 from footplate_trainer.rank.devices import Seen, choose, mig_instances, problem, take
 from footplate_trainer.rank.environment import Context, here, read_context
 from footplate_trainer.supervisor.launch import plan_launches
@@ -132,7 +132,7 @@ def test_a_program_never_starts_on_the_cpu_where_its_job_asks_for_a_gpu(enter: C
 
 @pytest.mark.usefixtures("no_device")
 def test_a_commands_devices_are_its_own_and_the_librarys_is_told(enter: Callable[..., Context]) -> None:
-    note = devices.check(enter({"google.com/tpu": 4}, command=["python", "train.py"]))
+    note = check_devices(enter({"google.com/tpu": 4}, command=["python", "train.py"]))
     assert note is not None
     assert "context().device is the CPU" in note
     assert "google.com/tpu" in note
@@ -141,13 +141,13 @@ def test_a_commands_devices_are_its_own_and_the_librarys_is_told(enter: Callable
 @pytest.mark.usefixtures("no_device")
 def test_pretended_accelerators_are_none(enter: Callable[..., Context], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PRETENDED_ACCELERATORS, "1")
-    devices.check(enter({"nvidia.com/gpu": 1}))
+    check_devices(enter({"nvidia.com/gpu": 1}))
 
 
 def test_jobs_that_ask_for_none_are_not_asked(enter: Callable[..., Context], monkeypatch: pytest.MonkeyPatch) -> None:
     place = enter({"cpu": 1})
     monkeypatch.setattr(devices, "look", lambda: pytest.fail("nobody asked"))
-    devices.check(place)
+    check_devices(place)
 
 
 def test_what_torch_and_the_kernel_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

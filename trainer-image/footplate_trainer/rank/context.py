@@ -29,12 +29,35 @@ def context() -> Context:
     ctx = here()
     if ctx.config is not None:
         stopping.install(ctx.grace_seconds)
-        if (note := devices.check(ctx)) is not None:
+        if (note := check_devices(ctx)) is not None:
             reporter().note(note)
         seed_everything(ctx.seed)
         reporter().add_facts(seed=ctx.seed, device=_device_name(ctx.device))
     gang.join(ctx)
     return ctx
+
+
+def check_devices(ctx: Context) -> str | None:
+    """Refuses to compute on the CPU what was to be computed on accelerators.
+
+    Returns:
+        What to tell the user of a `command`, whose devices are its own business: this library alone would compute on
+        the CPU.
+
+    Raises:
+        ConfigError: torch drives none of what the pod asks for, or there are more ranks than devices.
+        BrokenDevice: the node has given fewer devices than were asked for.
+    """
+    spec = ctx.config.spec if ctx.config else None
+    asked = devices.asked_for(spec)
+    if spec is None or not asked:
+        return None
+    error = devices.problem(ctx.local_world_size, asked, devices.look(), one_each=devices.has_own())
+    if error is None:
+        return None
+    if spec.trainer.command is None:
+        raise error
+    return f"context().device is the CPU: {error}" if ctx.device.type == "cpu" else None
 
 
 def _device_name(device: torch.device) -> str:

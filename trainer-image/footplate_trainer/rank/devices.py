@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
     from footplate.api.trainingjob import TrainingJobSpec
-    from footplate_trainer.rank.environment import Context
 
 NVIDIA, AMD = "nvidia.com/", "amd.com/"
 MIG = "nvidia.com/mig-"
@@ -174,29 +173,6 @@ def find(spec: "TrainingJobSpec | None", local_rank: int, local_world_size: int)
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return choose(local_rank, local_world_size, asked_for(spec), count=count, one_each=has_own())
-
-
-def check(ctx: "Context") -> str | None:
-    """Refuses to compute on the CPU what was to be computed on accelerators.
-
-    Returns:
-        What to tell the user of a `command`, whose devices are its own business: this library alone would compute on
-        the CPU.
-
-    Raises:
-        ConfigError: torch drives none of what the pod asks for, or there are more ranks than devices.
-        BrokenDevice: the node has given fewer devices than were asked for.
-    """
-    spec = ctx.config.spec if ctx.config else None
-    asked = asked_for(spec)
-    if spec is None or not asked:
-        return None
-    error = problem(ctx.local_world_size, asked, look(), one_each=has_own())
-    if error is None:
-        return None
-    if spec.trainer.command is None:
-        raise error
-    return f"context().device is the CPU: {error}" if ctx.device.type == "cpu" else None
 
 
 def take(device: "torch.device") -> str | None:

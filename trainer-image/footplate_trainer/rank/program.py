@@ -25,8 +25,8 @@ from typing import Any, NoReturn
 from footplate.contract import ExitCode
 from footplate_trainer import blame, exchange
 from footplate_trainer.errors import ConfigError, Stopped, TrainerError, UserError
-from footplate_trainer.rank import devices, gang, leaving, stopping
-from footplate_trainer.rank.context import context
+from footplate_trainer.rank import gang, leaving, stopping
+from footplate_trainer.rank.context import check_devices, context
 from footplate_trainer.rank.environment import Context, here
 from footplate_trainer.rank.report import reporter
 
@@ -69,7 +69,7 @@ def _run_here() -> int:
 
 def run(ctx: Context) -> ExitCode:
     """Runs the program, and leaves the gang when all ranks are done."""
-    devices.check(ctx)
+    check_devices(ctx)
     try:
         find_program(ctx)()
     except Stopped:
