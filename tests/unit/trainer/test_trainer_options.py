@@ -299,6 +299,30 @@ def test_activation_checkpointing_computes_the_same_twice(names: Any) -> None:
     torch.testing.assert_close(changed[0](POINTS), POINTS)
 
 
+class Remembers(Block):
+    """Has what each forward pass in training changes: a batch norm's statistics, a spectral norm's vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_what_is_computed_anew_changes_no_buffers(accumulate: int) -> None:
+    found = []
+    for options in ({}, {"activation_checkpointing": "Remembers"}):
+        torch.manual_seed(0)
+        model = nn.Sequential(Remembers(), Remembers(), nn.Linear(4, 3))
+        trainer = make_trainer(model=model, accumulate=accumulate, **options)
+        torch.manual_seed(5)
+        trainer.fit(loader(batch_size=7), epochs=2)
+        assert model[0].calls == 6 * accumulate * (2 if options else 1)
+        found.append(model.state_dict())
+    plain, recomputed = found
+    for name, value in plain.items():
+        assert torch.equal(recomputed[name], value), name
+
+
 def test_a_class_that_the_model_hasnt_is_named_with_near_ones() -> None:
     with pytest.raises(ConfigError, match=r"'Blocks': the model has no module of that class; did you mean Block\?"):
         make_trainer(model=blocks(), activation_checkpointing="Blocks")
