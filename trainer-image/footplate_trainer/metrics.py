@@ -23,7 +23,17 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 where the greatest of the logits [N, classes] is the target's [N], else 0."""
+    """1 where the greatest of the logits [N, classes] is the target's [N], else 0.
+
+    Raises:
+        UserError: there is one output a sample, of which the greatest is always the same.
+    """
+    if outputs.ndim < 2 or outputs.shape[1] == 1:
+        raise UserError(
+            f"the metric accuracy: outputs {list(outputs.shape)} are one number a sample, and it compares one for each "
+            "class. With one that tells yes from no, write a metric of your own, such as def binary_accuracy(outputs, "
+            "targets): return (outputs.flatten() > 0) == (targets.flatten() > 0.5)"
+        )
     return outputs.argmax(dim=1) == targets
 
 
