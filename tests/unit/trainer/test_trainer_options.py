@@ -192,6 +192,14 @@ def test_weights_that_mean_nothing_are_refused(options: Any, batch: Any, error: 
         make_trainer().fit(batches, **options)
 
 
+def test_class_weights_of_several_labels_a_sample_are_refused() -> None:
+    """The greatest label of a sequence isn't its class."""
+    model = nn.Sequential(nn.Linear(4, 15), nn.Unflatten(1, (3, 5)))
+    labels = torch.arange(21 * 5).reshape(21, 5) % 3
+    with pytest.raises(UserError, match=r"labels \[N\], or of classes .* not \[21, 5\]; .* label for each token"):
+        make_trainer(model=model).fit(loader(POINTS, labels), class_weight={0: 2.0})
+
+
 def test_weights_need_a_loss_of_each_sample() -> None:
     for loss in (of_odd, lambda outputs, targets: cross_entropy(outputs, targets)):
         with pytest.raises(UserError, match=r"need a loss for each sample, and this loss gave .*\[21\], or give"):
