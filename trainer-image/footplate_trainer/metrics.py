@@ -18,6 +18,9 @@ from footplate_trainer.errors import ConfigError, DataError, UserError
 GRAINS = 2.0**-24, 2.0**-57
 """What each batch's sum is parted into multiples of, so that totals are exact up to 2^29, and 2 million batches."""
 
+PENDING = 64
+"""Batches whose sums are parted at one go: for each by itself it would be dear beside a small model's step."""
+
 Metric = Callable[[Tensor, Tensor], Tensor]
 """(outputs [N, ...], targets [N, ...]) → values [N], or their mean []; its name is the function's."""
 
@@ -80,6 +83,7 @@ class Means(Mapping[str, float]):
         self._names = ("loss", *map(_name, metrics))
         self._sums = torch.zeros(len(GRAINS), len(self._names) + 1, dtype=torch.float64, device=device)
         """Of the values and, last, of what the sum of the losses is divided by; by grain."""
+        self._pending: list[Tensor] = []
         self._samples = 0
 
     def add(self, loss: Tensor, outputs: Tensor, targets: Any, *, size: int, weight: Tensor | None = None) -> None:
@@ -93,12 +97,15 @@ class Means(Mapping[str, float]):
         sums = [_sum(name, value, size).to(self._sums.device) for name, value in values]
         total = loss.detach().double() * (size if weight is None else 1)
         divisor = torch.full_like(total, size) if weight is None else weight.double()
-        self._sums += _grains(torch.stack([total, *sums, divisor]))
+        self._pending.append(torch.stack([total, *sums, divisor]))
         self._samples += size
+        if len(self._pending) == PENDING:
+            self._settle()
 
     def reset(self) -> None:
         """Forgets all batches."""
         self._sums.zero_()
+        self._pending.clear()
         self._samples = 0
 
     def over_all_ranks(self) -> dict[str, float]:
@@ -127,6 +134,7 @@ class Means(Mapping[str, float]):
         """Of all ranks: the sums in coarse grains, the number of samples, and what is left of the sums in fine ones.
         Collective.
         """
+        self._settle()
         coarse, fine = self._sums
         totals = torch.cat([coarse, coarse.new_tensor([self._samples]), fine])
         if dist.is_initialized():
@@ -151,10 +159,16 @@ class Means(Mapping[str, float]):
             self._sums.copy_(torch.tensor([sums, fine], dtype=torch.float64))
             self._samples = round(rest[0])
 
+    def _settle(self) -> None:
+        if self._pending:
+            self._sums += _grains(torch.stack(self._pending)).sum(dim=1)
+            self._pending.clear()
+
     def __getitem__(self, name: str) -> float:
         if name not in self._names:
             raise KeyError(name)
         number = self._names.index(name)
+        self._settle()
         *sums, weight = self._sums.sum(dim=0).tolist()
         return float(sums[number]) / ((self._samples if number else weight) or math.nan)
 
@@ -166,7 +180,7 @@ class Means(Mapping[str, float]):
 
 
 def _grains(values: Tensor) -> Tensor:
-    """Values [N] in multiples of each grain, [grains, N]."""
+    """Values [...] in multiples of each grain, [grains, ...]."""
     parts = []
     for grain in GRAINS:
         parts.append((values / grain).round() * grain)
