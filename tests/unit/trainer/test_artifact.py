@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
     assert manifest.code.sha256 == "c" * 64
     assert manifest.hardware.accelerators == {"nvidia.com/gpu": "8"}
     assert {"torch", "obstore"} <= set(manifest.packages)
+
+
+def test_half_an_installation_costs_no_model(pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site/~orch-2.13.0.dist-info").mkdir(parents=True)
+    nameless = tmp_path / "site/~umpy-2.0.0.dist-info"
+    nameless.mkdir()
+    (nameless / "METADATA").write_text("Metadata-Version: 2.1\nName: umpy\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    publish(pod)
+    manifest = ModelManifest.model_validate_json((model_folder(pod) / "manifest.json").read_bytes())
+    assert "torch" in manifest.packages
+    assert "umpy" not in manifest.packages
 
 
 def test_a_second_attempt_takes_the_committed_model(pod: Pod) -> None:
@@ -252,6 +265,16 @@ def test_two_names_that_would_be_one_are_two(pod: Pod) -> None:
     publish(pod)
     assert set(names_of(pod)) == {*FILES, "caf\\udce9.bin", "caf\\udce9.bin~2"}
     assert (model_folder(pod) / "caf\\udce9.bin").read_bytes() == b"caf\\udce9.bin"
+
+
+def test_ten_times_the_files_take_ten_times_as_long(tmp_path: Path) -> None:
+    def seconds(files: int) -> float:
+        paths = [tmp_path / f"part-{n}.bin" for n in range(files)]
+        began = time.process_time()
+        artifact._by_name(tmp_path, paths, str)
+        return time.process_time() - began
+
+    assert seconds(10_000) < 40 * seconds(1_000)
 
 
 def test_a_folder_without_trouble_is_told_nothing(pod: Pod) -> None:

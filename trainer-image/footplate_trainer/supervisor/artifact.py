@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 import structlog
@@ -161,7 +162,8 @@ def _storable(name: str) -> str:
 
 
 def _free(name: str, taken: Mapping[str, Path]) -> str:
-    return next(each for each in (name, *(f"{name}~{n}" for n in range(2, len(taken) + 3))) if each not in taken)
+    numbered = (f"{name}~{n}" for n in count(2))
+    return next(each for each in chain((name,), numbered) if each not in taken)
 
 
 def _is_folder(path: Path) -> bool:
