@@ -120,13 +120,14 @@ def test_a_damaged_model_is_replaced(pod: Pod, damage: Callable[[Path], object])
     assert (model_folder(pod) / "model.safetensors").read_bytes() == b"weights"
 
 
-@pytest.mark.parametrize("check", [artifact.check_output, publish])
-def test_another_jobs_model_is_never_touched(tmp_path: Path, pod: Pod, check: Callable[[Pod], object]) -> None:
+def test_another_jobs_model_is_never_touched(tmp_path: Path, pod: Pod) -> None:
     publish(pod)
     before = {path: path.read_bytes() for path in model_folder(pod).rglob("*") if path.is_file()}
+    other = make_pod(tmp_path, uid="uid-2")
     with pytest.raises(ConfigError, match=r"^spec.output.uri: .*another TrainingJob.*\(uid uid-1\).*restartNonce"):
-        check(make_pod(tmp_path, uid="uid-2"))
-    assert {path: path.read_bytes() for path in model_folder(pod).rglob("*") if path.is_file()} == before
+        artifact.check_output(other)
+    assert publish(other).uri == f"file://{model_folder(pod)}/uid-2-attempt-0/", "it was trained: somewhere it must go"
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_new_run_has_a_place_of_its_own(tmp_path: Path, pod: Pod) -> None:
@@ -137,7 +138,27 @@ def test_what_is_no_manifest_is_not_overwritten(pod: Pod) -> None:
     model_folder(pod).mkdir(parents=True)
     (model_folder(pod) / "manifest.json").write_text(json.dumps({"my": "own"}))
     with pytest.raises(ConfigError, match=r"not a manifest that Footplate wrote; choose another output.uri"):
-        publish(pod)
+        artifact.check_output(pod)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("claim-00000001.json", b"<html>maintenance</html>"),
+        ("claim-00000001.json", b'{"job":"d","namespace":"others","uid":"u","run":1,"time":"2026-01-01T00:00:00Z"}'),
+        ("content.json", b""),
+    ],
+)
+def test_what_is_done_to_a_claim_while_training_costs_no_model(pod: Pod, name: str, said: bytes) -> None:
+    artifact.check_output(pod)
+    (model_folder(pod) / ".footplate" / name).write_bytes(said)
+    notes: list[str] = []
+    status = publish(pod, note=notes.append)
+    assert status.uri == f"file://{model_folder(pod)}/uid-1-attempt-0/"
+    assert publish(pod) == status, "a later look finds it there"
+    assert (model_folder(pod) / ".footplate" / name).read_bytes() == said
+    assert [note.partition(": ")[0] for note in notes] == [f"the model is stored beside its place, as {status.uri}"]
+    assert "is claimed by run 1" in notes[0] or "is not what Footplate wrote there" in notes[0]
 
 
 def test_what_takes_the_manifests_name_while_training_costs_no_model(pod: Pod) -> None:
