@@ -189,7 +189,8 @@ def loader(
         drop_last: leaves out what doesn't fill a batch. Otherwise the last two batches share what is left evenly; a
             stream's last one is as large as what is left, and left out if that isn't a sample for each rank.
         seed: of the order and of the augmentation; default `context().seed`.
-        collate: makes a batch of a list of samples; default torch's.
+        collate: makes a batch of a list of samples; default torch's, by which N samples that are (inputs [...],
+            label) become [inputs [N, ...], labels [N]].
 
     Raises:
         ConfigError: a batch is too small for the number of ranks, the dataset is neither, or a stream is shuffled.

@@ -44,8 +44,7 @@ class Evaluator:
 
     @torch.no_grad()
     def evaluate(self, data: Iterable[Any], hooks: CallbackList, steps: int | None = None) -> dict[str, float]:
-        """Loss and metrics over all batches (inputs, targets), or (inputs, targets, sample weights), of all ranks; of
-        the first `steps` of them where that is given.
+        """Loss and metrics over all batches of all ranks, or over the first `steps` of them. See `Trainer.evaluate`.
 
         Raises:
             Stopped: the job was asked to stop.

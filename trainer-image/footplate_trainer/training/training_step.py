@@ -71,7 +71,14 @@ class TrainingStep:
     def __call__(
         self, batch: Any, *, size: int, global_size: int, means: Means, class_weights: ClassWeights | None = None
     ) -> Tensor:
-        """One step on this rank's `size` samples of `global_size`; returns their mean loss []."""
+        """One step on this rank's `size` samples of `global_size`; returns their mean loss [].
+
+        Args:
+            batch: (inputs [size, ...], targets [size, ...]), perhaps with the samples' weights [size].
+            size, global_size: samples of this rank, and of all.
+            means: take the batch's loss and metrics in.
+            class_weights: of labels.
+        """
         whole = unpack(batch)
         labels = whole.targets
         ranks = context().world_size
