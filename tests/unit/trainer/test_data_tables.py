@@ -4,6 +4,7 @@ import codecs
 import datetime
 import decimal
 import gzip
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from footplate_trainer.data import table_csv, table_dialect, table_files, tables
+from footplate_trainer.data import table_csv, table_dialect, table_files, table_parts
 from footplate_trainer.data.tables import TableSplits, read_splits
 from footplate_trainer.errors import DataError
 
@@ -257,8 +258,7 @@ def test_blocks_make_no_difference(case: str, tmp_path: Path, monkeypatch: pytes
     whole = read(tmp_path)
     monkeypatch.setattr(table_csv, "BLOCK_BYTES", 16)
     monkeypatch.setattr(table_dialect, "CHUNK_BYTES", 3)
-    for module in (table_files, tables):
-        monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    monkeypatch.setattr(table_files, "BATCH_ROWS", 1)
     parts = read(tmp_path)
     assert (parts.columns, parts.classes, parts.notes) == (whole.columns, whole.classes, whole.notes)
     assert torch.equal(parts.train.labels, whole.train.labels)
@@ -283,6 +283,26 @@ def test_a_type_holds_for_all_cells(cells_: list[str], kind: pa.DataType, tmp_pa
     path = tmp_path / "rows.csv"
     fitting = table_csv._survey(path, table_dialect.find_dialect(path), 64).fitting
     assert table_csv.type_of(fitting[0]) == kind == pa.csv.read_csv(path).schema.types[0]
+
+
+def test_common_texts_are_found_among_more_than_can_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_parts, "HELD_BYTES", 2000 * table_parts.TEXT_BYTES)
+    cells(*(text for number in range(5000) for text in ("often", f"once {number}")))(tmp_path)
+    splits = read(tmp_path)
+    categories = splits.columns[0].categories or ()
+    assert "often" in categories
+    said = rf"of 4,097 or more different texts the {len(categories):,} commonest are told apart"
+    assert re.search(said, splits.notes[0])
+
+
+def test_texts_of_which_each_row_has_its_own_are_left_out_however_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_parts, "HELD_BYTES", 2000 * table_parts.TEXT_BYTES)
+    csv("x,t,y\n" + "".join(f"{place},text {place},{'ab'[place % 2]}\n" for place in range(5000)))(tmp_path)
+    splits = read(tmp_path)
+    assert [column.name for column in splits.columns] == ["x"]
+    assert splits.notes == ("column 't': left out, as nearly each row has a text of its own, as names and ids are",)
 
 
 @pytest.mark.parametrize("case", GOOD)

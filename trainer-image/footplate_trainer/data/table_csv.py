@@ -11,7 +11,8 @@ import pyarrow.csv
 from footplate_trainer.data.table_dialect import Dialect, find_dialect, open_text
 from footplate_trainer.rank.report import reporter
 
-BLOCK_BYTES = 2**24
+BLOCK_BYTES = 2**20
+"""Arrow reads up to 32 blocks ahead."""
 LARGEST_BLOCK = 2**31 - 1
 FIRST_CELLS = 100
 TYPES: tuple[pa.DataType, ...] = (
