@@ -17,7 +17,7 @@ from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.run_store import RunStore, open_run
 from footplate_trainer.checkpoint.saves import Saves
 from footplate_trainer.checkpoint.schedule import ASK_SECONDS, RETRY_SECONDS, Pulse
-from footplate_trainer.checkpoint.state import TrainState, apply
+from footplate_trainer.checkpoint.state import TrainState, apply, changed_since
 from footplate_trainer.errors import StorageUnavailable, TrainerError
 from footplate_trainer.rank import stopping
 from footplate_trainer.rank.environment import Context
@@ -66,6 +66,8 @@ class Session:
         self._began_from: Loaded | None = None
         self._seen: dict[str, int] = {}
         """The last known step of each of its trainings."""
+        self.has_trained = False
+        """True once a step was done in this process."""
         self._postponed = False
         self._stragglers = StragglerWatch(ctx.local_world_size)
         self.stopped = False
@@ -95,15 +97,15 @@ class Session:
     def _seen_step(self) -> int:
         return sum(self._seen.values())
 
-    def restore(self, state: TrainState, *, init_from: str | None = None) -> None:
+    def restore(self, state: TrainState, *, init_from: str | None = None, again: bool = False) -> None:
         """Brings the state's objects to where the run is: see `checkpoint.restore`. Where there is nothing to go on
-        from, the weights are taken from `init_from`.
+        from, the weights are taken from `init_from`. `again`: the objects were trained in this process before.
         """
         reporter().enter("loading")
         if self._store is None:
             self._start_fresh()
         else:
-            self._restore_from(self._store, state, init_from)
+            self._restore_from(self._store, state, init_from, again=again)
         self._look_at([state])
         stopping.defer()
 
@@ -135,6 +137,7 @@ class Session:
 
     def _look_at(self, states: Sequence[TrainState]) -> None:
         for state in states:
+            self.has_trained |= state.step > self._seen.get(state.name, state.step)
             self._seen[state.name] = state.step
         if len(states) > 1:
             reporter().count(self._seen)
@@ -243,7 +246,7 @@ class Session:
             reporter().beat()
         return saves.take(now_at=self._seen_step)
 
-    def _restore_from(self, store: RunStore, state: TrainState, init_from: str | None) -> None:
+    def _restore_from(self, store: RunStore, state: TrainState, init_from: str | None, *, again: bool) -> None:
         with telling(reporter().note):
             self._line.from_main(store.claim)
             restorer = Restorer(
@@ -261,6 +264,12 @@ class Session:
                     restorer.initialise(init_from, strict=store.block.init_strict is not False)
                     reporter().initialised(init_from)
         if loaded is not None:
+            if again and (changed := changed_since(state.parts, loaded.trees)):
+                reporter().note(
+                    f"training {self._name!r} goes on a second time, from its newest checkpoint ({loaded.found.uri}): "
+                    f"what was changed since is undone ({changed}); to go on with it give the second fit or restore "
+                    f"a name of its own, such as name='{self._name}-2'"
+                )
             self._continue_from(loaded, state)
         self._saves = Saves(self._ctx, store, self._line, name=self._name, step=state.step, clock=self._clock)
         if loaded is not None:
