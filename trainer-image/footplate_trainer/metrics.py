@@ -15,15 +15,25 @@ from torch import Tensor
 
 from footplate_trainer.errors import ConfigError, DataError, UserError
 
-GRAIN = 2.0**-24
-"""What each batch's sum is rounded to; exact up to a total of 2^29."""
+GRAINS = 2.0**-24, 2.0**-57
+"""What each batch's sum is parted into multiples of, so that totals are exact up to 2^29, and 2 million batches."""
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """(outputs [N, ...], targets [N, ...]) → values [N], or their mean []; its name is the function's."""
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 where the greatest of the logits [N, classes] is the target's [N], else 0."""
+    """1 where the greatest of the logits [N, classes] is the target's [N], else 0.
+
+    Raises:
+        UserError: there is one output a sample, of which the greatest is always the same.
+    """
+    if outputs.ndim < 2 or outputs.shape[1] == 1:
+        raise UserError(
+            f"the metric accuracy: outputs {list(outputs.shape)} are one number a sample, and it compares one for each "
+            "class. With one that tells yes from no, write a metric of your own, such as def binary_accuracy(outputs, "
+            "targets): return (outputs.flatten() > 0) == (targets.flatten() > 0.5)"
+        )
     return outputs.argmax(dim=1) == targets
 
 
@@ -61,16 +71,15 @@ def _name(metric: Metric) -> str:
 class Means(Mapping[str, float]):
     """Running means of the loss and of some metrics. Adding never waits for the device; reading does.
 
-    Sums are float64 multiples of `GRAIN`, so they add up exactly, in any order: a run that was interrupted, and went
+    Sums are float64 multiples of `GRAINS`, so they add up exactly, in any order: a run that was interrupted, and went
     on from the sum over all ranks, has the very means of one that was not.
     """
 
     def __init__(self, metrics: Sequence[Metric], device: torch.device) -> None:
         self._metrics = metrics
         self._names = ("loss", *map(_name, metrics))
-        self._sums = torch.zeros(len(self._names), dtype=torch.float64, device=device)
-        self._weight = torch.zeros((), dtype=torch.float64, device=device)
-        """What the sum of the losses is divided by."""
+        self._sums = torch.zeros(len(GRAINS), len(self._names) + 1, dtype=torch.float64, device=device)
+        """Of the values and, last, of what the sum of the losses is divided by; by grain."""
         self._samples = 0
 
     def add(self, loss: Tensor, outputs: Tensor, targets: Any, *, size: int, weight: Tensor | None = None) -> None:
@@ -83,14 +92,13 @@ class Means(Mapping[str, float]):
         values = zip(self._names[1:], (metric(outputs, targets) for metric in self._metrics), strict=True)
         sums = [_sum(name, value, size).to(self._sums.device) for name, value in values]
         total = loss.detach().double() * (size if weight is None else 1)
-        self._sums += _grains(torch.stack([total, *sums]))
-        self._weight += size if weight is None else _grains(weight.double())
+        divisor = torch.full_like(total, size) if weight is None else weight.double()
+        self._sums += _grains(torch.stack([total, *sums, divisor]))
         self._samples += size
 
     def reset(self) -> None:
         """Forgets all batches."""
         self._sums.zero_()
-        self._weight.zero_()
         self._samples = 0
 
     def over_all_ranks(self) -> dict[str, float]:
@@ -99,7 +107,10 @@ class Means(Mapping[str, float]):
         Raises:
             DataError: there were no samples, or nothing in them has counted.
         """
-        *sums, weight, samples = self.totals()
+        totals = self.totals()
+        count = len(self._names) + 1
+        *sums, weight = map(sum, zip(totals[:count], totals[count + 1 :], strict=True))
+        samples = totals[count]
         if not samples:
             raise DataError("there was no batch to compute the loss of: the data is empty; look at its source")
         if not weight:
@@ -113,26 +124,39 @@ class Means(Mapping[str, float]):
         }
 
     def totals(self) -> list[float]:
-        """The sums over all ranks; then what the losses are divided by, and the number of samples. Collective."""
-        totals = torch.cat([self._sums, self._weight[None], self._sums.new_tensor([self._samples])])
+        """Of all ranks: the sums in coarse grains, the number of samples, and what is left of the sums in fine ones.
+        Collective.
+        """
+        coarse, fine = self._sums
+        totals = torch.cat([coarse, coarse.new_tensor([self._samples]), fine])
         if dist.is_initialized():
             dist.all_reduce(totals)
         return [float(total) for total in totals.tolist()]
 
     def start_from(self, totals: Sequence[float]) -> None:
-        """Goes on from what `totals` gave, on any number of ranks; each calls it."""
+        """Goes on from what `totals` gave, on any number of ranks; each calls it.
+
+        Raises:
+            ValueError: it is of more or fewer metrics.
+        """
+        count = len(self._names) + 1
+        sums, rest = [*totals[:count]], totals[count:]
+        if not rest:  # earlier versions divided by the samples alone
+            rest = sums[-1:]
+        fine = rest[1:] or [0.0] * count  # and had no fine grains
+        if len(sums) != count or len(fine) != count:
+            raise ValueError(f"the means of its epoch aren't those of {', '.join(self._names)}")
         self.reset()
         if not dist.is_initialized() or dist.get_rank() == 0:
-            sums, counts = totals[: len(self._names)], totals[len(self._names) :]
-            self._sums.copy_(torch.tensor(sums, dtype=torch.float64))
-            self._weight.fill_(counts[0])  # earlier versions counted samples alone
-            self._samples = round(counts[-1])
+            self._sums.copy_(torch.tensor([sums, fine], dtype=torch.float64))
+            self._samples = round(rest[0])
 
     def __getitem__(self, name: str) -> float:
         if name not in self._names:
             raise KeyError(name)
         number = self._names.index(name)
-        return float(self._sums[number]) / ((self._samples if number else float(self._weight)) or math.nan)
+        *sums, weight = self._sums.sum(dim=0).tolist()
+        return float(sums[number]) / ((self._samples if number else weight) or math.nan)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -142,7 +166,12 @@ class Means(Mapping[str, float]):
 
 
 def _grains(values: Tensor) -> Tensor:
-    return (values / GRAIN).round() * GRAIN
+    """Values [N] in multiples of each grain, [grains, N]."""
+    parts = []
+    for grain in GRAINS:
+        parts.append((values / grain).round() * grain)
+        values = (values - parts[-1]).nan_to_num(nan=0.0)  # nothing is left of infinity
+    return torch.stack(parts)
 
 
 def _sum(name: str, value: Any, size: int) -> Tensor:

@@ -101,6 +101,13 @@ def test_early_stopping(values: list[float], options: dict[str, Any], epochs: in
     assert stops_after(values, **options) == epochs
 
 
+@pytest.mark.parametrize("restore", [False, True])
+def test_early_stopping_knows_the_best_epoch(restore: bool) -> None:
+    stopping = EarlyStopping(patience=2, restore_best_weights=restore)
+    make_trainer().fit(loader(), epochs=5, callbacks=[Script("val_loss", [3, 1, 2, 2, 2]), stopping])
+    assert (stopping.best_epoch, stopping.stopped_epoch) == (1, 3)
+
+
 def test_what_mode_auto_knows() -> None:
     assert stops_after([1, 2, 3, 3], "val_accuracy") == 4
     assert stops_after([3, 2, 1, 1], "val_loss") == 4

@@ -1,6 +1,7 @@
 """State trees survive the way through a file unchanged, and nothing else than tensors and plain values gets in."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ KEYS = st.one_of(st.text(max_size=4), st.integers(-3, 3), st.tuples(st.integers(
 TREES = st.recursive(
     PLAIN,
     lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.lists(inner, max_size=4).map(tuple), st.dictionaries(KEYS, inner, max_size=4)
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(KEYS, inner, max_size=4),
+        st.lists(KEYS, max_size=4).map(Counter),
     ),
     max_leaves=20,
 )

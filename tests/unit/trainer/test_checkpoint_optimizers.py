@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, lr_scheduler
 
 from footplate_trainer.checkpoint import codec
 from footplate_trainer.checkpoint.codec import flatten
@@ -147,3 +147,35 @@ def test_optimizers_of_ones_own_may_remember_what_they_like(tmp_path: Path) -> N
     optimizer = Factored(model.parameters(), lr=0.1)
     step(model, optimizer)
     apply({"optimizer": optimizer}, read_back(tmp_path, optimizer=optimizer), uri="s3://x")
+
+
+@pytest.mark.parametrize(
+    "after_warm_up",
+    [
+        lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [2, 4, 4]),
+        lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 8),
+        lambda optimizer: lr_scheduler.CyclicLR(optimizer, 0.1, 0.5, 3, scale_fn=lambda x: 0.5**x),
+    ],
+    ids=["MultiStepLR", "CosineAnnealingLR", "CyclicLR"],
+)
+def test_a_scheduler_resumed_in_its_warm_up_goes_on(tmp_path: Path, after_warm_up: Any) -> None:
+    def begin() -> tuple[Optimizer, Any]:
+        optimizer = SGD(network().parameters(), lr=0.3, momentum=0.9)
+        warm_up = lr_scheduler.LinearLR(optimizer, total_iters=6)
+        return optimizer, lr_scheduler.SequentialLR(optimizer, [warm_up, after_warm_up(optimizer)], [6])
+
+    def rates(optimizer: Optimizer, scheduler: Any, steps: int) -> list[float]:
+        found = []
+        for _ in range(steps):
+            optimizer.step()
+            scheduler.step()
+            found.append(optimizer.param_groups[0]["lr"])
+        return found
+
+    whole = rates(*begin(), 14)
+    optimizer, scheduler = begin()
+    rates(optimizer, scheduler, 5)
+    again, scheduler_again = begin()
+    trees = read_back(tmp_path, optimizer=optimizer, scheduler=scheduler)
+    apply({"optimizer": again, "scheduler": scheduler_again}, trees, uri="file:///c/")
+    assert rates(again, scheduler_again, 9) == whole[5:]

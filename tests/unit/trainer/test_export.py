@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from footplate_trainer import export_model, load_model
+from footplate_trainer import export_model, load_model, prepare
 from footplate_trainer.data.inputs import Column, ImageInput, TableInput
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.models.cards import ModelCard
@@ -62,11 +63,12 @@ def test_every_format_gives_the_models_outputs_for_any_number_of_inputs(
 
 def test_exporting_changes_nothing_of_the_model(tmp_path: Path) -> None:
     network = make_network(IMAGES).train()
+    prepare(network, precision="bf16")
     forward = network.forward
-    network.forward = torch.autocast("cpu", dtype=torch.bfloat16)(network.forward)  # as `prepare` does
     export(tmp_path, model=network, formats=["safetensors"], card=IMAGES)
     assert network.training
-    network.forward = forward
+    assert network.forward is forward
+    del network.forward
     expected = torch.softmax(network.eval()(PIXELS), dim=1)
     torch.testing.assert_close(load_model(tmp_path).probabilities(PIXELS), expected)
 
@@ -253,3 +255,14 @@ def test_blocks_that_were_compiled_one_by_one_have_their_own_names(tmp_path: Pat
     (path,) = export(tmp_path, model=model, example=POINTS, formats=["safetensors"])
     assert load_file(path).keys() == expected
     assert "_orig_mod" in ".".join(model.state_dict()), "the model itself was changed"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["torchscript", "torch-export"])
+def test_a_forward_pass_that_the_user_has_put_in_place_is_exported(name: str, precision: Any, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    model.forward = MethodType(lambda self, inputs: self[1](self[0](inputs).relu()) * 10, model)
+    expected = model(POINTS)
+    prepare(prepare(model, precision=precision), precision=precision)  # for two trainings
+    (path,) = export(tmp_path, model=model, example=POINTS, formats=[name])
+    torch.testing.assert_close(FORMATS[name].read(path, model)(POINTS), expected)

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
+from footplate_trainer.errors import UserError
 from footplate_trainer.timing.work import WorkMeter
 from footplate_trainer.training.measured import MeasuredDataParallel
 
@@ -87,3 +88,17 @@ def test_it_can_be_compiled(inside: bool) -> None:
         model(torch.ones(3, 2)).sum().backward()
         meter.step_ended(step)
     assert meter.seconds
+
+
+def test_what_was_frozen_when_it_was_wrapped_cant_be_trained() -> None:
+    """Its gradients would be each rank's own."""
+    module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    module[0].requires_grad_(False)
+    model = MeasuredDataParallel(module, WorkMeter(), device_ids=None)
+    model(torch.ones(3, 2)).sum().backward()
+    module[0].requires_grad_(True)
+    with pytest.raises(UserError, match=r"^0\.weight and 1 more had requires_grad=False .* make a new Trainer"):
+        model(torch.ones(3, 2))
+    model = MeasuredDataParallel(module, WorkMeter(), device_ids=None)
+    model(torch.ones(3, 2)).sum().backward()
+    assert module[0].weight.grad is not None

@@ -1,11 +1,13 @@
 """`Trainer` in one process: what it computes, when it calls whom, and what it refuses."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 from torch.utils.data import TensorDataset
 
 from footplate_trainer import Trainer, callbacks, checkpoint, data, metrics
@@ -269,6 +271,46 @@ def test_means_go_on_from_their_totals() -> None:
     assert dict(again) == pytest.approx({"loss": 0.4, "accuracy": 0.75})
     with pytest.raises(KeyError):
         again["f1"]
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-9, 1.0, 1e5])
+def test_means_are_right_to_the_last_digits_at_any_scale(scale: float) -> None:
+    losses = torch.rand(1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * scale
+    whole, other_order = Means([], CPU), Means([], CPU)
+    for loss in losses:
+        whole.add(loss, torch.zeros(2), torch.zeros(2), size=2)
+    for loss in losses.flip(0)[:700]:
+        other_order.add(loss, torch.zeros(2), torch.zeros(2), size=2)
+    again = Means([], CPU)
+    again.start_from(other_order.totals())
+    for loss in losses.flip(0)[700:]:
+        again.add(loss, torch.zeros(2), torch.zeros(2), size=2)
+    assert again.totals() == whole.totals()
+    assert whole.over_all_ranks()["loss"] == whole["loss"] == pytest.approx(losses.mean().item(), rel=1e-5)
+
+
+def test_a_small_weight_divides_as_a_large_one() -> None:
+    means = Means([], CPU)
+    means.add(torch.tensor(6e-9), torch.zeros(2), torch.zeros(2), size=2, weight=torch.tensor(3e-9))
+    assert means.over_all_ranks()["loss"] == pytest.approx(2.0)
+
+
+def test_an_infinite_loss_is_told_as_it_is() -> None:
+    means = Means([], CPU)
+    means.add(torch.tensor(math.inf), torch.zeros(2), torch.zeros(2), size=2)
+    assert means["loss"] == math.inf
+
+
+@pytest.mark.parametrize(("totals", "loss"), [([6.0, 1.0, 4.0], 1.5), ([6.0, 1.0, 3.0, 4.0], 2.0)])
+def test_means_of_earlier_versions_are_read(totals: list[float], loss: float) -> None:
+    means = Means([metrics.accuracy], CPU)
+    means.start_from(totals)
+    assert dict(means) == {"loss": loss, "accuracy": 0.25}
+
+
+def test_means_of_other_metrics_are_refused() -> None:
+    with pytest.raises(ValueError, match="aren't those of loss, accuracy"):
+        Means([metrics.accuracy], CPU).start_from(Means([metrics.accuracy, mse_loss], CPU).totals())
 
 
 def test_status_names_are_in_camel_case() -> None:

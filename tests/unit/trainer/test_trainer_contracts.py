@@ -128,6 +128,14 @@ def test_a_metric_may_be_a_batchs_mean(metric: Callable[[Tensor, Tensor], Any]) 
     assert result[metric.__name__] == pytest.approx(result["accuracy"])
 
 
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_accuracy_of_one_output_a_sample_is_refused(shape: tuple[int, ...]) -> None:
+    """Its greatest is always the first: the share of zeros would be reported."""
+    outputs = torch.linspace(-1, 1, 6).reshape(shape)
+    with pytest.raises(UserError, match=r"accuracy: outputs \[6(, 1)?\] are one number a sample.*binary_accuracy"):
+        metrics.accuracy(outputs, torch.tensor([0.0, 0, 0, 1, 1, 1]))
+
+
 def each_class(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs - targets[:, None]
 

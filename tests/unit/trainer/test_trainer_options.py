@@ -192,6 +192,14 @@ def test_weights_that_mean_nothing_are_refused(options: Any, batch: Any, error: 
         make_trainer().fit(batches, **options)
 
 
+def test_class_weights_of_several_labels_a_sample_are_refused() -> None:
+    """The greatest label of a sequence isn't its class."""
+    model = nn.Sequential(nn.Linear(4, 15), nn.Unflatten(1, (3, 5)))
+    labels = torch.arange(21 * 5).reshape(21, 5) % 3
+    with pytest.raises(UserError, match=r"labels \[N\], or of classes .* not \[21, 5\]; .* label for each token"):
+        make_trainer(model=model).fit(loader(POINTS, labels), class_weight={0: 2.0})
+
+
 def test_weights_need_a_loss_of_each_sample() -> None:
     for loss in (of_odd, lambda outputs, targets: cross_entropy(outputs, targets)):
         with pytest.raises(UserError, match=r"need a loss for each sample, and this loss gave .*\[21\], or give"):
@@ -297,6 +305,30 @@ def test_activation_checkpointing_computes_the_same_twice(names: Any) -> None:
         changed[0].linear.weight.zero_(), changed[0].linear.bias.zero_()
     changed.train()
     torch.testing.assert_close(changed[0](POINTS), POINTS)
+
+
+class Remembers(Block):
+    """Has what each forward pass in training changes: a batch norm's statistics, a spectral norm's vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_what_is_computed_anew_changes_no_buffers(accumulate: int) -> None:
+    found = []
+    for options in ({}, {"activation_checkpointing": "Remembers"}):
+        torch.manual_seed(0)
+        model = nn.Sequential(Remembers(), Remembers(), nn.Linear(4, 3))
+        trainer = make_trainer(model=model, accumulate=accumulate, **options)
+        torch.manual_seed(5)
+        trainer.fit(loader(batch_size=7), epochs=2)
+        assert model[0].calls == 6 * accumulate * (2 if options else 1)
+        found.append(model.state_dict())
+    plain, recomputed = found
+    for name, value in plain.items():
+        assert torch.equal(recomputed[name], value), name
 
 
 def test_a_class_that_the_model_hasnt_is_named_with_near_ones() -> None:

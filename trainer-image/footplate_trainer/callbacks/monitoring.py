@@ -133,7 +133,7 @@ class EarlyStopping(MonitorCallback):
         value = self.value_in(logs)
         if value is None or epoch < self.start_from_epoch:
             return
-        if self.best_weights is None:
+        if self.restore_best_weights and self.best_weights is None:
             self._keep(epoch)
         self.wait += 1
         if self.improves(value, self.best):

@@ -3,7 +3,7 @@
 from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.run_store import RunStore
-from footplate_trainer.checkpoint.state import TrainState, apply
+from footplate_trainer.checkpoint.state import TrainState, apply, changed_since
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.gang import Gang
 from footplate_trainer.rank.report import reporter
@@ -19,12 +19,15 @@ class Beginning:
         self._line = line
         self._name = name
 
-    def restore(self, store: RunStore | None, state: TrainState, init_from: str | None) -> Loaded | None:
+    def restore(
+        self, store: RunStore | None, state: TrainState, init_from: str | None, *, again: bool = False
+    ) -> Loaded | None:
         """Brings the state's objects to where the run is, and returns the checkpoint that they go on from; where there
         is none they begin fresh, perhaps with the weights of `init_from`. Collective.
 
         Args:
             store: the training's place in its run; None where the job has no checkpoints.
+            again: the objects were trained in this process before: what is undone is told.
 
         Raises:
             DataError: all checkpoints are damaged, or what `init_from` names is.
@@ -52,6 +55,12 @@ class Beginning:
                     restorer.initialise(init_from, strict=store.block.init_strict is not False)
                     reporter().initialised(init_from)
         if loaded is not None:
+            if again and (changed := changed_since(state.parts, loaded.trees)):
+                reporter().note(
+                    f"training {self._name!r} goes on a second time, from its newest checkpoint ({loaded.found.uri}): "
+                    f"what was changed since is undone ({changed}); to go on with it give the second fit or restore "
+                    f"a name of its own, such as name='{self._name}-2'"
+                )
             self._continue_from(loaded, state)
         return loaded
 

@@ -2,7 +2,7 @@
 
 Tensors lie in the file under their path in the tree, so a model's file has the model's own names and any safetensors
 reader can open it. The rest of the tree is JSON in the file's metadata, with `{"$tensor": name}` where a tensor was.
-JSON has no tuples, bytes, non-text keys or NaN: they are written as `{"$tuple": [...]}` and the like.
+JSON has no tuples, bytes, counters, non-text keys or NaN: they are written as `{"$tuple": [...]}` and the like.
 
 Of a tensor that is sharded, which lie in other files (`sharded.py`), the metadata tells how.
 """
@@ -10,6 +10,7 @@ Of a tensor that is sharded, which lie in other files (`sharded.py`), the metada
 import base64
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,6 +178,8 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 def _encode_mapping(value: Mapping[Any, Any], path: str, tensors: dict[str, Tensor]) -> Any:
     encoded = [(key, _encode(item, _join(path, key), tensors)) for key, item in value.items()]
+    if isinstance(value, Counter):  # such as the milestones of torch's MultiStepLR
+        return {"$counter": [[_encode(key, path, tensors), item] for key, item in encoded]}
     if all(isinstance(key, str) and not key.startswith("$") for key, _ in encoded):
         return dict(encoded)
     return {"$dict": [[_encode(key, path, tensors), item] for key, item in encoded]}
@@ -200,4 +203,5 @@ _DECODERS: Mapping[str, Any] = {
     "$bytes": lambda _, text: base64.b64decode(text),
     "$tuple": lambda tensors, items: tuple(_decode(tensors, item) for item in items),
     "$dict": lambda tensors, items: {_decode(tensors, key): _decode(tensors, item) for key, item in items},
+    "$counter": lambda tensors, items: Counter({_decode(tensors, key): _decode(tensors, item) for key, item in items}),
 }

@@ -58,7 +58,7 @@ def _copied(tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return tree if is_dtensor(tree) else tree.clone()
     if isinstance(tree, dict):
-        return {key: _copied(value) for key, value in tree.items()}
+        return type(tree)({key: _copied(value) for key, value in tree.items()})
     if isinstance(tree, list | tuple):
         return type(tree)(_copied(value) for value in tree)
     return tree

@@ -41,7 +41,8 @@ class Trainings:
         self._refuse_another(name, objects)
         self.finish()
         self._begin(name)
-        session.restore(state, init_from=init_from)
+        before = self._sessions.get(name)
+        session.restore(state, init_from=init_from, again=before is not None and before.has_trained)
         self._sessions[name], self._states[name], self._latest = session, state, session
         self._session_of[state] = session
         self._mend_torn(name, session)

@@ -22,7 +22,7 @@ from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
-from footplate_trainer.models.export_check import close, host_copy, run_where_it_can, tensors
+from footplate_trainer.models.export_check import close, host_copy, run_where_it_can, tensors, without_autocast
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
@@ -179,7 +179,7 @@ def _plain(model: nn.Module, weights: Mapping[str, Any] | None) -> nn.Module:
     """
     if weights is None:
         plain = host_copy(model)
-        plain.__dict__.pop("forward", None)
+        without_autocast(plain)
     else:
         from footplate_trainer.models.sharding import unsharded
 

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import chain
+from types import MethodType
 from typing import Any
 
 import torch
@@ -36,6 +37,19 @@ def host_copy(model: nn.Module) -> nn.Module:
         memo[id(tensor)] = nn.Parameter(copied, requires_grad=tensor.requires_grad) if is_parameter else copied
     copied_model: nn.Module = copy.deepcopy(model, memo)
     return copied_model
+
+
+def without_autocast(model: nn.Module) -> None:
+    """Gives a model that `prepare` has put under autocast its own forward pass again: its class's, or the one that the
+    user has put in its place.
+    """
+    forward: Any = vars(model).get("forward")
+    while getattr(forward, "in_float32", False):  # a bound method has its function's attributes
+        inner = forward.__wrapped__
+        forward = MethodType(inner, model) if isinstance(forward, MethodType) else inner
+        model.forward = forward
+    if getattr(forward, "__func__", None) is type(model).forward:
+        del model.forward
 
 
 @contextmanager

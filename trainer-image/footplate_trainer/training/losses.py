@@ -150,16 +150,22 @@ class ClassWeights:
         Raises:
             UserError: the targets are no classes.
         """
-        if not isinstance(targets, Tensor) or targets.ndim not in (1, 2):
+        if not isinstance(targets, Tensor) or targets.ndim not in (1, 2) or _are_several_labels(targets):
             raise UserError(
-                f"fit(class_weight) needs targets that are one tensor of labels [N], or of classes [N, classes], not "
-                f"{_shape_of(targets)}; for others give each sample its weight: batches (inputs, targets, weights)"
+                "fit(class_weight) needs targets that are one tensor of labels [N], or of classes [N, classes] in "
+                f"floating point, not {_shape_of(targets)}; for others, such as a label for each token, give each "
+                "sample, or each loss, its weight: batches (inputs, targets, weights)"
             )
         labels = targets if targets.ndim == 1 else targets[:, 0] if targets.shape[1] == 1 else targets.argmax(dim=1)
         labels = labels.round().long() if labels.is_floating_point() else labels.long()
         known = (labels >= 0) & (labels < self._others)
         found = self._table[torch.where(known, labels, self._others)]
         return found if weights is None else found.reshape(-1, *[1] * (weights.ndim - 1)) * weights
+
+
+def _are_several_labels(targets: Tensor) -> bool:
+    """[N, T]: whole numbers, of which the greatest is no class."""
+    return targets.ndim == 2 and targets.shape[1] > 1 and not targets.is_floating_point()
 
 
 def _weighted(losses: Any, weights: Tensor, size: int) -> Tensor:

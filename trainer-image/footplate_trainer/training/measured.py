@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from footplate_trainer.errors import UserError
 from footplate_trainer.timing.work import WorkMeter
 from footplate_trainer.training.buckets import settle
 
@@ -23,9 +24,22 @@ class MeasuredDataParallel(DistributedDataParallel):
         super().__init__(module, device_ids=device_ids, **options)
         self._meter = meter
         self._unsettled = True
+        self._frozen = {name: weight for name, weight in module.named_parameters() if not weight.requires_grad}
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """As the module's own, with gradients that are summed over ranks in the backward pass."""
+        """As the module's own, with gradients that are summed over ranks in the backward pass.
+
+        Raises:
+            UserError: a parameter that was frozen when the model was prepared isn't any more.
+        """
+        if thawed := [name for name, weight in self._frozen.items() if weight.requires_grad]:
+            raise UserError(
+                f"{thawed[0]}{f' and {len(thawed) - 1} more' if len(thawed) > 1 else ''} had requires_grad=False when "
+                "the model was prepared, and has it no longer: DistributedDataParallel wouldn't sum their gradients, "
+                "and each rank would train a model of its own. Unfreeze before prepare, or before you make the "
+                "Trainer; to train in stages make a new Trainer and optimizer for each, and give its fit a name; or "
+                "freeze by a learning rate of 0 in a parameter group of their own"
+            )
         if self.training and not torch.compiler.is_compiling():
             self._meter.enter_forward()
         return super().forward(*inputs, **named)  # type: ignore[no-untyped-call]

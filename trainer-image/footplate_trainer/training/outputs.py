@@ -22,6 +22,7 @@ def in_float32(autocast: torch.autocast) -> Callable[[Callable[..., Any]], Calla
                 outputs = forward(*inputs, **named)
             return _in_float32(outputs)
 
+        run.in_float32 = True  # type: ignore[attr-defined]  # by which an export finds the user's own again
         return run
 
     return wrap
