@@ -67,6 +67,17 @@ child = subprocess.Popen(["sleep", "600"], start_new_session=True)
 print("pid", child.pid, flush=True)
 """
 
+LEAVE_A_WRITER = """
+import os, pathlib, subprocess, sys
+path = pathlib.Path(os.environ["FOOTPLATE_OUTPUT_DIR"], "gpu.csv")
+write = "import sys, time\\nwhile True: print(time.time(), flush=True); time.sleep(0.001)"
+subprocess.Popen([sys.executable, "-c", write], stdout=path.open("w"), stderr=subprocess.DEVNULL)
+copy = "import sys, time; time.sleep(0.5); open(sys.argv[1], 'w').write('whole')"
+subprocess.Popen([sys.executable, "-c", copy, path.with_name("copied.bin")], start_new_session=True)
+while not (path.exists() and path.stat().st_size):
+    pass
+"""
+
 REPORT = """
 import os, pathlib, time
 from footplate.api.status import ProgressStatus
@@ -261,6 +272,17 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     done = run(tmp_path, python(LEAVE_A_CHILD))
     assert done.exit_code == 0, done.log
     assert not alive(int(done.log.partition("pid ")[2].split()[0]))
+
+
+def test_what_is_left_behind_doesnt_write_while_the_model_is_stored(tmp_path: Path) -> None:
+    done = run(tmp_path, python(LEAVE_A_WRITER, output=output_in(tmp_path)))
+    assert done.exit_code == 0, done.log
+    stored = tmp_path / "models/digits/1"
+    assert (stored / "gpu.csv").read_bytes() == (tmp_path / "scratch/output/gpu.csv").read_bytes()
+    assert (stored / "copied.bin").read_text() == "whole"
+    note = next(note for note in done.verdict.notes if "was ended before the model was stored" in note)
+    assert "while True: print" in note
+    assert "copied.bin" not in note
 
 
 def test_ranks_die_with_a_killed_supervisor(tmp_path: Path) -> None:

@@ -241,7 +241,8 @@ def _read_model(path: Path, model: type[M]) -> M | None:
 
 def _read_bounded(path: Path, limit: int) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        # A pipe that user code has put there would else be waited for, and with it the pod.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             return file.read(limit)
     except OSError:
         return None

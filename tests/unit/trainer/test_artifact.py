@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +93,18 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
     assert {"torch", "obstore"} <= set(manifest.packages)
 
 
+def test_half_an_installation_costs_no_model(pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site/~orch-2.13.0.dist-info").mkdir(parents=True)
+    nameless = tmp_path / "site/~umpy-2.0.0.dist-info"
+    nameless.mkdir()
+    (nameless / "METADATA").write_text("Metadata-Version: 2.1\nName: umpy\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    publish(pod)
+    manifest = ModelManifest.model_validate_json((model_folder(pod) / "manifest.json").read_bytes())
+    assert "torch" in manifest.packages
+    assert "umpy" not in manifest.packages
+
+
 def test_a_second_attempt_takes_the_committed_model(pod: Pod) -> None:
     first = publish(pod)
     (pod.output_dir / "model.safetensors").write_bytes(b"other weights")
@@ -107,13 +120,14 @@ def test_a_damaged_model_is_replaced(pod: Pod, damage: Callable[[Path], object])
     assert (model_folder(pod) / "model.safetensors").read_bytes() == b"weights"
 
 
-@pytest.mark.parametrize("check", [artifact.check_output, publish])
-def test_another_jobs_model_is_never_touched(tmp_path: Path, pod: Pod, check: Callable[[Pod], object]) -> None:
+def test_another_jobs_model_is_never_touched(tmp_path: Path, pod: Pod) -> None:
     publish(pod)
     before = {path: path.read_bytes() for path in model_folder(pod).rglob("*") if path.is_file()}
+    other = make_pod(tmp_path, uid="uid-2")
     with pytest.raises(ConfigError, match=r"^spec.output.uri: .*another TrainingJob.*\(uid uid-1\).*restartNonce"):
-        check(make_pod(tmp_path, uid="uid-2"))
-    assert {path: path.read_bytes() for path in model_folder(pod).rglob("*") if path.is_file()} == before
+        artifact.check_output(other)
+    assert publish(other).uri == f"file://{model_folder(pod)}/uid-2-attempt-0/", "it was trained: somewhere it must go"
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_new_run_has_a_place_of_its_own(tmp_path: Path, pod: Pod) -> None:
@@ -124,7 +138,27 @@ def test_what_is_no_manifest_is_not_overwritten(pod: Pod) -> None:
     model_folder(pod).mkdir(parents=True)
     (model_folder(pod) / "manifest.json").write_text(json.dumps({"my": "own"}))
     with pytest.raises(ConfigError, match=r"not a manifest that Footplate wrote; choose another output.uri"):
-        publish(pod)
+        artifact.check_output(pod)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("claim-00000001.json", b"<html>maintenance</html>"),
+        ("claim-00000001.json", b'{"job":"d","namespace":"others","uid":"u","run":1,"time":"2026-01-01T00:00:00Z"}'),
+        ("content.json", b""),
+    ],
+)
+def test_what_is_done_to_a_claim_while_training_costs_no_model(pod: Pod, name: str, said: bytes) -> None:
+    artifact.check_output(pod)
+    (model_folder(pod) / ".footplate" / name).write_bytes(said)
+    notes: list[str] = []
+    status = publish(pod, note=notes.append)
+    assert status.uri == f"file://{model_folder(pod)}/uid-1-attempt-0/"
+    assert publish(pod) == status, "a later look finds it there"
+    assert (model_folder(pod) / ".footplate" / name).read_bytes() == said
+    assert [note.partition(": ")[0] for note in notes] == [f"the model is stored beside its place, as {status.uri}"]
+    assert "is claimed by run 1" in notes[0] or "is not what Footplate wrote there" in notes[0]
 
 
 def test_what_takes_the_manifests_name_while_training_costs_no_model(pod: Pod) -> None:
@@ -252,6 +286,16 @@ def test_two_names_that_would_be_one_are_two(pod: Pod) -> None:
     publish(pod)
     assert set(names_of(pod)) == {*FILES, "caf\\udce9.bin", "caf\\udce9.bin~2"}
     assert (model_folder(pod) / "caf\\udce9.bin").read_bytes() == b"caf\\udce9.bin"
+
+
+def test_ten_times_the_files_take_ten_times_as_long(tmp_path: Path) -> None:
+    def seconds(files: int) -> float:
+        paths = [tmp_path / f"part-{n}.bin" for n in range(files)]
+        began = time.process_time()
+        artifact._by_name(tmp_path, paths, str)
+        return time.process_time() - began
+
+    assert seconds(10_000) < 40 * seconds(1_000)
 
 
 def test_a_folder_without_trouble_is_told_nothing(pod: Pod) -> None:

@@ -88,6 +88,7 @@ def test_a_model_is_taken_as_well(program: Program, tmp_path: Path) -> None:
         write_model(tmp_path / "a", {"model.safetensors": lambda path: save_file(donor.state_dict(), path),
                                      "other.safetensors": lambda path: save_file({"x": torch.zeros(1)}, path)}),
         write_model(tmp_path / "b", {"weights.safetensors": lambda path: save_file(donor.state_dict(), path)}),
+        write_model(tmp_path / "c", {"my größtes (2).safetensors": lambda path: save_file(donor.state_dict(), path)}),
     ]  # fmt: skip
     for number, address in enumerate(uris):
         program.begin(uid=f"{OTHER}-{number}", init_from=address)
@@ -227,6 +228,25 @@ def test_what_is_no_checkpoint_is_a_data_error(
     with pytest.raises(DataError, match=f"checkpoint.initFrom=file://.*{problem}"):
         Training().restore()
     assert complete_steps(program.root / f"checkpoints/job/run-1-{OTHER}") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "lie"),
+    [
+        pytest.param('"sizeBytes":20', '"sizeBytes":-1', id="size"),
+        pytest.param('"name":"model.safetensors"', '"name":"..safetensors"', id="name"),
+        pytest.param('"sha256":"', '"sha256":"../', id="sha256"),
+    ],
+)
+def test_a_models_manifest_that_lies_is_a_data_error(program: Program, tmp_path: Path, said: str, lie: str) -> None:
+    program.begin(
+        uid=OTHER,
+        init_from=write_model(tmp_path / "a", {"model.safetensors": lambda path: path.write_bytes(b"x" * 20)}),
+    )
+    manifest = tmp_path / "a/manifest.json"
+    manifest.write_text(manifest.read_text().replace(said, lie, 1))
+    with pytest.raises(DataError, match=r"initFrom=file://.*: what its manifest says of '.*safetensors' can't be: "):
+        Training().restore()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,17 @@ def test_what_is_no_heartbeat_counts_as_absent(tmp_path: Path, content: bytes) -
     assert exchange.read_heartbeats(tmp_path) == {}
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["rank-0.beat", "rank-0.stack", "report.json", "error-0.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert exchange.read_heartbeats(tmp_path) == {}
+    assert not exchange.has_finished(tmp_path, 0)
+    assert exchange.read_stacks(tmp_path, 0) == ""
+    assert exchange.read_report(tmp_path) is None
+    assert exchange.read_error(tmp_path, 0) is None
+
+
 def test_a_report_is_replaced_as_a_whole(tmp_path: Path) -> None:
     for step in (1, 2):
         exchange.write_report(tmp_path, RankReport(progress=ProgressStatus(step=step), notes=("é",)))

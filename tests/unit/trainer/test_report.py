@@ -91,6 +91,14 @@ def test_too_many_metrics_are_cut_with_a_note(reporter: Reporter, tmp_path: Path
     assert f"{MAX_METRICS} of {MAX_METRICS + 1}" in report.notes[0]
 
 
+def test_of_metrics_that_would_have_one_name_the_first_is_shown_with_a_note(reporter: Reporter, tmp_path: Path) -> None:
+    name = "validation/detection/mean_average_precision_at_iou_0.50_to_0.95_"
+    reporter.step_done(1, None, None, {f"{name}small": 0.25, f"{name}large": 0.75})
+    report = written(reporter, tmp_path)
+    assert report.progress.metrics == {name[:63]: 0.25}
+    assert "only the first is shown: names count up to 63 characters" in report.notes[0]
+
+
 def test_progress_knows_totals_once_it_is_told(reporter: Reporter, tmp_path: Path) -> None:
     reporter.progress.expect(total_steps=200, epochs=4)
     reporter.step_done(50, None, 1, {})

@@ -167,6 +167,16 @@ def test_an_archive_with_damaged_bytes_is_refused(tmp_path: Path, name: str, dam
     assert not (tmp_path / "work/source").exists()
 
 
+def test_damage_far_inside_a_bz2_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "code.tar.bz2"
+    write_tar(path, {f"{n}.py": random.Random(n).randbytes(900_000) for n in range(3)}, mode="w:bz2")
+    data = bytearray(path.read_bytes())
+    data[len(data) * 2 // 3] ^= 0xFF  # behind the first block, which is read when the archive is opened
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="damaged or not the archive"):
+        get(Source(uri=f"file://{path}"), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("source", "error", "words"),
     [

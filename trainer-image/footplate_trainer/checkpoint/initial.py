@@ -11,7 +11,7 @@ from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.names import RANK_PART, WEIGHTS_FILE
 from footplate_trainer.checkpoint.state import MAX_NAMED, differences
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.model_manifest import ModelManifest
+from footplate_trainer.model_manifest import ModelFile, ModelManifest
 
 MODEL = "model"
 
@@ -29,11 +29,7 @@ def read_source(data: bytes, uri: str) -> Manifest:
         return parse_manifest(data, uri)
     names = [file.name for file in model.files if file.name.endswith(".safetensors") and "/" not in file.name]
     wanted = WEIGHTS_FILE if WEIGHTS_FILE in names or len(names) != 1 else names[0]
-    files = tuple(
-        File(name=file.name, size=file.size_bytes, sha256=file.sha256, part=MODEL, rank=0)
-        for file in model.files
-        if file.name == wanted
-    )
+    files = tuple(_weights(file, uri) for file in model.files if file.name == wanted)
     if not files:
         listed = ", ".join(file.name for file in model.files[:MAX_NAMED])
         raise DataError(
@@ -53,6 +49,17 @@ def read_source(data: bytes, uri: str) -> Manifest:
         config_sha256="",
         files=files,
     )
+
+
+def _weights(file: ModelFile, uri: str) -> File:
+    try:
+        return File(name=file.name, size=file.size_bytes, sha256=file.sha256, part=MODEL, rank=0)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(
+            f"spec.checkpoint.initFrom={uri}: what its manifest says of {file.name!r} can't be: {first['loc'][0]}: "
+            f"{first['msg']}; name a model that Footplate wrote"
+        ) from error
 
 
 def modules_of(parts: Mapping[str, Any], manifest: Manifest) -> dict[str, nn.Module]:

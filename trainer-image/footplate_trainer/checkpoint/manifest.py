@@ -14,8 +14,8 @@ from footplate_trainer.errors import ConfigError
 
 NAME = "manifest.json"
 _FAMILY, _VERSION = "footplate-checkpoint", 1
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
-"""No path: a manifest names files of its own folder, whoever wrote it."""
+FileName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]{0,254}$")]
+"""No path: a manifest names files of its own folder, whoever wrote it. A model's have names that their users chose."""
 
 
 class File(Model):

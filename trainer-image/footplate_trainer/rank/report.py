@@ -254,10 +254,16 @@ class Reporter:
             if is_on_gpu(value) and name not in read:
                 continue  # on its way
             number = read[name] if is_on_gpu(value) else _number(value)
-            if number is not None and math.isfinite(number):
-                numbers[sendable(name)[:MAX_METRIC_NAME]] = number
-            else:
+            shown = sendable(name)[:MAX_METRIC_NAME]
+            if number is None or not math.isfinite(number):
                 self.note(f"metric {name!r} is left out: {number if number is not None else 'it'} is not a number")
+            elif shown in numbers:
+                self.note(
+                    f"of the metrics whose names begin with {shown!r} only the first is shown: names count up to "
+                    f"{MAX_METRIC_NAME} characters; use shorter ones"
+                )
+            else:
+                numbers[shown] = number
         if len(self._values) > MAX_METRICS:
             self.note(f"only the first {MAX_METRICS} of {len(self._values)} metrics are shown; report fewer")
         return numbers

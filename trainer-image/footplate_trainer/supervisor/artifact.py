@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 import structlog
@@ -71,18 +72,19 @@ def check_output(pod: Pod) -> None:
         ConfigError: another job's model is there, or is going to be.
     """
     with naming("spec.output.uri"):
-        _claim(output_store(pod), pod)
+        store = output_store(pod)
+        next(store.list(), None)
+        _check_manifest(store, pod)
+        claims.claim(store, pod)
 
 
-def _claim(store: Store, pod: Pod) -> None:
-    next(store.list(), None)
+def _check_manifest(store: Store, pod: Pod) -> None:
     committed = _find(store)
     if committed is not None and not committed.is_of(pod):
         raise ConfigError(
             f"{store.uri} holds the model of another TrainingJob of this name (uid {committed.manifest.uid}); "
             "choose another output.uri or job name, or start a new run with runPolicy.restartNonce"
         )
-    claims.claim(store, pod)
 
 
 def publish(
@@ -98,24 +100,21 @@ def publish(
     `note` tells the user what of the folder isn't in it, or has another name there.
 
     Raises:
-        ConfigError: there is nothing to upload, or another job's model is in its place.
+        ConfigError: there is nothing to upload.
         StorageUnavailable: storage stayed away for minutes, or returns other bytes than it was given.
     """
     paths = _output_files(pod.output_dir, note)
     with naming("spec.output.uri"):
         store = output_store(pod)
-        if not claims.has_claimed(store, pod):
-            _claim(store, pod)
-        taken = _is_taken(store)
-        done = None if taken else _find(store)
-        if done is not None and done.is_of(pod) and _is_whole(store, done):
+        done = _find_ours(store, pod)
+        if done is not None and _is_whole(store, done):
             log.info("the model is there already", uri=store.uri)
             return _status(store, done)
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
             files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
-            if taken or not (claims.holds(store, pod) and claims.fix_content(store, files, pod)):
+            if why := _why_not_here(store, files, pod):
                 store = output_store(pod, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
-                log.warning("the model's place holds other bytes, which stay; this one goes beside", uri=store.uri)
+                note(f"the model is stored beside its place, as {store.uri}/: {why}")
             list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
         manifest = make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
         return _status(store, _commit(store, manifest, pod))
@@ -161,7 +160,8 @@ def _storable(name: str) -> str:
 
 
 def _free(name: str, taken: Mapping[str, Path]) -> str:
-    return next(each for each in (name, *(f"{name}~{n}" for n in range(2, len(taken) + 3))) if each not in taken)
+    numbered = (f"{name}~{n}" for n in count(2))
+    return next(each for each in chain((name,), numbered) if each not in taken)
 
 
 def _is_folder(path: Path) -> bool:
@@ -193,13 +193,28 @@ def _find(store: Store) -> Committed | None:
         ) from error
 
 
-def _is_taken(store: Store) -> bool:
-    """True where somebody has put something of his own under the manifest's name since the place was claimed."""
+def _find_ours(store: Store, pod: Pod) -> Committed | None:
+    """This run's manifest; None where there is none, or somebody has put something of his own under its name."""
     try:
-        _find(store)
+        committed = _find(store)
     except ConfigError:
-        return True
-    return False
+        return None
+    return committed if committed is not None and committed.is_of(pod) else None
+
+
+def _why_not_here(store: Store, files: Sequence[ModelFile], pod: Pod) -> str:
+    """Why the model can't be in the place that was claimed before training, in words; empty where it can. Whatever
+    was done to the claim or its neighbours since then costs no model.
+    """
+    try:
+        _check_manifest(store, pod)
+        if not claims.has_claimed(store, pod):
+            claims.claim(store, pod)
+        if claims.holds(store, pod) and claims.fix_content(store, files, pod):
+            return ""
+    except ConfigError as error:
+        return str(error)
+    return f"{store.uri} is to hold other bytes, those of another attempt or of a later job of this name"
 
 
 def _is_whole(store: Store, committed: Committed) -> bool:

@@ -112,6 +112,11 @@ class Supervisor:
         if not self._owns_output:
             return None
         self._telemetry.activity = "exporting"
+        if left := await asyncio.to_thread(processes.end_leftovers):
+            self._note(
+                "the program has ended, but what it had started hadn't, and was ended before the model was stored: "
+                f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
+            )
         report = read_report(self._pod.run_dir) or exchange.RankReport()
         publish = partial(artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note)
         has_checkpoint = report.checkpoint is not None

@@ -1,5 +1,6 @@
 """Makes a model's manifest: what the model is made of, and where it comes from."""
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -54,11 +55,23 @@ def make_manifest(
             sha256=code.sha256,
             commit=code.commit,
         ),
-        packages={package.name: package.version for package in sorted(distributions(), key=lambda found: found.name)},
+        packages=_packages(),
         hardware=_hardware(pod, report),
         notes=list(report.notes),
         parent_checkpoint=report.resumed_from,
     )
+
+
+def _packages() -> dict[str, str]:
+    """Versions by name. What an interrupted `pip install` leaves behind (`~orch-2.13.0.dist-info`) has no name or no
+    version: that is no reason to lose a model.
+    """
+    versions: dict[str, str] = {}
+    for package in distributions():
+        with contextlib.suppress(Exception):  # each version of Python says in its own way that there is no METADATA
+            if package.name and package.version:
+                versions[package.name] = package.version
+    return dict(sorted(versions.items()))
 
 
 def _hardware(pod: Pod, report: RankReport) -> Hardware:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from footplate_trainer.errors import ConfigError
+from footplate_trainer.errors import ConfigError, sendable
 from footplate_trainer.supervisor import forkserver
 from footplate_trainer.supervisor.launch import Launch
 
@@ -30,6 +30,8 @@ REDRAW_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 """How long output is waited for after a process has ended; what it left behind may hold the pipe open."""
 KILL_SECONDS = 5.0
+LEFT_SECONDS = 2.0
+"""How long what the ranks leave behind may take to end by itself, as helpers of libraries do; and again on SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,40 @@ def reap(processes: Sequence[Process]) -> None:
         if pid not in own:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+
+
+def end_leftovers() -> list[str]:
+    """Ends what the ranks have left behind, all that they have started included, and returns the command lines of what
+    had to be told to.
+    """
+    if _are_gone_soon():
+        return []
+    left = _children()
+    told = [_command_of(pid) for pid in left]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    _are_gone_soon()
+    kill_all_children()
+    return told
+
+
+def _are_gone_soon() -> bool:
+    deadline = time.monotonic() + LEFT_SECONDS
+    reap(())
+    while _children():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+        reap(())
+    return True
+
+
+def _command_of(pid: int) -> str:
+    try:
+        return sendable(os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ").strip())[:200]
+    except OSError:
+        return str(pid)
 
 
 def kill_all_children(*, patience: float = KILL_SECONDS) -> None:

@@ -118,7 +118,9 @@ def _unpack(archive: Path, folder: Path, uri: str) -> None:
             _unpack_zip(archive, folder, uri)
         else:
             _unpack_tar(archive, folder, uri)
-    except DAMAGE as error:
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's; bz2 has only this class for its own
+            raise
         raise DataError(f"{uri} is damaged or not the archive that its name says: {error}") from error
 
 
