@@ -33,7 +33,7 @@ from footplate_trainer.rank.context import context
 from footplate_trainer.rank.devices import has_bf16
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import report, reporter
-from footplate_trainer.training.batches import batch_size, check_batches, move, unpack
+from footplate_trainer.training.batches import batch_size, check_batches, move, telling, unpack
 from footplate_trainer.training.epoch_line import epoch_line
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
@@ -241,7 +241,10 @@ class Trainer:
         hooks.call("on_predict_begin")
         for number, batch in enumerate(self._to_predict(data)):
             hooks.call("on_predict_batch_begin", number)
-            predictions.add(self._evaluate_batch(batch[0] if isinstance(batch, list | tuple) else batch))
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            with telling({"inputs": inputs}):
+                outputs = self._evaluate_batch(inputs)
+            predictions.add(outputs)
             reporter().beat()
             hooks.call("on_predict_batch_end", number)
         hooks.call("on_predict_end")
@@ -297,9 +300,11 @@ class Trainer:
             else:
                 inputs, targets, weights = move(unpack(batch), self.device)
                 size = data.samples_in_hand if isinstance(data, Loader) else batch_size(inputs, targets)
-                outputs = self._evaluate_batch(inputs)
-                self._loss.check(outputs, batch[1])
-                scored = self._loss(outputs, targets, weights, size=size)
+                there = {"inputs": inputs, "targets": targets}
+                with telling(there):
+                    outputs = there["outputs"] = self._evaluate_batch(inputs)
+                    self._loss.check(outputs, batch[1])
+                    scored = self._loss(outputs, targets, weights, size=size)
                 means.add(scored.value, outputs, targets, size=size, weight=scored.weight)
             reporter().beat()
             hooks.call("on_test_batch_end", number)
