@@ -18,7 +18,7 @@ from footplate_trainer.models.tensors import take_mains
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import reporter
-from footplate_trainer.training.batches import batch_size, move, unpack
+from footplate_trainer.training.batches import batch_size, move, telling, unpack
 from footplate_trainer.training.losses import BatchLoss
 from footplate_trainer.training.outputs import forward
 from footplate_trainer.training.predictions import Predictions
@@ -62,9 +62,11 @@ class Evaluator:
             else:
                 inputs, targets, weights = move(unpack(batch), self._device)
                 size = data.samples_in_hand if isinstance(data, Loader) else batch_size(inputs, targets)
-                outputs = self._apply(inputs)
-                self._loss.check(outputs, batch[1])
-                scored = self._loss(outputs, targets, weights, size=size)
+                there = {"inputs": inputs, "targets": targets}
+                with telling(there):
+                    outputs = there["outputs"] = self._apply(inputs)
+                    self._loss.check(outputs, batch[1])
+                    scored = self._loss(outputs, targets, weights, size=size)
                 means.add(scored.value, outputs, targets, size=size, weight=scored.weight)
             reporter().beat()
             hooks.call("on_test_batch_end", number)
@@ -82,7 +84,10 @@ class Evaluator:
         hooks.call("on_predict_begin")
         for number, batch in enumerate(self._to_predict(data)):
             hooks.call("on_predict_batch_begin", number)
-            predictions.add(self._apply(batch[0] if isinstance(batch, list | tuple) else batch))
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            with telling({"inputs": inputs}):
+                outputs = self._apply(inputs)
+            predictions.add(outputs)
             reporter().beat()
             hooks.call("on_predict_batch_end", number)
         hooks.call("on_predict_end")
