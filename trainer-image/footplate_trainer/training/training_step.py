@@ -95,11 +95,6 @@ class TrainingStep:
                         self._loss.check(outputs, labels)
                     weights = class_weights(part.targets, part.weights) if class_weights else part.weights
                     scored = self._loss(outputs, part.targets, weights, size=some)
-                if not scored.value.requires_grad:
-                    raise UserError(
-                        "the loss doesn't depend on the model's weights, so nothing could be learnt: compute it of the "
-                        "model's outputs, without detach(), item(), numpy(), argmax or torch.no_grad()"
-                    )
                 self._backward(scored.value * (scored.times * ranks / global_size))
             means.add(scored.value, _detached(outputs), part.targets, size=some, weight=scored.weight)
             total += scored.value.detach() * (scored.times / size)
@@ -124,6 +119,11 @@ class TrainingStep:
             ) from error
 
     def _backward(self, loss: Tensor) -> None:
+        if not loss.requires_grad:
+            raise UserError(
+                "the loss doesn't depend on the model's weights, so nothing could be learnt: compute it of the model's "
+                "outputs, without detach(), item(), numpy(), argmax or torch.no_grad()"
+            )
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
     def _apply(self) -> None:
