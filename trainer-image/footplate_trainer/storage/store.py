@@ -156,13 +156,20 @@ class Store:
         return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()), to="read")
 
     def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> Bytes:
-        """Bytes `start` to `end` (exclusive). With `etag`, raises Changed if the object has changed since."""
+        """All bytes from `start` to `end` (exclusive). With `etag`, raises Changed if the object has changed since."""
         options: GetOptions = {"range": (start, end)}
         if etag is not None:
             options["if_match"] = etag
-        return self._patiently(
-            key, lambda: obstore.get(self._bulk, self._path(key), options=options).bytes(), to="read"
-        )
+
+        def call() -> Bytes:
+            part = obstore.get(self._bulk, self._path(key), options=options).bytes()
+            if len(part) != end - start:  # of what a proxy has cut the client says nothing
+                raise StorageUnavailable(
+                    f"{self.uri}/{key}: storage gave {len(part):,} bytes where it was asked for {end - start:,}"
+                )
+            return part
+
+        return self._patiently(key, call, to="read")
 
     def stream(self, item: ObjectInfo, *, start: int = 0) -> Iterator[Bytes]:
         """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
