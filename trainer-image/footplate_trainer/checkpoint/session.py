@@ -67,7 +67,7 @@ class Session:
         self._seen: dict[str, int] = {}
         """The last known step of each of its trainings."""
         self.has_trained = False
-        """True once a step was done in this process."""
+        """True once a step was done in this process, under an earlier session of the name or this one."""
         self._postponed = False
         self._stragglers = StragglerWatch(ctx.local_world_size)
         self.stopped = False
@@ -99,13 +99,15 @@ class Session:
 
     def restore(self, state: TrainState, *, init_from: str | None = None, again: bool = False) -> None:
         """Brings the state's objects to where the run is: see `checkpoint.restore`. Where there is nothing to go on
-        from, the weights are taken from `init_from`. `again`: the objects were trained in this process before.
+        from, the weights are taken from `init_from`. `again`: this process has trained the objects up to the state's
+        step, where they stay if there is nothing else to go on from.
         """
         reporter().enter("loading")
-        if self._store is None:
-            self._start_fresh()
-        else:
+        self.has_trained = again
+        if self._store is not None:
             self._restore_from(self._store, state, init_from, again=again)
+        elif not again:
+            self._start_fresh()
         self._look_at([state])
         stopping.defer()
 
@@ -258,7 +260,7 @@ class Session:
                 note=reporter().note,
             )
             loaded = self._began_from = self._find(restorer, store)
-            if loaded is None:
+            if loaded is None and not again:
                 self._start_fresh()
                 if init_from is not None:
                     restorer.initialise(init_from, strict=store.block.init_strict is not False)
