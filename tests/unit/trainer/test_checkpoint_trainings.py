@@ -120,14 +120,19 @@ def test_what_a_second_time_undoes_is_told(program: Program) -> None:
     assert "is undone (of the model and optimizer: bias, lr of parameter group 0)" in note
     assert "a name of its own, such as name='main-2'" in note
     assert training.optimizer.param_groups[0]["lr"] == 0.1
+    program.begin(attempt=1)
+    training = Training().restore()
     training.model.bias.data.zero_()
-    assert again() == [], "nothing was trained since: this is how a restarted program comes here"
+    assert again() == [], "a restarted program comes to the second one with nothing of its own"
 
 
 def test_without_checkpoints_a_process_may_train_as_often_as_it_likes(program: Program) -> None:
     program.monkeypatch.undo()
     for _ in range(2):
-        assert checkpoint.restore(model=nn.Linear(2, 1)).step == 0
+        training = Training().restore()
+        assert training.state.step == 0
+        training.train(until=3)
+    assert checkpoint.restore(model=training.model, optimizer=training.optimizer).step == 3, "the same objects go on"
 
 
 def test_a_training_that_is_over_leaves_no_memory_behind(program: Program) -> None:

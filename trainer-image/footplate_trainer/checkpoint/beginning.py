@@ -27,7 +27,8 @@ class Beginning:
 
         Args:
             store: the training's place in its run; None where the job has no checkpoints.
-            again: the objects were trained in this process before: what is undone is told.
+            again: this process has trained the objects before. They stay as they are where there is nothing to go on
+                from; else what is undone is told.
 
         Raises:
             DataError: all checkpoints are damaged, or what `init_from` names is.
@@ -36,7 +37,8 @@ class Beginning:
             PeerLost: a newer attempt runs.
         """
         if store is None:
-            self._seed()
+            if not again:
+                self._seed()
             return None
         with telling(reporter().note):
             self._line.from_main(store.claim)
@@ -49,7 +51,7 @@ class Beginning:
                 note=reporter().note,
             )
             loaded = self._find(restorer, store)
-            if loaded is None:
+            if loaded is None and not again:
                 self._seed()
                 if init_from is not None:
                     restorer.initialise(init_from, strict=store.block.init_strict is not False)

@@ -64,7 +64,7 @@ class Session:
         self._seen: dict[str, int] = {}
         """The last known step of each of its trainings."""
         self.has_trained = False
-        """True once a step was done in this process."""
+        """True once a step was done in this process, under an earlier session of the name or this one."""
         self._postponed = False
         self._stragglers = StragglerWatch(ctx.local_world_size)
         self.stopped = False
@@ -96,9 +96,11 @@ class Session:
 
     def restore(self, state: TrainState, *, init_from: str | None = None, again: bool = False) -> None:
         """Brings the state's objects to where the run is: see `checkpoint.restore`. Where there is nothing to go on
-        from, the weights are taken from `init_from`. `again`: the objects were trained in this process before.
+        from, the weights are taken from `init_from`. `again`: this process has trained the objects up to the state's
+        step, where they stay if there is nothing else to go on from.
         """
         reporter().enter("loading")
+        self.has_trained = again
         beginning = Beginning(self._ctx, self._line, self._name)
         loaded = self._began_from = beginning.restore(self._store, state, init_from, again=again)
         if self._store is not None:
