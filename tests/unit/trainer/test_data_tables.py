@@ -389,6 +389,10 @@ BAD: dict[str, Bad] = {
     "a test with words for numbers": Bad(
         both(put("train.csv", TABLE), put("test.csv", "x,y\nfew,a\n")), "'x' should hold numbers"
     ),
+    "a test with numbers for dates": Bad(
+        both(put("train.csv", "x,y\n2026-01-01,a\n2026-01-02,b\n"), put("test.csv", "x,y\n5,a\n")),
+        "'x' should hold dates: the training data write them as dates, these are int64",
+    ),
     "a link to nothing": Bad(
         lambda folder: (folder / "rows.csv").symlink_to(folder / "gone.csv"),
         r"rows\.csv can't be read: .*[Nn]o such file",
