@@ -4,6 +4,7 @@ import codecs
 import datetime
 import decimal
 import gzip
+import lzma
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -200,6 +201,9 @@ GOOD: dict[str, Good] = {
     "classes that differ in case": Good(
         csv("x,y\n1,Yes\n2.5,yes\n"), RIGHT, ("'Yes' and 'yes' differ in case",), ("Yes", "yes")
     ),
+    "a class that may be none": Good(
+        csv("x,y\n1,a\n2.5,NA\n"), RIGHT, ("'NA' counts as a class; if",), ("NA", "a"), labels=[1, 0]
+    ),
     # Several files
     "another order of columns": Good(
         both(put("1.csv", TABLE), put("2.csv", "y,x\na,3\n")), [*RIGHT, [3.0]], labels=[0, 1, 0]
@@ -332,6 +336,16 @@ BAD: dict[str, Bad] = {
     "headers twice": Bad(csv("x,x,y\n1,2,a\n"), r"rows\.csv has several columns named 'x'; give each its own name$"),
     "a cell too many": Bad(csv("x,y\n1,a\n2,b,\n"), r"rows\.csv can't be read: .*Expected 2 columns, got 3: 2,b,"),
     "a cell too few": Bad(csv("x,y\n1,a\n2\n"), "Expected 2 columns, got 1: 2"),
+    "the header once more": Bad(
+        csv(f"{TABLE}{TABLE}"), r"rows\.csv can't be read: row 3 is the header once more, .*Correct or remove it"
+    ),
+    "a spreadsheet by another name": Bad(csv(b"PK\3\4\x14\0"), "can't be read: it is a zip archive or a spreadsheet"),
+    "Parquet by another name": Bad(csv(b"PAR1\x15\4"), "it is a Parquet file; let its name end in .parquet"),
+    "xz": Bad(csv(lzma.compress(TABLE.encode())), "it is packed by xz; pack it by gzip"),
+    "UTF-32": Bad(csv(TABLE.encode("utf-32")), "it is UTF-32; save it as UTF-8"),
+    "Shift JIS": Bad(
+        csv("x,y\n東京,a\n大阪,b\n".encode("shift_jis")), "neither UTF-8, UTF-16 nor .*; save it as UTF-8"
+    ),
     "a quote without an end": Bad(
         csv('x,y\n1,"a\n2,b\n'), r"rows\.csv can't be read: the quote that is opened in row 1 is never closed"
     ),
@@ -388,6 +402,10 @@ BAD: dict[str, Bad] = {
     ),
     "a test with words for numbers": Bad(
         both(put("train.csv", TABLE), put("test.csv", "x,y\nfew,a\n")), "'x' should hold numbers"
+    ),
+    "a test with numbers for dates": Bad(
+        both(put("train.csv", "x,y\n2026-01-01,a\n2026-01-02,b\n"), put("test.csv", "x,y\n5,a\n")),
+        "'x' should hold dates: the training data write them as dates, these are int64",
     ),
     "a link to nothing": Bad(
         lambda folder: (folder / "rows.csv").symlink_to(folder / "gone.csv"),

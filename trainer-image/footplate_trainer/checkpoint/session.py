@@ -95,9 +95,8 @@ class Session:
         return sum(self._seen.values())
 
     def restore(self, state: TrainState, *, init_from: str | None = None, again: bool = False) -> None:
-        """Brings the state's objects to where the run is: see `checkpoint.restore`. Where there is nothing to go on
-        from, the weights are taken from `init_from`. `again`: this process has trained the objects up to the state's
-        step, where they stay if there is nothing else to go on from.
+        """See `checkpoint.restore`. `again`: this process has trained the objects up to the state's step, where they
+        stay if there is nothing else to go on from.
         """
         reporter().enter("loading")
         self.has_trained = again

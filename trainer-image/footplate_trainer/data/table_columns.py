@@ -270,6 +270,8 @@ def _numbers(values: pa.ChunkedArray, notation: Notation) -> NDArray[np.float64]
 
 def _part_of(values: pa.ChunkedArray, part: str) -> pa.ChunkedArray:
     """Seconds since 1970 in UTC, or a part of the date, of dates or of texts that are dates as ISO 8601 has them."""
+    if not (is_text(values.type) or _is_date(values.type) or pa.types.is_null(values.type)):
+        raise ValueError(f"the training data write them as dates, these are {values.type}")
     if is_text(values.type):
         zoned = pc.any(pc.match_substring_regex(values, r"[T ].*(Z|[+-]\d\d:?\d\d)$")).as_py()
     else:

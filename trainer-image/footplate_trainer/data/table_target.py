@@ -14,6 +14,7 @@ from torch import Tensor
 
 from footplate.api.recipes import RECIPES
 from footplate_trainer.data.table_files import Rows, is_text
+from footplate_trainer.data.table_numbers import is_missing
 from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
 
@@ -90,6 +91,15 @@ def find_doubles(classes: Iterable[str], target: str) -> list[str]:
         f"{len(names)} classes; write them alike if they are one"
         for names in alike.values()
         if len(names) > 1
+    ]
+
+
+def find_missing(classes: Iterable[str], target: str) -> list[str]:
+    """What there is to say of classes that may stand for none."""
+    return [
+        f"column {target!r}: {name!r} counts as a class; if no class is known there, remove those rows"
+        for name in classes
+        if is_missing(name)
     ]
 
 

@@ -33,7 +33,7 @@ from footplate_trainer.data.table_files import (
     survey_files,
 )
 from footplate_trainer.data.table_folders import find_files
-from footplate_trainer.data.table_target import count_classes, find_doubles, label, list_classes
+from footplate_trainer.data.table_target import count_classes, find_doubles, find_missing, label, list_classes
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.rank.report import reporter
 
@@ -118,7 +118,7 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
     classes = list_classes(count_classes(read, asked.target, channel=TRAIN), asked.target)
     labels = label(read, asked.target, classes, channel=TRAIN)
     check_classes(labels, where=f"column {asked.target!r} of input {TRAIN}")
-    said += find_doubles(classes, asked.target)
+    said += find_doubles(classes, asked.target) + find_missing(classes, asked.target)
     notes = Notes()
     features = drop_index(read.table.drop_columns([asked.target, *asked.ignore]), notes)
     check_types(features)
