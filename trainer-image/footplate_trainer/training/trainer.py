@@ -38,6 +38,7 @@ from footplate_trainer.training.epoch_line import epoch_line
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
 from footplate_trainer.training.losses import BatchLoss, ClassWeights, Loss
+from footplate_trainer.training.modes import Modes
 from footplate_trainer.training.parts import check_parts
 from footplate_trainer.training.predictions import Predictions
 from footplate_trainer.training.prepare import Precision, Strategy, compile_model, prepare
@@ -88,6 +89,7 @@ class Trainer:
         self.device = context().device
         self.module = model.module if isinstance(model, DistributedDataParallel) else model
         """The model itself, without what makes it work on several ranks."""
+        self._modes = Modes(self.module)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stop_training = False
@@ -266,7 +268,7 @@ class Trainer:
         class_weights: ClassWeights | None,
     ) -> None:
         reporter().enter("training")
-        self.module.train()
+        self._modes.train()
         handed = train.samples_handed
         for batch in train:
             number = train.batch - 1
@@ -344,7 +346,7 @@ class Trainer:
         """Every rank takes rank 0's buffers (running statistics): those that checkpoints and exports hold."""
         reporter().enter("evaluating")
         self._evaluated = None
-        self.module.eval()
+        self._modes.evaluate()
         if dist.is_initialized():
             for buffer in self.module.buffers():
                 take_mains(buffer)
