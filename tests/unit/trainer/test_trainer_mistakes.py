@@ -14,7 +14,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
 from footplate_trainer import Trainer, data, exchange
-from footplate_trainer.callbacks import Callback, EarlyStopping
+from footplate_trainer.callbacks import Callback, EarlyStopping, LambdaCallback
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.metrics import accuracy
 
@@ -172,3 +172,29 @@ def test_keras_names_are_answered_with_ours() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'model'; self\.trainer\.module is .*stop_training"):
         make_trainer().fit(loader(), callbacks=[ReadsModel()])
     assert not hasattr(Callback(), "anything_else")
+
+
+# Frozen parts
+
+
+@pytest.mark.parametrize(("frozen", "fixed"), [(True, True), (True, False), (False, True)])
+def test_what_is_frozen_and_in_eval_mode_stays_so(frozen: bool, fixed: bool) -> None:
+    backbone = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5)).requires_grad_(not frozen)
+    model = nn.Sequential(backbone, nn.Linear(8, 3))
+    backbone.train(not fixed)
+    trainer = Trainer(model, cross_entropy, SGD(model.parameters(), lr=0.1))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    modes = []
+    look = LambdaCallback(on_train_batch_begin=lambda batch, logs: modes.append([m.training for m in model.modules()]))
+    trainer.evaluate(loader())
+    trainer.fit(loader(), validation=loader(), epochs=2, callbacks=[look])
+    stays = frozen and fixed
+    assert modes == 6 * [[True, *[not stays] * 4, True]]
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items()) == stays
+
+
+def test_a_model_in_eval_mode_as_a_whole_is_trained_whole() -> None:
+    trainer = make_trainer()
+    trainer.module.eval()
+    trainer.fit(loader())
+    assert trainer.module.training

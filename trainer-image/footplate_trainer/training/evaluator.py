@@ -20,6 +20,7 @@ from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.training.batches import batch_size, move, telling, unpack
 from footplate_trainer.training.losses import BatchLoss
+from footplate_trainer.training.modes import Modes
 from footplate_trainer.training.outputs import forward
 from footplate_trainer.training.predictions import Predictions
 
@@ -29,12 +30,16 @@ class Evaluator:
 
     Args:
         module: the model itself, sharded or not.
+        modes: its modules', in which they are put.
         metrics: computed besides the loss.
         device: where the model is.
     """
 
-    def __init__(self, module: nn.Module, loss: BatchLoss, metrics: Sequence[Metric], device: torch.device) -> None:
+    def __init__(
+        self, module: nn.Module, modes: Modes, loss: BatchLoss, metrics: Sequence[Metric], device: torch.device
+    ) -> None:
         self._module = module
+        self._modes = modes
         self._loss = loss
         self._metrics = metrics
         self._device = device
@@ -129,7 +134,7 @@ class Evaluator:
         """Every rank takes rank 0's buffers (running statistics): those that checkpoints and exports hold."""
         reporter().enter("evaluating")
         self._last = None
-        self._module.eval()
+        self._modes.evaluate()
         if dist.is_initialized():
             for buffer in self._module.buffers():
                 take_mains(buffer)

@@ -35,6 +35,7 @@ from footplate_trainer.training.evaluator import Evaluator
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
 from footplate_trainer.training.losses import BatchLoss, ClassWeights, Loss
+from footplate_trainer.training.modes import Modes
 from footplate_trainer.training.parts import check_trainable
 from footplate_trainer.training.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.training.training_step import Scaler, TrainingStep
@@ -84,6 +85,7 @@ class Trainer:
         self.device = context().device
         self.module = model.module if isinstance(model, DistributedDataParallel) else model
         """The model itself, without what makes it work on several ranks."""
+        self._modes = Modes(self.module)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stop_training = False
@@ -100,7 +102,7 @@ class Trainer:
             activation_checkpointing=activation_checkpointing,
         )[0]
         self._metrics = tuple(metrics)
-        self._evaluator = Evaluator(self.module, self._loss, self._metrics, self.device)
+        self._evaluator = Evaluator(self.module, self._modes, self._loss, self._metrics, self.device)
         self._in_epoch = False
         if compile:
             compile_model(self.module)
@@ -244,7 +246,7 @@ class Trainer:
         class_weights: ClassWeights | None,
     ) -> None:
         reporter().enter("training")
-        self.module.train()
+        self._modes.train()
         self._in_epoch = True
         handed = train.samples_handed
         for batch in train:
