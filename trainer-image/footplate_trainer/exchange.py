@@ -168,7 +168,7 @@ def describe_error(error: BaseException, *, rank: int | None) -> Failure:
     return Failure(
         rank=rank,
         type="" if ours else sendable(type(error).__qualname__)[:256],
-        message=(words_of(error) if ours else f"{words_of(error)}{_disk_hint(error)}")[:1024],
+        message=(words_of(error) if ours else f"{words_of(error)}{_disk_hint(error)}{_notes_of(error)}")[:1024],
         traceback=None if ours and error.__traceback__ is None else text[-3072:],
         time=time.time(),
     )
@@ -179,6 +179,11 @@ def _disk_hint(error: BaseException) -> str:
     if any(os.strerror(errno.ENOSPC) in words_of(link) for link in chain_of(error)):
         return "; request more ephemeral-storage in spec.resources or a larger volume, or write less"
     return ""
+
+
+def _notes_of(error: BaseException) -> str:
+    """What was added to another's error, such as the shapes of the batch that it came of."""
+    return "".join(f"; {sendable(str(note))}" for note in getattr(error, "__notes__", ()))
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -51,6 +51,8 @@ def test_one_or_more_are_taken(
         authority.certificate.read_bytes(),
         b"# ours\n" + authority.certificate.read_bytes() + Authority(tmp_path / "b").certificate.read_bytes(),
         authority.certificate.read_bytes().replace(b"\n", b"\r\n"),
+        "# Főtanúsítvány\n".encode() + authority.certificate.read_bytes(),
+        b"\xef\xbb\xbf" + authority.certificate.read_bytes(),
     ):
         mounted.write_bytes(bundle)
         check_authorities(CONFIG_MAP)

@@ -82,6 +82,21 @@ def test_weights_are_taken_and_nothing_else(program: Program, donor: Training) -
     assert program.said._snapshot().resumed_from_step is None
 
 
+def test_a_second_fit_goes_on_with_what_the_first_has_learnt(program: Program, donor: Training) -> None:
+    """Not with the first weights once more, also where no checkpoint counts."""
+    program.begin(uid=OTHER, init_from=uri(program), resume="never", every={"steps": 1000})
+    training = Training().restore()
+    training.train(until=3)
+    learnt, drawn = training.weights, torch.get_rng_state()
+    for step in (3, 5):
+        training.state = checkpoint.restore(model=training.model, optimizer=training.optimizer)
+        assert training.state.step == step
+        assert training.weights == learnt
+        assert torch.equal(torch.get_rng_state(), drawn), "random numbers go on as well"
+        training.train(until=5)
+        learnt, drawn = training.weights, torch.get_rng_state()
+
+
 def test_a_model_is_taken_as_well(program: Program, tmp_path: Path) -> None:
     donor = nn.Linear(2, 1)
     uris = [

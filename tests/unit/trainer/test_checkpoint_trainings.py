@@ -100,10 +100,39 @@ def test_a_first_training_whose_objects_are_gone_still_has_the_name(program: Pro
         Training("fold-0").restore()
 
 
+def test_what_a_second_time_undoes_is_told(program: Program) -> None:
+    """What was changed between two trainings of one name: a schedule of one's own, weights that are pruned."""
+    training = Training().restore()
+    training.train(until=2)
+
+    def again() -> list[str]:
+        told = len(program.notes)
+        training.state = checkpoint.restore(model=training.model, optimizer=training.optimizer)
+        return program.notes[told:]
+
+    assert again() == [], "nothing was changed"
+    training.train(until=4)
+    training.optimizer.param_groups[0]["lr"] = 0.01
+    with torch.no_grad():
+        training.model.bias.zero_()
+    (note,) = again()
+    assert "'main' goes on a second time, from its newest checkpoint (" in note
+    assert "is undone (of the model and optimizer: bias, lr of parameter group 0)" in note
+    assert "a name of its own, such as name='main-2'" in note
+    assert training.optimizer.param_groups[0]["lr"] == 0.1
+    program.begin(attempt=1)
+    training = Training().restore()
+    training.model.bias.data.zero_()
+    assert again() == [], "a restarted program comes to the second one with nothing of its own"
+
+
 def test_without_checkpoints_a_process_may_train_as_often_as_it_likes(program: Program) -> None:
     program.monkeypatch.undo()
     for _ in range(2):
-        assert checkpoint.restore(model=nn.Linear(2, 1)).step == 0
+        training = Training().restore()
+        assert training.state.step == 0
+        training.train(until=3)
+    assert checkpoint.restore(model=training.model, optimizer=training.optimizer).step == 3, "the same objects go on"
 
 
 def test_a_training_that_is_over_leaves_no_memory_behind(program: Program) -> None:

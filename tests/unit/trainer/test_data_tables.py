@@ -4,6 +4,8 @@ import codecs
 import datetime
 import decimal
 import gzip
+import lzma
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from footplate_trainer.data import table_csv, table_dialect, table_files, tables
+from footplate_trainer.data import table_csv, table_dialect, table_files, table_parts
 from footplate_trainer.data.tables import TableSplits, read_splits
 from footplate_trainer.errors import DataError
 
@@ -199,6 +201,9 @@ GOOD: dict[str, Good] = {
     "classes that differ in case": Good(
         csv("x,y\n1,Yes\n2.5,yes\n"), RIGHT, ("'Yes' and 'yes' differ in case",), ("Yes", "yes")
     ),
+    "a class that may be none": Good(
+        csv("x,y\n1,a\n2.5,NA\n"), RIGHT, ("'NA' counts as a class; if",), ("NA", "a"), labels=[1, 0]
+    ),
     # Several files
     "another order of columns": Good(
         both(put("1.csv", TABLE), put("2.csv", "y,x\na,3\n")), [*RIGHT, [3.0]], labels=[0, 1, 0]
@@ -257,8 +262,7 @@ def test_blocks_make_no_difference(case: str, tmp_path: Path, monkeypatch: pytes
     whole = read(tmp_path)
     monkeypatch.setattr(table_csv, "BLOCK_BYTES", 16)
     monkeypatch.setattr(table_dialect, "CHUNK_BYTES", 3)
-    for module in (table_files, tables):
-        monkeypatch.setattr(module, "BATCH_ROWS", 1)
+    monkeypatch.setattr(table_files, "BATCH_ROWS", 1)
     parts = read(tmp_path)
     assert (parts.columns, parts.classes, parts.notes) == (whole.columns, whole.classes, whole.notes)
     assert torch.equal(parts.train.labels, whole.train.labels)
@@ -283,6 +287,26 @@ def test_a_type_holds_for_all_cells(cells_: list[str], kind: pa.DataType, tmp_pa
     path = tmp_path / "rows.csv"
     fitting = table_csv._survey(path, table_dialect.find_dialect(path), 64).fitting
     assert table_csv.type_of(fitting[0]) == kind == pa.csv.read_csv(path).schema.types[0]
+
+
+def test_common_texts_are_found_among_more_than_can_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_parts, "HELD_BYTES", 2000 * table_parts.TEXT_BYTES)
+    cells(*(text for number in range(5000) for text in ("often", f"once {number}")))(tmp_path)
+    splits = read(tmp_path)
+    categories = splits.columns[0].categories or ()
+    assert "often" in categories
+    said = rf"of 4,097 or more different texts the {len(categories):,} commonest are told apart"
+    assert re.search(said, splits.notes[0])
+
+
+def test_texts_of_which_each_row_has_its_own_are_left_out_however_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_parts, "HELD_BYTES", 2000 * table_parts.TEXT_BYTES)
+    csv("x,t,y\n" + "".join(f"{place},text {place},{'ab'[place % 2]}\n" for place in range(5000)))(tmp_path)
+    splits = read(tmp_path)
+    assert [column.name for column in splits.columns] == ["x"]
+    assert splits.notes == ("column 't': left out, as nearly each row has a text of its own, as names and ids are",)
 
 
 @pytest.mark.parametrize("case", GOOD)
@@ -312,6 +336,16 @@ BAD: dict[str, Bad] = {
     "headers twice": Bad(csv("x,x,y\n1,2,a\n"), r"rows\.csv has several columns named 'x'; give each its own name$"),
     "a cell too many": Bad(csv("x,y\n1,a\n2,b,\n"), r"rows\.csv can't be read: .*Expected 2 columns, got 3: 2,b,"),
     "a cell too few": Bad(csv("x,y\n1,a\n2\n"), "Expected 2 columns, got 1: 2"),
+    "the header once more": Bad(
+        csv(f"{TABLE}{TABLE}"), r"rows\.csv can't be read: row 3 is the header once more, .*Correct or remove it"
+    ),
+    "a spreadsheet by another name": Bad(csv(b"PK\3\4\x14\0"), "can't be read: it is a zip archive or a spreadsheet"),
+    "Parquet by another name": Bad(csv(b"PAR1\x15\4"), "it is a Parquet file; let its name end in .parquet"),
+    "xz": Bad(csv(lzma.compress(TABLE.encode())), "it is packed by xz; pack it by gzip"),
+    "UTF-32": Bad(csv(TABLE.encode("utf-32")), "it is UTF-32; save it as UTF-8"),
+    "Shift JIS": Bad(
+        csv("x,y\n東京,a\n大阪,b\n".encode("shift_jis")), "neither UTF-8, UTF-16 nor .*; save it as UTF-8"
+    ),
     "a quote without an end": Bad(
         csv('x,y\n1,"a\n2,b\n'), r"rows\.csv can't be read: the quote that is opened in row 1 is never closed"
     ),
@@ -368,6 +402,10 @@ BAD: dict[str, Bad] = {
     ),
     "a test with words for numbers": Bad(
         both(put("train.csv", TABLE), put("test.csv", "x,y\nfew,a\n")), "'x' should hold numbers"
+    ),
+    "a test with numbers for dates": Bad(
+        both(put("train.csv", "x,y\n2026-01-01,a\n2026-01-02,b\n"), put("test.csv", "x,y\n5,a\n")),
+        "'x' should hold dates: the training data write them as dates, these are int64",
     ),
     "a link to nothing": Bad(
         lambda folder: (folder / "rows.csv").symlink_to(folder / "gone.csv"),

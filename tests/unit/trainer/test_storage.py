@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from footplate_trainer.storage import store as storage
 from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
 from footplate_trainer.storage.errors import ClockSkew, translate
 from footplate_trainer.storage.settings import check_settings
-from footplate_trainer.storage.store import Store, split_uri
+from footplate_trainer.storage.store import ObjectInfo, Store, split_uri
 
 KEY = "a b/é#1?%41~.txt"
 
@@ -55,6 +57,36 @@ def test_deleted_objects_are_gone(store: Store) -> None:
         store.put(key, b"")
     store.delete(["x", "y"])
     assert [item.key for item in store.list()] == ["z"]
+
+
+def test_a_body_that_was_cut_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a proxy that tells a length of its own."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"01234567" if asked else b"0123"
+            asked.append(self.headers["Range"])
+            self.send_response(206)
+            for name, value in (
+                ("Content-Length", str(len(body))),
+                ("Content-Range", "bytes 0-7/8"),
+                ("ETag", '"e"'),
+                ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr(storage, "PAUSE_SECONDS", 0.01)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = Store.open("s3://b/folder", endpoint=f"http://127.0.0.1:{server.server_port}", outage_seconds=5)
+        assert b"".join(store.stream(ObjectInfo("x", 8, '"e"'))) == b"01234567"
+        server.shutdown()
+    assert asked == ["bytes=0-7"] * 2
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 3001, 20_000])

@@ -190,8 +190,8 @@ def test_a_stream_that_has_become_shorter_is_an_error() -> None:
 def test_batches_must_have_a_sample_for_each_rank_where_they_train() -> None:
     with pytest.raises(ConfigError, match="batch_size=4, for all ranks together, is too small for 5 ranks"):
         make_loader(Remembering(20), world_size=5).check_training()
-    with pytest.raises(ConfigError, match="batch_size=0 must be at least 1"):
-        make_loader(Remembering(20), batch_size=0)
+    with pytest.raises(ConfigError, match=r"batch_size=0\): it must be a whole number, at least 1"):
+        data.loader(Remembering(20), batch_size=0)
 
 
 def test_the_position_in_a_stream_isnt_one_in_numbered_data() -> None:

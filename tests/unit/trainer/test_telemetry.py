@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -100,6 +103,30 @@ def test_it_is_served(pod: Pod) -> None:
             get(f"http://{address}/secret")
         refused.value.close()
     finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_who_asks_and_asks_nothing_takes_no_threads(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "REQUEST_SECONDS", 60)  # as for one who sends a byte now and then
+    port, before = free_port(), threading.active_count()
+    server = telemetry.serve(Telemetry(pod), f"127.0.0.1:{port}")
+    assert server is not None
+    silent = []
+    try:
+        for _ in range(telemetry.MAX_CONNECTIONS + 40):
+            silent.append(socket.create_connection(("127.0.0.1", port)))
+            silent[-1].sendall(b"GET /he")
+        assert get(f"http://127.0.0.1:{port}/healthz") == b"ok\n"
+        silent[0].settimeout(5)
+        assert silent[0].recv(1) == b"", "the oldest had to go"
+        deadline = time.monotonic() + 3
+        while threading.active_count() - before > telemetry.MAX_CONNECTIONS + 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert threading.active_count() - before <= telemetry.MAX_CONNECTIONS + 1
+    finally:
+        for connection in silent:
+            connection.close()
         server.shutdown()
         server.server_close()
 

@@ -3,6 +3,7 @@ meant, and each is told with what to write.
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from torch.nn.functional import cross_entropy, huber_loss, mse_loss
 from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
-from footplate_trainer import Trainer, data
-from footplate_trainer.callbacks import Callback, EarlyStopping
+from footplate_trainer import Trainer, data, exchange
+from footplate_trainer.callbacks import Callback, EarlyStopping, LambdaCallback
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.metrics import accuracy
 
@@ -57,6 +58,27 @@ def test_what_can_be_gone_through_once_is_no_validation() -> None:
         make_trainer().fit(loader(), validation=(batch for batch in loader()))
 
 
+@pytest.mark.parametrize(
+    ("dataset", "options", "said"),
+    [
+        (POINTS_AND_LABELS, {"epochs": 0}, r"epochs=0\): it must be a whole number, at least 1"),
+        (POINTS_AND_LABELS, {"epochs": 2.5}, r"epochs=2\.5\): it must be a whole number"),
+        (POINTS_AND_LABELS, {"batch_size": 8.0}, r"batch_size=8\.0\): it must be a whole number"),
+        (POINTS_AND_LABELS, {"num_workers": -1}, r"num_workers=-1\): it must be a whole number, at least 0"),
+        (DataLoader(POINTS_AND_LABELS), {}, r"a DataLoader has no samples by number .*give the dataset itself"),
+        ((POINTS, POINTS), {}, r"a tuple of 2 arrays would be 2 samples.*TensorDataset\(\*tensors\)"),
+        ({"train": POINTS}, {}, r"a dict has names \('train'\).*as in dataset\['train'\]"),
+    ],
+)
+def test_what_makes_no_batches_is_refused(dataset: Any, options: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^data.loader.*{said}"):
+        data.loader(dataset, **{"batch_size": 2, **options})
+
+
+def test_whole_numbers_may_be_of_any_kind() -> None:
+    assert len(data.loader(POINTS_AND_LABELS, batch_size=torch.tensor(8))) == 3  # type: ignore[arg-type]
+
+
 # Loss and metrics
 
 
@@ -73,6 +95,26 @@ def test_values_of_another_shape_arent_compared_each_with_every_other(loss: Any)
 def test_a_loss_is_a_function(loss: Any) -> None:
     with pytest.raises(ConfigError, match=r"Trainer\(loss=.*it must be a function of \(outputs, targets\)"):
         make_trainer(loss)
+
+
+def test_a_loss_that_has_lost_its_weights_is_refused() -> None:
+    with pytest.raises(UserError, match=r"doesn't depend on the model's weights.*without detach\(\), item\(\)"):
+        make_trainer(lambda outputs, targets: cross_entropy(outputs.detach(), targets)).fit(loader())
+
+
+def test_torchs_own_errors_tell_shapes_and_types_of_the_batch(tmp_path: Path) -> None:
+    doubles = [(POINTS.double(), LABELS)]
+    for use in (lambda trainer: trainer.evaluate(doubles), lambda trainer: trainer.predict(doubles)):
+        with pytest.raises(RuntimeError) as wrong_type:
+            use(make_trainer())
+        assert "calls model(inputs), then loss(outputs, targets)" in wrong_type.value.__notes__[0]
+        assert "inputs float64 [20, 4]" in wrong_type.value.__notes__[0]
+    with pytest.raises(RuntimeError) as wrong_shape:
+        make_trainer().fit(loader(LABELS[:, None]))
+    exchange.write_error(tmp_path, rank=0, error=wrong_shape.value)
+    told = exchange.read_error(tmp_path, 0)
+    assert told is not None
+    assert told.failure.message.endswith("inputs float32 [8, 4], targets int64 [8, 1], outputs float32 [8, 3]")
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -130,3 +172,29 @@ def test_keras_names_are_answered_with_ours() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'model'; self\.trainer\.module is .*stop_training"):
         make_trainer().fit(loader(), callbacks=[ReadsModel()])
     assert not hasattr(Callback(), "anything_else")
+
+
+# Frozen parts
+
+
+@pytest.mark.parametrize(("frozen", "fixed"), [(True, True), (True, False), (False, True)])
+def test_what_is_frozen_and_in_eval_mode_stays_so(frozen: bool, fixed: bool) -> None:
+    backbone = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5)).requires_grad_(not frozen)
+    model = nn.Sequential(backbone, nn.Linear(8, 3))
+    backbone.train(not fixed)
+    trainer = Trainer(model, cross_entropy, SGD(model.parameters(), lr=0.1))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    modes = []
+    look = LambdaCallback(on_train_batch_begin=lambda batch, logs: modes.append([m.training for m in model.modules()]))
+    trainer.evaluate(loader())
+    trainer.fit(loader(), validation=loader(), epochs=2, callbacks=[look])
+    stays = frozen and fixed
+    assert modes == 6 * [[True, *[not stays] * 4, True]]
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items()) == stays
+
+
+def test_a_model_in_eval_mode_as_a_whole_is_trained_whole() -> None:
+    trainer = make_trainer()
+    trainer.module.eval()
+    trainer.fit(loader())
+    assert trainer.module.training

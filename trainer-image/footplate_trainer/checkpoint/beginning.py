@@ -3,7 +3,7 @@
 from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.checkpoint.restoring import Loaded, Restorer
 from footplate_trainer.checkpoint.run_store import RunStore
-from footplate_trainer.checkpoint.state import TrainState, apply
+from footplate_trainer.checkpoint.state import TrainState, apply, changed_since
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.gang import Gang
 from footplate_trainer.rank.report import reporter
@@ -19,12 +19,16 @@ class Beginning:
         self._line = line
         self._name = name
 
-    def restore(self, store: RunStore | None, state: TrainState, init_from: str | None) -> Loaded | None:
+    def restore(
+        self, store: RunStore | None, state: TrainState, init_from: str | None, *, again: bool = False
+    ) -> Loaded | None:
         """Brings the state's objects to where the run is, and returns the checkpoint that they go on from; where there
         is none they begin fresh, perhaps with the weights of `init_from`. Collective.
 
         Args:
             store: the training's place in its run; None where the job has no checkpoints.
+            again: this process has trained the objects before. They stay as they are where there is nothing to go on
+                from; else what is undone is told.
 
         Raises:
             DataError: all checkpoints are damaged, or what `init_from` names is.
@@ -33,7 +37,8 @@ class Beginning:
             PeerLost: a newer attempt runs.
         """
         if store is None:
-            self._seed()
+            if not again:
+                self._seed()
             return None
         with telling(reporter().note):
             self._line.from_main(store.claim)
@@ -46,12 +51,18 @@ class Beginning:
                 note=reporter().note,
             )
             loaded = self._find(restorer, store)
-            if loaded is None:
+            if loaded is None and not again:
                 self._seed()
                 if init_from is not None:
                     restorer.initialise(init_from, strict=store.block.init_strict is not False)
                     reporter().initialised(init_from)
         if loaded is not None:
+            if again and (changed := changed_since(state.parts, loaded.trees)):
+                reporter().note(
+                    f"training {self._name!r} goes on a second time, from its newest checkpoint ({loaded.found.uri}): "
+                    f"what was changed since is undone ({changed}); to go on with it give the second fit or restore "
+                    f"a name of its own, such as name='{self._name}-2'"
+                )
             self._continue_from(loaded, state)
         return loaded
 

@@ -54,9 +54,7 @@ class Session:
     """See the module. All public methods but `finish` are collective."""
 
     def __init__(self, ctx: Context, clock: Callable[[], float] = time.monotonic, *, name: str = MAIN) -> None:
-        self._ctx = ctx
-        self._name = name
-        self._clock = clock
+        self._ctx, self._name, self._clock = ctx, name, clock
         self._gang = all_ranks("checkpoint-agree")
         self._line = all_ranks("checkpoint-files", UPLOAD_TIMEOUT)
         self._step_pulse, self._other_pulse = Pulse(now=clock()), Pulse(now=clock())
@@ -65,6 +63,8 @@ class Session:
         self._began_from: Loaded | None = None
         self._seen: dict[str, int] = {}
         """The last known step of each of its trainings."""
+        self.has_trained = False
+        """True once a step was done in this process, under an earlier session of the name or this one."""
         self._postponed = False
         self._stragglers = StragglerWatch(ctx.local_world_size)
         self.stopped = False
@@ -94,12 +94,14 @@ class Session:
     def _seen_step(self) -> int:
         return sum(self._seen.values())
 
-    def restore(self, state: TrainState, *, init_from: str | None = None) -> None:
-        """Brings the state's objects to where the run is: see `checkpoint.restore`. Where there is nothing to go on
-        from, the weights are taken from `init_from`.
+    def restore(self, state: TrainState, *, init_from: str | None = None, again: bool = False) -> None:
+        """See `checkpoint.restore`. `again`: this process has trained the objects up to the state's step, where they
+        stay if there is nothing else to go on from.
         """
         reporter().enter("loading")
-        loaded = self._began_from = Beginning(self._ctx, self._line, self._name).restore(self._store, state, init_from)
+        self.has_trained = again
+        beginning = Beginning(self._ctx, self._line, self._name)
+        loaded = self._began_from = beginning.restore(self._store, state, init_from, again=again)
         if self._store is not None:
             self._saves = Saves(self._ctx, self._store, self._line, name=self._name, step=state.step, clock=self._clock)
             self._saves.begin_from(loaded, init_from)
@@ -132,6 +134,7 @@ class Session:
 
     def _look_at(self, states: Sequence[TrainState]) -> None:
         for state in states:
+            self.has_trained |= state.step > self._seen.get(state.name, state.step)
             self._seen[state.name] = state.step
         if len(states) > 1:
             reporter().progress.count(self._seen)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from footplate_trainer.checkpoint.codec import Packed, flatten
 from footplate_trainer.checkpoint.names import MAIN, RANK_PART
 from footplate_trainer.checkpoint.optimizers import load
-from footplate_trainer.checkpoint.sharded import SHARDS, divide
+from footplate_trainer.checkpoint.sharded import SHARDS, divide, is_dtensor
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.rank.seeds import random_state, set_random_state
 
@@ -141,6 +142,27 @@ def _load(name: str, part: Any, tree: Any, uri: str) -> None:
             f"checkpoint {uri}: {name} ({type(part).__name__}) doesn't fit what was saved: {error}; use the code and "
             "hyperparameters that it was saved with, or start anew (spec.checkpoint.resume: never)"
         ) from error
+
+
+def changed_since(parts: Mapping[str, Any], trees: Mapping[str, Any]) -> str:
+    """What of the model's parameters and of the optimizer's settings isn't as it was saved; empty where nothing is."""
+    changed = [name for name, weight in parts["model"].named_parameters() if not _same(weight, trees["model"][name])]
+    optimizer, saved = parts.get("optimizer"), trees.get("optimizer")
+    if isinstance(optimizer, Optimizer) and saved is not None:
+        for number, (group, as_saved) in enumerate(zip(optimizer.param_groups, saved["param_groups"], strict=False)):
+            changed += [
+                f"{name} of parameter group {number}"
+                for name, value in group.items()
+                if name != "params" and not _same(value, as_saved.get(name))
+            ]
+    return "; ".join(_listed("of the model and optimizer", changed))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return bool(one == other)
+    here, there = (part.to_local() if is_dtensor(part) else part for part in (one.detach(), other))
+    return torch.equal(here.cpu(), there.cpu())
 
 
 def check_models(parts: Mapping[str, Any], trees: Mapping[str, Any], *, uri: str) -> None:

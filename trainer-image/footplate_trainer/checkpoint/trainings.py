@@ -27,7 +27,7 @@ class Trainings:
         """The same, of states that a second restore of their name may have left behind too."""
         self._states: weakref.WeakValueDictionary[str, TrainState] = weakref.WeakValueDictionary()
         self._objects: dict[str, list[Callable[[], Any]]] = {}
-        """What each is of, by name, where it has checkpoints; held weakly, so that models can go."""
+        """What each is of, by name; held weakly, so that models can go."""
         self._latest: Session | None = None
 
     @property
@@ -41,12 +41,15 @@ class Trainings:
         self._refuse_another(name, objects)
         self.finish()
         self._begin(name)
-        session.restore(state, init_from=init_from)
+        before = self._sessions.get(name)
+        again = before is not None and before.has_trained and not self._others(name, objects)
+        if before is not None and again:
+            state.step = before.steps[name]
+        session.restore(state, init_from=init_from, again=again)
         self._sessions[name], self._states[name], self._latest = session, state, session
         self._session_of[state] = session
         self._mend_torn(name, session)
-        if session.saves_anything:
-            self._objects[name] = [_held(part) for part in objects]
+        self._objects[name] = [_held(part) for part in objects]
 
     def session_of(self, states: Sequence[TrainState]) -> Session:
         """The session in which these are saved; from their first time on they are saved together."""
@@ -102,9 +105,8 @@ class Trainings:
                 f"training {name!r} is saved together with others, so that it can't be restored alone; what is trained "
                 "after them needs a name of its own"
             )
-        held = self._objects.get(name)
-        others = [kind for kind, old, new in zip(OBJECTS, held or (), objects, strict=False) if old() is not new]
-        if others:
+        others = self._others(name, objects)
+        if others and self._sessions[name].saves_anything:
             which = "without a name" if name == MAIN else f"called {name!r}"
             raise ConfigError(
                 f"a second training {which} in one job, with another {' and another '.join(others)} than the first: "
@@ -113,6 +115,11 @@ class Trainings:
                 "name='fold-1'); or leave out spec.checkpoint, so that nothing is saved or loaded; to go on with the "
                 "first training, use the same model, optimizer and loader"
             )
+
+    def _others(self, name: str, objects: Sequence[Any]) -> list[str]:
+        """Which of the objects aren't those that were trained under that name."""
+        held = self._objects.get(name, ())
+        return [kind for kind, old, new in zip(OBJECTS, held, objects, strict=False) if old() is not new]
 
     def _mend_torn(self, mine: str, session: Session) -> None:
         """Where this training had to go back further than one that it was saved together with, since its checkpoint is

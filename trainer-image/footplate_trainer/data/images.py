@@ -99,9 +99,9 @@ def read_splits(
     others = {split: _like(images, train) for split, images in found.items() if split != TRAIN}
     for split, fraction in ((TEST, test_fraction), (VALIDATION, validation_fraction)):
         if split not in others and fraction > 0:
-            kept, held = hold_out(train.labels, fraction, seed=seed)
-            if len(held):
-                others[split], train = train.pick(held), train.pick(kept)
+            held = hold_out(train.labels, fraction, seed=seed)
+            if held.any():
+                others[split], train = (train.pick(which.nonzero().flatten()) for which in (held, ~held))
             else:
                 say_not_held_out(split, fraction, note)
     _note_copies(train, others, note)

@@ -74,8 +74,6 @@ class Batching:
     """
 
     def __init__(self, samples: int, batch_size: int, *, drop_last: bool) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"data.loader: batch_size={batch_size} must be at least 1")
         self._samples = samples
         self._batch_size = batch_size
         self._drop_last = drop_last

@@ -1,5 +1,6 @@
 """`loader`, and where training is in its data: in epochs, passes, batches and samples, saved in every checkpoint."""
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -189,12 +190,17 @@ def loader(
         drop_last: leaves out what doesn't fill a batch. Otherwise the last two batches share what is left evenly; a
             stream's last one is as large as what is left, and left out if that isn't a sample for each rank.
         seed: of the order and of the augmentation; default `context().seed`.
-        collate: makes a batch of a list of samples; default torch's.
+        collate: makes a batch of a list of samples; default torch's, by which N samples that are (inputs [...],
+            label) become [inputs [N, ...], labels [N]].
 
     Raises:
-        ConfigError: a batch is too small for the number of ranks, the dataset is neither, or a stream is shuffled.
+        ConfigError: a batch is too small for the number of ranks, the dataset is neither, a stream is shuffled, or a
+            number is none.
         DataError: the dataset has too few samples.
     """
+    batch_size = _number("batch_size", batch_size, least=1)
+    num_workers = _number("num_workers", num_workers, least=0)
+    epochs = None if epochs is None else _number("epochs", epochs, least=1)
     ctx = context()
     seed = ctx.seed if seed is None else seed
     pin_memory = ctx.device.type == "cuda"
@@ -220,6 +226,7 @@ def loader(
             world_size=ctx.world_size,
         )
         return Loader(stream, epochs=epochs)
+    _check_samples(dataset)
     shuffle = shuffle is not False
     batching = Batching(len(dataset), batch_size, drop_last=drop_last)
     batching.check(world_size=ctx.world_size, training=shuffle)
@@ -230,3 +237,35 @@ def loader(
     else:
         fetch = FetchSamples(dataset, order.seed, num_workers=num_workers, collate=collate, pin_memory=pin_memory)
     return Loader(IndexedData(batching, order, fetch, rank=ctx.rank, world_size=ctx.world_size), epochs=epochs)
+
+
+def _number(name: str, value: Any, *, least: int) -> int:
+    """A whole number of any kind."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ConfigError(f"data.loader({name}={value!r}): it must be a whole number, at least {least}")
+    return number
+
+
+def _check_samples(dataset: Any) -> None:
+    """Refuses what has a length, but not of samples by number."""
+    kind = type(dataset).__name__
+    if isinstance(dataset, Mapping):
+        names = ", ".join(map(repr, list(dataset)[:4]))
+        raise ConfigError(
+            f"data.loader: a {kind} has names ({names}), not samples by number; give one of its splits, as in "
+            "dataset['train'], or torch's TensorDataset of its tensors"
+        )
+    if isinstance(dataset, tuple) and all(hasattr(item, "shape") for item in dataset):
+        raise ConfigError(
+            f"data.loader: a tuple of {len(dataset)} arrays would be {len(dataset)} samples; for a row of each as a "
+            "sample give torch.utils.data.TensorDataset(*tensors)"
+        )
+    if not hasattr(dataset, "__getitem__"):
+        raise ConfigError(
+            f"data.loader: a {kind} has no samples by number ([i]); give the dataset itself, which is a DataLoader's "
+            "dataset, and batch_size, num_workers and collate here"
+        )

@@ -10,7 +10,7 @@ class Handed(NamedTuple):
     """A batch of all ranks, as one of them sees it."""
 
     batch: Any
-    """This rank's share; None where it has none."""
+    """This rank's share, as collated: tensors [mine, ...]; None where it has none."""
     size: int
     """Samples of all ranks."""
     mine: int

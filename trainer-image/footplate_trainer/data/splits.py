@@ -7,6 +7,7 @@ and world size holds out the same samples.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,18 +42,18 @@ def check_channels(inputs: Mapping[str, Path], *, recipe: str) -> None:
         )
 
 
-def hold_out(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices [kept] and [held out] of the samples with these labels [N], each in ascending order.
+def hold_out(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
+    """Which of the samples with these labels [N] are held out, bool [N].
 
     Each class gives the rounded share `fraction` of its samples, and keeps at least one.
     """
     generator = torch.Generator().manual_seed(seed)
     held = torch.zeros(len(labels), dtype=torch.bool)
-    for label in torch.unique(labels):
-        members = (labels == label).nonzero().flatten()
-        share = min(round(fraction * len(members)), len(members) - 1)
+    by_class = torch.from_numpy(np.argsort(labels.numpy(), kind="stable"))
+    for members in by_class.split(labels.bincount().tolist()):
+        share = max(0, min(round(fraction * len(members)), len(members) - 1))
         held[members[torch.randperm(len(members), generator=generator)[:share]]] = True
-    return (~held).nonzero().flatten(), held.nonzero().flatten()
+    return held
 
 
 def say_not_held_out(split: str, fraction: float, note: Callable[[str], object]) -> None:
@@ -65,7 +66,7 @@ def say_not_held_out(split: str, fraction: float, note: Callable[[str], object])
 
 def check_classes(labels: Tensor, *, where: str) -> None:
     """Raises DataError where fewer than two classes occur in `labels`."""
-    if len(torch.unique(labels)) < 2:
+    if not len(labels) or labels.min() == labels.max():
         raise DataError(
             f"{where}: all {len(labels):,} samples are of one class; a classifier needs at least two. "
             "Check that the input names the whole data set"

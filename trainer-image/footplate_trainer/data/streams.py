@@ -53,8 +53,6 @@ class StreamData:
                 f"data.loader: a {type(stream).__name__} can be gone through only once, so no position in it can be "
                 "found again; give an object whose __iter__ begins anew, such as a torch IterableDataset"
             )
-        if batch_size < 1:
-            raise ConfigError(f"data.loader: batch_size={batch_size} must be at least 1")
         self.seed = seed
         self._stream = stream
         self._batch_size = batch_size

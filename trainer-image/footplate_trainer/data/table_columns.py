@@ -5,6 +5,7 @@ that is saved with the model, and 0 for a text that training has not seen; a col
 What is left out or read in a way that its owner may not expect is said in a note.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,13 @@ from torch import Tensor
 from footplate.api.recipes import PATH
 from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.table_files import is_text
-from footplate_trainer.data.table_numbers import Notation, find_notation, is_missing, is_number, read_numbers
+from footplate_trainer.data.table_numbers import Notation, find_notation, is_missing, read_numbers
+from footplate_trainer.data.table_parts import Parts, count_texts, strange_text, telling_text
 from footplate_trainer.errors import DataError
 
 MAX_CATEGORIES = 1000
+MANY = 1_000_000
+"""So many values are looked at to tell whether they all differ."""
 UNSEEN = 0
 LARGEST = float(np.finfo(np.float32).max)
 FAR = 1000.0
@@ -105,28 +109,16 @@ def find_notations(table: pa.Table, notes: Notes) -> dict[str, Notation]:
     for name in table.column_names:
         if not is_text(table[name].type):
             continue
-        texts = [text for text in table[name].cast(pa.string()).unique().to_pylist() if text is not None]
-        written = [text for text in texts if not is_number(text, Notation())]
-        marked = next((text for text in [*filter(_has_comma, texts), *written, *texts] if not is_missing(text)), "")
-        if (notation := find_notation(texts)) and (_has_comma(marked) or written):
+        parts = Parts(table[name])
+        notation = find_notation(parts.texts())
+        if notation and (marked := telling_text(parts)):
             found[name] = notation
             number = read_numbers(pa.chunked_array([[marked]]), notation)[0]
             notes.add(name, f"texts read as numbers, such as {marked[:40]!r} as {number:.15g}")
-        elif not notation and (strange := _strange(texts)) is not None:
-            why = f"{strange[0][:40]!r} is none" if strange else "their signs or decimal marks don't agree"
+        elif not notation and (strange := strange_text(parts)) is not None:
+            why = f"{strange[:40]!r} is none" if strange else "their signs or decimal marks don't agree"
             notes.add(name, f"most of its values look like numbers, but {why}: each text counts as a category")
     return found
-
-
-def _has_comma(text: str) -> bool:
-    return "," in text
-
-
-def _strange(texts: Sequence[str]) -> list[str] | None:
-    """Those that are a number in no notation at all; None unless they are less than half."""
-    known = [text for text in texts if not is_missing(text)]
-    strange = sorted(text for text in known if find_notation([text]) is None)
-    return strange if 2 * len(strange) < len(known) else None
 
 
 def learn_columns(
@@ -134,15 +126,14 @@ def learn_columns(
 ) -> tuple[Column, ...]:
     """What the columns of the training data become: the numeric ones first, then the categorical ones with their texts.
 
-    They are looked at one by one. `rows` are those of the table that are trained on; None: all.
+    `rows`, bool [N], are those of the table that are trained on; None: all.
 
     Raises:
         DataError: a column can't be read as what it is, or none is left.
     """
     columns: list[Column] = []
     for name in table.column_names:
-        values = table[name] if rows is None else table[name].take(rows.numpy())
-        learnt = _learn_column(name, values, notations.get(name))
+        learnt = _learn_column(name, Parts(table[name], rows), notations.get(name))
         columns += learnt.columns
         notes.add(name, learnt.said)
     if not columns:
@@ -150,66 +141,77 @@ def learn_columns(
     return tuple(sorted(columns, key=lambda column: column.categories is not None))
 
 
-def _learn_column(name: str, values: pa.ChunkedArray, notation: Notation | None) -> Learnt:
-    if _is_empty(values):
+def _learn_column(name: str, parts: Parts, notation: Notation | None) -> Learnt:
+    if not any(map(_holds_values, parts)):
         return Learnt(said="left out, without values")
-    if _is_date(values.type):
-        parts = [part for part in PARTS if part != "hour" or pa.types.is_timestamp(values.type)]
-        columns = (_number(Column(name=name, part="time"), values), *(_part(name, part) for part in parts))
-        return Learnt(columns, f"dates become time, {' and '.join(parts)}")
-    if _is_number(values.type):
+    kind = parts.column.type
+    if _is_date(kind):
+        taken = [part for part in PARTS if part != "hour" or pa.types.is_timestamp(kind)]
+        columns = (_number(Column(name=name, part="time"), parts), *(_part(name, part) for part in taken))
+        return Learnt(columns, f"dates become time, {' and '.join(taken)}")
+    if _is_number(kind):
         said = f"looks like an id, as all its values differ, and is learnt as a quantity; {WAY_OUT} if it is an id"
-        return Learnt((_number(Column(name=name), values),), said if _is_id(name, values) else "")
+        return Learnt((_number(Column(name=name), parts),), said if _is_id(name, parts.column) else "")
     if notation:
-        return Learnt((_number(Column(name=name, decimal=notation.decimal, unit=notation.unit), values),))
-    return _learn_texts(name, values)
+        return Learnt((_number(Column(name=name, decimal=notation.decimal, unit=notation.unit), parts),))
+    return _learn_texts(name, parts)
 
 
 def _is_id(name: str, values: pa.ChunkedArray) -> bool:
+    """Whether it is named so, and its values differ, as far as that can be held."""
     named = pa.types.is_integer(values.type) and ID_NAME.fullmatch(name)
-    return bool(named) and len(values.unique()) == len(values)
+    first = values[:MANY]
+    return bool(named) and len(first.unique()) == len(first)
 
 
 def _part(name: str, part: str) -> Column:
     return Column.model_validate({"name": name, "part": part, "categories": PARTS[part]})
 
 
-def _is_empty(values: pa.ChunkedArray) -> bool:
+def _holds_values(values: pa.ChunkedArray) -> bool:
     if is_text(values.type):
-        return all(map(is_missing, values.cast(pa.string()).unique().to_pylist()))
+        return not all(map(is_missing, values.cast(pa.string()).unique().to_pylist()))
     known = len(values) - values.null_count
-    return known == 0 or (pa.types.is_floating(values.type) and bool(pc.all(pc.is_nan(values)).as_py()))
+    return known > 0 and not (pa.types.is_floating(values.type) and bool(pc.all(pc.is_nan(values)).as_py()))
 
 
-def _number(column: Column, values: pa.ChunkedArray) -> Column:
+def _number(column: Column, parts: Parts) -> Column:
     """The column with the origin that its numbers need."""
-    numbers = _read_as(column, values)
-    known = numbers[~np.isnan(numbers)]
-    if np.abs(known).max(initial=0) > LARGEST:
-        raise DataError(
-            f"column {column.name!r} of the training data has infinite values, or some beyond ±{LARGEST:.0e}; "
-            f"correct them, or {WAY_OUT}"
-        )
-    mean, spread = float(known.mean()), float(known.std())
+    count, mean, squares = 0, 0.0, 0.0
+    for values in parts:
+        numbers = _read_as(column, values)
+        known = numbers[~np.isnan(numbers)]
+        if np.abs(known).max(initial=0) > LARGEST:
+            raise DataError(
+                f"column {column.name!r} of the training data has infinite values, or some beyond ±{LARGEST:.0e}; "
+                f"correct them, or {WAY_OUT}"
+            )
+        if len(known):  # joined with those before, as Chan, Golub and LeVeque do it
+            count += len(known)
+            share, away = len(known) / count, float(known.mean()) - mean
+            mean += away * share
+            squares += float(known.var()) * len(known) + away**2 * len(known) * (1 - share)
+    spread = math.sqrt(squares / count)
     return column.model_copy(update={"origin": mean}) if abs(mean) > FAR * spread > 0 else column
 
 
-def _learn_texts(name: str, values: pa.ChunkedArray) -> Learnt:
-    counted = values.cast(pa.string()).drop_null().value_counts()
-    counts = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+def _learn_texts(name: str, parts: Parts) -> Learnt:
+    texts = count_texts(parts)
+    counts = texts.counts
     dates = sum(DATE.fullmatch(text.strip()) is not None for text in counts)
     hint = (
         "; its texts look like dates: write them as 2026-11-29 to have them read so" if 2 * dates > len(counts) else ""
     )
-    if len(counts) <= MAX_CATEGORIES:
+    if texts.different <= MAX_CATEGORIES:
         said = f"each text counts as a category{hint}" if hint else ""
         return Learnt((Column(name=name, categories=tuple(sorted(counts))),), said)
-    if max(counts.values()) == 1:
-        return Learnt(said=f"left out, as each row has a text of its own, as names and ids are{hint}")
+    if max(counts.values(), default=1) == 1:
+        each = "each" if texts.exact else "nearly each"
+        return Learnt(said=f"left out, as {each} row has a text of its own, as names and ids are{hint}")
     commonest = sorted(counts, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
     said = (
-        f"of {len(counts):,} different texts the {MAX_CATEGORIES:,} commonest are told apart; {WAY_OUT} if it is an id"
-        f"{hint}"
+        f"of {texts.different:,}{'' if texts.exact else ' or more'} different texts the {len(commonest):,} commonest "
+        f"are told apart; {WAY_OUT} if it is an id{hint}"
     )
     return Learnt((Column(name=name, categories=tuple(sorted(commonest))),), said)
 
@@ -268,6 +270,8 @@ def _numbers(values: pa.ChunkedArray, notation: Notation) -> NDArray[np.float64]
 
 def _part_of(values: pa.ChunkedArray, part: str) -> pa.ChunkedArray:
     """Seconds since 1970 in UTC, or a part of the date, of dates or of texts that are dates as ISO 8601 has them."""
+    if not (is_text(values.type) or _is_date(values.type) or pa.types.is_null(values.type)):
+        raise ValueError(f"the training data write them as dates, these are {values.type}")
     if is_text(values.type):
         zoned = pc.any(pc.match_substring_regex(values, r"[T ].*(Z|[+-]\d\d:?\d\d)$")).as_py()
     else:

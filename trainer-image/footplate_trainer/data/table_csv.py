@@ -1,17 +1,20 @@
 """Reads CSV files block by block. A column's type is the first that holds for all its cells, not just a block's."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from footplate_trainer.data.table_dialect import Dialect, find_dialect, open_text
 from footplate_trainer.rank.report import reporter
 
-BLOCK_BYTES = 2**24
+BLOCK_BYTES = 2**20
+"""Arrow reads up to 32 blocks ahead."""
 LARGEST_BLOCK = 2**31 - 1
 FIRST_CELLS = 100
 TYPES: tuple[pa.DataType, ...] = (
@@ -82,6 +85,10 @@ def _survey(path: Path, dialect: Dialect, block_bytes: int) -> CsvFile:
     rows, last = 0, ""
     with open_text(path) as stream:
         for batch in _read(stream, dialect, options, block_bytes):
+            if (repeated := _find_header(batch, names)) is not None:
+                raise ValueError(
+                    f"row {rows + repeated + 1:,} is the header once more, as where files were put one after the other"
+                )
             fitting = [_fit(cells, types) for cells, types in zip(batch.columns, fitting, strict=True)]
             rows += batch.num_rows
             last = batch.columns[-1][-1].as_py() if batch.num_rows else last
@@ -89,6 +96,15 @@ def _survey(path: Path, dialect: Dialect, block_bytes: int) -> CsvFile:
     if "\n" in last and not dialect.ends_in_quote:
         raise ValueError(f"the quote that is opened in row {rows:,} is never closed")
     return CsvFile(path, dialect, tuple(names), tuple(fitting), rows, block_bytes)
+
+
+def _find_header(batch: pa.RecordBatch, names: Sequence[str]) -> int | None:
+    """The first row whose cells are the columns' names."""
+    alike = batch.column(0) if len(names) > 1 else batch.column(0)[:0]
+    for row in np.flatnonzero(pc.equal(alike, names[0])).tolist():
+        if all(cells[row].as_py() == name for cells, name in zip(batch.columns, names, strict=True)):
+            return row
+    return None
 
 
 def _read(

@@ -14,6 +14,15 @@ COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 UTF8, NOT_UTF8 = "utf8", "cp1252"
 DELIMITERS = ",;\t|"
+NOT_TEXT = {
+    b"PK\3\4": "a zip archive or a spreadsheet; unpack it, or save it as CSV",
+    b"PAR1": "a Parquet file; let its name end in .parquet",
+    b"ARRO": "a Feather file; let its name end in .feather",
+    b"\xfd7zX": "packed by xz; pack it by gzip or Zstandard, or not at all",
+    b"\xff\xfe\0\0": "UTF-32; save it as UTF-8",
+    b"\0\0\xfe\xff": "UTF-32; save it as UTF-8",
+}
+"""What else files hold that are named as texts, by how they begin."""
 SAMPLE_BYTES = 2**16
 SAMPLE_ROWS = 50
 CHUNK_BYTES = 2**20
@@ -44,12 +53,17 @@ def find_dialect(path: Path) -> Dialect:
 
     Raises:
         OSError: it can't be read or unpacked.
-        UnicodeError: its beginning isn't in the encoding that it seems to have.
+        ValueError: its beginning is no text, or isn't in the encoding that it seems to have.
     """
     with open_text(path) as file:
         sample = file.read(SAMPLE_BYTES)
         encoding, end = _find_encoding(sample, file)
-    text = codecs.getincrementaldecoder(encoding)().decode(sample)
+    if kind := NOT_TEXT.get(sample[:4]):
+        raise ValueError(f"it is {kind}")
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(sample)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is neither UTF-8, UTF-16 nor Windows-1252 ({error}); save it as UTF-8") from None
     first, _, rest = text.removeprefix("\ufeff").partition("\n")
     asked = first.strip().lower().removeprefix("sep=")
     if len(asked) == 1 and len(first.strip()) == len("sep=") + 1:  # Excel's word for the delimiter

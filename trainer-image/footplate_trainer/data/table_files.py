@@ -3,6 +3,7 @@ read where it lies instead of in memory.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
 
 BATCH_ROWS = 8192
+PAGE_BYTES = 2**16  # of a Parquet file's column, at once; else that is a row group, which may be all of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class ArrowFile:
     def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         """Its rows; the columns of `types` alone, in that order and as plain values."""
         if self.path.suffix.lower() in PARQUET:
-            with pa.parquet.ParquetFile(self.path, pre_buffer=False) as file:
+            with pa.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PAGE_BYTES) as file:
                 yield from map(_plain, file.iter_batches(BATCH_ROWS, columns=list(types)))
         else:
             with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as file:
@@ -166,8 +168,7 @@ def _columns(file: CsvFile | ArrowFile, said: list[str]) -> dict[str, Kind]:
             f"{file.path.name}: isn't UTF-8, read as Windows-1252 (Latin-1); save it as UTF-8 if letters are wrong"
         )
     names = [name for name, _ in kept]
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise DataError(
             f"{file.path} has several columns named {', '.join(map(repr, twice))}; give each its own name"
             f"{header_hint(names)}"

@@ -35,7 +35,7 @@ def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list
             f"input {channel}: {folder} holds no {KINDS} files (.csv, .csv.gz, .parquet, …); "
             "check the input's uri, and that it ends in '/' if it is a folder"
         )
-    if others := [path for path in there if path not in set(files)]:
+    if others := [path for path in there if not is_table(path)]:
         said.append(f"input {channel}: left out, as no {KINDS} files: {_list(others)}")
     named: dict[str | None, list[Path]] = {}
     for path in files:

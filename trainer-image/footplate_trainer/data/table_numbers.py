@@ -36,14 +36,17 @@ def is_missing(text: str | None) -> bool:
 
 def find_notation(texts: Iterable[str | None]) -> Notation | None:
     """The notation in which every text is a number or missing; None where there is none, or where all are missing."""
-    known = [text for text in texts if text is not None and not is_missing(text)]
-    units = {_take_apart(text)[1] for text in known}
-    marked = units - {""}
-    if not known or len(marked) > 1 or ("%" in units and "" in units):
-        return None
-    unit = next(iter(marked), "")
-    notations = (Notation(".", unit), Notation(",", unit))
-    return next((notation for notation in notations if all(is_number(text, notation) for text in known)), None)
+    units: set[str] = set()
+    marks: list[Decimal] = [".", ","]
+    for text in texts:
+        if text is None or is_missing(text):
+            continue
+        body, unit = _take_apart(text)
+        units.add(unit)
+        marks = [mark for mark in marks if NUMBER[mark].fullmatch(body)]
+        if not marks or len(units - {""}) > 1 or {"%", ""} <= units:
+            return None
+    return Notation(marks[0], max(units)) if units else None
 
 
 def is_number(text: str, notation: Notation) -> bool:

@@ -1,19 +1,22 @@
 """The class of each row of a table: what its target column holds, as text, and whether those are classes."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from footplate.api.recipes import RECIPES
 from footplate_trainer.data.table_files import Rows, is_text
+from footplate_trainer.data.table_numbers import is_missing
 from footplate_trainer.errors import DataError
+from footplate_trainer.rank.report import reporter
 
 FEW = 20
 """Up to so many different values may be fractions, or occur only once, and still be classes."""
@@ -23,8 +26,8 @@ NO_REGRESSION = (
 )
 
 
-def read_classes(rows: Rows, target: str, *, channel: str) -> list[str]:
-    """The class of each row. Whole numbers read the same however they are stored: 1 and 1.0 are '1'.
+def count_classes(rows: Rows, target: str, *, channel: str) -> dict[str, int]:
+    """How many rows each class has. Whole numbers read the same however they are stored: 1 and 1.0 are '1'.
 
     Raises:
         DataError: a row has none, or the column can't hold classes.
@@ -35,17 +38,32 @@ def read_classes(rows: Rows, target: str, *, channel: str) -> list[str]:
             f"input {channel}: the target column {target!r} is of type {kind}; each row has one class, a text or a "
             "number. Several classes a row aren't learnt: give each a column of its own, and a job"
         )
-    coded = rows.table[target].dictionary_encode().unify_dictionaries()
-    names = [*map(_name, coded.chunk(0).dictionary.to_pylist()), ""]
-    places = np.concatenate([chunk.indices.fill_null(len(names) - 1).to_numpy() for chunk in coded.chunks])
-    classes: list[str] = np.array(names, dtype=object)[places].tolist()
-    empty = [row for row, name in enumerate(classes) if not name]
-    if empty:
+    counts: Counter[str] = Counter()
+    first_empty = None
+    for start, names, places in _coded(rows.table[target]):
+        for name, count in zip(names, np.bincount(places, minlength=len(names)).tolist(), strict=True):
+            counts[name] += count
+        if first_empty is None and counts[""]:
+            first_empty = start + int(np.argmin(np.array(names, dtype=bool)[places]))
+    if first_empty is not None:
         raise DataError(
-            f"input {channel}: the target column {target!r} is empty in {len(empty):,} of {len(classes):,} rows, "
-            f"first in {rows.place(empty[0])}; fill or remove those rows"
+            f"input {channel}: the target column {target!r} is empty in {counts['']:,} of {len(rows.table):,} rows, "
+            f"first in {rows.place(first_empty)}; fill or remove those rows"
         )
-    return classes
+    return dict(+counts)
+
+
+def _coded(values: pa.ChunkedArray) -> Iterator[tuple[int, list[str], NDArray[np.int32]]]:
+    """Of each part of the rows, as they are stored: its first row, its classes ('' the last), and the rows' places
+    among those.
+    """
+    start = 0
+    for chunk in values.chunks:
+        coded = chunk.dictionary_encode()
+        names = [*map(_name, coded.dictionary.to_pylist()), ""]
+        yield start, names, coded.indices.fill_null(len(names) - 1).to_numpy()
+        start += len(chunk)
+        reporter().beat()
 
 
 def is_class(kind: pa.DataType) -> bool:
@@ -76,22 +94,32 @@ def find_doubles(classes: Iterable[str], target: str) -> list[str]:
     ]
 
 
-def list_classes(names: Sequence[str], target: str) -> tuple[str, ...]:
-    """The classes of the training data, numbers in their own order before all others.
+def find_missing(classes: Iterable[str], target: str) -> list[str]:
+    """What there is to say of classes that may stand for none."""
+    return [
+        f"column {target!r}: {name!r} counts as a class; if no class is known there, remove those rows"
+        for name in classes
+        if is_missing(name)
+    ]
+
+
+def list_classes(counts: Mapping[str, int], target: str) -> tuple[str, ...]:
+    """The classes of the training data, by how many rows they have; numbers in their own order before all others.
 
     Raises:
         DataError: they are quantities or ids rather than classes.
     """
-    classes = tuple(sorted(set(names), key=_in_order))
+    classes = tuple(sorted(counts, key=_in_order))
     numbers = [number for kind, number, _ in map(_in_order, classes) if kind == 0]
     if len(classes) > FEW and len(numbers) == len(classes) and any(number % 1 for number in numbers):
         raise DataError(
             f"the target column {target!r} has {len(classes):,} different values, fractions among them: quantities, "
             f"not classes. {NO_REGRESSION}"
         )
-    if len(classes) > max(FEW, len(names) / 2):
+    rows = sum(counts.values())
+    if len(classes) > max(FEW, rows / 2):
         raise DataError(
-            f"the target column {target!r} has {len(classes):,} different values in {len(names):,} rows, as quantities "
+            f"the target column {target!r} has {len(classes):,} different values in {rows:,} rows, as quantities "
             f"and ids have: most classes would have one row. Name the column that holds the class. {NO_REGRESSION}"
         )
     return classes
@@ -105,17 +133,20 @@ def _in_order(text: str) -> tuple[int, float, str]:
     return (0, number, text) if math.isfinite(number) else (1, 0.0, text)
 
 
-def label(names: Sequence[str], classes: Sequence[str], *, channel: str) -> Tensor:
+def label(rows: Rows, target: str, classes: Sequence[str], *, channel: str) -> Tensor:
     """The places [N] of the rows' classes in `classes`.
 
     Raises:
         DataError: the training data lack one.
     """
     places = {name: place for place, name in enumerate(classes)}
-    unknown = sorted(set(names) - set(places))
-    if unknown:
+    if unknown := sorted(set(count_classes(rows, target, channel=channel)) - set(places)):
         raise DataError(
             f"input {channel} has classes that the training data lacks: {', '.join(unknown[:5])}; "
             "a model can't know what it was not trained on"
         )
-    return torch.tensor([places[name] for name in names])
+    labels = torch.empty(len(rows.table), dtype=torch.int64)
+    for start, names, coded in _coded(rows.table[target]):
+        known = np.array([places.get(name, -1) for name in names])
+        labels[start : start + len(coded)] = torch.from_numpy(known[coded])
+    return labels

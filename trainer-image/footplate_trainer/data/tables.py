@@ -1,7 +1,7 @@
 """Reads labelled tables: all the data of a run, as numbers and labels, and notes on them.
 
 Rank 0 alone learns what there is to know of them; then each node turns the files into numbers once, batch by batch, in
-files that all of its ranks read. At most a column of the training data at a time is held in memory, by rank 0.
+files that all of its ranks read. Of a row only its class and its part are held in memory, and that by one rank a node.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,14 +27,13 @@ from footplate_trainer.data.table_columns import (
     learn_columns,
 )
 from footplate_trainer.data.table_files import (
-    BATCH_ROWS,
     Source,
     header_hint,
     read_names,
     survey_files,
 )
 from footplate_trainer.data.table_folders import find_files
-from footplate_trainer.data.table_target import find_doubles, label, list_classes, read_classes
+from footplate_trainer.data.table_target import count_classes, find_doubles, find_missing, label, list_classes
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.rank.report import reporter
 
@@ -116,11 +115,10 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
     said += train.said
     _check_names(train.schema.names, asked.target, asked.ignore)
     read = _read(train, shared / f"{TRAIN}.arrow")
-    names = read_classes(read, asked.target, channel=TRAIN)
-    classes = list_classes(names, asked.target)
-    labels = label(names, classes, channel=TRAIN)
+    classes = list_classes(count_classes(read, asked.target, channel=TRAIN), asked.target)
+    labels = label(read, asked.target, classes, channel=TRAIN)
     check_classes(labels, where=f"column {asked.target!r} of input {TRAIN}")
-    said += find_doubles(classes, asked.target)
+    said += find_doubles(classes, asked.target) + find_missing(classes, asked.target)
     notes = Notes()
     features = drop_index(read.table.drop_columns([asked.target, *asked.ignore]), notes)
     check_types(features)
@@ -132,8 +130,7 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
             sources[split] = survey_files(files[split], channel=split, like=like)
             said += sources[split].said
     parts = _divide(labels, asked, brought=sources, note=said.append)
-    held_out = len(parts[TRAIN]) < len(labels)
-    columns = learn_columns(features, notations, notes, rows=parts[TRAIN] if held_out else None)
+    columns = learn_columns(features, notations, notes, rows=parts[TRAIN])
     return Learnt(sources, columns, classes, (*said, *notes.texts()))
 
 
@@ -147,14 +144,16 @@ def _read(source: Source, path: Path) -> table_files.Rows:
 def _divide(
     labels: Tensor, asked: Asked, *, brought: Collection[str], note: Callable[[str], object] = str
 ) -> dict[str, Tensor]:
-    """Which rows of the training data, in ascending order, are in which split."""
+    """Which rows of the training data are in which split, bool [N] each."""
     parts: dict[str, Tensor] = {}
-    left = torch.arange(len(labels))
+    left = torch.ones(len(labels), dtype=torch.bool)
     for split, fraction in asked.fractions.items():
         if split not in brought and fraction > 0:
-            kept, held = hold_out(labels[left], fraction, seed=asked.seed)
-            if len(held):
-                parts[split], left = left[held], left[kept]
+            held = hold_out(labels[left], fraction, seed=asked.seed)
+            if held.any():
+                parts[split] = left.clone()
+                parts[split][left] = held
+                left ^= parts[split]
             else:
                 say_not_held_out(split, fraction, note)
     return parts | {TRAIN: left}
@@ -165,12 +164,11 @@ def _encode(asked: Asked, learnt: Learnt, shared: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for split, source in learnt.sources.items():
         read = _read(source, shared / f"{split}.arrow")
-        names = read_classes(read, asked.target, channel=split)
-        labels = label(names, learnt.classes, channel=split)
-        parts = {split: torch.arange(len(labels))}
+        labels = label(read, asked.target, learnt.classes, channel=split)
+        parts = {split: torch.ones(len(labels), dtype=torch.bool)}
         if split == TRAIN:
             parts = _divide(labels, asked, brought=learnt.sources)
-        counts |= {part: len(rows) for part, rows in parts.items()}
+        counts |= {part: int(rows.sum()) for part, rows in parts.items()}
         _write(read.table, labels, learnt.columns, parts, shared)
     return counts
 
@@ -181,12 +179,13 @@ def _write(
     for part, rows in parts.items():
         labels[rows].numpy().tofile(shared / f"{part}.labels")
     files = {part: (shared / f"{part}.columns").open("wb") for part in parts}
+    start = 0
     try:
-        for start in range(0, len(table), BATCH_ROWS):
-            numbers = encode(table.slice(start, BATCH_ROWS), columns)
+        for batch in table.to_reader():
+            numbers = encode(pa.Table.from_batches([batch]), columns)
             for part, rows in parts.items():
-                first, end = torch.searchsorted(rows, torch.tensor([start, start + len(numbers)])).tolist()
-                numbers[rows[first:end] - start].numpy().tofile(files[part])
+                numbers[rows[start : start + len(batch)]].numpy().tofile(files[part])
+            start += len(batch)
             reporter().beat()
     finally:
         for file in files.values():

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, TensorDataset
 from footplate.api.recipes import ImageHyperparameters
 from footplate_trainer.data.images import Images, read_splits
 from footplate_trainer.data.inputs import ImageInput
+from footplate_trainer.data.scratch import ranks
 from footplate_trainer.data.splits import check_channels
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.networks import ImageClassifier
@@ -21,7 +22,7 @@ from footplate_trainer.recipes.training import train_classifier
 NAME = "image-classification"
 EXAMPLES = 8
 MAX_WORKERS = 8
-AT_ONCE = 4096
+BYTES_AT_ONCE = 2**22
 SHIFT = 14
 """Images are shifted by up to a `SHIFT`th of their shorter side, and at least by a pixel."""
 
@@ -91,7 +92,10 @@ def make_card(images: Images, hyperparameters: ImageHyperparameters, notes: Sequ
 def mean_and_std(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [C, 1, 1] of each channel of uint8 pixels [N, C, H, W]; exact, in little memory."""
     values = torch.arange(256, dtype=torch.float64)
-    counts = torch.stack([_histograms(part) for part in pixels.split(AT_ONCE)]).sum(dim=0).double()
+    counts = torch.zeros((pixels.shape[1], 256), dtype=torch.float64)
+    for part in pixels.split(max(1, BYTES_AT_ONCE // pixels[0].numel())):
+        counts += _histograms(part)
+        reporter().beat()
     shares = counts / counts.sum(dim=1, keepdim=True)
     mean = shares @ values
     variance = (shares * (values - mean[:, None]) ** 2).sum(dim=1)
@@ -105,9 +109,11 @@ def _histograms(pixels: Tensor) -> Tensor:
 
 
 def measure(images: Images) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [C, 1, 1] of each channel, exact, whatever rank has looked at which picture."""
+    """Mean and standard deviation [C, 1, 1] of each channel, exact, whatever rank has looked at which picture.
+    Collective.
+    """
     if isinstance(images.pixels, Tensor) or images.moments is None:
-        return mean_and_std(images.pixels[:])
+        return ranks().from_main(lambda: mean_and_std(images.pixels[:]))
     count, channels, height, width = images.pixels.shape
     values = count * height * width
     sums, squares = images.moments.sum(dim=0)[:, :channels].tolist()

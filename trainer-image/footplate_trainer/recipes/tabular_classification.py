@@ -76,10 +76,15 @@ def measure(columns: Tensor) -> tuple[Tensor, Tensor]:
 
 def mean_and_std(columns: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [columns] of columns [N, columns], without what is missing (NaN)."""
-    parts = columns.split(BATCH_ROWS)
-    count = torch.stack([(~torch.isnan(part)).sum(dim=0) for part in parts]).sum(dim=0).clamp(min=1)
-    mean = torch.stack([part.double().nansum(dim=0) for part in parts]).sum(dim=0) / count
-    variance = torch.stack([((part.double() - mean) ** 2).nansum(dim=0) for part in parts]).sum(dim=0) / count
+    # Added up in place: results kept for each part would lie between the parts' memory, and keep it from being reused.
+    count, total, squares = torch.zeros((3, columns.shape[1]), dtype=torch.float64)
+    for part in columns.split(BATCH_ROWS):
+        count += (~torch.isnan(part)).sum(dim=0)
+        total += part.double().nansum(dim=0)
+    mean = total / count.clamp_(min=1)
+    for part in columns.split(BATCH_ROWS):
+        squares += ((part.double() - mean) ** 2).nansum(dim=0)
+    variance = squares / count
     std = torch.where(variance > 0, variance.sqrt(), 1.0)
     return mean.float(), std.float()
 

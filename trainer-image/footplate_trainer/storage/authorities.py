@@ -1,5 +1,6 @@
 """Whose certificates are trusted besides the public ones: those in `storage.caBundle`, which the operator mounts."""
 
+import codecs
 import os
 import ssl
 from pathlib import Path
@@ -22,7 +23,7 @@ def read_authorities() -> bytes | None:
     """The job's own, in PEM; None where it names none."""
     path = os.environ.get(StorageEnv.CA_BUNDLE)
     try:
-        return Path(path).read_bytes() if path else None
+        return Path(path).read_bytes().removeprefix(codecs.BOM_UTF8) if path else None  # Windows' editors write it
     except FileNotFoundError:
         return None  # `check_authorities` has said so, where there is one to hear it
 
@@ -60,7 +61,7 @@ def _problem(data: bytes) -> str:
             return "holds a private key"
         return "is DER (openssl x509 -inform der -in FILE makes PEM of it)" if data[:1] == b"0" else "holds none"
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "replace"))
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "ignore"))  # comments
     except (ssl.SSLError, ValueError) as error:
         return f"one in it can't be read ({getattr(error, 'reason', None) or error})"
     return ""

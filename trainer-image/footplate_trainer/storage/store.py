@@ -140,6 +140,22 @@ class Store:
         """A small object as a whole."""
         return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()), to="read")
 
+    def get_range(self, key: str, start: int, end: int, *, etag: str | None = None) -> Bytes:
+        """All bytes from `start` to `end` (exclusive). With `etag`, raises Changed if the object has changed since."""
+        options: GetOptions = {"range": (start, end)}
+        if etag is not None:
+            options["if_match"] = etag
+
+        def call() -> Bytes:
+            part = obstore.get(self._bulk, self._path(key), options=options).bytes()
+            if len(part) != end - start:  # of what a proxy has cut the client says nothing
+                raise StorageUnavailable(
+                    f"{self.uri}/{key}: storage gave {len(part):,} bytes where it was asked for {end - start:,}"
+                )
+            return part
+
+        return self._patiently(key, call, to="read")
+
     def stream(self, item: ObjectInfo, *, start: int = 0) -> Iterator[Bytes]:
         """An object's bytes from `start` on, in order, read ahead by parallel ranged requests: at most `PARALLEL`
         parts of `PART_BYTES` are in memory. Raises Changed if the object has changed since it was looked up.
@@ -161,12 +177,7 @@ class Store:
                 future.cancel()
 
     def _part(self, item: ObjectInfo, start: int) -> Bytes:
-        options: GetOptions = {"range": (start, min(start + PART_BYTES, item.size))}
-        if item.etag is not None:
-            options["if_match"] = item.etag
-        return self._patiently(
-            item.key, lambda: obstore.get(self._bulk, self._path(item.key), options=options).bytes(), to="read"
-        )
+        return self.get_range(item.key, start, min(start + PART_BYTES, item.size), etag=item.etag)
 
     def sha256(self, key: str) -> str:
         """SHA-256 of an object in hex, by reading it as a whole."""

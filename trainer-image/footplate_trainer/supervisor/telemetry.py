@@ -7,10 +7,12 @@ without.
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, SHUT_RDWR
 from threading import Thread
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -24,6 +26,10 @@ from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.pod import Pod
 
 REQUEST_SECONDS = 5
+MAX_CONNECTIONS = 64
+"""Open at once. The oldest makes room for the next: who asks slowly, or nothing, takes no more threads than that from
+the ranks, and keeps nobody from an answer.
+"""
 PULSE_SECONDS = 1.0
 STUCK_SECONDS = 60.0
 """A supervisor whose event loop hasn't turned for so long is as good as frozen, whoever answers for it."""
@@ -163,9 +169,26 @@ def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | No
 
 
 def _server_class(host: str) -> type[ThreadingHTTPServer]:
+    connections: deque[Any] = deque()
+
     class Server(ThreadingHTTPServer):
         address_family = AF_INET6 if ":" in host else AF_INET
         daemon_threads = True
+        request_queue_size = MAX_CONNECTIONS
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            """Begins to answer, in a thread."""
+            if len(connections) >= MAX_CONNECTIONS:
+                with contextlib.suppress(OSError):
+                    connections.popleft().shutdown(SHUT_RDWR)
+            connections.append(request)
+            super().process_request(request, client_address)
+
+        def shutdown_request(self, request: Any) -> None:
+            """It is answered."""
+            with contextlib.suppress(ValueError):
+                connections.remove(request)
+            super().shutdown_request(request)
 
     return Server
 
@@ -192,11 +215,11 @@ def _handler(telemetry: Telemetry) -> type[BaseHTTPRequestHandler]:
                 return
             content_type, render = page
             body = render()
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
             with contextlib.suppress(OSError):
+                self.send_response(200)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is http.server's)

@@ -3,13 +3,17 @@ third, the weights of its samples.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from footplate_trainer.errors import ConfigError, UserError
+from footplate_trainer.errors import ConfigError, TrainerError, UserError
+
+MOST_DESCRIBED = 8
+"""Items of a list whose shapes are told."""
 
 
 class Batch(NamedTuple):
@@ -40,6 +44,31 @@ def unpack(batch: Any) -> Batch:
         "return such for its samples, or make one of them by data.loader(…, collate=…); inputs and targets may each be "
         "a tensor, list, tuple or dict"
     )
+
+
+@contextmanager
+def telling(batch: Mapping[str, Any]) -> Iterator[None]:
+    """Adds the shapes and types of a batch to an error of the model, the loss or torch. `batch`: inputs, outputs and
+    targets by these names, as far as they are there yet.
+    """
+    try:
+        yield
+    except TrainerError:
+        raise
+    except Exception as error:
+        known = ", ".join(f"{name} {_described(value)}" for name, value in batch.items())
+        error.add_note(f"Trainer calls model(inputs), then loss(outputs, targets); of this batch it has {known}")
+        raise
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_described(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list | tuple) and len(value) <= MOST_DESCRIBED:
+        return f"({', '.join(map(_described, value))})"
+    return type(value).__name__
 
 
 def check_batches(data: Any, call: str, *, again: bool = False) -> None:

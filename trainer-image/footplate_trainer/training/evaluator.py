@@ -18,8 +18,9 @@ from footplate_trainer.models.tensors import take_mains
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import reporter
-from footplate_trainer.training.batches import batch_size, move, unpack
+from footplate_trainer.training.batches import batch_size, move, telling, unpack
 from footplate_trainer.training.losses import BatchLoss
+from footplate_trainer.training.modes import Modes
 from footplate_trainer.training.outputs import forward
 from footplate_trainer.training.predictions import Predictions
 
@@ -29,12 +30,16 @@ class Evaluator:
 
     Args:
         module: the model itself, sharded or not.
+        modes: its modules', in which they are put.
         metrics: computed besides the loss.
         device: where the model is.
     """
 
-    def __init__(self, module: nn.Module, loss: BatchLoss, metrics: Sequence[Metric], device: torch.device) -> None:
+    def __init__(
+        self, module: nn.Module, modes: Modes, loss: BatchLoss, metrics: Sequence[Metric], device: torch.device
+    ) -> None:
         self._module = module
+        self._modes = modes
         self._loss = loss
         self._metrics = metrics
         self._device = device
@@ -44,8 +49,7 @@ class Evaluator:
 
     @torch.no_grad()
     def evaluate(self, data: Iterable[Any], hooks: CallbackList, steps: int | None = None) -> dict[str, float]:
-        """Loss and metrics over all batches (inputs, targets), or (inputs, targets, sample weights), of all ranks; of
-        the first `steps` of them where that is given.
+        """Loss and metrics over all batches of all ranks, or over the first `steps` of them. See `Trainer.evaluate`.
 
         Raises:
             Stopped: the job was asked to stop.
@@ -63,9 +67,11 @@ class Evaluator:
             else:
                 inputs, targets, weights = move(unpack(batch), self._device)
                 size = data.samples_in_hand if isinstance(data, Loader) else batch_size(inputs, targets)
-                outputs = self._apply(inputs)
-                self._loss.check(outputs, batch[1])
-                scored = self._loss(outputs, targets, weights, size=size)
+                there = {"inputs": inputs, "targets": targets}
+                with telling(there):
+                    outputs = there["outputs"] = self._apply(inputs)
+                    self._loss.check(outputs, batch[1])
+                    scored = self._loss(outputs, targets, weights, size=size)
                 means.add(scored.value, outputs, targets, size=size, weight=scored.weight)
             reporter().beat()
             hooks.call("on_test_batch_end", number)
@@ -83,7 +89,10 @@ class Evaluator:
         hooks.call("on_predict_begin")
         for number, batch in enumerate(self._to_predict(data)):
             hooks.call("on_predict_batch_begin", number)
-            predictions.add(self._apply(batch[0] if isinstance(batch, list | tuple) else batch))
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            with telling({"inputs": inputs}):
+                outputs = self._apply(inputs)
+            predictions.add(outputs)
             reporter().beat()
             hooks.call("on_predict_batch_end", number)
         hooks.call("on_predict_end")
@@ -125,7 +134,7 @@ class Evaluator:
         """Every rank takes rank 0's buffers (running statistics): those that checkpoints and exports hold."""
         reporter().enter("evaluating")
         self._last = None
-        self._module.eval()
+        self._modes.evaluate()
         if dist.is_initialized():
             for buffer in self._module.buffers():
                 take_mains(buffer)

@@ -4,20 +4,24 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.models.tensors import check_values
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.devices import use_tf32
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
-
-if TYPE_CHECKING:
-    from typing import TypeGuard
-
-    import torch
-    from torch import nn
-    from torch.nn.parallel import DistributedDataParallel
+from footplate_trainer.training import compilers
+from footplate_trainer.training.activation_checkpointing import checkpoint_activations
+from footplate_trainer.training.measured import MeasuredDataParallel, measure_entry
+from footplate_trainer.training.outputs import in_float32
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Strategy = Literal["ddp", "fsdp"]
@@ -26,7 +30,7 @@ OWN_DDP_OPTIONS = {"self", "module", "device_ids", "output_device", "dim", "proc
 
 
 def prepare(
-    model: "nn.Module",
+    model: nn.Module,
     *optimizers: Any,
     strategy: Strategy = "ddp",
     precision: Precision = "fp32",
@@ -69,22 +73,16 @@ def prepare(
         raise ConfigError(f"prepare(precision={precision!r}): there is fp32, tf32, bf16 and fp16")
     if precision == "tf32":
         use_tf32(context().device)
-    from footplate_trainer.checkpoint.sharded import is_sharded
-    from footplate_trainer.models.tensors import check_values
-
     ctx = context()
     options = _checked_options(model, strategy, ddp_options or {})
     if activation_checkpointing:
-        from footplate_trainer.training.activation_checkpointing import checkpoint_activations
-
         checkpoint_activations(model, activation_checkpointing)
     if sync_batch_norm:
         _synchronise_batch_norm(model, ctx)
     if not is_sharded(model):
         check_values(model)
         if strategy == "fsdp" and ctx.world_size > 1:
-            from footplate_trainer.models.sharding import shard
-            from footplate_trainer.training.measured import measure_entry
+            from footplate_trainer.models.sharding import shard  # what it imports takes long, and few need it
 
             shard(model, optimizers, device=ctx.device, low=_low(precision))
             measure_entry(model, reporter().work)
@@ -93,28 +91,19 @@ def prepare(
     return (model, *optimizers) if optimizers else model
 
 
-def compile_model(model: "nn.Module") -> None:
+def compile_model(model: nn.Module) -> None:
     """Compiles a model in place, one that is a container of torch's own (nn.Sequential) included: torch compiles none
     of the frames in torch.nn, so that `nn.Module.compile` alone leaves such a one as it is.
 
     Raises:
         ConfigError: there is no compiler that torch.compile could use.
     """
-    import torch
-
-    from footplate_trainer.training import compilers
-
     compilers.check_compiler(context().device)
     call: Any = model._call_impl
     model._compiled_call_impl = torch.compile(lambda *inputs, **named: call(*inputs, **named))
 
 
-def _replicate(model: "nn.Module", ctx: Context, precision: Precision, options: Mapping[str, Any]) -> "nn.Module":
-    import torch
-
-    from footplate_trainer.training.measured import MeasuredDataParallel
-    from footplate_trainer.training.outputs import in_float32
-
+def _replicate(model: nn.Module, ctx: Context, precision: Precision, options: Mapping[str, Any]) -> nn.Module:
     wrapped = _is_wrapped(model)
     module: Any = model.module if wrapped else model
     if not wrapped:  # else its device is the user's own choice, and its gradients are reduced there
@@ -131,22 +120,16 @@ def _replicate(model: "nn.Module", ctx: Context, precision: Precision, options: 
     return model
 
 
-def _low(precision: Precision) -> "torch.dtype | None":
-    import torch
-
+def _low(precision: Precision) -> torch.dtype | None:
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
-def _is_wrapped(model: Any) -> "TypeGuard[DistributedDataParallel]":
-    from torch.nn.parallel import DistributedDataParallel
-
+def _is_wrapped(model: Any) -> TypeGuard[DistributedDataParallel]:
     return isinstance(model, DistributedDataParallel)
 
 
 def _checked_options(model: Any, strategy: Strategy, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is passed on to DistributedDataParallel."""
-    from torch.nn.parallel import DistributedDataParallel
-
     known = inspect.signature(DistributedDataParallel.__init__).parameters.keys() - OWN_DDP_OPTIONS
     for name in options:
         if name not in known:
@@ -163,10 +146,7 @@ def _checked_options(model: Any, strategy: Strategy, options: Mapping[str, Any])
     return options
 
 
-def _synchronise_batch_norm(model: "nn.Module", ctx: Context) -> None:
-    from torch.nn import SyncBatchNorm
-    from torch.nn.modules.batchnorm import _BatchNorm
-
+def _synchronise_batch_norm(model: nn.Module, ctx: Context) -> None:
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         raise ConfigError(f"prepare(sync_batch_norm=True): this {type(model).__name__} has no batch norm; leave it out")
     if ctx.world_size == 1:
@@ -181,4 +161,4 @@ def _synchronise_batch_norm(model: "nn.Module", ctx: Context) -> None:
             f"prepare(sync_batch_norm=True): it replaces batch norms inside of a model, and can't replace this "
             f"{type(model).__name__} itself, or one in DistributedDataParallel; give the model around it, or itself"
         )
-    SyncBatchNorm.convert_sync_batchnorm(model)
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)

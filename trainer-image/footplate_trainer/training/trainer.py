@@ -35,6 +35,7 @@ from footplate_trainer.training.evaluator import Evaluator
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
 from footplate_trainer.training.losses import BatchLoss, ClassWeights, Loss
+from footplate_trainer.training.modes import Modes
 from footplate_trainer.training.parts import check_trainable
 from footplate_trainer.training.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.training.training_step import Scaler, TrainingStep
@@ -46,8 +47,8 @@ class Trainer:
     """Trains, evaluates and applies a model over all ranks of the job. Making one is collective.
 
     Args:
-        model: takes a batch's inputs.
-        loss: the mean loss of a batch.
+        model: takes a batch's inputs [N, ...], and gives its outputs [N, ...]; each may also be a list, tuple or dict.
+        loss: of outputs and targets: their mean [], a value for each sample [N], or (sum [], weight []).
         optimizer: of the model's parameters.
         metrics: computed besides the loss; exact over all ranks.
         scheduler: stepped after every optimizer step.
@@ -84,6 +85,7 @@ class Trainer:
         self.device = context().device
         self.module = model.module if isinstance(model, DistributedDataParallel) else model
         """The model itself, without what makes it work on several ranks."""
+        self._modes = Modes(self.module)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stop_training = False
@@ -100,7 +102,7 @@ class Trainer:
             activation_checkpointing=activation_checkpointing,
         )[0]
         self._metrics = tuple(metrics)
-        self._evaluator = Evaluator(self.module, self._loss, self._metrics, self.device)
+        self._evaluator = Evaluator(self.module, self._modes, self._loss, self._metrics, self.device)
         self._in_epoch = False
         if compile:
             compile_model(self.module)
@@ -132,7 +134,8 @@ class Trainer:
         """Trains until `epochs` epochs are done, those of earlier attempts included. Collective.
 
         Args:
-            train: batches (inputs, targets) or (inputs, targets, sample weights) from `data.loader`.
+            train: batches (inputs [N, ...], targets [N, ...]), perhaps with a third item, the weights of the samples
+                [N], from `data.loader`; N is this rank's share. Inputs and targets may be lists, tuples or dicts.
             validation: batches to evaluate after each epoch, as many on every rank.
             epochs: number of the last epoch, from 1.
             callbacks: called in their order, before the history's own.
@@ -208,7 +211,7 @@ class Trainer:
         return history
 
     def evaluate(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
-        """Loss and metrics over all batches (inputs, targets) of all ranks. Collective.
+        """Loss and metrics over all batches of all ranks, which are as those of `fit`. Collective.
 
         Raises:
             ConfigError: the data hands out samples, not batches.
@@ -222,8 +225,8 @@ class Trainer:
         """Outputs for all batches, one under the other, on every rank, in host memory: a tensor [N, ...], or a list or
         dict of such. Collective.
 
-        A batch is a tensor, or a list or tuple whose first item is the inputs. Of a `data.loader` each rank computes
-        its share; rows are in the loader's order, which is the data's own with shuffle=False.
+        A batch is its inputs, a tensor [N, ...], or a list or tuple whose first item they are. Of a `data.loader` each
+        rank computes its share; rows are in the loader's order, which is the data's own with shuffle=False.
 
         Raises:
             ConfigError: there are no batches, or the data hands out samples.
@@ -243,7 +246,7 @@ class Trainer:
         class_weights: ClassWeights | None,
     ) -> None:
         reporter().enter("training")
-        self.module.train()
+        self._modes.train()
         self._in_epoch = True
         handed = train.samples_handed
         for batch in train:

@@ -22,7 +22,7 @@ from footplate_trainer.checkpoint.sharded import is_dtensor, weights_of
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.metrics import Means
 from footplate_trainer.rank.context import context
-from footplate_trainer.training.batches import Batch, move, parts_of, unpack
+from footplate_trainer.training.batches import Batch, move, parts_of, telling, unpack
 from footplate_trainer.training.losses import BatchLoss, ClassWeights
 from footplate_trainer.training.outputs import forward
 
@@ -71,7 +71,14 @@ class TrainingStep:
     def __call__(
         self, batch: Any, *, size: int, global_size: int, means: Means, class_weights: ClassWeights | None = None
     ) -> Tensor:
-        """One step on this rank's `size` samples of `global_size`; returns their mean loss []."""
+        """One step on this rank's `size` samples of `global_size`; returns their mean loss [].
+
+        Args:
+            batch: (inputs [size, ...], targets [size, ...]), perhaps with the samples' weights [size].
+            size, global_size: samples of this rank, and of all.
+            means: take the batch's loss and metrics in.
+            class_weights: of labels.
+        """
         whole = unpack(batch)
         labels = whole.targets
         ranks = context().world_size
@@ -81,11 +88,13 @@ class TrainingStep:
         parts = parts_of(Batch(*move(whole, self._device)), size, min(self._accumulate, global_size // ranks))
         for place, (part, some) in enumerate(parts, start=1):
             with nullcontext() if place == len(parts) else self._without_sync():
-                outputs = self._forward(part.inputs)
-                if place == 1:
-                    self._loss.check(outputs, labels)
-                weights = class_weights(part.targets, part.weights) if class_weights else part.weights
-                scored = self._loss(outputs, part.targets, weights, size=some)
+                there = {"inputs": part.inputs, "targets": part.targets}
+                with telling(there):
+                    outputs = there["outputs"] = self._forward(part.inputs)
+                    if place == 1:
+                        self._loss.check(outputs, labels)
+                    weights = class_weights(part.targets, part.weights) if class_weights else part.weights
+                    scored = self._loss(outputs, part.targets, weights, size=some)
                 self._backward(scored.value * (scored.times * ranks / global_size))
             means.add(scored.value, _detached(outputs), part.targets, size=some, weight=scored.weight)
             total += scored.value.detach() * (scored.times / size)
@@ -110,6 +119,11 @@ class TrainingStep:
             ) from error
 
     def _backward(self, loss: Tensor) -> None:
+        if not loss.requires_grad:
+            raise UserError(
+                "the loss doesn't depend on the model's weights, so nothing could be learnt: compute it of the model's "
+                "outputs, without detach(), item(), numpy(), argmax or torch.no_grad()"
+            )
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
     def _apply(self) -> None:
