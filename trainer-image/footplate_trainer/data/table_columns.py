@@ -231,14 +231,15 @@ def encode(table: pa.Table, columns: Sequence[Column]) -> Tensor:
     Raises:
         DataError: where the table lacks a column, or one can't be read as what it is.
     """
-    parts = [_encode_column(table, column) for column in columns]
+    values = dict(zip(table.column_names, table.columns, strict=True))
+    parts = [_encode_column(values, column) for column in columns]
     return torch.from_numpy(np.stack(parts, axis=1))
 
 
-def _encode_column(table: pa.Table, column: Column) -> NDArray[np.float32]:
-    if column.name not in table.column_names:
+def _encode_column(values: Mapping[str, pa.ChunkedArray], column: Column) -> NDArray[np.float32]:
+    if column.name not in values:
         raise DataError(f"the data lack the column {column.name!r}; the model needs it")
-    numbers = _read_as(column, table[column.name])
+    numbers = _read_as(column, values[column.name])
     if np.abs(numbers[~np.isnan(numbers)]).max(initial=0) > LARGEST:
         raise DataError(f"column {column.name!r} has infinite values, or some beyond ±{LARGEST:.0e}; correct them")
     return (numbers - column.origin).astype(np.float32)
