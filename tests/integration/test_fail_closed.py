@@ -87,7 +87,18 @@ def test_whatever_a_program_raises(server: ForkServer, tmp_path: Path, how: str,
     assert ended.ending.error is not None
 
 
-@pytest.mark.parametrize("how", ["os._exit", "exec", "thread", "thread after the end", "libc", "atexit"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "os._exit",
+        "exec",
+        "thread",
+        "thread after the end",
+        "libc",
+        "atexit",
+        "after its fork has come to the end",
+    ],
+)
 def test_who_only_leaves_with_0_isnt_done(server: ForkServer, tmp_path: Path, how: str) -> None:
     ended = run(server, tmp_path, "leaves_with_0", how=how)
     assert (ended.codes, ended.ending.exit_code) == ([0], ExitCode.USER_ERROR), ended.log()

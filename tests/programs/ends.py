@@ -173,6 +173,8 @@ def leaves_with_0(ctx: Context) -> None:
         ctypes.CDLL(None)._exit(0)
     if how.startswith("atexit"):
         atexit.register(os._exit, 0)
+    if how == "after its fork has come to the end":
+        atexit.register(lambda: os.fork() and os.wait() and os._exit(0))
     if how == "atexit of a failure":
         raise ValueError("the data has 3 columns, not 4")
 

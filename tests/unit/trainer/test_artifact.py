@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from footplate.api.status import ArtifactStatus, ProgressStatus
-from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable
+from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable, UserError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.fetch import Fetched
@@ -255,6 +255,13 @@ def test_what_is_no_file_is_left_out_and_told(pod: Pod, tmp_path: Path) -> None:
     assert "pipe (a pipe, socket or device)" in note
     assert "empty" not in note
     assert "last.ckpt" not in note
+
+
+def test_a_file_that_cant_be_read_is_named(pod: Pod) -> None:
+    (pod.output_dir / "labels.json").symlink_to("/proc/self/mem")
+    with pytest.raises(UserError, match=r"labels.json in \$FOOTPLATE_OUTPUT_DIR can't be read \(Input/output error\)"):
+        publish(pod)
+    assert not (model_folder(pod) / "manifest.json").exists()
 
 
 def test_many_that_are_left_out_are_counted(pod: Pod) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import random
 import struct
 import subprocess
@@ -165,6 +166,23 @@ def test_an_archive_with_damaged_bytes_is_refused(tmp_path: Path, name: str, dam
     with pytest.raises(DataError, match="damaged or not the archive"):
         get(Source(uri=f"file://{path}"), tmp_path)
     assert not (tmp_path / "work/source").exists()
+
+
+def test_a_name_that_is_no_utf8_keeps_its_bytes(tmp_path: Path) -> None:
+    write_tar(tmp_path / "code.tar.gz", {"données.py".encode("latin-1").decode(errors="surrogateescape"): b"x"})
+    code = get(Source(uri=f"file://{tmp_path}/code.tar.gz"), tmp_path)
+    assert [os.fsencode(path.name) for path in code.folder.iterdir()] == ["données.py".encode("latin-1")]
+    line = f"{hashlib.sha256(b'x').hexdigest()}  ".encode() + "données.py\n".encode("latin-1")
+    assert code.sha256 == hashlib.sha256(line).hexdigest()
+
+
+def test_a_tar_that_lies_of_itself_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "code.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("train.py")
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "many"}
+        tar.addfile(info)
+    with pytest.raises(DataError, match="damaged or not the archive"):
+        get(Source(uri=f"file://{tmp_path}/code.tar"), tmp_path)
 
 
 def test_damage_far_inside_a_bz2_is_refused_too(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_progress_is_bounded_and_keeps_the_last_notes(pod: Pod) -> None:
     assert len(notes) == 15
 
 
+def test_what_cant_be_in_a_report_is_left_out_of_progress_with_a_note(pod: Pod) -> None:
+    pod.make_folders()
+    (pod.run_dir / "report.json").write_text('{"resumedFromStep": -1, "productiveNodeSeconds": 1e308}')
+    progress = Telemetry(pod).progress()
+    assert (progress.uid, progress.resumed_from_step, progress.productive_node_seconds) == (pod.uid, None, None)
+    assert "what rank 0 has reported can't be told" in progress.notes[0]
+
+
 def test_metrics_hold_what_is_known_and_nothing_else(pod: Pod) -> None:
     said = Telemetry(pod, clock=lambda: NOW)
     assert "footplate_trainer_step " not in said.metrics().decode()

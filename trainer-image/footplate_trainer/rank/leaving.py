@@ -143,6 +143,8 @@ def _end_after(seconds: float) -> None:
 
 
 def _end() -> NoReturn:
+    if is_fork():  # by a handler of atexit
+        end_fork(_code)
     code = _code if _code != ExitCode.OK else ExitCode.USER_ERROR
     try:
         _flush()

@@ -135,7 +135,7 @@ def _safe_name(key: str) -> PurePosixPath:
 def listing_digest(digests: Mapping[str, str]) -> str:
     """SHA-256 of the sorted lines '<sha256>  <relative path>\\n': one checksum for a folder."""
     lines = sorted(f"{digest}  {path}\n" for path, digest in digests.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()  # a name's own bytes
 
 
 def check_space(folder: Path, size: int) -> None:

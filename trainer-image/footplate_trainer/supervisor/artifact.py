@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from footplate.api.status import ArtifactStatus
 from footplate.contract import UID_DIGITS
-from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, sendable
+from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, UserError, sendable
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelFile, ModelManifest
 from footplate_trainer.storage.errors import Changed
@@ -101,6 +101,7 @@ def publish(
 
     Raises:
         ConfigError: there is nothing to upload.
+        UserError: a file can't be read.
         StorageUnavailable: storage stayed away for minutes, or returns other bytes than it was given.
     """
     paths = _output_files(pod.output_dir, note)
@@ -233,9 +234,15 @@ def _is_there(store: Store, file: ModelFile) -> bool:
 
 
 def _measure(name: str, path: Path) -> ModelFile:
-    with path.open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return ModelFile(name=name, size_bytes=path.stat().st_size, sha256=sha256)
+    try:
+        with path.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        return ModelFile(name=name, size_bytes=path.stat().st_size, sha256=sha256)
+    except OSError as error:
+        raise UserError(
+            f"{name} in $FOOTPLATE_OUTPUT_DIR can't be read ({error.strerror}), and the model isn't whole without it; "
+            "let the code leave it so that the container's user may read it, or elsewhere"
+        ) from error
 
 
 def _upload(store: Store, file: ModelFile, path: Path) -> None:

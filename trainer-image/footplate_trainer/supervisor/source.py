@@ -29,7 +29,7 @@ from footplate_trainer.storage.fetch import check_space, disk_errors, download, 
 from footplate_trainer.storage.store import Store, split_uri
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
 """What the standard library raises for archives with damaged bytes."""
 _ENCRYPTED = 0x1 | 0x2000
 """Flags of a member of a zip: its bytes, or its headers."""

@@ -19,11 +19,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
+from pydantic import ValidationError
 
 from footplate.api.status import MAX_STRAGGLERS
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.verdict import describe_lie
 
 REQUEST_SECONDS = 5
 MAX_CONNECTIONS = 64
@@ -66,7 +68,12 @@ class Telemetry:
 
     def progress(self) -> Progress:
         """The document of `/progress`."""
-        report = read_report(self._pod.run_dir) or RankReport()
+        try:
+            return self._progress(read_report(self._pod.run_dir) or RankReport())
+        except ValidationError as problem:  # it lies in a folder that user code may write to
+            return self._progress(RankReport(notes=(describe_lie(problem),)))
+
+    def _progress(self, report: RankReport) -> Progress:
         return Progress(
             uid=self._pod.uid,
             run=self._pod.run,

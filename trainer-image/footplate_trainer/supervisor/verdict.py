@@ -38,8 +38,13 @@ def judge(
     try:
         return _with_report(outcome, exit_code, report=report, error=error, artifact=artifact)
     except ValidationError as problem:  # it lies in a folder that user code may write to
-        note = f"what rank 0 has reported can't be told: {problem.errors()[0]['msg']}"[:MAX_NOTE_LENGTH]
-        return Verdict(outcome=outcome, exit_code=exit_code, error=error, artifact=artifact, notes=[note])
+        notes = [describe_lie(problem)]
+        return Verdict(outcome=outcome, exit_code=exit_code, error=error, artifact=artifact, notes=notes)
+
+
+def describe_lie(problem: ValidationError) -> str:
+    """A note in the place of what rank 0 has reported."""
+    return f"what rank 0 has reported can't be told: {problem.errors()[0]['msg']}"[:MAX_NOTE_LENGTH]
 
 
 def _with_report(
