@@ -172,7 +172,22 @@ GOOD: dict[str, Good] = {
     ),
     "an id": Good(csv("PassengerId,y\n1,a\n2,b\n"), [[1], [2]], ("'PassengerId': looks like an id",)),
     "a constant": Good(cells("7", "7"), [[7], [7]]),
-    "leading zeros": Good(arrow(["007", "010"]), [[1], [2]], categories=("007", "010")),
+    "leading zeros": Good(
+        arrow(["007", "010"]), [[1], [2]], ("with leading zeros are read as codes",), categories=("007", "010")
+    ),
+    "leading zeros, CSV": Good(
+        cells("007", "010"), [[1], [2]], ("with leading zeros are read as codes",), categories=("007", "010")
+    ),
+    "some leading zeros": Good(
+        cells("01234", "90210", "80331"),
+        [[1], [3], [2]],
+        ("'01234' is none: each text counts",),
+        categories=("01234", "80331", "90210"),
+    ),
+    "leading zeros as classes": Good(
+        csv("x,y\n1,01\n2,1\n3,10\n"), [[1], [2], [3]], classes=("01", "1", "10"), labels=[0, 1, 2]
+    ),
+    "nothing but zero, and fractions": Good(cells("0", "00.5"), [[0], [0.5]]),
     # What Arrow stores
     "decimal": Good(arrow([decimal.Decimal(1), decimal.Decimal("2.5")]), RIGHT),
     "half": Good(arrow(pa.array([1, 2.5], pa.float16())), RIGHT),

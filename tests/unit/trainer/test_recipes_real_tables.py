@@ -1,6 +1,7 @@
 """Tables as people have them: each is read right, or refused with the file, row or column and the way out."""
 
 import datetime
+import timeit
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -330,3 +331,13 @@ def test_what_could_not_be_held_out_is_said(tmp_path: Path) -> None:
     splits = read(train=csv(tmp_path, "x,y\n1,a\n2,b\n"), fraction=0.1)
     assert (splits.validation, splits.test) == (None, None)
     assert [note.split(" are held out")[0] for note in splits.notes] == ["no test data", "no validation data"]
+
+
+def test_many_columns_take_no_longer_each_than_few() -> None:
+    def seconds_a_column(count: int) -> float:
+        names = [f"gene {number}" for number in range(count)]
+        table = pa.table({name: [1.0, 2.0] for name in names})
+        columns = [Column(name=name) for name in names]
+        return min(timeit.repeat(lambda: encode(table, columns), number=1, repeat=3)) / count
+
+    assert seconds_a_column(3000) < 2.5 * seconds_a_column(500)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from footplate.api.recipes import PATH
 from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.table_csv import CODE
 from footplate_trainer.data.table_files import is_text
 from footplate_trainer.data.table_numbers import Notation, find_notation, is_missing, read_numbers
 from footplate_trainer.data.table_parts import Parts, count_texts, strange_text, telling_text
@@ -199,9 +200,11 @@ def _learn_texts(name: str, parts: Parts) -> Learnt:
     texts = count_texts(parts)
     counts = texts.counts
     dates = sum(DATE.fullmatch(text.strip()) is not None for text in counts)
-    hint = (
-        "; its texts look like dates: write them as 2026-11-29 to have them read so" if 2 * dates > len(counts) else ""
-    )
+    hint = ""
+    if 2 * dates > len(counts):
+        hint = "; its texts look like dates: write them as 2026-11-29 to have them read so"
+    elif 2 * sum(re.match(CODE, text) is not None for text in counts) > len(counts):
+        hint = "; whole numbers with leading zeros are read as codes"
     if texts.different <= MAX_CATEGORIES:
         said = f"each text counts as a category{hint}" if hint else ""
         return Learnt((Column(name=name, categories=tuple(sorted(counts))),), said)
@@ -231,14 +234,15 @@ def encode(table: pa.Table, columns: Sequence[Column]) -> Tensor:
     Raises:
         DataError: where the table lacks a column, or one can't be read as what it is.
     """
-    parts = [_encode_column(table, column) for column in columns]
+    values = dict(zip(table.column_names, table.columns, strict=True))
+    parts = [_encode_column(values, column) for column in columns]
     return torch.from_numpy(np.stack(parts, axis=1))
 
 
-def _encode_column(table: pa.Table, column: Column) -> NDArray[np.float32]:
-    if column.name not in table.column_names:
+def _encode_column(values: Mapping[str, pa.ChunkedArray], column: Column) -> NDArray[np.float32]:
+    if column.name not in values:
         raise DataError(f"the data lack the column {column.name!r}; the model needs it")
-    numbers = _read_as(column, table[column.name])
+    numbers = _read_as(column, values[column.name])
     if np.abs(numbers[~np.isnan(numbers)]).max(initial=0) > LARGEST:
         raise DataError(f"column {column.name!r} has infinite values, or some beyond ±{LARGEST:.0e}; correct them")
     return (numbers - column.origin).astype(np.float32)

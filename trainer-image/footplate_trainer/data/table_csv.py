@@ -23,6 +23,8 @@ TYPES: tuple[pa.DataType, ...] = (
     pa.float64(),
 )
 """What cells may be, in pyarrow's own order; what is none of these is text."""
+CODE = r"^\s*0\d+\s*$"
+"""Whole numbers with leading zeros: `01` and `1` aren't the same."""
 Fitting = tuple[pa.DataType, ...]
 """Those of TYPES that hold for some cells. All of them do for cells without values."""
 
@@ -121,7 +123,9 @@ def _read(
 
 
 def _fit(cells: pa.Array, types: Fitting) -> Fitting:
-    """Those of the types that hold for these texts, by pyarrow's own judgement of cells."""
+    """Those of the types that hold for these texts, by pyarrow's own judgement of cells; none where some are codes."""
+    if pa.int64() in types and pc.any(pc.match_substring_regex(cells, CODE)).as_py():
+        return ()
     for some in (cells[:FIRST_CELLS], cells):
         if types:
             written = io.BytesIO()
