@@ -202,6 +202,13 @@ def test_steps_that_arent_counted_are_told(counts: bool, caplog: pytest.LogCaptu
     reporter.cache_clear()
 
 
+def test_sparse_gradients_cant_be_clipped() -> None:
+    model = nn.Sequential(nn.Embedding(10, 3, sparse=True))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ConfigError, match=r"clip_norm=1\.0\): Embedding has sparse=True, .*leave out clip_norm"):
+        Trainer(model, cross_entropy, optimizer, clip_norm=1.0)
+
+
 # Callbacks
 
 
