@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from footplate_trainer import export_model, load_model, prepare
 from footplate_trainer.data.inputs import Column, ImageInput, TableInput
 from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.models import export_check
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.export import FORMATS
 from footplate_trainer.models.networks import build_network
+from footplate_trainer.rank.report import Reporter
 
 IMAGES = ModelCard(
     recipe="image-classification",
@@ -266,3 +268,28 @@ def test_a_forward_pass_that_the_user_has_put_in_place_is_exported(name: str, pr
     prepare(prepare(model, precision=precision), precision=precision)  # for two trainings
     (path,) = export(tmp_path, model=model, example=POINTS, formats=[name])
     torch.testing.assert_close(FORMATS[name].read(path, model)(POINTS), expected)
+
+
+class OneByOne(nn.Module):
+    """Goes through samples in a loop of Python's, which a trace unrolls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.stack([self.linear(inputs[place]) for place in range(len(inputs))])
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize(("model", "told"), [(OneByOne(), True), (nn.Linear(4, 3), False)], ids=["loop", "plain"])
+def test_a_trace_of_one_number_of_samples_is_told(
+    model: nn.Module, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Reporter()
+    monkeypatch.setattr(export_check, "reporter", lambda: said)
+    (path,) = export(tmp_path, model=model, example=POINTS, formats=["torchscript"])
+    more = torch.cat([POINTS, POINTS])
+    assert (len(FORMATS["torchscript"].read(path, model)(more)) == len(more)) is not told
+    notes = " ".join(said._notes)
+    assert (f"model.ts gives the model's outputs for {len(POINTS)} samples, as the example has" in notes) is told

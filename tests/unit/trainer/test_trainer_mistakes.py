@@ -2,6 +2,7 @@
 meant, and each is told with what to write.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, huber_loss, mse_loss
 from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
-from footplate_trainer import Trainer, data, exchange
+from footplate_trainer import Trainer, checkpoint, data, exchange, prepare
 from footplate_trainer.callbacks import Callback, EarlyStopping, LambdaCallback
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.metrics import accuracy
+from footplate_trainer.rank.report import reporter
 
 LABELS = torch.arange(20) % 3
 POINTS = torch.randn(20, 4, generator=torch.Generator().manual_seed(1)) + LABELS[:, None]
@@ -134,6 +137,76 @@ def loss(outputs: Tensor, targets: Tensor) -> Tensor:
 def test_metrics_are_functions_whose_names_differ(metrics: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         make_trainer(metrics=metrics)
+
+
+# Schedulers, and what is prepared
+
+
+def scheduled(make: Callable[[SGD], Any]) -> Trainer:
+    model = nn.Linear(4, 3)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    return Trainer(model, cross_entropy, optimizer, scheduler=make(optimizer))
+
+
+def one_cycle(steps: int) -> Trainer:
+    return scheduled(lambda optimizer: OneCycleLR(optimizer, max_lr=0.1, total_steps=steps))
+
+
+def test_a_scheduler_of_fewer_steps_is_refused_before_they_are_done() -> None:
+    with pytest.raises(ConfigError, match=r"OneCycleLR\): it was made for 2 steps, and fit makes 6 .*total_steps="):
+        one_cycle(2).fit(loader(), epochs=2)
+    trainer, train = one_cycle(12), loader()
+    trainer.fit(train, epochs=2)
+    trainer.fit(train, epochs=4)
+    with pytest.raises(ConfigError, match="made for 12 steps, and fit makes 15"):
+        trainer.fit(train, epochs=5)
+
+
+@pytest.mark.parametrize(
+    "make", [StepLR, lambda optimizer: [StepLR(optimizer, 1)], lambda optimizer: lambda epoch: 0.1]
+)
+def test_a_scheduler_is_an_object_that_is_stepped(make: Any) -> None:
+    with pytest.raises(ConfigError, match=r"Trainer\(scheduler=.*an object that is stepped, such as"):
+        scheduled(lambda optimizer: make if make is StepLR else make(optimizer))
+
+
+@pytest.mark.parametrize(("step_size", "told"), [(1, True), (5 * 3, False), (4 * 3, False)])
+def test_a_rate_that_vanishes_early_is_told(step_size: int, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    reporter.cache_clear()
+    scheduled(lambda optimizer: StepLR(optimizer, step_size, gamma=1e-2)).fit(loader(), epochs=5)
+    assert ("steps it after every optimizer step: multiply numbers of epochs" in caplog.text) == told
+    reporter.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([nn.DataParallel(nn.Linear(4, 3))], "it is in DataParallel, .*give the model itself"),
+        ([nn.Linear], "a type is no torch.nn.Module; the model comes first"),
+        ([nn.Linear(4, 3), DataLoader(POINTS)], r"a DataLoader is no optimizer.*data\.loader\(dataset, batch_size=…\)"),
+    ],
+)
+def test_what_prepare_would_leave_as_it_is_is_refused(given: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        prepare(*given)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_steps_that_arent_counted_are_told(counts: bool, caplog: pytest.LogCaptureFixture) -> None:
+    reporter.cache_clear()
+    state = checkpoint.restore(model=nn.Linear(4, 3), name=f"counts-{counts}".lower())
+    for _ in range(150):
+        state.step += counts
+        assert checkpoint.maybe_save(state) is checkpoint.CONTINUE
+    assert ("called 100 times in a row, and state.step has stayed 0" in caplog.text) != counts
+    reporter.cache_clear()
+
+
+def test_sparse_gradients_cant_be_clipped() -> None:
+    model = nn.Sequential(nn.Embedding(10, 3, sparse=True))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ConfigError, match=r"clip_norm=1\.0\): Embedding has sparse=True, .*leave out clip_norm"):
+        Trainer(model, cross_entropy, optimizer, clip_norm=1.0)
 
 
 # Callbacks

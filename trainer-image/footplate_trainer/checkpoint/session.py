@@ -26,6 +26,8 @@ from footplate_trainer.rank.gang import UPLOAD_TIMEOUT, all_ranks
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.timing.stragglers import StragglerWatch
 
+CALLS_IN_VAIN = 100
+"""Of `maybe_save` at one step, after which the user is told: more than gradients are accumulated from."""
 PATIENCE_SECONDS = 3600.0
 """Longest wait for storage at the end of training: accelerators are idle meanwhile."""
 
@@ -66,6 +68,7 @@ class Session:
         self.has_trained = False
         """True once a step was done in this process, under an earlier session of the name or this one."""
         self._postponed = False
+        self._calls_in_vain = 0
         self._stragglers = StragglerWatch(ctx.local_world_size)
         self.stopped = False
         """True once the ranks have agreed to stop."""
@@ -126,11 +129,22 @@ class Session:
     def maybe_save(self, *states: TrainState) -> Outcome:
         """See `checkpoint.maybe_save`."""
         if not self.stopped and all(state.step == self._seen[state.name] for state in states):
+            self._count_in_vain(states)
             return Outcome.CONTINUE
+        self._calls_in_vain = 0
         self._look_at(states)
         outcome = self._after_step(states)
         reporter().step_ended(self._seen_step)  # only now: in here ranks wait for each other
         return outcome
+
+    def _count_in_vain(self, states: Sequence[TrainState]) -> None:
+        self._calls_in_vain += 1
+        if self._calls_in_vain == CALLS_IN_VAIN:
+            reporter().note(
+                f"checkpoint.maybe_save was called {CALLS_IN_VAIN} times in a row, and state.step has stayed "
+                f"{states[0].step}: so nothing is saved, and a stop isn't noticed. Write state.step += 1 after each "
+                "optimizer step"
+            )
 
     def _look_at(self, states: Sequence[TrainState]) -> None:
         for state in states:

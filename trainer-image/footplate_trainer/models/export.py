@@ -22,7 +22,7 @@ from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
-from footplate_trainer.models.export_check import close, host_copy, run_where_it_can, tensors, without_autocast
+from footplate_trainer.models.export_check import close, host_copy, run_where_it_can, tell_of_one_size, tensors
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
@@ -114,7 +114,8 @@ def _write(name: str, model: nn.Module, example: Batch, expected: Batch, folder:
     path = folder / form.file
     try:
         form.write(model, example, path)
-        outputs = form.read(path, model)(example)
+        apply = form.read(path, model)
+        outputs = apply(example)
     except (ConfigError, OSError):
         raise
     except Exception as error:  # an exporter may fail in any way; which one it was is what the user needs
@@ -123,6 +124,8 @@ def _write(name: str, model: nn.Module, example: Batch, expected: Batch, folder:
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); leave {name} out, or change the model"
         ) from error
     _compare(outputs, expected, path)
+    if name == "torchscript":  # torch itself sees to it in the others
+        tell_of_one_size(apply, model, example, file=path.name)
     return path
 
 
@@ -179,7 +182,6 @@ def _plain(model: nn.Module, weights: Mapping[str, Any] | None) -> nn.Module:
     """
     if weights is None:
         plain = host_copy(model)
-        without_autocast(plain)
     else:
         from footplate_trainer.models.sharding import unsharded
 

@@ -6,7 +6,7 @@ more copy of the weights, and never more.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from types import MethodType
@@ -25,7 +25,7 @@ BF16_TOLERANCE = 2e-2
 
 def host_copy(model: nn.Module) -> nn.Module:
     """A deep copy whose tensors are float32, or what they are if they aren't numbers of that kind, in host memory; the
-    device gets no copy of them, not for a moment.
+    device gets no copy of them, not for a moment. Its forward pass is without the autocast of `prepare`.
     """
     memo: dict[int, Any] = {}
     for tensor in chain(model.parameters(), model.buffers()):
@@ -36,6 +36,7 @@ def host_copy(model: nn.Module) -> nn.Module:
         is_parameter = isinstance(tensor, nn.Parameter)
         memo[id(tensor)] = nn.Parameter(copied, requires_grad=tensor.requires_grad) if is_parameter else copied
     copied_model: nn.Module = copy.deepcopy(model, memo)
+    without_autocast(copied_model)
     return copied_model
 
 
@@ -92,6 +93,28 @@ def close(outputs: Tensor, expected: Tensor) -> bool:
     )
 
 
+def tell_of_one_size(apply: Callable[[Any], Any], model: nn.Module, example: Any, *, file: str) -> None:
+    """A note where a file made of an example is right for its number of samples alone: a trace takes len(x), or
+    a loop over samples, for a constant. Where the model itself takes no other number, nothing can be said.
+    """
+    size = next((len(tensor) for tensor in tensors(example) if tensor.ndim), None)
+    more = pytree.tree_map_only(
+        Tensor, lambda tensor: torch.cat([tensor, tensor]) if tensor.ndim and len(tensor) == size else tensor, example
+    )
+    expected, error = _try(model, more)
+    if error is not None:
+        return
+    outputs, error = _try(apply, more)
+    mine, others = tensors(expected), tensors(outputs)
+    if error is None and len(mine) == len(others) and all(map(close, others, mine)):
+        return
+    reporter().note(
+        f"{file} gives the model's outputs for {size} samples, as the example has, and fails or gives wrong ones for "
+        "other numbers: where the model's forward pass has len(x) or goes through samples one by one, write x.shape[0] "
+        "and operations on all of them at once"
+    )
+
+
 @contextmanager
 def _moved(model: nn.Module, device: torch.device) -> Iterator[None]:
     torch.cuda.empty_cache()
@@ -106,7 +129,7 @@ def _in_bf16(tensor: Tensor) -> Tensor:
     return tensor.bfloat16() if tensor.is_floating_point() else tensor
 
 
-def _try(model: nn.Module, example: Any) -> tuple[Any, Exception | None]:
+def _try(model: Callable[[Any], Any], example: Any) -> tuple[Any, Exception | None]:
     try:
         return model(example), None
     except Exception as error:  # whatever a kernel for GPUs alone raises

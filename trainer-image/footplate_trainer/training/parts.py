@@ -6,10 +6,14 @@ from typing import Any
 
 from torch import nn
 from torch.optim import LBFGS, Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from footplate_trainer.checkpoint.sharded import is_sharded, weights_of
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.rank.report import reporter
+
+VANISHED = 1e-4
+"""Share of the first learning rate that is next to none."""
 
 
 def check_trainable(model: Any, optimizer: Any, scheduler: Any) -> None:
@@ -33,10 +37,44 @@ def check_trainable(model: Any, optimizer: Any, scheduler: Any) -> None:
             "looks at an epoch's value; give the callback of that name instead: fit(…, callbacks=[footplate_trainer."
             "callbacks.ReduceLROnPlateau(monitor='val_loss', factor=0.1, patience=10)])"
         )
+    if scheduler is not None and (isinstance(scheduler, type) or not callable(getattr(scheduler, "step", None))):
+        raise ConfigError(
+            f"Trainer(scheduler={scheduler!r}): it must be an object that is stepped, such as "
+            "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps); several are one by SequentialLR; a "
+            "function of the epoch is for the callback LearningRateScheduler"
+        )
     if scheduler is not None and getattr(scheduler, "optimizer", optimizer) is not optimizer:
         raise ConfigError(
             f"Trainer(scheduler={type(scheduler).__name__}): it sets the learning rate of another optimizer than the "
             f"{type(optimizer).__name__} given here; make it of this one"
+        )
+
+
+def check_steps(scheduler: Any, steps: int) -> None:
+    """Refuses a scheduler that would raise in the middle of so many more steps.
+
+    Raises:
+        ConfigError: it was made for fewer steps.
+    """
+    if isinstance(scheduler, OneCycleLR) and scheduler.total_steps < scheduler.last_epoch + steps:
+        raise ConfigError(
+            f"Trainer(scheduler=OneCycleLR): it was made for {scheduler.total_steps} steps, and fit makes "
+            f"{scheduler.last_epoch + steps} of them, one a batch; make it with total_steps=epochs * len(train)"
+        )
+
+
+def tell_of_vanished_rate(optimizer: Optimizer, scheduler: Any, *, epoch: int, epochs: int) -> None:
+    """Says, in the first half of a training, that a scheduler has left nothing of the learning rate: mostly one that is
+    meant to be stepped after every epoch.
+    """
+    if scheduler is None or 2 * (epoch + 1) > epochs:
+        return
+    if all(float(group["lr"]) < VANISHED * float(group.get("initial_lr", 0)) for group in optimizer.param_groups):
+        reporter().note(
+            f"the scheduler {type(scheduler).__name__} has left less than {VANISHED:g} of the learning rate before "
+            "half of the epochs are done, so hardly anything is learnt any more. Trainer steps it after every "
+            "optimizer step: multiply numbers of epochs (step_size, milestones, T_max) by len(train), or use "
+            "callbacks.LearningRateScheduler, which goes by epochs"
         )
 
 

@@ -64,9 +64,11 @@ def prepare(
         The model, or (model, *optimizers) where optimizers were given.
 
     Raises:
-        ConfigError: there is no such strategy, precision, option or class; the model has no values yet; an optimizer
-            can't go with fsdp; or batch norm can't be synchronised on this device.
+        ConfigError: there is no such strategy, precision, option or class; the model has no values yet, or is in
+            DataParallel; what comes after it is no optimizer; an optimizer can't go with fsdp; or batch norm can't be
+            synchronised on this device.
     """
+    _check_kinds(model, optimizers)
     if strategy not in get_args(Strategy):
         raise ConfigError(f"prepare(strategy={strategy!r}): there is ddp and fsdp")
     if precision not in get_args(Precision):
@@ -101,6 +103,24 @@ def compile_model(model: nn.Module) -> None:
     compilers.check_compiler(context().device)
     call: Any = model._call_impl
     model._compiled_call_impl = torch.compile(lambda *inputs, **named: call(*inputs, **named))
+
+
+def _check_kinds(model: Any, optimizers: Sequence[Any]) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"prepare(model): a {type(model).__name__} is no torch.nn.Module; the model comes first, then optimizers"
+        )
+    if isinstance(model, nn.DataParallel):
+        raise ConfigError(
+            "prepare(model): it is in DataParallel, which would take the accelerators of other ranks, and rename its "
+            "weights; give the model itself: every accelerator has a rank of its own"
+        )
+    for other in optimizers:
+        if not hasattr(other, "param_groups"):
+            raise ConfigError(
+                f"prepare(model, …): a {type(other).__name__} is no optimizer, and would come back as it is. Data are "
+                "shared out over the ranks by data.loader(dataset, batch_size=…); schedulers need nothing"
+            )
 
 
 def _replicate(model: nn.Module, ctx: Context, precision: Precision, options: Mapping[str, Any]) -> nn.Module:

@@ -36,7 +36,7 @@ from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
 from footplate_trainer.training.losses import BatchLoss, ClassWeights, Loss
 from footplate_trainer.training.modes import Modes
-from footplate_trainer.training.parts import check_trainable
+from footplate_trainer.training.parts import check_steps, check_trainable, tell_of_vanished_rate
 from footplate_trainer.training.prepare import Precision, Strategy, compile_model, prepare
 from footplate_trainer.training.training_step import Scaler, TrainingStep
 
@@ -164,6 +164,8 @@ class Trainer:
             validation_freq=validation_freq,
         )
         options.begin(train)
+        if train.batches is not None:
+            check_steps(self.scheduler, (epochs - train.epoch) * train.batches)
         if validation is not None:
             check_batches(validation, "fit(validation)", again=True)
         class_weights = ClassWeights(class_weight, self.device) if class_weight is not None else None
@@ -205,6 +207,7 @@ class Trainer:
                 scaler = self._step.scaler
                 line = epoch_line(epoch, epochs, logs, self.optimizer, samples=samples, seconds=seconds, scaler=scaler)
                 log.info(line)
+            tell_of_vanished_rate(self.optimizer, self.scheduler, epoch=epoch, epochs=epochs)
             hooks.call("on_epoch_end", epoch, logs)
         hooks.call("on_train_end", logs)
         checkpoint.finish()

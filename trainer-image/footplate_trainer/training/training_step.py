@@ -53,6 +53,11 @@ class TrainingStep:
     ) -> None:
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ConfigError(f"Trainer(accumulate={accumulate!r}): it is a number of parts, at least 1")
+        if clip_norm is not None and (sparse := _sparse(model)) is not None:
+            raise ConfigError(
+                f"Trainer(clip_norm={clip_norm!r}): {sparse} has sparse=True, and torch has no norm of sparse "
+                "gradients; leave out clip_norm, or make it with sparse=False"
+            )
         if clip_norm is not None and not 0 < clip_norm < float("inf"):
             raise ConfigError(
                 f"Trainer(clip_norm={clip_norm!r}): the greatest norm that gradients may have is a number above 0, "
@@ -214,3 +219,8 @@ def _over_all_ranks(weight: Tensor) -> Tensor:
 def _ratio(size: int, weight: Tensor) -> Tensor:
     """How much less there is to divide by than samples; where nothing counts the losses' sum is 0 anyway."""
     return size / weight.where(weight != 0, 1.0)
+
+
+def _sparse(model: nn.Module) -> str | None:
+    """The kind of a module whose gradients are sparse; None where there is none."""
+    return next((type(part).__name__ for part in model.modules() if getattr(part, "sparse", False) is True), None)
