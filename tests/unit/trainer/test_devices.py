@@ -11,7 +11,7 @@ import torch
 
 from footplate.contract import PRETENDED_ACCELERATORS, Env, ExitCode
 from footplate_trainer.errors import BrokenDevice, ConfigError
-from footplate_trainer.rank import devices
+from footplate_trainer.rank import devices, stopping
 from footplate_trainer.rank import program as rank
 from footplate_trainer.rank.context import check_devices, context
 from footplate_trainer.rank.devices import Seen, choose, mig_instances, problem, take
@@ -107,6 +107,7 @@ def enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
         reporter.cache_clear()
         return here()
 
+    monkeypatch.setattr(stopping, "install", lambda _seconds: None)  # of it a process can't be rid again
     yield enter
     monkeypatch.undo()
     here.cache_clear()
