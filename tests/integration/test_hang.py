@@ -82,6 +82,9 @@ class Slow:
         time.sleep(LONG)
         return {}
 
+    def load_state_dict(self, state):
+        pass
+
 state = checkpoint.restore(model=torch.nn.Linear(4, 2), slow=Slow())
 state.step += 1
 report(step=state.step)

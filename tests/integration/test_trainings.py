@@ -110,7 +110,7 @@ def test_a_sharded_models_weights_begin_another_on_any_number_of_ranks(
     finish(donor)
     trained = load_file(donor.output / "model.safetensors")
     newest = max(tmp_path.glob("donor/checkpoints/exact/*/step-*"))
-    settings |= {"epochs": 0, "strategy": strategy}
+    settings |= {"trains": False, "strategy": strategy}
     block = {**CHECKPOINT, "initFrom": f"file://{newest}/"}
     job = Job(tmp_path / "job", "sharded.py", ranks, settings, checkpoint=block, uid="another")
     finish(job)

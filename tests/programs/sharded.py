@@ -87,7 +87,7 @@ def main(ctx: Context) -> None:
     loader = data.loader(Points(settings["samples"]), batch_size=settings["batchSize"], epochs=settings["epochs"])
     losses = Losses()
     state = checkpoint.restore(model=model, optimizer=optimizer, loader=loader, losses=losses)
-    for points, labels in loader:
+    for points, labels in loader if settings.get("trains", True) else ():
         loss = nn.functional.cross_entropy(model(points), labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
