@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from chaos.schedule import EVERY, NATURES, STEPS, STORAGE, Kind, Schedule, Strike
+from chaos.schedule import EVERY, NATURES, STEPS, STORAGE, Kind, Schedule, Strike, Variant
 from footplate.api.status import FailureClass
 
 _NOBODYS = ("Completed", "SuspendedByUser", "Resized", "SchedulingTimeout")
@@ -161,8 +161,20 @@ def _exactness(story: Story) -> Iterator[str]:
         yield f"steps that nobody took: {sorted(missing)}"
     for attempt in {step.attempt for step in story.steps}:
         taken = [step.step for step in story.steps if step.attempt == attempt]
-        if taken != list(range(taken[0], taken[0] + len(taken))):
+        if taken != sorted(set(taken)) or (len(_beginnings(taken)) > 1 and not _may_skip(story)):
             yield f"attempt {attempt} took the steps {taken}"
+
+
+def _beginnings(taken: Sequence[int]) -> list[int]:
+    """The first of each row of steps without a gap."""
+    return [step for before, step in zip([None, *taken], taken, strict=False) if before is None or step != before + 1]
+
+
+def _may_skip(story: Story) -> bool:
+    """Of two trainings one after the other the first may lose its end, and take those steps again, while the second
+    goes on from where it was.
+    """
+    return story.schedule.variant is Variant.TRAININGS and Kind.DAMAGED in story.landed
 
 
 def _work_lost(story: Story) -> Iterator[str]:
@@ -212,7 +224,7 @@ def _attempt(story: Story, told: Mapping[str, Any]) -> Iterator[str]:
     if not taken:
         return
     resumed, last = told.get("resumedFromStep"), told.get("lastStep")
-    if resumed is not None and resumed != taken[0] - 1:
+    if resumed is not None and resumed + 1 not in _beginnings(taken):
         yield f"attempt {told['attempt']} says it went on from step {resumed}, but its first was {taken[0]}"
     if last is not None and last > max(taken):
         yield f"attempt {told['attempt']} says its last step was {last}, but it was {max(taken)}"
