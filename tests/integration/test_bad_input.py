@@ -6,6 +6,7 @@ input that looks whole is shown by `test_supervisor`, which can limit a pod's fi
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -155,15 +156,24 @@ def test_jobs_wait_for_what_is_missing(laptop: Laptop) -> None:
 
 def test_a_late_secret_is_waited_for_without_the_nodes(laptop: Laptop) -> None:
     """For longer than pods that can't start stay where they are."""
-    flags = ("--for=jsonpath={.status.reason}=ContainerConfigError", "--timeout=90s")
-    assert laptop.kubectl("wait", "tj/late-secret", *flags, seconds=120).returncode == 0
-    status = laptop.get("tj", "late-secret")["status"]
+    status = until(laptop, "late-secret", "ContainerConfigError", seconds=90)
     assert (status["phase"], "running" in json.dumps(laptop.pods("late-secret"))) == ("Restarting", False)
     assert 'secret "late-secret" not found' in status["message"]
     assert "it is waited for up to 120 s (runPolicy.schedulingTimeoutSeconds)" in status["message"]
     laptop.apply(core("Secret", "late-secret", stringData=laptop.storage))
     status = laptop.wait("late-secret", seconds=90)
     assert (status["phase"], status["restarts"]["total"]) == ("Succeeded", 0)
+
+
+def until(laptop: Laptop, job: str, reason: str, *, seconds: float) -> dict[str, Any]:
+    """The job's status as it had this reason, in one read: the next attempt's reason takes its place soon."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        status: dict[str, Any] = laptop.get("tj", job).get("status") or {}
+        if status.get("reason") == reason:
+            return status
+        time.sleep(0.2)
+    raise AssertionError(f"{job} never had reason {reason}: {status}")
 
 
 def test_the_operator_lives_on(laptop: Laptop) -> None:
