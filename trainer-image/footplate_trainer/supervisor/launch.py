@@ -1,8 +1,8 @@
 """What each process of a pod is started with: its command, its environment and its working directory. Pure.
 
 A recipe or entrypoint is started once a rank, through `footplate_trainer.rank.program`. A `command` is started once a
-node, as it is; its place in the gang is in the pod's environment, which is then the whole contract, and also speaks torchrun's (PET_*), SageMaker's (SM_*) and
-Vertex AI's (AIP_*) dialect.
+node, as it is; its place in the gang is in the pod's environment, which is then the whole contract, and also speaks
+torchrun's (PET_*), SageMaker's (SM_*) and Vertex AI's (AIP_*) dialect.
 """
 
 import json
