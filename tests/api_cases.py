@@ -434,6 +434,7 @@ REFUSED = (
          "set value or valueFrom, not both", ENV),
     Case("env of the operator", env(name="FOOTPLATE_RANK", value="1"), "are set by the operator; choose another", ENV),
     Case("env of the rendezvous", env(name="MASTER_ADDR", value="1"), "are set by the operator; choose another", ENV),
+    Case("env of a rank", env(name="WORLD_SIZE", value="1"), "are set by the operator; choose another", ENV),
     Case("env from nowhere", env(name="A", valueFrom={}), "set exactly one of secretKeyRef", f"{ENV}.valueFrom"),
     Case("authorities nowhere", sound(storage={"caBundle": {}}), "set exactly one of configMapKeyRef and secretKeyRef",
          "spec.storage.caBundle"),

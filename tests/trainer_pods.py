@@ -49,6 +49,9 @@ def pod_environment(
         "spec": {**spec, "trainer": trainer, "nodes": nodes},
     }
     (root / "job.json").write_text(json.dumps(config))
+    is_command = trainer.get("command") is not None
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    place = {"RANK": str(node_rank), "NODE_RANK": str(node_rank), "WORLD_SIZE": str(nodes)}
     return {
         Env.CONFIG: str(root / "job.json"),
         Env.JOB: job,
@@ -68,8 +71,8 @@ def pod_environment(
         Env.SOURCE_DIR: str(source),
         Env.RUN_DIR: str(root / "run"),
         Env.TERMINATION_LOG: str(root / "termination-log"),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
+        **(rendezvous if nodes * (1 if is_command else processes) > 1 else {}),
+        **(place if is_command and nodes > 1 else {}),
     }
 
 

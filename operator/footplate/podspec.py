@@ -101,9 +101,11 @@ def build_pods(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
     spec, container, environment = _pod_spec(gang), _container(gang), _environment(gang)
 
+    numbered = [Env.NODE_RANK, "PET_NODE_RANK", *(("RANK", "NODE_RANK") if _is_a_rank(gang) else ())]
+
     def build(rank: int) -> Object:
         name = gang.pod_name(rank)
-        of_rank = [{"name": str(variable), "value": str(rank)} for variable in (Env.NODE_RANK, "PET_NODE_RANK")]
+        of_rank = [{"name": str(variable), "value": str(rank)} for variable in numbered]
         containers = [{**container, "env": of_rank + environment}]
         return {
             "apiVersion": "v1",
@@ -272,8 +274,7 @@ def _environment(gang: AttemptSpec) -> list[Object]:
         Env.SOURCE_DIR: MountPath.SOURCE,
         Env.RUN_DIR: MountPath.RUN,
         Env.TERMINATION_LOG: MountPath.TERMINATION_LOG,
-        "MASTER_ADDR": address,
-        "MASTER_PORT": port,
+        **_place(gang, {"MASTER_ADDR": address, "MASTER_PORT": port}, processes=processes),
         "PET_NNODES": str(gang.nodes),
         "PET_NPROC_PER_NODE": str(processes),
         "PET_MASTER_ADDR": address,
@@ -286,6 +287,21 @@ def _environment(gang: AttemptSpec) -> list[Object]:
     fixed |= {name: value for name, value in defaults.items() if value is not None and name not in own}
     pod_ip = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return [pod_ip, *({"name": str(name), "value": str(value)} for name, value in fixed.items()), *own.values()]
+
+
+def _place(gang: AttemptSpec, rendezvous: Mapping[str, str], *, processes: int) -> Mapping[str, str]:
+    """What libraries take for the sign that they are distributed, so that one rank alone has none of it. A command is
+    one rank: what it starts is its own affair.
+    """
+    if _is_a_rank(gang):
+        return {"WORLD_SIZE": str(gang.nodes), **rendezvous}
+    distributed = gang.spec.trainer.command is None and gang.nodes * processes > 1
+    return rendezvous if distributed else {}
+
+
+def _is_a_rank(gang: AttemptSpec) -> bool:
+    """True where each pod is a rank among others: a command's. Those of a recipe or entrypoint are its processes."""
+    return gang.spec.trainer.command is not None and gang.nodes > 1
 
 
 def _environment_from(spec: TrainingJobSpec) -> Iterable[Object]:

@@ -27,6 +27,17 @@ def test_a_good_end_leaves_no_error(tmp_path: Path, entrypoint: str, code: int) 
     assert exchange.read_error(gang.run_dirs[0], 0) is None
 
 
+def test_a_script_finds_what_python_gives_it(tmp_path: Path) -> None:
+    """The root logger too: `basicConfig` does nothing where somebody was there before."""
+    job = Job(tmp_path, "as_python.py", 1, {})
+    with job.start(0) as gang:
+        assert gang.wait() == [ExitCode.OK], gang.logs()
+        lines = gang.logs().splitlines()
+    assert "mine: a line of the program's" in lines
+    assert "spawned with Settings" in lines
+    assert [line for line in lines if "a line of ours" in line] == ["WARNING a line of ours"]
+
+
 @pytest.mark.parametrize(
     ("entrypoint", "code", "said"),
     [

@@ -325,6 +325,42 @@ def test_a_stop_is_passed_on_and_bounded(tmp_path: Path, code: str, words: str |
         assert words in done.verdict.error.message
 
 
+SAVE_WHEN_STOPPED = """
+import multiprocessing, pathlib, signal, sys, time
+def save(*_):
+    time.sleep(1.0)
+    pathlib.Path("saved").write_text(str(worker.is_alive()))
+    worker.kill()
+    sys.exit(0)
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+worker.start()
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("python train.py; echo after", id="a shell"),
+        pytest.param("trap 'echo cleaned up' EXIT; python train.py", id="a shell with a trap"),
+        pytest.param('python -c \'import subprocess; subprocess.run(["python", "train.py"])\'', id="a launcher"),
+        pytest.param("exec python train.py", id="the program itself"),
+    ],
+)
+def test_a_program_below_a_shell_hears_of_the_stop_and_is_waited_for(tmp_path: Path, script: str) -> None:
+    """Its workers don't: without them it couldn't save."""
+    spec = {"trainer": {"command": ["bash", "-c", script]}}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with running(tmp_path, spec, env={"PATH": path}, files={"train.py": SAVE_WHEN_STOPPED}) as pod:
+        pod.wait_for_log("ready")
+        pod.process.send_signal(signal.SIGTERM)
+        done = pod.finish(seconds=30)
+    assert (done.exit_code, done.verdict.outcome, done.verdict.error) == (75, "stopped", None), done.log
+    assert (tmp_path / "scratch/work/source/saved").read_text() == "True"
+
+
 def test_who_was_done_before_the_stop_is_done(tmp_path: Path) -> None:
     """It has ended, and what it has left behind still holds its output, when the stop comes."""
     code = SAVE + "import subprocess; print('pid', os.getpid(), flush=True); subprocess.Popen(['sleep', '60'])"

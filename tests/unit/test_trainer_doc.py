@@ -50,21 +50,21 @@ def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
     assert documented == expected, f"write them so:\n{table}"
 
 
-def set_by_operator() -> set[str]:
+def set_by_operator(trainer: dict[str, Any]) -> set[str]:
     config = JobConfig.model_validate(
         {
             "metadata": {"name": "digits", "namespace": "team", "uid": "u"},
             "run": 1,
-            "spec": {"trainer": {"image": "any", "command": ["any"]}},
+            "spec": {"trainer": {"image": "any", **trainer}},
         }
     )
-    (made,) = build_pods(AttemptSpec(config, config.spec, "any-run-1", 0, 1), [0])
+    (made,) = build_pods(AttemptSpec(config, config.spec, "any-run-1", 0, 2), [0])
     return {variable["name"] for variable in made["spec"]["containers"][0]["env"]}
 
 
 def set_by_supervisor(folder: Path, trainer: dict[str, Any]) -> set[str]:
     spec = {"trainer": trainer, "inputs": [{"name": "name", "uri": "s3://datasets/x/"}]}
-    (process, *_) = launch.plan_launches(read_pod(pod_environment(folder, spec)), folder, {})
+    (process, *_) = launch.plan_launches(read_pod(pod_environment(folder, spec, nodes=2)), folder, {})
     return {name.replace("SM_CHANNEL_NAME", "SM_CHANNEL_<NAME>") for name in process.env}
 
 
@@ -72,17 +72,16 @@ def test_environment(tmp_path: Path) -> None:
     documented: dict[str, set[str]] = {}
     for names, where, _ in read_table("trainer.md", "environment"):
         documented.setdefault(where, set()).update(names_in(names))
-    rank, command = (
-        set_by_supervisor(tmp_path, {kind: [kind]} if kind == "command" else {kind: kind})
-        for kind in ("entrypoint", "command")
-    )
-    everywhere = set_by_operator()
+    of_rank, of_command = {"entrypoint": "entrypoint"}, {"command": ["command"]}
+    everywhere = set_by_operator(of_rank) & set_by_operator(of_command)
+    rank = set_by_operator(of_rank) | set_by_supervisor(tmp_path, of_rank)
+    command = set_by_operator(of_command) | set_by_supervisor(tmp_path, of_command)
     assert set(Env) <= everywhere
     assert documented == {
         "pod": everywhere,
         "process": (rank & command) - everywhere,
-        "rank": rank - command - everywhere,
-        "command": command - rank - everywhere,
+        "rank": rank - command,
+        "command": command - rank,
     }
 
 

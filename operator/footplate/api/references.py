@@ -7,10 +7,11 @@ from pydantic import Field
 from footplate.api.types import DnsSubdomain, EnvName, Model, Rule, count
 
 RESERVED_ENV = (
-    "POD_IP", "MASTER_ADDR", "MASTER_PORT", "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK", "PET_MASTER_ADDR",
-    "PET_MASTER_PORT", "PET_MAX_RESTARTS",
+    "POD_IP", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR",
+    "MASTER_PORT", "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT",
+    "PET_MAX_RESTARTS",
 )  # fmt: skip
-"""What the operator sets beside FOOTPLATE_*: a user's own can't override it."""
+"""What the operator or the supervisor sets beside FOOTPLATE_*, where it does: a user's own can't override it."""
 
 
 class LocalRef(Model):

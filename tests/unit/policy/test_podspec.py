@@ -158,17 +158,40 @@ def test_env_contract_is_complete(gang: AttemptSpec) -> None:
     pod = pod_of(gang, 1)
     said = environment(pod)
     assert set(Env) <= said.keys()
-    assert said.keys() >= {*RESERVED_ENV}
     assert len(said) == len(container(pod)["env"]), "a name comes twice"
     assert (said[Env.NODE_RANK], said["PET_NODE_RANK"], said[Env.NODES]) == ("1", "1", str(gang.nodes))
-    assert said["MASTER_ADDR"] == "fashion-1-0-0.fashion-run-1-0b9fb7b6"
-    assert said["MASTER_PORT"] == str(rendezvous_port(UID, 1, 0))
+    assert said["PET_MASTER_ADDR"] == "fashion-1-0-0.fashion-run-1-0b9fb7b6"
+    assert said["PET_MASTER_PORT"] == str(rendezvous_port(UID, 1, 0))
     mounts = {mount["mountPath"] for mount in container(pod)["volumeMounts"]}
     for variable in (Env.CONFIG, Env.INPUT_DIR, Env.CHECKPOINT_DIR, Env.OUTPUT_DIR, Env.WORK_DIR, Env.RUN_DIR):
         assert any(said[variable].startswith(mount) for mount in mounts), variable
     assert said[Env.TERMINATION_LOG] == container(pod)["terminationMessagePath"] == MountPath.TERMINATION_LOG
     order = [variable["name"] for variable in container(pod)["env"]]
     assert order.index("POD_IP") < order.index(Env.METRICS_ADDRESS), "Kubernetes expands what came before"
+
+
+ENTRY = {"recipe": None, "entrypoint": "train.py"}
+BARE = {"recipe": None, "command": ["x"]}
+RENDEZVOUS = {"MASTER_ADDR": "fashion-1-0-0.fashion-run-1-0b9fb7b6", "MASTER_PORT": str(rendezvous_port(UID, 1, 0))}
+SECOND_OF_TWO = {"RANK": "1", "NODE_RANK": "1", "WORLD_SIZE": "2", **RENDEZVOUS}
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        pytest.param({"trainer": ENTRY, "nodes": 1}, {}, id="one rank"),
+        pytest.param({"trainer": ENTRY, "nodes": 1, "processesPerNode": 2}, RENDEZVOUS, id="ranks of one node"),
+        pytest.param({"trainer": ENTRY, "nodes": 2}, RENDEZVOUS, id="ranks of two nodes"),
+        pytest.param({"trainer": BARE, "nodes": 1, "processesPerNode": 2}, {}, id="a command alone"),
+        pytest.param({"trainer": BARE, "nodes": 2}, SECOND_OF_TWO, id="a bare command"),
+        pytest.param({"trainer": BARE, "nodes": 2, **CHANNELS}, SECOND_OF_TWO, id="a command under the supervisor"),
+    ],
+)
+def test_what_says_that_there_are_others_is_there_only_where_there_are(spec: JSON, place: JSON) -> None:
+    """Each process of a recipe or entrypoint gets its own RANK from the supervisor."""
+    said = environment(pod_of(gang_of(spec), 1))
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", *RENDEZVOUS)
+    assert {name: said[name] for name in names if name in said} == place
 
 
 @pytest.mark.parametrize("name", RESERVED_ENV)
@@ -208,7 +231,7 @@ def test_pods_are_the_same_each_time_and_alone() -> None:
 
 def test_attempts_and_runs_never_meet() -> None:
     first, second = (pod_of(gang_of(attempt=attempt)) for attempt in (0, 1))
-    assert environment(first)["MASTER_PORT"] != environment(second)["MASTER_PORT"]
+    assert environment(first)["PET_MASTER_PORT"] != environment(second)["PET_MASTER_PORT"]
     assert first["metadata"]["name"] != second["metadata"]["name"]
 
 

@@ -97,7 +97,9 @@ def test_a_run_keeps_the_name_that_it_began_with() -> None:
     assert len(pods) == 2
     for made in pods:
         assert made["spec"]["volumes"][0]["configMap"]["name"] == made["spec"]["subdomain"] == "fashion-run-1"
-        [address] = [each["value"] for each in made["spec"]["containers"][0]["env"] if each["name"] == "MASTER_ADDR"]
+        [address] = [
+            each["value"] for each in made["spec"]["containers"][0]["env"] if each["name"] == "PET_MASTER_ADDR"
+        ]
         assert address == "fashion-1-1-0.fashion-run-1"
 
 

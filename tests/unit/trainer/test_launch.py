@@ -17,6 +17,8 @@ from trainer_pods import pod_environment
 ENTRYPOINT = {"trainer": {"entrypoint": "train.py", "args": ["--depth", "18"]}}
 COMMAND = {"trainer": {"command": ["torchrun", "train.py"], "args": ["--depth", "18"]}}
 
+PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK")
+
 
 def plan(root: Path, spec: dict[str, Any], environ: dict[str, str] | None = None, **place: Any) -> list[Launch]:
     pod = read_pod(pod_environment(root, spec, **place))
@@ -30,12 +32,23 @@ def test_an_entrypoint_is_started_once_a_rank(tmp_path: Path) -> None:
     assert [launch.command for launch in launches] == [
         [sys.executable, "-m", "footplate_trainer.rank.program", "--depth", "18"]
     ] * 2
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR")
-    assert [[launch.env[name] for name in names] for launch in launches] == [
-        ["2", "0", "4", "2", "1", "a"],
-        ["3", "1", "4", "2", "1", "a"],
+    assert [[launch.env[name] for name in PLACE] for launch in launches] == [
+        ["2", "0", "4", "2", "1", "1"],
+        ["3", "1", "4", "2", "1", "1"],
     ]
     assert {launch.folder for launch in launches} == {tmp_path / "code"}
+
+
+@pytest.mark.parametrize("spec", [ENTRYPOINT, COMMAND], ids=["entrypoint", "command"])
+def test_one_rank_alone_has_no_place_among_others(tmp_path: Path, spec: dict[str, Any]) -> None:
+    (launch,) = plan(tmp_path, spec)
+    assert launch.env.keys().isdisjoint(PLACE)
+
+
+def test_a_commands_place_is_its_pods(tmp_path: Path) -> None:
+    """The supervisor adds none, so that a bare command has the same."""
+    (launch,) = plan(tmp_path, COMMAND, {"RANK": "1", "WORLD_SIZE": "3"}, node_rank=1, nodes=3, processes=8)
+    assert {name: launch.env[name] for name in PLACE if name in launch.env} == {"RANK": "1", "WORLD_SIZE": "3"}
 
 
 def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Path) -> None:
@@ -43,7 +56,6 @@ def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Pa
     assert [*launch.command] == ["torchrun", "train.py", "--depth", "18"]
     assert launch.rank == 8
     expected = {
-        "RANK": "1", "WORLD_SIZE": "3", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
         "PET_NNODES": "3", "PET_NPROC_PER_NODE": "8", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "a",
         "PET_MASTER_PORT": "1", "PET_MAX_RESTARTS": "0", "PET_RDZV_BACKEND": "static",
     }  # fmt: skip

@@ -54,7 +54,7 @@ def main() -> None:
 
 def _run_here() -> int:
     faulthandler.enable()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    _log_to_stderr()
     ctx = here()
     if ctx.run_dir is not None:
         faulthandler.register(signal.SIGUSR1, file=exchange.open_stacks(ctx.run_dir, ctx.rank))
@@ -65,6 +65,15 @@ def _run_here() -> int:
         threading.Thread(target=_watch_the_end, args=(ctx,), name="footplate-end", daemon=True).start()
         leaving.succeed(reporter().finish, _explain)
     return code
+
+
+def _log_to_stderr() -> None:
+    """Our own logger alone: the root is the program's, whose `basicConfig` does nothing where there are handlers."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def run(ctx: Context) -> ExitCode:
@@ -132,7 +141,7 @@ def _script(path: Path) -> Callable[[], object]:
             "or add the file to trainer.source"
         )
     sys.path.insert(0, str(path.parent.resolve()))
-    return lambda: runpy.run_path(str(path), run_name="__main__")
+    return lambda: runpy.run_path(str(path.absolute()), run_name="__main__")  # as `python` does, for after a chdir
 
 
 def _exists(module: str) -> bool:

@@ -1,8 +1,8 @@
 """What each process of a pod is started with: its command, its environment and its working directory. Pure.
 
 A recipe or entrypoint is started once a rank, through `footplate_trainer.rank.program`. A `command` is started once a
-node, as it is; the environment is then the whole contract, which also speaks torchrun's (PET_*), SageMaker's (SM_*) and
-Vertex AI's (AIP_*) dialect.
+node, as it is; its place in the gang is in the pod's environment, which is then the whole contract, and also speaks
+torchrun's (PET_*), SageMaker's (SM_*) and Vertex AI's (AIP_*) dialect.
 """
 
 import json
@@ -46,7 +46,7 @@ def plan_launches(
     trainer = pod.spec.trainer
     shared = {**environ, **_ported(pod), **_python_path(source, environ)}
     if trainer.command is not None:
-        env = shared | _torchrun(pod, environ) | _place(pod, rank=pod.node_rank, local=0, world=pod.nodes, here=1)
+        env = shared | _torchrun(pod, environ)
         return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=source)]
     shared.setdefault("OMP_NUM_THREADS", str(max(1, _cpus(pod.spec.resources) // pod.processes)))
     if pod.spec.resources.accelerators:
@@ -59,23 +59,17 @@ def plan_launches(
 
 def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path) -> Launch:
     rank, world = pod.first_rank + local, pod.nodes * pod.processes
-    return Launch(
-        rank=rank,
-        command=[*RANK, *pod.arguments],
-        env={**shared, **_place(pod, rank=rank, local=local, world=world, here=pod.processes)},
-        folder=source,
-    )
-
-
-def _place(pod: Pod, *, rank: int, local: int, world: int, here: int) -> dict[str, str]:
-    return {
+    place = {
         "RANK": str(rank),
         "LOCAL_RANK": str(local),
         "WORLD_SIZE": str(world),
-        "LOCAL_WORLD_SIZE": str(here),
+        "LOCAL_WORLD_SIZE": str(pod.processes),
         "NODE_RANK": str(pod.node_rank),
         "GROUP_RANK": str(pod.node_rank),
     }
+    # One rank alone has no place among others: libraries that find one take themselves to be distributed.
+    env = {**shared, **place} if world > 1 else shared
+    return Launch(rank=rank, command=[*RANK, *pod.arguments], env=env, folder=source)
 
 
 def _torchrun(pod: Pod, environ: Mapping[str, str]) -> dict[str, str]:

@@ -177,7 +177,7 @@ def reap(processes: Sequence[Process]) -> None:
     for process in processes:
         process.poll()
     own = {process.pid for process in processes}
-    for pid in _children():
+    for pid in children():
         if pid not in own:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -189,7 +189,7 @@ def end_leftovers() -> list[str]:
     """
     if _are_gone_soon():
         return []
-    left = _children()
+    left = children()
     told = [_command_of(pid) for pid in left]
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
@@ -202,7 +202,7 @@ def end_leftovers() -> list[str]:
 def _are_gone_soon() -> bool:
     deadline = time.monotonic() + LEFT_SECONDS
     reap(())
-    while _children():
+    while children():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -222,8 +222,8 @@ def kill_all_children(*, patience: float = KILL_SECONDS) -> None:
     SIGKILL doesn't end, in a hung driver or mount, is left to the kernel after `patience` seconds.
     """
     deadline = time.monotonic() + patience
-    while (children := _children()) and time.monotonic() < deadline:
-        for pid in children:
+    while (left := children()) and time.monotonic() < deadline:
+        for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
@@ -231,7 +231,8 @@ def kill_all_children(*, patience: float = KILL_SECONDS) -> None:
         time.sleep(0.01)
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """Process ids of this process's children, among them its descendants' orphans."""
     return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if _parent_of(path) == os.getpid()]
 
 

@@ -7,6 +7,7 @@ others' watch gets a head start, since what it ends shows here as a lost peer.
 """
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -25,11 +26,11 @@ from footplate_trainer.exchange import (
     read_report,
     read_stacks,
 )
-from footplate_trainer.supervisor import flight_recorder
+from footplate_trainer.supervisor import flight_recorder, stopping
 from footplate_trainer.supervisor.ending import Ending, Story, failures, find_ending
 from footplate_trainer.supervisor.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.supervisor.pod import Pod
-from footplate_trainer.supervisor.processes import KILL_SECONDS, Exit, Process, reap
+from footplate_trainer.supervisor.processes import KILL_SECONDS, Exit, Process, children, reap
 from footplate_trainer.supervisor.stacks import Finding, Frame, parse_main_thread, state_of
 
 TICK_SECONDS = 1.0
@@ -37,6 +38,8 @@ SETTLE_SECONDS = 1.0
 """How long survivors may take to notice by themselves that a peer is gone."""
 TERMINATE_SECONDS = 2.0
 """From SIGTERM to SIGKILL, after a failure."""
+REST_SECONDS = 0.1
+"""How often is looked whether what a command has started has stopped too."""
 DUMP_SECONDS = 1.0
 """How long a rank may take to write its stacks."""
 HEAD_START_SECONDS = 10.0
@@ -76,6 +79,7 @@ class Watch:
                 self._exits.extend(task.result() for task in done)
                 if not self._ended_by_us and failures(self._story()):
                     self._help(self._end_survivors())
+            await self._rest_has_stopped()
         finally:
             loop.remove_signal_handler(signal.SIGCHLD)
             for helper in self._helpers:
@@ -100,10 +104,14 @@ class Watch:
         )
 
     def _unfinished(self) -> frozenset[int]:
-        if self._pod.spec.trainer.command is not None:  # whose own exit code is all there is
+        if self._is_command:  # whose own exit code is all there is
             return frozenset()
         ended_well = (exit_.rank for exit_ in self._exits if exit_.returncode == ExitCode.OK)
         return frozenset(rank for rank in ended_well if not has_finished(self._pod.run_dir, rank))
+
+    @property
+    def _is_command(self) -> bool:
+        return self._pod.spec.trainer.command is not None
 
     @property
     def _running(self) -> list[Process]:
@@ -118,17 +126,23 @@ class Watch:
         reap(self._processes)  # who has ended before this moment was done, though nobody has noticed yet
         self._stopping = any(not process.ended for process in self._processes)
         log.info("asked to stop", ranks=len(self._running), grace_seconds=self._pod.grace_seconds)
-        for process in self._running:
-            process.send(signal.SIGTERM)
+        if self._is_command:
+            stopping.tell_to_stop(os.getpid())
+        else:  # each is Python with our handler
+            self._terminate()
         await asyncio.sleep(self._pod.working_grace)
         self._late = True
         self._kill()
 
+    async def _rest_has_stopped(self) -> None:
+        """A shell dies of SIGTERM at once, while what it has started still saves what it has."""
+        while self._is_command and self._stopping and not self._late and children():  # noqa: ASYNC110 (it has no event)
+            await asyncio.sleep(REST_SECONDS)
+
     async def _end_survivors(self) -> None:
         self._ended_by_us.update(process.rank for process in self._running)
         await asyncio.sleep(SETTLE_SECONDS)
-        for process in self._running:
-            process.send(signal.SIGTERM)
+        self._terminate()
         await asyncio.sleep(TERMINATE_SECONDS)
         self._kill()
 
@@ -179,6 +193,10 @@ class Watch:
         self._hang, self._hang_time = hang, time.time()
         self._ended_by_us.update(process.rank for process in self._running)
         self._kill()
+
+    def _terminate(self) -> None:
+        for process in self._running:
+            process.send(signal.SIGTERM)
 
     def _kill(self) -> None:
         for process in self._running:
