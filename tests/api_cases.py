@@ -157,6 +157,8 @@ TAKEN = (
     Case("resume run", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "run"})),
     Case("paths of a policy", {"policy": {"allowed": ["trainer.image", "resources", "nodes", "resources.limits.cpu",
                                                       "trainer.hyperparameters.epochs"]}}, kind="TrainingRuntime"),
+    Case("hyperparameters as arguments", trainer(
+        recipe=UNSET, entrypoint="train.py", hyperparameters={"batch-size": 64}, hyperparameterArgs=True)),
     Case("hyperparameters of any shape", trainer(hyperparameters={"a": {"b": [1, "x", None, 1.5]}, "c": None})),
     Case("bucket", uri("s3://datasets")),
     Case("key with dots", uri("gs://datasets/a..b/.c/d...")),
@@ -264,6 +266,9 @@ REFUSED = (
     Case("giant text among the hyperparameters", trainer(hyperparameters={"a": "x" * 70_000}),
          "hyperparameters are more than 65,536 bytes of JSON", "spec.trainer.hyperparameters",
          server="Too long: may not be more than 65536"),
+    Case("a recipe's hyperparameters as arguments", trainer(hyperparameterArgs=True),
+         "hyperparameterArgs goes with entrypoint or command, not with recipe",
+         "spec.trainer.hyperparameterArgs"),
     Case("too many hyperparameters", trainer(hyperparameters={f"a{n}": 1 for n in range(257)}),
          "must have at most 256 items", "spec.trainer.hyperparameters", server="must have at most 256 items"),
     Case("giant arguments", trainer(recipe=UNSET, command=["x"], args=["y" * 4096] * 16),

@@ -33,6 +33,9 @@ UID_DIGITS = 8
 PRETENDED_ACCELERATORS = "FOOTPLATE_PRETENDED_ACCELERATORS"
 """Set in pods of a devcluster, whose accelerators are there to be counted: ranks compute on the CPU."""
 
+MAX_HOSTS = 128
+"""Pods of a gang that each of them has the names of: the API server keeps a copy for each."""
+
 CONTAINER_NAME = "trainer"
 CA_FILE = "ca.pem"
 JOB_FILE = "job.json"
@@ -52,6 +55,10 @@ class Env(StrEnum):
     NODE_RANK = "FOOTPLATE_NODE_RANK"
     NODES = "FOOTPLATE_NODES"
     """Pods of this attempt's gang; elastic gangs differ from `spec.nodes`."""
+    HOSTS = "FOOTPLATE_HOSTS"
+    """Names under which these pods find each other, by node rank, with commas between; empty where there are more than
+    `MAX_HOSTS`.
+    """
     PROCESSES_PER_NODE = "FOOTPLATE_PROCESSES_PER_NODE"
     GRACE_SECONDS = "FOOTPLATE_GRACE_SECONDS"
     METRICS_ADDRESS = "FOOTPLATE_METRICS_ADDRESS"
@@ -92,6 +99,10 @@ class MountPath(StrEnum):
     CA = "/footplate/ca"
     STORAGE_SECRET = "/footplate/storage-secret"  # noqa: S105 (a path)
     TERMINATION_LOG = "/dev/termination-log"
+
+
+SAGEMAKER_FOLDER = "sagemaker"
+"""Folder in `Env.WORK_DIR` where the supervisor lays out what SageMaker has in /opt/ml."""
 
 
 class Label(StrEnum):

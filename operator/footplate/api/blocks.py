@@ -5,10 +5,11 @@ names it in the description: were the API server to fill it in, a runtime's defa
 """
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from footplate.api.patterns import (
     ENTRYPOINT_PATTERN,
@@ -56,6 +57,21 @@ HYPERPARAMETERS_FIT = Rule(
     f"hyperparameters are more than {MAX_TEXT_BYTES:,} bytes of JSON; put large tables into a file, and name it as an "
     "input",
     lambda values: _json_size(values) <= MAX_TEXT_BYTES,
+)
+
+
+ARGUMENT_NAMES = Rule(
+    "",  # names have no bound that CEL's cost could be told by
+    "hyperparameterArgs makes arguments of hyperparameters: their names must then be of letters, digits, '.', '_' and "
+    "'-', with a letter or '_' first, and their values without a NUL; rename them, or leave hyperparameterArgs out",
+    lambda it: (
+        at(it, "hyperparameterArgs") is not True
+        or all(
+            re.fullmatch(r"[A-Za-z_][-.\w]*", name, re.ASCII) and "\0" not in str(value)
+            for name, value in (at(it, "hyperparameters") or {}).items()
+        )
+    ),
+    "hyperparameters",
 )
 
 
@@ -129,6 +145,10 @@ class Trainer(Model):
         "checked before there is a pod.",
         examples=[{"epochs": 5, "batchSize": 256, "learningRate": 0.001}],
     )
+    hyperparameter_args: bool = Field(
+        default=False,
+        description="True also passes the hyperparameters as arguments, --name value.",
+    )
     env: Annotated[ByName[EnvVar], Field(max_length=128)] = Field(
         default=[], description="Environment variables of the trainer's container; 65,536 bytes at most together."
     )
@@ -141,6 +161,12 @@ class Trainer(Model):
             "[has(self.recipe), has(self.entrypoint), has(self.command)].filter(x, x).size() <= 1",
             "set only one of recipe, entrypoint and command",
             lambda it: count(it, *ENTRY_KINDS) <= 1,
+        ),
+        Rule(
+            "!has(self.recipe) || !has(self.hyperparameterArgs) || !self.hyperparameterArgs",
+            "hyperparameterArgs goes with entrypoint or command, not with recipe",
+            lambda it: at(it, "recipe") is None or at(it, "hyperparameterArgs") is not True,
+            "hyperparameterArgs",
         ),
         Rule(
             " + ".join(f"(has(self.{name}) ? self.{name}.map(a, bytes(a).size()).sum() : 0)" for name in _TEXTS)
@@ -156,6 +182,12 @@ class Trainer(Model):
             "env",
         ),
     )
+
+    @model_validator(mode="after")
+    def _can_name_arguments(self) -> Self:
+        if ARGUMENT_NAMES.is_broken_by(self.to_json()):
+            raise ARGUMENT_NAMES.broken()
+        return self
 
 
 class Every(Model):

@@ -10,7 +10,8 @@ import yaml
 from footplate.api.crd import KINDS, Kind, build_crd, main, render
 
 CRDS = Path(__file__).parents[3] / "crds"
-MAX_BYTES = 200_000
+MAX_BYTES = 210_000
+"""Client-side apply keeps a copy in an annotation, of which Kubernetes takes 262,144 bytes."""
 
 Json = dict[str, Any]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)

@@ -25,6 +25,7 @@ from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
 from footplate_trainer.supervisor import artifact, flight_recorder, processes, telemetry
+from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
@@ -103,6 +104,7 @@ class Supervisor:
         processes_here = pod.processes if pod.spec.trainer.command is None else 1
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
         flight_recorder.make_folder(pod.work_dir)
+        lay_out(pod, place_of(pod, code.folder))
         started = await processes.start(plan_launches(pod, code.folder, instances=instances))
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
@@ -117,6 +119,10 @@ class Supervisor:
                 "the program has ended, but what it had started hadn't, and was ended before the model was stored: "
                 f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
             )
+        try:
+            gather(self._pod)
+        except OSError as error:
+            self._note(f"what lies in $SM_OUTPUT_DATA_DIR is not in the model: {error}")
         report = read_report(self._pod.run_dir) or exchange.RankReport()
         publish = partial(artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note)
         has_checkpoint = report.checkpoint is not None

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import Env, JobConfig, working_grace
+from footplate.dialects import hyperparameter_arguments
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.identity import check_identity
 
@@ -38,7 +39,7 @@ class Pod:
     work_dir: Path
     run_dir: Path
     arguments: tuple[str, ...] = ()
-    """The job's `command` and `args`, in which Kubernetes has expanded $(NAME)."""
+    """The job's `command` and `args`, in which Kubernetes has expanded $(NAME), and what hyperparameterArgs adds."""
 
     @property
     def spec(self) -> TrainingJobSpec:
@@ -117,7 +118,7 @@ def read_pod(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] =
         source_dir=Path(source_dir) if source_dir else None,
         work_dir=read(Env.WORK_DIR, Path),
         run_dir=read(Env.RUN_DIR, Path),
-        arguments=tuple(arguments) or (*(trainer.command or ()), *trainer.args),
+        arguments=tuple(arguments) or (*(trainer.command or ()), *trainer.args, *hyperparameter_arguments(trainer)),
     )
 
 
