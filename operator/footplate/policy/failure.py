@@ -71,7 +71,7 @@ class Failure:
     def to_status(self) -> FailureStatus:
         """The failure as the user sees it."""
         pod = self.pod
-        error = pod.verdict.error if pod and pod.verdict else None
+        error = pod.error if pod else None
         exit_code = pod.exit_code if pod else None
         return FailureStatus(
             rank=error.rank if error and error.rank is not None else (pod.rank if pod else None),
@@ -102,7 +102,13 @@ def find(gang: Gang, nodes: Mapping[str, Object], *, desired: int, all_created: 
     ]
     if all_created:
         failures += _missing(gang, desired=desired, now=now)
-    return min(failures, key=lambda failure: (failure.reason in _FOLLOWS, failure.time), default=None)
+    return min(failures, key=lambda failure: (_follows(failure), failure.time), default=None)
+
+
+def _follows(failure: Failure) -> bool:
+    """True for what the end of another pod brings about, as far as a command's log says so."""
+    cause = failure.pod.cause if failure.reason is Reason.USER_ERROR and failure.pod is not None else None
+    return failure.reason in _FOLLOWS or (cause is not None and cause.lost_peer)
 
 
 def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
@@ -200,7 +206,7 @@ def _exit_reason(pod: Pod) -> Reason:
 def _exit_time(pod: Pod, *, now: datetime) -> datetime:
     """When the pod's first error came, as the trainer said it if that is believable, else as the node saw the end."""
     finished = pod.finished or now
-    error = pod.verdict.error if pod.verdict else None
+    error = pod.error
     if error is None or error.time is None or not 0 <= finished.timestamp() + 1 - error.time < 86_400:
         return finished
     return datetime.fromtimestamp(error.time, tz=finished.tzinfo)
@@ -222,8 +228,7 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
             f"pod {pod.name}{_on_node(pod)} is lost: its node was restarted and knows nothing of its trainer any more"
         )
     verdict = pod.verdict
-    if verdict is not None and verdict.error is not None:
-        error = verdict.error
+    if (error := pod.error) is not None:
         return f"{error.type}: {error.message}" if error.type else error.message
     last_line = "" if verdict else _last_line(pod)
     if verdict is None and pod.exit_code == 128 + signal.SIGKILL:

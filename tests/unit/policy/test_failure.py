@@ -24,6 +24,20 @@ def verdict(code: int = 70, **error: Any) -> str:
     return json.dumps({"outcome": "failed", "exitCode": code, "error": said})
 
 
+RAISED = """Traceback (most recent call last):
+  File "/app/train.py", line 7, in <module>
+    step()
+ValueError: bad sample 4711
+subprocess.CalledProcessError: Command '['python', 'train.py']' returned non-zero exit status 1.
+"""
+PEER_GONE = """Traceback (most recent call last):
+  File "/app/train.py", line 3, in <module>
+    dist.all_reduce(t)
+RuntimeError: [/b/gloo/transport/tcp/pair.cc:537] Read error [10.1.0.7]:37504: Connection reset by peer
+"""
+USAGE = "usage: train.py [-h] --epochs N\ntrain.py: error: the following arguments are required: --epochs\n"
+
+
 def disruption(status: str = "True", since: float = -5) -> JSON:
     return {
         "type": "DisruptionTarget",
@@ -64,6 +78,9 @@ CASES = [
     (failed(1), Reason.USER_ERROR, FailureClass.USER, "exit code 1"),
     (failed(2, message="a\nno such file"), Reason.USER_ERROR, FailureClass.USER, "exit code 2: no such file"),
     (failed(3, message="\x1b\x07\n" * 2000), Reason.USER_ERROR, FailureClass.USER, "exit code 3; its log says more"),
+    (failed(1, message=RAISED), Reason.USER_ERROR, FailureClass.USER, "ValueError: bad sample 4711 (train.py, line 7)"),
+    (failed(2, message=USAGE), Reason.USER_ERROR, FailureClass.USER, "exit code 2: train.py: error: the following"),
+    (failed(137, message=RAISED), Reason.KILLED, FailureClass.USER, "was killed from outside"),
     (failed(65), Reason.DATA_ERROR, FailureClass.PERMANENT, "exit code 65"),
     (failed(70, message=verdict()), Reason.USER_ERROR, FailureClass.USER, "ValueError: bad label 11"),
     (failed(75), Reason.STOPPED, FailureClass.INFRASTRUCTURE, "exit code 75"),
@@ -255,3 +272,16 @@ def test_failure_names_rank_signal_and_traceback() -> None:
     status = find_cause(pod(0), failed(137, message=said)).to_status()
     assert (status.rank, status.exit_code, status.signal) == (13, 137, 9)
     assert status.traceback == "Traceback\n  line 1\nValueError: bad label 11"
+
+
+def test_of_commands_that_end_in_one_second_the_one_that_lost_a_peer_is_no_cause() -> None:
+    first = pod(0, phase="Failed", state=terminated(1, ended=-1, message=PEER_GONE))
+    cause = find_cause(first, pod(1, phase="Failed", state=terminated(1, message=RAISED)))
+    assert cause.to_status().rank == 1
+    assert cause.message == "ValueError: bad sample 4711 (train.py, line 7)"
+
+
+def test_a_commands_traceback_is_in_the_status_however_long_its_log_is() -> None:
+    lines = '  File "/app/train.py", line 7, in step\n' * 80
+    status = find_cause(failed(1, message=RAISED.replace("    step()\n", lines))).to_status()
+    assert status.traceback.endswith("ValueError: bad sample 4711")

@@ -99,6 +99,7 @@ class Watch:
             late=self._late,
             hang=self._hang,
             hang_time=self._hang_time,
+            nodes=self._pod.nodes,
             grace_seconds=self._pod.grace_seconds,
             hang_timeout=self._pod.spec.run_policy.hang_timeout_seconds,
         )
