@@ -490,7 +490,7 @@ BLOCKS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
         "schedulingTimeoutSeconds": (10, 11),
         "hangTimeoutSeconds": (10, 11),
         "terminationGracePeriodSeconds": (10, 11),
-        "cleanPods": ("never", "always"),
+        "cleanPods": ("onSuccess", "always"),
     },
     "scheduling": {"topologyKey": ("a", "b")},
 }
@@ -536,11 +536,11 @@ CHANGES_REFUSED = (
         for field, values in fields.items()
         for step, old, new in _steps(*values)
     ),
-    _change("block with a fixed field added", sound(), sound(runPolicy={"cleanPods": "never"}), UNCHANGEABLE,
+    _change("block with a fixed field added", sound(), sound(runPolicy={"cleanPods": "always"}), UNCHANGEABLE,
             "spec.runPolicy.cleanPods"),
-    _change("block with a fixed field removed", sound(runPolicy={"cleanPods": "never"}), sound(), UNCHANGEABLE,
+    _change("block with a fixed field removed", sound(runPolicy={"cleanPods": "always"}), sound(), UNCHANGEABLE,
             "spec.runPolicy.cleanPods"),
-    _change("default written out beside a runtime", ON_RUNTIME, ON_RUNTIME | {"runPolicy": {"cleanPods": "onSuccess"}},
+    _change("default written out beside a runtime", ON_RUNTIME, ON_RUNTIME | {"runPolicy": {"cleanPods": "never"}},
             UNCHANGEABLE, "spec.runPolicy.cleanPods"),
     _change("empty list beside a runtime", ON_RUNTIME, ON_RUNTIME | {"podTemplate": {"tolerations": []}},
             UNCHANGEABLE, "spec.podTemplate.tolerations"),
@@ -582,7 +582,7 @@ CHANGES_TAKEN = (
             ("empty maps and lists", sound(), sound(inputs=[], resources={"limits": {}},
                                                     podTemplate={"tolerations": [], "labels": {}})),
             ("defaults", sound(), sound(nodes=1, processesPerNode="auto",
-                                        runPolicy={"cleanPods": "onSuccess", "hangTimeoutSeconds": 1800})),
+                                        runPolicy={"cleanPods": "never", "hangTimeoutSeconds": 1800})),
             ("default of a checkpoint", sound(checkpoint={"uri": "s3://abc/"}),
              sound(checkpoint={"uri": "s3://abc/", "keep": 3, "resume": "latest"})),
             ("order of a list with keys", sound(inputs=[{"name": "a", "uri": "s3://abc/"}, {"name": "b", "uri": "s3://abd/"}]),
