@@ -105,7 +105,7 @@ def _ported(pod: Pod) -> dict[str, str]:
         "SM_CURRENT_HOST": pod.host,
         "AIP_MODEL_DIR": str(pod.output_dir),
         "AIP_CHECKPOINT_DIR": str(pod.checkpoint_dir),
-        "AIP_TENSORBOARD_LOG_DIR": str(pod.work_dir / "tensorboard"),
+        "AIP_TENSORBOARD_LOG_DIR": str(pod.logs_dir),
     }
 
 
