@@ -69,6 +69,8 @@ class Env(StrEnum):
     """Local staging for checkpoints."""
     OUTPUT_DIR = "FOOTPLATE_OUTPUT_DIR"
     """What the code leaves here is uploaded to output.uri after a successful end."""
+    LOGS_DIR = "FOOTPLATE_LOGS_DIR"
+    """What the code leaves here is uploaded at every end, whatever it is."""
     SOURCE_DIR = "FOOTPLATE_SOURCE_DIR"
     """Files of source.configMap, read-only; empty where the source is another or none."""
     WORK_DIR = "FOOTPLATE_WORK_DIR"
@@ -122,6 +124,9 @@ class Label(StrEnum):
 MANAGED_BY = "footplate"
 MANAGED_SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
 
+
+KEEPING_SECONDS = 10.0
+"""How long a pod whose ranks have failed may take to send its logs; who awaits its word, waits so much longer."""
 
 GRACE_FACTOR = 1.5
 """A gang that is asked to stop saves a checkpoint if the grace left is so many times what the slowest rank's last save

@@ -42,7 +42,7 @@ def place_in(
         arguments=[*trainer.args, *hyperparameter_arguments(trainer)],
         output_dir=f"{scratch}/output",
         checkpoint_dir=f"{scratch}/checkpoint",
-        tensorboard_dir=f"{scratch}/work/tensorboard",
+        tensorboard_dir=f"{scratch}/logs",
         code_dir=str(MountPath.SOURCE) if trainer.source is not None else None,
         cpus=spec.resources.cpus,
         gpus=spec.resources.gpus,

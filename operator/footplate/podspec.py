@@ -283,6 +283,7 @@ def _environment(gang: AttemptSpec) -> list[Object]:
         Env.INPUT_DIR: f"{scratch}/input",
         Env.CHECKPOINT_DIR: f"{scratch}/checkpoint",
         Env.OUTPUT_DIR: f"{scratch}/output",
+        Env.LOGS_DIR: f"{scratch}/logs",
         Env.WORK_DIR: f"{scratch}/work",
         Env.SOURCE_DIR: MountPath.SOURCE,
         Env.RUN_DIR: MountPath.RUN,

@@ -473,7 +473,7 @@ def test_only_node_0_publishes(tmp_path: Path) -> None:
     done = run(tmp_path, python(SAVE, output={"uri": f"file://{tmp_path}/models"}), nodes=2, node_rank=1)
     assert done.exit_code == 0, done.log
     assert done.verdict.artifact is None
-    assert not (tmp_path / "models").exists()
+    assert not (tmp_path / "models/digits/1").exists()
 
 
 def test_a_pod_whose_starter_ignores_sigchld_still_hears_how_its_program_ended(tmp_path: Path) -> None:

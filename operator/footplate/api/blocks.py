@@ -358,8 +358,8 @@ class RunPolicy(Model):
         "deletes it too.",
     )
     clean_pods: Literal["onSuccess", "always", "never"] = Field(
-        default="onSuccess",
-        description="Which finished runs lose their pods at once; onSuccess keeps a failed run's pods for their logs.",
+        default="never",
+        description="Which finished runs lose their pods, and so their logs, at once; others when the job goes.",
     )
 
 

@@ -56,7 +56,7 @@ VARIABLES = (
         value=lambda place: place.checkpoint_dir,
     ),
     Variable(
-        name="AIP_TENSORBOARD_LOG_DIR", of=VERTEX, holds="a folder for event files",
+        name="AIP_TENSORBOARD_LOG_DIR", of=VERTEX, holds="`FOOTPLATE_LOGS_DIR`, which is kept",
         value=lambda place: place.tensorboard_dir,
     ),
     Variable(

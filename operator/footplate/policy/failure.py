@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from footplate.api.status import FailureClass, FailureStatus
-from footplate.contract import ExitCode
+from footplate.contract import KEEPING_SECONDS, ExitCode
 from footplate.objects import Object, text, time
 from footplate.policy import kubelet
 from footplate.policy.plan import Doubt
@@ -23,7 +23,9 @@ VIEW_LAG = timedelta(seconds=10)
 """Pods and nodes are watched apart: a pod may be seen on a node of which nothing newer than its start is known."""
 
 SETTLE = timedelta(seconds=3)
-"""How long the cause is awaited where ranks only saw a peer go, or were killed by nobody knows whom."""
+"""How long the cause is awaited where ranks were killed by nobody knows whom."""
+PEER_SETTLE = SETTLE + timedelta(seconds=KEEPING_SECONDS)
+"""The same where ranks only saw a peer go: its pod sends its logs before it says why."""
 
 _CLASS = {
     Reason.DATA_ERROR: FailureClass.PERMANENT,
@@ -115,7 +117,8 @@ def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
     """False while a rank that only saw its peer go may soon be followed by the one that knows why, or the kubelet of a
     rank that was killed may yet say that it did it.
     """
-    return not -CLOCKS_DIFFER <= now - cause.time < SETTLE or not _is_open(cause, gang, now=now)
+    patience = PEER_SETTLE if cause.reason is Reason.PEER_LOST else SETTLE
+    return not -CLOCKS_DIFFER <= now - cause.time < patience or not _is_open(cause, gang, now=now)
 
 
 def _is_open(cause: Failure, gang: Gang, *, now: datetime) -> bool:
@@ -129,7 +132,7 @@ def next_look(gang: Gang, nodes: Mapping[str, Object], *, now: datetime) -> Iter
     """Seconds until what is given some time now counts as a failure."""
     for pod in gang.unsettled:
         if pod.exit_code:
-            yield SETTLE.total_seconds()
+            yield (PEER_SETTLE if pod.exit_code == ExitCode.PEER_LOST else SETTLE).total_seconds()
     if gang.on_lost_nodes(nodes):
         yield VIEW_LAG.total_seconds()
     yield from next_words(gang, now=now)

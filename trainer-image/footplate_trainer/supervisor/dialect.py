@@ -47,7 +47,7 @@ def place_of(pod: Pod, code: Path, environ: Mapping[str, str] = os.environ) -> P
         arguments=words,
         output_dir=str(pod.output_dir),
         checkpoint_dir=str(pod.checkpoint_dir),
-        tensorboard_dir=str(pod.work_dir / "tensorboard"),
+        tensorboard_dir=str(pod.logs_dir),
         input_dir=str(pod.input_dir),
         sagemaker_dir=str(_sagemaker_folder(pod)),
         code_dir=str(code),
@@ -65,7 +65,7 @@ def lay_out(pod: Pod, place: Place) -> None:
     """
     folder = _sagemaker_folder(pod)
     configuration = folder / "input/config"
-    for made in (configuration, folder / _OUTPUT_DATA, folder / "output/intermediate", Path(place.tensorboard_dir)):
+    for made in (configuration, folder / _OUTPUT_DATA, folder / "output/intermediate"):
         made.mkdir(parents=True, exist_ok=True)
     files = {
         "hyperparameters.json": hyperparameters_file(place),

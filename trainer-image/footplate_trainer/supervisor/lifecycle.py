@@ -6,6 +6,7 @@ Training itself happens in other processes: this one computes nothing, imports n
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -13,9 +14,9 @@ from typing import Any, TypeVar
 import structlog
 
 from footplate.api.status import ArtifactStatus
-from footplate.contract import MAX_NOTES, ExitCode, Failure, Verdict
+from footplate.contract import KEEPING_SECONDS, MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
-from footplate_trainer.errors import Stopped, TrainerError, words_of
+from footplate_trainer.errors import NoModel, Stopped, TrainerError, words_of
 from footplate_trainer.exchange import read_report
 from footplate_trainer.rank import devices
 from footplate_trainer.recipes import find_recipe
@@ -24,17 +25,23 @@ from footplate_trainer.storage.authorities import check_authorities
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
-from footplate_trainer.supervisor import artifact, flight_recorder, processes, telemetry
+from footplate_trainer.supervisor import artifact, flight_recorder, logs, processes, telemetry
+from footplate_trainer.supervisor.belongings import Belongings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.pod_log import PodLog
 from footplate_trainer.supervisor.source import Code, fetch_source
 from footplate_trainer.supervisor.verdict import judge
 from footplate_trainer.supervisor.watch import Watch
 
 T = TypeVar("T")
+SUCCESS_SECONDS = 1800.0
+"""How long a pod that is done takes at most to send what it leaves besides its model."""
+LAST_SECONDS = 1.0
+"""What is left of the grace for the way out."""
 log = structlog.get_logger()
 
 
@@ -45,43 +52,84 @@ class Supervisor:
         self._pod = pod
         self._telemetry = telemetry.Telemetry(pod)
         self._stop = asyncio.Event()
+        self._stopped_at = 0.0
+        self._belongings: Belongings | None = None
 
     def stop(self) -> None:
         """Asks the pod to stop: at once before training, with a checkpoint in it, within the grace after it."""
+        self._stopped_at = self._stopped_at or time.monotonic()
         self._stop.set()
 
     async def run(self) -> Verdict:
         """Runs the pod to its end. Raises nothing: whatever happens is in the verdict."""
-        try:
-            with contact.telling(self._telemetry.note):
-                return await self._run()
-        except TrainerError as error:
-            log.error("the pod ends", error=str(error))
-            # Where in our own code it was raised is no news to the user.
-            return self._judge(error.exit_code, error=exchange.describe_error(error.with_traceback(None), rank=None))
-        except Exception as error:
-            log.exception("the supervisor itself failed")
-            return self._judge(ExitCode.USER_ERROR, error=exchange.describe_error(error, rank=None))
+        with contact.telling(self._telemetry.note):
+            return await self._serve()
 
-    async def _run(self) -> Verdict:
-        self._pod.make_folders()
-        exchange.clear(self._pod.run_dir)
-        server = telemetry.serve(self._telemetry, self._pod.metrics_address)
+    async def _serve(self) -> Verdict:
+        try:
+            self._pod.make_folders()
+            exchange.clear(self._pod.run_dir)
+            server = telemetry.serve(self._telemetry, self._pod.metrics_address)
+        except Exception as error:
+            ending = self._failed(error)
+            return self._judge(ending.exit_code, error=ending.error)
         pulse = asyncio.create_task(self._telemetry.pulse())
         try:
-            code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
-            ending = await self._train(code)
-            if ending.exit_code != ExitCode.OK:
-                return self._judge(ending.exit_code, error=ending.error)
-            model = await self._finish(code, inputs)
-            await asyncio.to_thread(self._mark_finished)
-            return self._judge(ExitCode.OK, model=model)
+            ending, model = await self._live()
+            try:
+                await self._keep_belongings(ending.exit_code)
+            except Exception:  # it costs neither the verdict nor the model
+                log.exception("what the pod leaves could not be kept")
+            return self._judge(ending.exit_code, error=ending.error, model=model)
         finally:
             pulse.cancel()
             if server is not None:
                 with contextlib.suppress(Exception):  # nobody is asked any more
                     server.shutdown()
                     server.server_close()
+
+    async def _live(self) -> tuple[Ending, ArtifactStatus | None]:
+        try:
+            code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
+            ending = await self._train(code)
+            if ending.exit_code != ExitCode.OK:
+                return ending, None
+            model = await self._finish(code, inputs)
+            await asyncio.to_thread(self._mark_finished)
+            return ending, model
+        except Exception as error:
+            return self._failed(error), None
+
+    def _failed(self, error: Exception) -> Ending:
+        if isinstance(error, TrainerError):
+            log.error("the pod ends", error=str(error))
+            # Where in our own code it was raised is no news to the user.
+            return Ending(error.exit_code, exchange.describe_error(error.with_traceback(None), rank=None))
+        log.exception("the supervisor itself failed")
+        return Ending(ExitCode.USER_ERROR, exchange.describe_error(error, rank=None))
+
+    async def _keep_belongings(self, exit_code: int) -> None:
+        """Sends what the pod leaves besides its model, for as long as there is time; then it ends without."""
+        if self._belongings is None:
+            return
+        done = exit_code == ExitCode.OK
+        keep = partial(
+            self._belongings.keep,
+            unclaimed=exit_code not in (ExitCode.STOPPED, ExitCode.PEER_LOST),  # else another attempt goes on
+            output=not done,
+        )
+
+        async def out_of_time() -> None:
+            await self._stop.wait()
+            await asyncio.sleep(self._stopped_at + self._pod.grace_seconds - LAST_SECONDS - time.monotonic())
+
+        await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
+        keeping, waiting = asyncio.create_task(asyncio.to_thread(keep)), asyncio.create_task(out_of_time())
+        limit = SUCCESS_SECONDS if done else KEEPING_SECONDS
+        await asyncio.wait({keeping, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not keeping.done():
+            self._note(f"there was no time to keep all that node {self._pod.node_rank} has left")
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
         with keys_may_come(self._pod.attempt):
@@ -105,7 +153,11 @@ class Supervisor:
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
         flight_recorder.make_folder(pod.work_dir)
         lay_out(pod, place_of(pod, code.folder))
-        started = await processes.start(plan_launches(pod, code.folder, instances=instances))
+        launches = plan_launches(pod, code.folder, instances=instances)
+        pod_log = PodLog(pod.work_dir / "log")
+        logs.keep(pod_log)
+        self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, pod_log, self._note)
+        started = await processes.start(launches)
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
         return await Watch(self._pod, started, self._stop).run()
@@ -124,7 +176,15 @@ class Supervisor:
         except OSError as error:
             self._note(f"what lies in $SM_OUTPUT_DATA_DIR is not in the model: {error}")
         report = read_report(self._pod.run_dir) or exchange.RankReport()
-        publish = partial(artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note)
+
+        def publish() -> ArtifactStatus | None:
+            try:
+                return artifact.publish(self._pod, report=report, code=code, inputs=inputs, note=self._note)
+            except NoModel:
+                if self._belongings is None or not self._belongings.keep_unclaimed():
+                    raise
+                return None  # what there is was kept, though it is no model
+
         has_checkpoint = report.checkpoint is not None
         publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)
         return await self._unless_stopped(publishing, grace=self._pod.working_grace)

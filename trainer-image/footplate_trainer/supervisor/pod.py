@@ -34,6 +34,7 @@ class Pod:
     input_dir: Path
     checkpoint_dir: Path
     output_dir: Path
+    logs_dir: Path
     source_dir: Path | None
     """Files of source.configMap."""
     work_dir: Path
@@ -77,7 +78,8 @@ class Pod:
 
     def make_folders(self) -> None:
         """Makes the folders that this pod writes to."""
-        for folder in (self.input_dir, self.checkpoint_dir, self.output_dir, self.work_dir, self.run_dir):
+        folders = (self.input_dir, self.checkpoint_dir, self.output_dir, self.logs_dir, self.work_dir, self.run_dir)
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -115,6 +117,7 @@ def read_pod(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] =
         input_dir=read(Env.INPUT_DIR, Path),
         checkpoint_dir=read(Env.CHECKPOINT_DIR, Path),
         output_dir=read(Env.OUTPUT_DIR, Path),
+        logs_dir=read(Env.LOGS_DIR, Path),
         source_dir=Path(source_dir) if source_dir else None,
         work_dir=read(Env.WORK_DIR, Path),
         run_dir=read(Env.RUN_DIR, Path),

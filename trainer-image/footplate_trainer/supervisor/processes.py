@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from footplate_trainer.errors import ConfigError, sendable
-from footplate_trainer.supervisor import forkserver
+from footplate_trainer.supervisor import forkserver, logs
 from footplate_trainer.supervisor.launch import Launch
 
 TAIL_LINES = 400
@@ -168,9 +168,7 @@ async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, 
 
 def _write_lines(lines: Sequence[bytes], sink: BinaryIO, *, prefix: bytes, tail: deque[bytes]) -> None:
     tail.extend(line[:1024] for line in lines)
-    with contextlib.suppress(OSError, ValueError):  # a log that nobody takes must not hold up who writes to it
-        sink.write(b"".join(prefix + line + b"\n" for line in lines))
-        sink.flush()
+    logs.write(sink, b"".join(prefix + line + b"\n" for line in lines))
 
 
 def reap(processes: Sequence[Process]) -> None:

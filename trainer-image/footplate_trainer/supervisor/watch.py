@@ -26,7 +26,7 @@ from footplate_trainer.exchange import (
     read_report,
     read_stacks,
 )
-from footplate_trainer.supervisor import flight_recorder, stopping
+from footplate_trainer.supervisor import flight_recorder, logs, stopping
 from footplate_trainer.supervisor.ending import Ending, Story, failures, find_ending
 from footplate_trainer.supervisor.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.supervisor.pod import Pod
@@ -223,6 +223,6 @@ async def _collect_stacks(processes: Sequence[Process], run_dir: Path) -> dict[i
     await asyncio.sleep(DUMP_SECONDS)
     texts = {rank: read_stacks(run_dir, rank) for rank in asked}
     for rank, text in texts.items():
-        sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines() or ["no stack came"]))
-    sys.stderr.flush()
+        lines = "".join(f"[rank {rank}] {line}\n" for line in text.splitlines() or ["no stack came"])
+        logs.write(sys.stderr.buffer, lines.encode(errors="backslashreplace"))
     return {rank: parse_main_thread(text) for rank, text in texts.items()}
