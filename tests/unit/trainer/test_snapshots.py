@@ -372,6 +372,13 @@ def test_what_cannot_be_kept_is_left_out_and_told(tmp_path: Path) -> None:
     assert any("not saved of $FOOTPLATE_CHECKPOINT_DIR" in note for note in node.notes)
 
 
+def test_a_folder_that_code_has_removed_holds_nothing(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    node.folder.rmdir()
+    assert not node.look()
+    node.keeper.last(whole=True, prune=True)
+
+
 def test_of_too_many_files_the_largest_folder_is_left_out(tmp_path: Path) -> None:
     for name, count in (("frames", 30), ("checkpoint-1", 5)):
         (tmp_path / name).mkdir()

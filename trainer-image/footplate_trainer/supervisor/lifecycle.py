@@ -141,7 +141,9 @@ class Supervisor:
 
         try:
             await self._unless_stopped(keep(), grace=self._pod.working_grace)
-        except TrainerError as error:
+        except Exception as error:  # a model is yet to be stored
+            if not isinstance(error, TrainerError):
+                log.exception("the last snapshot failed")
             why = _NO_TIME if isinstance(error, Stopped) else words_of(error)
             self._note(f"what lay in $FOOTPLATE_CHECKPOINT_DIR at the end may not all be saved: {why}")
             if done and self._pod.spec.output is None and keeper.holds_files:

@@ -43,6 +43,8 @@ class Scan:
 def scan(folder: Path, *, max_files: int = MAX_FILES) -> Scan:
     """Looks at a folder. What comes or goes meanwhile is there, or isn't."""
     found, root = Scan(), os.path.realpath(folder)
+    if not folder.is_dir():  # it is the code's to remove
+        return found
     groups = {"": _take(_plain_in(root), root, found, max_files)}
     for name in _folders_in(root, max_files):
         groups[name] = _take(_walk(root, name, found), root, found, max_files)

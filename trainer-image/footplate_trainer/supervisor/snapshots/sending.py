@@ -5,8 +5,10 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+from footplate_trainer.errors import NotFound
 from footplate_trainer.supervisor.snapshots.manifest import File
 from footplate_trainer.supervisor.snapshots.scan import State, look
 
@@ -61,7 +63,7 @@ class Sender:
         self._check()
         try:
             self._send(str(file.sha256), self._folder / file.path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotFound):
             return
         if self._is_still(file.path, state):
             self.sent.add(str(file.sha256))
@@ -88,4 +90,5 @@ def _open_plainly(path: str, flags: int) -> int:
 
 
 def _give_way() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    with suppress(OSError):  # it may have given way already
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
