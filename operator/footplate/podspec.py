@@ -142,7 +142,9 @@ def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
 def needs_supervisor(spec: TrainingJobSpec) -> bool:
     """False for a bare command, which then needs nothing of ours in its image."""
     code_to_fetch = spec.trainer.source is not None and spec.trainer.source.config_map is None
-    return spec.trainer.command is None or bool(spec.inputs) or spec.output is not None or code_to_fetch
+    keeps_folder = spec.checkpoint is not None and spec.checkpoint.uri is not None
+    to_store = spec.output is not None or keeps_folder
+    return spec.trainer.command is None or bool(spec.inputs) or to_store or code_to_fetch
 
 
 def mounted_objects(spec: TrainingJobSpec) -> list[str]:

@@ -30,6 +30,8 @@ from footplate_trainer.errors import TrainerError, chain_of, sendable, words_of
 
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 MAX_FILE_BYTES = 131_072
+STAGING = ".footplate"
+"""Folder in `FOOTPLATE_CHECKPOINT_DIR` of what is ours there and on its way; the rest of it is the user's."""
 GENEROUS_SECONDS = 3600.0
 """How long a rank may do something that finishes no steps, at least, before it counts as a hang."""
 

@@ -140,10 +140,12 @@ class ProgressStatus(Model):
 
 
 class CheckpointStatus(Model):
-    """The newest complete checkpoint."""
+    """The newest complete checkpoint, or snapshot of what other code has left in its checkpoint folder."""
 
     uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
-    step: Count = Field(description="Optimizer steps it holds.")
+    step: Count | None = Field(
+        None, description="Optimizer steps it holds; none for a snapshot, of which only the code knows."
+    )
     time: Time | None = Field(None, description="When it was committed.")
     size_bytes: Count | None = Field(None, description="Bytes of all its files.")
     save_seconds: float | None = Field(

@@ -159,7 +159,7 @@ class Reporter:
 
     def checkpointed(self, status: CheckpointStatus, *, of: Collection[str] = ()) -> None:
         """A checkpoint of these trainings is complete; its step is theirs."""
-        shown = status.model_copy(update={"step": self.progress.steps_of_others(of) + status.step})
+        shown = status.model_copy(update={"step": self.progress.steps_of_others(of) + (status.step or 0)})
         self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic())
         self.flush()
 

@@ -17,7 +17,6 @@ from footplate.api.status import ArtifactStatus
 from footplate.contract import KEEPING_SECONDS, MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
 from footplate_trainer.errors import NoModel, Stopped, TrainerError, words_of
-from footplate_trainer.exchange import read_report
 from footplate_trainer.rank import devices
 from footplate_trainer.recipes import find_recipe
 from footplate_trainer.storage import contact
@@ -33,6 +32,8 @@ from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.pod_log import PodLog
+from footplate_trainer.supervisor.snapshots import beginning as snapshots
+from footplate_trainer.supervisor.snapshots.keeper import Keeper
 from footplate_trainer.supervisor.source import Code, fetch_source
 from footplate_trainer.supervisor.verdict import judge
 from footplate_trainer.supervisor.watch import Watch
@@ -44,6 +45,8 @@ LAST_SECONDS = 1.0
 """What is left of the grace for the way out."""
 log = structlog.get_logger()
 
+_NO_TIME = "there was no time left; raise runPolicy.terminationGracePeriodSeconds"
+
 
 class Supervisor:
     """Runs one pod. `stop` may be called at any moment, from a signal handler."""
@@ -54,10 +57,12 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._stopped_at = 0.0
         self._belongings: Belongings | None = None
+        self._keeper: Keeper | None = None
 
     def stop(self) -> None:
         """Asks the pod to stop: at once before training, with a checkpoint in it, within the grace after it."""
-        self._stopped_at = self._stopped_at or time.monotonic()
+        if not self._stop.is_set():
+            self._stopped_at = time.monotonic()
         self._stop.set()
 
     async def run(self) -> Verdict:
@@ -145,7 +150,9 @@ class Supervisor:
         code = fetch_source(
             pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
         )
-        return code, fetch_inputs(pod.spec.inputs, pod.input_dir, endpoint=endpoint)
+        fetched = fetch_inputs(pod.spec.inputs, pod.input_dir, endpoint=endpoint)
+        self._keeper, self._telemetry.resumed_from = snapshots.begin(pod, note=self._note, safe=self._telemetry.safe)
+        return code, fetched
 
     async def _train(self, code: Code) -> Ending:
         pod = self._pod
@@ -160,22 +167,49 @@ class Supervisor:
         started = await processes.start(launches)
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
-        return await Watch(self._pod, started, self._stop).run()
+        watch = Watch(self._pod, started, self._stop)
+        if self._keeper is None:
+            return await watch.run()
+        keeping = asyncio.create_task(asyncio.to_thread(self._keeper.run))
+        ending = await watch.run()
+        self._keeper.close()
+        self._telemetry.activity = "stopping"
+        await self._keep_last(self._keeper, keeping, whole=watch.ended_by_themselves, done=ending.exit_code == 0)
+        return ending
+
+    async def _keep_last(self, keeper: Keeper, keeping: asyncio.Task[None], *, whole: bool, done: bool) -> None:
+        """Saves what lies in the checkpoint folder at the end. Where that is all that a job leaves, which has come to
+        its end, it must be safe.
+        """
+
+        async def keep() -> None:
+            await keeping
+            if done:
+                await asyncio.to_thread(self._end_leftovers)
+            else:
+                await asyncio.to_thread(processes.kill_all_children)
+            await asyncio.to_thread(keeper.last, whole=whole, prune=not self._stop.is_set())
+
+        try:
+            await self._unless_stopped(keep(), grace=self._pod.working_grace)
+        except Exception as error:  # a model is yet to be stored
+            if not isinstance(error, TrainerError):
+                log.exception("the last snapshot failed")
+            why = _NO_TIME if isinstance(error, Stopped) else words_of(error)
+            self._note(f"what lay in $FOOTPLATE_CHECKPOINT_DIR at the end may not all be saved: {why}")
+            if done and self._pod.spec.output is None and keeper.holds_files:
+                raise
 
     async def _finish(self, code: Code, inputs: dict[str, Fetched]) -> ArtifactStatus | None:
         if not self._owns_output:
             return None
         self._telemetry.activity = "exporting"
-        if left := await asyncio.to_thread(processes.end_leftovers):
-            self._note(
-                "the program has ended, but what it had started hadn't, and was ended before the model was stored: "
-                f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
-            )
+        await asyncio.to_thread(self._end_leftovers)
         try:
             gather(self._pod)
         except OSError as error:
             self._note(f"what lies in $SM_OUTPUT_DATA_DIR is not in the model: {error}")
-        report = read_report(self._pod.run_dir) or exchange.RankReport()
+        report = self._telemetry.report()
 
         def publish() -> ArtifactStatus | None:
             try:
@@ -188,6 +222,13 @@ class Supervisor:
         has_checkpoint = report.checkpoint is not None
         publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)
         return await self._unless_stopped(publishing, grace=self._pod.working_grace)
+
+    def _end_leftovers(self) -> None:
+        if left := processes.end_leftovers():
+            self._note(
+                "the program has ended, but what it had started hadn't, and was ended before what it left was stored: "
+                f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
+            )
 
     def _mark_finished(self) -> None:
         """What fails here takes nothing away from a run that has succeeded."""
@@ -214,7 +255,7 @@ class Supervisor:
 
         async def stopped() -> None:
             await self._stop.wait()
-            await asyncio.sleep(grace)
+            await asyncio.sleep(self._stopped_at + grace - time.monotonic())
 
         working, stopping = asyncio.create_task(work), asyncio.create_task(stopped())
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -224,7 +265,7 @@ class Supervisor:
         raise Stopped(f"asked to stop while {self._telemetry.activity}")
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
-        report = read_report(self._pod.run_dir) or exchange.RankReport()
+        report = self._telemetry.report()
         report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-MAX_NOTES:]})
         return judge(exit_code, report=report, error=error, artifact=model)
 

@@ -80,7 +80,7 @@ def look(folder: Path) -> Look:
 def _look(
     folder: Path, *, apart_from: Collection[Path] = (), debris: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
 ) -> Look:
-    found: dict[str, Path] = {}
+    found = {}
     for path in islice(_files(folder, apart_from, debris, ignore), MAX_LOOKED_AT):
         with suppress(OSError):  # a temporary file that is gone, a folder that may be listed and not entered
             status = path.lstat()

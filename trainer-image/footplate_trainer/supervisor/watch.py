@@ -88,6 +88,15 @@ class Watch:
             await self._tell_recordings()  # of what NCCL's watchdog has ended
         return find_ending(self._story())
 
+    @property
+    def ended_by_themselves(self) -> bool:
+        """True where no process was killed in the middle of what it did, as far as exit codes tell: each has come to
+        its end, or, asked to stop, has left of its own.
+        """
+        codes = [exit_.returncode for exit_ in self._exits]
+        left = all(code in (ExitCode.OK, ExitCode.STOPPED) or (self._stopping and 0 < code < 128) for code in codes)
+        return left and not self._late and not self._ended_by_us
+
     def _story(self) -> Story:
         errors = {exit_.rank: read_error(self._pod.run_dir, exit_.rank) for exit_ in self._exits}
         return Story(
