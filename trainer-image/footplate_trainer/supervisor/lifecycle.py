@@ -5,6 +5,7 @@ Training itself happens in other processes: this one computes nothing, imports n
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Coroutine
 from functools import partial
@@ -16,7 +17,6 @@ from footplate.api.status import ArtifactStatus
 from footplate.contract import MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
 from footplate_trainer.errors import Stopped, TrainerError, words_of
-from footplate_trainer.exchange import read_report
 from footplate_trainer.rank import devices
 from footplate_trainer.recipes import find_recipe
 from footplate_trainer.storage import contact
@@ -28,6 +28,7 @@ from footplate_trainer.supervisor import artifact, flight_recorder, processes, t
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
+from footplate_trainer.supervisor.listening import Listening
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.source import Code, fetch_source
 from footplate_trainer.supervisor.verdict import judge
@@ -103,10 +104,18 @@ class Supervisor:
         processes_here = pod.processes if pod.spec.trainer.command is None else 1
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
         flight_recorder.make_folder(pod.work_dir)
-        started = await processes.start(plan_launches(pod, code.folder, instances=instances))
+        listening = Listening(pod, self._telemetry.heard, self._note)
+        environ = {**listening.environment, **os.environ}
+        launches = plan_launches(pod, code.folder, environ, instances=instances)
+        started = await processes.start(launches, hear=listening.add_lines)
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
-        return await Watch(self._pod, started, self._stop).run()
+        looking = asyncio.create_task(listening.go_on())
+        try:
+            return await Watch(self._pod, started, self._stop).run()
+        finally:
+            looking.cancel()
+            await listening.close()
 
     async def _finish(self, code: Code, inputs: dict[str, Fetched]) -> ArtifactStatus | None:
         if not self._owns_output:
@@ -117,7 +126,7 @@ class Supervisor:
                 "the program has ended, but what it had started hadn't, and was ended before the model was stored: "
                 f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
             )
-        report = read_report(self._pod.run_dir) or exchange.RankReport()
+        report = self._telemetry.report()
         publish = partial(artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note)
         has_checkpoint = report.checkpoint is not None
         publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)
@@ -158,7 +167,7 @@ class Supervisor:
         raise Stopped(f"asked to stop while {self._telemetry.activity}")
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
-        report = read_report(self._pod.run_dir) or exchange.RankReport()
+        report = self._telemetry.report()
         report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-MAX_NOTES:]})
         return judge(exit_code, report=report, error=error, artifact=model)
 

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from footplate.api.status import MAX_STRAGGLERS
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
+from footplate_trainer.supervisor.heard import Heard
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.verdict import describe_lie
 
@@ -43,6 +44,8 @@ class Telemetry:
     """What is known of this pod at any moment, read from the files that its ranks write."""
 
     def __init__(self, pod: Pod, clock: Callable[[], float] = time.monotonic) -> None:
+        self.heard = Heard()
+        """What code says that doesn't use our library."""
         self.activity: Activity | None = "loading"
         """What the supervisor itself does; None while the ranks are at work."""
         self.notes: list[str] = []
@@ -69,16 +72,20 @@ class Telemetry:
     def progress(self) -> Progress:
         """The document of `/progress`."""
         try:
-            return self._progress(read_report(self._pod.run_dir) or RankReport())
+            return self._progress(self.report())
         except ValidationError as problem:  # it lies in a folder that user code may write to
             return self._progress(RankReport(notes=(describe_lie(problem),)))
+
+    def report(self) -> RankReport:
+        """What is known of the run, from whoever has said it."""
+        return self.heard.complete(read_report(self._pod.run_dir) or RankReport())
 
     def _progress(self, report: RankReport) -> Progress:
         return Progress(
             uid=self._pod.uid,
             run=self._pod.run,
             attempt=self._pod.attempt,
-            activity=self.activity or self._activity_of_ranks(),
+            activity=self.activity or self._activity_of_ranks(report),
             progress=report.progress,
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
@@ -97,23 +104,26 @@ class Telemetry:
     def metrics(self) -> bytes:
         """The text of `/metrics`."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Snapshot(self._pod, now=self._clock()))
+        registry.register(_Snapshot(self._pod, self.report(), now=self._clock()))
         return generate_latest(registry)
 
-    def _activity_of_ranks(self) -> Activity:
+    def _activity_of_ranks(self, report: RankReport) -> Activity:
         beats = read_heartbeats(self._pod.run_dir)
-        return next(iter(beats.values())).activity if beats else "starting"
+        if beats:
+            return next(iter(beats.values())).activity
+        return "starting" if report.progress.step is None else "training"
 
 
 class _Snapshot(Collector):
     """One scrape. The job's own metrics are one family with the name as a label, bounded by `RankReport`."""
 
-    def __init__(self, pod: Pod, *, now: float) -> None:
+    def __init__(self, pod: Pod, report: RankReport, *, now: float) -> None:
         self._pod = pod
+        self._report = report
         self._now = now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        report = read_report(self._pod.run_dir) or RankReport()
+        report = self._report
         progress, checkpoint = report.progress, report.checkpoint
         yield from _gauges(
             ("step", "Optimizer steps finished.", progress.step),
@@ -165,7 +175,7 @@ def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | No
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
-        server = _server_class(host)((host, int(port)), _handler(telemetry))
+        server = server_class(host)((host, int(port)), _handler(telemetry))
     except (OSError, ValueError, OverflowError) as error:
         log.warning(
             "/metrics and /progress are not served: the address can't be used", address=address, error=str(error)
@@ -175,7 +185,8 @@ def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | No
     return server
 
 
-def _server_class(host: str) -> type[ThreadingHTTPServer]:
+def server_class(host: str) -> type[ThreadingHTTPServer]:
+    """A server of bounded size for this address."""
     connections: deque[Any] = deque()
 
     class Server(ThreadingHTTPServer):
