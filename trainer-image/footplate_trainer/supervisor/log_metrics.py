@@ -51,7 +51,12 @@ class LogMetrics:
 
 
 def _compile(definition: MetricDefinition) -> Any:
-    import re2  # only where a job has definitions: it is no part of the standard library
+    try:
+        import re2  # only where a job has definitions: an image of the user's own may lack it
+    except ImportError:
+        raise ConfigError(
+            "spec.trainer.metricDefinitions needs google-re2 in trainer.image: install it there"
+        ) from None
 
     options = re2.Options()
     options.max_mem = MAX_PATTERN_MEMORY
