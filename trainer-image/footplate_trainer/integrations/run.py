@@ -1,4 +1,4 @@
-"""What the callbacks share: how a training of another framework reports, and how its ranks stop together."""
+"""What they share: how a training of another framework reports, and how its ranks stop together."""
 
 import os
 import sys
@@ -31,13 +31,11 @@ class Run:
         """Where the framework's own checkpoints belong; None outside a job."""
         return self.place.checkpoint_dir
 
-    def begin(self, *, total_steps: float | None = None, epochs: int | None = None) -> None:
+    def begin(self) -> None:
         """Training begins: from here on it is asked before it ends. Call it on every rank."""
         if self.place.run_dir is not None:
             stopping.install(self.place.grace_seconds)
             stopping.defer()
-        known = total_steps is not None and 0 < total_steps < float("inf")
-        reporter().progress.expect(total_steps=int(total_steps or 0) if known else None, epochs=epochs)
         reporter().enter("loading")
         _ = self._gang
 
