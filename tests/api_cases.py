@@ -160,6 +160,8 @@ TAKEN = (
     Case("hyperparameters as arguments", trainer(
         recipe=UNSET, entrypoint="train.py", hyperparameters={"batch-size": 64}, hyperparameterArgs=True)),
     Case("hyperparameters of any shape", trainer(hyperparameters={"a": {"b": [1, "x", None, 1.5]}, "c": None})),
+    Case("metric definitions", trainer(metricDefinitions=[
+        {"name": "validation:f1", "regex": r"f1=([-+.0-9eE]+)"}, {"name": "step", "regex": r"^step (?P<n>\d+)[()]"}])),
     Case("bucket", uri("s3://datasets")),
     Case("key with dots", uri("gs://datasets/a..b/.c/d...")),
     Case("file", uri("file:///data/train/")),
@@ -264,6 +266,8 @@ REFUSED = (
          "spec.podTemplate.securityContext.runAsUser"),
     Case("no user", pods(securityContext={"runAsUser": -1}), "must be at least 0",
          "spec.podTemplate.securityContext.runAsUser", server="should be greater than or equal to 0"),
+    Case("two metric definitions of one name", trainer(metricDefinitions=[{"name": "a", "regex": "(x)"}] * 2),
+         "comes twice", "spec.trainer.metricDefinitions", server="Duplicate value"),
     Case("giant text among the hyperparameters", trainer(hyperparameters={"a": "x" * 70_000}),
          "hyperparameters are more than 65,536 bytes of JSON", "spec.trainer.hyperparameters",
          server="Too long: may not be more than 65536"),

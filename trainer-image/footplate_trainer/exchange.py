@@ -29,6 +29,8 @@ from footplate.contract import Activity, ExitCode, Failure
 from footplate_trainer.errors import TrainerError, chain_of, sendable, words_of
 
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
+METRICS_FILE = "FOOTPLATE_METRICS_FILE"
+"""Variable that names the file of JSON lines. The supervisor sets it: without one nobody reads what is reported."""
 MAX_FILE_BYTES = 131_072
 STAGING = ".footplate"
 """Folder in `FOOTPLATE_CHECKPOINT_DIR` of what is ours there and on its way; the rest of it is the user's."""

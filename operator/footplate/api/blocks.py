@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from footplate.api.patterns import (
     ENTRYPOINT_PATTERN,
@@ -20,6 +21,7 @@ from footplate.api.patterns import (
 )
 from footplate.api.recipes import RecipeName
 from footplate.api.references import EnvFromSource, EnvVar, LocalRef, NeededKeyRef
+from footplate.api.status import MAX_METRIC_NAME
 from footplate.api.types import (
     MAX_TEXT_BYTES,
     MUTABLE,
@@ -110,6 +112,38 @@ class Source(Model):
     )
 
 
+_GROUP = re.compile(r"\((?:\?P?<\w|(?!\?))")
+METRIC_REGEX_RULE = Rule(
+    "",  # CEL can match an expression, but not tell whether it is one
+    "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference) with a group around the "
+    "number, such as loss=([0-9.]+)",
+    lambda regex: _is_regex(regex) and _GROUP.search(re.sub(r"\\.|\[\^?\]?[^]]*\]", "", regex)) is not None,
+)
+
+
+def _is_regex(text: str) -> bool:
+    """Whether an engine that never backtracks takes it: pydantic has one of RE2's kind."""
+    try:
+        SchemaValidator(core_schema.str_schema(pattern=text))
+    except SchemaError:
+        return False
+    return True
+
+
+class MetricDefinition(Model):
+    """A metric that is found in the log of rank 0's node."""
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_METRIC_NAME)] = Field(
+        description="The metric's name; step, totalSteps, epoch and epochs are those of status.progress.",
+        examples=["validation:accuracy"],
+    )
+    regex: Annotated[str, Field(min_length=1, max_length=512), keep(METRIC_REGEX_RULE)] = Field(
+        description="Regular expression of RE2's syntax. The first group is the number; the last line that has one "
+        "counts.",
+        examples=["val_acc=([0-9.]+)"],
+    )
+
+
 class Trainer(Model):
     """What runs in each pod: an image, and exactly one of recipe, entrypoint and command."""
 
@@ -148,6 +182,9 @@ class Trainer(Model):
     hyperparameter_args: bool = Field(
         default=False,
         description="True also passes the hyperparameters as arguments, --name value.",
+    )
+    metric_definitions: Annotated[ByName[MetricDefinition], Field(max_length=40)] = Field(
+        default=[], description="Metrics that are found in the log, for code that reports none."
     )
     env: Annotated[ByName[EnvVar], Field(max_length=128)] = Field(
         default=[], description="Environment variables of the trainer's container; 65,536 bytes at most together."

@@ -361,6 +361,7 @@ def test_owner_is_the_job() -> None:
         ({"trainer": {"recipe": None, "command": ["x"], "source": {"uri": "s3://code/x.tar"}}}, True),
         ({"trainer": {"recipe": None, "command": ["x"]}, **CHANNELS}, True),
         ({"trainer": {"recipe": None, "command": ["x"]}, "checkpoint": {"uri": "s3://checkpoints/x/"}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"], "metricDefinitions": [{"name": "f1", "regex": "(x)"}]}}, True),
     ],
 )
 def test_a_bare_command_needs_nothing_of_ours(spec: JSON, supervised: bool) -> None:

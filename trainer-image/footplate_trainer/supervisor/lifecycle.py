@@ -5,6 +5,7 @@ Training itself happens in other processes: this one computes nothing, imports n
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Coroutine
@@ -30,6 +31,7 @@ from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
+from footplate_trainer.supervisor.listening import Listening
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.pod_log import PodLog
 from footplate_trainer.supervisor.snapshots import beginning as snapshots
@@ -160,13 +162,23 @@ class Supervisor:
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
         flight_recorder.make_folder(pod.work_dir)
         lay_out(pod, place_of(pod, code.folder))
-        launches = plan_launches(pod, code.folder, instances=instances)
+        listening = Listening(pod, self._telemetry.heard, self._note)
+        environ = {**listening.environment, **os.environ}
+        launches = plan_launches(pod, code.folder, environ, instances=instances)
         pod_log = PodLog(pod.work_dir / "log")
         logs.keep(pod_log)
         self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, pod_log, self._note)
-        started = await processes.start(launches)
+        started = await processes.start(launches, hear=listening.add_lines)
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
+        looking = asyncio.create_task(listening.go_on())
+        try:
+            return await self._watch(started)
+        finally:
+            looking.cancel()
+            await listening.close()
+
+    async def _watch(self, started: list[processes.Process]) -> Ending:
         watch = Watch(self._pod, started, self._stop)
         if self._keeper is None:
             return await watch.run()

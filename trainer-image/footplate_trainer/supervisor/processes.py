@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -21,6 +21,8 @@ from typing import IO, BinaryIO
 from footplate_trainer.errors import ConfigError, sendable
 from footplate_trainer.supervisor import forkserver, logs
 from footplate_trainer.supervisor.launch import Launch
+
+Hear = Callable[[Sequence[bytes]], None]
 
 TAIL_LINES = 400
 """What kills a process says why before it writes the stacks of all its threads."""
@@ -59,13 +61,14 @@ class Process:
         self._stderr: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._pumps: list[asyncio.Task[None]] = []
 
-    async def copy_output(self, prefix: str) -> None:
-        """Begins to copy its output into the log."""
+    async def copy_output(self, prefix: str, hear: Hear | None) -> None:
+        """Begins to copy its output into the log, and to whoever wants to hear its lines."""
         for source, sink, tail in (
             (self._child.stdout, sys.stdout.buffer, self._stdout),
             (self._child.stderr, sys.stderr.buffer, self._stderr),
         ):
-            self._pumps.append(asyncio.create_task(_pump(await _read(source), sink, prefix=prefix.encode(), tail=tail)))
+            copying = _pump(await _read(source), sink, prefix=prefix.encode(), tail=tail, hear=hear)
+            self._pumps.append(asyncio.create_task(copying))
 
     @property
     def pid(self) -> int:
@@ -106,8 +109,8 @@ class Process:
             self._ended.set_result(time.monotonic())
 
 
-async def start(launches: Sequence[Launch]) -> list[Process]:
-    """Starts all processes.
+async def start(launches: Sequence[Launch], *, hear: Hear | None = None) -> list[Process]:
+    """Starts all processes. `hear` is given the lines that the first of them prints.
 
     Raises:
         ConfigError: the command can't be started.
@@ -117,7 +120,8 @@ async def start(launches: Sequence[Launch]) -> list[Process]:
     children = [_spawn(launches[0])] if alone else await forkserver.start(launches)
     processes = [Process(launch.rank, child) for launch, child in zip(launches, children, strict=True)]
     for process in processes:
-        await process.copy_output(f"[rank {process.rank}] " if not alone else "")
+        first = process is processes[0]
+        await process.copy_output(f"[rank {process.rank}] " if not alone else "", hear if first else None)
     return processes
 
 
@@ -149,7 +153,9 @@ async def _read(pipe: IO[bytes] | None) -> asyncio.StreamReader:
     return reader
 
 
-async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, tail: deque[bytes]) -> None:
+async def _pump(
+    source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, tail: deque[bytes], hear: Hear | None
+) -> None:
     """Copies whole lines, so that those of different ranks never mix; a line without an end goes on in pieces, and a
     progress bar, which only ever returns to the line's start, as a line from time to time.
     """
@@ -162,8 +168,12 @@ async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, 
         if len(pending) >= MAX_LINE_BYTES:
             lines, pending = [*lines, pending], b""
         _write_lines(lines, sink, prefix=prefix, tail=tail)
+        if hear is not None:
+            hear(lines)
     if pending:
         _write_lines([pending], sink, prefix=prefix, tail=tail)
+        if hear is not None:
+            hear([pending])
 
 
 def _write_lines(lines: Sequence[bytes], sink: BinaryIO, *, prefix: bytes, tail: deque[bytes]) -> None:

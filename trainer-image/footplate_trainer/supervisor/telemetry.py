@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
+from footplate_trainer.supervisor.heard import Heard
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.verdict import describe_lie
 
@@ -43,6 +44,8 @@ class Telemetry:
     """What is known of this pod at any moment, read from the files that its ranks write."""
 
     def __init__(self, pod: Pod, clock: Callable[[], float] = time.monotonic) -> None:
+        self.heard = Heard()
+        """What code says that doesn't use our library."""
         self.activity: Activity | None = "loading"
         """What the supervisor itself does; None while the ranks are at work."""
         self.notes: list[str] = []
@@ -64,8 +67,10 @@ class Telemetry:
         self._snapshot, self._snapshot_at = snapshot, self._clock()
 
     def report(self) -> RankReport:
-        """What rank 0 has reported. Where it saves no checkpoints of ours, its checkpoint is the folder's snapshot."""
-        report = read_report(self._pod.run_dir) or RankReport()
+        """What is known of the run, from whoever has said it. Where rank 0 saves no checkpoints of ours, its checkpoint is
+        the folder's snapshot.
+        """
+        report = self.heard.complete(read_report(self._pod.run_dir) or RankReport())
         changes: dict[str, Any] = {"resumed_from": report.resumed_from or self.resumed_from}
         if report.checkpoint is None:
             changes |= {"checkpoint": self._snapshot, "checkpointed_at": self._snapshot_at}
@@ -94,7 +99,7 @@ class Telemetry:
             uid=self._pod.uid,
             run=self._pod.run,
             attempt=self._pod.attempt,
-            activity=self.activity or self._activity_of_ranks(),
+            activity=self.activity or self._activity_of_ranks(report),
             progress=report.progress,
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
@@ -116,9 +121,11 @@ class Telemetry:
         registry.register(_Snapshot(self._pod, self.report(), now=self._clock()))
         return generate_latest(registry)
 
-    def _activity_of_ranks(self) -> Activity:
+    def _activity_of_ranks(self, report: RankReport) -> Activity:
         beats = read_heartbeats(self._pod.run_dir)
-        return next(iter(beats.values())).activity if beats else "starting"
+        if beats:
+            return next(iter(beats.values())).activity
+        return "starting" if report.progress.step is None else "training"
 
 
 class _Snapshot(Collector):
@@ -182,7 +189,7 @@ def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | No
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
-        server = _server_class(host)((host, int(port)), _handler(telemetry))
+        server = server_class(host)((host, int(port)), _handler(telemetry))
     except (OSError, ValueError, OverflowError) as error:
         log.warning(
             "/metrics and /progress are not served: the address can't be used", address=address, error=str(error)
@@ -192,7 +199,8 @@ def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | No
     return server
 
 
-def _server_class(host: str) -> type[ThreadingHTTPServer]:
+def server_class(host: str) -> type[ThreadingHTTPServer]:
+    """A server of bounded size for this address."""
     connections: deque[Any] = deque()
 
     class Server(ThreadingHTTPServer):

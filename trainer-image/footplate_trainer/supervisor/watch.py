@@ -18,6 +18,7 @@ import structlog
 
 from footplate.contract import ExitCode
 from footplate_trainer.exchange import (
+    Beat,
     RankReport,
     clear_stacks,
     has_finished,
@@ -162,7 +163,7 @@ class Watch:
         while self._hang is None:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
-            silences = detector.observe(read_heartbeats(self._pod.run_dir), now=now)
+            silences = detector.observe(_living(read_heartbeats(self._pod.run_dir)), now=now)
             if not silences or self._is_ending:
                 others_first_until = None
             elif others_first_until is None or now >= others_first_until:
@@ -217,6 +218,11 @@ class Watch:
         await asyncio.sleep(KILL_SECONDS)
         for process in self._running:
             process.give_up()
+
+
+def _living(beats: Mapping[int, Beat]) -> dict[int, Beat]:
+    """Those whose process is there: a command may go on with others when one that has reported is gone."""
+    return {rank: beat for rank, beat in beats.items() if Path(f"/proc/{beat.pid}").exists()}
 
 
 async def _collect_stacks(processes: Sequence[Process], run_dir: Path) -> dict[int, tuple[Frame, ...]]:

@@ -129,8 +129,7 @@ class Archive:
         sent = [item.key for item in self._store.list(f"{_content(node, '')}")]
         attempts.check_claim(self._store, self._attempt)
         old = too_old(listing, keep=keep)
-        mine = lambda part: part.node == node or (node == 0 and part.node >= self._part.nodes)  # noqa: E731
-        self._store.delete([_key(number, part) for number in old for part in listing[number] if part and mine(part)])
+        self._store.delete([_key(number, part) for number in old for part in listing[number] if self._is_mine(part)])
         kept = {
             number: part
             for number in listing.keys() - set(old)
