@@ -1,5 +1,5 @@
 """What follows a failure: another attempt, when, or the end of the run. Restarts are charged to whom they are due, and
-an error that comes back at the same step isn't tried a third time.
+an error that comes back at the same step, or soon, isn't tried a third time.
 
 Budgets are for what goes wrong without getting anywhere: an hour of progress fills them again. Backoff is too.
 """
@@ -9,6 +9,7 @@ from datetime import datetime
 
 from footplate.api.blocks import RunPolicy
 from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, Spent, TrainingJobStatus
+from footplate.policy.error_words import error_words, may_pass
 from footplate.policy.failure import Failure
 from footplate.policy.job import seconds_run
 from footplate.policy.reasons import Reason
@@ -135,14 +136,24 @@ def _got_further(attempts: list[Attempt]) -> bool:
 
 
 def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus | None) -> bool:
-    """True where the attempt before ended in the same way at the same step."""
+    """True where the attempt before ended in the same way at the same step. Where no step is known, as of most
+    commands, both must have ended soon, and by nothing that the network might have brought about.
+    """
     if before is None or len(attempts) < 2 or failure.reason not in (Reason.USER_ERROR, Reason.OUT_OF_MEMORY):
         return False
     last, previous = attempts[-1], attempts[-2]
-    if last.last_step is None or (last.last_step, failure.reason) != (previous.last_step, previous.reason):
+    if (last.last_step, failure.reason) != (previous.last_step, previous.reason):
         return False
-    traceback = failure.to_status().traceback
-    return failure.reason is Reason.OUT_OF_MEMORY or (traceback is not None and traceback == before.traceback)
+    if failure.reason is Reason.OUT_OF_MEMORY:
+        return last.last_step is not None
+    words = error_words(failure.to_status())
+    if last.last_step is None and (may_pass(words) or not (_was_short(last) and _was_short(previous))):
+        return False
+    return bool(words) and words == error_words(before)
+
+
+def _was_short(attempt: Attempt) -> bool:
+    return attempt.end_time is not None and seconds_run(attempt, now=attempt.end_time) < GOOD_RUN_SECONDS
 
 
 def _backoff(failure: Failure, *, policy: RunPolicy, attempts: list[Attempt]) -> float:
@@ -159,7 +170,7 @@ def _short_runs(attempts: list[Attempt]) -> int:
     """Failures in a row, before the last one, of attempts that didn't run long."""
     count = 0
     for attempt in reversed([a for a in attempts if a.reason not in _NOBODYS]):
-        if attempt.end_time is None or seconds_run(attempt, now=attempt.end_time) >= GOOD_RUN_SECONDS:
+        if not _was_short(attempt):
             break
         count += 1
     return max(0, count - 1)
