@@ -168,6 +168,8 @@ TAKEN = (
     Case("azure", uri("az://container/ü/train.csv")),
     Case("source ConfigMap", trainer(source={"configMap": {"name": "code"}})),
     Case("source URI with digest", trainer(source={"uri": "s3://code/a.tar.gz", "sha256": DIGEST})),
+    Case("working directory in the source", trainer(source={"configMap": {"name": "code"}}, workingDir="src")),
+    Case("working directory of the image", trainer(workingDir="/app")),
     Case("source git", trainer(source={"git": {"url": "https://git.example.com/a.git", "ref": "main"}})),
     Case("resume never", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "never"})),
     Case("resume run", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "run"})),
@@ -348,6 +350,8 @@ REFUSED = (
         Case(f"pattern of {path}", spec, words, path, kind=kind)
         for words, path, spec, kind in (
             ("must be an image's name without blanks", "spec.trainer.image", trainer(image="a b"), "TrainingJob"),
+            ("must be a path without ':' and '$'", "spec.trainer.workingDir",
+             trainer(workingDir="$(HOME)"), "TrainingJob"),
             ("must be a script, module or function", "spec.trainer.entrypoint",
              trainer(recipe=UNSET, entrypoint="./a"), "TrainingJob"),
             ("must be a commit, tag or branch", f"{SOURCE}.git.ref",

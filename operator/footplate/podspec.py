@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from footplate.api.trainingjob import TrainingJobSpec
+from footplate.bare_command import bare_folders, bare_start
 from footplate.contract import (
     CONTAINER_NAME,
     JOB_FILE,
     MANAGED_BY,
     MAX_HOSTS,
     METRICS_PORT,
+    SCRATCH_FOLDERS,
     UID_DIGITS,
     Env,
     JobConfig,
@@ -221,7 +223,6 @@ def _container(gang: AttemptSpec) -> Object:
     container: dict[str, Any] = {
         "name": CONTAINER_NAME,
         "image": spec.trainer.image,
-        "command": list(SUPERVISOR) if supervised else list(spec.trainer.command or ()),
         "envFrom": list(_environment_from(spec)),
         "resources": {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)},
         "volumeMounts": _mounts(spec),
@@ -239,13 +240,9 @@ def _container(gang: AttemptSpec) -> Object:
     arguments = [*spec.trainer.args, *said]
     if supervised:
         # The user's words are arguments of ours, so that the kubelet expands $(NAME) in them as in a bare command.
-        container["args"] = [*(spec.trainer.command or ()), *arguments]
-        container["livenessProbe"] = _liveness(spec)
-    else:
-        container["args"] = arguments
-        if spec.trainer.source is not None:
-            container["workingDir"] = str(MountPath.SOURCE)
-    return container
+        words = [*(spec.trainer.command or ()), *arguments]
+        return {**container, "command": list(SUPERVISOR), "args": words, "livenessProbe": _liveness(spec)}
+    return {**container, **bare_start(spec.trainer, arguments)}
 
 
 def _liveness(spec: TrainingJobSpec) -> Object:
@@ -267,7 +264,7 @@ def _liveness(spec: TrainingJobSpec) -> Object:
 
 def _environment(gang: AttemptSpec) -> list[Object]:
     """The contract's variables first, so that the user's may refer to them as $(NAME)."""
-    config, scratch, processes = gang.config, MountPath.SCRATCH, processes_per_node(gang.spec)
+    config, processes = gang.config, processes_per_node(gang.spec)
     port = str(rendezvous_port(config.metadata.uid, config.run, gang.attempt))
     rendezvous = {"MASTER_ADDR": f"{gang.pod_name(0)}.{gang.run_name}", "MASTER_PORT": port}
     fixed: dict[str, str] = {
@@ -282,18 +279,19 @@ def _environment(gang: AttemptSpec) -> list[Object]:
         Env.PROCESSES_PER_NODE: str(processes),
         Env.GRACE_SECONDS: str(gang.spec.run_policy.termination_grace_period_seconds),
         Env.METRICS_ADDRESS: f"$(POD_IP):{METRICS_PORT}",
-        Env.INPUT_DIR: f"{scratch}/input",
-        Env.CHECKPOINT_DIR: f"{scratch}/checkpoint",
-        Env.OUTPUT_DIR: f"{scratch}/output",
-        Env.LOGS_DIR: f"{scratch}/logs",
-        Env.WORK_DIR: f"{scratch}/work",
+        **{name: f"{MountPath.SCRATCH}/{folder}" for name, folder in SCRATCH_FOLDERS.items()},
         Env.SOURCE_DIR: MountPath.SOURCE,
         Env.RUN_DIR: MountPath.RUN,
         Env.TERMINATION_LOG: MountPath.TERMINATION_LOG,
         **_place(gang, rendezvous, processes=processes),
         **storage_variables(gang.spec.storage, supervised=needs_supervisor(gang.spec)),
     }
-    defaults = {"HOME": "/tmp", "AWS_ENDPOINT_URL": gang.spec.storage.endpoint}  # noqa: S108
+    defaults = {
+        "HOME": "/tmp",  # noqa: S108
+        "USER": "footplate",  # whom getpass asks where the image has no entry for the pod's user
+        "PYTHONUNBUFFERED": "1",
+        "AWS_ENDPOINT_URL": gang.spec.storage.endpoint,
+    }
     own = {variable.name: variable.to_json() for variable in gang.spec.trainer.env}
     fixed |= {name: value for name, value in defaults.items() if value is not None and name not in own}
     pod_ip = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
@@ -325,15 +323,16 @@ def _environment_from(spec: TrainingJobSpec) -> Iterable[Object]:
 
 
 def _mounts(spec: TrainingJobSpec) -> list[Object]:
+    supervised = needs_supervisor(spec)
     mounts: list[Object] = [
         {"name": "footplate-config", "mountPath": str(MountPath.CONFIG), "readOnly": True},
         {"name": "footplate-source", "mountPath": str(MountPath.SOURCE), "readOnly": True},
-        {"name": "footplate-scratch", "mountPath": str(MountPath.SCRATCH)},
+        *([{"name": "footplate-scratch", "mountPath": str(MountPath.SCRATCH)}] if supervised else bare_folders()),
         {"name": "footplate-run", "mountPath": str(MountPath.RUN)},
         {"name": "footplate-shm", "mountPath": "/dev/shm"},  # noqa: S108
         {"name": "footplate-tmp", "mountPath": "/tmp"},  # noqa: S108
-        *storage_mounts(spec.storage, supervised=needs_supervisor(spec)),
-        *(ml_mounts(spec, scratch="footplate-scratch") if needs_supervisor(spec) else ()),
+        *storage_mounts(spec.storage, supervised=supervised),
+        *(ml_mounts(spec, scratch="footplate-scratch") if supervised else ()),
     ]
     return mounts + [mount.to_json() for mount in spec.pod_template.volume_mounts]
 

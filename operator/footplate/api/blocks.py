@@ -18,6 +18,7 @@ from footplate.api.patterns import (
     HTTP_PATTERN,
     HTTPS_PATTERN,
     IMAGE_PATTERN,
+    WORKING_DIR_PATTERN,
 )
 from footplate.api.recipes import RecipeName
 from footplate.api.references import EnvFromSource, EnvVar, LocalRef, NeededKeyRef
@@ -173,6 +174,12 @@ class Trainer(Model):
         default=[], description="Arguments after the entrypoint or command.", examples=[["--depth", "18"]]
     )
     source: Source | None = Field(None, description="The user's code. Its folder is the working directory.")
+    working_dir: Annotated[str, Field(min_length=1, max_length=1024, pattern=WORKING_DIR_PATTERN)] | None = Field(
+        None,
+        description="Folder to start in: one of the source's, as src, or an absolute path of the image or a volume. "
+        "Default: the source's folder; of a command without a source, the image's own working directory.",
+        examples=["src"],
+    )
     hyperparameters: Annotated[FreeForm, keep(HYPERPARAMETERS_FIT)] = Field(
         default={},
         description="Free-form values, 65,536 bytes of JSON at most; they reach the code as JSON. A recipe's are "

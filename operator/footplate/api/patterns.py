@@ -12,6 +12,7 @@ LABEL_VALUE_PATTERN = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 TAINT_KEY_PATTERN = rf"^$|{LABEL_KEY_PATTERN}"
 ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 ABSOLUTE_PATH_PATTERN = r"^/[^:]*$"
+WORKING_DIR_PATTERN = r"^[^:$\x00-\x1f]+$"
 IMAGE_PATTERN = r"^[!-~]+$"
 ENTRYPOINT_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_./:-]*$"
 GIT_REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
@@ -31,6 +32,7 @@ PATTERN_WORDS: Mapping[str, str] = {
     SHA256_PATTERN: "must be 64 lower-case hexadecimal digits",
     ENV_NAME_PATTERN: "must be letters, digits, '_', '-' or '.', and not begin with a digit",
     ABSOLUTE_PATH_PATTERN: "must be an absolute path without ':'",
+    WORKING_DIR_PATTERN: "must be a path without ':' and '$': nothing is expanded in it",
     IMAGE_PATTERN: "must be an image's name without blanks, such as registry.example.com/team/trainer:1",
     ENTRYPOINT_PATTERN: "must be a script, module or function, such as train.py, package.module or package.module:main",
     GIT_REF_PATTERN: "must be a commit, tag or branch, and begin with a letter or digit",

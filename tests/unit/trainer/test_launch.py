@@ -21,6 +21,7 @@ PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "G
 
 def plan(root: Path, spec: dict[str, Any], environ: dict[str, str] | None = None, **place: Any) -> list[Launch]:
     pod = read_pod(pod_environment(root, spec, **place))
+    (root / "code").mkdir(exist_ok=True)
     return plan_launches(
         pod, root / "code", {"PATH": "/bin", "MASTER_ADDR": "a", "MASTER_PORT": "1", **(environ or {})}
     )
@@ -65,6 +66,35 @@ def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Pa
 def test_the_source_goes_before_the_python_path(tmp_path: Path, before: dict[str, str], after: str) -> None:
     (launch,) = plan(tmp_path, ENTRYPOINT, before)
     assert launch.env["PYTHONPATH"] == after.format(code=tmp_path / "code")
+
+
+CODE = {"source": {"uri": "s3://code/a.tar"}}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "folder"),
+    [
+        pytest.param({"entrypoint": "train.py", **CODE}, "code", id="entrypoint"),
+        pytest.param({"command": ["x"], **CODE}, "code", id="command"),
+        pytest.param({"command": ["x"], "workingDir": "src", **CODE}, "code/src", id="a folder of the source"),
+        pytest.param({"entrypoint": "train.py", "workingDir": "src", **CODE}, "code/src", id="an entrypoint's"),
+        pytest.param({"command": ["x"]}, "image", id="a command without a source"),
+        pytest.param({"entrypoint": "mine"}, "code", id="an entrypoint without a source"),
+        pytest.param({"entrypoint": "mine", "workingDir": "{root}/image"}, "image", id="absolute"),
+    ],
+)
+def test_where_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: dict[str, Any], folder: str) -> None:
+    for each in ("code/src", "image"):
+        (tmp_path / each).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / "image")
+    named = {key: value.format(root=tmp_path) if key == "workingDir" else value for key, value in trainer.items()}
+    (launch,) = plan(tmp_path, {"trainer": named})
+    assert launch.folder == tmp_path / folder
+
+
+def test_a_working_directory_that_isnt_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"spec\.trainer\.workingDir=lib: there is no such folder"):
+        plan(tmp_path, {"trainer": {"command": ["x"], "workingDir": "lib", **CODE}})
 
 
 @pytest.mark.parametrize(

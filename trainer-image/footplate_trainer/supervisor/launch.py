@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from footplate.api.blocks import Trainer
 from footplate.dialects import environment as spoken
+from footplate_trainer.errors import ConfigError
 from footplate_trainer.supervisor import flight_recorder
 from footplate_trainer.supervisor.dialect import place_of
 from footplate_trainer.supervisor.pod import Pod
@@ -38,29 +40,46 @@ def plan_launches(
 
     Args:
         pod: this one.
-        source: the folder of the user's code.
+        source: the folder of the user's code; empty where it has none.
         environ: this process's environment.
         instances: the MIG instance of each rank of this pod, where each sees its own alone.
+
+    Raises:
+        ConfigError: there is no such working directory.
     """
-    trainer = pod.spec.trainer
+    trainer, folder = pod.spec.trainer, _working_dir(pod.spec.trainer, source)
     shared = {**environ, **_python_path(source, environ)}
     place = place_of(pod, source, environ)
     if trainer.command is not None:
         env = shared | spoken(place)
-        return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=source)]
+        return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=folder)]
     shared.setdefault("OMP_NUM_THREADS", str(max(1, (place.cpus or 1) // pod.processes)))
     if pod.spec.resources.accelerators:
-        folder = flight_recorder.folder_in(pod.work_dir)
-        shared |= flight_recorder.settings(folder, environ, flight_recorder.torch_version())
+        recordings = flight_recorder.folder_in(pod.work_dir)
+        shared |= flight_recorder.settings(recordings, environ, flight_recorder.torch_version())
     places = [replace(place, local_rank=local) for local in range(pod.processes)]
-    launches = [_launch_rank(pod, local, shared | spoken(places[local]), source) for local in range(pod.processes)]
+    launches = [_launch_rank(pod, local, shared | spoken(places[local]), folder) for local in range(pod.processes)]
     own = [{"CUDA_VISIBLE_DEVICES": instance, "JAX_LOCAL_DEVICE_IDS": "0"} for instance in instances] or [{}] * len(
         launches
     )
     return [replace(launch, env={**launch.env, **more}) for launch, more in zip(launches, own, strict=False)]
 
 
-def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path) -> Launch:
+def _working_dir(trainer: Trainer, source: Path) -> Path:
+    """Without a source a command finds what its image has where its image has it, as one that no supervisor starts. A
+    recipe or entrypoint couldn't write there.
+    """
+    images_own = trainer.command is not None and trainer.source is None
+    folder = (Path.cwd() if images_own else source) / (trainer.working_dir or "")
+    if not folder.is_dir():
+        raise ConfigError(
+            f"spec.trainer.workingDir={trainer.working_dir}: there is no such folder in trainer.source or, as an "
+            "absolute path, in trainer.image; correct it"
+        )
+    return folder
+
+
+def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], folder: Path) -> Launch:
     rank, world = pod.first_rank + local, pod.nodes * pod.processes
     place = {
         "RANK": str(rank),
@@ -72,9 +91,9 @@ def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path) 
     }
     # One rank alone has no place among others: libraries that find one take themselves to be distributed.
     env = {**shared, **place} if world > 1 else shared
-    return Launch(rank=rank, command=[*RANK, *pod.arguments], env=env, folder=source)
+    return Launch(rank=rank, command=[*RANK, *pod.arguments], env=env, folder=folder)
 
 
 def _python_path(source: Path, environ: Mapping[str, str]) -> dict[str, str]:
     rest = environ.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{source}{os.pathsep}{rest}" if rest else str(source), "PYTHONUNBUFFERED": "1"}
+    return {"PYTHONPATH": f"{source}{os.pathsep}{rest}" if rest else str(source)}

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 import structlog
 
 from footplate.api.blocks import GitSource, Source
+from footplate.contract import CODE_FOLDER
 from footplate_trainer.errors import ConfigError, DataError, StorageUnavailable, Unreachable
 from footplate_trainer.storage.authorities import bundle_for_git
 from footplate_trainer.storage.contact import Contact
@@ -58,7 +59,7 @@ def fetch_source(source: Source | None, *, config_map_dir: Path | None, work_dir
         ConfigError, Denied: the job's URI, reference or archive won't do.
         StorageUnavailable: storage or the git server stayed away for minutes.
     """
-    folder, unfinished = work_dir / "source", work_dir / ".source"
+    folder, unfinished = work_dir / CODE_FOLDER, work_dir / f".{CODE_FOLDER}"
     for old in (folder, unfinished):
         shutil.rmtree(old, ignore_errors=True)
     unfinished.mkdir(parents=True)
