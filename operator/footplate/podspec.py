@@ -130,7 +130,8 @@ def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
 def needs_supervisor(spec: TrainingJobSpec) -> bool:
     """False for a bare command, which then needs nothing of ours in its image."""
     code_to_fetch = spec.trainer.source is not None and spec.trainer.source.config_map is None
-    return spec.trainer.command is None or bool(spec.inputs) or spec.output is not None or code_to_fetch
+    work = bool(spec.inputs) or bool(spec.trainer.requirements) or spec.output is not None
+    return spec.trainer.command is None or work or code_to_fetch
 
 
 def mounted_objects(spec: TrainingJobSpec) -> list[str]:

@@ -33,6 +33,8 @@ class CodeRecord(Model):
     source: Source | None = None
     sha256: str | None = None
     commit: str | None = None
+    installed: dict[str, str] | None = None
+    """What was installed for it before the start, by name; the versions are also among `ModelManifest.packages`."""
 
 
 class Hardware(Model):

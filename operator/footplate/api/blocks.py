@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from footplate.api.packages import MAX_REQUIREMENTS, Requirement
 from footplate.api.patterns import (
     ENTRYPOINT_PATTERN,
     GIT_REF_PATTERN,
@@ -123,6 +124,13 @@ class Trainer(Model):
         default=[], description="Arguments after the entrypoint or command.", examples=[["--depth", "18"]]
     )
     source: Source | None = Field(None, description="The user's code. Its folder is the working directory.")
+    requirements: Annotated[list[Requirement], Field(max_length=MAX_REQUIREMENTS)] | None = Field(
+        None,
+        description="Python packages that are installed before the start, as in a requirements file; the image's own "
+        "torch, CUDA and numpy stay as they are. Default: requirements.txt of the source, if it has one. [] installs "
+        "none.",
+        examples=[["transformers==4.57.1", "-r requirements.txt"]],
+    )
     hyperparameters: Annotated[FreeForm, keep(HYPERPARAMETERS_FIT)] = Field(
         default={},
         description="Free-form values, 65,536 bytes of JSON at most; they reach the code as JSON. A recipe's are "

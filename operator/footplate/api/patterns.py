@@ -16,6 +16,9 @@ IMAGE_PATTERN = r"^[!-~]+$"
 ENTRYPOINT_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_./:-]*$"
 GIT_REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 INPUT_NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
+_VERSION = r"(===|~=|==|!=|<=|>=|<|>) *[^ \t\r\n,;()=<>]+"
+_NAMED = rf"[A-Za-z0-9][A-Za-z0-9._-]* *(\[[A-Za-z0-9._, -]*\])? *(\(?{_VERSION}( *, *{_VERSION})*\)?|@ *[^ \t\r\n]+)?"
+REQUIREMENT_PATTERN = rf"^({_NAMED}|(\.\.?/|/|[a-z][a-z+]*://|\$\{{)[^ \t\r\n]+|\.|--?[a-z].*)( *;.*| +--.*)?$"
 URI_PREFIX_PATTERN = r"^(s3|gs|az|file)://[^%?#@\x00-\x20\x7f]*$"
 
 _DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end with a letter or digit"
@@ -34,5 +37,7 @@ PATTERN_WORDS: Mapping[str, str] = {
     ENTRYPOINT_PATTERN: "must be a script, module or function, such as train.py, package.module or package.module:main",
     GIT_REF_PATTERN: "must be a commit, tag or branch, and begin with a letter or digit",
     INPUT_NAME_PATTERN: "must be lower-case letters, digits and '-', and begin with a letter",
+    REQUIREMENT_PATTERN: "must be a line of a requirements file, such as transformers==4.57.1, ./mine.whl or "
+    "-r requirements.txt",
     URI_PREFIX_PATTERN: "must begin with s3://, gs://, az:// or file://, and has no blank, '%', '?', '#' or '@'",
 }

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from footplate.api.resources import Resources
 from footplate_trainer.supervisor import flight_recorder
+from footplate_trainer.supervisor.packages import Installed
 from footplate_trainer.supervisor.pod import Pod
 
-RANK = (sys.executable, "-m", "footplate_trainer.rank.program")
-"""What runs a rank; the program's own arguments follow."""
+RANK = ("-m", "footplate_trainer.rank.program")
+"""What Python runs a rank with; the program's own arguments follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,12 @@ class Launch:
 
 
 def plan_launches(
-    pod: Pod, source: Path, environ: Mapping[str, str] = os.environ, *, instances: Sequence[str] = ()
+    pod: Pod,
+    source: Path,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    instances: Sequence[str] = (),
+    installed: Installed | None = None,
 ) -> list[Launch]:
     """The processes of this pod: one a rank, or the one `command`.
 
@@ -42,9 +48,12 @@ def plan_launches(
         source: the folder of the user's code.
         environ: this process's environment.
         instances: the MIG instance of each rank of this pod, where each sees its own alone.
+        installed: what was installed for the job, whose Python runs it then.
     """
     trainer = pod.spec.trainer
     shared = {**environ, **_ported(pod), **_python_path(source, environ)}
+    if installed is not None:
+        shared |= {"VIRTUAL_ENV": str(installed.folder), "PATH": _first_on_path(installed.python.parent, environ)}
     if trainer.command is not None:
         env = shared | _torchrun(pod, environ) | _place(pod, rank=pod.node_rank, local=0, world=pod.nodes, here=1)
         return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=source)]
@@ -52,16 +61,17 @@ def plan_launches(
     if pod.spec.resources.accelerators:
         folder = flight_recorder.folder_in(pod.work_dir)
         shared |= flight_recorder.settings(folder, environ, flight_recorder.torch_version())
-    launches = [_launch_rank(pod, local, shared, source) for local in range(pod.processes)]
+    python = str(installed.python) if installed is not None else sys.executable
+    launches = [_launch_rank(pod, local, shared, source, python) for local in range(pod.processes)]
     own = [{"CUDA_VISIBLE_DEVICES": instance} for instance in instances] or [{}] * len(launches)
     return [replace(launch, env={**launch.env, **more}) for launch, more in zip(launches, own, strict=False)]
 
 
-def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path) -> Launch:
+def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path, python: str) -> Launch:
     rank, world = pod.first_rank + local, pod.nodes * pod.processes
     return Launch(
         rank=rank,
-        command=[*RANK, *pod.arguments],
+        command=[python, *RANK, *pod.arguments],
         env={**shared, **_place(pod, rank=rank, local=local, world=world, here=pod.processes)},
         folder=source,
     )
@@ -112,6 +122,10 @@ def _ported(pod: Pod) -> dict[str, str]:
 def _python_path(source: Path, environ: Mapping[str, str]) -> dict[str, str]:
     rest = environ.get("PYTHONPATH")
     return {"PYTHONPATH": f"{source}{os.pathsep}{rest}" if rest else str(source), "PYTHONUNBUFFERED": "1"}
+
+
+def _first_on_path(folder: Path, environ: Mapping[str, str]) -> str:
+    return f"{folder}{os.pathsep}{environ.get('PATH', os.defpath)}"
 
 
 def _cpus(resources: Resources) -> int:

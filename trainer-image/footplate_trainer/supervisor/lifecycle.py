@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
+from footplate.api.packages import WHEELS
 from footplate.api.status import ArtifactStatus
 from footplate.contract import MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
@@ -24,7 +26,7 @@ from footplate_trainer.storage.authorities import check_authorities
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
-from footplate_trainer.supervisor import artifact, flight_recorder, processes, telemetry
+from footplate_trainer.supervisor import artifact, flight_recorder, packages, processes, telemetry
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
@@ -96,14 +98,18 @@ class Supervisor:
         code = fetch_source(
             pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
         )
-        return code, fetch_inputs(pod.spec.inputs, pod.input_dir, endpoint=endpoint)
+        wheels = [channel for channel in pod.spec.inputs if channel.name == WHEELS]
+        data = [channel for channel in pod.spec.inputs if channel.name != WHEELS]
+        fetched = fetch_inputs(wheels, pod.input_dir, endpoint=endpoint)
+        code = replace(code, installed=packages.install(pod, code.folder, tell=self._note))
+        return code, fetched | fetch_inputs(data, pod.input_dir, endpoint=endpoint)
 
     async def _train(self, code: Code) -> Ending:
         pod = self._pod
         processes_here = pod.processes if pod.spec.trainer.command is None else 1
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
         flight_recorder.make_folder(pod.work_dir)
-        started = await processes.start(plan_launches(pod, code.folder, instances=instances))
+        started = await processes.start(plan_launches(pod, code.folder, instances=instances, installed=code.installed))
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
         return await Watch(self._pod, started, self._stop).run()

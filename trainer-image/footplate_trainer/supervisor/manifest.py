@@ -1,16 +1,16 @@
 """Makes a model's manifest: what the model is made of, and where it comes from."""
 
-import contextlib
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import distributions
 from pathlib import Path
 
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest
 from footplate_trainer.storage.fetch import Fetched
+from footplate_trainer.supervisor.packages import installed_versions
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.source import Code
 
@@ -54,24 +54,13 @@ def make_manifest(
             source=trainer.source,
             sha256=code.sha256,
             commit=code.commit,
+            installed=dict(code.installed.versions) if code.installed is not None else None,
         ),
-        packages=_packages(),
+        packages=installed_versions([*([str(code.installed.site)] if code.installed is not None else []), *sys.path]),
         hardware=_hardware(pod, report),
         notes=list(report.notes),
         parent_checkpoint=report.resumed_from,
     )
-
-
-def _packages() -> dict[str, str]:
-    """Versions by name. What an interrupted `pip install` leaves behind (`~orch-2.13.0.dist-info`) has no name or no
-    version: that is no reason to lose a model.
-    """
-    versions: dict[str, str] = {}
-    for package in distributions():
-        with contextlib.suppress(Exception):  # each version of Python says in its own way that there is no METADATA
-            if package.name and package.version:
-                versions[package.name] = package.version
-    return dict(sorted(versions.items()))
 
 
 def _hardware(pod: Pod, report: RankReport) -> Hardware:
