@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from footplate.api.packages import PipPolicy
 from footplate.api.status import (
     MAX_STRAGGLERS,
     ArtifactStatus,
@@ -183,6 +184,8 @@ class JobConfig(Model):
     """Fields that any job may change while it lives, and this one may not: paths below spec that the policy of its
     runtime kept when the run began. For the operator alone.
     """
+    pip: PipPolicy | None = None
+    """What the policy of its runtime said of packages when the run began; None where it said nothing."""
 
 
 MAX_NOTES = 16

@@ -145,8 +145,9 @@ def needs_supervisor(spec: TrainingJobSpec) -> bool:
     """False for a bare command, which then needs nothing of ours in its image."""
     code_to_fetch = spec.trainer.source is not None and spec.trainer.source.config_map is None
     keeps_folder = spec.checkpoint is not None and spec.checkpoint.uri is not None
-    to_be_done = spec.inputs or spec.output or keeps_folder or spec.trainer.metric_definitions
-    return spec.trainer.command is None or bool(to_be_done) or code_to_fetch
+    to_be_stored = spec.output is not None or keeps_folder
+    to_be_done = spec.inputs or spec.trainer.requirements or spec.trainer.metric_definitions
+    return spec.trainer.command is None or bool(to_be_done) or to_be_stored or code_to_fetch
 
 
 def mounted_objects(spec: TrainingJobSpec) -> list[str]:

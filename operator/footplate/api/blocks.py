@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from footplate.api.packages import MAX_REQUIREMENTS, Requirement
 from footplate.api.patterns import (
     ENTRYPOINT_PATTERN,
     GIT_REF_PATTERN,
@@ -179,6 +180,13 @@ class Trainer(Model):
         description="Folder to start in: one of the source's, as src, or an absolute path of the image or a volume. "
         "Default: the source's folder; of a command without a source, the image's own working directory.",
         examples=["src"],
+    )
+    requirements: Annotated[list[Requirement], Field(max_length=MAX_REQUIREMENTS)] | None = Field(
+        None,
+        description="Python packages that are installed before the start, as in a requirements file; the image's own "
+        "torch, CUDA and numpy stay as they are. Default: requirements.txt of the source, if it has one. [] installs "
+        "none.",
+        examples=[["transformers==4.57.1", "-r requirements.txt"]],
     )
     hyperparameters: Annotated[FreeForm, keep(HYPERPARAMETERS_FIT)] = Field(
         default={},

@@ -71,6 +71,7 @@ def refused(job: Object, merged: TrainingJobSpec, *, defaults: Object, policy: R
         *_refused_mounts(block(job, "spec"), merged, defaults),
         *_refused_image(merged, policy),
         *_refused_size(merged, policy),
+        *_refused_requirements(merged, policy),
         *_refused_uris(merged, policy, namespace=text(block(job, "metadata"), "namespace")),
         *_missing_labels(block(job, "metadata", "labels"), policy),
     ]
@@ -152,6 +153,22 @@ def _refused_size(spec: TrainingJobSpec, policy: RuntimePolicy) -> Iterator[Prob
     if policy.max_nodes is not None and most > policy.max_nodes:
         field = "spec.elastic.maxNodes" if most > spec.nodes else "spec.nodes"
         yield Problem(field, most, "is more than the runtime allows", f"ask for {policy.max_nodes} at most")
+
+
+def _refused_requirements(spec: TrainingJobSpec, policy: RuntimePolicy) -> Iterator[Problem]:
+    """Those in the source are the trainer's to refuse, by the same policy."""
+    for index, line in enumerate(spec.trainer.requirements or ()):
+        path = f"spec.trainer.requirements[{index}]"
+        if policy.pip.install == "never":
+            yield Problem(
+                path, line, "isn't installed: the runtime's policy lets jobs have what is in their image",
+                "leave it out, and take an image that has it",
+            )  # fmt: skip
+        elif address := policy.pip.refused_address(line):
+            yield Problem(
+                path, line, f"leads to {address}, and the runtime allows packages from elsewhere alone",
+                f"take it from {policy.pip.places}",
+            )  # fmt: skip
 
 
 def _refused_uris(spec: TrainingJobSpec, policy: RuntimePolicy, *, namespace: str) -> Iterator[Problem]:

@@ -359,6 +359,8 @@ def test_owner_is_the_job() -> None:
         ({"trainer": {"recipe": None, "command": ["x"]}}, False),
         ({"trainer": {"recipe": None, "command": ["x"], "source": {"configMap": {"name": "c"}}}}, False),
         ({"trainer": {"recipe": None, "command": ["x"], "source": {"uri": "s3://code/x.tar"}}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"], "requirements": ["a"]}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"], "requirements": []}}, False),
         ({"trainer": {"recipe": None, "command": ["x"]}, **CHANNELS}, True),
         ({"trainer": {"recipe": None, "command": ["x"]}, "checkpoint": {"uri": "s3://checkpoints/x/"}}, True),
         ({"trainer": {"recipe": None, "command": ["x"], "metricDefinitions": [{"name": "f1", "regex": "(x)"}]}}, True),

@@ -10,6 +10,7 @@ import pytest
 from footplate.contract import ExitCode
 from footplate_trainer.errors import ConfigError, WrongJob
 from footplate_trainer.supervisor.launch import Launch, plan_launches
+from footplate_trainer.supervisor.packages import Installed
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from trainer_pods import pod_environment
 
@@ -49,6 +50,14 @@ def test_a_commands_place_is_its_pods(tmp_path: Path) -> None:
     """The supervisor adds none, so that a bare command has the same."""
     (launch,) = plan(tmp_path, COMMAND, {"RANK": "1", "WORLD_SIZE": "3"}, node_rank=1, nodes=3, processes=8)
     assert {name: launch.env[name] for name in PLACE if name in launch.env} == {"RANK": "1", "WORLD_SIZE": "3"}
+
+
+@pytest.mark.parametrize("spec", [ENTRYPOINT, COMMAND], ids=["entrypoint", "command"])
+def test_what_was_installed_is_found_by_ranks_and_commands(spec: dict[str, Any], tmp_path: Path) -> None:
+    pod, installed = read_pod(pod_environment(tmp_path, spec)), Installed(tmp_path / "packages", {"greet": "1.0"})
+    (launch,) = plan_launches(pod, tmp_path, {"PATH": "/bin"}, installed=installed)
+    assert launch.env["PATH"] == f"{tmp_path}/packages/bin:/bin"
+    assert launch.command[0] == ("torchrun" if spec is COMMAND else f"{tmp_path}/packages/bin/python")
 
 
 def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Path) -> None:
