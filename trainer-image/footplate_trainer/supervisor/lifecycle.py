@@ -232,9 +232,7 @@ class Supervisor:
         def publish() -> ArtifactStatus:
             try:
                 return artifact.publish(self._pod, report=report, code=code, inputs=inputs, note=self._note)
-            except (
-                NoModel
-            ) as error:  # success would promise a model; but what was trained is kept, however long it takes
+            except NoModel as error:  # success would promise a model; but what was trained is kept
                 if self._belongings is None or not self._belongings.keep_unclaimed():
                     raise
                 raise NoModel(f"{error}. What it has saved elsewhere is kept: a note says where") from None
