@@ -481,7 +481,7 @@ REFUSED = (
     Case("envFrom nowhere", trainer(envFrom=[{"prefix": "A"}]), "set exactly one of secretRef and configMapRef",
          "spec.trainer.envFrom[0]"),
     Case("nothing to exclude by", sound(output={"uri": "s3://models/", "exclude": [""]}),
-         "must have at least 1 character", "spec.output.exclude[0]"),
+         "must be a name such as optimizer.pt", "spec.output.exclude[0]"),
     Case("absolute path to exclude", sound(output={"uri": "s3://models/", "exclude": ["/optimizer.pt"]}),
          "must be a name such as optimizer.pt, or a path in the output folder such as logs/*.tmp",
          "spec.output.exclude[0]"),

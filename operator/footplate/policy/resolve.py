@@ -32,6 +32,7 @@ _REPLACED_WHOLE = (("checkpoint", "every"), ("trainer", "source"), ("storage", "
 """Blocks of which exactly one member is set: a job's own replaces the runtime's."""
 _MERGED_BY: Mapping[tuple[str, ...], str] = {
     ("trainer", "env"): "name",
+    ("trainer", "metricDefinitions"): "name",
     ("podTemplate", "imagePullSecrets"): "name",
     ("podTemplate", "volumes"): "name",
     ("podTemplate", "volumeMounts"): "mountPath",

@@ -166,7 +166,7 @@ def _refused_requirements(spec: TrainingJobSpec, policy: RuntimePolicy) -> Itera
             )  # fmt: skip
         elif address := policy.pip.refused_address(line):
             yield Problem(
-                path, line, f"leads to {address}, and the runtime allows packages from elsewhere alone",
+                path, line, f"leads to {address}, from where the runtime's policy lets no package come",
                 f"take it from {policy.pip.places}",
             )  # fmt: skip
 

@@ -24,7 +24,7 @@ def run(root: Path, command: list[str], *, working_dir: str | None = None) -> su
     trainer = Trainer.model_validate(
         {"image": "any", "command": command, "source": {"configMap": {"name": "c"}}, "workingDir": working_dir}
     )
-    start = bare_start(trainer)
+    start = bare_start(trainer, trainer.args)
     environ = {"PATH": os.environ["PATH"], "FOOTPLATE_SOURCE_DIR": str(mount), "FOOTPLATE_WORK_DIR": str(root)}
     return subprocess.run([*start["command"], *start["args"]], env=environ, capture_output=True, text=True, check=False)
 
@@ -58,7 +58,7 @@ def test_what_is_not_there_is_named(tmp_path: Path, command: list[str], working_
 
 def test_without_a_source_nothing_stands_before_it() -> None:
     trainer = Trainer.model_validate({"image": "any", "command": ["a"], "args": ["b"], "workingDir": "/app"})
-    assert bare_start(trainer) == {"command": ["a"], "args": ["b"], "workingDir": "/app"}
+    assert bare_start(trainer, trainer.args) == {"command": ["a"], "args": ["b"], "workingDir": "/app"}
 
 
 def test_each_folder_of_the_contract_is_mounted() -> None:

@@ -194,9 +194,8 @@ def test_errors_that_come_back(
 )
 def test_a_command_that_no_supervisor_watches_is_known_by_its_last_line(said: str, repeated: bool) -> None:
     def end(number: int) -> Failure:
-        raw = pod(0, phase="Failed", state=terminated(2, message=said))
-        raw["metadata"]["name"] = f"fashion-1-{number}-0"
-        found = failure.find(gang(raw), {}, desired=1, all_created=True, now=NOW)
+        raw = pod(0, attempt=number, phase="Failed", state=terminated(2, message=said))
+        found = failure.find(gang(raw, attempt=number), {}, desired=1, all_created=True, now=NOW)
         assert found is not None
         return found
 

@@ -58,7 +58,7 @@ def test_what_the_platform_mounted_read_only_stays_so(mount: JSON, refused: bool
     ("pip", "line", "problem"),
     [
         ({"install": "never"}, "a==1", "isn't installed"),
-        ({"install": "fromFiles"}, "git+https://example.com/a.git", "leads to https://example.com/a.git"),
+        ({"install": "fromFiles"}, "git+https://example.com/a.git", r"leads to git\+https://example.com/a.git"),
         ({"install": "fromFiles"}, "./a.whl", ""),
         ({"indexes": ["https://pypi.example.com/"]}, "--index-url https://example.com/", "leads to https://example"),
         ({"indexes": ["https://pypi.example.com/"]}, "a==1", ""),

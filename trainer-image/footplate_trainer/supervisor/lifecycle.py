@@ -229,13 +229,13 @@ class Supervisor:
             self._note(f"what lies in $SM_OUTPUT_DATA_DIR is not in the model: {error}")
         report = self._telemetry.report()
 
-        def publish() -> ArtifactStatus | None:
+        def publish() -> ArtifactStatus:
             try:
                 return artifact.publish(self._pod, report=report, code=code, inputs=inputs, note=self._note)
-            except NoModel:
+            except NoModel as error:  # success would promise a model; but what was trained is kept
                 if self._belongings is None or not self._belongings.keep_unclaimed():
                     raise
-                return None  # what there is was kept, though it is no model
+                raise NoModel(f"{error}. What it has saved elsewhere is kept: a note says where") from None
 
         has_checkpoint = report.checkpoint is not None
         publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)

@@ -63,8 +63,8 @@ def check_policy(lines: Sequence[Line], policy: PipPolicy, environ: Mapping[str,
     for line in lines:
         if address := policy.refused_address(_filled_in(line.text, environ)):
             raise ConfigError(
-                f"{line.place}: leads to {address}, and the job's runtime allows packages from elsewhere alone; take "
-                f"it from {policy.places}"
+                f"{line.place}: leads to {address}, from where the policy of the job's runtime lets no package come; "
+                f"take it from {policy.places}"
             )
 
 
