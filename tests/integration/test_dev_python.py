@@ -16,9 +16,11 @@ from laptop import Laptop, run
 
 pytestmark = pytest.mark.integration
 PROGRAM = """
-import os, shutil, sys
+import pathlib, shutil, sys, tempfile
 print("prefix", sys.prefix)
 print("torchrun", shutil.which("torchrun"))
+print("home", pathlib.Path.home())
+print("temp", tempfile.gettempdir())
 import only_here
 """
 
@@ -98,7 +100,10 @@ def test_up_says_what_pods_run_in(site_of_images: Site) -> None:
 def test_a_bare_command_finds_the_environments_python_and_nothing_of_footplates(site_of_images: Site) -> None:
     phase, message, log = site_of_images.run("bare", "acme/bare:1", command=["python", "train.py"])
     assert phase == "Succeeded", message
-    assert log.splitlines() == [f"prefix {site_of_images.bare}", "torchrun None", "only here"]
+    *said, home, temp, imported = log.splitlines()
+    assert (said, imported) == ([f"prefix {site_of_images.bare}", "torchrun None"], "only here")
+    assert home.startswith(f"home {site_of_images.laptop.home}/node/pods/"), "not the host's /tmp"
+    assert not Path(temp.removeprefix("temp ")).exists(), "it is the pod's own, and goes with it"
     assert site_of_images.events("bare-1-0-0") == []
 
 

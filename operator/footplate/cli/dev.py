@@ -147,7 +147,9 @@ def run(
                 if artifact and download:
                     s3 = await cluster.storage_ready()
                     await asyncio.to_thread(download_files, s3.store, artifact["uri"], download)
-                    _console.print(f"Its files are in {download}:\n\n{_USE.format(folder=download)}")
+                    recipes = (download / "model.json").exists()
+                    use = f":\n\n{_USE.format(folder=download)}" if recipes else ""
+                    _print_lines([f"Its files are in {download}{use}"])
                 return bool(job["status"]["phase"] == "Succeeded")
 
         if not asyncio.run(main()):

@@ -1,18 +1,21 @@
 """The log of a job's rank 0, attempt by attempt, as it grows.
 
-It is read where the node writes it: a pod that has succeeded is deleted at once, its log stays. Of a program that
-writes faster than a terminal shows, the last words are read and no more.
+It is read where the node writes it, as it outlives its pod there. Of a program that writes faster than a terminal
+shows, the last words are read and no more.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from footplate.podspec import pod_name
+from footplate.attempt_spec import pod_name
 
 LONGEST_BYTES = 64 << 10
 """Read of what was written between two looks."""
+_IN_ALL = ("timestamp", "job", "run", "attempt", "node_rank")
+"""What each line of the supervisor's has."""
 
 
 @dataclass
@@ -63,4 +66,18 @@ class _Log:
 
 def shown(line: bytes) -> str:
     """A line as a terminal leaves it: of a progress bar, which is written over and over, the last state."""
-    return line.decode(errors="replace").rstrip("\r").rpartition("\r")[2].rstrip()
+    text = line.decode(errors="replace").rstrip("\r").rpartition("\r")[2].rstrip()
+    return _read_aloud(text) if text.startswith("{") and text.endswith("}") else text
+
+
+def _read_aloud(text: str) -> str:
+    """A line of the supervisor's, which is JSON, without what all of them have; any other as it is."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not said.keys() >= {"event", "level", *_IN_ALL}:
+        return text
+    event, level = said.pop("event"), said.pop("level")
+    words = [event if level == "info" else f"{level}: {event}"]
+    return "  ".join([*words, *(f"{name}={value}" for name, value in said.items() if name not in _IN_ALL)])

@@ -1,5 +1,6 @@
 """What a person reads of a program's log while it is written."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,21 @@ from footplate.cli.dev_log import RankLog, shown
         (b"  indented  ", "  indented"),
         (b"caf\xc3\xa9 \xff", "café \ufffd"),
         (b"", ""),
+        (b'{"event": "mine", "level": "info"}', '{"event": "mine", "level": "info"}'),
+        (b"{'loss': 0.3}", "{'loss': 0.3}"),
+        (b'{"a":' * 100_000 + b"}", '{"a":' * 100_000 + "}"),
     ],
+    ids=range(9),
 )
 def test_lines(line: bytes, text: str) -> None:
     assert shown(line) == text
+
+
+def test_the_supervisors_lines_are_read_aloud() -> None:
+    place = {"job": "digits", "run": "1", "attempt": "0", "node_rank": "0", "timestamp": "2026-11-29T17:37:45Z"}
+    told = {"ranks": [0], "event": "training starts", **place, "level": "info"}
+    assert shown(json.dumps(told).encode()) == "training starts  ranks=[0]"
+    assert shown(json.dumps({**told, "level": "warning"}).encode()) == "warning: training starts  ranks=[0]"
 
 
 class Logs:
