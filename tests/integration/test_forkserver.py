@@ -64,7 +64,8 @@ def test_forked_ranks_are_as_good_as_started_ones(tmp_path: Path) -> None:
     for each in seen:
         assert each["parent"] == pod.process.pid, "the supervisor hears of its end"
         assert each["group"] == each["pid"], "it and what it starts can be killed together"
-        assert (each["stdin"], each["argv"], each["spawned"]) == ("", ["train.py", "--out", "$(HERE)"], 7)
+        script = str(tmp_path / "scratch/work/source/train.py")
+        assert (each["stdin"], each["argv"], each["spawned"]) == ("", [script, "--out", "$(HERE)"], 7)
         assert each["product"] == [300.0, 300.0], "OpenBLAS and torch compute after a fork"
         assert len(each["pipes"]) == 2, "another rank's output would not end with it"
     assert len({pipe for each in seen for pipe in each["pipes"]}) == 6, "each rank has its own output"

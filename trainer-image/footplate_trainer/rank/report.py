@@ -74,7 +74,8 @@ class Reporter:
         self._values: dict[str, Any] = {}
         self._readings = Readings()
         self._reported_at: float | None = None
-        self._lock = threading.Lock()
+        # What a signal's handler raises may leave it held for good: this thread must not wait for itself at its end.
+        self._lock = threading.RLock()
         self._facts: dict[str, Any] = {}
         self._notes: list[str] = []
         self._untold = ""
