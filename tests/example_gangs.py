@@ -1,0 +1,98 @@
+"""An example's job as its pods run it, without a cluster: the pods are those that the operator would make, and of each
+the supervisor is a real process, in the Python that the job's image would have.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from footplate.api.trainingjob import TrainingJob
+from footplate.contract import JOB_FILE, JobConfig, MountPath
+from footplate.devcluster.environment import Rewriter, pod_address, resolve_environment
+from footplate.podspec import AttemptSpec, build_pods
+from laptop import EXAMPLES
+from trainer_pods import RunningPod
+
+RUN = "run-1"
+UID = "uid-1"
+
+
+class Example:
+    """A folder of examples/ with its job.yaml, whose files are its source. What the job would put into buckets lies
+    below `root`.
+
+    `env` comes on top of the job's own, and `spec` replaces fields of the job's.
+    """
+
+    def __init__(self, name: str, root: Path, python: str, *, spec: dict[str, Any] | None = None, **env: str) -> None:
+        self.root = root
+        self._folder = EXAMPLES / name
+        self._python = python
+        self._env = env
+        manifest = yaml.safe_load((self._folder / "job.yaml").read_text())
+        self.spec: dict[str, Any] = {**manifest["spec"], **(spec or {}), "storage": {}}
+        for part in {"output", "checkpoint"} & self.spec.keys():
+            self.spec[part] = {**self.spec[part], "uri": f"file://{root}/{part}/"}
+        self._job: str = manifest["metadata"]["name"]
+        TrainingJob.model_validate({**manifest, "spec": self.spec})
+
+    @property
+    def output(self) -> Path:
+        """Where the model of run 1 lies."""
+        return self.root / "output" / self._job / "1"
+
+    @contextmanager
+    def attempt(self, number: int = 0, **env: str) -> Iterator[list[RunningPod]]:
+        """The pods of one attempt, a supervisor each; what still runs at the end is killed."""
+        pods = [self._start(pod, rank, number, env) for rank, pod in enumerate(self._pods(number))]
+        try:
+            yield pods
+        finally:
+            for pod in pods:
+                pod.kill()
+
+    def _pods(self, attempt: int) -> list[Any]:
+        config = JobConfig.model_validate(
+            {"metadata": {"name": self._job, "namespace": "team", "uid": UID}, "run": 1, "spec": self.spec}
+        )
+        (self.root / JOB_FILE).write_text(config.model_dump_json(by_alias=True, exclude_none=True))
+        nodes = config.spec.nodes
+        return build_pods(AttemptSpec(config, config.spec, RUN, attempt=attempt, nodes=nodes), range(nodes))
+
+    def _start(self, pod: Any, rank: int, attempt: int, env: dict[str, str]) -> RunningPod:
+        home = self.root / f"{attempt}-{rank}"
+        for folder in ("run", "scratch"):
+            (home / folder).mkdir(parents=True)
+        paths = {
+            MountPath.CONFIG: self.root,
+            MountPath.SOURCE: self._folder,
+            MountPath.SCRATCH: home / "scratch",
+            MountPath.RUN: home / "run",
+            MountPath.TERMINATION_LOG: home / "termination-log",
+        }
+        name, (container,) = pod["metadata"]["name"], pod["spec"]["containers"]
+        rewrite = Rewriter({str(path): there for path, there in paths.items()}, namespace="team", subdomain=RUN)
+        placed = {**pod, "status": {"podIP": pod_address("team", name)}}
+        variables = asyncio.run(resolve_environment(container, placed, _no_secrets))
+        image = {
+            "PATH": f"{Path(self._python).parent}:/usr/bin:/bin",
+            "HOME": str(home),
+            "OMP_NUM_THREADS": "1",
+            "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
+        }
+        variables = {**variables, **image, **self._env, **env}
+        return RunningPod(
+            home,
+            {variable: rewrite(value) for variable, value in variables.items()},
+            python=self._python,
+            arguments=[rewrite(argument) for argument in container["args"]],
+        )
+
+
+async def _no_secrets(_resource: str, _name: str) -> None:
+    return None
