@@ -69,6 +69,7 @@ def pod_environment(
         Env.INPUT_DIR: str(root / "scratch/input"),
         Env.CHECKPOINT_DIR: str(root / "scratch/checkpoint"),
         Env.OUTPUT_DIR: str(root / "scratch/output"),
+        Env.LOGS_DIR: str(root / "scratch/logs"),
         Env.WORK_DIR: str(root / "scratch/work"),
         Env.SOURCE_DIR: str(source),
         Env.RUN_DIR: str(root / "run"),

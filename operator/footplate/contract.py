@@ -33,6 +33,9 @@ UID_DIGITS = 8
 PRETENDED_ACCELERATORS = "FOOTPLATE_PRETENDED_ACCELERATORS"
 """Set in pods of a devcluster, whose accelerators are there to be counted: ranks compute on the CPU."""
 
+MAX_HOSTS = 128
+"""Pods of a gang that each of them has the names of: the API server keeps a copy for each."""
+
 CONTAINER_NAME = "trainer"
 CA_FILE = "ca.pem"
 JOB_FILE = "job.json"
@@ -52,6 +55,10 @@ class Env(StrEnum):
     NODE_RANK = "FOOTPLATE_NODE_RANK"
     NODES = "FOOTPLATE_NODES"
     """Pods of this attempt's gang; elastic gangs differ from `spec.nodes`."""
+    HOSTS = "FOOTPLATE_HOSTS"
+    """Names under which these pods find each other, by node rank, with commas between; empty where there are more than
+    `MAX_HOSTS`.
+    """
     PROCESSES_PER_NODE = "FOOTPLATE_PROCESSES_PER_NODE"
     GRACE_SECONDS = "FOOTPLATE_GRACE_SECONDS"
     METRICS_ADDRESS = "FOOTPLATE_METRICS_ADDRESS"
@@ -62,6 +69,8 @@ class Env(StrEnum):
     """Local staging for checkpoints."""
     OUTPUT_DIR = "FOOTPLATE_OUTPUT_DIR"
     """What the code leaves here is uploaded to output.uri after a successful end."""
+    LOGS_DIR = "FOOTPLATE_LOGS_DIR"
+    """What the code leaves here is uploaded at every end, whatever it is."""
     SOURCE_DIR = "FOOTPLATE_SOURCE_DIR"
     """Files of source.configMap, read-only; empty where the source is another or none."""
     WORK_DIR = "FOOTPLATE_WORK_DIR"
@@ -94,6 +103,10 @@ class MountPath(StrEnum):
     TERMINATION_LOG = "/dev/termination-log"
 
 
+SAGEMAKER_FOLDER = "sagemaker"
+"""Folder in `Env.WORK_DIR` where the supervisor lays out what SageMaker has in /opt/ml."""
+
+
 class Label(StrEnum):
     """Labels of everything that the operator creates."""
 
@@ -111,6 +124,9 @@ class Label(StrEnum):
 MANAGED_BY = "footplate"
 MANAGED_SELECTOR = f"{Label.MANAGED_BY}={MANAGED_BY}"
 
+
+KEEPING_SECONDS = 10.0
+"""How long a pod whose ranks have failed may take to send its logs; who awaits its word, waits so much longer."""
 
 GRACE_FACTOR = 1.5
 """A gang that is asked to stop saves a checkpoint if the grace left is so many times what the slowest rank's last save

@@ -13,6 +13,7 @@ from footplate.contract import (
     CONTAINER_NAME,
     JOB_FILE,
     MANAGED_BY,
+    MAX_HOSTS,
     METRICS_PORT,
     UID_DIGITS,
     Env,
@@ -22,6 +23,8 @@ from footplate.contract import (
     input_env_prefix,
     rendezvous_port,
 )
+from footplate.dialect_pods import dialect_variables, ml_mounts, place_in
+from footplate.dialects import hyperparameter_arguments
 from footplate.objects import Object
 from footplate.placement import placement
 from footplate.storage_volumes import storage_mounts, storage_variables, storage_volumes
@@ -48,6 +51,11 @@ class AttemptSpec:
     nodes: int
     avoid: Sequence[str] = ()
     """Kubernetes nodes to keep away from as long as there are others."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names of the pods in the run's headless Service, by rank."""
+        return [f"{self.pod_name(rank)}.{self.run_name}" for rank in range(self.nodes)]
 
     def pod_name(self, rank: int) -> str:
         """Name of a pod."""
@@ -100,12 +108,14 @@ def build_pods(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     labels = {**template.labels, str(Label.ATTEMPT): str(gang.attempt)}
     annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
     spec, container, environment = _pod_spec(gang), _container(gang), _environment(gang)
-
-    numbered = [Env.NODE_RANK, "PET_NODE_RANK", *(("RANK", "NODE_RANK") if _is_a_rank(gang) else ())]
+    hosts, processes, supervised = gang.hosts, processes_per_node(gang.spec), needs_supervisor(gang.spec)
+    numbered = [str(Env.NODE_RANK), *(("RANK", "NODE_RANK") if _is_a_rank(gang) else ())]
 
     def build(rank: int) -> Object:
         name = gang.pod_name(rank)
-        of_rank = [{"name": str(variable), "value": str(rank)} for variable in numbered]
+        place = place_in(gang.config, gang.spec, attempt=gang.attempt, hosts=hosts, node_rank=rank, processes=processes)
+        own = {name: str(rank) for name in numbered} | dialect_variables(place, supervised=supervised)
+        of_rank = [{"name": variable, "value": value} for variable, value in own.items()]
         containers = [{**container, "env": of_rank + environment}]
         return {
             "apiVersion": "v1",
@@ -132,7 +142,9 @@ def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
 def needs_supervisor(spec: TrainingJobSpec) -> bool:
     """False for a bare command, which then needs nothing of ours in its image."""
     code_to_fetch = spec.trainer.source is not None and spec.trainer.source.config_map is None
-    return spec.trainer.command is None or bool(spec.inputs) or spec.output is not None or code_to_fetch
+    keeps_folder = spec.checkpoint is not None and spec.checkpoint.uri is not None
+    to_be_done = spec.inputs or spec.output or keeps_folder or spec.trainer.metric_definitions
+    return spec.trainer.command is None or bool(to_be_done) or code_to_fetch
 
 
 def mounted_objects(spec: TrainingJobSpec) -> list[str]:
@@ -222,12 +234,15 @@ def _container(gang: AttemptSpec) -> Object:
             "readOnlyRootFilesystem": spec.trainer.command is None,
         },
     }
+    # What hyperparameters say isn't for the kubelet to expand.
+    said = [word.replace("$", "$$") for word in hyperparameter_arguments(spec.trainer)]
+    arguments = [*spec.trainer.args, *said]
     if supervised:
         # The user's words are arguments of ours, so that the kubelet expands $(NAME) in them as in a bare command.
-        container["args"] = [*(spec.trainer.command or ()), *spec.trainer.args]
+        container["args"] = [*(spec.trainer.command or ()), *arguments]
         container["livenessProbe"] = _liveness(spec)
     else:
-        container["args"] = list(spec.trainer.args)
+        container["args"] = arguments
         if spec.trainer.source is not None:
             container["workingDir"] = str(MountPath.SOURCE)
     return container
@@ -252,10 +267,9 @@ def _liveness(spec: TrainingJobSpec) -> Object:
 
 def _environment(gang: AttemptSpec) -> list[Object]:
     """The contract's variables first, so that the user's may refer to them as $(NAME)."""
-    config, scratch = gang.config, MountPath.SCRATCH
-    address = f"{gang.pod_name(0)}.{gang.run_name}"
-    processes = processes_per_node(gang.spec)
+    config, scratch, processes = gang.config, MountPath.SCRATCH, processes_per_node(gang.spec)
     port = str(rendezvous_port(config.metadata.uid, config.run, gang.attempt))
+    rendezvous = {"MASTER_ADDR": f"{gang.pod_name(0)}.{gang.run_name}", "MASTER_PORT": port}
     fixed: dict[str, str] = {
         Env.CONFIG: f"{MountPath.CONFIG}/{JOB_FILE}",
         Env.JOB: config.metadata.name,
@@ -264,22 +278,19 @@ def _environment(gang: AttemptSpec) -> list[Object]:
         Env.RUN: str(config.run),
         Env.ATTEMPT: str(gang.attempt),
         Env.NODES: str(gang.nodes),
+        Env.HOSTS: ",".join(gang.hosts) if gang.nodes <= MAX_HOSTS else "",
         Env.PROCESSES_PER_NODE: str(processes),
         Env.GRACE_SECONDS: str(gang.spec.run_policy.termination_grace_period_seconds),
         Env.METRICS_ADDRESS: f"$(POD_IP):{METRICS_PORT}",
         Env.INPUT_DIR: f"{scratch}/input",
         Env.CHECKPOINT_DIR: f"{scratch}/checkpoint",
         Env.OUTPUT_DIR: f"{scratch}/output",
+        Env.LOGS_DIR: f"{scratch}/logs",
         Env.WORK_DIR: f"{scratch}/work",
         Env.SOURCE_DIR: MountPath.SOURCE,
         Env.RUN_DIR: MountPath.RUN,
         Env.TERMINATION_LOG: MountPath.TERMINATION_LOG,
-        **_place(gang, {"MASTER_ADDR": address, "MASTER_PORT": port}, processes=processes),
-        "PET_NNODES": str(gang.nodes),
-        "PET_NPROC_PER_NODE": str(processes),
-        "PET_MASTER_ADDR": address,
-        "PET_MASTER_PORT": port,
-        "PET_MAX_RESTARTS": "0",
+        **_place(gang, rendezvous, processes=processes),
         **storage_variables(gang.spec.storage, supervised=needs_supervisor(gang.spec)),
     }
     defaults = {"HOME": "/tmp", "AWS_ENDPOINT_URL": gang.spec.storage.endpoint}  # noqa: S108
@@ -322,6 +333,7 @@ def _mounts(spec: TrainingJobSpec) -> list[Object]:
         {"name": "footplate-shm", "mountPath": "/dev/shm"},  # noqa: S108
         {"name": "footplate-tmp", "mountPath": "/tmp"},  # noqa: S108
         *storage_mounts(spec.storage, supervised=needs_supervisor(spec)),
+        *(ml_mounts(spec, scratch="footplate-scratch") if needs_supervisor(spec) else ()),
     ]
     return mounts + [mount.to_json() for mount in spec.pod_template.volume_mounts]
 

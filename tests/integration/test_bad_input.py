@@ -191,7 +191,7 @@ def test_the_operator_lives_on(laptop: Laptop) -> None:
 def models(laptop: Laptop, prefix: str) -> list[str]:
     """What there is of a model, without what is written of whose it is."""
     paths = (item["path"] for batch in obstore.list(laptop.store("models"), f"{prefix}/") for item in batch)
-    return sorted(path for path in paths if "/.footplate/" not in path)
+    return sorted(path for path in paths if "/.footplate/" not in path and "/records-" not in path)
 
 
 def is_trouble(event: Mapping[str, Any]) -> bool:

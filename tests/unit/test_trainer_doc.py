@@ -11,6 +11,7 @@ import pytest
 from documents import DOCS, names_in, read_block, read_table
 from footplate.api.recipes import RECIPES, Hyperparameters
 from footplate.contract import Env, ExitCode, JobConfig
+from footplate.dialects import VARIABLES
 from footplate.podspec import AttemptSpec, build_pods
 from footplate.policy import failure
 from footplate_trainer.model_manifest import ModelManifest
@@ -63,26 +64,32 @@ def set_by_operator(trainer: dict[str, Any]) -> set[str]:
 
 
 def set_by_supervisor(folder: Path, trainer: dict[str, Any]) -> set[str]:
-    spec = {"trainer": trainer, "inputs": [{"name": "name", "uri": "s3://datasets/x/"}]}
-    (process, *_) = launch.plan_launches(read_pod(pod_environment(folder, spec, nodes=2)), folder, {})
-    return {name.replace("SM_CHANNEL_NAME", "SM_CHANNEL_<NAME>") for name in process.env}
+    (process, *_) = launch.plan_launches(read_pod(pod_environment(folder, {"trainer": trainer}, nodes=2)), folder, {})
+    return {*process.env}
 
 
 def test_environment(tmp_path: Path) -> None:
     documented: dict[str, set[str]] = {}
     for names, where, _ in read_table("trainer.md", "environment"):
         documented.setdefault(where, set()).update(names_in(names))
+    dialects = {variable.name for variable in VARIABLES}
     of_rank, of_command = {"entrypoint": "entrypoint"}, {"command": ["command"]}
-    everywhere = set_by_operator(of_rank) & set_by_operator(of_command)
-    rank = set_by_operator(of_rank) | set_by_supervisor(tmp_path, of_rank)
-    command = set_by_operator(of_command) | set_by_supervisor(tmp_path, of_command)
+    everywhere = (set_by_operator(of_rank) & set_by_operator(of_command)) - dialects
+    rank = (set_by_operator(of_rank) | set_by_supervisor(tmp_path, of_rank)) - dialects
+    command = (set_by_operator(of_command) | set_by_supervisor(tmp_path, of_command)) - dialects
     assert set(Env) <= everywhere
     assert documented == {
         "pod": everywhere,
         "process": (rank & command) - everywhere,
         "rank": rank - command,
-        "command": command - rank,
     }
+    assert command - rank <= everywhere
+
+
+def test_dialects() -> None:
+    expected = [[f"`{row.name}`", row.of, str(row.setter), row.when, row.holds] for row in VARIABLES]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
+    assert read_table("trainer.md", "dialects") == expected, f"write them so:\n{table}"
 
 
 @pytest.mark.parametrize("row", read_table("trainer.md", "exit codes"), ids=lambda row: row[0])

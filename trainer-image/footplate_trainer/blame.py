@@ -9,33 +9,9 @@ import dis
 import re
 from typing import Final
 
+from footplate.causes.peers import DEVICE, GLOO, NATIVE_FORM, NCCL, OWN
 from footplate_trainer.errors import PeerLost, chain_of
 
-_GLOO: Final = re.compile(
-    r"\[\S*\bgloo/\S+:\d+\] .*(Connection (closed|reset|refused)|Broken pipe|time(d )?out|Socket closed|unreachable|"
-    r"No route to host)|^Gloo connectFullMesh failed",
-    re.IGNORECASE,
-)
-"""What gloo's transport says of a peer, after the place in its own source; sizes that don't match stand there too, and
-are the user's.
-"""
-_NCCL: Final = re.compile(
-    r"unhandled system error|ncclSystemError|ncclRemoteError|remote process (has )?(exited|terminated)|"
-    r"NCCL communicator was aborted|Watchdog caught collective operation timeout|"
-    r"Received a dump signal due to a collective timeout|watchdog got stuck for \d+ ?seconds"
-)
-_DEVICE: Final = re.compile(
-    r"uncorrectable (ECC|NVLink) error|GPU is lost|fallen off the bus|hardware stack error|busy or unavailable|"
-    r"system not yet initialized|over nvlink or a hardware error|MPS (client failed|server is not ready)",
-    re.IGNORECASE,
-)
-_NATIVE_FORM: Final = re.compile(r"(\[Rank \d+\] )?NCCL (error|communicator)\b|(CUDA|HIP) error: ")
-_OWN: Final = re.compile(
-    r"invalid (usage|argument)|ncclInvalid|out of memory|illegal memory access|device-side assert|shared memory|"
-    r"EADDRINUSE",
-    re.IGNORECASE,
-)
-"""What the same libraries say of mistakes that a program makes by itself."""
 _WATCHDOG: Final = re.compile(
     r"^(?:\[rank\d+\]:\s*)?\[[EF][^\]\n]*\bProcessGroupNCCL\.cpp:\d+\] "
     r"(.+(?:\n(?!Exception raised from|\[|frame #).+){0,4})",
@@ -58,9 +34,9 @@ def watchdogs_words(log: str) -> str:
         log: the end of what the process has written to stderr.
     """
     said = [match[1] for match in _WATCHDOG.finditer(log)]
-    if any(_OWN.search(words) and not _DEVICE.search(words) for words in said):
+    if any(OWN.search(words) and not DEVICE.search(words) for words in said):
         return ""
-    found = next((words for words in said if _NCCL.search(words) or _DEVICE.search(words)), "")
+    found = next((words for words in said if NCCL.search(words) or DEVICE.search(words)), "")
     return " ".join(found.split())
 
 
@@ -69,7 +45,7 @@ def _is_torchs(error: BaseException) -> bool:
     if not distributed or type(error).__name__ == "DistQueueEmptyError":
         return False
     text = str(error)
-    return _DEVICE.search(text) is not None or _OWN.search(text) is None
+    return DEVICE.search(text) is not None or OWN.search(text) is None
 
 
 def _is_native(error: BaseException) -> bool:
@@ -77,9 +53,9 @@ def _is_native(error: BaseException) -> bool:
     if not native or not _raised_outside_python(error):
         return False
     text = str(error)
-    if _NATIVE_FORM.match(text) is None:
-        return _GLOO.search(text) is not None
-    return _DEVICE.search(text) is not None or (_NCCL.search(text) is not None and _OWN.search(text) is None)
+    if NATIVE_FORM.match(text) is None:
+        return GLOO.search(text) is not None
+    return DEVICE.search(text) is not None or (NCCL.search(text) is not None and OWN.search(text) is None)
 
 
 def _kinds(error: BaseException) -> tuple[type, ...]:

@@ -58,6 +58,10 @@ class BrokenDevice(TrainerError):
     exit_code = ExitCode.PEER_LOST
 
 
+class NoModel(ConfigError):
+    """The code has left no file in the output folder."""
+
+
 class StorageError(TrainerError):
     """Object storage said no, or nothing."""
 

@@ -11,7 +11,6 @@ should be counts as absent. Times that are compared are CLOCK_MONOTONIC, which a
 change of the clock moves; those of the clock are only shown.
 """
 
-import errno
 import os
 import struct
 import time
@@ -25,11 +24,16 @@ from pydantic import Field, ValidationError
 
 from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
 from footplate.api.types import Model
+from footplate.causes import way_out
 from footplate.contract import Activity, ExitCode, Failure
 from footplate_trainer.errors import TrainerError, chain_of, sendable, words_of
 
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
+METRICS_FILE = "FOOTPLATE_METRICS_FILE"
+"""Variable that names the file of JSON lines. The supervisor sets it: without one nobody reads what is reported."""
 MAX_FILE_BYTES = 131_072
+STAGING = ".footplate"
+"""Folder in `FOOTPLATE_CHECKPOINT_DIR` of what is ours there and on its way; the rest of it is the user's."""
 GENEROUS_SECONDS = 3600.0
 """How long a rank may do something that finishes no steps, at least, before it counts as a hang."""
 
@@ -168,17 +172,16 @@ def describe_error(error: BaseException, *, rank: int | None) -> Failure:
     return Failure(
         rank=rank,
         type="" if ours else sendable(type(error).__qualname__)[:256],
-        message=(words_of(error) if ours else f"{words_of(error)}{_disk_hint(error)}{_notes_of(error)}")[:1024],
+        message=(words_of(error) if ours else f"{words_of(error)}{_way_out(error)}{_notes_of(error)}")[:1024],
         traceback=None if ours and error.__traceback__ is None else text[-3072:],
         time=time.time(),
     )
 
 
-def _disk_hint(error: BaseException) -> str:
-    """A way out where the disk is full: libraries wrap what the kernel says in errors of their own."""
-    if any(os.strerror(errno.ENOSPC) in words_of(link) for link in chain_of(error)):
-        return "; request more ephemeral-storage in spec.resources or a larger volume, or write less"
-    return ""
+def _way_out(error: BaseException) -> str:
+    """What to change, if that is known: libraries wrap what the kernel or a device says in errors of their own."""
+    said = (way_out(f"{type(link).__name__}: {words_of(link)}") for link in chain_of(error))
+    return next((f"; {advice}" for advice in said if advice), "")
 
 
 def _notes_of(error: BaseException) -> str:

@@ -30,6 +30,10 @@ class CodeRecord(Model):
     """What ran, and from where."""
 
     run: str
+    """The recipe, the entrypoint or the command."""
+    command: list[str] | None = None
+    args: list[str] = Field(default_factory=list)
+    """As the job has them: what `$(NAME)` stands for may be a secret."""
     source: Source | None = None
     sha256: str | None = None
     commit: str | None = None
@@ -65,6 +69,10 @@ class ModelManifest(Model):
     step: int | None = None
     epoch: int | None = None
     hyperparameters: dict[str, Any]
+    hyperparameters_passed: list[Literal["recipe", "context", "environment"]] = Field(default_factory=list)
+    """How they reached the program: `recipe`, which uses all of them; `context()`, which it has called; `environment`,
+    variables and job.json, which it may never have read.
+    """
     seed: int | None = None
     inputs: dict[str, Input]
     image: str | None = None

@@ -5,10 +5,12 @@ names it in the description: were the API server to fill it in, a runtime's defa
 """
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from footplate.api.patterns import (
     ENTRYPOINT_PATTERN,
@@ -19,6 +21,7 @@ from footplate.api.patterns import (
 )
 from footplate.api.recipes import RecipeName
 from footplate.api.references import EnvFromSource, EnvVar, LocalRef, NeededKeyRef
+from footplate.api.status import MAX_METRIC_NAME
 from footplate.api.types import (
     MAX_TEXT_BYTES,
     MUTABLE,
@@ -59,6 +62,21 @@ HYPERPARAMETERS_FIT = Rule(
 )
 
 
+ARGUMENT_NAMES = Rule(
+    "",  # names have no bound that CEL's cost could be told by
+    "hyperparameterArgs makes arguments of hyperparameters: their names must then be of letters, digits, '.', '_' and "
+    "'-', with a letter or '_' first, and their values without a NUL; rename them, or leave hyperparameterArgs out",
+    lambda it: (
+        at(it, "hyperparameterArgs") is not True
+        or all(
+            re.fullmatch(r"[A-Za-z_][-.\w]*", name, re.ASCII) and "\0" not in str(value)
+            for name, value in (at(it, "hyperparameters") or {}).items()
+        )
+    ),
+    "hyperparameters",
+)
+
+
 class GitSource(Model):
     """Code from a git repository, cloned by each pod."""
 
@@ -91,6 +109,38 @@ class Source(Model):
             "sha256 goes with uri; git has its own commit hashes",
             lambda it: at(it, "sha256") is None or at(it, "uri") is not None,
         ),
+    )
+
+
+_GROUP = re.compile(r"\((?:\?P?<\w|(?!\?))")
+METRIC_REGEX_RULE = Rule(
+    "",  # CEL can match an expression, but not tell whether it is one
+    "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference) with a group around the "
+    "number, such as loss=([0-9.]+)",
+    lambda regex: _is_regex(regex) and _GROUP.search(re.sub(r"\\.|\[\^?\]?[^]]*\]", "", regex)) is not None,
+)
+
+
+def _is_regex(text: str) -> bool:
+    """Whether an engine that never backtracks takes it: pydantic has one of RE2's kind."""
+    try:
+        SchemaValidator(core_schema.str_schema(pattern=text))
+    except SchemaError:
+        return False
+    return True
+
+
+class MetricDefinition(Model):
+    """A metric that is found in the log of rank 0's node."""
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_METRIC_NAME)] = Field(
+        description="The metric's name; step, totalSteps, epoch and epochs are those of status.progress.",
+        examples=["validation:accuracy"],
+    )
+    regex: Annotated[str, Field(min_length=1, max_length=512), keep(METRIC_REGEX_RULE)] = Field(
+        description="Regular expression of RE2's syntax. The first group is the number; the last line that has one "
+        "counts.",
+        examples=["val_acc=([0-9.]+)"],
     )
 
 
@@ -129,6 +179,13 @@ class Trainer(Model):
         "checked before there is a pod.",
         examples=[{"epochs": 5, "batchSize": 256, "learningRate": 0.001}],
     )
+    hyperparameter_args: bool = Field(
+        default=False,
+        description="True also passes the hyperparameters as arguments, --name value.",
+    )
+    metric_definitions: Annotated[ByName[MetricDefinition], Field(max_length=40)] = Field(
+        default=[], description="Metrics that are found in the log, for code that reports none."
+    )
     env: Annotated[ByName[EnvVar], Field(max_length=128)] = Field(
         default=[], description="Environment variables of the trainer's container; 65,536 bytes at most together."
     )
@@ -141,6 +198,12 @@ class Trainer(Model):
             "[has(self.recipe), has(self.entrypoint), has(self.command)].filter(x, x).size() <= 1",
             "set only one of recipe, entrypoint and command",
             lambda it: count(it, *ENTRY_KINDS) <= 1,
+        ),
+        Rule(
+            "!has(self.recipe) || !has(self.hyperparameterArgs) || !self.hyperparameterArgs",
+            "hyperparameterArgs goes with entrypoint or command, not with recipe",
+            lambda it: at(it, "recipe") is None or at(it, "hyperparameterArgs") is not True,
+            "hyperparameterArgs",
         ),
         Rule(
             " + ".join(f"(has(self.{name}) ? self.{name}.map(a, bytes(a).size()).sum() : 0)" for name in _TEXTS)
@@ -156,6 +219,12 @@ class Trainer(Model):
             "env",
         ),
     )
+
+    @model_validator(mode="after")
+    def _can_name_arguments(self) -> Self:
+        if ARGUMENT_NAMES.is_broken_by(self.to_json()):
+            raise ARGUMENT_NAMES.broken()
+        return self
 
 
 class Every(Model):
@@ -326,8 +395,8 @@ class RunPolicy(Model):
         "deletes it too.",
     )
     clean_pods: Literal["onSuccess", "always", "never"] = Field(
-        default="onSuccess",
-        description="Which finished runs lose their pods at once; onSuccess keeps a failed run's pods for their logs.",
+        default="never",
+        description="Which finished runs lose their pods, and so their logs, at once; others when the job goes.",
     )
 
 

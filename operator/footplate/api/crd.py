@@ -87,7 +87,7 @@ KINDS = (
             Column("RESTARTS", ".status.restarts.total", "integer"),
             AGE,
             Column("REASON", ".status.reason", wide=True),
-            Column("LOSS", ".status.progress.metrics.loss", "number", wide=True),
+            Column("LOSS", ".status.progress.loss", "number", wide=True),
             Column("ARTIFACT", ".status.artifact.uri", wide=True),
         ),
         scale=(".spec.nodes", ".status.nodes.created", ".status.selector"),

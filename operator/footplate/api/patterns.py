@@ -15,6 +15,7 @@ ABSOLUTE_PATH_PATTERN = r"^/[^:]*$"
 IMAGE_PATTERN = r"^[!-~]+$"
 ENTRYPOINT_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_./:-]*$"
 GIT_REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+FILE_PATTERN = r"^[^/].*$"
 INPUT_NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
 URI_PREFIX_PATTERN = r"^(s3|gs|az|file)://[^%?#@\x00-\x20\x7f]*$"
 
@@ -33,6 +34,7 @@ PATTERN_WORDS: Mapping[str, str] = {
     IMAGE_PATTERN: "must be an image's name without blanks, such as registry.example.com/team/trainer:1",
     ENTRYPOINT_PATTERN: "must be a script, module or function, such as train.py, package.module or package.module:main",
     GIT_REF_PATTERN: "must be a commit, tag or branch, and begin with a letter or digit",
+    FILE_PATTERN: "must be a name such as optimizer.pt, or a path in the output folder such as logs/*.tmp",
     INPUT_NAME_PATTERN: "must be lower-case letters, digits and '-', and begin with a letter",
     URI_PREFIX_PATTERN: "must begin with s3://, gs://, az:// or file://, and has no blank, '%', '?', '#' or '@'",
 }

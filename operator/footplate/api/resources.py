@@ -22,6 +22,8 @@ ACCELERATORS = (
     "google.com/tpu",
 )
 """Names, or beginnings of names, of resources that get a process each."""
+GPUS = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.com/")
+"""Those of them that are GPUs."""
 
 
 def _is_known(name: str) -> bool:
@@ -92,6 +94,17 @@ class Resources(Model):
     def accelerators(self) -> dict[str, int]:
         """Accelerators of each node, by resource name."""
         return {name: int(amount(count)) for name, count in self.limits.items() if name.startswith(ACCELERATORS)}
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of each node, slices of them included."""
+        return sum(count for name, count in self.accelerators.items() if name.startswith(GPUS))
+
+    @property
+    def cpus(self) -> int | None:
+        """Whole cores that each pod may use, or at least has; never 0, and None where nothing is said."""
+        quantity = self.limits.get("cpu", self.requests.get("cpu"))
+        return None if quantity is None else max(1, int(amount(quantity)))
 
 
 def _both(resources: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

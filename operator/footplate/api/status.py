@@ -47,7 +47,9 @@ Text = Annotated[str, Field(max_length=1024)]
 MAX_COUNT = 2**53
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """A number that JSON carries exactly, wherever it passes: larger ones come back from the API server as floats."""
-Metrics = Annotated[dict[Annotated[str, Field(max_length=63)], float], Field(max_length=64)]
+MAX_METRICS = 64
+MAX_METRIC_NAME = 63
+Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
 
 
 class Phase(StrEnum):
@@ -137,13 +139,23 @@ class ProgressStatus(Model):
     update_time: Time | None = Field(None, description="When the trainer said so.")
     samples_per_second: float | None = Field(None, description="Samples of all ranks together per second.")
     metrics: Metrics = Field(default={}, description="Latest values that the code reported.")
+    loss: float | None = Field(
+        default_factory=lambda said: _to_four_digits(said.get("metrics", {}).get("loss")),
+        description="metrics.loss to four significant digits, for the printer column.",
+    )
+
+
+def _to_four_digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
 
 
 class CheckpointStatus(Model):
-    """The newest complete checkpoint."""
+    """The newest complete checkpoint, or snapshot of what other code has left in its checkpoint folder."""
 
     uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
-    step: Count = Field(description="Optimizer steps it holds.")
+    step: Count | None = Field(
+        None, description="Optimizer steps it holds; none for a snapshot, of which only the code knows."
+    )
     time: Time | None = Field(None, description="When it was committed.")
     size_bytes: Count | None = Field(None, description="Bytes of all its files.")
     save_seconds: float | None = Field(

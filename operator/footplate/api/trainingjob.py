@@ -14,7 +14,7 @@ from footplate.api.blocks import (
     Storage,
     Trainer,
 )
-from footplate.api.patterns import INPUT_NAME_PATTERN
+from footplate.api.patterns import FILE_PATTERN, INPUT_NAME_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.references import LocalRef
 from footplate.api.resources import SPEC_RULES as RESOURCE_RULES
@@ -102,6 +102,14 @@ class Output(Model):
         Field(min_length=1, max_length=4),
         SERVER_DEFAULT,
     ] = Field(default=["safetensors"], description="Formats of the model.")
+    exclude: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=256, pattern=FILE_PATTERN)]], Field(max_length=32)
+    ] = Field(
+        default=[],
+        description="Files and folders that are left out of the model: names at any depth, or paths with a '/'; * is "
+        "any text, ? one character.",
+        examples=[["optimizer.pt", "checkpoint-*"]],
+    )
 
     rules = (
         Rule(

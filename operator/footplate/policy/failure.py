@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from footplate.api.status import FailureClass, FailureStatus
-from footplate.contract import ExitCode
+from footplate.contract import KEEPING_SECONDS, ExitCode
 from footplate.objects import Object, text, time
 from footplate.policy import kubelet
 from footplate.policy.plan import Doubt
@@ -23,7 +23,9 @@ VIEW_LAG = timedelta(seconds=10)
 """Pods and nodes are watched apart: a pod may be seen on a node of which nothing newer than its start is known."""
 
 SETTLE = timedelta(seconds=3)
-"""How long the cause is awaited where ranks only saw a peer go, or were killed by nobody knows whom."""
+"""How long the cause is awaited where ranks were killed by nobody knows whom."""
+PEER_SETTLE = SETTLE + timedelta(seconds=KEEPING_SECONDS)
+"""The same where ranks only saw a peer go: its pod sends its logs before it says why."""
 
 _CLASS = {
     Reason.DATA_ERROR: FailureClass.PERMANENT,
@@ -71,7 +73,7 @@ class Failure:
     def to_status(self) -> FailureStatus:
         """The failure as the user sees it."""
         pod = self.pod
-        error = pod.verdict.error if pod and pod.verdict else None
+        error = pod.error if pod else None
         exit_code = pod.exit_code if pod else None
         return FailureStatus(
             rank=error.rank if error and error.rank is not None else (pod.rank if pod else None),
@@ -102,14 +104,21 @@ def find(gang: Gang, nodes: Mapping[str, Object], *, desired: int, all_created: 
     ]
     if all_created:
         failures += _missing(gang, desired=desired, now=now)
-    return min(failures, key=lambda failure: (failure.reason in _FOLLOWS, failure.time), default=None)
+    return min(failures, key=lambda failure: (_follows(failure), failure.time), default=None)
+
+
+def _follows(failure: Failure) -> bool:
+    """True for what the end of another pod brings about, as far as a command's log says so."""
+    cause = failure.pod.cause if failure.reason is Reason.USER_ERROR and failure.pod is not None else None
+    return failure.reason in _FOLLOWS or (cause is not None and cause.lost_peer)
 
 
 def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
     """False while a rank that only saw its peer go may soon be followed by the one that knows why, or the kubelet of a
     rank that was killed may yet say that it did it.
     """
-    return not -CLOCKS_DIFFER <= now - cause.time < SETTLE or not _is_open(cause, gang, now=now)
+    patience = PEER_SETTLE if cause.reason is Reason.PEER_LOST else SETTLE
+    return not -CLOCKS_DIFFER <= now - cause.time < patience or not _is_open(cause, gang, now=now)
 
 
 def _is_open(cause: Failure, gang: Gang, *, now: datetime) -> bool:
@@ -123,7 +132,7 @@ def next_look(gang: Gang, nodes: Mapping[str, Object], *, now: datetime) -> Iter
     """Seconds until what is given some time now counts as a failure."""
     for pod in gang.unsettled:
         if pod.exit_code:
-            yield SETTLE.total_seconds()
+            yield (PEER_SETTLE if pod.exit_code == ExitCode.PEER_LOST else SETTLE).total_seconds()
     if gang.on_lost_nodes(nodes):
         yield VIEW_LAG.total_seconds()
     yield from next_words(gang, now=now)
@@ -200,7 +209,7 @@ def _exit_reason(pod: Pod) -> Reason:
 def _exit_time(pod: Pod, *, now: datetime) -> datetime:
     """When the pod's first error came, as the trainer said it if that is believable, else as the node saw the end."""
     finished = pod.finished or now
-    error = pod.verdict.error if pod.verdict else None
+    error = pod.error
     if error is None or error.time is None or not 0 <= finished.timestamp() + 1 - error.time < 86_400:
         return finished
     return datetime.fromtimestamp(error.time, tz=finished.tzinfo)
@@ -222,8 +231,7 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
             f"pod {pod.name}{_on_node(pod)} is lost: its node was restarted and knows nothing of its trainer any more"
         )
     verdict = pod.verdict
-    if verdict is not None and verdict.error is not None:
-        error = verdict.error
+    if (error := pod.error) is not None:
         return f"{error.type}: {error.message}" if error.type else error.message
     last_line = "" if verdict else _last_line(pod)
     if verdict is None and pod.exit_code == 128 + signal.SIGKILL:

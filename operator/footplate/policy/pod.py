@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from footplate.contract import CONTAINER_NAME, Label, Verdict, parse_verdict
+from footplate.causes import Cause, find_cause
+from footplate.contract import CONTAINER_NAME, Failure, Label, Verdict, parse_verdict
 from footplate.objects import Kept, Object, block, blocks, number, place_of_controller, text, time
 from footplate.policy.plan import Target
+from footplate.text import MAX_TERMINATION_BYTES, clean_lines
 
 STOP_MARGIN_SECONDS = 5.0
 """A pod that lives on for so long after its grace period is on a node that nobody hears from."""
@@ -210,6 +212,24 @@ class Pod:
     def verdict(self) -> Verdict | None:
         """What the trainer said at its end."""
         return parse_verdict(text(self.terminated, "message"))
+
+    @cached_property
+    def cause(self) -> Cause | None:
+        """Of a command without a supervisor, why it failed, by the end of its log. A signal's cause no exception is."""
+        code = self.exit_code or 0
+        if self.verdict is not None or not 0 < code <= 128:
+            return None
+        return find_cause(clean_lines(text(self.terminated, "message"), most=MAX_TERMINATION_BYTES, tail=True))
+
+    @property
+    def error(self) -> Failure | None:
+        """The first error: as a trainer says it, else as a command's log shows it."""
+        if self.verdict is not None or self.cause is None:
+            return self.verdict.error if self.verdict is not None else None
+        said = self.cause
+        how = "" if said.type else f"pod {self.name} ended with exit code {self.exit_code}: "
+        traceback = said.traceback[-3072:] if said.traceback is not None else None
+        return Failure(rank=said.rank, type=said.type[:256], message=f"{how}{said.message}"[:1024], traceback=traceback)
 
     @cached_property
     def ended_by_node(self) -> str:

@@ -54,7 +54,7 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     progress, checkpoint = status.progress, status.checkpoint
     if not steps and progress is not None and progress.step is not None and _is_new(status, progress.update_time):
         steps.append(progress.step)
-    if steps and checkpoint is not None and _is_new(status, checkpoint.time):
+    if steps and checkpoint is not None and checkpoint.step is not None and _is_new(status, checkpoint.time):
         steps.append(checkpoint.step)  # what was polled is older
     return max(steps, default=None)
 
@@ -78,6 +78,8 @@ def _of_rank_0(gang: Gang) -> Verdict | None:
 def _newer(one: CheckpointStatus | None, other: CheckpointStatus | None) -> CheckpointStatus | None:
     if one is None or other is None:
         return one or other
+    if one.step is None or other.step is None:  # a snapshot of the folder is of no step that anybody knows
+        return other if one.time is None or (other.time is not None and other.time > one.time) else one
     return other if other.step > one.step else one
 
 

@@ -4,6 +4,7 @@ an error that comes back at the same step isn't tried a third time.
 Budgets are for what goes wrong without getting anywhere: an hour of progress fills them again. Backoff is too.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,11 @@ REFILL_SECONDS = 3600.0
 _TAKEN = (Reason.STOPPED, Reason.EVICTED, Reason.POD_LOST, Reason.NODE_LOST, Reason.PEER_LOST)
 """Ends that the training itself hasn't brought about."""
 
+_VARIES = re.compile(r'(?<=File ")[^"\n]*/|0x[0-9a-f]+|\d\d:\d\d:\d\d[.,\d]*|\bpid\b\D{0,4}\d+')
+_MAY_PASS = re.compile(
+    r"connect|timeout|timed out|network|unreachable|resol(ve|ution)|http|ssl|busy|temporar", re.IGNORECASE
+)
+"""What an error speaks of that may be over by the next attempt."""
 _NOBODYS = (Reason.SUSPENDED, Reason.RESIZED, Reason.SCHEDULING_TIMEOUT)
 """Ends of attempts that aren't failures."""
 
@@ -135,14 +141,27 @@ def _got_further(attempts: list[Attempt]) -> bool:
 
 
 def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus | None) -> bool:
-    """True where the attempt before ended in the same way at the same step."""
+    """True where the attempt before ended in the same way at the same step. Who doesn't say how far it got has got as
+    far only where it comes to its error soon, and that isn't the network's.
+    """
     if before is None or len(attempts) < 2 or failure.reason not in (Reason.USER_ERROR, Reason.OUT_OF_MEMORY):
         return False
     last, previous = attempts[-1], attempts[-2]
-    if last.last_step is None or (last.last_step, failure.reason) != (previous.last_step, previous.reason):
+    if (last.last_step, failure.reason) != (previous.last_step, previous.reason):
         return False
+    if last.last_step is None and (failure.reason is Reason.OUT_OF_MEMORY or _short_runs(attempts) < 1):
+        return False
+    if failure.reason is Reason.OUT_OF_MEMORY:
+        return True
     traceback = failure.to_status().traceback
-    return failure.reason is Reason.OUT_OF_MEMORY or (traceback is not None and traceback == before.traceback)
+    if traceback is None or before.traceback is None or not _alike(traceback, before.traceback):
+        return False
+    return last.last_step is not None or _MAY_PASS.search(traceback) is None
+
+
+def _alike(one: str, other: str) -> bool:
+    """True for tracebacks that differ in nothing but folders, addresses, times and process ids."""
+    return _VARIES.sub("", one) == _VARIES.sub("", other)
 
 
 def _backoff(failure: Failure, *, policy: RunPolicy, attempts: list[Attempt]) -> float:

@@ -22,14 +22,19 @@ def suspend(job: Job) -> Step | None:
     status = with_end(job, Reason.SUSPENDED)
     if is_stopped(job):
         return _suspended(status, job)
-    text = "the ranks are saving a checkpoint and stopping"
+    text = "the ranks are asked to stop"
+    if job.spec.checkpoint is not None:
+        text += "; what they save meanwhile is in status.checkpoint once it is safe"
     return Step(move(status, Phase.SUSPENDING, Reason.SUSPENDED, text, now=job.now))
 
 
 def _suspended(status: TrainingJobStatus, job: Job) -> Step:
     text = "suspended; set runPolicy.suspend to false to go on"
-    if status.checkpoint is not None:
-        text += f" from step {status.checkpoint.step:,}"
+    if (there := status.checkpoint) is not None:
+        if there.step is not None:
+            text += f" from step {there.step:,}"
+        elif there.time is not None:
+            text += f" from what was saved at {there.time:%Y-%m-%d %H:%M:%S} UTC"
     status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None, "trouble": None})
     return Step(move(status, Phase.SUSPENDED, Reason.SUSPENDED, text, now=job.now), doubts=doubts_of_stop(job))
 

@@ -97,6 +97,8 @@ def _share(job: Job) -> float:
         return 1.0
     if status.checkpoint is None:
         return 0.0
+    if status.checkpoint.step is None:  # nobody knows until the next attempt reports
+        return 1.0
     warm = (first.resumed_from_step or 0) if first is not None and first.attempt == 0 else 0
     if reached <= max(warm, status.checkpoint.step):
         return 1.0

@@ -1,5 +1,6 @@
 """The generated CRDs: no drift, small, bounded, and columns that lead somewhere."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from footplate.api.crd import KINDS, Kind, build_crd, main, render
 
 CRDS = Path(__file__).parents[3] / "crds"
 MAX_BYTES = 200_000
+"""Of JSON, as `kubectl apply` keeps it in an annotation: those of an object have room for 262,144 together."""
 
 Json = dict[str, Any]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
@@ -59,9 +61,10 @@ def test_check_finds_drift_and_writing_mends_it(tmp_path: Path, capsys: pytest.C
 @every_kind
 def test_client_side_apply_has_room(kind: Kind) -> None:
     text = render(build_crd(kind))
-    print(f"{kind.plural}: {len(text.encode()):,} bytes")
-    assert len(text.encode()) < MAX_BYTES
     assert yaml.safe_load(text) == build_crd(kind)
+    size = len(json.dumps(build_crd(kind), separators=(",", ":")).encode())
+    print(f"{kind.plural}: {size:,} bytes")
+    assert size < MAX_BYTES
 
 
 @every_kind

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from footplate.api.errors import explain
 from footplate.api.references import RESERVED_ENV
 from footplate.contract import Env, Label, MountPath, StorageEnv, rendezvous_port
+from footplate.dialects import VARIABLES, Setter
 from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node, run_name
 from footplate.policy.resolve import resolve
 from unit.policy.build import UID, config_map, job, merged
@@ -189,9 +190,88 @@ SECOND_OF_TWO = {"RANK": "1", "NODE_RANK": "1", "WORLD_SIZE": "2", **RENDEZVOUS}
 )
 def test_what_says_that_there_are_others_is_there_only_where_there_are(spec: JSON, place: JSON) -> None:
     """Each process of a recipe or entrypoint gets its own RANK from the supervisor."""
-    said = environment(pod_of(gang_of(spec), 1))
+    gang = gang_of(spec)
+    said = environment(pod_of(gang, gang.nodes - 1))
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", *RENDEZVOUS)
     assert {name: said[name] for name in names if name in said} == place
+
+
+def test_a_bare_command_is_told_what_the_operator_can_know() -> None:
+    """All of the table but what depends on files; and nothing in it is the kubelet's to expand."""
+    trainer = {
+        "hyperparameters": {"lr": 0.1, "note": "$(POD_IP) costs $5"},
+        "env": [{"name": "SM_HPS", "value": "mine"}],
+    }
+    gang = gang_of(merged(COMMAND, {"trainer": trainer}))
+    said = environment(pod_of(gang, 5))
+    rows = {row.name: row for row in VARIABLES}
+    supervisors = {name for name, row in rows.items() if row.setter == Setter.SUPERVISOR}
+    families = {"SM_HP_LR", "SM_HP_NOTE"}
+    needs_more = {"SM_USER_ENTRY_POINT", "SM_MODULE_NAME", "SM_HP_<NAME>"} | {
+        name for name in rows if "DATA_URI" in name
+    }
+    assert (rows.keys() - supervisors - needs_more) | families <= said.keys()
+    assert not supervisors & said.keys()
+    assert len(said) == len(container(pod_of(gang, 5))["env"]), "a name comes twice"
+    assert said["SM_HPS"] == "mine"
+    assert said["SM_HP_NOTE"] == "$$(POD_IP) costs $$5"
+    assert json.loads(said["TF_CONFIG"])["task"] == {"type": "worker", "index": 5}
+    assert json.loads(said["SM_HOSTS"]) == said[Env.HOSTS].split(",") == gang.hosts
+    assert (said["SM_NUM_CPUS"], said["SM_NUM_GPUS"], said["JAX_PROCESS_ID"]) == ("4", "8", "5")
+
+
+def test_a_supervised_pod_has_what_its_arguments_may_name() -> None:
+    said = environment(pod_of(gang_of(CHANNELS)))
+    dialects = {row.name: row.setter for row in VARIABLES}
+    there = {name for name in said if name in dialects}
+    assert there == {name for name, setter in dialects.items() if setter == Setter.OPERATOR}
+
+
+def test_a_large_gang_is_listed_in_no_pod() -> None:
+    said = environment(pod_of(gang_of(merged(COMMAND, {"nodes": 5000}))))
+    assert said[Env.HOSTS] == ""
+    assert not {"TF_CONFIG", "SM_HOSTS", "CLUSTER_SPEC"} & said.keys()
+    assert sum(map(len, said.values())) < 6000
+
+
+@pytest.mark.parametrize(
+    ("own", "left"),
+    [
+        pytest.param(None, ["checkpoints", "input", "model", "output"], id="in any image"),
+        pytest.param("/opt/ml/model", ["checkpoints", "input", "output"], id="but for a volume of the job's"),
+        pytest.param("/opt/ml/input/data/train", ["checkpoints", "model", "output"], id="or one in there"),
+        pytest.param("/opt/ml", [], id="or all of it"),
+        pytest.param("/opt/mlx", ["checkpoints", "input", "model", "output"], id="another path"),
+    ],
+)
+def test_sagemakers_folders(own: str | None, left: list[str]) -> None:
+    template = {
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "volumeMounts": [{"name": "data", "mountPath": own}] if own else [],
+    }
+    mounts = container(pod_of(gang_of(merged(CHANNELS, {"podTemplate": template}))))["volumeMounts"]
+    paths = {mount["mountPath"]: mount for mount in mounts}
+    assert len(paths) == len(mounts)
+    ours = [path for path, mount in paths.items() if path.startswith("/opt/ml/") and "subPath" in mount]
+    assert sorted(path.removeprefix("/opt/ml/") for path in ours) == left
+    said = environment(pod_of(gang_of(CHANNELS)))
+    folders = {path: f"{MountPath.SCRATCH}/{paths[path]['subPath']}" for path in ours}
+    known = {"/opt/ml/model": said[Env.OUTPUT_DIR], "/opt/ml/checkpoints": said[Env.CHECKPOINT_DIR]}
+    assert {path: folder for path, folder in folders.items() if path in known} == {
+        path: known[path] for path in folders if path in known
+    }
+
+
+def test_a_bare_commands_image_keeps_its_own_opt_ml() -> None:
+    mounts = container(pod_of(gang_of(COMMAND)))["volumeMounts"]
+    assert not [mount for mount in mounts if mount["mountPath"].startswith("/opt")]
+
+
+@pytest.mark.parametrize("spec", [{}, CHANNELS], ids=["bare", "supervised"])
+def test_hyperparameters_follow_args_where_the_job_says_so(spec: JSON) -> None:
+    trainer = {"hyperparameterArgs": True, "hyperparameters": {"epochs": 5, "note": "$(POD_IP)"}}
+    said = container(pod_of(gang_of(merged(merged(COMMAND, spec), {"trainer": trainer}))))["args"]
+    assert said[-6:] == ["--rank", "$(FOOTPLATE_NODE_RANK)", "--epochs", "5", "--note", "$$(POD_IP)"]
 
 
 @pytest.mark.parametrize("name", RESERVED_ENV)
@@ -280,6 +360,8 @@ def test_owner_is_the_job() -> None:
         ({"trainer": {"recipe": None, "command": ["x"], "source": {"configMap": {"name": "c"}}}}, False),
         ({"trainer": {"recipe": None, "command": ["x"], "source": {"uri": "s3://code/x.tar"}}}, True),
         ({"trainer": {"recipe": None, "command": ["x"]}, **CHANNELS}, True),
+        ({"trainer": {"recipe": None, "command": ["x"]}, "checkpoint": {"uri": "s3://checkpoints/x/"}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"], "metricDefinitions": [{"name": "f1", "regex": "(x)"}]}}, True),
     ],
 )
 def test_a_bare_command_needs_nothing_of_ours(spec: JSON, supervised: bool) -> None:

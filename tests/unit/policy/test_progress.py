@@ -58,6 +58,14 @@ def test_polled_checkpoint_and_where_it_resumed_from() -> None:
     assert (result.checkpoint.step, result.attempts[-1].resumed_from_step) == (5, 3)
 
 
+def test_of_snapshots_without_a_step_the_later_one_counts() -> None:
+    old, new = ({"uri": f"s3://bucket/{name}/", "time": time} for name, time in (("old", at(-50)), ("new", at(-20))))
+    for first, second in ((old, new), (new, old)):
+        result = after(says(1, checkpoint=first), says(0, checkpoint=second))
+        assert result.checkpoint is not None
+        assert (result.checkpoint.uri, result.checkpoint.step) == ("s3://bucket/new/", None)
+
+
 def test_the_newest_checkpoint_of_the_run_counts() -> None:
     pods = (says(1, checkpoint=checkpoint(9)), says(0, attempt=5, checkpoint=checkpoint(12)))
     result = after(*pods, says(1, run=0, attempt=0, checkpoint=checkpoint(99)), poll=polled(checkpoint=checkpoint(5)))

@@ -147,12 +147,19 @@ def test_backoff(reason: Reason, attempts: list[Attempt], delay: float) -> None:
 
 
 OOM = "OutOfMemory"
+REFUSED = "requests.exceptions.ConnectionError: connection refused"
+RAISED = 'File "/pods/{}/train.py", line 3, in step\n<Model at 0x7f{}ab>'
 REPEATS = [
     pytest.param(USER, "T", [attempt(step=5), attempt(step=5)], before("T"), True, id="same traceback, same step"),
     pytest.param(USER, "T", [attempt(step=5), attempt(step=6)], before("T"), False, id="another step"),
     pytest.param(USER, "T", [attempt(step=5), attempt(step=5)], before("U"), False, id="another traceback"),
     pytest.param(USER, None, [attempt(step=5), attempt(step=5)], before(None), False, id="no traceback"),
-    pytest.param(USER, "T", [attempt(), attempt()], before("T"), False, id="no step: it may be the network"),
+    pytest.param(USER, "T", [attempt(), attempt()], before("T"), True, id="no step, but soon, as a usage error"),
+    pytest.param(USER, "T", [attempt(), attempt(ran=700)], before("T"), False, id="no step, after a while"),
+    pytest.param(USER, REFUSED, [attempt(), attempt()], before(REFUSED), False, id="no step: it may be the network"),
+    pytest.param(
+        USER, RAISED.format(1, 2), [attempt(step=5)] * 2, before(RAISED.format(3, 4)), True, id="another pod's folder"
+    ),
     pytest.param(USER, "T", [attempt(step=5)], None, False, id="the first time"),
     pytest.param(USER, "T", [attempt("Evicted", step=5), attempt(step=5)], before("T"), False, id="not in a row"),
     pytest.param(

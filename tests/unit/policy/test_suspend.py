@@ -52,6 +52,19 @@ def test_suspending_waits_for_the_pods_and_no_longer_than_their_grace() -> None:
     assert overdue.status["phase"] == "Suspended"
 
 
+def test_nobody_says_that_a_checkpoint_is_being_saved() -> None:
+    plan = look(SUSPEND, pod(0), pod(1), phase="Running")
+    assert plan.status is not None
+    assert plan.status["message"].startswith("the ranks are asked to stop")
+
+
+def test_suspended_names_the_snapshot() -> None:
+    snapshot = {"uri": "s3://bucket/snapshots/1/", "time": at(-12)}
+    plan = look(SUSPEND, stopped(0), stopped(1), phase="Suspending", attempts=ENDED, checkpoint=snapshot)
+    assert plan.status is not None
+    assert "to go on from what was saved at 2" in plan.status["message"]
+
+
 def test_suspended_names_the_checkpoint() -> None:
     checkpoint = {"uri": "s3://bucket/step-1200/", "step": 1200}
     plan = look(SUSPEND, stopped(0), stopped(1), phase="Suspending", attempts=ENDED, checkpoint=checkpoint)

@@ -17,7 +17,7 @@ from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor import artifact
+from footplate_trainer.supervisor import artifact, model_files
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
@@ -39,7 +39,7 @@ def pod(tmp_path: Path) -> Pod:
 
 def make_pod(root: Path, **place: Any) -> Pod:
     spec = {
-        "trainer": {"entrypoint": "train.py", "hyperparameters": {"epochs": 1}},
+        "trainer": {"entrypoint": "train.py", "args": ["--token", "$(TOKEN)"], "hyperparameters": {"epochs": 1}},
         "inputs": [{"name": "train", "uri": "s3://datasets/x/"}],
         "output": {"uri": f"file://{root}/models/"},
         "resources": {"limits": {"nvidia.com/gpu": "8", "cpu": "4"}},
@@ -89,6 +89,8 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
     assert (manifest.step, manifest.parent_checkpoint) == (9, "s3://c/step-5/")
     assert manifest.inputs["train"].sha256 == "d" * 64
     assert manifest.code.sha256 == "c" * 64
+    assert (manifest.code.run, manifest.code.args) == ("train.py", ["--token", "$(TOKEN)"])
+    assert manifest.hyperparameters_passed == ["context", "environment"]
     assert manifest.hardware.accelerators == {"nvidia.com/gpu": "8"}
     assert {"torch", "obstore"} <= set(manifest.packages)
 
@@ -299,7 +301,7 @@ def test_ten_times_the_files_take_ten_times_as_long(tmp_path: Path) -> None:
     def seconds(files: int) -> float:
         paths = [tmp_path / f"part-{n}.bin" for n in range(files)]
         began = time.process_time()
-        artifact._by_name(tmp_path, paths, str)
+        model_files._by_name(tmp_path, paths, str)
         return time.process_time() - began
 
     assert seconds(10_000) < 40 * seconds(1_000)

@@ -143,7 +143,7 @@ def test_a_crash_without_a_stack_is_not_told_by_the_modules_that_were_loaded() -
     tail = "free(): invalid pointer\nFatal Python error: Aborted\n\nExtension modules: numpy (total: 1)\n"
     error = find_ending(story(-signal.SIGABRT, tail=tail)).error
     assert error is not None
-    assert error.message == "killed by SIGABRT: Fatal Python error: Aborted"
+    assert error.message == "killed by SIGABRT: free(): invalid pointer"
 
 
 WATCHDOG = (
@@ -169,6 +169,57 @@ def test_who_is_ended_by_nccls_watchdog_has_lost_a_peer(seen: Story, code: int) 
     if code == 76:
         assert ending.error is not None
         assert "remote process exited" in ending.error.message
+
+
+RAISED = """Traceback (most recent call last):
+  File "/app/train.py", line 7, in <module>
+    step()
+ValueError: bad sample 4711
+"""
+LOST = """[rank0]: Traceback (most recent call last):
+[rank0]:   File "/app/train.py", line 3, in <module>
+[rank0]:     dist.all_reduce(t)
+[rank0]: RuntimeError: [/b/gloo/transport/tcp/pair.cc:537] Read error [10.1.0.7]:37504: Connection reset by peer
+"""
+
+
+def test_a_commands_error_is_told_as_an_exception_of_its_own() -> None:
+    error = find_ending(story(1, tail=RAISED)).error
+    assert error is not None
+    assert (error.type, error.message) == ("ValueError", "bad sample 4711 (train.py, line 7)")
+    assert error.traceback == RAISED.strip()
+
+
+def test_an_error_that_was_written_to_stdout_is_read_there() -> None:
+    exit_ = Exit(0, 1, CLOCK, 100.0, "a warning", RAISED)
+    error = find_ending(Story(exits=[exit_], errors={})).error
+    assert error is not None
+    assert error.type == "ValueError"
+
+
+def test_no_exception_that_was_logged_before_is_the_cause_of_a_signal() -> None:
+    error = find_ending(story(KILLED, tail=RAISED)).error
+    assert error is not None
+    assert (error.type, "out of memory" in error.message) == ("", True)
+
+
+@pytest.mark.parametrize(("nodes", "code"), [(2, 76), (1, 1)])
+def test_a_launcher_whose_ranks_only_lost_others_is_no_cause_where_there_are_others(nodes: int, code: int) -> None:
+    assert find_ending(story(1, tail=LOST, nodes=nodes)).exit_code == code
+
+
+def test_an_entrypoints_usage_error_has_its_parsers_words() -> None:
+    failure = Failure(rank=0, type="SystemExit", message="2", traceback="T")
+    tail = "usage: train.py [-h] --epochs N\ntrain.py: error: the following arguments are required: --epochs\n" + (
+        'Traceback (most recent call last):\n  File "train.py", line 2, in <module>\nSystemExit: 2'
+    )
+    error = find_ending(story(2, errors={0: RankError(failure=failure, exit_code=2)}, tail=tail)).error
+    assert error is not None
+    assert (error.type, error.message, error.traceback) == (
+        "",
+        "ended with exit code 2: train.py: error: the following arguments are required: --epochs",
+        "T",
+    )
 
 
 STACK = Finding((Frame("train.py", "3", "stuck_here"),), "S")

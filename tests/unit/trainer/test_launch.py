@@ -1,6 +1,5 @@
 """What processes of a pod are started with."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -59,24 +58,6 @@ def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Pa
         "PET_NNODES": "3", "PET_NPROC_PER_NODE": "8", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "a",
         "PET_MASTER_PORT": "1", "PET_MAX_RESTARTS": "0", "PET_RDZV_BACKEND": "static",
     }  # fmt: skip
-    assert expected.items() <= launch.env.items()
-
-
-def test_ported_scripts_find_their_names(tmp_path: Path) -> None:
-    spec = {
-        "trainer": {"entrypoint": "train.py", "hyperparameters": {"epochs": 5}},
-        "inputs": [{"name": "my-data", "uri": "s3://datasets/x/"}],
-    }
-    (launch,) = plan(tmp_path, spec, nodes=2)
-    expected = {
-        "SM_CHANNEL_MY_DATA": str(tmp_path / "scratch/input/my-data"),
-        "SM_MODEL_DIR": str(tmp_path / "scratch/output"),
-        "SM_HPS": json.dumps({"epochs": 5}),
-        "SM_HOSTS": json.dumps(["digits-1-0-0", "digits-1-0-1"]),
-        "SM_CURRENT_HOST": "digits-1-0-0",
-        "AIP_MODEL_DIR": str(tmp_path / "scratch/output"),
-        "AIP_CHECKPOINT_DIR": str(tmp_path / "scratch/checkpoint"),
-    }
     assert expected.items() <= launch.env.items()
 
 

@@ -28,7 +28,7 @@ class TensorBoard(Callback):
 
     Args:
         log_dir: a relative one lies in `context().output_dir`, and so belongs to the output. Default: that of
-            `AIP_TENSORBOARD_LOG_DIR`, which in a job is the pod's own and isn't kept; else `logs` in the output.
+            `AIP_TENSORBOARD_LOG_DIR`, which in a job is kept beside the run; else `logs` in the output.
         histogram_freq: epochs between two histograms of each weight; 0 for none.
         write_steps_per_second: of each epoch and, where batches are written, of each of these.
         update_freq: `"epoch"`; or a number of batches after which to write this rank's means so far as well,

@@ -33,14 +33,12 @@ from pathlib import Path
 from footplate_trainer.checkpoint import manifest as manifests
 from footplate_trainer.checkpoint.manifest import File, Manifest
 from footplate_trainer.checkpoint.names import MAIN, folder_of
-from footplate_trainer.errors import DataError, Exists, NotFound, PeerLost
-from footplate_trainer.storage.proving import prove_writing
+from footplate_trainer.errors import DataError, Exists, NotFound
+from footplate_trainer.storage import attempts
 from footplate_trainer.storage.runs import FINISHED
 from footplate_trainer.storage.store import Store
 
 _STEP = re.compile(r"step-(\d{8,})/(.+)")
-_CLAIM = re.compile(r"attempts/(\d{8,})")
-_CLAIMS = "attempts/"
 
 
 class Damaged(DataError):
@@ -73,8 +71,7 @@ class Folder:
             PeerLost: a newer attempt has made its claim: this one is a zombie.
             Denied, ConfigError: checkpoints can't be written there, or storage has no conditional puts.
         """
-        prove_writing(self._store, _claim_key(self._attempt))
-        self._check_claim()
+        attempts.claim(self._store, self._attempt)
 
     def uri(self, step: int) -> str:
         """Where a step's checkpoint lies."""
@@ -165,10 +162,7 @@ class Folder:
         self._store.delete([f"{self._under}{key}" for key in garbage])
 
     def _check_claim(self) -> None:
-        keys = (item.key for item in self._store.list(_CLAIMS))
-        newest = max((int(found[1]) for key in keys if (found := _CLAIM.fullmatch(key))), default=0)
-        if newest > self._attempt:
-            raise PeerLost(f"attempt {self._attempt} was replaced by attempt {newest}, and may not commit any more")
+        attempts.check_claim(self._store, self._attempt)
 
     def _names(self, step: int | None = None) -> Mapping[int, set[str]]:
         """Names of objects by step; of one step alone where it is given."""
@@ -261,10 +255,6 @@ def _deletion_order(name: str) -> tuple[int, str]:
 
 def _step_key(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _claim_key(attempt: int) -> str:
-    return f"{_CLAIMS}{attempt:08d}"
 
 
 def _bad_name(sha256: str) -> str:

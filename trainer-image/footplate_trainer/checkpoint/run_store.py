@@ -6,6 +6,7 @@ from pathlib import Path
 
 from footplate.api.blocks import Checkpoint
 from footplate_trainer.checkpoint.folder import Folder
+from footplate_trainer.exchange import STAGING
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.storage.fetch import naming
 from footplate_trainer.storage.proving import keys_may_come
@@ -21,7 +22,7 @@ class RunStore:
         self._training = training
         self._ctx = ctx
         self._endpoint = endpoint
-        self.staging = ctx.checkpoint_dir or Path(tempfile.gettempdir())
+        self.staging = (ctx.checkpoint_dir or Path(tempfile.gettempdir())) / STAGING
         self.staging.mkdir(parents=True, exist_ok=True)
         self.folder = self._folder_of(ctx.run)
         """The training's checkpoints in this run."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from footplate.api.blocks import Checkpoint
 from footplate.contract import Env, JobConfig
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.exchange import METRICS_FILE
 from footplate_trainer.identity import check_identity
 from footplate_trainer.rank import devices
 
@@ -70,6 +71,36 @@ class Context:
     def resumed_from(self) -> int | None:
         """Step of the checkpoint that `checkpoint.restore` has loaded; None before, and on a fresh start."""
         return self.resumption.step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What any process of a job can know without torch."""
+
+    rank: int
+    nodes: int
+    run_dir: Path | None
+    """Where ranks and supervisor meet; None outside a job."""
+    checkpoint_dir: Path | None
+    grace_seconds: float
+    supervised: bool
+    """False in a pod in which nobody takes what is reported."""
+
+
+def read_place(environ: Mapping[str, str]) -> Place:
+    """The place that an environment describes.
+
+    Raises:
+        ConfigError: a number is none.
+    """
+    return Place(
+        rank=_number(environ, "RANK", 0),
+        nodes=max(1, _number(environ, "WORLD_SIZE", 1) // max(1, _number(environ, "LOCAL_WORLD_SIZE", 1))),
+        run_dir=_path(environ, Env.RUN_DIR),
+        checkpoint_dir=_path(environ, Env.CHECKPOINT_DIR),
+        grace_seconds=float(_number(environ, Env.GRACE_SECONDS, 30)),
+        supervised=METRICS_FILE in environ,
+    )
 
 
 @cache

@@ -99,7 +99,7 @@ class RankProgress:
         return ProgressStatus(
             epoch=position.epoch if self.epoch is None and position else self.epoch,
             epochs=self._totals.get("epochs") or (position.epochs if position else None),
-            step=step,
+            step=step if step or reported_at is not None else None,
             total_steps=None if total is None else self._steps_before + total,
             percent=round(min(100.0, 100.0 * share), 2) if share is not None else None,
             eta_seconds=eta,

@@ -7,6 +7,7 @@ a GPU: see `readings`. Values that aren't finite numbers are left out, with a no
 import atexit
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -15,20 +16,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from footplate.api.status import MAX_COUNT, CheckpointStatus, Straggler
+from footplate.api.status import MAX_COUNT, MAX_METRIC_NAME, MAX_METRICS, CheckpointStatus, Straggler
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, Activity
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of
 from footplate_trainer.exchange import ACTIVITIES, RankReport
-from footplate_trainer.rank.environment import here
+from footplate_trainer.rank.environment import read_place
 from footplate_trainer.rank.progress import RankProgress
 from footplate_trainer.rank.readings import Readings, is_on_gpu
 from footplate_trainer.timing.speed import ProductiveTime
 from footplate_trainer.timing.work import WorkMeter
 
 WRITE_SECONDS = 0.5
-MAX_METRICS = 64
-MAX_METRIC_NAME = 63
 
 log = logging.getLogger("footplate_trainer")
 
@@ -65,9 +64,10 @@ def enter(activity: Activity) -> None:
 class Reporter:
     """What this rank knows of the run. One of each process: `reporter()`."""
 
-    def __init__(self, rank: int = 0, run_dir: Path | None = None, *, nodes: int = 1) -> None:
+    def __init__(self, rank: int = 0, run_dir: Path | None = None, *, nodes: int = 1, supervised: bool = True) -> None:
         self._run_dir = run_dir
         self._rank = rank
+        self._supervised = supervised
         self._shows = run_dir is not None and rank == 0
         self._heartbeat = exchange.Heartbeat(run_dir, rank) if run_dir else None
         self._activity: Activity = "starting"
@@ -159,7 +159,7 @@ class Reporter:
 
     def checkpointed(self, status: CheckpointStatus, *, of: Collection[str] = ()) -> None:
         """A checkpoint of these trainings is complete; its step is theirs."""
-        shown = status.model_copy(update={"step": self.progress.steps_of_others(of) + status.step})
+        shown = status.model_copy(update={"step": self.progress.steps_of_others(of) + (status.step or 0)})
         self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic())
         self.flush()
 
@@ -214,6 +214,11 @@ class Reporter:
 
     def _start(self) -> None:
         self._started = True
+        if self._shows and not self._supervised:
+            log.warning(
+                "nobody takes what report is given: this command runs without Footplate's supervisor. It runs under "
+                "it where the job has inputs, an output, a source that isn't a ConfigMap, or trainer.metricDefinitions"
+            )
         if self._run_dir is not None and self._rank == 0:
             threading.Thread(target=self._write_regularly, name="footplate-report", daemon=True).start()
             atexit.register(self.close)
@@ -279,5 +284,5 @@ def _number(value: Any) -> float | None:
 @cache
 def reporter() -> Reporter:
     """This process's reporter; the same object each time."""
-    ctx = here()
-    return Reporter(ctx.rank, ctx.run_dir, nodes=max(1, ctx.world_size // ctx.local_world_size))
+    place = read_place(os.environ)
+    return Reporter(place.rank, place.run_dir, nodes=place.nodes, supervised=place.supervised)

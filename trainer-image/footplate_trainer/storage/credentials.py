@@ -23,6 +23,12 @@ CREDENTIAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """What the Secret of an input channel may bring of its own."""
 
+OPEN_SETTINGS: Final = frozenset({
+    "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AWS_SKIP_SIGNATURE",
+    "AZURE_STORAGE_ACCOUNT_NAME", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_APPLICATION_CREDENTIALS",
+})  # fmt: skip
+"""Those of a storage's Secret that are no secrets."""
+
 
 def own_credentials(scheme: str, channel: str | None) -> dict[str, str]:
     """Those of an input's own Secret; empty where it has none."""

@@ -9,12 +9,10 @@ goes to a folder of its attempt's own beside them.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, count
 from pathlib import Path
 
 import structlog
@@ -22,7 +20,7 @@ from pydantic import ValidationError
 
 from footplate.api.status import ArtifactStatus
 from footplate.contract import UID_DIGITS
-from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, UserError, sendable
+from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, UserError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelFile, ModelManifest
 from footplate_trainer.storage.errors import Changed
@@ -30,14 +28,11 @@ from footplate_trainer.storage.fetch import Fetched, naming
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import claims
 from footplate_trainer.supervisor.manifest import make_manifest
+from footplate_trainer.supervisor.model_files import MANIFEST, model_files
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.source import Code
 
-MANIFEST = "manifest.json"
 FILES_AT_ONCE = 4
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-LISTED = 5
-"""Most names in a note."""
 READS = 10
 """Tries to read an object that is being written."""
 
@@ -104,7 +99,7 @@ def publish(
         UserError: a file can't be read.
         StorageUnavailable: storage stayed away for minutes, or returns other bytes than it was given.
     """
-    paths = _output_files(pod.output_dir, note)
+    paths = model_files(pod.output_dir, note, exclude=_excluded(pod))
     with naming("spec.output.uri"):
         store = output_store(pod)
         done = _find_ours(store, pod)
@@ -121,64 +116,8 @@ def publish(
         return _status(store, _commit(store, manifest, pod))
 
 
-def _output_files(folder: Path, note: Callable[[str], object]) -> dict[str, Path]:
-    """The files of the model, by name. A link to a file is that file; whatever else isn't one is left out."""
-    found = sorted(folder.rglob("*"))
-    files = _by_name(folder, [path for path in found if path.is_file()], note)
-    left_out = [_what_it_is(path, folder) for path in found if not path.is_file() and not _is_folder(path)]
-    if left_out:
-        note(
-            f"not in the model: {_listed(left_out)}; only files are. Write what a link leads to into "
-            "$FOOTPLATE_OUTPUT_DIR itself"
-        )
-    if not files:
-        raise ConfigError(
-            "spec.output is set, but the code ended without leaving a file in $FOOTPLATE_OUTPUT_DIR "
-            f"({folder}) on node 0; save the model there, or remove spec.output"
-        )
-    return files
-
-
-def _by_name(folder: Path, paths: Sequence[Path], note: Callable[[str], object]) -> dict[str, Path]:
-    """Files by the names that they get in storage, which takes UTF-8 without control characters, and where some names
-    are ours. A model isn't lost for a name: who can't have his own gets another.
-    """
-    own = {path: path.relative_to(folder).as_posix() for path in paths}
-    files: dict[str, Path] = {}
-    for path in sorted(paths, key=lambda path: _storable(own[path]) != own[path]):  # who can, keeps his own
-        files[_free(_storable(own[path]), files)] = path
-    if renamed := [name for name, path in sorted(files.items()) if name != own[path]]:
-        note(
-            "files of the model have other names in storage, since theirs are no UTF-8, hold control characters or are "
-            f"Footplate's own ({MANIFEST}, {claims.FOLDER}/): {_listed(renamed)}"
-        )
-    return dict(sorted(files.items()))
-
-
-def _storable(name: str) -> str:
-    first, slash, rest = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", sendable(name)).partition("/")
-    return f"{'own-' if first in (claims.FOLDER, MANIFEST) else ''}{first}{slash}{rest}"
-
-
-def _free(name: str, taken: Mapping[str, Path]) -> str:
-    numbered = (f"{name}~{n}" for n in count(2))
-    return next(each for each in chain((name,), numbered) if each not in taken)
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _what_it_is(path: Path, folder: Path) -> str:
-    name = sendable(path.relative_to(folder).as_posix())
-    if not path.is_symlink():
-        return f"{name} (a pipe, socket or device)"
-    return f"{name} (a link to {'the folder' if path.is_dir() else 'nothing:'} {sendable(str(path.readlink()))})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"
+def _excluded(pod: Pod) -> Sequence[str]:
+    return pod.spec.output.exclude if pod.spec.output is not None else ()
 
 
 def _find(store: Store) -> Committed | None:

@@ -1,13 +1,16 @@
 """Why a pod's processes ended, and with which exit code: the decision, from what was seen. Pure.
 
 The cause is the rank that failed first. One that only lost a peer comes after all that failed of their own, whenever
-it did; one that the watch itself has killed is no cause at all.
+it did; one that the watch itself has killed is no cause at all. What a process that left no word has written last is
+read for it: a launcher's own error says only that it had one.
 """
 
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from footplate.causes import Cause, find_cause, last_words
 from footplate.contract import ExitCode, Failure
 from footplate_trainer import blame
 from footplate_trainer.exchange import RankError
@@ -42,6 +45,8 @@ class Story:
     hang: Hang | None = None
     """Why all were ended, and when that was noticed, in seconds since the epoch."""
     hang_time: float = 0.0
+    nodes: int = 1
+    """Of the gang: only where there are others can a lost peer be theirs."""
     grace_seconds: float = 0.0
     hang_timeout: float = 0.0
 
@@ -95,7 +100,7 @@ def _exit_code(exit_: Exit, story: Story) -> int:
         return error.exit_code
     if exit_.returncode == ExitCode.OK:
         return ExitCode.USER_ERROR
-    if _watchdogs_words(exit_):
+    if _watchdogs_words(exit_) or (story.nodes > 1 and (cause := _cause(exit_)) is not None and cause.lost_peer):
         return ExitCode.PEER_LOST
     return exit_.returncode if exit_.returncode >= 0 else 128 - exit_.returncode
 
@@ -104,19 +109,45 @@ def _watchdogs_words(exit_: Exit) -> str:
     return blame.watchdogs_words(exit_.stderr_tail) if exit_.returncode == -signal.SIGABRT else ""
 
 
+@lru_cache(maxsize=16)
+def _cause(exit_: Exit) -> Cause | None:
+    """By what a process has written, unless a signal has ended it, whose cause no exception is."""
+    if exit_.returncode <= 0:
+        return None
+    return find_cause(exit_.stderr_tail, first_rank=exit_.rank) or find_cause(exit_.stdout_tail, first_rank=exit_.rank)
+
+
 def _describe_exit(exit_: Exit, story: Story) -> Failure:
     if (error := story.errors.get(exit_.rank)) is not None:
-        return error.failure
-    crash = parse_crash(exit_.stderr_tail) if exit_.returncode < 0 else ()
-    said = _watchdogs_words(exit_) or (_where(crash) if crash else _last_words(exit_))
+        return _with_its_words(error.failure, exit_)
+    cause, crash = _cause(exit_), parse_crash(exit_.stderr_tail) if exit_.returncode < 0 else ()
+    if cause is not None and cause.type:
+        said = cause.message
+    else:
+        last = cause.message if cause is not None else _watchdogs_words(exit_) or _last_words(exit_)
+        native = _where(crash) if crash else ""
+        # That Python dies of a signal is no news where the signal and the place are known.
+        said = ": ".join(filter(None, (_how(exit_), "" if native and "Fatal Python error" in last else last, native)))
     if exit_.returncode == ExitCode.OK:  # what it wrote last has nothing to do with it
-        said = ""
+        said = _how(exit_)
+    shown = format_stack(crash) if crash else cause.traceback if cause is not None else None
     return Failure(
-        rank=exit_.rank,
-        message=f"{_how(exit_)}{': ' if said else ''}{said}"[:1024],
-        traceback=(format_stack(crash) if crash else exit_.stderr_tail)[-3072:] or None,
+        rank=exit_.rank if cause is None or cause.rank is None else cause.rank,
+        type=cause.type[:256] if cause is not None else "",
+        message=said[:1024],
+        traceback=(shown or exit_.stderr_tail)[-3072:] or None,
         time=exit_.time,
     )
+
+
+def _with_its_words(failure: Failure, exit_: Exit) -> Failure:
+    """An argument parser says on stderr what is wrong, and raises no more than a number."""
+    if failure.type != "SystemExit" or not failure.message.isdecimal():
+        return failure
+    cause = find_cause(exit_.stderr_tail)
+    if cause is None or cause.type:
+        return failure
+    return failure.model_copy(update={"type": "", "message": f"{_how(exit_)}: {cause.message}"[:1024]})
 
 
 def _where(crash: Sequence[Frame]) -> str:
@@ -125,6 +156,8 @@ def _where(crash: Sequence[Frame]) -> str:
 
 
 def _last_words(exit_: Exit) -> str:
+    if exit_.returncode < 0 and (words := last_words(exit_.stderr_tail)):
+        return words
     lines = (line for line in reversed(exit_.stderr_tail.splitlines()) if line.strip())
     return next((line for line in lines if not line.startswith("Extension modules: ")), "")
 
@@ -137,6 +170,11 @@ def _how(exit_: Exit) -> str:
         return (
             "ended with exit code 0 before its program had: by os._exit, exec or native code, and nobody knows what is "
             "complete. Return from the program or call sys.exit(0), and start another program by trainer.command"
+        )
+    if exit_.returncode == 128 + signal.SIGKILL:
+        return (
+            "ended with exit code 137: a process in it was killed by SIGKILL, most likely out of memory; raise "
+            "resources.limits.memory, or use less"
         )
     return f"killed by {name}" if name else f"ended with exit code {exit_.returncode}"
 

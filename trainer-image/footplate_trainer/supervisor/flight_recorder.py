@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from footplate_trainer.supervisor.stacks import is_library
+from footplate.causes import is_library
 
 WRITE_SECONDS = 4.0
 """How long ranks may take: the watchdog looks at its pipe once a second."""

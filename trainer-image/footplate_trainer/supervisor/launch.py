@@ -1,20 +1,19 @@
 """What each process of a pod is started with: its command, its environment and its working directory. Pure.
 
 A recipe or entrypoint is started once a rank, through `footplate_trainer.rank.program`. A `command` is started once a
-node, as it is; its place in the gang is in the pod's environment, which is then the whole contract, and also speaks
-torchrun's (PET_*), SageMaker's (SM_*) and Vertex AI's (AIP_*) dialect.
+node, as it is; its place in the gang is in the pod's environment, which is then the whole contract, and also speaks the
+dialects of `footplate.dialects`.
 """
 
-import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from footplate.api.resources import Resources
+from footplate.dialects import environment as spoken
 from footplate_trainer.supervisor import flight_recorder
+from footplate_trainer.supervisor.dialect import place_of
 from footplate_trainer.supervisor.pod import Pod
 
 RANK = (sys.executable, "-m", "footplate_trainer.rank.program")
@@ -44,16 +43,20 @@ def plan_launches(
         instances: the MIG instance of each rank of this pod, where each sees its own alone.
     """
     trainer = pod.spec.trainer
-    shared = {**environ, **_ported(pod), **_python_path(source, environ)}
+    shared = {**environ, **_python_path(source, environ)}
+    place = place_of(pod, source, environ)
     if trainer.command is not None:
-        env = shared | _torchrun(pod, environ)
+        env = shared | spoken(place)
         return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=source)]
-    shared.setdefault("OMP_NUM_THREADS", str(max(1, _cpus(pod.spec.resources) // pod.processes)))
+    shared.setdefault("OMP_NUM_THREADS", str(max(1, (place.cpus or 1) // pod.processes)))
     if pod.spec.resources.accelerators:
         folder = flight_recorder.folder_in(pod.work_dir)
         shared |= flight_recorder.settings(folder, environ, flight_recorder.torch_version())
-    launches = [_launch_rank(pod, local, shared, source) for local in range(pod.processes)]
-    own = [{"CUDA_VISIBLE_DEVICES": instance} for instance in instances] or [{}] * len(launches)
+    places = [replace(place, local_rank=local) for local in range(pod.processes)]
+    launches = [_launch_rank(pod, local, shared | spoken(places[local]), source) for local in range(pod.processes)]
+    own = [{"CUDA_VISIBLE_DEVICES": instance, "JAX_LOCAL_DEVICE_IDS": "0"} for instance in instances] or [{}] * len(
+        launches
+    )
     return [replace(launch, env={**launch.env, **more}) for launch, more in zip(launches, own, strict=False)]
 
 
@@ -72,46 +75,6 @@ def _launch_rank(pod: Pod, local: int, shared: Mapping[str, str], source: Path) 
     return Launch(rank=rank, command=[*RANK, *pod.arguments], env=env, folder=source)
 
 
-def _torchrun(pod: Pod, environ: Mapping[str, str]) -> dict[str, str]:
-    """A gang that is started anew as a whole needs no membership of torchrun's own: static, no restarts."""
-    return {
-        "PET_NNODES": str(pod.nodes),
-        "PET_NPROC_PER_NODE": str(pod.processes),
-        "PET_NODE_RANK": str(pod.node_rank),
-        "PET_MASTER_ADDR": environ.get("MASTER_ADDR", "127.0.0.1"),
-        "PET_MASTER_PORT": environ.get("MASTER_PORT", ""),
-        "PET_RDZV_BACKEND": "static",
-        "PET_MAX_RESTARTS": "0",
-    }
-
-
-def _ported(pod: Pod) -> dict[str, str]:
-    """What scripts written for other platforms read."""
-    channels = {
-        f"SM_CHANNEL_{channel.name.upper().replace('-', '_')}": str(pod.input_dir / channel.name)
-        for channel in pod.spec.inputs
-    }
-    return channels | {
-        "SM_MODEL_DIR": str(pod.output_dir),
-        "SM_OUTPUT_DATA_DIR": str(pod.output_dir / "data"),
-        "SM_HPS": json.dumps(pod.spec.trainer.hyperparameters),
-        "SM_HOSTS": json.dumps([pod.host_of(rank) for rank in range(pod.nodes)]),
-        "SM_CURRENT_HOST": pod.host,
-        "AIP_MODEL_DIR": str(pod.output_dir),
-        "AIP_CHECKPOINT_DIR": str(pod.checkpoint_dir),
-        "AIP_TENSORBOARD_LOG_DIR": str(pod.work_dir / "tensorboard"),
-    }
-
-
 def _python_path(source: Path, environ: Mapping[str, str]) -> dict[str, str]:
     rest = environ.get("PYTHONPATH")
     return {"PYTHONPATH": f"{source}{os.pathsep}{rest}" if rest else str(source), "PYTHONUNBUFFERED": "1"}
-
-
-def _cpus(resources: Resources) -> int:
-    """Cores this pod may use: what it asks for, else what the kernel allows."""
-    quantity = resources.limits.get("cpu") or resources.requests.get("cpu") or ""
-    found = re.fullmatch(r"(\d+)(m?)", quantity)
-    if found is None:
-        return len(os.sched_getaffinity(0))
-    return max(1, int(found[1]) // 1000 if found[2] else int(found[1]))

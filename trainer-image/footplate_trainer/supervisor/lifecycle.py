@@ -5,7 +5,9 @@ Training itself happens in other processes: this one computes nothing, imports n
 
 import asyncio
 import contextlib
+import os
 import signal
+import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -13,10 +15,9 @@ from typing import Any, TypeVar
 import structlog
 
 from footplate.api.status import ArtifactStatus
-from footplate.contract import MAX_NOTES, ExitCode, Failure, Verdict
+from footplate.contract import KEEPING_SECONDS, MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
-from footplate_trainer.errors import Stopped, TrainerError, words_of
-from footplate_trainer.exchange import read_report
+from footplate_trainer.errors import NoModel, Stopped, TrainerError, words_of
 from footplate_trainer.rank import devices
 from footplate_trainer.recipes import find_recipe
 from footplate_trainer.storage import contact
@@ -24,17 +25,29 @@ from footplate_trainer.storage.authorities import check_authorities
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
-from footplate_trainer.supervisor import artifact, flight_recorder, processes, telemetry
+from footplate_trainer.supervisor import artifact, flight_recorder, logs, processes, telemetry
+from footplate_trainer.supervisor.belongings import Belongings
+from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
+from footplate_trainer.supervisor.listening import Listening
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.pod_log import PodLog
+from footplate_trainer.supervisor.snapshots import beginning as snapshots
+from footplate_trainer.supervisor.snapshots.keeper import Keeper
 from footplate_trainer.supervisor.source import Code, fetch_source
 from footplate_trainer.supervisor.verdict import judge
 from footplate_trainer.supervisor.watch import Watch
 
 T = TypeVar("T")
+SUCCESS_SECONDS = 1800.0
+"""How long a pod that is done takes at most to send what it leaves besides its model."""
+LAST_SECONDS = 1.0
+"""What is left of the grace for the way out."""
 log = structlog.get_logger()
+
+_NO_TIME = "there was no time left; raise runPolicy.terminationGracePeriodSeconds"
 
 
 class Supervisor:
@@ -44,43 +57,86 @@ class Supervisor:
         self._pod = pod
         self._telemetry = telemetry.Telemetry(pod)
         self._stop = asyncio.Event()
+        self._stopped_at = 0.0
+        self._belongings: Belongings | None = None
+        self._keeper: Keeper | None = None
 
     def stop(self) -> None:
         """Asks the pod to stop: at once before training, with a checkpoint in it, within the grace after it."""
+        if not self._stop.is_set():
+            self._stopped_at = time.monotonic()
         self._stop.set()
 
     async def run(self) -> Verdict:
         """Runs the pod to its end. Raises nothing: whatever happens is in the verdict."""
-        try:
-            with contact.telling(self._telemetry.note):
-                return await self._run()
-        except TrainerError as error:
-            log.error("the pod ends", error=str(error))
-            # Where in our own code it was raised is no news to the user.
-            return self._judge(error.exit_code, error=exchange.describe_error(error.with_traceback(None), rank=None))
-        except Exception as error:
-            log.exception("the supervisor itself failed")
-            return self._judge(ExitCode.USER_ERROR, error=exchange.describe_error(error, rank=None))
+        with contact.telling(self._telemetry.note):
+            return await self._serve()
 
-    async def _run(self) -> Verdict:
-        self._pod.make_folders()
-        exchange.clear(self._pod.run_dir)
-        server = telemetry.serve(self._telemetry, self._pod.metrics_address)
+    async def _serve(self) -> Verdict:
+        try:
+            self._pod.make_folders()
+            exchange.clear(self._pod.run_dir)
+            server = telemetry.serve(self._telemetry, self._pod.metrics_address)
+        except Exception as error:
+            ending = self._failed(error)
+            return self._judge(ending.exit_code, error=ending.error)
         pulse = asyncio.create_task(self._telemetry.pulse())
         try:
-            code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
-            ending = await self._train(code)
-            if ending.exit_code != ExitCode.OK:
-                return self._judge(ending.exit_code, error=ending.error)
-            model = await self._finish(code, inputs)
-            await asyncio.to_thread(self._mark_finished)
-            return self._judge(ExitCode.OK, model=model)
+            ending, model = await self._live()
+            try:
+                await self._keep_belongings(ending.exit_code)
+            except Exception:  # it costs neither the verdict nor the model
+                log.exception("what the pod leaves could not be kept")
+            return self._judge(ending.exit_code, error=ending.error, model=model)
         finally:
             pulse.cancel()
             if server is not None:
                 with contextlib.suppress(Exception):  # nobody is asked any more
                     server.shutdown()
                     server.server_close()
+
+    async def _live(self) -> tuple[Ending, ArtifactStatus | None]:
+        try:
+            code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
+            ending = await self._train(code)
+            if ending.exit_code != ExitCode.OK:
+                return ending, None
+            model = await self._finish(code, inputs)
+            await asyncio.to_thread(self._mark_finished)
+            return ending, model
+        except Exception as error:
+            return self._failed(error), None
+
+    def _failed(self, error: Exception) -> Ending:
+        if isinstance(error, TrainerError):
+            log.error("the pod ends", error=str(error))
+            # Where in our own code it was raised is no news to the user.
+            return Ending(error.exit_code, exchange.describe_error(error.with_traceback(None), rank=None))
+        log.exception("the supervisor itself failed")
+        return Ending(ExitCode.USER_ERROR, exchange.describe_error(error, rank=None))
+
+    async def _keep_belongings(self, exit_code: int) -> None:
+        """Sends what the pod leaves besides its model, for as long as there is time; then it ends without."""
+        if self._belongings is None:
+            return
+        done = exit_code == ExitCode.OK
+        keep = partial(
+            self._belongings.keep,
+            unclaimed=exit_code not in (ExitCode.STOPPED, ExitCode.PEER_LOST),  # else another attempt goes on
+            output=not done,
+        )
+
+        async def out_of_time() -> None:
+            await self._stop.wait()
+            await asyncio.sleep(self._stopped_at + self._pod.grace_seconds - LAST_SECONDS - time.monotonic())
+
+        await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
+        keeping, waiting = asyncio.create_task(asyncio.to_thread(keep)), asyncio.create_task(out_of_time())
+        limit = SUCCESS_SECONDS if done else KEEPING_SECONDS
+        await asyncio.wait({keeping, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not keeping.done():
+            self._note(f"there was no time to keep all that node {self._pod.node_rank} has left")
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
         with keys_may_come(self._pod.attempt):
@@ -96,32 +152,95 @@ class Supervisor:
         code = fetch_source(
             pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
         )
-        return code, fetch_inputs(pod.spec.inputs, pod.input_dir, endpoint=endpoint)
+        fetched = fetch_inputs(pod.spec.inputs, pod.input_dir, endpoint=endpoint)
+        self._keeper, self._telemetry.resumed_from = snapshots.begin(pod, note=self._note, safe=self._telemetry.safe)
+        return code, fetched
 
     async def _train(self, code: Code) -> Ending:
         pod = self._pod
         processes_here = pod.processes if pod.spec.trainer.command is None else 1
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
         flight_recorder.make_folder(pod.work_dir)
-        started = await processes.start(plan_launches(pod, code.folder, instances=instances))
+        lay_out(pod, place_of(pod, code.folder))
+        listening = Listening(pod, self._telemetry.heard, self._note)
+        environ = {**listening.environment, **os.environ}
+        launches = plan_launches(pod, code.folder, environ, instances=instances)
+        pod_log = PodLog(pod.work_dir / "log")
+        logs.keep(pod_log)
+        self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, pod_log, self._note)
+        started = await processes.start(launches, hear=listening.add_lines)
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
-        return await Watch(self._pod, started, self._stop).run()
+        looking = asyncio.create_task(listening.go_on())
+        try:
+            return await self._watch(started)
+        finally:
+            looking.cancel()
+            await listening.close()
+
+    async def _watch(self, started: list[processes.Process]) -> Ending:
+        watch = Watch(self._pod, started, self._stop)
+        if self._keeper is None:
+            return await watch.run()
+        keeping = asyncio.create_task(asyncio.to_thread(self._keeper.run))
+        ending = await watch.run()
+        self._keeper.close()
+        self._telemetry.activity = "stopping"
+        await self._keep_last(self._keeper, keeping, whole=watch.ended_by_themselves, done=ending.exit_code == 0)
+        return ending
+
+    async def _keep_last(self, keeper: Keeper, keeping: asyncio.Task[None], *, whole: bool, done: bool) -> None:
+        """Saves what lies in the checkpoint folder at the end. Where that is all that a job leaves, which has come to
+        its end, it must be safe.
+        """
+
+        async def keep() -> None:
+            await keeping
+            if done:
+                await asyncio.to_thread(self._end_leftovers)
+            else:
+                await asyncio.to_thread(processes.kill_all_children)
+            await asyncio.to_thread(keeper.last, whole=whole, prune=not self._stop.is_set())
+
+        try:
+            await self._unless_stopped(keep(), grace=self._pod.working_grace)
+        except Exception as error:  # a model is yet to be stored
+            if not isinstance(error, TrainerError):
+                log.exception("the last snapshot failed")
+            why = _NO_TIME if isinstance(error, Stopped) else words_of(error)
+            self._note(f"what lay in $FOOTPLATE_CHECKPOINT_DIR at the end may not all be saved: {why}")
+            if done and self._pod.spec.output is None and keeper.holds_files:
+                raise
 
     async def _finish(self, code: Code, inputs: dict[str, Fetched]) -> ArtifactStatus | None:
         if not self._owns_output:
             return None
         self._telemetry.activity = "exporting"
-        if left := await asyncio.to_thread(processes.end_leftovers):
-            self._note(
-                "the program has ended, but what it had started hadn't, and was ended before the model was stored: "
-                f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
-            )
-        report = read_report(self._pod.run_dir) or exchange.RankReport()
-        publish = partial(artifact.publish, self._pod, report=report, code=code, inputs=inputs, note=self._note)
+        await asyncio.to_thread(self._end_leftovers)
+        try:
+            gather(self._pod)
+        except OSError as error:
+            self._note(f"what lies in $SM_OUTPUT_DATA_DIR is not in the model: {error}")
+        report = self._telemetry.report()
+
+        def publish() -> ArtifactStatus | None:
+            try:
+                return artifact.publish(self._pod, report=report, code=code, inputs=inputs, note=self._note)
+            except NoModel:
+                if self._belongings is None or not self._belongings.keep_unclaimed():
+                    raise
+                return None  # what there is was kept, though it is no model
+
         has_checkpoint = report.checkpoint is not None
         publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)
         return await self._unless_stopped(publishing, grace=self._pod.working_grace)
+
+    def _end_leftovers(self) -> None:
+        if left := processes.end_leftovers():
+            self._note(
+                "the program has ended, but what it had started hadn't, and was ended before what it left was stored: "
+                f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
+            )
 
     def _mark_finished(self) -> None:
         """What fails here takes nothing away from a run that has succeeded."""
@@ -148,7 +267,7 @@ class Supervisor:
 
         async def stopped() -> None:
             await self._stop.wait()
-            await asyncio.sleep(grace)
+            await asyncio.sleep(self._stopped_at + grace - time.monotonic())
 
         working, stopping = asyncio.create_task(work), asyncio.create_task(stopped())
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -158,7 +277,7 @@ class Supervisor:
         raise Stopped(f"asked to stop while {self._telemetry.activity}")
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
-        report = read_report(self._pod.run_dir) or exchange.RankReport()
+        report = self._telemetry.report()
         report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-MAX_NOTES:]})
         return judge(exit_code, report=report, error=error, artifact=model)
 

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Mapping
+from typing import BinaryIO, Protocol
 
 import structlog
 
@@ -11,11 +12,38 @@ from footplate.contract import Env
 _PLACE = (Env.JOB, Env.RUN, Env.ATTEMPT, Env.NODE_RANK)
 
 
+class Keeper(Protocol):
+    """Takes what is written to the log, to keep it."""
+
+    def write(self, lines: bytes) -> None:
+        """Takes whole lines."""
+
+
+_keeper: Keeper | None = None
+
+
+def keep(keeper: Keeper | None) -> None:
+    """Has all that this process writes to the container's log from now on be kept too; None ends that."""
+    global _keeper
+    _keeper = keeper
+
+
+def write(sink: BinaryIO, lines: bytes) -> None:
+    """Writes whole lines to the container's log. One that nobody takes must not hold up who writes to it."""
+    if _keeper is not None:
+        _keeper.write(lines)
+    with contextlib.suppress(OSError, ValueError):
+        sink.write(lines)
+        sink.flush()
+
+
 class _Logger(structlog.PrintLogger):
     """A log that nobody takes, as on a full disk, ends nothing."""
 
     def msg(self, message: str) -> None:
         """Prints one line."""
+        if _keeper is not None:
+            _keeper.write(f"{message}\n".encode(errors="backslashreplace"))
         with contextlib.suppress(OSError, ValueError):
             super().msg(message)
 

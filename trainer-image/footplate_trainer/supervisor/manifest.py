@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Literal
 
+from footplate.api.blocks import Trainer
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest
 from footplate_trainer.storage.fetch import Fetched
@@ -38,6 +40,7 @@ def make_manifest(
         step=report.progress.step,
         epoch=report.progress.epoch,
         hyperparameters=trainer.hyperparameters,
+        hyperparameters_passed=_passed(trainer, report),
         seed=report.seed,
         inputs={
             channel.name: Input(
@@ -51,6 +54,8 @@ def make_manifest(
         image=trainer.image,
         code=CodeRecord(
             run=trainer.recipe or trainer.entrypoint or " ".join(trainer.command or []),
+            command=trainer.command,
+            args=trainer.args,
             source=trainer.source,
             sha256=code.sha256,
             commit=code.commit,
@@ -60,6 +65,14 @@ def make_manifest(
         notes=list(report.notes),
         parent_checkpoint=report.resumed_from,
     )
+
+
+def _passed(trainer: Trainer, report: RankReport) -> list[Literal["recipe", "context", "environment"]]:
+    if not trainer.hyperparameters:
+        return []
+    if trainer.recipe is not None:
+        return ["recipe"]
+    return ["environment"] if report.seed is None else ["context", "environment"]  # it is context() that tells a seed
 
 
 def _packages() -> dict[str, str]:

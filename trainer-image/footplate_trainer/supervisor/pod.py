@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import Env, JobConfig, working_grace
+from footplate.dialects import hyperparameter_arguments
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.identity import check_identity
 
@@ -33,12 +34,13 @@ class Pod:
     input_dir: Path
     checkpoint_dir: Path
     output_dir: Path
+    logs_dir: Path
     source_dir: Path | None
     """Files of source.configMap."""
     work_dir: Path
     run_dir: Path
     arguments: tuple[str, ...] = ()
-    """The job's `command` and `args`, in which Kubernetes has expanded $(NAME)."""
+    """The job's `command` and `args`, in which Kubernetes has expanded $(NAME), and what hyperparameterArgs adds."""
 
     @property
     def spec(self) -> TrainingJobSpec:
@@ -76,7 +78,8 @@ class Pod:
 
     def make_folders(self) -> None:
         """Makes the folders that this pod writes to."""
-        for folder in (self.input_dir, self.checkpoint_dir, self.output_dir, self.work_dir, self.run_dir):
+        folders = (self.input_dir, self.checkpoint_dir, self.output_dir, self.logs_dir, self.work_dir, self.run_dir)
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -114,10 +117,11 @@ def read_pod(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] =
         input_dir=read(Env.INPUT_DIR, Path),
         checkpoint_dir=read(Env.CHECKPOINT_DIR, Path),
         output_dir=read(Env.OUTPUT_DIR, Path),
+        logs_dir=read(Env.LOGS_DIR, Path),
         source_dir=Path(source_dir) if source_dir else None,
         work_dir=read(Env.WORK_DIR, Path),
         run_dir=read(Env.RUN_DIR, Path),
-        arguments=tuple(arguments) or (*(trainer.command or ()), *trainer.args),
+        arguments=tuple(arguments) or (*(trainer.command or ()), *trainer.args, *hyperparameter_arguments(trainer)),
     )
 
 

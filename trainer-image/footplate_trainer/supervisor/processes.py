@@ -1,7 +1,7 @@
 """The processes of a pod: started together, watched together, and gone together.
 
 Each is the leader of a process group of its own and dies with the supervisor (PDEATHSIG). Their output goes to the
-container's log line by line, with `[rank N]` before it where there are several; the last lines of stderr are kept for
+container's log line by line, with `[rank N]` before it where there are several; the last lines of both are kept for
 the verdict. As the pod's init process (or a subreaper) the supervisor also reaps what they leave behind.
 """
 
@@ -13,14 +13,16 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from footplate_trainer.errors import ConfigError, sendable
-from footplate_trainer.supervisor import forkserver
+from footplate_trainer.supervisor import forkserver, logs
 from footplate_trainer.supervisor.launch import Launch
+
+Hear = Callable[[Sequence[bytes]], None]
 
 TAIL_LINES = 400
 """What kills a process says why before it writes the stacks of all its threads."""
@@ -45,6 +47,7 @@ class Exit:
     time: float
     ended_at: float
     stderr_tail: str
+    stdout_tail: str = ""
 
 
 class Process:
@@ -54,16 +57,18 @@ class Process:
         self.rank = rank
         self._child = child
         self._ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._stdout: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._stderr: deque[bytes] = deque(maxlen=TAIL_LINES)
         self._pumps: list[asyncio.Task[None]] = []
 
-    async def copy_output(self, prefix: str) -> None:
-        """Begins to copy its output into the log."""
+    async def copy_output(self, prefix: str, hear: Hear | None) -> None:
+        """Begins to copy its output into the log, and to whoever wants to hear its lines."""
         for source, sink, tail in (
-            (self._child.stdout, sys.stdout.buffer, None),
-            (self._child.stderr, sys.stderr.buffer, self._tail),
+            (self._child.stdout, sys.stdout.buffer, self._stdout),
+            (self._child.stderr, sys.stderr.buffer, self._stderr),
         ):
-            self._pumps.append(asyncio.create_task(_pump(await _read(source), sink, prefix=prefix.encode(), tail=tail)))
+            copying = _pump(await _read(source), sink, prefix=prefix.encode(), tail=tail, hear=hear)
+            self._pumps.append(asyncio.create_task(copying))
 
     @property
     def pid(self) -> int:
@@ -85,9 +90,9 @@ class Process:
         ended_at = await self._ended
         ended = time.time() - (time.monotonic() - ended_at)
         await asyncio.wait(self._pumps, timeout=DRAIN_SECONDS)
-        tail = b"\n".join(self._tail).decode(errors="replace")
+        said, told = (b"\n".join(tail).decode(errors="replace") for tail in (self._stderr, self._stdout))
         returncode = self._child.returncode
-        return Exit(self.rank, -signal.SIGKILL if returncode is None else returncode, ended, ended_at, tail)
+        return Exit(self.rank, -signal.SIGKILL if returncode is None else returncode, ended, ended_at, said, told)
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process itself: its data workers are its own business."""
@@ -104,8 +109,8 @@ class Process:
             self._ended.set_result(time.monotonic())
 
 
-async def start(launches: Sequence[Launch]) -> list[Process]:
-    """Starts all processes.
+async def start(launches: Sequence[Launch], *, hear: Hear | None = None) -> list[Process]:
+    """Starts all processes. `hear` is given the lines that the first of them prints.
 
     Raises:
         ConfigError: the command can't be started.
@@ -115,7 +120,8 @@ async def start(launches: Sequence[Launch]) -> list[Process]:
     children = [_spawn(launches[0])] if alone else await forkserver.start(launches)
     processes = [Process(launch.rank, child) for launch, child in zip(launches, children, strict=True)]
     for process in processes:
-        await process.copy_output(f"[rank {process.rank}] " if not alone else "")
+        first = process is processes[0]
+        await process.copy_output(f"[rank {process.rank}] " if not alone else "", hear if first else None)
     return processes
 
 
@@ -147,7 +153,9 @@ async def _read(pipe: IO[bytes] | None) -> asyncio.StreamReader:
     return reader
 
 
-async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, tail: deque[bytes] | None) -> None:
+async def _pump(
+    source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, tail: deque[bytes], hear: Hear | None
+) -> None:
     """Copies whole lines, so that those of different ranks never mix; a line without an end goes on in pieces, and a
     progress bar, which only ever returns to the line's start, as a line from time to time.
     """
@@ -160,16 +168,17 @@ async def _pump(source: asyncio.StreamReader, sink: BinaryIO, *, prefix: bytes, 
         if len(pending) >= MAX_LINE_BYTES:
             lines, pending = [*lines, pending], b""
         _write_lines(lines, sink, prefix=prefix, tail=tail)
+        if hear is not None:
+            hear(lines)
     if pending:
         _write_lines([pending], sink, prefix=prefix, tail=tail)
+        if hear is not None:
+            hear([pending])
 
 
-def _write_lines(lines: Sequence[bytes], sink: BinaryIO, *, prefix: bytes, tail: deque[bytes] | None) -> None:
-    if tail is not None:
-        tail.extend(line[:1024] for line in lines)
-    with contextlib.suppress(OSError, ValueError):  # a log that nobody takes must not hold up who writes to it
-        sink.write(b"".join(prefix + line + b"\n" for line in lines))
-        sink.flush()
+def _write_lines(lines: Sequence[bytes], sink: BinaryIO, *, prefix: bytes, tail: deque[bytes]) -> None:
+    tail.extend(line[:1024] for line in lines)
+    logs.write(sink, b"".join(prefix + line + b"\n" for line in lines))
 
 
 def reap(processes: Sequence[Process]) -> None:

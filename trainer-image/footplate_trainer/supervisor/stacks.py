@@ -22,7 +22,6 @@ _MAY_READ_DEVICE = re.compile(r"\.(to|copy_|numpy)\(|\b(float|int|bool|print|rep
 _WAITS_ELSEWHERE = re.compile(r"\b(open|sleep|read\w*|recv\w*|get|next|join|acquire|input|load\w*|urlopen|run)\(")
 """What waits for something else than a device, such as a file or a server."""
 _OURS = re.compile(r"^<frozen .*>$|/footplate_trainer/(rank/program|supervisor/forkserver)\.py$")
-_LIBRARY = re.compile(r"^<.*>$|/(site|dist)-packages/|/lib/python\d|/footplate_trainer/")
 _BACKWARD = "_engine_run_backward"
 """Where the backward pass leaves Python: a rank that stays there waits for the others' gradients."""
 
@@ -81,11 +80,6 @@ class Finding:
     def traceback(self) -> str | None:
         """The main thread's stack as Python shows one, most recent call last, without what leads to the user's code."""
         return format_stack(self.frames) if self.frames else None
-
-
-def is_library(file: str) -> bool:
-    """True of a file that belongs to Python, to what is installed, or to us, and not to the user's program."""
-    return _LIBRARY.search(file) is not None
 
 
 def _waits_in_collective(frame: Frame) -> bool:

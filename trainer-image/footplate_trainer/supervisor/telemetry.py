@@ -21,9 +21,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
-from footplate.api.status import MAX_STRAGGLERS
+from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
+from footplate_trainer.supervisor.heard import Heard
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.verdict import describe_lie
 
@@ -43,10 +44,16 @@ class Telemetry:
     """What is known of this pod at any moment, read from the files that its ranks write."""
 
     def __init__(self, pod: Pod, clock: Callable[[], float] = time.monotonic) -> None:
+        self.heard = Heard()
+        """What code says that doesn't use our library."""
         self.activity: Activity | None = "loading"
         """What the supervisor itself does; None while the ranks are at work."""
         self.notes: list[str] = []
         """What the supervisor itself has to tell the user."""
+        self.resumed_from: str | None = None
+        """URI of the snapshot that lies in the checkpoint folder again."""
+        self._snapshot: CheckpointStatus | None = None
+        self._snapshot_at: float | None = None
         self._pod = pod
         self._clock = clock
         self._pulse = clock()
@@ -54,6 +61,20 @@ class Telemetry:
     def note(self, text: str) -> None:
         """Tells the user something, in the job's progress and in the verdict."""
         self.notes = [*self.notes, text[:MAX_NOTE_LENGTH]][-MAX_NOTES:]
+
+    def safe(self, snapshot: CheckpointStatus) -> None:
+        """Says which snapshot of the checkpoint folder is the newest complete one."""
+        self._snapshot, self._snapshot_at = snapshot, self._clock()
+
+    def report(self) -> RankReport:
+        """What is known of the run, from whoever has said it. Where rank 0 saves no checkpoints of ours, its checkpoint is
+        the folder's snapshot.
+        """
+        report = self.heard.complete(read_report(self._pod.run_dir) or RankReport())
+        changes: dict[str, Any] = {"resumed_from": report.resumed_from or self.resumed_from}
+        if report.checkpoint is None:
+            changes |= {"checkpoint": self._snapshot, "checkpointed_at": self._snapshot_at}
+        return report.model_copy(update=changes)
 
     async def pulse(self) -> None:
         """Runs in the supervisor's event loop, to show that it turns, until cancelled."""
@@ -69,7 +90,7 @@ class Telemetry:
     def progress(self) -> Progress:
         """The document of `/progress`."""
         try:
-            return self._progress(read_report(self._pod.run_dir) or RankReport())
+            return self._progress(self.report())
         except ValidationError as problem:  # it lies in a folder that user code may write to
             return self._progress(RankReport(notes=(describe_lie(problem),)))
 
@@ -78,7 +99,7 @@ class Telemetry:
             uid=self._pod.uid,
             run=self._pod.run,
             attempt=self._pod.attempt,
-            activity=self.activity or self._activity_of_ranks(),
+            activity=self.activity or self._activity_of_ranks(report),
             progress=report.progress,
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
@@ -97,23 +118,26 @@ class Telemetry:
     def metrics(self) -> bytes:
         """The text of `/metrics`."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Snapshot(self._pod, now=self._clock()))
+        registry.register(_Snapshot(self._pod, self.report(), now=self._clock()))
         return generate_latest(registry)
 
-    def _activity_of_ranks(self) -> Activity:
+    def _activity_of_ranks(self, report: RankReport) -> Activity:
         beats = read_heartbeats(self._pod.run_dir)
-        return next(iter(beats.values())).activity if beats else "starting"
+        if beats:
+            return next(iter(beats.values())).activity
+        return "starting" if report.progress.step is None else "training"
 
 
 class _Snapshot(Collector):
     """One scrape. The job's own metrics are one family with the name as a label, bounded by `RankReport`."""
 
-    def __init__(self, pod: Pod, *, now: float) -> None:
+    def __init__(self, pod: Pod, report: RankReport, *, now: float) -> None:
         self._pod = pod
+        self._report = report
         self._now = now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        report = read_report(self._pod.run_dir) or RankReport()
+        report = self._report
         progress, checkpoint = report.progress, report.checkpoint
         yield from _gauges(
             ("step", "Optimizer steps finished.", progress.step),
@@ -165,7 +189,7 @@ def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | No
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
-        server = _server_class(host)((host, int(port)), _handler(telemetry))
+        server = server_class(host)((host, int(port)), _handler(telemetry))
     except (OSError, ValueError, OverflowError) as error:
         log.warning(
             "/metrics and /progress are not served: the address can't be used", address=address, error=str(error)
@@ -175,7 +199,8 @@ def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | No
     return server
 
 
-def _server_class(host: str) -> type[ThreadingHTTPServer]:
+def server_class(host: str) -> type[ThreadingHTTPServer]:
+    """A server of bounded size for this address."""
     connections: deque[Any] = deque()
 
     class Server(ThreadingHTTPServer):

@@ -18,6 +18,7 @@ import structlog
 
 from footplate.contract import ExitCode
 from footplate_trainer.exchange import (
+    Beat,
     RankReport,
     clear_stacks,
     has_finished,
@@ -26,7 +27,7 @@ from footplate_trainer.exchange import (
     read_report,
     read_stacks,
 )
-from footplate_trainer.supervisor import flight_recorder, stopping
+from footplate_trainer.supervisor import flight_recorder, logs, stopping
 from footplate_trainer.supervisor.ending import Ending, Story, failures, find_ending
 from footplate_trainer.supervisor.hang import Hang, HangDetector, Silence, find_culprit
 from footplate_trainer.supervisor.pod import Pod
@@ -88,6 +89,15 @@ class Watch:
             await self._tell_recordings()  # of what NCCL's watchdog has ended
         return find_ending(self._story())
 
+    @property
+    def ended_by_themselves(self) -> bool:
+        """True where no process was killed in the middle of what it did, as far as exit codes tell: each has come to
+        its end, or, asked to stop, has left of its own.
+        """
+        codes = [exit_.returncode for exit_ in self._exits]
+        left = all(code in (ExitCode.OK, ExitCode.STOPPED) or (self._stopping and 0 < code < 128) for code in codes)
+        return left and not self._late and not self._ended_by_us
+
     def _story(self) -> Story:
         errors = {exit_.rank: read_error(self._pod.run_dir, exit_.rank) for exit_ in self._exits}
         return Story(
@@ -99,6 +109,7 @@ class Watch:
             late=self._late,
             hang=self._hang,
             hang_time=self._hang_time,
+            nodes=self._pod.nodes,
             grace_seconds=self._pod.grace_seconds,
             hang_timeout=self._pod.spec.run_policy.hang_timeout_seconds,
         )
@@ -152,7 +163,7 @@ class Watch:
         while self._hang is None:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
-            silences = detector.observe(read_heartbeats(self._pod.run_dir), now=now)
+            silences = detector.observe(_living(read_heartbeats(self._pod.run_dir)), now=now)
             if not silences or self._is_ending:
                 others_first_until = None
             elif others_first_until is None or now >= others_first_until:
@@ -209,6 +220,11 @@ class Watch:
             process.give_up()
 
 
+def _living(beats: Mapping[int, Beat]) -> dict[int, Beat]:
+    """Those whose process is there: a command may go on with others when one that has reported is gone."""
+    return {rank: beat for rank, beat in beats.items() if Path(f"/proc/{beat.pid}").exists()}
+
+
 async def _collect_stacks(processes: Sequence[Process], run_dir: Path) -> dict[int, tuple[Frame, ...]]:
     """Asks ranks for their stacks, copies those into the log, and returns the main threads' by rank, if they came.
 
@@ -222,6 +238,6 @@ async def _collect_stacks(processes: Sequence[Process], run_dir: Path) -> dict[i
     await asyncio.sleep(DUMP_SECONDS)
     texts = {rank: read_stacks(run_dir, rank) for rank in asked}
     for rank, text in texts.items():
-        sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines() or ["no stack came"]))
-    sys.stderr.flush()
+        lines = "".join(f"[rank {rank}] {line}\n" for line in text.splitlines() or ["no stack came"])
+        logs.write(sys.stderr.buffer, lines.encode(errors="backslashreplace"))
     return {rank: parse_main_thread(text) for rank, text in texts.items()}

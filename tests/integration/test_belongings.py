@@ -1,0 +1,64 @@
+"""Nothing that a real pod leaves is lost: its log, its code's logs, and files beside the output folder."""
+
+import gzip
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer_pods import Done, RunningPod, pod_environment
+
+pytestmark = pytest.mark.integration
+
+LEAVE = """
+import os, pathlib, sys
+print("accuracy 0.93, key", os.environ["WANDB_API_KEY"], flush=True)
+for name in ("best.pt", "runs/a/events", os.environ["FOOTPLATE_LOGS_DIR"] + "/own.log"):
+    pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(name).write_text(name)
+"""
+FAIL = LEAVE + "sys.exit(3)"
+SAVE = LEAVE + "pathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').write_text('weights')"
+
+
+def run(root: Path, code: str, **pod: Any) -> Done:
+    spec = {"trainer": {"command": [sys.executable, "-c", code]}, "output": {"uri": f"file://{root}/models/"}}
+    environment = pod_environment(root, spec, **pod)
+    (root / "home").mkdir(exist_ok=True)
+    return RunningPod(root, {**environment, "HOME": str(root / "home"), "WANDB_API_KEY": "very-secret"}).finish()
+
+
+def records(root: Path) -> dict[str, bytes]:
+    folder = root / "models/digits/records-1-uid-1"
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+HERE = "attempt-00000000/node-00000"
+LOGS = {f"logs/{HERE}/own.log", f"logs/{HERE}/runs/a/events", f"pods/{HERE}.log.gz"}
+
+
+def test_files_beside_the_output_folder_are_kept_and_the_job_is_done(tmp_path: Path) -> None:
+    done = run(tmp_path, LEAVE)
+    assert (done.exit_code, done.verdict.artifact) == (0, None), done.log
+    kept = records(tmp_path)
+    assert kept.keys() == {*LOGS, f"unclaimed/{HERE}/work/best.pt"}
+    log = gzip.decompress(kept[f"pods/{HERE}.log.gz"])
+    assert b"accuracy 0.93, key ***\n" in log
+    assert b"training starts" in log
+    assert any("work/best.pt; what is to be the model, save in $FOOTPLATE_OUTPUT_DIR" in n for n in done.verdict.notes)
+
+
+def test_a_failure_loses_neither_logs_nor_files(tmp_path: Path) -> None:
+    done = run(tmp_path, FAIL)
+    assert done.exit_code == 3
+    assert records(tmp_path).keys() == {*LOGS, f"unclaimed/{HERE}/work/best.pt"}
+
+
+def test_storage_that_takes_no_records_costs_neither_model_nor_verdict(tmp_path: Path) -> None:
+    (tmp_path / "models/digits").mkdir(parents=True)
+    (tmp_path / "models/digits/records-1-uid-1").write_text("no folder")
+    done = run(tmp_path, SAVE)
+    assert done.exit_code == 0, done.log
+    assert done.verdict.artifact is not None
+    assert any("not all that node 0 has left could be kept" in note for note in done.verdict.notes)

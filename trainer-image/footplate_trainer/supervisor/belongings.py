@@ -1,0 +1,163 @@
+"""What a pod leaves besides its model, and where that is kept: its log, its code's logs, and files nobody has claimed.
+
+    <uri>/<job>/records-<run>-<first 8 of the UID>/
+      pods/attempt-00000000/node-00000.log.gz         what the pod wrote to its log, first and last part
+      logs/attempt-00000000/node-00000/…              $FOOTPLATE_LOGS_DIR, and runs/, wandb/, … of the working directory
+      unclaimed/attempt-00000000/node-00000/work/…    files that the code left beside the output folder
+
+The URI is that of `output`, else that of `checkpoint`. None of it decides over a run: what can't be kept costs a note.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from footplate_trainer.errors import words_of
+from footplate_trainer.storage.runs import OUTAGE_SECONDS, records_uri
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import strays
+from footplate_trainer.supervisor.model_files import free, is_excluded, listed, storable
+from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.pod_log import PodLog
+from footplate_trainer.supervisor.secrets import secret_values
+
+MAX_FILES: Final = 1_000
+MAX_LOG_BYTES: Final = 1 << 30
+MAX_UNCLAIMED_BYTES: Final = 10 << 30
+FILES_AT_ONCE: Final = 4
+
+log = structlog.get_logger()
+
+
+class Belongings:
+    """The belongings of one pod. Make it right before the ranks start: what they leave is what is new after that."""
+
+    def __init__(self, pod: Pod, working_directory: Path, pod_log: PodLog, note: Callable[[str], object]) -> None:
+        self._pod = pod
+        self._pod_log = pod_log
+        self._note = note
+        self._work = strays.working_directory(working_directory)
+        self._home = strays.home(Path(os.environ.get("HOME", "/nonexistent")))
+        self._has_kept_unclaimed = False
+        self._lock = threading.Lock()
+
+    def keep(self, *, unclaimed: bool, output: bool) -> None:
+        """Sends all of it; whatever goes wrong is in a note.
+
+        Args:
+            unclaimed: with the files that nobody has claimed.
+            output: with the output folder, of which no model is made.
+        """
+        if self._uri is None:
+            return
+        try:
+            self._send_pod_log()
+            self._send("logs", strays.log_files(self._pod.logs_dir, self._work), MAX_LOG_BYTES)
+            if unclaimed:
+                self.keep_unclaimed(output=output)
+        except Exception as error:  # none of it is worth a verdict
+            self._note(f"not all that node {self._pod.node_rank} has left could be kept: {words_of(error)}")
+
+    def keep_unclaimed(self, *, output: bool = False) -> bool:
+        """Sends the files that the code has left beside the output folder. False where there is none.
+
+        Raises:
+            StorageError: storage doesn't take them.
+        """
+        with self._lock:
+            if self._has_kept_unclaimed or self._uri is None:
+                return self._has_kept_unclaimed
+            files = self._find_unclaimed(output=output)
+            if files:
+                place = self._send("unclaimed", files, MAX_UNCLAIMED_BYTES)
+                self._note(
+                    f"saved where no model is looked for, and kept in {place}/: {listed(sorted(files))}; what is to be "
+                    "the model, save in $FOOTPLATE_OUTPUT_DIR on node 0"
+                )
+                self._has_kept_unclaimed = True
+            return bool(files)
+
+    def _find_unclaimed(self, *, output: bool) -> dict[str, Path]:
+        pod = self._pod
+        ours = (pod.input_dir, pod.output_dir, pod.checkpoint_dir, pod.logs_dir, pod.work_dir, pod.run_dir)
+        files = self._work.new_files(apart_from=ours)
+        if self._home is not None:
+            files |= self._home.new_files(apart_from=(*ours, self._work.folder))
+        if output:
+            exclude = pod.spec.output.exclude if pod.spec.output is not None else ()
+            left = strays.Place("output", pod.output_dir).new_files()
+            files |= {
+                name: path for name, path in left.items() if not is_excluded(name.removeprefix("output/"), exclude)
+            }
+        return files
+
+    def _send_pod_log(self) -> None:
+        packed = self._pod.work_dir / "pod.log.gz"
+        self._pod_log.pack(packed, secret_values(self._pod.spec, os.environ))
+        self._store("pods", f"attempt-{self._pod.attempt:08d}").put_file(
+            f"node-{self._pod.node_rank:05d}.log.gz", packed
+        )
+
+    def _send(self, kind: str, files: Mapping[str, Path], most_bytes: int) -> str:
+        """Sends files, and returns where they are then."""
+        store = self._store(kind, f"attempt-{self._pod.attempt:08d}", f"node-{self._pod.node_rank:05d}")
+        chosen, left = _newest(files, most_bytes)
+        if left:
+            self._note(
+                f"of {len(files):,} files in {kind} the newest {len(chosen):,} are kept, as {MAX_FILES:,} and "
+                f"{most_bytes >> 30} GiB are the most: not {listed(left)}"
+            )
+        with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="keep") as pool:
+            unread = [name for name in pool.map(lambda name: _put(store, name, chosen[name]), chosen) if name]
+        if unread:
+            self._note(f"could not be read, and so isn't kept in {kind}: {listed(unread)}")
+        return store.uri
+
+    @property
+    def _uri(self) -> str | None:
+        spec = self._pod.spec
+        return spec.output.uri if spec.output is not None else spec.checkpoint.uri if spec.checkpoint else None
+
+    def _store(self, *folder: str) -> Store:
+        pod = self._pod
+        uri = "/".join((records_uri(str(self._uri), job=pod.job, run=pod.run, uid=pod.uid), *folder))
+        return Store.open(uri, endpoint=pod.spec.storage.endpoint, outage_seconds=OUTAGE_SECONDS)
+
+
+def _newest(files: Mapping[str, Path], most_bytes: int) -> tuple[dict[str, Path], list[str]]:
+    """The newest files for which there is room, by the names that storage can have, and the names of the others: what
+    is saved last is worth most, and what was downloaded at the start least.
+    """
+    chosen: dict[str, Path] = {}
+    left, room = [], most_bytes
+    for name in sorted(files, key=lambda name: _changed(files[name]), reverse=True):
+        size = _size(files[name])
+        if size > room or len(chosen) >= MAX_FILES:
+            left.append(storable(name))
+        else:
+            chosen[free(storable(name), chosen)] = files[name]
+            room -= size
+    return chosen, left
+
+
+def _changed(path: Path) -> int:
+    return path.lstat().st_mtime_ns if path.exists() else 0
+
+
+def _size(path: Path) -> int:
+    return path.lstat().st_size if path.exists() else 0
+
+
+def _put(store: Store, name: str, path: Path) -> str:
+    """Sends a file. Returns its name where it can't be read, or is gone."""
+    try:
+        path.open("rb").close()
+    except OSError:
+        return name
+    store.put_file(name, path)
+    return ""

@@ -1,0 +1,93 @@
+"""How far training is by what its code says without our library: a file of JSON lines, Kubeflow's endpoint, the log.
+
+Whoever says something is a tenant's program, which may say anything: names and counts are bounded, and what is no
+finite number is left out. What `report` says is better known, and goes first.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from footplate.api.status import MAX_COUNT, MAX_METRIC_NAME, MAX_METRICS, ProgressStatus
+from footplate_trainer.errors import sendable
+from footplate_trainer.exchange import RankReport
+from footplate_trainer.rank.progress import RankProgress
+
+_NAMES = {"total_steps": "totalSteps", "eta_seconds": "etaSeconds"}
+"""Other spellings of what has a place of its own in `status.progress`."""
+_COUNTS = ("step", "totalSteps", "epoch", "epochs", "etaSeconds")
+
+
+class Heard:
+    """What was heard last, of everything. Any thread may `hear`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._progress = RankProgress()
+        self._metrics: dict[str, float] = {}
+        self._told: dict[str, Any] = {}
+        """Fields that the code itself has worked out: percent and eta_seconds."""
+        self._stepped_at: float | None = None
+        self._status: ProgressStatus | None = None
+
+    def hear(self, values: Mapping[str, Any]) -> None:
+        """Takes in numbers by name: `step`, `totalSteps`, `epoch`, `epochs`, `percent` and `etaSeconds` are those of
+        `status.progress`, and all others metrics.
+        """
+        spelt = {_NAMES.get(name, name): finite(value) for name, value in values.items()}
+        numbers = {name: number for name, number in spelt.items() if number is not None}
+        counts = {name: int(numbers.pop(name)) for name in _COUNTS if 0 <= numbers.get(name, -1) <= MAX_COUNT}
+        percent = numbers.pop("percent", None)
+        metrics = {sendable(name)[:MAX_METRIC_NAME]: value for name, value in numbers.items() if name not in _COUNTS}
+        if not (counts or metrics or percent is not None):
+            return
+        with self._lock:
+            self._count(counts)
+            if percent is not None:
+                self._told["percent"] = round(min(100.0, max(0.0, percent)), 2)
+            for name, value in metrics.items():
+                if name in self._metrics or len(self._metrics) < MAX_METRICS:
+                    self._metrics[name] = value
+            self._status = self._shown()
+
+    def _count(self, counts: Mapping[str, int]) -> None:
+        self._progress.expect(total_steps=counts.get("totalSteps"), epochs=counts.get("epochs"))
+        self._progress.epoch = counts.get("epoch", self._progress.epoch)
+        if "step" in counts:
+            self._progress.step = counts["step"]
+            self._stepped_at = self._clock()
+        if "etaSeconds" in counts:
+            self._told["eta_seconds"] = counts["etaSeconds"]
+
+    def _shown(self) -> ProgressStatus:
+        status = self._progress.status(self._stepped_at, metrics=self._metrics)
+        return status.model_copy(update={"update_time": datetime.now(UTC), **self._told})
+
+    def complete(self, report: RankReport) -> RankReport:
+        """What rank 0 has reported, with what was heard where it says nothing."""
+        heard, own = self._status, report.progress
+        if heard is None:
+            return report
+        known = {name: value for name, value in heard if value is not None}
+        reported = {name: value for name, value in own if value is not None}
+        metrics = dict(islice({**own.metrics, **heard.metrics, **own.metrics}.items(), MAX_METRICS))
+        times = [time for time in (heard.update_time, own.update_time) if time is not None]
+        fields = {**known, **reported, "metrics": metrics, "update_time": max(times)}
+        fields.pop("loss", None)  # which follows from the metrics
+        return report.model_copy(update={"progress": ProgressStatus(**fields)})
+
+
+def finite(value: Any) -> float | None:
+    """A finite number, as itself or in decimal digits; None of anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,71 @@
+"""Metrics that `trainer.metricDefinitions` finds in the log.
+
+The expressions are a tenant's, and meet whatever the tenant prints: RE2 matches in time that is linear in the text,
+where Python's own engine may take for ever. Only the newest lines of each look are searched, and of each its beginning:
+a program that floods its log takes no more of the supervisor's time than that.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from footplate.api.blocks import MetricDefinition
+from footplate_trainer.errors import ConfigError
+from footplate_trainer.supervisor.heard import finite
+
+MAX_LINES = 500
+"""Searched in one look."""
+MAX_LINE_BYTES = 2048
+MAX_PATTERN_MEMORY = 1_048_576
+"""Bytes that one expression may take when compiled."""
+
+
+class LogMetrics:
+    """The definitions, and the lines that nobody has searched yet.
+
+    Raises:
+        ConfigError: an expression is none of RE2's, or takes too much memory.
+    """
+
+    def __init__(self, definitions: Iterable[MetricDefinition], hear: Callable[[Mapping[str, Any]], None]) -> None:
+        self._patterns = [(definition.name, _compile(definition)) for definition in definitions]
+        self._hear = hear
+        self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Takes in lines of the log; costs next to nothing."""
+        if self._patterns:
+            self._lines.extend(line[:MAX_LINE_BYTES] for line in lines)
+
+    def look(self) -> None:
+        """Searches what has come since the last look. Of a name's numbers in one line the first counts."""
+        newest: dict[str, str] = {}
+        while self._lines:
+            line = self._lines.popleft()
+            for name, pattern in self._patterns:
+                match = pattern.search(line)
+                if match is not None and match[1] is not None and finite(text := match[1].decode("latin1")) is not None:
+                    newest[name] = text
+        if newest:
+            self._hear(newest)
+
+
+def _compile(definition: MetricDefinition) -> Any:
+    try:
+        import re2  # only where a job has definitions: an image of the user's own may lack it
+    except ImportError:
+        raise ConfigError(
+            "spec.trainer.metricDefinitions needs google-re2 in trainer.image: install it there"
+        ) from None
+
+    options = re2.Options()
+    options.max_mem = MAX_PATTERN_MEMORY
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1  # a log may hold any bytes
+    try:
+        return re2.compile(definition.regex.encode(), options)
+    except re2.error as error:
+        raise ConfigError(
+            f"spec.trainer.metricDefinitions: the regex of {definition.name!r} can't be used ({error}); RE2's syntax "
+            "has neither lookahead nor lookbehind nor backreferences"
+        ) from None

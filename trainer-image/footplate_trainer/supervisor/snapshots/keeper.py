@@ -1,0 +1,287 @@
+"""Takes snapshots of a node's folder while its processes train, and once more when they are gone.
+
+It runs in a thread beside the supervisor, looks every few seconds, and works for a tenth of the time at most. What
+goes wrong costs no training: it is told, and tried again.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from footplate.api.status import CheckpointStatus
+from footplate_trainer.errors import TrainerError
+from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.snapshots.archive import LAST, Archive, Number, complete, newest_of
+from footplate_trainer.supervisor.snapshots.manifest import File, Manifest
+from footplate_trainer.supervisor.snapshots.quiet import PATIENCE_SECONDS, QUIET_SECONDS, Watcher
+from footplate_trainer.supervisor.snapshots.restore import Restored
+from footplate_trainer.supervisor.snapshots.scan import Scan, State, scan
+from footplate_trainer.supervisor.snapshots.sending import Closed, Sender
+
+LOOK_SECONDS = 2.0
+ASK_SECONDS = 10.0
+"""How often a node of several looks whether another has begun a snapshot."""
+SHARE = 10
+"""A snapshot that took a second is followed by so many of rest; a look by five times as many."""
+MAX_REST_SECONDS = 600.0
+WAIT_SECONDS = 10.0
+"""How long the first node waits at the end for the others' last words, which only tell what is safe."""
+LISTED = 3
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A file of this node that is in the newest manifest, and what it looked like."""
+
+    state: State
+    file: File
+
+
+class Keeper:
+    """The snapshots of one node in one attempt. `run` and `last` block; `close` may be called by any thread."""
+
+    def __init__(
+        self,
+        pod: Pod,
+        archive: Archive,
+        restored: Restored | None,
+        *,
+        note: Callable[[str], object],
+        safe: Callable[[CheckpointStatus], object],
+        clock: Callable[[], float] = time.monotonic,
+        quiet: float = QUIET_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._pod = pod
+        self._archive = archive
+        self._note = note
+        self._safe = safe
+        self._clock = clock
+        self._patience = patience
+        self._closed = threading.Event()
+        self._sender = Sender(pod.checkpoint_dir, archive.send, closed=self._closed)
+        there = scan(pod.checkpoint_dir).files
+        self._saved = _saved_before(restored, archive, there)
+        others = restored.others if restored is not None else ()
+        self._others = {path: there[path] for path in others if path in there}
+        """What other nodes keep, as it was put back here."""
+        self._sender.sent.update(str(each.file.sha256) for each in self._saved.values() if each.file.sha256)
+        self._watcher = Watcher(there, now=clock(), quiet=quiet, patience=patience)
+        self._number = 0
+        """The newest that this node has its part in, in this attempt."""
+        self._told: set[str] = set()
+        """What kinds of trouble the user knows of."""
+        self._own: Number | None = None
+        """The newest that this attempt has committed here."""
+        self._safe_number: Number | None = None
+        self._asked_at = float("-inf")
+        self._asked = 0
+        self._open_since: float | None = None
+        """Since when another node has been waiting for this one's part."""
+
+    def run(self) -> None:
+        """Looks until closed."""
+        rest = LOOK_SECONDS
+        while not self._closed.wait(rest):
+            began = self._clock()
+            try:
+                took = self.look()
+            except Closed:
+                return
+            except TrainerError as error:
+                took = True
+                self._tell("trouble", f"$FOOTPLATE_CHECKPOINT_DIR can't be saved now, and is tried again: {error}")
+            except Exception:
+                took = True
+                log.exception("a snapshot failed")
+            seconds = self._clock() - began
+            rest = min(max(LOOK_SECONDS, (SHARE if took else 5 * SHARE) * seconds), MAX_REST_SECONDS)
+
+    @property
+    def holds_files(self) -> bool:
+        """True where there is something to lose."""
+        return bool(scan(self._pod.checkpoint_dir).files)
+
+    def close(self) -> None:
+        """Ends `run` soon."""
+        self._closed.set()
+
+    def look(self) -> bool:
+        """Looks once, and takes a snapshot if one is due; True where one was taken.
+
+        Raises:
+            TrainerError: it couldn't be saved.
+        """
+        found, now = self._scan(), self._clock()
+        self._watcher.look(found.files, now=now)
+        self._tell_restless(now)
+        is_due = self._watcher.is_due(self._states, now=now)
+        asked = self._number_asked(now, at_once=is_due)
+        if not is_due and not (asked > self._number and self._may_answer(now)):
+            return False
+        self._open_since = None
+        self._take(self._watcher.at_rest(now=now), Number(self._pod.attempt, max(asked, self._number + is_due)))
+        self._tell_safe()
+        self._archive_prune()
+        return True
+
+    def last(self, *, whole: bool, prune: bool) -> None:
+        """Saves what is there now that the processes are gone. Several nodes each say what they have.
+
+        Args:
+            whole: they ended by themselves. Else they may have been writing, and nothing is taken unless the folder was
+                left alone for a while before.
+            prune: older snapshots may be deleted: there is time.
+
+        Raises:
+            TrainerError: it couldn't be saved.
+        """
+        self._closed.clear()
+        found, now = self._scan(), self._clock()
+        self._watcher.look(found.files, now=now)
+        if not whole and not self._watcher.is_settled(now=now):
+            self._tell(
+                "half",
+                "the processes were ended within seconds of writing to $FOOTPLATE_CHECKPOINT_DIR: what they wrote "
+                "there last may be half, and isn't saved",
+            )
+            return
+        at_rest = found.files if whole else self._watcher.at_rest(now=now)
+        if self._pod.nodes > 1 or self._is_news(at_rest):
+            self._take(at_rest, Number(self._pod.attempt, LAST))
+        if self._own is None:
+            return
+        try:
+            if whole and self._saved:
+                self._wait_for_others()
+            if prune:
+                self._archive_prune()
+        except TrainerError as error:  # what is there is safe
+            log.warning("what else is to be done after the last snapshot failed", error=str(error))
+
+    def _wait_for_others(self) -> None:
+        deadline = self._clock() + WAIT_SECONDS
+        while not self._tell_safe() and self._clock() < deadline:
+            if self._closed.wait(0.5):
+                return
+
+    def _scan(self) -> Scan:
+        found = scan(self._pod.checkpoint_dir)
+        if found.left_out:
+            more = f" and {len(found.left_out) - LISTED:,} more" if len(found.left_out) > LISTED else ""
+            self._tell(
+                "left out",
+                f"not saved of $FOOTPLATE_CHECKPOINT_DIR: {', '.join(found.left_out[:LISTED])}{more}. Only files, and "
+                "links within it, are put back before the next attempt",
+            )
+        own = {path: state for path, state in found.files.items() if self._others.get(path) != state}
+        return Scan(own, found.left_out)
+
+    def _take(self, at_rest: dict[str, State], number: Number) -> None:
+        """Sends and commits. A file that isn't at rest stays as it was in the snapshot before."""
+        began = self._clock()
+        there = {path: each for path, each in self._saved.items() if path in self._watcher}
+        same = {path: each for path, each in there.items() if at_rest.get(path, each.state) == each.state}
+        new = {path: state for path, state in at_rest.items() if path not in same}
+        sent = {path: Saved(new[path], file) for path, file in self._sender.send(new).items()}
+        saved = {**there, **sent}
+        manifest = Manifest(
+            job=self._pod.job,
+            uid=self._pod.uid,
+            run=self._pod.run,
+            attempt=self._pod.attempt,
+            node=self._pod.node_rank,
+            nodes=self._pod.nodes,
+            time=datetime.now(UTC),
+            files=tuple(each.file for _, each in sorted(saved.items())),
+        )
+        self._archive.commit(number, manifest)
+        self._saved, self._own = saved, number
+        if number.number != LAST:
+            self._number = number.number
+        log.info(
+            "snapshot of the checkpoint folder",
+            number=str(number),
+            files=len(saved),
+            sent=len(sent),
+            seconds=round(self._clock() - began, 3),
+        )
+
+    def _is_news(self, at_rest: dict[str, State]) -> bool:
+        saved = self._states
+        return any(path not in self._watcher for path in saved) or any(
+            saved.get(path) != state for path, state in at_rest.items()
+        )
+
+    @property
+    def _states(self) -> dict[str, State]:
+        return {path: each.state for path, each in self._saved.items()}
+
+    def _number_asked(self, now: float, *, at_once: bool) -> int:
+        """The newest number that any node has begun, as far as is known."""
+        if self._pod.nodes == 1 or (now - self._asked_at < ASK_SECONDS and not at_once):
+            return self._asked
+        self._asked_at = now
+        self._tell_safe()
+        self._asked = newest_of(self._archive.listing(), self._pod.attempt)
+        return self._asked
+
+    def _may_answer(self, now: float) -> bool:
+        if self._open_since is None:
+            self._open_since = now
+        return self._watcher.is_settled(now=now) or now - self._open_since >= self._patience
+
+    def _tell_safe(self) -> bool:
+        """Tells the newest complete snapshot of this attempt; False where others have no part in this node's yet."""
+        if self._pod.node_rank != 0:
+            return True
+        listing = self._archive.listing()
+        newest = next(iter(complete(listing)), None)
+        if newest is not None and newest.attempt == self._pod.attempt and newest != self._safe_number:
+            parts = sorted(part for part in listing[newest] if part is not None)
+            manifests = [self._archive.read(newest, part) for part in parts]
+            if any(manifest.files for manifest in manifests):
+                self._safe(describe(self._archive.uri(newest), manifests))
+            self._safe_number = newest
+        return self._own is None or (newest is not None and newest >= self._own)
+
+    def _archive_prune(self) -> None:
+        block = self._pod.spec.checkpoint
+        if block is not None:
+            self._sender.sent = self._archive.prune(block.keep)
+
+    def _tell_restless(self, now: float) -> None:
+        for path in self._watcher.restless(now=now)[:1]:
+            self._tell(
+                "restless",
+                f"{path} in $FOOTPLATE_CHECKPOINT_DIR has been written to without a pause for {self._patience:.0f} s: "
+                "what can't be caught at rest is saved only at the end, once its writer is gone",
+            )
+
+    def _tell(self, kind: str, text: str) -> None:
+        """Once an attempt."""
+        if kind not in self._told:
+            self._told.add(kind)
+            self._note(text)
+
+
+def describe(uri: str, manifests: Sequence[Manifest]) -> CheckpointStatus:
+    """A complete snapshot as the job's status shows it: which step it is of only the code knows. It is as old as the
+    look at the first node's folder.
+    """
+    return CheckpointStatus(
+        uri=uri, time=manifests[0].time, size_bytes=sum(manifest.size_bytes for manifest in manifests)
+    )
+
+
+def _saved_before(restored: Restored | None, archive: Archive, there: dict[str, State]) -> dict[str, Saved]:
+    """Of what was put back, the files whose contents this run's folder has as this node's."""
+    if restored is None or not archive.has(restored.uri):
+        return {}
+    return {path: Saved(there[path], file) for path, file in restored.own.items() if path in there}

@@ -1,0 +1,83 @@
+"""Whether a folder has come to rest, so that what lies in it is whole. Pure: the looks and the clock are arguments.
+
+Code writes a checkpoint as several files, one after the other, and says nothing. So the folder counts as a whole: only
+when none of its files was changed for some seconds is it kept. A file that is written to all the time, such as a log,
+would keep it from ever being at rest: after a while it is restless, and isn't waited for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from footplate_trainer.supervisor.snapshots.scan import State
+
+QUIET_SECONDS = 5.0
+"""How long a file must have been left alone."""
+PATIENCE_SECONDS = 60.0
+"""How long a file may change without a pause until it isn't waited for, and anything at rest waits for the rest."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    state: State
+    since: float
+    rested: float
+    """When it was last seen at rest, or first seen at all."""
+
+
+class Watcher:
+    """What was seen of a folder's files. `before` lay there already, at rest."""
+
+    def __init__(
+        self,
+        before: Mapping[str, State],
+        *,
+        now: float,
+        quiet: float = QUIET_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._quiet = quiet
+        self._patience = patience
+        self._seen = {path: _Seen(state, float("-inf"), now) for path, state in before.items()}
+        self._news_since: float | None = None
+
+    def __contains__(self, path: object) -> bool:
+        """True where a file of this path was there at the last look."""
+        return path in self._seen
+
+    def look(self, files: Mapping[str, State], *, now: float) -> None:
+        """Takes note of what lies there."""
+        seen: dict[str, _Seen] = {}
+        for path, state in files.items():
+            before = self._seen.get(path)
+            if before is None:
+                seen[path] = _Seen(state, now, now)
+            elif before.state != state:
+                seen[path] = _Seen(state, now, before.rested)
+            else:
+                seen[path] = _Seen(state, before.since, now if now - before.since >= self._quiet else before.rested)
+        self._seen = seen
+
+    def at_rest(self, *, now: float) -> dict[str, State]:
+        """The files that were left alone for long enough."""
+        return {path: seen.state for path, seen in self._seen.items() if now - seen.since >= self._quiet}
+
+    def restless(self, *, now: float) -> list[str]:
+        """The files that have changed for so long that they aren't waited for."""
+        resting = self.at_rest(now=now).keys()
+        return [
+            path for path, seen in self._seen.items() if path not in resting and now - seen.rested >= self._patience
+        ]
+
+    def is_settled(self, *, now: float) -> bool:
+        """True where all files are at rest that are waited for."""
+        return len(self.at_rest(now=now)) + len(self.restless(now=now)) == len(self._seen)
+
+    def is_due(self, saved: Mapping[str, State], *, now: float) -> bool:
+        """True where there is something new at rest, and nothing to wait for."""
+        gone = any(path not in self._seen for path in saved)
+        if not gone and all(saved.get(path) == state for path, state in self.at_rest(now=now).items()):
+            self._news_since = None
+            return False
+        if self._news_since is None:
+            self._news_since = now
+        return self.is_settled(now=now) or now - self._news_since >= self._patience
