@@ -74,6 +74,7 @@ def pod_environment(
         Env.SOURCE_DIR: str(source),
         Env.RUN_DIR: str(root / "run"),
         Env.TERMINATION_LOG: str(root / "termination-log"),
+        "PYTHONUNBUFFERED": "1",
         **(rendezvous if nodes * (1 if is_command else processes) > 1 else {}),
         **(place if is_command and nodes > 1 else {}),
     }

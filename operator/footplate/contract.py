@@ -5,11 +5,13 @@ bounds: what a pod says of itself is a tenant's text, and may be a lie.
 """
 
 import hashlib
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from footplate.api.packages import PipPolicy
 from footplate.api.status import (
     MAX_STRAGGLERS,
     ArtifactStatus,
@@ -103,8 +105,20 @@ class MountPath(StrEnum):
     TERMINATION_LOG = "/dev/termination-log"
 
 
+SCRATCH_FOLDERS: Mapping[Env, str] = {
+    Env.INPUT_DIR: "input",
+    Env.CHECKPOINT_DIR: "checkpoint",
+    Env.OUTPUT_DIR: "output",
+    Env.LOGS_DIR: "logs",
+    Env.WORK_DIR: "work",
+}
+"""What is there for programs to write to, by name of the folder in `MountPath.SCRATCH`."""
+
+CODE_FOLDER = "source"
+"""Of `Env.WORK_DIR`: the user's code, and the working directory."""
+
 SAGEMAKER_FOLDER = "sagemaker"
-"""Folder in `Env.WORK_DIR` where the supervisor lays out what SageMaker has in /opt/ml."""
+"""Of `Env.WORK_DIR`: what SageMaker has in /opt/ml."""
 
 
 class Label(StrEnum):
@@ -170,6 +184,8 @@ class JobConfig(Model):
     """Fields that any job may change while it lives, and this one may not: paths below spec that the policy of its
     runtime kept when the run began. For the operator alone.
     """
+    pip: PipPolicy | None = None
+    """What the policy of its runtime said of packages when the run began; None where it said nothing."""
 
 
 MAX_NOTES = 16

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.contract import SAGEMAKER_FOLDER, JobConfig, MountPath, rendezvous_port
+from footplate.contract import SAGEMAKER_FOLDER, SCRATCH_FOLDERS, Env, JobConfig, MountPath, rendezvous_port
 from footplate.dialects import VARIABLES, Place, Setter, environment, hyperparameter_arguments
 from footplate.objects import Object
 
@@ -17,10 +17,10 @@ MAX_VALUE_BYTES = 8_192
 
 ML = PurePosixPath("/opt/ml")
 ML_FOLDERS = {
-    "model": "output",
-    "checkpoints": "checkpoint",
-    "input": f"work/{SAGEMAKER_FOLDER}/input",
-    "output": f"work/{SAGEMAKER_FOLDER}/output",
+    "model": SCRATCH_FOLDERS[Env.OUTPUT_DIR],
+    "checkpoints": SCRATCH_FOLDERS[Env.CHECKPOINT_DIR],
+    "input": f"{SCRATCH_FOLDERS[Env.WORK_DIR]}/{SAGEMAKER_FOLDER}/input",
+    "output": f"{SCRATCH_FOLDERS[Env.WORK_DIR]}/{SAGEMAKER_FOLDER}/output",
 }
 """What SageMaker mounts there, with the folder of the scratch volume that it is here; an image's /opt/ml/code stays."""
 
@@ -29,7 +29,8 @@ def place_in(
     config: JobConfig, spec: TrainingJobSpec, *, attempt: int, hosts: Sequence[str], node_rank: int, processes: int
 ) -> Place:
     """Where a pod stands in its gang, as far as the operator can know."""
-    scratch, trainer = MountPath.SCRATCH, spec.trainer
+    trainer = spec.trainer
+    folder = {name: f"{MountPath.SCRATCH}/{each}" for name, each in SCRATCH_FOLDERS.items()}
     return Place(
         spec=spec,
         job=config.metadata.name,
@@ -40,9 +41,9 @@ def place_in(
         node_rank=node_rank,
         processes=processes,
         arguments=[*trainer.args, *hyperparameter_arguments(trainer)],
-        output_dir=f"{scratch}/output",
-        checkpoint_dir=f"{scratch}/checkpoint",
-        tensorboard_dir=f"{scratch}/logs",
+        output_dir=folder[Env.OUTPUT_DIR],
+        checkpoint_dir=folder[Env.CHECKPOINT_DIR],
+        tensorboard_dir=folder[Env.LOGS_DIR],
         code_dir=str(MountPath.SOURCE) if trainer.source is not None else None,
         cpus=spec.resources.cpus,
         gpus=spec.resources.gpus,

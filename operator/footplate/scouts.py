@@ -6,9 +6,10 @@ training: it runs no code of the user's, knows no secret, writes nothing, and go
 
 from collections.abc import Iterable
 
+from footplate.attempt_spec import AttemptSpec
 from footplate.contract import Label
 from footplate.objects import Object
-from footplate.podspec import AttemptSpec, build_pods
+from footplate.podspec import build_pods
 
 WAIT = ("sleep", "2147483647")
 """In every image with a shell, and understood by GNU, BusyBox and macOS alike."""

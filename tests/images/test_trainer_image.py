@@ -156,6 +156,6 @@ def test_holds_what_it_needs_and_no_more(
     with capsys.disabled():
         size = (trainer_image.size() - base_size) / 1e9
         print(f"\ntrainer image: {size:.2f} GB over its base of {base_size / 1e9:.2f} GB")
-    probe = "pip --version || python -c 'import pip' || python -c 'import kopf'"
+    probe = "! python -m pip --version || python -c 'import kopf'"
     with Container(trainer_image, tmp_path / "probe", probe, entrypoint=["sh", "-c"]) as container:
         assert container.finish() != 0, container.log

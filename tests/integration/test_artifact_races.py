@@ -134,7 +134,7 @@ def test_one_namespace_wins_and_nothing_that_is_committed_changes(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     # To list them takes a second a manifest.
-    monkeypatch.setattr("footplate_trainer.supervisor.manifest.distributions", list)
+    monkeypatch.setattr("footplate_trainer.supervisor.manifest.installed_versions", lambda folders: {})
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     chance, winners, models = random.Random(batch), set[str](), list[int]()

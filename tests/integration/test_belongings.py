@@ -23,7 +23,9 @@ SAVE = LEAVE + "pathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').wr
 
 
 def run(root: Path, code: str, **pod: Any) -> Done:
-    spec = {"trainer": {"command": [sys.executable, "-c", code]}, "output": {"uri": f"file://{root}/models/"}}
+    trainer = {"command": [sys.executable, "-c", code], "workingDir": str(root / "app")}
+    spec = {"trainer": trainer, "output": {"uri": f"file://{root}/models/"}}
+    (root / "app").mkdir(exist_ok=True)
     environment = pod_environment(root, spec, **pod)
     (root / "home").mkdir(exist_ok=True)
     return RunningPod(root, {**environment, "HOME": str(root / "home"), "WANDB_API_KEY": "very-secret"}).finish()
@@ -38,9 +40,11 @@ HERE = "attempt-00000000/node-00000"
 LOGS = {f"logs/{HERE}/own.log", f"logs/{HERE}/runs/a/events", f"pods/{HERE}.log.gz"}
 
 
-def test_files_beside_the_output_folder_are_kept_and_the_job_is_done(tmp_path: Path) -> None:
+def test_files_beside_the_output_folder_are_kept_though_they_are_no_model(tmp_path: Path) -> None:
     done = run(tmp_path, LEAVE)
-    assert (done.exit_code, done.verdict.artifact) == (0, None), done.log
+    assert (done.exit_code, done.verdict.artifact) == (78, None), done.log
+    assert done.verdict.error is not None
+    assert "What it has saved elsewhere is kept: a note says where" in done.verdict.error.message
     kept = records(tmp_path)
     assert kept.keys() == {*LOGS, f"unclaimed/{HERE}/work/best.pt"}
     log = gzip.decompress(kept[f"pods/{HERE}.log.gz"])

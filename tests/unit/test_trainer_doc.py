@@ -10,9 +10,10 @@ import pytest
 
 from documents import DOCS, names_in, read_block, read_table
 from footplate.api.recipes import RECIPES, Hyperparameters
+from footplate.attempt_spec import AttemptSpec
 from footplate.contract import Env, ExitCode, JobConfig
 from footplate.dialects import VARIABLES
-from footplate.podspec import AttemptSpec, build_pods
+from footplate.podspec import build_pods
 from footplate.policy import failure
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.credentials import CREDENTIAL_NAMES

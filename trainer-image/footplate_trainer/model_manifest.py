@@ -8,6 +8,8 @@ from footplate.api.blocks import Source
 from footplate.api.status import Metrics, Time
 from footplate.api.types import Model
 
+Passed = Literal["recipe", "arguments", "context", "environment"]
+
 
 class ModelFile(Model):
     """One file of the model."""
@@ -37,6 +39,8 @@ class CodeRecord(Model):
     source: Source | None = None
     sha256: str | None = None
     commit: str | None = None
+    installed: dict[str, str] | None = None
+    """What was installed for it before the start, by name; the versions are also among `ModelManifest.packages`."""
 
 
 class Hardware(Model):
@@ -69,9 +73,9 @@ class ModelManifest(Model):
     step: int | None = None
     epoch: int | None = None
     hyperparameters: dict[str, Any]
-    hyperparameters_passed: list[Literal["recipe", "context", "environment"]] = Field(default_factory=list)
-    """How they reached the program: `recipe`, which uses all of them; `context()`, which it has called; `environment`,
-    variables and job.json, which it may never have read.
+    hyperparameters_passed: list[Passed] = Field(default_factory=list)
+    """How they reached the program: `recipe`, which uses all of them; `arguments`, which it was started with;
+    `context()`, which it has called; `environment`, variables and job.json, which it may never have read.
     """
     seed: int | None = None
     inputs: dict[str, Input]

@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from footplate.api.packages import MAX_REQUIREMENTS, Requirement
 from footplate.api.patterns import (
     ENTRYPOINT_PATTERN,
     GIT_REF_PATTERN,
     HTTP_PATTERN,
     HTTPS_PATTERN,
     IMAGE_PATTERN,
+    WORKING_DIR_PATTERN,
 )
 from footplate.api.recipes import RecipeName
 from footplate.api.references import EnvFromSource, EnvVar, LocalRef, NeededKeyRef
@@ -173,6 +175,19 @@ class Trainer(Model):
         default=[], description="Arguments after the entrypoint or command.", examples=[["--depth", "18"]]
     )
     source: Source | None = Field(None, description="The user's code. Its folder is the working directory.")
+    working_dir: Annotated[str, Field(min_length=1, max_length=1024, pattern=WORKING_DIR_PATTERN)] | None = Field(
+        None,
+        description="Folder to start in: one of the source's, as src, or an absolute path of the image or a volume. "
+        "Default: the source's folder; of a command without a source, the image's own working directory.",
+        examples=["src"],
+    )
+    requirements: Annotated[list[Requirement], Field(max_length=MAX_REQUIREMENTS)] | None = Field(
+        None,
+        description="Python packages that are installed before the start, as in a requirements file; the image's own "
+        "torch, CUDA and numpy stay as they are. Default: requirements.txt of the source, if it has one. [] installs "
+        "none.",
+        examples=[["transformers==4.57.1", "-r requirements.txt"]],
+    )
     hyperparameters: Annotated[FreeForm, keep(HYPERPARAMETERS_FIT)] = Field(
         default={},
         description="Free-form values, 65,536 bytes of JSON at most; they reach the code as JSON. A recipe's are "

@@ -12,11 +12,15 @@ LABEL_VALUE_PATTERN = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 TAINT_KEY_PATTERN = rf"^$|{LABEL_KEY_PATTERN}"
 ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 ABSOLUTE_PATH_PATTERN = r"^/[^:]*$"
+WORKING_DIR_PATTERN = r"^[^:$\x00-\x1f]+$"
 IMAGE_PATTERN = r"^[!-~]+$"
 ENTRYPOINT_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_./:-]*$"
 GIT_REF_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 FILE_PATTERN = r"^[^/].*$"
 INPUT_NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
+_VERSION = r"(===|~=|==|!=|<=|>=|<|>) *[^ \t\r\n,;()=<>]+"
+_NAMED = rf"[A-Za-z0-9][A-Za-z0-9._-]* *(\[[A-Za-z0-9._, -]*\])? *(\(?{_VERSION}( *, *{_VERSION})*\)?|@ *[^ \t\r\n]+)?"
+REQUIREMENT_PATTERN = rf"^({_NAMED}|(\.\.?/|/|[a-z][a-z+]*://|\$\{{)[^ \t\r\n]+|\.|--?[a-z].*)( *;.*| +--.*)?$"
 URI_PREFIX_PATTERN = r"^(s3|gs|az|file)://[^%?#@\x00-\x20\x7f]*$"
 
 _DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end with a letter or digit"
@@ -31,10 +35,13 @@ PATTERN_WORDS: Mapping[str, str] = {
     SHA256_PATTERN: "must be 64 lower-case hexadecimal digits",
     ENV_NAME_PATTERN: "must be letters, digits, '_', '-' or '.', and not begin with a digit",
     ABSOLUTE_PATH_PATTERN: "must be an absolute path without ':'",
+    WORKING_DIR_PATTERN: "must be a path without ':' and '$': nothing is expanded in it",
     IMAGE_PATTERN: "must be an image's name without blanks, such as registry.example.com/team/trainer:1",
     ENTRYPOINT_PATTERN: "must be a script, module or function, such as train.py, package.module or package.module:main",
     GIT_REF_PATTERN: "must be a commit, tag or branch, and begin with a letter or digit",
     FILE_PATTERN: "must be a name such as optimizer.pt, or a path in the output folder such as logs/*.tmp",
     INPUT_NAME_PATTERN: "must be lower-case letters, digits and '-', and begin with a letter",
+    REQUIREMENT_PATTERN: "must be a line of a requirements file, such as transformers==4.57.1, ./mine.whl or "
+    "-r requirements.txt",
     URI_PREFIX_PATTERN: "must begin with s3://, gs://, az:// or file://, and has no blank, '%', '?', '#' or '@'",
 }

@@ -13,6 +13,7 @@ from footplate.api.blocks import (
     Trainer,
 )
 from footplate.api.errors import field_names, nearest
+from footplate.api.packages import PipPolicy
 from footplate.api.patterns import URI_PREFIX_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.resources import Resources
@@ -73,6 +74,9 @@ class RuntimePolicy(Model):
     )
     required_labels: Annotated[list[LabelKey], Field(max_length=64)] = Field(
         default=[], description="Labels that a TrainingJob must carry.", examples=[["cost-center"]]
+    )
+    pip: PipPolicy = Field(
+        default=PipPolicy(), description="Where trainer.requirements and requirements.txt may come from."
     )
 
 

@@ -102,9 +102,7 @@ class Output(Model):
         Field(min_length=1, max_length=4),
         SERVER_DEFAULT,
     ] = Field(default=["safetensors"], description="Formats of the model.")
-    exclude: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=256, pattern=FILE_PATTERN)]], Field(max_length=32)
-    ] = Field(
+    exclude: Annotated[list[Annotated[str, Field(max_length=256, pattern=FILE_PATTERN)]], Field(max_length=32)] = Field(
         default=[],
         description="Files and folders that are left out of the model: names at any depth, or paths with a '/'; * is "
         "any text, ? one character.",

@@ -13,12 +13,12 @@ import structlog
 from pydantic import ValidationError
 
 from footplate.api.status import Phase
+from footplate.attempt_spec import pod_name
 from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Progress
 from footplate.machinery.clock import Clock
 from footplate.machinery.fair import FairSlots
 from footplate.machinery.metrics import Metrics
 from footplate.objects import Key, Object, block, is_controlled_by, key_of, number, text, uid_of
-from footplate.podspec import pod_name
 from footplate.policy.pod import Pod
 
 log = structlog.get_logger(__name__)

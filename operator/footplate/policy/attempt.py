@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from footplate.api.status import Phase, TrainingJobStatus
+from footplate.attempt_spec import AttemptSpec
 from footplate.objects import Object
-from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects
+from footplate.podspec import build_pods, build_service, mounted_objects
 from footplate.policy import (
     clean_pods,
     elastic,

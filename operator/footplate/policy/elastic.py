@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
+from footplate.attempt_spec import AttemptSpec
 from footplate.objects import Object, block, text
-from footplate.podspec import AttemptSpec
 from footplate.policy import kubelet, scheduling_timeout
 from footplate.policy.failure import node_lost
 from footplate.policy.job import Job

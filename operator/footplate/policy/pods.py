@@ -6,8 +6,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
+from footplate.attempt_spec import attempt_name
 from footplate.objects import Kept, Object, block, blocks, place_of, text, time
-from footplate.podspec import attempt_name
 from footplate.policy.plan import Doubt
 from footplate.policy.pod import Pod
 

@@ -32,6 +32,7 @@ _REPLACED_WHOLE = (("checkpoint", "every"), ("trainer", "source"), ("storage", "
 """Blocks of which exactly one member is set: a job's own replaces the runtime's."""
 _MERGED_BY: Mapping[tuple[str, ...], str] = {
     ("trainer", "env"): "name",
+    ("trainer", "metricDefinitions"): "name",
     ("podTemplate", "imagePullSecrets"): "name",
     ("podTemplate", "volumes"): "name",
     ("podTemplate", "volumeMounts"): "mountPath",
@@ -73,15 +74,16 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
     problems += [*more, *rules.too_large(whole)]
     problems += rules.broken(whole)
     refused: Sequence[Problem] = ()
+    policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
     if merged is not None and runtime is not None:
-        policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
         refused = rules.refused(job, merged, defaults=defaults, policy=policy)
     if problems or own is None:
         raise InvalidJob([*dict.fromkeys([*problems, *refused])])
     if refused:
         raise RuntimeRefuses(f"{text(runtime or {}, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
     settled = TrainingJobSpec.model_validate(_merge(defaults, without_live_fields(spec)), by_name=False)
-    return JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked_fields(runtime) or None)
+    pip = policy.pip if policy.pip.is_closed else None
+    return JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked_fields(runtime) or None, pip=pip)
 
 
 def check_alone(job: Object) -> Sequence[Problem]:

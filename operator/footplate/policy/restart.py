@@ -1,15 +1,15 @@
 """What follows a failure: another attempt, when, or the end of the run. Restarts are charged to whom they are due, and
-an error that comes back at the same step isn't tried a third time.
+an error that comes back at the same step, or soon, isn't tried a third time.
 
 Budgets are for what goes wrong without getting anywhere: an hour of progress fills them again. Backoff is too.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from footplate.api.blocks import RunPolicy
 from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, Spent, TrainingJobStatus
+from footplate.policy.error_words import error_words, may_pass
 from footplate.policy.failure import Failure
 from footplate.policy.job import seconds_run
 from footplate.policy.reasons import Reason
@@ -25,11 +25,6 @@ REFILL_SECONDS = 3600.0
 _TAKEN = (Reason.STOPPED, Reason.EVICTED, Reason.POD_LOST, Reason.NODE_LOST, Reason.PEER_LOST)
 """Ends that the training itself hasn't brought about."""
 
-_VARIES = re.compile(r'(?<=File ")[^"\n]*/|0x[0-9a-f]+|\d\d:\d\d:\d\d[.,\d]*|\bpid\b\D{0,4}\d+')
-_MAY_PASS = re.compile(
-    r"connect|timeout|timed out|network|unreachable|resol(ve|ution)|http|ssl|busy|temporar", re.IGNORECASE
-)
-"""What an error speaks of that may be over by the next attempt."""
 _NOBODYS = (Reason.SUSPENDED, Reason.RESIZED, Reason.SCHEDULING_TIMEOUT)
 """Ends of attempts that aren't failures."""
 
@@ -141,27 +136,24 @@ def _got_further(attempts: list[Attempt]) -> bool:
 
 
 def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus | None) -> bool:
-    """True where the attempt before ended in the same way at the same step. Who doesn't say how far it got has got as
-    far only where it comes to its error soon, and that isn't the network's.
+    """True where the attempt before ended in the same way at the same step. Where no step is known, as of most
+    commands, both must have ended soon, and by nothing that the network might have brought about.
     """
     if before is None or len(attempts) < 2 or failure.reason not in (Reason.USER_ERROR, Reason.OUT_OF_MEMORY):
         return False
     last, previous = attempts[-1], attempts[-2]
     if (last.last_step, failure.reason) != (previous.last_step, previous.reason):
         return False
-    if last.last_step is None and (failure.reason is Reason.OUT_OF_MEMORY or _short_runs(attempts) < 1):
-        return False
     if failure.reason is Reason.OUT_OF_MEMORY:
-        return True
-    traceback = failure.to_status().traceback
-    if traceback is None or before.traceback is None or not _alike(traceback, before.traceback):
+        return last.last_step is not None
+    words = error_words(failure.to_status())
+    if last.last_step is None and (may_pass(words) or not (_was_short(last) and _was_short(previous))):
         return False
-    return last.last_step is not None or _MAY_PASS.search(traceback) is None
+    return bool(words) and words == error_words(before)
 
 
-def _alike(one: str, other: str) -> bool:
-    """True for tracebacks that differ in nothing but folders, addresses, times and process ids."""
-    return _VARIES.sub("", one) == _VARIES.sub("", other)
+def _was_short(attempt: Attempt) -> bool:
+    return attempt.end_time is not None and seconds_run(attempt, now=attempt.end_time) < GOOD_RUN_SECONDS
 
 
 def _backoff(failure: Failure, *, policy: RunPolicy, attempts: list[Attempt]) -> float:
@@ -178,7 +170,7 @@ def _short_runs(attempts: list[Attempt]) -> int:
     """Failures in a row, before the last one, of attempts that didn't run long."""
     count = 0
     for attempt in reversed([a for a in attempts if a.reason not in _NOBODYS]):
-        if attempt.end_time is None or seconds_run(attempt, now=attempt.end_time) >= GOOD_RUN_SECONDS:
+        if not _was_short(attempt):
             break
         count += 1
     return max(0, count - 1)

@@ -1,7 +1,9 @@
-"""The rules that the API's models can't hold: what a recipe takes, and what a runtime's policy says."""
+"""The rules that the API's models can't hold: what a recipe takes, what refers to what isn't there, and what a
+runtime's policy says.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,6 +13,7 @@ from footplate.api.errors import Problem
 from footplate.api.runtime import RuntimePolicy
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.objects import Object, block, blocks, text
+from footplate.policy.variables import unknown_variables
 
 MAX_SPEC_BYTES = 262_144
 """Of a whole spec as JSON: the last line behind the bounds of its fields."""
@@ -25,11 +28,24 @@ def broken(spec: Object, *, complete: bool = True) -> list[Problem]:
         spec: the job, over its runtime if it has one.
         complete: False where that runtime isn't at hand, which may bring what is missing.
     """
-    recipe = text(block(spec, "trainer"), "recipe")
-    if recipe not in recipes.RECIPES:
-        return []
-    found = recipes.find_mistakes(recipe, block(spec, "trainer", "hyperparameters"))
+    found = [*unknown_variables(spec), *_lost_working_dir(spec), *_recipes_mistakes(spec)]
     return [problem for problem in found if complete or not problem.is_missing]
+
+
+def _recipes_mistakes(spec: Object) -> Iterable[Problem]:
+    recipe = text(block(spec, "trainer"), "recipe")
+    known = recipe in recipes.RECIPES
+    return recipes.find_mistakes(recipe, block(spec, "trainer", "hyperparameters")) if known else ()
+
+
+def _lost_working_dir(spec: Object) -> Iterator[Problem]:
+    """A folder in a source that isn't there."""
+    folder = text(block(spec, "trainer"), "workingDir")
+    if folder and not folder.startswith("/") and not block(spec, "trainer", "source"):
+        yield Problem(
+            "spec.trainer.workingDir", folder, "is a folder of trainer.source, and there is none",
+            "set trainer.source, or name an absolute path of the image", is_missing=True,
+        )  # fmt: skip
 
 
 def too_large(spec: object) -> list[Problem]:
@@ -55,6 +71,7 @@ def refused(job: Object, merged: TrainingJobSpec, *, defaults: Object, policy: R
         *_refused_mounts(block(job, "spec"), merged, defaults),
         *_refused_image(merged, policy),
         *_refused_size(merged, policy),
+        *_refused_requirements(merged, policy),
         *_refused_uris(merged, policy, namespace=text(block(job, "metadata"), "namespace")),
         *_missing_labels(block(job, "metadata", "labels"), policy),
     ]
@@ -136,6 +153,22 @@ def _refused_size(spec: TrainingJobSpec, policy: RuntimePolicy) -> Iterator[Prob
     if policy.max_nodes is not None and most > policy.max_nodes:
         field = "spec.elastic.maxNodes" if most > spec.nodes else "spec.nodes"
         yield Problem(field, most, "is more than the runtime allows", f"ask for {policy.max_nodes} at most")
+
+
+def _refused_requirements(spec: TrainingJobSpec, policy: RuntimePolicy) -> Iterator[Problem]:
+    """Those in the source are the trainer's to refuse, by the same policy."""
+    for index, line in enumerate(spec.trainer.requirements or ()):
+        path = f"spec.trainer.requirements[{index}]"
+        if policy.pip.install == "never":
+            yield Problem(
+                path, line, "isn't installed: the runtime's policy lets jobs have what is in their image",
+                "leave it out, and take an image that has it",
+            )  # fmt: skip
+        elif address := policy.pip.refused_address(line):
+            yield Problem(
+                path, line, f"leads to {address}, from where the runtime's policy lets no package come",
+                f"take it from {policy.pip.places}",
+            )  # fmt: skip
 
 
 def _refused_uris(spec: TrainingJobSpec, policy: RuntimePolicy, *, namespace: str) -> Iterator[Problem]:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from footplate.api.status import MAX_NONCES_KEPT, NodeCounts, Phase, ResolvedRun, Restarts, TrainingJobStatus
+from footplate.attempt_spec import run_name
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
-from footplate.podspec import build_config_map, run_name
+from footplate.podspec import build_config_map
 from footplate.policy import deadline, refusal
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import is_finished, move, with_attempt_begun

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from footplate.api.status import MAX_COUNT, Phase, TrainingJobStatus, Usage
+from footplate.attempt_spec import accelerators
 from footplate.contract import Progress
-from footplate.podspec import accelerators
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job
 from footplate.policy.pod import Pod

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from footplate.attempt_spec import AttemptSpec
 from footplate.contract import Label
-from footplate.podspec import AttemptSpec, build_pods
+from footplate.podspec import build_pods
 from footplate.policy import elastic
 from footplate.policy.plan import Plan, Refusal
 from footplate.scouts import build_scouts

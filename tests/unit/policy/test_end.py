@@ -163,13 +163,14 @@ def test_permanent_failure_ends_the_run() -> None:
 
 
 def test_an_error_that_comes_back_is_permanent() -> None:
-    error = {"type": "E", "message": "m", "traceback": "T"}
+    trace = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\nE: m'
+    error = {"type": "E", "message": "m", "traceback": trace}
     said = json.dumps({"outcome": "failed", "exitCode": 70, "step": 5, "error": error})
     attempts = [
         {"attempt": 0, "startTime": at(-900), "endTime": at(-700), "reason": "UserError", "lastStep": 5},
         {"attempt": 1, "startTime": at(-600), "runningTime": at(-300)},
     ]
-    before = {"class": "User", "message": "E: m", "traceback": "T"}
+    before = {"class": "User", "message": "E: m", "traceback": trace}
     broken = pod(1, attempt=1, phase="Failed", state=terminated(70, message=said))
     after = status_of(look(job(), pod(0, attempt=1), broken, attempts=attempts, failure=before))
     assert (after["reason"], after["failure"]["class"]) == ("RepeatedError", "Permanent")

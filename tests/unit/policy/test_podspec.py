@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from footplate.api.errors import explain
 from footplate.api.references import RESERVED_ENV
+from footplate.attempt_spec import AttemptSpec, processes_per_node, run_name
 from footplate.contract import Env, Label, MountPath, StorageEnv, rendezvous_port
 from footplate.dialects import VARIABLES, Setter
-from footplate.podspec import AttemptSpec, build_pods, build_service, mounted_objects, processes_per_node, run_name
+from footplate.podspec import build_pods, build_service, mounted_objects
 from footplate.policy.resolve import resolve
 from unit.policy.build import UID, config_map, job, merged
 
@@ -359,6 +360,8 @@ def test_owner_is_the_job() -> None:
         ({"trainer": {"recipe": None, "command": ["x"]}}, False),
         ({"trainer": {"recipe": None, "command": ["x"], "source": {"configMap": {"name": "c"}}}}, False),
         ({"trainer": {"recipe": None, "command": ["x"], "source": {"uri": "s3://code/x.tar"}}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"], "requirements": ["a"]}}, True),
+        ({"trainer": {"recipe": None, "command": ["x"], "requirements": []}}, False),
         ({"trainer": {"recipe": None, "command": ["x"]}, **CHANNELS}, True),
         ({"trainer": {"recipe": None, "command": ["x"]}, "checkpoint": {"uri": "s3://checkpoints/x/"}}, True),
         ({"trainer": {"recipe": None, "command": ["x"], "metricDefinitions": [{"name": "f1", "regex": "(x)"}]}}, True),

@@ -17,12 +17,12 @@ from footplate.api.status import (
     TrainingJobStatus,
 )
 from footplate.contract import Progress
-from footplate.policy import restart
+from footplate.policy import failure, restart
 from footplate.policy.failure import Failure
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.policy.restart import Decision, refilled, spent_so_far
-from unit.policy.build import NOW, UID, at, job, look, merged, pod, terminated
+from unit.policy.build import NOW, UID, at, gang, job, look, merged, pod, terminated
 from unit.policy.fakecluster import FakeCluster
 
 JSON = dict[str, Any]
@@ -147,25 +147,31 @@ def test_backoff(reason: Reason, attempts: list[Attempt], delay: float) -> None:
 
 
 OOM = "OutOfMemory"
-REFUSED = "requests.exceptions.ConnectionError: connection refused"
-RAISED = 'File "/pods/{}/train.py", line 3, in step\n<Model at 0x7f{}ab>'
+T, U = (
+    f'Traceback (most recent call last):\n  File "/pods/1/train.py", line {line}, in <module>\nValueError: {line}'
+    for line in (3, 4)
+)
+REFUSED = T + "; Connection refused"
+AT_5 = [attempt(step=5), attempt(step=5)]
 REPEATS = [
-    pytest.param(USER, "T", [attempt(step=5), attempt(step=5)], before("T"), True, id="same traceback, same step"),
-    pytest.param(USER, "T", [attempt(step=5), attempt(step=6)], before("T"), False, id="another step"),
-    pytest.param(USER, "T", [attempt(step=5), attempt(step=5)], before("U"), False, id="another traceback"),
-    pytest.param(USER, None, [attempt(step=5), attempt(step=5)], before(None), False, id="no traceback"),
-    pytest.param(USER, "T", [attempt(), attempt()], before("T"), True, id="no step, but soon, as a usage error"),
-    pytest.param(USER, "T", [attempt(), attempt(ran=700)], before("T"), False, id="no step, after a while"),
+    pytest.param(USER, T, AT_5, before(T), True, id="same traceback, same step"),
+    pytest.param(USER, T, AT_5, before(T.replace("pods/1", "pods/2")), True, id="in another pod's folder"),
+    pytest.param(USER, f"{U}\n\n{T}", AT_5, before(T), True, id="the last of several"),
+    pytest.param(USER, T, [attempt(step=5), attempt(step=6)], before(T), False, id="another step"),
+    pytest.param(USER, T, AT_5, before(U), False, id="another traceback"),
+    pytest.param(USER, None, AT_5, before(None), False, id="no traceback, another message"),
+    pytest.param(USER, REFUSED, AT_5, before(REFUSED), True, id="whatever it says, at the same step"),
+    pytest.param(USER, T, [attempt(), attempt()], before(T), True, id="no step, but soon"),
     pytest.param(USER, REFUSED, [attempt(), attempt()], before(REFUSED), False, id="no step: it may be the network"),
-    pytest.param(
-        USER, RAISED.format(1, 2), [attempt(step=5)] * 2, before(RAISED.format(3, 4)), True, id="another pod's folder"
-    ),
-    pytest.param(USER, "T", [attempt(step=5)], None, False, id="the first time"),
-    pytest.param(USER, "T", [attempt("Evicted", step=5), attempt(step=5)], before("T"), False, id="not in a row"),
+    pytest.param(USER, T, [attempt(ran=900), attempt()], before(T), False, id="no step, after a long time"),
+    pytest.param(USER, T, [attempt(), attempt(step=5)], before(T), False, id="a step for the first time"),
+    pytest.param(USER, T, [attempt(step=5)], None, False, id="the first time"),
+    pytest.param(USER, T, [attempt("Evicted", step=5), attempt(step=5)], before(T), False, id="not in a row"),
     pytest.param(
         Reason.OUT_OF_MEMORY, None, [attempt(OOM, step=5), attempt(OOM, step=5)], before(), True, id="memory again"
     ),
-    pytest.param(Reason.KILLED, "T", [attempt("Killed", step=5)] * 2, before("T"), False, id="killed isn't an error"),
+    pytest.param(Reason.OUT_OF_MEMORY, None, [attempt(OOM)] * 2, before(), False, id="memory, nobody knows where"),
+    pytest.param(Reason.KILLED, T, [attempt("Killed", step=5)] * 2, before(T), False, id="killed isn't an error"),
 ]
 
 
@@ -177,6 +183,26 @@ def test_errors_that_come_back(
     decision = decide(cause, policy=POLICY, restarts=Restarts(), attempts=attempts, before=earlier)
     assert (decision.reason is Reason.REPEATED_ERROR) is repeated
     assert (decision.delay is None) is repeated
+
+
+@pytest.mark.parametrize(
+    ("said", "repeated"),
+    [
+        pytest.param("train.py: error: the following arguments are required: --epochs\n", True, id="its last line"),
+        pytest.param("", False, id="nothing"),
+    ],
+)
+def test_a_command_that_no_supervisor_watches_is_known_by_its_last_line(said: str, repeated: bool) -> None:
+    def end(number: int) -> Failure:
+        raw = pod(0, attempt=number, phase="Failed", state=terminated(2, message=said))
+        found = failure.find(gang(raw, attempt=number), {}, desired=1, all_created=True, now=NOW)
+        assert found is not None
+        return found
+
+    again = decide(
+        end(1), policy=POLICY, restarts=Restarts(), attempts=[attempt(), attempt()], before=end(0).to_status()
+    )
+    assert (again.reason is Reason.REPEATED_ERROR) is repeated
 
 
 HOUR = 3600

@@ -54,6 +54,34 @@ def test_what_the_platform_mounted_read_only_stays_so(mount: JSON, refused: bool
         resolve(bare_job(own), runtime(HOST_RUNTIME), run=1)
 
 
+@pytest.mark.parametrize(
+    ("pip", "line", "problem"),
+    [
+        ({"install": "never"}, "a==1", "isn't installed"),
+        ({"install": "fromFiles"}, "git+https://example.com/a.git", r"leads to git\+https://example.com/a.git"),
+        ({"install": "fromFiles"}, "./a.whl", ""),
+        ({"indexes": ["https://pypi.example.com/"]}, "--index-url https://example.com/", "leads to https://example"),
+        ({"indexes": ["https://pypi.example.com/"]}, "a==1", ""),
+    ],
+)
+def test_a_runtime_says_where_packages_come_from(pip: JSON, line: str, problem: str) -> None:
+    job, own = (
+        bare_job({"trainer": {"requirements": [line]}}),
+        runtime({"trainer": {"image": IMAGE}, "policy": {"pip": pip}}),
+    )
+    if not problem:
+        found = resolve(job, own, run=1).pip
+        assert found is not None
+        assert found.to_json() == {"install": "fromIndex", "indexes": []} | pip
+        return
+    with pytest.raises(RuntimeRefuses, match=rf"spec\.trainer\.requirements\[0\].*{problem}"):
+        resolve(job, own, run=1)
+
+
+def test_a_runtime_that_says_nothing_of_packages_changes_no_run() -> None:
+    assert "pip" not in resolve(bare_job({}), runtime({"trainer": {"image": IMAGE}}), run=1).to_json()
+
+
 def test_a_job_that_puts_a_volume_of_its_own_in_a_host_paths_place_may_write_to_it() -> None:
     own = {
         "podTemplate": {

@@ -59,7 +59,7 @@ def check_status(status: ArtifactStatus) -> None:
 @pytest.fixture(autouse=True)
 def _no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """To list them takes a second a manifest."""
-    monkeypatch.setattr("footplate_trainer.supervisor.manifest.distributions", list)
+    monkeypatch.setattr("footplate_trainer.supervisor.manifest.installed_versions", lambda folders: {})
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from footplate.contract import ExitCode
 from footplate_trainer.errors import ConfigError, WrongJob
 from footplate_trainer.supervisor.launch import Launch, plan_launches
+from footplate_trainer.supervisor.packages import Installed
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from trainer_pods import pod_environment
 
@@ -21,6 +22,7 @@ PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "G
 
 def plan(root: Path, spec: dict[str, Any], environ: dict[str, str] | None = None, **place: Any) -> list[Launch]:
     pod = read_pod(pod_environment(root, spec, **place))
+    (root / "code").mkdir(exist_ok=True)
     return plan_launches(
         pod, root / "code", {"PATH": "/bin", "MASTER_ADDR": "a", "MASTER_PORT": "1", **(environ or {})}
     )
@@ -50,6 +52,14 @@ def test_a_commands_place_is_its_pods(tmp_path: Path) -> None:
     assert {name: launch.env[name] for name in PLACE if name in launch.env} == {"RANK": "1", "WORLD_SIZE": "3"}
 
 
+@pytest.mark.parametrize("spec", [ENTRYPOINT, COMMAND], ids=["entrypoint", "command"])
+def test_what_was_installed_is_found_by_ranks_and_commands(spec: dict[str, Any], tmp_path: Path) -> None:
+    pod, installed = read_pod(pod_environment(tmp_path, spec)), Installed(tmp_path / "packages", {"greet": "1.0"})
+    (launch,) = plan_launches(pod, tmp_path, {"PATH": "/bin"}, installed=installed)
+    assert launch.env["PATH"] == f"{tmp_path}/packages/bin:/bin"
+    assert launch.command[0] == ("torchrun" if spec is COMMAND else f"{tmp_path}/packages/bin/python")
+
+
 def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Path) -> None:
     (launch,) = plan(tmp_path, COMMAND, node_rank=1, nodes=3, processes=8)
     assert [*launch.command] == ["torchrun", "train.py", "--depth", "18"]
@@ -65,6 +75,35 @@ def test_a_command_is_started_once_a_node_and_knows_torchruns_names(tmp_path: Pa
 def test_the_source_goes_before_the_python_path(tmp_path: Path, before: dict[str, str], after: str) -> None:
     (launch,) = plan(tmp_path, ENTRYPOINT, before)
     assert launch.env["PYTHONPATH"] == after.format(code=tmp_path / "code")
+
+
+CODE = {"source": {"uri": "s3://code/a.tar"}}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "folder"),
+    [
+        pytest.param({"entrypoint": "train.py", **CODE}, "code", id="entrypoint"),
+        pytest.param({"command": ["x"], **CODE}, "code", id="command"),
+        pytest.param({"command": ["x"], "workingDir": "src", **CODE}, "code/src", id="a folder of the source"),
+        pytest.param({"entrypoint": "train.py", "workingDir": "src", **CODE}, "code/src", id="an entrypoint's"),
+        pytest.param({"command": ["x"]}, "image", id="a command without a source"),
+        pytest.param({"entrypoint": "mine"}, "code", id="an entrypoint without a source"),
+        pytest.param({"entrypoint": "mine", "workingDir": "{root}/image"}, "image", id="absolute"),
+    ],
+)
+def test_where_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: dict[str, Any], folder: str) -> None:
+    for each in ("code/src", "image"):
+        (tmp_path / each).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / "image")
+    named = {key: value.format(root=tmp_path) if key == "workingDir" else value for key, value in trainer.items()}
+    (launch,) = plan(tmp_path, {"trainer": named})
+    assert launch.folder == tmp_path / folder
+
+
+def test_a_working_directory_that_isnt_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"spec\.trainer\.workingDir=lib: there is no such folder"):
+        plan(tmp_path, {"trainer": {"command": ["x"], "workingDir": "lib", **CODE}})
 
 
 @pytest.mark.parametrize(

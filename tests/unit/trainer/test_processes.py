@@ -12,7 +12,7 @@ from footplate_trainer.supervisor import processes
 async def logged(*chunks: bytes, pause: float = 0.0) -> tuple[bytes, bytes]:
     """What is in the log before the process ends, and after."""
     source, sink = asyncio.StreamReader(), io.BytesIO()
-    pump = asyncio.create_task(processes._pump(source, sink, prefix=b"[rank 1] ", tail=deque()))
+    pump = asyncio.create_task(processes._pump(source, sink, prefix=b"[rank 1] ", tail=deque(), hear=None))
     for chunk in chunks:
         source.feed_data(chunk)
         await asyncio.sleep(pause)

@@ -14,21 +14,27 @@ def write(folder: Path, *names: str) -> None:
         (folder / name).write_text(name)
 
 
+def scratch(root: Path) -> Path:
+    (root / "scratch").mkdir()
+    return root / "scratch"
+
+
 def test_what_is_new_or_changed_in_the_working_directory_is_found(tmp_path: Path) -> None:
     write(tmp_path, "train.py", "config.yaml")
-    place = strays.working_directory(tmp_path)
+    place = strays.working_directory(tmp_path, scratch(tmp_path))
+    assert place is not None
     write(tmp_path, "best.pt", "sub/last.pt", "__pycache__/train.pyc", ".cache/x", "core.17", "runs/events", "output/m")
     (tmp_path / "config.yaml").write_text("changed by the program")
     (tmp_path / "passwd").symlink_to("/etc/passwd")
     (tmp_path / "all").symlink_to("/etc")
     os.mkfifo(tmp_path / "pipe")
-    found = place.new_files(apart_from=[tmp_path / "output"])
+    found = place.new_files(apart_from=[tmp_path / "output", tmp_path / "scratch"])
     assert sorted(found) == ["work/best.pt", "work/config.yaml", "work/sub/last.pt"]
 
 
 def test_logs_are_found_where_libraries_write_them(tmp_path: Path) -> None:
     write(tmp_path / "code", "runs/old")
-    place = strays.working_directory(tmp_path / "code")
+    place = strays.working_directory(tmp_path / "code", scratch(tmp_path))
     write(
         tmp_path / "code", "runs/a/events", "wandb/run-1/files/x", "mlruns/0/meta.yaml", ".cometml-runs/a.zip", "b.pt"
     )
@@ -38,6 +44,19 @@ def test_logs_are_found_where_libraries_write_them(tmp_path: Path) -> None:
     assert sorted(found) == [
         ".cometml-runs/a.zip", ".hidden", "events", "mlruns/0/meta.yaml", "runs/a/events", "wandb/run-1/files/x"
     ]  # fmt: skip
+
+
+def test_what_lies_on_a_volume_outlives_the_pod(tmp_path: Path) -> None:
+    assert strays.working_directory(Path("/dev/shm"), scratch(tmp_path)) is None
+
+
+def test_an_images_root_is_looked_through_without_what_the_kernel_shows_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strays, "MAX_LOOKED_AT", 1000)
+    place = strays.working_directory(Path("/"), scratch(tmp_path))
+    assert place is not None
+    assert not [name for name in place.new_files() if name.startswith(("work/proc/", "work/sys/"))]
 
 
 @pytest.mark.parametrize("before", [[], [".config/x", "tmp1/x"]], ids=["empty", "debris"])

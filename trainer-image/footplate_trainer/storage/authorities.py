@@ -67,13 +67,15 @@ def _problem(data: bytes) -> str:
     return ""
 
 
-def bundle_for_git(folder: Path) -> dict[str, str]:
-    """The variable that makes git trust them too. It knows one file alone, so the public ones are in it."""
+def bundle_with_public(folder: Path) -> Path | None:
+    """A file in `folder` with the job's own and the public ones, for programs that know one file alone; None where the
+    job names none.
+    """
     own = read_authorities()
     if own is None:
-        return {}
+        return None
     public = (os.environ.get("GIT_SSL_CAINFO"), os.environ.get("SSL_CERT_FILE"), *PUBLIC)
     there = next((Path(path) for path in public if path and Path(path).is_file()), None)
     bundle = folder / "authorities.pem"
     bundle.write_bytes((there.read_bytes().rstrip() + b"\n" if there else b"") + own)
-    return {"GIT_SSL_CAINFO": str(bundle)}
+    return bundle

@@ -39,9 +39,10 @@ class Belongings:
 
     def __init__(self, pod: Pod, working_directory: Path, pod_log: PodLog, note: Callable[[str], object]) -> None:
         self._pod = pod
+        self._folder = working_directory
         self._pod_log = pod_log
         self._note = note
-        self._work = strays.working_directory(working_directory)
+        self._work = strays.working_directory(working_directory, pod.work_dir)
         self._home = strays.home(Path(os.environ.get("HOME", "/nonexistent")))
         self._has_kept_unclaimed = False
         self._lock = threading.Lock()
@@ -85,9 +86,9 @@ class Belongings:
     def _find_unclaimed(self, *, output: bool) -> dict[str, Path]:
         pod = self._pod
         ours = (pod.input_dir, pod.output_dir, pod.checkpoint_dir, pod.logs_dir, pod.work_dir, pod.run_dir)
-        files = self._work.new_files(apart_from=ours)
-        if self._home is not None:
-            files |= self._home.new_files(apart_from=(*ours, self._work.folder))
+        files: dict[str, Path] = {}
+        for place, others in ((self._work, ours), (self._home, (*ours, self._folder))):
+            files |= place.new_files(apart_from=others) if place is not None else {}
         if output:
             exclude = pod.spec.output.exclude if pod.spec.output is not None else ()
             left = strays.Place("output", pod.output_dir).new_files()

@@ -75,7 +75,7 @@ async def start(launches: Sequence[Launch]) -> list[Child]:
     try:
         server = _start_server(launches[0], outputs)
         request = {
-            "arguments": launches[0].command[len(RANK) :],
+            "arguments": launches[0].command[1 + len(RANK) :],
             "environments": [dict(launch.env) for launch in launches],
             "outputs": outputs,
         }
@@ -103,7 +103,7 @@ def _open_pipes(count: int) -> tuple[list[tuple[BinaryIO, BinaryIO]], list[Outpu
 def _start_server(launch: Launch, outputs: Sequence[Output]) -> subprocess.Popen[bytes]:
     supervisor = os.getpid()
     return subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [launch.command[0], "-m", __name__],
         cwd=launch.folder,
         env=launch.env,
         stdin=subprocess.PIPE,

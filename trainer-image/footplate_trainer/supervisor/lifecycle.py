@@ -9,11 +9,13 @@ import os
 import signal
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
+from footplate.api.packages import WHEELS
 from footplate.api.status import ArtifactStatus
 from footplate.contract import KEEPING_SECONDS, MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
@@ -25,7 +27,7 @@ from footplate_trainer.storage.authorities import check_authorities
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
-from footplate_trainer.supervisor import artifact, flight_recorder, logs, processes, telemetry
+from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, processes, telemetry
 from footplate_trainer.supervisor.belongings import Belongings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
@@ -152,7 +154,11 @@ class Supervisor:
         code = fetch_source(
             pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
         )
-        fetched = fetch_inputs(pod.spec.inputs, pod.input_dir, endpoint=endpoint)
+        wheels = [channel for channel in pod.spec.inputs if channel.name == WHEELS]
+        data = [channel for channel in pod.spec.inputs if channel.name != WHEELS]
+        fetched = fetch_inputs(wheels, pod.input_dir, endpoint=endpoint)
+        code = replace(code, installed=packages.install(pod, code.folder, tell=self._note))
+        fetched |= fetch_inputs(data, pod.input_dir, endpoint=endpoint)
         self._keeper, self._telemetry.resumed_from = snapshots.begin(pod, note=self._note, safe=self._telemetry.safe)
         return code, fetched
 
@@ -164,7 +170,7 @@ class Supervisor:
         lay_out(pod, place_of(pod, code.folder))
         listening = Listening(pod, self._telemetry.heard, self._note)
         environ = {**listening.environment, **os.environ}
-        launches = plan_launches(pod, code.folder, environ, instances=instances)
+        launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
         pod_log = PodLog(pod.work_dir / "log")
         logs.keep(pod_log)
         self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, pod_log, self._note)
@@ -223,13 +229,13 @@ class Supervisor:
             self._note(f"what lies in $SM_OUTPUT_DATA_DIR is not in the model: {error}")
         report = self._telemetry.report()
 
-        def publish() -> ArtifactStatus | None:
+        def publish() -> ArtifactStatus:
             try:
                 return artifact.publish(self._pod, report=report, code=code, inputs=inputs, note=self._note)
-            except NoModel:
+            except NoModel as error:  # success would promise a model; but what was trained is kept
                 if self._belongings is None or not self._belongings.keep_unclaimed():
                     raise
-                return None  # what there is was kept, though it is no model
+                raise NoModel(f"{error}. What it has saved elsewhere is kept: a note says where") from None
 
         has_checkpoint = report.checkpoint is not None
         publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)

@@ -1,18 +1,17 @@
 """Makes a model's manifest: what the model is made of, and where it comes from."""
 
-import contextlib
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import distributions
 from pathlib import Path
-from typing import Literal
 
 from footplate.api.blocks import Trainer
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest
+from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest, Passed
 from footplate_trainer.storage.fetch import Fetched
+from footplate_trainer.supervisor.packages import installed_versions
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.source import Code
 
@@ -59,32 +58,27 @@ def make_manifest(
             source=trainer.source,
             sha256=code.sha256,
             commit=code.commit,
+            installed=dict(code.installed.versions) if code.installed is not None else None,
         ),
-        packages=_packages(),
+        packages=installed_versions([*([str(code.installed.site)] if code.installed is not None else []), *sys.path]),
         hardware=_hardware(pod, report),
         notes=list(report.notes),
         parent_checkpoint=report.resumed_from,
     )
 
 
-def _passed(trainer: Trainer, report: RankReport) -> list[Literal["recipe", "context", "environment"]]:
+def _passed(trainer: Trainer, report: RankReport) -> list[Passed]:
     if not trainer.hyperparameters:
         return []
     if trainer.recipe is not None:
         return ["recipe"]
-    return ["environment"] if report.seed is None else ["context", "environment"]  # it is context() that tells a seed
-
-
-def _packages() -> dict[str, str]:
-    """Versions by name. What an interrupted `pip install` leaves behind (`~orch-2.13.0.dist-info`) has no name or no
-    version: that is no reason to lose a model.
-    """
-    versions: dict[str, str] = {}
-    for package in distributions():
-        with contextlib.suppress(Exception):  # each version of Python says in its own way that there is no METADATA
-            if package.name and package.version:
-                versions[package.name] = package.version
-    return dict(sorted(versions.items()))
+    # It is context() that tells a seed.
+    named: dict[Passed, bool] = {
+        "arguments": trainer.hyperparameter_args,
+        "context": report.seed is not None,
+        "environment": True,
+    }
+    return [way for way, is_used in named.items() if is_used]
 
 
 def _hardware(pod: Pod, report: RankReport) -> Hardware:

@@ -21,12 +21,14 @@ from pathlib import Path, PurePosixPath
 import structlog
 
 from footplate.api.blocks import GitSource, Source
+from footplate.contract import CODE_FOLDER
 from footplate_trainer.errors import ConfigError, DataError, StorageUnavailable, Unreachable
-from footplate_trainer.storage.authorities import bundle_for_git
+from footplate_trainer.storage.authorities import bundle_with_public
 from footplate_trainer.storage.contact import Contact
 from footplate_trainer.storage.errors import AUTHORITY
 from footplate_trainer.storage.fetch import check_space, disk_errors, download, listing_digest, naming
 from footplate_trainer.storage.store import Store, split_uri
+from footplate_trainer.supervisor.packages import Installed
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
@@ -48,6 +50,8 @@ class Code:
     """SHA-256 of the sorted lines '<sha256>  <relative path>\\n'; None where the job has no source."""
     commit: str | None = None
     """Commit hash, where the code comes from git."""
+    installed: Installed | None = None
+    """What was installed for it, if anything was."""
 
 
 def fetch_source(source: Source | None, *, config_map_dir: Path | None, work_dir: Path, endpoint: str | None) -> Code:
@@ -58,7 +62,7 @@ def fetch_source(source: Source | None, *, config_map_dir: Path | None, work_dir
         ConfigError, Denied: the job's URI, reference or archive won't do.
         StorageUnavailable: storage or the git server stayed away for minutes.
     """
-    folder, unfinished = work_dir / "source", work_dir / ".source"
+    folder, unfinished = work_dir / CODE_FOLDER, work_dir / f".{CODE_FOLDER}"
     for old in (folder, unfinished):
         shutil.rmtree(old, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -209,7 +213,8 @@ def _git_patiently(git: GitSource, folder: Path, *arguments: str) -> None:
 
 def _git(git: GitSource, folder: Path, *arguments: str) -> str:
     environment = {"GIT_ALLOW_PROTOCOL": "https", **os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    environment |= bundle_for_git(folder.parent)
+    if (bundle := bundle_with_public(folder.parent)) is not None:
+        environment["GIT_SSL_CAINFO"] = str(bundle)
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     except FileNotFoundError:

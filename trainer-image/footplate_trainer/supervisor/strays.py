@@ -1,12 +1,13 @@
 """Files that the user's code leaves where nobody looks for them: beside the output folder, in the working directory, in
-the home folder. What they were before training is compared with what they are after it.
+the home folder. They are told by the time of their last change.
 """
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -20,32 +21,38 @@ DEBRIS: Final = ("__pycache__", "*.pyc", "core", "core.*", ".*")
 MAX_LOOKED_AT: Final = 100_000
 """Files of a folder; of one with more the rest isn't looked at."""
 
-Look = Mapping[Path, tuple[int, int]]
-"""Size and time of the last change of regular files, by path below a folder."""
+TICK_SECONDS: Final = 0.02
+"""File systems tell the time of a change no finer than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder in which code may leave files, and what was in it before; `ignore` are names at its top."""
+    """A folder in which code may leave files, from a moment on; `ignore` are names at its top."""
 
     name: str
     folder: Path
-    before: Look = field(default_factory=dict)
+    since: int = 0
+    """Nanoseconds of the clock that stamps files: what has changed after that is new."""
     ignore: tuple[str, ...] = ()
 
     def new_files(self, *, apart_from: Collection[Path] = ()) -> dict[str, Path]:
         """What is new or has changed, by `<name>/<path>`: debris, links, and what lies in other folders left out."""
-        found = _look(self.folder, apart_from=apart_from, debris=DEBRIS, ignore=self.ignore)
-        return {
-            f"{self.name}/{path.as_posix()}": self.folder / path
-            for path, state in found.items()
-            if self.before.get(path) != state
-        }
+        found = _new_files(self.folder, self.since, apart_from=apart_from, debris=DEBRIS, ignore=self.ignore)
+        return {f"{self.name}/{path}": self.folder / path for path in found}
 
 
-def working_directory(folder: Path) -> Place:
-    """The folder that the ranks are started in, as it is before that."""
-    return Place("work", folder, look(folder), LOG_FOLDERS)
+def working_directory(folder: Path, scratch: Path) -> Place | None:
+    """The folder that the ranks are started in, from now on; None where it is on a volume, which outlives the pod.
+
+    Nothing is looked through before the start: it may be `/`, with all that the image has.
+    """
+    clock = scratch / "clock"
+    clock.write_bytes(b"")
+    since = clock.stat().st_ctime_ns
+    if folder.stat().st_dev not in (clock.stat().st_dev, Path("/").stat().st_dev):
+        return None
+    time.sleep(TICK_SECONDS)
+    return Place("work", folder, since, LOG_FOLDERS)
 
 
 def home(folder: Path) -> Place | None:
@@ -54,49 +61,60 @@ def home(folder: Path) -> Place | None:
         is_empty = all(_matches(path.name, (".*", *TEMPORARY)) for path in islice(folder.iterdir(), MAX_LOOKED_AT))
     except OSError:
         return None
-    return Place("home", folder, {}, TEMPORARY) if is_empty else None
+    return Place("home", folder, ignore=TEMPORARY) if is_empty else None
 
 
-def log_files(logs_dir: Path, work: Place) -> dict[str, Path]:
+def log_files(logs_dir: Path, work: Place | None) -> dict[str, Path]:
     """What lies in the logs folder, and what is new in libraries' own ones in the working directory, by name."""
-    own = {path.as_posix(): logs_dir / path for path in look(logs_dir)}
-    found: dict[str, Path] = {}
+    found = {path: logs_dir / path for path in _new_files(logs_dir)}
+    if work is None:
+        return found
     for name in LOG_FOLDERS:
         folder = work.folder / name
-        states = {} if folder.is_symlink() else look(folder)
-        found |= {
-            f"{name}/{path.as_posix()}": folder / path
-            for path, state in states.items()
-            if work.before.get(Path(name) / path) != state
-        }
-    return found | own
+        if not folder.is_symlink():
+            found = {f"{name}/{path}": folder / path for path in _new_files(folder, work.since)} | found
+    return found
 
 
-def look(folder: Path) -> Look:
-    """All regular files of a folder; links aren't followed, and a folder that isn't there is empty."""
-    return _look(folder)
-
-
-def _look(
-    folder: Path, *, apart_from: Collection[Path] = (), debris: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
-) -> Look:
-    found = {}
+def _new_files(
+    folder: Path,
+    since: int = 0,
+    *,
+    apart_from: Collection[Path] = (),
+    debris: tuple[str, ...] = (),
+    ignore: tuple[str, ...] = (),
+) -> list[str]:
+    """Regular files that were changed after `since`, by path below the folder; one that isn't there is empty."""
+    found = []
     for path in islice(_files(folder, apart_from, debris, ignore), MAX_LOOKED_AT):
         with suppress(OSError):  # a temporary file that is gone, a folder that may be listed and not entered
             status = path.lstat()
-            if stat.S_ISREG(status.st_mode):
-                found[path.relative_to(folder)] = (status.st_size, status.st_mtime_ns)
+            if stat.S_ISREG(status.st_mode) and status.st_ctime_ns > since:
+                found.append(path.relative_to(folder).as_posix())
     return found
 
 
 def _files(
     folder: Path, apart_from: Collection[Path], debris: tuple[str, ...], ignore: tuple[str, ...]
 ) -> Iterator[Path]:
+    """All but what lies on other devices: volumes, /proc and /sys."""
+    device = _device(folder)
     for parent, folders, names in os.walk(folder):
         here = Path(parent)
         unwanted = (*debris, *ignore) if here == folder else debris
-        folders[:] = [name for name in folders if not _matches(name, unwanted) and here / name not in apart_from]
+        folders[:] = [
+            name
+            for name in folders
+            if not _matches(name, unwanted) and here / name not in apart_from and _device(here / name) == device
+        ]
         yield from (here / name for name in names if not _matches(name, unwanted))
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return path.lstat().st_dev
+    except OSError:
+        return None
 
 
 def _matches(name: str, patterns: Collection[str]) -> bool:

@@ -67,8 +67,8 @@ class Telemetry:
         self._snapshot, self._snapshot_at = snapshot, self._clock()
 
     def report(self) -> RankReport:
-        """What is known of the run, from whoever has said it. Where rank 0 saves no checkpoints of ours, its checkpoint is
-        the folder's snapshot.
+        """What is known of the run, from whoever has said it. Where rank 0 saves no checkpoints of ours, its checkpoint
+        is the folder's snapshot.
         """
         report = self.heard.complete(read_report(self._pod.run_dir) or RankReport())
         changes: dict[str, Any] = {"resumed_from": report.resumed_from or self.resumed_from}

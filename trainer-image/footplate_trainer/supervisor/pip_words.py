@@ -1,0 +1,73 @@
+"""What pip said when it failed, as one sentence with a way out. Pure."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from footplate.api.packages import WHEELS
+from footplate_trainer.supervisor.requirements import Line
+
+LONGEST = 600
+
+_SENTENCE = re.compile(
+    r"^(?:ERROR|error): .*?(?=\n\s*(?:Additional information|To fix this|note:|hint:)|\Z)", re.MULTILINE | re.DOTALL
+)
+_BUILD = re.compile(
+    r"^ *[^\w\s]+ (?P<what>[^\n]*? did not run successfully)\..*?lines of output\]\n(?P<said>.*?)\n[^\n]*\[end of",
+    re.MULTILINE | re.DOTALL,
+)
+_AWAY = r"NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|Max retries|\b50[0234] "
+_CONFLICT = r"conflicting dependencies|ResolutionImpossible"
+_WAYS_OUT = (
+    (
+        _CONFLICT,
+        "leave out what contradicts trainer.image, whose torch, CUDA and numpy stay as they are, or take an image that "
+        "has those versions",
+    ),
+    (
+        r"\b40[13] (Error|Client)|error 40[13]\b",
+        "its index wants credentials: put its address with them into a Secret that trainer.envFrom names, as "
+        "PIP_INDEX_URL, or mount a .netrc and name it in NETRC",
+    ),
+    (
+        _AWAY,
+        "its index can't be reached from the pod: correct its address, let pods reach it, or bring the wheels along as "
+        f"the input channel {WHEELS!r}",
+    ),
+    (r"No space left", "request more ephemeral-storage in spec.resources"),
+    (r"Invalid requirement", "correct the line"),
+    (r"No matching distribution", "correct name and version, or add the package where it is looked for"),
+)
+
+
+def sentence(said: str, *, file: Path, lines: Sequence[Line]) -> str:
+    """The error itself, of all that pip said; places in pip's `file` are those of the lines that it was made of."""
+    if built := _BUILD.search(said):
+        words = f"{built['what']}: {last_line(built['said'])}"
+    else:
+        found = _SENTENCE.search(said)
+        words = found[0] if found else last_line(said)
+
+    def place(found: re.Match[str]) -> str:
+        number = int(found[1] or found[2])
+        return lines[number - 1].place if 0 < number <= len(lines) else found[0]
+
+    name = re.escape(str(file))
+    return " ".join(re.sub(rf"(?:-r )?{name} \(line (\d+)\)|line (\d+) of {name}", place, words).split())[:LONGEST]
+
+
+def last_line(said: str) -> str:
+    """The last line with words in it."""
+    lines = said.strip().splitlines()
+    return lines[-1].strip()[:200] if lines else ""
+
+
+def way_out(said: str) -> str:
+    """What to do, by all that pip said."""
+    found = (way for pattern, way in _WAYS_OUT if re.search(pattern, said))
+    return next(found, "its whole output is in the log; correct the requirement, or have it in trainer.image")
+
+
+def is_away(said: str) -> bool:
+    """True where the index gave no answer, or one that it may change by itself."""
+    return re.search(_AWAY, said) is not None and re.search(_CONFLICT, said) is None
