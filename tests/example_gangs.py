@@ -14,7 +14,7 @@ import yaml
 
 from footplate.api.trainingjob import TrainingJob
 from footplate.contract import JOB_FILE, JobConfig, MountPath
-from footplate.devcluster.environment import Rewriter, pod_address, resolve_environment
+from footplate.devcluster.environment import Rewriter, expand, pod_address, resolve_environment
 from footplate.podspec import AttemptSpec, build_pods
 from laptop import EXAMPLES
 from trainer_pods import Done, RunningPod
@@ -107,7 +107,7 @@ class Example:
             home,
             {variable: rewrite(value) for variable, value in {**variables, **image}.items()},
             python=self._python,
-            arguments=[rewrite(argument) for argument in container["args"]],
+            arguments=[rewrite(expand(argument, variables)) for argument in container["args"]],
         )
 
 

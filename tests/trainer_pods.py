@@ -136,14 +136,14 @@ class RunningPod:
     def kill(self) -> None:
         """Ends all of the pod at once, as when its node dies."""
         self.process.send_signal(signal.SIGSTOP)  # it would tell what it sees of its ranks' end
-        for pid in [*_descendants(self.process.pid), self.process.pid]:
+        for pid in [*descendants(self.process.pid), self.process.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
-    def wait_for_log(self, text: str) -> None:
+    def wait_for_log(self, text: str, *, seconds: float = 60) -> None:
         """Waits until the container's log holds a text."""
-        self.wait_for(lambda: True if text in self.log_path.read_text() else None)
+        self.wait_for(lambda: True if text in self.log_path.read_text() else None, seconds=seconds)
 
     def finish(self, *, seconds: float = 90) -> Done:
         """Waits for the end."""
@@ -160,9 +160,9 @@ class RunningPod:
         return Done(exit_code, verdict, log)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     found: list[int] = []
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, listed.read_text().split()):
-            found += [child, *_descendants(child)]
+            found += [child, *descendants(child)]
     return found
