@@ -63,6 +63,17 @@ def test_xgboost_goes_on_after_a_suspension(tmp_path: Path, python: str, wine: P
     assert begun >= 50
 
 
+def test_an_entrypoint_here_is_told_to_be_a_command(tmp_path: Path, python: str, wine: Path) -> None:
+    example = example_of("scikit-learn", tmp_path, python, wine)
+    del example.spec["trainer"]["command"]
+    example.spec["trainer"]["entrypoint"] = "train.py"
+    with example.attempt() as (pod,):
+        done = pod.finish(seconds=PATIENCE_SECONDS)
+    assert done.exit_code != ExitCode.OK
+    assert done.verdict.error is not None
+    assert "start code that needs no torch by trainer.command" in done.verdict.error.message
+
+
 def test_scikit_learn(tmp_path: Path, python: str, wine: Path) -> None:
     example = example_of("scikit-learn", tmp_path, python, wine)
     run(example)
