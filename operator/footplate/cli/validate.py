@@ -21,6 +21,10 @@ RUNTIMES = [kind for kind in MODELS if kind != "TrainingJob"]
 API_VERSION = f"{GROUP}/{VERSION}"
 GENERATED_SUFFIX = "xxxxx"
 """As long as what the API server appends to generateName."""
+MODEL_STAYS = (
+    "its model outlives it: deleted and applied again under this name, it is refused; metadata.generateName and "
+    "`kubectl create` give each its own"
+)
 
 Manifest = Mapping[str, Any]
 RuntimeKey = tuple[str, str | None, str]
@@ -182,7 +186,8 @@ def _job_problems(job: Manifest, runtimes: Mapping[RuntimeKey, Manifest]) -> tup
         resolve(job, runtime, run=1)
     except (InvalidJob, RuntimeRefuses) as error:
         return error.problems, ""
-    return (), ""
+    has_own_name = not at(job, "metadata", "name").endswith(GENERATED_SUFFIX)
+    return (), MODEL_STAYS if has_own_name and at(job, "spec", "output") is not None else ""
 
 
 def _is_sound_runtime(document: Document) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from footplate.contract import PRETENDED_ACCELERATORS
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.environment import LookUp, Rewriter, expand, resolve_environment
+from footplate.devcluster.images import Images
 from footplate.devcluster.process import Child, Keeper
 from footplate.devcluster.scheduling import container_requests
 from footplate.devcluster.values import parse_quantity
@@ -42,6 +42,7 @@ class Host:
     pull_seconds: float = 0.0
     missing_images: tuple[str, ...] = ("missing", "nonexistent")
     """Images whose name contains one of these can't be pulled."""
+    images: Images = field(default_factory=Images)
     _cut_off: dict[str, asyncio.Event] = field(default_factory=dict)
     """Nodes whose kubelet doesn't reach the API, each with what is set when it does again."""
 
@@ -110,10 +111,12 @@ async def prepare_launch(
     own, directory = folder / "work", container.get("workingDir") or "."
     own.mkdir(parents=True, exist_ok=True)
     limit = parse_quantity(((container.get("resources") or {}).get("limits") or {}).get("memory"))
+    asked = {key: rewrite(value) for key, value in variables.items()}
     return Launch(
         argv=[rewrite(expand(part, variables)) for part in command],
         env=_image_environment(container, pod, home=own, scratch=scratch)
-        | {key: rewrite(value) for key, value in variables.items()},
+        | asked
+        | {"PATH": host.images.search_path(container["image"], asked.get("PATH"))},
         cwd=own / rewrite(directory) if rewrite(directory) != directory else own / directory.lstrip("/"),
         log=log_path(host.folder, namespace, metadata["name"], name),
         message_file=message_file,
@@ -151,10 +154,9 @@ def read_message(container: Object, launch: Launch, code: int) -> str:
 
 
 def _image_environment(container: Object, pod: Object, *, home: Path, scratch: str) -> dict[str, str]:
-    """What the image and the runtime would set."""
+    """What the image and the runtime would set, but for PATH."""
     cores = container_requests(container).get("cpu", 1.0)
     return {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "HOME": str(home),
         "HOSTNAME": pod["metadata"]["name"],
         "TMPDIR": scratch,

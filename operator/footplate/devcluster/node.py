@@ -14,6 +14,7 @@ from typing import Any
 
 from footplate.devcluster.client import MERGE, STRATEGIC, ApiClient, Object
 from footplate.devcluster.container import Host
+from footplate.devcluster.images import Images
 from footplate.devcluster.nodeobject import NodeObject
 from footplate.devcluster.pod import PodRunner, PretendedPod, log_failure
 from footplate.devcluster.podstatus import timestamp
@@ -39,11 +40,12 @@ class Nodes:
         pretend: bool = False,
         heartbeat_seconds: float = 10.0,
         grace_seconds: float = 40.0,
+        images: Images | None = None,
     ) -> None:
         self.names = [f"node-{index}" for index in range(count)]
         self._client = ApiClient(kubeconfig)
         self._keeper = Keeper()
-        self.host = Host(self._client, self._keeper, folder.absolute())
+        self.host = Host(self._client, self._keeper, folder.absolute(), images=images or Images())
         self._run_pod = PretendedPod if pretend else PodRunner
         self._objects = {
             name: NodeObject(

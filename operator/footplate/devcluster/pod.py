@@ -133,6 +133,8 @@ class PodRunner:
             )
 
         await self._pull(status)
+        if note := self._host.images.note(status.image):
+            await self._tell("ImageNotMapped", note, container=status.name, kind="Normal")
         launch = await self._attempt(status, "CreateContainerConfigError", prepare)
         try:
             child = await start(launch, self._host)
@@ -158,14 +160,14 @@ class PodRunner:
         message = read_message(container, launch, code)
         await self._set(status, terminated(status.state, code, reason=reason, message=message))
 
+    async def _tell(self, reason: str, message: str, *, container: str, kind: str = "Warning") -> None:
+        body = event(self._pod, reason, message, container=container, kind=kind)
+        with suppress(NotFound, Conflict, ApiUnavailable):
+            await self._host.client.request("POST", f"/api/v1/namespaces/{self.namespace}/events", body)
+
     async def _probe(self, container: Object, child: Child) -> None:
         """Ends a container that doesn't answer any more, unless it is being stopped anyway."""
-
-        async def tell(reason: str, message: str) -> None:
-            body = event(self._pod, reason, message, container=container["name"])
-            with suppress(NotFound, Conflict, ApiUnavailable):
-                await self._host.client.request("POST", f"/api/v1/namespaces/{self.namespace}/events", body)
-
+        tell = partial(self._tell, container=container["name"])
         liveness = read_liveness(container, self._pod)
         if liveness is None:
             return

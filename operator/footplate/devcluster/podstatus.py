@@ -95,8 +95,10 @@ def pod_status(
     return status
 
 
-def event(pod: Mapping[str, Any], reason: str, message: str, *, container: str) -> dict[str, Any]:
-    """A Warning about one of a pod's containers, as its kubelet posts it."""
+def event(
+    pod: Mapping[str, Any], reason: str, message: str, *, container: str, kind: str = "Warning"
+) -> dict[str, Any]:
+    """What a kubelet posts about one of a pod's containers; `kind` is Warning or Normal."""
     metadata, now = pod["metadata"], timestamp()
     about = {key: metadata[key] for key in ("name", "namespace", "uid")}
     return {
@@ -104,7 +106,7 @@ def event(pod: Mapping[str, Any], reason: str, message: str, *, container: str) 
         "kind": "Event",
         "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
         "involvedObject": {"apiVersion": "v1", "kind": "Pod", **about, "fieldPath": f"spec.containers{{{container}}}"},
-        "type": "Warning",
+        "type": kind,
         "reason": reason,
         "message": message,
         "source": {"component": "kubelet", "host": pod["spec"].get("nodeName", "")},

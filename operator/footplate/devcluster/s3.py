@@ -86,14 +86,7 @@ class S3Server:
 
     def store(self, bucket: str) -> S3Store:
         """An obstore client of one bucket."""
-        return S3Store(
-            bucket,
-            endpoint=self.endpoint,
-            access_key_id=self.access_key,
-            secret_access_key=self.secret_key,
-            region=REGION,
-            client_options={"allow_http": True},
-        )
+        return open_store(bucket, self.environment)
 
     async def _start(self, keeper: Keeper, session: aiohttp.ClientSession) -> bool:
         """True once the server answers; False where a port that was free a moment ago was taken meanwhile."""
@@ -126,6 +119,18 @@ class S3Server:
         for port in self._ports:  # the server can't be told to put them elsewhere, nor does it remove them
             for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
                 path.unlink(missing_ok=True)
+
+
+def open_store(bucket: str, environment: Mapping[str, str]) -> S3Store:
+    """An obstore client of one bucket, on the server that `S3Server.environment` tells of."""
+    return S3Store(
+        bucket,
+        endpoint=environment["AWS_ENDPOINT_URL"],
+        access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region=environment["AWS_REGION"],
+        client_options={"allow_http": True},
+    )
 
 
 async def create_bucket(session: aiohttp.ClientSession, store: S3Store) -> None:

@@ -20,6 +20,7 @@ from footplate.api.crd import build_crds
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.container import log_path
 from footplate.devcluster.faults import Faults
+from footplate.devcluster.images import Images
 from footplate.devcluster.node import CAPACITY, Nodes
 from footplate.devcluster.process import Child, Keeper
 from footplate.devcluster.s3 import S3Server
@@ -57,6 +58,7 @@ class DevCluster:
         operator: Sequence[str] | None = OPERATOR,
         faults: Faults | None = None,
         node_grace_seconds: float = 40.0,
+        images: Images | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.kubeconfig_path = self.folder / "kubeconfig"
@@ -64,7 +66,9 @@ class DevCluster:
         self.operator: Child | None = None
         self.s3 = S3Server(self.folder / "s3") if storage else None
         node_folder = self.folder / "node"
-        self.api = ApiServer(faults=faults, pod_log=partial(log_path, node_folder))
+        self.pod_log = partial(log_path, node_folder)
+        """Path of a container's log by namespace, pod and container; it outlives the pod."""
+        self.api = ApiServer(faults=faults, pod_log=self.pod_log)
         self._make_nodes = partial(
             Nodes,
             folder=node_folder,
@@ -72,6 +76,7 @@ class DevCluster:
             capacity=capacity,
             pretend=pretend,
             grace_seconds=node_grace_seconds,
+            images=images,
         )
         self._operator_command = operator
         self._keeper = Keeper()

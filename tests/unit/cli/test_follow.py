@@ -66,7 +66,7 @@ async def test_following_prints_each_phase_once_and_plain_progress(monkeypatch: 
         return {"status": versions.pop(0)}
 
     output = io.StringIO()
-    job = await follow(read, Console(file=output))
+    job = await follow(read, Console(file=output), log=lambda status: ["[x]"] if status.get("progress") else [])
     assert job["status"]["phase"] == "Failed"
-    words = [line.split("s  ", 1)[1].strip() for line in output.getvalue().splitlines() if line]
-    assert words == ["Running  1 of 1 [nodes]", "step 1", "Failed"]
+    words = [line.split("s  ", 1)[-1].strip() for line in output.getvalue().splitlines() if line]
+    assert words == ["Running  1 of 1 [nodes]", "│ [x]", "step 1", "│ [x]", "Failed"]
