@@ -21,7 +21,7 @@ from trainer_pods import Done, RunningPod
 
 RUN = "run-1"
 UID = "uid-1"
-PATIENCE_SECONDS = 400.0
+PATIENCE_SECONDS = 900.0
 
 
 class Example:

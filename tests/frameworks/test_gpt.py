@@ -12,7 +12,7 @@ from example_lives import live_thrice
 from footplate.contract import ExitCode
 from laptop import EXAMPLES
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(3600)]
 VENV = "torch"
 
 
@@ -39,7 +39,7 @@ def test_the_example_trains_on_two_nodes(tmp_path: Path, python: str) -> None:
 def test_it_is_suspended_killed_and_goes_on(tmp_path: Path, python: str) -> None:
     lives = live_thrice(
         lambda arguments: Example("gpt", tmp_path, python, arguments),
-        endless=["--steps=1000000", "--save-steps=400"],
+        endless=["--steps=1000000", "--save-steps=200"],
         ending=lambda step: [f"--steps={step + 20}"],
         begins=r"begins at step (\d+)",
         kept=saved_step,

@@ -13,7 +13,7 @@ from example_lives import live_thrice
 from footplate.contract import ExitCode
 from laptop import EXAMPLES
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(3600)]
 VENV = "torch"
 
 

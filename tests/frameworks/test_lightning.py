@@ -9,7 +9,7 @@ from example_gangs import Example
 from example_lives import live_thrice
 from footplate.contract import ExitCode
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(3600)]
 VENV = "torch"
 STEPS_PER_EPOCH = 20
 

