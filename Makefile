@@ -16,7 +16,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images check format crds bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 
 test: check  ## What a newcomer runs: checks, unit tests, and the quick half of integration
 	@.ci/setup --package prometheus
-	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu" -n 2 --dist loadfile
+	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu and not frameworks" -n 2 --dist loadfile
 
 test-slow: $(READY) test-images  ## The rest of what CI runs: sweeps, outages, chaos, images, and realcluster where its binaries are
 	$(PYTEST) -m "slow or realcluster" -n 2 --dist loadfile
@@ -58,6 +58,14 @@ test-e2e: $(READY)  ## On the nodes of $FOOTPLATE_E2E_KUBECONFIG, with both imag
 
 test-gpu: $(READY)  ## The trainer on a CUDA device, with its speed beside a loop by hand: less than 8 minutes
 	$(PYTEST) tests/gpu -m gpu -s
+
+FRAMEWORKS ?= $(basename $(notdir $(wildcard tests/frameworks/requirements/*.txt)))
+test-frameworks: $(READY) $(FRAMEWORKS:%=.venvs/%/.ready)  ## Examples with real frameworks, each in a .venvs/NAME of its own; FRAMEWORKS=torch for some
+	$(PYTEST) -m frameworks tests/frameworks
+
+.venvs/%/.ready: tests/frameworks/requirements/%.txt pyproject.toml .ci/setup
+	@PYTHON=$(PYTHON) VENV=.venvs/$* .ci/setup --requirements $<
+	@touch $@
 
 check: $(READY)  ## Lint, types, import directions, drift of generated files
 	$(BIN)/ruff check .
@@ -103,4 +111,4 @@ test-images: $(READY)  ## Builds both images with buildah, and runs them with ru
 	$(PYTEST) -m images
 
 clean:  ## Removes what the targets above made
-	rm -rf $(VENV) .footplate dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venvs .footplate dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

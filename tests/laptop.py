@@ -106,13 +106,17 @@ class Laptop:
     def make_data(self, example: str) -> Path:
         """Runs an example's make_data.py; the folder with what it made."""
         folder = self.home / "data" / example
-        if not folder.exists():
-            run([sys.executable, str(EXAMPLES / example / "make_data.py"), str(folder)], self._environment)
-        return folder
+        return folder if folder.exists() else make_data(example, folder)
 
     def footplate(self, *arguments: str) -> str:
         """What a command of ours says, which must succeed."""
         return run([sys.executable, "-m", "footplate.cli.main", *arguments], self._environment)
+
+
+def make_data(example: str, folder: Path) -> Path:
+    """Runs an example's make_data.py; the folder with what it made."""
+    run([sys.executable, str(EXAMPLES / example / "make_data.py"), str(folder)], os.environ)
+    return folder
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> str:

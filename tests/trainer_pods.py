@@ -1,7 +1,9 @@
 """Builders for trainer pods: the folders and the environment that the operator would give them."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -97,11 +99,19 @@ class Done:
 class RunningPod:
     """A real supervisor process in a pod's environment."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str], *, through: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        environment: Mapping[str, str],
+        *,
+        through: Sequence[str] = (),
+        python: str = sys.executable,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self._root = root
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*through, sys.executable, "-m", "footplate_trainer"],
+                [*through, python, "-m", "footplate_trainer", *arguments],
                 env={**os.environ, **environment},
                 cwd=root,
                 stdin=subprocess.DEVNULL,
@@ -123,9 +133,17 @@ class RunningPod:
             time.sleep(0.02)
         raise AssertionError(f"not seen within {seconds} s, or the pod ended; its log:\n{self.log_path.read_text()}")
 
-    def wait_for_log(self, text: str) -> None:
+    def kill(self) -> None:
+        """Ends all of the pod at once, as when its node dies."""
+        self.process.send_signal(signal.SIGSTOP)  # it would tell what it sees of its ranks' end
+        for pid in [*descendants(self.process.pid), self.process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait_for_log(self, text: str, *, seconds: float = 60) -> None:
         """Waits until the container's log holds a text."""
-        self.wait_for(lambda: True if text in self.log_path.read_text() else None)
+        self.wait_for(lambda: True if text in self.log_path.read_text() else None, seconds=seconds)
 
     def finish(self, *, seconds: float = 90) -> Done:
         """Waits for the end."""
@@ -140,3 +158,11 @@ class RunningPod:
         assert verdict is not None, f"no verdict; the log:\n{log}"
         assert verdict.exit_code == exit_code
         return Done(exit_code, verdict, log)
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, listed.read_text().split()):
+            found += [child, *descendants(child)]
+    return found

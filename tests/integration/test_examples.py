@@ -58,6 +58,18 @@ def test_tabular(laptop: Laptop) -> None:
     verified_manifest(laptop, status)
 
 
+def test_autoencoder(laptop: Laptop) -> None:
+    made = laptop.kubectl("create", "configmap", "autoencoder-code", f"--from-file={EXAMPLES}/autoencoder/train.py")
+    assert made.returncode == 0, made.stderr
+    laptop.apply(EXAMPLES / "autoencoder/job.yaml")
+    status = laptop.wait("autoencoder")
+    assert status["phase"] == "Succeeded", status
+    files = {file["name"] for file in verified_manifest(laptop, status)["files"]}
+    assert {"encoder.safetensors", "decoder.safetensors", "scores.json"} <= files
+    scores = json.loads(laptop.read(status["artifact"]["uri"] + "scores.json"))
+    assert 0 < scores["meanError"] < min(0.03, scores["unusualAbove"]), "the mean image alone has an error of 0.07"
+
+
 @pytest.mark.parametrize(
     ("folder", "config_map"), [("own-script", "own-code"), ("own-script-torchrun", "torchrun-code")]
 )
@@ -126,5 +138,10 @@ def test_fashion_mnist_begins_to_learn(laptop: Laptop) -> None:
 
 
 def test_every_example_has_its_test() -> None:
-    tested = {"digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume", "tabular"}
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == tested
+    tested = {
+        *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
+        *("migrate", "tabular"),
+    }
+    frameworks = "".join(path.read_text() for path in (Path(__file__).parents[1] / "frameworks").glob("test_*.py"))
+    examples = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
+    assert {name for name in examples if f'"{name}"' not in frameworks} == tested

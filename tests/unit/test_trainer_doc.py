@@ -126,9 +126,9 @@ def test_credentials() -> None:
     assert documented == CREDENTIAL_NAMES
 
 
-def test_the_excerpt_is_the_example() -> None:
-    script = (DOCS.parent / "examples/own-script/train.py").read_text()
-    assert read_block("trainer.md", "excerpt: own-script/train.py") in script
+@pytest.mark.parametrize("example", ["own-script/train.py", "jax/train.py"])
+def test_the_excerpt_is_the_example(example: str) -> None:
+    assert read_block("trainer.md", f"excerpt: {example}") in (DOCS.parent / "examples" / example).read_text()
 
 
 def test_the_trainer_example_runs(tmp_path: Path) -> None:

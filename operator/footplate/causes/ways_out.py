@@ -30,6 +30,11 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = [
         "request more ephemeral-storage in spec.resources or a larger volume, or write less",
     ),
     (
+        re.compile(r"No module named '?torch\b"),
+        "add it to trainer.image, as an entrypoint needs it (footplate[trainer]), or start code that needs no torch by "
+        "trainer.command, such as [python, train.py]",
+    ),
+    (
         re.compile(r"No module named|PackageNotFoundError"),
         "add it to requirements.txt (trainer.requirements) or to trainer.image, or to trainer.source if it is yours",
     ),

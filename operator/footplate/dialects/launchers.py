@@ -60,14 +60,14 @@ VARIABLES = (
     ),
     Variable(
         name="JAX_COORDINATOR_ADDRESS", of=JAX, value=lambda place: place.address(0),
-        holds="host and port on the first member: `jax.distributed.initialize()` needs no arguments",
+        holds="host and port on the first member; `jax.distributed.initialize` reads it",
     ),
     Variable(
-        name="JAX_NUM_PROCESSES", of=JAX, holds="members of the gang",
+        name="JAX_NUM_PROCESSES", of=JAX, holds="members of the gang; to be passed to it",
         value=lambda place: str(place.count),
     ),
     Variable(
-        name="JAX_PROCESS_ID", of=JAX, holds="which of them this is",
+        name="JAX_PROCESS_ID", of=JAX, holds="which of them this is; to be passed to it",
         value=lambda place: str(place.index),
     ),
     Variable(

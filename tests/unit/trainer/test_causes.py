@@ -109,6 +109,11 @@ WRITTEN = {
         RAISED.format("OSError: [Errno 28] No space left on device: '/footplate/scratch/work/a.pt'"),
         Told("request more ephemeral-storage in spec.resources", "OSError"),
     ),
+    "an entrypoint in an image without torch": (
+        'Traceback (most recent call last):\n  File "/lib/footplate_trainer/rank/gang.py", line 19, in <module>\n'
+        "    import torch\nModuleNotFoundError: No module named 'torch'",
+        Told("start code that needs no torch by trainer.command, such as [python, train.py]", "ModuleNotFoundError"),
+    ),
     "a port": (
         RAISED.format("torch.distributed.DistNetworkError: The server socket has failed to listen. EADDRINUSE, 29500"),
         Told("leave MASTER_PORT as it is set", "DistNetworkError"),

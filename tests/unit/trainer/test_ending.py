@@ -13,6 +13,12 @@ from footplate_trainer.supervisor.processes import Exit
 from footplate_trainer.supervisor.stacks import Finding, Frame
 
 KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
+TORCHRUN = (
+    "Traceback (most recent call last):\n"
+    '  File "/venv/torch/distributed/elastic/multiprocessing/api.py", line 86, in _terminate_process_handler\n'
+    '    raise SignalException(f"Process {os.getpid()} got signal: {sigval}", sigval=sigval)\n'
+    "torch.distributed.elastic.multiprocessing.api.SignalException: Process 5040 got signal: 15\n"
+)
 CLOCK = 1000.0
 """What the clock shows when `time.monotonic()` is 0."""
 
@@ -41,6 +47,9 @@ def rank_error(rank: int, code: int, time: float) -> RankError:
         (story(0, 0, stop_requested=True), 75),
         (story(TERMINATED, 0, stop_requested=True), 75),
         (story(TERMINATED, 0), 143),
+        (story(1, tail=TORCHRUN, stop_requested=True), 75),
+        (story(1, tail=TORCHRUN), 1),
+        (story(1, tail=TORCHRUN.replace("signal: 15", "signal: 1"), stop_requested=True), 1),
         (story(KILLED), 137),
         (story(-signal.SIGSEGV), 139),
         (story(0, 3), 3),

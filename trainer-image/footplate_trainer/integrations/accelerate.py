@@ -1,6 +1,6 @@
 """For loops with accelerate:
 
-accelerator = Accelerator(log_with=[FootplateTracker()])
+accelerator = Accelerator(log_with=[FootplateTracker(total_steps=1000)])
 accelerator.init_trackers("digits")
 for step, batch in enumerate(loader, 1):
     ...
@@ -19,14 +19,19 @@ from footplate_trainer.rank.report import Reporter, reporter
 
 
 class FootplateTracker(GeneralTracker):  # type: ignore[misc]
-    """Reports what `accelerator.log` is given, with its step."""
+    """Reports what `accelerator.log` is given, with its step.
+
+    Args:
+        total_steps: steps of the whole training, for percent and ETA.
+    """
 
     name = "footplate"
     requires_logging_directory = False
 
-    def __init__(self) -> None:
+    def __init__(self, total_steps: int | None = None) -> None:
         super().__init__()
         self._step = 0
+        reporter().progress.expect(total_steps=total_steps)
 
     @property
     def tracker(self) -> Reporter:
@@ -35,6 +40,11 @@ class FootplateTracker(GeneralTracker):  # type: ignore[misc]
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
         """Hyperparameters are the job's own."""
+
+    @on_main_process  # type: ignore[untyped-decorator]
+    def finish(self) -> None:
+        """Training has come to its end."""
+        _run().over()
 
     @on_main_process  # type: ignore[untyped-decorator]
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:

@@ -78,6 +78,7 @@ class Place:
     """What any process of a job can know without torch."""
 
     rank: int
+    world_size: int
     nodes: int
     run_dir: Path | None
     """Where ranks and supervisor meet; None outside a job."""
@@ -93,9 +94,11 @@ def read_place(environ: Mapping[str, str]) -> Place:
     Raises:
         ConfigError: a number is none.
     """
+    world_size = _number(environ, "WORLD_SIZE", 1)
     return Place(
         rank=_number(environ, "RANK", 0),
-        nodes=max(1, _number(environ, "WORLD_SIZE", 1) // max(1, _number(environ, "LOCAL_WORLD_SIZE", 1))),
+        world_size=world_size,
+        nodes=max(1, world_size // max(1, _number(environ, "LOCAL_WORLD_SIZE", 1))),
         run_dir=_path(environ, Env.RUN_DIR),
         checkpoint_dir=_path(environ, Env.CHECKPOINT_DIR),
         grace_seconds=float(_number(environ, Env.GRACE_SECONDS, 30)),

@@ -35,12 +35,14 @@ _writer = -1
 
 
 def install(grace_seconds: float) -> None:
-    """Takes SIGTERM from now on. Does nothing in a second call, or outside the main thread."""
+    """Takes SIGTERM from now on, if nobody else has it. Does nothing outside the main thread."""
     global _grace, _writer
-    if (
-        signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        or threading.current_thread() is not threading.main_thread()
-    ):
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if _writer >= 0:
+        _take()
+        return
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)

@@ -27,6 +27,9 @@ class Ending:
     error: Failure | None = None
 
 
+_SIGTERM_SAID = f"got signal: {signal.SIGTERM.value}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """What was seen of all processes of a pod, up to the last one's end."""
@@ -82,8 +85,16 @@ def _failed(exit_: Exit, story: Story) -> bool:
     killed = exit_.returncode < 0
     return not (
         (killed and (exit_.rank in story.ended_by_us or story.late))
-        or (story.stop_requested and exit_.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM))
+        or (story.stop_requested and _ended_by_sigterm(exit_))
     )
+
+
+def _ended_by_sigterm(exit_: Exit) -> bool:
+    """By the signal itself, or by what torchrun, and what is made of it, raises when it comes, to end with 1."""
+    if exit_.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        return True
+    cause = _cause(exit_)
+    return cause is not None and cause.type == "SignalException" and _SIGTERM_SAID in cause.message
 
 
 def _time_of(exit_: Exit, story: Story) -> float:
