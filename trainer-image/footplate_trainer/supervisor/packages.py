@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, distributions, requires
+from itertools import islice
 from pathlib import Path
 from site import getsitepackages
 
@@ -37,6 +38,7 @@ LIMIT_SECONDS = 1800.0
 TOLD_SECONDS = 60.0
 """What takes longer is told while it lasts."""
 TAIL_BYTES = 65_536
+MAX_UNREACHED = 5
 
 KEPT = ("torch", "torchvision", "torchaudio", "triton", "numpy", "nvidia-*", "cuda-*", "tensorflow", "jax", "jaxlib")
 """Packages of the image that were built for each other and for its CUDA: no requirement replaces them."""
@@ -99,6 +101,8 @@ def install(
     command += _from_where(pod, policy) + _write_lines(pod.work_dir, lines)
     status, output = _run(command, _environment(pod, policy), source, seconds=seconds, tell=tell)
     if status != 0:
+        if pip_words.found_nothing(output):
+            output = _why_nothing_was_found(pod, policy, command, source) + output
         raise _failure(pod, wanted, status, output, seconds=seconds)
     versions = installed_versions([str(_site_of(folder))])
     log.info("requirements installed", packages=versions, seconds=round(time.monotonic() - began, 1))
@@ -242,6 +246,20 @@ def _run(
         process.wait()
     shutil.rmtree(environ["TMPDIR"], ignore_errors=True)
     return status, _said(tail)
+
+
+def _why_nothing_was_found(pod: Pod, policy: PipPolicy, command: Sequence[str], source: Path) -> str:
+    """Why indexes gave nothing. Pip says that in its detailed log alone; else, that there is no such package. A run
+    with that log shows nothing of builds, so it is another one.
+    """
+    details = pod.work_dir / "pip.log"
+    details.unlink(missing_ok=True)
+    again = [*command, "--dry-run", "--quiet", "--log", str(details)]
+    _run(again, _environment(pod, policy), source, seconds=TOLD_SECONDS, tell=log.info)
+    if not details.exists():
+        return ""
+    with details.open(encoding="utf-8", errors="replace") as lines:
+        return "".join(islice((line for line in lines if "Could not fetch URL" in line), MAX_UNREACHED))
 
 
 def _said(tail: bytes) -> str:

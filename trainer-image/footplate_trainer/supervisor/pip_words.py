@@ -17,6 +17,7 @@ _BUILD = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _AWAY = r"NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|Max retries|\b50[0234] "
+_NOTHING = r"No matching distribution"
 _CONFLICT = r"conflicting dependencies|ResolutionImpossible"
 _WAYS_OUT = (
     (
@@ -36,7 +37,7 @@ _WAYS_OUT = (
     ),
     (r"No space left", "request more ephemeral-storage in spec.resources"),
     (r"Invalid requirement", "correct the line"),
-    (r"No matching distribution", "correct name and version, or add the package where it is looked for"),
+    (_NOTHING, "correct name and version, or add the package where it is looked for"),
 )
 
 
@@ -60,6 +61,11 @@ def last_line(said: str) -> str:
     """The last line with words in it."""
     lines = said.strip().splitlines()
     return lines[-1].strip()[:200] if lines else ""
+
+
+def found_nothing(said: str) -> bool:
+    """True where no index had the package, or none could be asked."""
+    return re.search(_NOTHING, said) is not None
 
 
 def way_out(said: str) -> str:
