@@ -63,6 +63,14 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = [
         "most often a label or an index is out of range: compare them with the number of classes or embeddings; "
         "CUDA_LAUNCH_BLOCKING=1 in trainer.env shows the line",
     ),
+    (
+        re.compile(
+            r"environment variable \w+ expected, but not set|"
+            r"KeyError: '(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT)'"
+        ),
+        "one process alone has no rank, and those that a command starts have theirs from a launcher: start it as "
+        "trainer.command: [torchrun, train.py], or read these variables only where they are set",
+    ),
     (re.compile(r"EADDRINUSE|Address already in use"), "leave MASTER_PORT as it is set, or take a free port"),
 ]
 
