@@ -71,6 +71,11 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = [
         "one process alone has no rank, and those that a command starts have theirs from a launcher: start it as "
         "trainer.command: [torchrun, train.py], or read these variables only where they are set",
     ),
+    (
+        re.compile(r"No valid checkpoint found in output directory"),
+        "the first attempt has none: resume from transformers.trainer_utils.get_last_checkpoint(folder), which is None "
+        "then",
+    ),
     (re.compile(r"EADDRINUSE|Address already in use"), "leave MASTER_PORT as it is set, or take a free port"),
 ]
 

@@ -160,6 +160,10 @@ WRITTEN = {
         ),
         Told("expected, but not set (train.py, line 9); one process alone has no rank", "ValueError"),
     ),
+    "no checkpoint yet": (
+        RAISED.format("ValueError: No valid checkpoint found in output directory (/footplate/scratch/checkpoint)"),
+        Told("(train.py, line 9); the first attempt has none", "ValueError"),
+    ),
     "a missing library": (
         "./train: error while loading shared libraries: libcudart.so.12: cannot open shared object file: No such file",
         Told("libcudart.so.12: cannot open shared object file: No such file; what was installed doesn't fit"),
