@@ -30,6 +30,11 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = [
         "request more ephemeral-storage in spec.resources or a larger volume, or write less",
     ),
     (
+        re.compile(r"No module named '?footplate(_trainer)?\b"),
+        "install footplate[supervisor] in trainer.image, or for a recipe, an entrypoint or code that imports it "
+        "footplate[trainer]; docs/trainer.md says which commands need neither",
+    ),
+    (
         re.compile(r"No module named|PackageNotFoundError"),
         "add it to requirements.txt (trainer.requirements) or to trainer.image, or to trainer.source if it is yours",
     ),

@@ -164,6 +164,10 @@ WRITTEN = {
         RAISED.format("ValueError: No valid checkpoint found in output directory (/footplate/scratch/checkpoint)"),
         Told("(train.py, line 9); the first attempt has none", "ValueError"),
     ),
+    "an image without us": (
+        "/usr/bin/python: No module named footplate_trainer",
+        Told("No module named footplate_trainer; install footplate[supervisor] in trainer.image"),
+    ),
     "a missing library": (
         "./train: error while loading shared libraries: libcudart.so.12: cannot open shared object file: No such file",
         Told("libcudart.so.12: cannot open shared object file: No such file; what was installed doesn't fit"),
