@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from footplate.api.blocks import ENTRY_KINDS
 from footplate.api.errors import Problem, explain
 from footplate.api.runtime import ClusterTrainingRuntime, RuntimePolicy, TrainingRuntime
+from footplate.api.trainer import ENTRY_KINDS
 from footplate.api.trainingjob import TrainingJob, TrainingJobSpec
 from footplate.api.types import Model
 from footplate.contract import JOB_FILE, JobConfig
