@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from footplate.api.blocks import Trainer
+from footplate.api.trainer import Trainer
 from footplate.contract import CODE_FOLDER, SCRATCH_FOLDERS, Env, ExitCode, MountPath
 from footplate.objects import Object
 

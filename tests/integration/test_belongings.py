@@ -18,8 +18,8 @@ for name in ("best.pt", "runs/a/events", os.environ["FOOTPLATE_LOGS_DIR"] + "/ow
     pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
     pathlib.Path(name).write_text(name)
 """
-FAIL = LEAVE + "sys.exit(3)"
-SAVE = LEAVE + "pathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').write_text('weights')"
+SAVE = LEAVE + "pathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').write_text('weights')\n"
+FAIL = SAVE + "sys.exit(3)"
 
 
 def run(root: Path, code: str, **pod: Any) -> Done:
@@ -56,7 +56,12 @@ def test_files_beside_the_output_folder_are_kept_though_they_are_no_model(tmp_pa
 def test_a_failure_loses_neither_logs_nor_files(tmp_path: Path) -> None:
     done = run(tmp_path, FAIL)
     assert done.exit_code == 3
-    assert records(tmp_path).keys() == {*LOGS, f"unclaimed/{HERE}/work/best.pt"}
+    unclaimed = f"unclaimed/{HERE}"
+    assert records(tmp_path).keys() == {*LOGS, f"{unclaimed}/work/best.pt", f"{unclaimed}/output/model.bin"}
+    (beside,) = [note for note in done.verdict.notes if "saved where no model is looked for" in note]
+    (left,) = [note for note in done.verdict.notes if "when the pod failed" in note]
+    assert ("work/best.pt;" in beside, "output/" in beside) == (True, False)
+    assert left.endswith("node-00000/: output/model.bin")
 
 
 def test_storage_that_takes_no_records_costs_neither_model_nor_verdict(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_contradictions_with_the_image(tmp_path: Path, wheels: Path) -> None:
     said = refusal(pod_of(tmp_path, wheels=wheels), "greet\nold\n")
     assert "old 1.0 depends on torch<2 The user requested (constraint) torch==2" in said.replace("<=2.14.1,", "")
     assert "leave out what contradicts trainer.image" in said
+    assert said.endswith("Where the image has all that is needed, trainer.requirements: [] installs nothing")
 
 
 def test_what_is_nowhere(tmp_path: Path, wheels: Path) -> None:

@@ -10,7 +10,7 @@ from laptop import Laptop
 
 pytestmark = pytest.mark.integration
 
-WORDS = ["$(B)", "$$(A)", "$(NOWHERE)", "$(PATH)", "$(RANK)", "$(AWS_ENDPOINT_URL)", "$(FOOTPLATE_OUTPUT_DIR)"]
+WORDS = ["$(B)", "$$(A)", "$(NOWHERE)", "$(PATH)", "$(RANKS)", "$(AWS_ENDPOINT_URL)", "$(FOOTPLATE_OUTPUT_DIR)"]
 ENV = [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2"}]
 SHOW = ["sh", "-c", 'for word in "$@"; do echo "word: $word"; done', "-"]
 SCRIPT = "import sys\nfor word in sys.argv[1:]: print('word:', word)\n"
@@ -42,6 +42,6 @@ def test_words_are_expanded_alike(laptop: Laptop, form: str, tmp_path: Path) -> 
     assert laptop.wait(form)["phase"] == "Succeeded"
     log = laptop.kubectl("logs", f"{form}-1-0-0").stdout
     said = [line.partition("word: ")[2] for line in log.splitlines() if "word: " in line]
-    assert said[:5] == ["12", "$(A)", "$(NOWHERE)", "$(PATH)", "$(RANK)"]
+    assert said[:5] == ["12", "$(A)", "$(NOWHERE)", "$(PATH)", "$(RANKS)"]
     assert said[5] == laptop.storage["AWS_ENDPOINT_URL"]
     assert said[6].endswith("/output")

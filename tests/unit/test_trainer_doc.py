@@ -10,12 +10,14 @@ import pytest
 
 from documents import DOCS, names_in, read_block, read_table
 from footplate.api.recipes import RECIPES, Hyperparameters
-from footplate.attempt_spec import AttemptSpec
+from footplate.api.trainingjob import TrainingJobSpec
+from footplate.attempt_spec import AttemptSpec, needs_supervisor
 from footplate.contract import Env, ExitCode, JobConfig
 from footplate.dialects import VARIABLES
 from footplate.podspec import build_pods
 from footplate.policy import failure
 from footplate_trainer.model_manifest import ModelManifest
+from footplate_trainer.rank.report import UNHEARD
 from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
 from footplate_trainer.supervisor import launch
 from footplate_trainer.supervisor.pod import read_pod
@@ -50,6 +52,26 @@ def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
     table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
     documented = [row for which in ("both", recipe) for row in read_table("trainer.md", f"hyperparameters: {which}")]
     assert documented == expected, f"write them so:\n{table}"
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    {
+        "inputs": {"inputs": [{"name": "train", "uri": "s3://datasets/digits/"}]},
+        "output": {"output": {"uri": "s3://models/digits/"}},
+        "checkpoint.uri": {"checkpoint": {"uri": "s3://checkpoints/digits/"}},
+        "source": {"trainer": {"source": {"uri": "s3://code/train.tgz"}}},
+        "requirements": {"trainer": {"requirements": ["einops"]}},
+        "metricDefinitions": {"trainer": {"metricDefinitions": [{"name": "loss", "regex": "loss=([0-9.]+)"}]}},
+    }.items(),
+)
+def test_what_has_a_command_supervised_is_told(name: str, spec: dict[str, Any]) -> None:
+    trainer = {"image": "any", "command": ["train"], **spec.get("trainer", {})}
+    assert needs_supervisor(TrainingJobSpec.model_validate({**spec, "trainer": trainer}))
+    paragraphs = (DOCS / "trainer.md").read_text().split("\n\n")
+    (paragraph,) = [text for text in paragraphs if text.startswith("A `command` whose job has no ")]
+    assert f"`{name}`" in paragraph
+    assert f" {name}" in UNHEARD
 
 
 def set_by_operator(trainer: dict[str, Any]) -> set[str]:

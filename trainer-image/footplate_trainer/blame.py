@@ -9,7 +9,7 @@ import dis
 import re
 from typing import Final
 
-from footplate.causes.peers import DEVICE, GLOO, NATIVE_FORM, NCCL, OWN
+from footplate.causes.peers import DEVICE, NCCL, OWN, dist_blames_others, native_code_blames_others
 from footplate_trainer.errors import PeerLost, chain_of
 
 _WATCHDOG: Final = re.compile(
@@ -44,18 +44,12 @@ def _is_torchs(error: BaseException) -> bool:
     distributed = any((kind.__module__, kind.__name__) == ("torch.distributed", "DistError") for kind in _kinds(error))
     if not distributed or type(error).__name__ == "DistQueueEmptyError":
         return False
-    text = str(error)
-    return DEVICE.search(text) is not None or OWN.search(text) is None
+    return dist_blames_others(str(error))
 
 
 def _is_native(error: BaseException) -> bool:
     native = type(error) is RuntimeError or any(kind.__module__ == "torch" for kind in _kinds(error))
-    if not native or not _raised_outside_python(error):
-        return False
-    text = str(error)
-    if NATIVE_FORM.match(text) is None:
-        return GLOO.search(text) is not None
-    return DEVICE.search(text) is not None or (NCCL.search(text) is not None and OWN.search(text) is None)
+    return native and _raised_outside_python(error) and native_code_blames_others(str(error))
 
 
 def _kinds(error: BaseException) -> tuple[type, ...]:

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from footplate.api.blocks import Source
 from footplate.api.status import Metrics, Time
+from footplate.api.trainer import Source
 from footplate.api.types import Model
 
 Passed = Literal["recipe", "arguments", "context", "environment"]

@@ -5,18 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from footplate.api.blocks import (
-    Checkpoint,
-    RunPolicy,
-    Scheduling,
-    Storage,
-    Trainer,
-)
+from footplate.api.blocks import Checkpoint, RunPolicy, Scheduling, Storage
 from footplate.api.errors import field_names, nearest
 from footplate.api.packages import PipPolicy
 from footplate.api.patterns import URI_PREFIX_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.resources import Resources
+from footplate.api.trainer import Trainer
 from footplate.api.trainingjob import NodeCount, TrainingJobSpec
 from footplate.api.types import LabelKey, Model, Rule, Schema
 

@@ -6,20 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from footplate.api.blocks import (
-    ENTRY_KINDS,
-    Checkpoint,
-    RunPolicy,
-    Scheduling,
-    Storage,
-    Trainer,
-)
+from footplate.api.blocks import Checkpoint, RunPolicy, Scheduling, Storage
 from footplate.api.patterns import FILE_PATTERN, INPUT_NAME_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.references import LocalRef
 from footplate.api.resources import SPEC_RULES as RESOURCE_RULES
 from footplate.api.resources import Resources
 from footplate.api.status import TrainingJobStatus
+from footplate.api.trainer import ENTRY_KINDS, Trainer
 from footplate.api.types import (
     SERVER_DEFAULT,
     ByName,

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-GLOO: Final = re.compile(
+_GLOO: Final = re.compile(
     r"\[\S*\bgloo/\S+:\d+\] .*(Connection (closed|reset|refused)|Broken pipe|time(d )?out|Socket closed|unreachable|"
     r"No route to host)|^Gloo connectFullMesh failed",
     re.IGNORECASE,
@@ -21,7 +21,7 @@ DEVICE: Final = re.compile(
     r"system not yet initialized|over nvlink or a hardware error|MPS (client failed|server is not ready)",
     re.IGNORECASE,
 )
-NATIVE_FORM: Final = re.compile(r"(\[Rank \d+\] )?NCCL (error|communicator)\b|(CUDA|HIP) error: ")
+_NATIVE_FORM: Final = re.compile(r"(\[Rank \d+\] )?NCCL (error|communicator)\b|(CUDA|HIP) error: ")
 OWN: Final = re.compile(
     r"invalid (usage|argument)|ncclInvalid|out of memory|illegal memory access|device-side assert|shared memory|"
     r"EADDRINUSE",
@@ -39,9 +39,19 @@ def lost_peer(type_: str, message: str, source: str) -> bool:
         source: the line of Python that it came from: a `raise` there makes it the program's own.
     """
     if type_.startswith("torch.distributed.Dist") and not type_.endswith("QueueEmptyError"):
-        return DEVICE.search(message) is not None or OWN.search(message) is None
+        return dist_blames_others(message)
     if source.startswith("raise ") or type_ not in ("RuntimeError", "torch.AcceleratorError"):
         return False
-    if NATIVE_FORM.match(message) is None:
-        return GLOO.search(message) is not None
+    return native_code_blames_others(message)
+
+
+def dist_blames_others(message: str) -> bool:
+    """True if an error of torch.distributed's own class isn't of the program's making."""
+    return DEVICE.search(message) is not None or OWN.search(message) is None
+
+
+def native_code_blames_others(message: str) -> bool:
+    """True if native code has said so in the form that gloo, NCCL and CUDA give to their errors."""
+    if _NATIVE_FORM.match(message) is None:
+        return _GLOO.search(message) is not None
     return DEVICE.search(message) is not None or (NCCL.search(message) is not None and OWN.search(message) is None)

@@ -35,6 +35,11 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = [
         "trainer.command, such as [python, train.py]",
     ),
     (
+        re.compile(r"No module named '?footplate(_trainer)?\b"),
+        "install footplate[supervisor] in trainer.image, or for a recipe, an entrypoint or code that imports it "
+        "footplate[trainer]; docs/trainer.md says which commands need neither",
+    ),
+    (
         re.compile(r"No module named|PackageNotFoundError"),
         "add it to requirements.txt (trainer.requirements) or to trainer.image, or to trainer.source if it is yours",
     ),
@@ -67,6 +72,19 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = [
         re.compile(r"device-side assert"),
         "most often a label or an index is out of range: compare them with the number of classes or embeddings; "
         "CUDA_LAUNCH_BLOCKING=1 in trainer.env shows the line",
+    ),
+    (
+        re.compile(
+            r"environment variable \w+ expected, but not set|"
+            r"KeyError: '(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT)'"
+        ),
+        "one process alone has no rank, and those that a command starts have theirs from a launcher: start it as "
+        "trainer.command: [torchrun, train.py], or read these variables only where they are set",
+    ),
+    (
+        re.compile(r"No valid checkpoint found in output directory"),
+        "the first attempt has none: resume from transformers.trainer_utils.get_last_checkpoint(folder), which is None "
+        "then",
     ),
     (re.compile(r"EADDRINUSE|Address already in use"), "leave MASTER_PORT as it is set, or take a free port"),
 ]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from footplate.api.blocks import Trainer
+from footplate.api.trainer import Trainer
 
 
 def hyperparameter_arguments(trainer: Trainer) -> list[str]:

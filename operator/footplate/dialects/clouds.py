@@ -12,7 +12,7 @@ TEST = ("test", "testing")
 """Names of channels that count as what Vertex AI calls a data set's part."""
 
 
-def first_channel(place: Place, names: tuple[str, ...]) -> str | None:
+def _first_channel(place: Place, names: tuple[str, ...]) -> str | None:
     """Folder of the first of these channels that the job has."""
     there = {channel.name for channel in place.spec.inputs} if place.input_dir is not None else set()
     return next((f"{place.input_dir}/{name}" for name in names if name in there), None)
@@ -20,7 +20,7 @@ def first_channel(place: Place, names: tuple[str, ...]) -> str | None:
 
 def _files_of(names: tuple[str, ...], place: Place) -> str | None:
     """Vertex AI names a pattern too, which code gives to a glob."""
-    folder = first_channel(place, names)
+    folder = _first_channel(place, names)
     return f"{folder}/*" if folder is not None else None
 
 

@@ -223,8 +223,9 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
         )
     if reason is Reason.CONTAINER_CONFIG:
         return (
-            f"pod {pod.name} can't start: {_last_line(pod)}; name a program of trainer.image in trainer.command, "
-            "or for a recipe or an entrypoint an image with footplate[trainer]; delete the job and create it anew"
+            f"pod {pod.name} can't start: {_last_line(pod)}; name a program of trainer.image in trainer.command or, "
+            "where that is our supervisor's python, an image with footplate[supervisor], for a recipe or an entrypoint "
+            "footplate[trainer]; delete the job and create it anew"
         )
     if reason is Reason.POD_LOST:
         return (

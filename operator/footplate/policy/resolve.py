@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from footplate.api.blocks import ENTRY_KINDS
 from footplate.api.errors import Problem, explain
 from footplate.api.runtime import ClusterTrainingRuntime, RuntimePolicy, TrainingRuntime
+from footplate.api.trainer import ENTRY_KINDS
 from footplate.api.trainingjob import TrainingJob, TrainingJobSpec
 from footplate.api.types import Model
 from footplate.contract import JOB_FILE, JobConfig
@@ -21,6 +21,7 @@ from footplate.errors import Terminal
 from footplate.objects import Object, block, text
 from footplate.policy import rules
 from footplate.policy.mutable import locked_fields, without_live_fields
+from footplate.policy.variables import unexpanded_variables
 
 _RUNTIMES: Mapping[str, type[Model]] = {
     "TrainingRuntime": TrainingRuntime,
@@ -73,6 +74,8 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
     merged, more = _read(TrainingJobSpec, whole, root="spec") if isinstance(job.get("spec"), Mapping) else (None, [])
     problems += [*more, *rules.too_large(whole)]
     problems += rules.broken(whole)
+    if merged is not None and own is not None:
+        problems += unexpanded_variables(JobConfig(metadata=own.metadata, run=run, spec=merged))
     refused: Sequence[Problem] = ()
     policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
     if merged is not None and runtime is not None:

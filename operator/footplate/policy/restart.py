@@ -67,7 +67,8 @@ def decide(
     if kind is FailureClass.PERMANENT:
         return end(failure.reason, failure.message)
     if _repeats(failure, attempts=attempts, before=before):
-        return end(Reason.REPEATED_ERROR, f"{said} (a second time at the same step; restarting can't help)")
+        when = "at the same step" if attempts[-1].last_step is not None else "soon after the start"
+        return end(Reason.REPEATED_ERROR, f"{said} (a second time {when}; restarting can't help)")
     if kind is FailureClass.INFRASTRUCTURE:
         used, most, field, over = spent.disruptions, policy.max_disruptions, "maxDisruptions", Reason.MAX_DISRUPTIONS
     else:

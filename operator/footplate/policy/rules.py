@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from footplate.api import recipes
-from footplate.api.blocks import ENTRY_KINDS
 from footplate.api.errors import Problem
 from footplate.api.runtime import RuntimePolicy
+from footplate.api.trainer import ENTRY_KINDS
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.objects import Object, block, blocks, text
 from footplate.policy.variables import unknown_variables

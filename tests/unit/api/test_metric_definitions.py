@@ -5,7 +5,7 @@ import time
 import pytest
 from pydantic import ValidationError
 
-from footplate.api.blocks import MetricDefinition
+from footplate.api.trainer import MetricDefinition
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.blocks import Trainer
+from footplate.api.trainer import Trainer
 from footplate.bare_command import bare_folders, bare_start
 from footplate.contract import SCRATCH_FOLDERS, ExitCode
 

@@ -183,6 +183,12 @@ def test_errors_that_come_back(
     decision = decide(cause, policy=POLICY, restarts=Restarts(), attempts=attempts, before=earlier)
     assert (decision.reason is Reason.REPEATED_ERROR) is repeated
     assert (decision.delay is None) is repeated
+    if repeated:
+        known = attempts[-1].last_step is not None
+        assert ("at the same step" in decision.message, "soon after the start" in decision.message) == (
+            known,
+            not known,
+        )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from footplate.contract import Env
+from footplate.policy.resolve import InvalidJob, resolve
 from footplate.policy.variables import unknown_variables
+from unit.policy.build import job
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,53 @@ def test_a_wrong_name_is_told_with_the_right_one(trainer: dict[str, Any], path: 
 )
 def test_what_is_there_or_may_be_is_let_through(spec: dict[str, Any]) -> None:
     assert unknown_variables(spec) == []
+
+
+ENTRY = {"entrypoint": "train.py", "source": {"configMap": {"name": "code"}}}
+COMMAND = {"command": ["train"]}
+TRAIN = {"inputs": [{"name": "train", "uri": "s3://datasets/digits/"}]}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "more", "name", "instead"),
+    [
+        pytest.param(ENTRY, {}, "SM_MODEL_DIR", "write $(FOOTPLATE_OUTPUT_DIR) instead", id="the supervisor's"),
+        pytest.param(ENTRY, TRAIN, "SM_CHANNEL_TRAIN", "write $(FOOTPLATE_INPUT_DIR)/train instead", id="a channel"),
+        pytest.param(ENTRY, {"nodes": 2}, "RANK", "finds it in its environment", id="a rank's"),
+        pytest.param(COMMAND, {}, "RANK", "finds it in its environment", id="of others, where there are none"),
+        pytest.param(COMMAND, {}, "MASTER_ADDR", "write $(PET_MASTER_ADDR)", id="a rendezvous of one node"),
+        pytest.param(
+            COMMAND, {"nodes": 2, "elastic": {"minNodes": 1, "maxNodes": 2}}, "MASTER_PORT",
+            "write $(PET_MASTER_PORT)", id="of what may be one node",
+        ),
+        pytest.param(ENTRY, {}, Env.METRICS_ADDRESS + "S", "did you mean FOOTPLATE_METRICS_ADDRESS?", id="of nobody"),
+    ],
+)  # fmt: skip
+def test_a_name_that_only_the_program_has_is_told_with_what_the_pod_has(
+    trainer: dict[str, Any], more: dict[str, Any], name: str, instead: str
+) -> None:
+    trainer = {"image": "trainer:test", **trainer, "args": [f"--to=$({name})"]}
+    with pytest.raises(InvalidJob) as refused:
+        resolve({**job(), "spec": {"trainer": trainer, **more}}, None, run=1)
+    assert [problem.path for problem in refused.value.problems] == ["spec.trainer.args[0]"]
+    assert instead in refused.value.problems[0].way_out
+
+
+@pytest.mark.parametrize(
+    ("trainer", "more", "name"),
+    [
+        pytest.param(COMMAND, {}, "SM_MODEL_DIR", id="a bare command's pod has it"),
+        pytest.param(COMMAND, {"nodes": 2}, "RANK", id="a rank among others"),
+        pytest.param(ENTRY, {"nodes": 2}, "MASTER_ADDR", id="a rendezvous"),
+        pytest.param(ENTRY, {}, "PET_MASTER_ADDR", id="the operator's, in every pod"),
+        pytest.param({**ENTRY, "env": [{"name": "SM_HP_X", "value": "1"}]}, {}, "SM_HP_X", id="the job's own"),
+        pytest.param({**ENTRY, "envFrom": [{"secretRef": {"name": "s"}}]}, {}, "SM_HP_X", id="perhaps the Secret's"),
+        pytest.param(COMMAND, {}, "nproc", id="a shell's command"),
+        pytest.param(COMMAND, {}, "RANKING", id="anybody's"),
+    ],
+)
+def test_what_the_pod_has_and_what_is_nobodys_is_let_through(
+    trainer: dict[str, Any], more: dict[str, Any], name: str
+) -> None:
+    trainer = {"image": "trainer:test", **trainer, "args": [f"$({name})"]}
+    resolve({**job(), "spec": {"trainer": trainer, **more}}, None, run=1)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
-from footplate.api.blocks import CaBundle, GitSource, Source, Storage
+from footplate.api.blocks import CaBundle, Storage
+from footplate.api.trainer import GitSource, Source
 from footplate.contract import StorageEnv
 from footplate_trainer.errors import ConfigError, WrongEndpoint
 from footplate_trainer.storage import contact

@@ -154,6 +154,25 @@ WRITTEN = {
         "thread '<unnamed>' panicked at 'no such token', src/vocab.rs:7:5\nnote: run with `RUST_BACKTRACE=1`",
         Told("panicked at 'no such token', src/vocab.rs:7:5"),
     ),
+    "a rank that there is none of": (
+        RAISED.format("KeyError: 'LOCAL_RANK'"),
+        Told("'LOCAL_RANK' (train.py, line 9); one process alone has no rank", "KeyError"),
+    ),
+    "a rendezvous that there is none of": (
+        RAISED.format(
+            "ValueError: Error initializing torch.distributed using env:// rendezvous: environment variable RANK "
+            "expected, but not set"
+        ),
+        Told("expected, but not set (train.py, line 9); one process alone has no rank", "ValueError"),
+    ),
+    "no checkpoint yet": (
+        RAISED.format("ValueError: No valid checkpoint found in output directory (/footplate/scratch/checkpoint)"),
+        Told("(train.py, line 9); the first attempt has none", "ValueError"),
+    ),
+    "an image without us": (
+        "/usr/bin/python: No module named footplate_trainer",
+        Told("No module named footplate_trainer; install footplate[supervisor] in trainer.image"),
+    ),
     "a missing library": (
         "./train: error while loading shared libraries: libcudart.so.12: cannot open shared object file: No such file",
         Told("libcudart.so.12: cannot open shared object file: No such file; what was installed doesn't fit"),

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from footplate.api.blocks import MetricDefinition
 from footplate.api.status import MAX_METRICS, ProgressStatus
+from footplate.api.trainer import MetricDefinition
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.supervisor.heard import Heard

@@ -15,7 +15,7 @@ from footplate.api.status import CheckpointStatus, Straggler
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.rank.report import MAX_METRICS, Reporter, enter
+from footplate_trainer.rank.report import MAX_METRICS, UNHEARD, Reporter, enter
 
 
 class Stubborn:
@@ -50,6 +50,17 @@ def test_every_rank_has_a_heartbeat_and_rank_0_alone_reports(tmp_path: Path) -> 
     report = exchange.read_report(tmp_path)
     assert report is not None
     assert report.progress.step == 5
+
+
+@pytest.mark.parametrize(("rank", "supervised", "times"), [(0, False, 1), (0, True, 0), (1, False, 0)])
+def test_where_nobody_takes_it_rank_0_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rank: int, supervised: bool, times: int
+) -> None:
+    reporter = Reporter(rank, tmp_path, supervised=supervised)
+    for step in (1, 2):
+        reporter.step_done(step, 0.5, None, {})
+    reporter.close()
+    assert caplog.messages.count(UNHEARD) == times
 
 
 @pytest.mark.parametrize(

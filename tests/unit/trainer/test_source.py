@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.blocks import GitSource, LocalRef, Source
+from footplate.api.references import LocalRef
+from footplate.api.trainer import GitSource, Source
 from footplate_trainer.errors import ConfigError, DataError, NotFound, StorageUnavailable, TrainerError, Unreachable
 from footplate_trainer.supervisor import source as source_module
 from footplate_trainer.supervisor.source import Code, fetch_source

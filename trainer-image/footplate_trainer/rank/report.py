@@ -28,6 +28,10 @@ from footplate_trainer.timing.speed import ProductiveTime
 from footplate_trainer.timing.work import WorkMeter
 
 WRITE_SECONDS = 0.5
+UNHEARD = (
+    "nobody takes what report is given: this command runs without Footplate's supervisor. It runs under it where the "
+    "job has inputs, output, checkpoint.uri, a source that isn't a ConfigMap, requirements or metricDefinitions"
+)
 
 log = logging.getLogger("footplate_trainer")
 
@@ -216,10 +220,7 @@ class Reporter:
     def _start(self) -> None:
         self._started = True
         if self._shows and not self._supervised:
-            log.warning(
-                "nobody takes what report is given: this command runs without Footplate's supervisor. It runs under "
-                "it where the job has inputs, an output, a source that isn't a ConfigMap, or trainer.metricDefinitions"
-            )
+            log.warning(UNHEARD)
         if self._run_dir is not None and self._rank == 0:
             threading.Thread(target=self._write_regularly, name="footplate-report", daemon=True).start()
             atexit.register(self.close)

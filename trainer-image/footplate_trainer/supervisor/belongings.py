@@ -10,7 +10,7 @@ The URI is that of `output`, else that of `checkpoint`. None of it decides over 
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,8 @@ MAX_FILES: Final = 1_000
 MAX_LOG_BYTES: Final = 1 << 30
 MAX_UNCLAIMED_BYTES: Final = 10 << 30
 FILES_AT_ONCE: Final = 4
+OUTPUT: Final = "output"
+"""Among the unclaimed files, those of the output folder of a pod that failed."""
 
 log = structlog.get_logger()
 
@@ -76,12 +78,23 @@ class Belongings:
             files = self._find_unclaimed(output=output)
             if files:
                 place = self._send("unclaimed", files, MAX_UNCLAIMED_BYTES)
-                self._note(
-                    f"saved where no model is looked for, and kept in {place}/: {listed(sorted(files))}; what is to be "
-                    "the model, save in $FOOTPLATE_OUTPUT_DIR on node 0"
-                )
+                self._tell_unclaimed(sorted(files), place)
                 self._has_kept_unclaimed = True
             return bool(files)
+
+    def _tell_unclaimed(self, files: Sequence[str], place: str) -> None:
+        left = [name for name in files if name.startswith(f"{OUTPUT}/")]
+        beside = [name for name in files if name not in left]
+        if beside:
+            self._note(
+                f"saved where no model is looked for, and kept in {place}/: {listed(beside)}; what is to be the model, "
+                "save in $FOOTPLATE_OUTPUT_DIR on node 0"
+            )
+        if left:  # which is the right place: there is nothing to be moved
+            self._note(
+                "what lay in $FOOTPLATE_OUTPUT_DIR when the pod failed is no model, as it may be half of one, and is "
+                f"kept in {place}/: {listed(left)}"
+            )
 
     def _find_unclaimed(self, *, output: bool) -> dict[str, Path]:
         pod = self._pod
@@ -91,9 +104,9 @@ class Belongings:
             files |= place.new_files(apart_from=others) if place is not None else {}
         if output:
             exclude = pod.spec.output.exclude if pod.spec.output is not None else ()
-            left = strays.Place("output", pod.output_dir).new_files()
+            left = strays.Place(OUTPUT, pod.output_dir).new_files()
             files |= {
-                name: path for name, path in left.items() if not is_excluded(name.removeprefix("output/"), exclude)
+                name: path for name, path in left.items() if not is_excluded(name.removeprefix(f"{OUTPUT}/"), exclude)
             }
         return files
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from footplate.api.blocks import Trainer
+from footplate.api.trainer import Trainer
 from footplate.dialects import environment as spoken
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.supervisor import flight_recorder

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from footplate.api.blocks import MetricDefinition
+from footplate.api.trainer import MetricDefinition
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.supervisor.heard import finite
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from footplate.api.blocks import Trainer
+from footplate.api.trainer import Trainer
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest, Passed
 from footplate_trainer.storage.fetch import Fetched

@@ -146,6 +146,14 @@ def _name(pod: Pod) -> str:
     return FIELD if pod.spec.trainer.requirements is not None else f"{FILE} of the source"
 
 
+def _or_not_at_all(pod: Pod) -> str:
+    """Who only has such a file among the code, as for a laptop, hasn't asked for anything to be installed."""
+    asked = pod.spec.trainer.requirements is not None
+    return (
+        "" if asked else f". Where the image has all that is needed, {FIELD.removeprefix('spec.')}: [] installs nothing"
+    )
+
+
 def _site_of(folder: Path) -> Path:
     return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "installed_base": str(folder)}))
 
@@ -282,6 +290,7 @@ def _failure(
         return ConfigError(
             f"{name} wasn't installed in {seconds:g} s; pip was at: {pip_words.last_line(said)!r}. What is built from "
             "source may run any code, and hang: name a version that has a wheel, or have it in trainer.image"
+            f"{_or_not_at_all(pod)}"
         )
     if status < 0:
         return ConfigError(
@@ -289,5 +298,5 @@ def _failure(
             "resources.limits.memory"
         )
     words = pip_words.sentence(said, file=pod.work_dir / FILE, lines=lines)
-    message = f"{name} can't be installed: {words}; {pip_words.way_out(said)}"
+    message = f"{name} can't be installed: {words}; {pip_words.way_out(said)}{_or_not_at_all(pod)}"
     return StorageUnavailable(message) if pod.attempt > 0 and pip_words.is_away(said) else ConfigError(message)

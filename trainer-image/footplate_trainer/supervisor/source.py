@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 import structlog
 
-from footplate.api.blocks import GitSource, Source
+from footplate.api.trainer import GitSource, Source
 from footplate.contract import CODE_FOLDER
 from footplate_trainer.errors import ConfigError, DataError, StorageUnavailable, Unreachable
 from footplate_trainer.storage.authorities import bundle_with_public
