@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from footplate.api.blocks import MetricDefinition
-from footplate.api.status import MAX_METRICS, ProgressStatus
+from footplate.api.status import MAX_COUNT, MAX_METRICS, ProgressStatus
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.supervisor.heard import Heard
 from footplate_trainer.supervisor.kubeflow import Endpoint, read_status
+from footplate_trainer.supervisor.listening import Listening
 from footplate_trainer.supervisor.log_metrics import LogMetrics
 from footplate_trainer.supervisor.metrics_file import MAX_DISK_BYTES, MetricsFile
 from footplate_trainer.supervisor.pod import Pod, read_pod
@@ -83,6 +84,23 @@ def test_a_metric_alone_invents_no_step() -> None:
     heard = Heard()
     heard.hear({"loss": 1})
     assert heard.complete(NOTHING).progress.step is None
+
+
+def test_no_total_is_too_far_away_for_the_status() -> None:
+    moments = iter([0.0, 1e6])
+    heard = Heard(clock=lambda: next(moments))
+    heard.hear({"step": 1, "totalSteps": MAX_COUNT})
+    heard.hear({"step": 2})
+    assert heard.complete(NOTHING).progress.eta_seconds == MAX_COUNT
+
+
+async def test_what_cannot_be_read_ends_no_job(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.make_folders()
+    heard = Heard()
+    listening = Listening(pod, heard, lambda _: None)
+    Path(listening.environment["FOOTPLATE_METRICS_FILE"]).write_text('{"step": 1}\n')
+    monkeypatch.setattr(Heard, "hear", lambda *_: 1 / 0)
+    await listening.close()
 
 
 def test_what_report_says_goes_first() -> None:
@@ -213,8 +231,9 @@ def posted(pod: Pod) -> Any:
     endpoint = Endpoint(pod, heard.append)
     token = Path(endpoint.environment["KUBEFLOW_TRAINER_SERVER_TOKEN"]).read_text()
 
-    def post(body: bytes, token: str = token) -> int:
-        url, headers = endpoint.environment["KUBEFLOW_TRAINER_SERVER_URL"], {"Authorization": f"Bearer {token}"}
+    def post(body: bytes, token: str = token, **more: str) -> int:
+        url = endpoint.environment["KUBEFLOW_TRAINER_SERVER_URL"]
+        headers = {"Authorization": f"Bearer {token}"} | {name.replace("_", "-"): value for name, value in more.items()}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
                 return int(answer.status)
@@ -243,6 +262,7 @@ def test_what_is_no_status_or_has_another_token_is_refused(posted: Any) -> None:
     post, heard = posted
     assert post(b'{"trainerStatus": {}}', token="another") == 401
     assert post(b"x" * 70_000) == 413
+    assert post(b"{}", Content_Length="0" * 10 + "9" * 12) == 413  # what isn't there isn't waited for
     for body in (b"[]", b"\xff", b"[" * 60_000, b'{"trainerStatus": 1}', b'{"trainerStatus": {"metrics": [1]}}'):
         assert post(body) == 422
     assert heard == []

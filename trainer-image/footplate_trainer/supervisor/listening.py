@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import structlog
+
 from footplate_trainer.exchange import METRICS_FILE
 from footplate_trainer.supervisor.heard import Heard
 from footplate_trainer.supervisor.kubeflow import Endpoint
@@ -12,6 +14,7 @@ from footplate_trainer.supervisor.metrics_file import MetricsFile
 from footplate_trainer.supervisor.pod import Pod
 
 LOOK_SECONDS = 1.0
+log = structlog.get_logger()
 
 
 class Listening:
@@ -48,5 +51,8 @@ class Listening:
         await asyncio.to_thread(self._look)
 
     def _look(self) -> None:
-        self._file.look()
-        self._log.look()
+        for source in (self._file, self._log):
+            try:
+                source.look()
+            except Exception:  # whatever a program says of its progress, it decides over no job
+                log.exception("what the program says of its progress could not be read")
