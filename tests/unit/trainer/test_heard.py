@@ -1,5 +1,6 @@
 """What code says of itself without our library, and what becomes of it."""
 
+import asyncio
 import json
 import os
 import time
@@ -94,13 +95,13 @@ def test_no_total_is_too_far_away_for_the_status() -> None:
     assert heard.complete(NOTHING).progress.eta_seconds == MAX_COUNT
 
 
-async def test_what_cannot_be_read_ends_no_job(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_ends_no_job(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     pod.make_folders()
-    heard = Heard()
-    listening = Listening(pod, heard, lambda _: None)
-    Path(listening.environment["FOOTPLATE_METRICS_FILE"]).write_text('{"step": 1}\n')
-    monkeypatch.setattr(Heard, "hear", lambda *_: 1 / 0)
-    await listening.close()
+    tried: list[Any] = []
+    monkeypatch.setattr(MetricsFile, "look", lambda _: tried.append(1 / 0))
+    monkeypatch.setattr(LogMetrics, "look", lambda _: tried.append("the log"))
+    asyncio.run(Listening(pod, Heard(), lambda _: None).close())
+    assert tried == ["the log"]
 
 
 def test_what_report_says_goes_first() -> None:
