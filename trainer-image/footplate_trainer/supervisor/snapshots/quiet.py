@@ -38,6 +38,7 @@ class Watcher:
         self._quiet = quiet
         self._patience = patience
         self._seen = {path: _Seen(state, float("-inf"), now) for path, state in before.items()}
+        self._gone_at = float("-inf")
         self._news_since: float | None = None
 
     def __contains__(self, path: object) -> bool:
@@ -55,22 +56,35 @@ class Watcher:
                 seen[path] = _Seen(state, now, before.rested)
             else:
                 seen[path] = _Seen(state, before.since, now if now - before.since >= self._quiet else before.rested)
+        if not self._seen.keys() <= seen.keys():
+            self._gone_at = now
         self._seen = seen
+
+    def changed_at(self, *, now: float) -> float:
+        """When the folder was last seen to change, apart from what changes all the time."""
+        restless = set(self.restless(now=now))
+        return max([self._gone_at, *(seen.since for path, seen in self._seen.items() if path not in restless)])
 
     def at_rest(self, *, now: float) -> dict[str, State]:
         """The files that were left alone for long enough."""
         return {path: seen.state for path, seen in self._seen.items() if now - seen.since >= self._quiet}
 
-    def restless(self, *, now: float) -> list[str]:
-        """The files that have changed for so long that they aren't waited for."""
+    def restless(self, *, now: float, times: int = 1) -> list[str]:
+        """The files that have changed for so long that they aren't waited for, or so many times as long."""
         resting = self.at_rest(now=now).keys()
         return [
-            path for path, seen in self._seen.items() if path not in resting and now - seen.rested >= self._patience
+            path
+            for path, seen in self._seen.items()
+            if path not in resting and now - seen.rested >= times * self._patience
         ]
 
     def is_settled(self, *, now: float) -> bool:
         """True where all files are at rest that are waited for."""
         return len(self.at_rest(now=now)) + len(self.restless(now=now)) == len(self._seen)
+
+    def wait_anew(self) -> None:
+        """What is new was taken: what comes now is waited for as long as ever."""
+        self._news_since = None
 
     def is_due(self, saved: Mapping[str, State], *, now: float) -> bool:
         """True where there is something new at rest, and nothing to wait for."""
