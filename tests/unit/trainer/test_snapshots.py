@@ -4,7 +4,10 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 from footplate.api.status import CheckpointStatus
 from footplate_trainer.errors import ConfigError, DataError, PeerLost, UserError
 from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor.held import held_files
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.snapshots import keeper as keepers
 from footplate_trainer.supervisor.snapshots.archive import LAST, Number, Part, complete, parse, too_old
@@ -233,6 +237,26 @@ def test_what_was_being_written_by_a_killed_program_is_not_taken(tmp_path: Path)
     node.keeper.last(whole=False, prune=True)
     assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "old"}
     assert any("may be half" in note for note in node.notes)
+
+
+def test_what_an_ended_writer_held_open_is_not_taken(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    node.write("ckpt.pt", "old")
+    assert node.rest()
+    write = "import sys, time; files = [open(name, 'w') for name in sys.argv[1:]]; print(flush=True); time.sleep(60)"
+    names = [str(node.folder / name) for name in ("ckpt.pt", "new.pt")]
+    add = f"exec 3>>{node.folder}/log; exec {sys.executable} -c {shlex.quote(write)} {' '.join(names)}"
+    with subprocess.Popen(["sh", "-c", add], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        held = held_files(node.folder, os.getpid())
+        writer.kill()
+    assert held == {"ckpt.pt", "new.pt"}
+    with pytest.raises(Torn, match=r"ckpt\.pt"):
+        node.keeper.last(whole=True, prune=True, held=held)
+    node.write("ckpt.pt", "whole")
+    node.keeper.last(whole=True, prune=True, held={"new.pt"})
+    assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "whole", "log": ""}
 
 
 def test_what_a_killed_program_left_at_rest_is_taken(tmp_path: Path) -> None:

@@ -155,13 +155,14 @@ class Keeper:
         self._archive_prune()
         return True
 
-    def last(self, *, whole: bool, prune: bool) -> None:
+    def last(self, *, whole: bool, prune: bool, held: Collection[str] = ()) -> None:
         """Saves what is there now that the processes are gone. Several nodes each say what they have.
 
         Args:
             whole: they ended by themselves. Else they may have been writing, and nothing is taken unless the folder was
                 left alone for a while before.
             prune: older snapshots may be deleted: there is time.
+            held: files that were being written to when their writer was ended.
 
         Raises:
             TrainerError: it couldn't be saved.
@@ -177,6 +178,11 @@ class Keeper:
             )
             return
         at_rest = found.files if whole else self._watcher.at_rest(now=now)
+        if half := sorted(at_rest.keys() & set(held)):
+            self._tell(
+                "half", f"not saved of $FOOTPLATE_CHECKPOINT_DIR: {half[0]} was being written when its writer was ended"
+            )
+            at_rest = {path: state for path, state in at_rest.items() if path not in held}
         if self._is_emptied(found.files):
             return
         if self._pod.nodes > 1 or self._is_news(at_rest):
