@@ -168,6 +168,48 @@ def test_a_file_that_changes_all_the_time_keeps_its_last_rest_and_holds_nobody_u
     assert any("train.log" in note and "without a pause" in note for note in node.notes)
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_checkpoint_of_files_that_take_long_is_taken_as_a_whole(tmp_path: Path, last: bool) -> None:
+    node = Node(tmp_path).begin()
+    node.write("checkpoint-1/shard-0")
+    assert node.rest()
+    node.write("checkpoint-2/shard-0")
+    node.write("checkpoint-2/sub/shard-1")
+    node.write("unrelated/new")
+    while node.now < 1000 + 3 * PATIENCE_SECONDS:
+        node.write("checkpoint-2/sub/shard-2", f"{node.now}")
+        node.look(after=QUIET_SECONDS - 1)
+    if last:
+        node.keeper.last(whole=False, prune=True)
+    assert [file["path"] for file in node.newest()["files"]] == ["checkpoint-1/shard-0", "unrelated/new"]
+    if not last:
+        node.look(after=QUIET_SECONDS)
+        assert len(node.newest()["files"]) == 5
+
+
+def test_a_node_that_takes_longer_to_write_is_waited_for(gang: list[Node]) -> None:
+    for each in gang:
+        each.look()
+    gang[0].look(after=QUIET_SECONDS)
+    gang[1].write("checkpoint-1/shard_1a.distcp", "half")
+    while gang[1].now < 1000 + 3 * PATIENCE_SECONDS:
+        gang[1].write("checkpoint-1/shard_1b.distcp", f"{gang[1].now}")
+        assert not gang[1].look(after=QUIET_SECONDS - 1)
+    gang[1].keeper.last(whole=False, prune=True)
+    assert complete(parse(f"snapshots/{name}" for name in gang[0].manifests())) == []
+    assert gang[1].look(after=QUIET_SECONDS)
+    assert gang[0].look(after=keepers.ASK_SECONDS)
+    assert complete(parse(f"snapshots/{name}" for name in gang[0].manifests())) == [Number(0, 2)]
+
+
+def test_a_folder_that_always_has_something_new_is_taken_after_a_while(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    while not node.look(after=QUIET_SECONDS - 1):
+        node.write(f"samples/{node.now}.png")
+        assert node.now < 1000 + 2 * keepers.ALWAYS * PATIENCE_SECONDS
+    assert len(node.newest()["files"]) > PATIENCE_SECONDS / QUIET_SECONDS
+
+
 def test_what_takes_long_to_be_written_anew_is_waited_for_and_what_always_is_is_not(tmp_path: Path) -> None:
     node = Node(tmp_path).begin()
     for name in ("model.bin", "state.json"):

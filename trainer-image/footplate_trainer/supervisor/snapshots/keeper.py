@@ -135,6 +135,9 @@ class Keeper:
         asked = self._number_asked(now, at_once=is_due or not self._watcher.is_settled(now=now))
         if self._is_emptied(found.files) or not (is_due or (asked > self._number and self._may_answer(now))):
             return False
+        at_rest = self._watcher.finished(self._saved, now=now, times=ALWAYS)
+        if self._is_half(at_rest, now) or (asked <= self._number and not self._is_news(at_rest)):
+            return False
         number = max(asked, self._number + is_due)
         if asked > self._number and self._watcher.changed_at(now=now) > self._free_at:
             # Another node's part may be of an older moment than what lies here now.
@@ -143,7 +146,7 @@ class Keeper:
             number = asked + 1
         self._open_since = None
         try:
-            self._take(self._watcher.at_rest(now=now), Number(self._pod.attempt, number))
+            self._take(at_rest, Number(self._pod.attempt, number))
         except Torn as error:
             self._torn += 1
             if self._torn >= TRIES:
@@ -170,14 +173,17 @@ class Keeper:
         self._closed.clear()
         found, now = self._scan(), self._clock()
         self._watcher.look(found.files, now=now)
-        if not whole and not self._watcher.is_settled(now=now):
+        if not whole and (
+            not self._watcher.is_settled(now=now)
+            or self._is_half(self._watcher.finished(self._saved, now=now, times=ALWAYS), now)
+        ):
             self._tell(
                 "half",
                 "the processes were ended within seconds of writing to $FOOTPLATE_CHECKPOINT_DIR: what they wrote "
                 "there last may be half, and isn't saved",
             )
             return
-        at_rest = found.files if whole else self._watcher.at_rest(now=now)
+        at_rest = found.files if whole else self._watcher.finished(self._saved, now=now, times=ALWAYS)
         if half := sorted(at_rest.keys() & set(held)):
             self._tell(
                 "half", f"not saved of $FOOTPLATE_CHECKPOINT_DIR: {half[0]} was being written when its writer was ended"
@@ -214,6 +220,10 @@ class Keeper:
             )
         own = {path: state for path, state in found.files.items() if self._others.get(path) != state}
         return Scan(own, found.left_out)
+
+    def _is_half(self, finished: Mapping[str, State], now: float) -> bool:
+        """True where this node hasn't written yet what others, who write with it, may have."""
+        return self._pod.nodes > 1 and len(finished) < len(self._watcher.at_rest(now=now))
 
     def _is_emptied(self, found: Mapping[str, State]) -> bool:
         """True where the code has removed all that was saved, as it may before it writes it anew."""
