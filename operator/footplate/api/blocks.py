@@ -7,6 +7,7 @@ names it in the description: were the API server to fill it in, a runtime's defa
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -123,8 +124,11 @@ METRIC_REGEX_RULE = Rule(
 )
 
 
+@lru_cache(maxsize=4096)
 def _is_regex(text: str) -> bool:
-    """Whether an engine that never backtracks takes it: pydantic has one of RE2's kind."""
+    """Whether an engine that never backtracks takes it: pydantic has one of RE2's kind. It may take it half a second to
+    say so, and a job, which has forty of them, is read again and again.
+    """
     try:
         SchemaValidator(core_schema.str_schema(pattern=text))
     except SchemaError:
