@@ -115,15 +115,6 @@ class Source(Model):
     )
 
 
-_GROUP = re.compile(r"\((?:\?P?<\w|(?!\?))")
-METRIC_REGEX_RULE = Rule(
-    "",  # CEL can match an expression, but not tell whether it is one
-    "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference) with a group around the "
-    "number, such as loss=([0-9.]+)",
-    lambda regex: _is_regex(regex) and _GROUP.search(re.sub(r"\\.|\[\^?\]?[^]]*\]", "", regex)) is not None,
-)
-
-
 @lru_cache(maxsize=4096)
 def _is_regex(text: str) -> bool:
     """Whether an engine that never backtracks takes it: pydantic has one of RE2's kind. It may take it half a second to
@@ -134,6 +125,15 @@ def _is_regex(text: str) -> bool:
     except SchemaError:
         return False
     return True
+
+
+_GROUP = re.compile(r"\((?:\?P?<\w|(?!\?))")
+METRIC_REGEX_RULE = Rule(
+    "",  # CEL can match an expression, but not tell whether it is one
+    "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference) with a group around the "
+    "number, such as loss=([0-9.]+)",
+    lambda regex: _is_regex(regex) and _GROUP.search(re.sub(r"\\.|\[\^?\]?[^]]*\]", "", regex)) is not None,
+)
 
 
 class MetricDefinition(Model):
