@@ -15,7 +15,8 @@ WHEELS = "wheels"
 Requirement = Annotated[str, Field(min_length=1, max_length=1024, pattern=REQUIREMENT_PATTERN)]
 _Index = Annotated[str, Field(max_length=1024, pattern=HTTP_PATTERN)]
 
-_ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*://[^\s;,'"]+""")
+_ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s;,'"]+""")
+"""Of a scheme the end will do: a line that is one long word is looked through in no time."""
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
 
 

@@ -14,10 +14,14 @@ from footplate.causes.tracebacks import Raised, find_raised, is_library
 from footplate.causes.ways_out import way_out
 from footplate.causes.words import Words, find_words
 
-__all__ = ["Cause", "find_cause", "is_library", "last_words", "way_out"]
+__all__ = ["WENT_ON_LINES", "Cause", "find_cause", "is_library", "last_words", "way_out"]
 
 _GROUPS = ("ExceptionGroup", "BaseExceptionGroup")
 _ASSERTED = re.compile(r"Assertion (`[^`']{1,200}['`]) failed")
+WENT_ON_LINES = 50
+"""A process that has written so much after an exception has caught it, and ended by something else."""
+_PARTING = re.compile(r"^(wandb|swanlab|mlflow|comet|COMET \w+|clearml)\b|^[#=*-]*$|^\s")
+"""What trackers write at an end, which may be much, lines without words, and those that go on with one above."""
 _OF_ITSELF = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 """By which a process dies of what it does; SIGTERM comes from its launcher."""
 
@@ -48,7 +52,10 @@ def find_cause(log: str, *, first_rank: int = 0) -> Cause | None:
     streams = split(log, first_rank=first_rank)
     lines = sorted((line for stream in streams for line in stream.lines), key=lambda line: line.number)
     failed, words = read_summary(lines), find_words(lines)
-    raised = _choose([found for stream in streams if (found := _last_of(stream)) is not None], failed)
+    ended = [(stream, found) for stream in streams if (found := _last_of(stream)) is not None]
+    raised = _choose([found for stream, found in ended if not _went_on([stream], found.last)], failed)
+    if words is not None and _went_on(streams, words.last):
+        words = None
     own = raised is not None and not raised.is_launchers
     if raised is not None and own and not _is_lost_peer(raised) and not _is_later(words, raised, streams):
         return _of_raised(raised, failed, log)
@@ -77,6 +84,14 @@ def _last_of(stream: Stream) -> Raised | None:
     if inside := [raised for raised in found[group + 1 :] if not raised.is_launchers]:
         return inside[0] if group >= 0 else _without_peers(inside)
     return _without_peers(own)
+
+
+def _went_on(streams: Sequence[Stream], number: int) -> bool:
+    """True where somebody was long at work after this line. Exceptions below it are no work."""
+    spans = [(other.first, other.last) for stream in streams for other in find_raised(stream)]
+    lines = (line for stream in streams for line in stream.lines if line.number > number)
+    after = [line.number for line in lines if not _PARTING.match(line.text)]
+    return sum(not any(first <= each <= last for first, last in spans) for each in after) >= WENT_ON_LINES
 
 
 def _without_peers(own: Sequence[Raised]) -> Raised:

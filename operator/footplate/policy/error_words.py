@@ -14,10 +14,11 @@ _MUTE = re.compile(r"ended with exit code \d+(?:; its log says more)?")
 """Nobody has said anything: two ends that look alike prove nothing."""
 _PASSES = re.compile(
     r"connect|time(?:d |-)?out|unavailable|unreachable|temporar|refused|reset by|resol|network|http|ssl|busy|"
-    r"address already in use|too many|rate limit|\b(?:429|50[0234])\b",
+    r"address already in use|too many|rate limit|\b(?:429|50[0234])\b|input/output error|stale file|no space left|"
+    r"read-only file|nvml|nvidia driver|cuda driver",
     re.IGNORECASE,
 )
-"""What networks and services say: it may be otherwise the next time."""
+"""What networks, services and nodes say: it may be otherwise the next time, or elsewhere."""
 
 
 def error_words(failure: FailureStatus) -> str:

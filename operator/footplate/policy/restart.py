@@ -138,7 +138,8 @@ def _got_further(attempts: list[Attempt]) -> bool:
 
 def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus | None) -> bool:
     """True where the attempt before ended in the same way at the same step. Where no step is known, as of most
-    commands, both must have ended soon, and by nothing that the network might have brought about.
+    commands, or none was made, both must have ended soon, and by nothing that the network or a node might have brought
+    about.
     """
     if before is None or len(attempts) < 2 or failure.reason not in (Reason.USER_ERROR, Reason.OUT_OF_MEMORY):
         return False
@@ -148,7 +149,7 @@ def _repeats(failure: Failure, *, attempts: list[Attempt], before: FailureStatus
     if failure.reason is Reason.OUT_OF_MEMORY:
         return last.last_step is not None
     words = error_words(failure.to_status())
-    if last.last_step is None and (may_pass(words) or not (_was_short(last) and _was_short(previous))):
+    if not last.last_step and (may_pass(words) or not (_was_short(last) and _was_short(previous))):
         return False
     return bool(words) and words == error_words(before)
 

@@ -5,6 +5,7 @@ it is where it knows no such name. Pure.
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from footplate.api.errors import Problem, nearest
 from footplate.api.references import RESERVED_ENV
@@ -15,10 +16,13 @@ from footplate.dialects import VARIABLES, environment
 from footplate.objects import Object, block, blocks, text
 from footplate.podspec import build_pods
 
-_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
 _OURS = "FOOTPLATE_"
 _NOT_IN_PODS = re.compile("|".join((*RESERVED_ENV, *(re.sub("<.*>", r"\\w+", row.name) for row in VARIABLES))))
 """Names that a program finds in its environment, and a pod has only where it is a program's whole environment."""
+_LONGEST = 64
+"""Of a name that might be one of ours."""
+_MOST = 10
+"""Mistakes that are told: more of them tell no more, and each is compared with all names that there are."""
 
 
 def unknown_variables(spec: Object) -> list[Problem]:
@@ -28,16 +32,20 @@ def unknown_variables(spec: Object) -> list[Problem]:
         return []
     prefixes = tuple(input_env_prefix(text(channel, "name")) for channel in blocks(spec, "inputs"))
     known = [*Env, *StorageEnv]
+    unknown = (
+        (path, name)
+        for path, words in _words(trainer)
+        for name in _references(words)
+        if name.startswith(_OURS) and name not in known and not name.startswith(prefixes)
+    )
     return [
         Problem(
             path,
             f"$({name})",
             "names a variable that Footplate doesn't set",
-            f"{nearest(name, known) or 'docs/trainer.md lists them'}; $$({name}) is the literal text",
+            f"{nearest(name[:_LONGEST], known) or 'docs/trainer.md lists them'}; $$({name}) is the literal text",
         )
-        for path, words in _words(trainer)
-        for name in _REFERENCE.findall(words)
-        if name.startswith(_OURS) and name not in known and not name.startswith(prefixes)
+        for path, name in islice(unknown, _MOST)
     ]
 
 
@@ -52,6 +60,12 @@ def unexpanded_variables(config: JobConfig) -> list[Problem]:
     gang = AttemptSpec(config, spec, run_name(config.metadata.name, config.run, uid=config.metadata.uid), 0, nodes)
     (pod,) = build_pods(gang, [0])
     there = {variable["name"] for variable in pod["spec"]["containers"][0]["env"]}
+    found = (
+        (path, name)
+        for path, words in _words(spec.trainer.to_json())
+        for name in _references(words)
+        if name not in there and _NOT_IN_PODS.fullmatch(name)
+    )
     return [
         Problem(
             path,
@@ -59,9 +73,7 @@ def unexpanded_variables(config: JobConfig) -> list[Problem]:
             "isn't among the variables of this job's pods, and no others are expanded",
             f"{_instead(name, gang)}; $$({name}) is the literal text",
         )
-        for path, words in _words(spec.trainer.to_json())
-        for name in _REFERENCE.findall(words)
-        if name not in there and _NOT_IN_PODS.fullmatch(name)
+        for path, name in islice(found, _MOST)
     ]
 
 
@@ -86,6 +98,22 @@ def _instead(name: str, gang: AttemptSpec) -> str:
 
 def _folder(variable: Env) -> str:
     return f"{MountPath.SCRATCH}/{SCRATCH_FOLDERS[variable]}"
+
+
+def _references(words: str) -> Iterator[str]:
+    """Names as Kubernetes reads them, from left to right. No pattern: it would go through a tenant's text again for
+    each `$(` that nobody closes, while all other jobs wait.
+    """
+    at = words.find("$")
+    while at >= 0:
+        after = at + (2 if words.startswith("$$", at) else 1)
+        if words.startswith("$(", at):
+            end = words.find(")", at)
+            if end < 0:
+                return
+            yield words[at + 2 : end]
+            after = end + 1
+        at = words.find("$", after)
 
 
 def _words(trainer: Object) -> Iterator[tuple[str, str]]:

@@ -40,3 +40,14 @@ def test_the_check_itself_takes_no_time() -> None:
         MetricDefinition(name="f1", regex="[" * 512)
     MetricDefinition(name="f1", regex="(" + "a?" * 255 + ")")
     assert time.monotonic() - began < 1
+
+
+def test_an_expression_that_takes_long_to_check_does_so_once() -> None:
+    """A job is read at every look at it, and has up to forty of them."""
+    took = []
+    for _ in range(2):
+        began = time.monotonic()
+        for number in range(3):
+            MetricDefinition(name="f1", regex=rf"(\w{{{200 + number}}})")
+        took.append(time.monotonic() - began)
+    assert took[1] < took[0] / 10

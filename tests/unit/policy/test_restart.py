@@ -152,6 +152,7 @@ T, U = (
     for line in (3, 4)
 )
 REFUSED = T + "; Connection refused"
+FULL = T + "; [Errno 28] No space left on device"
 AT_5 = [attempt(step=5), attempt(step=5)]
 REPEATS = [
     pytest.param(USER, T, AT_5, before(T), True, id="same traceback, same step"),
@@ -161,6 +162,9 @@ REPEATS = [
     pytest.param(USER, T, AT_5, before(U), False, id="another traceback"),
     pytest.param(USER, None, AT_5, before(None), False, id="no traceback, another message"),
     pytest.param(USER, REFUSED, AT_5, before(REFUSED), True, id="whatever it says, at the same step"),
+    pytest.param(USER, REFUSED, [attempt(step=0)] * 2, before(REFUSED), False, id="before the first step"),
+    pytest.param(USER, T, [attempt(step=0)] * 2, before(T), True, id="before the first step, of its own"),
+    pytest.param(USER, FULL, [attempt(), attempt()], before(FULL), False, id="no step: it may be the node"),
     pytest.param(USER, T, [attempt(), attempt()], before(T), True, id="no step, but soon"),
     pytest.param(USER, REFUSED, [attempt(), attempt()], before(REFUSED), False, id="no step: it may be the network"),
     pytest.param(USER, T, [attempt(ran=900), attempt()], before(T), False, id="no step, after a long time"),

@@ -1,5 +1,6 @@
 """References to variables, before there is a pod that would take them literally."""
 
+import time
 from typing import Any
 
 import pytest
@@ -23,6 +24,21 @@ def test_a_wrong_name_is_told_with_the_right_one(trainer: dict[str, Any], path: 
     (problem,) = unknown_variables({"trainer": trainer})
     assert problem.path == f"spec.trainer.{path}"
     assert f"did you mean {name}?" in problem.way_out
+
+
+def test_names_are_read_as_kubernetes_does() -> None:
+    words = "$ $$$(FOOTPLATE_A)$(x$(FOOTPLATE_B)) $$(FOOTPLATE_C) $(FOOTPLATE_D)$(FOOTPLATE_E"
+    problems = unknown_variables({"trainer": {"args": [words]}})
+    assert [problem.value for problem in problems] == ["$(FOOTPLATE_A)", "$(FOOTPLATE_D)"]
+
+
+@pytest.mark.parametrize("word", ["$(" * 2048, "$(FOOTPLATE_A)" * 290, f"$(FOOTPLATE_{'A' * 4000})"])
+def test_no_job_holds_all_others_up(word: str) -> None:
+    """As many words as a job may have, each as long as it may be."""
+    trainer = {"args": [word] * 256, "command": [word] * 256, "env": [{"name": "A", "value": word}] * 128}
+    began = time.monotonic()
+    unknown_variables({"trainer": trainer})
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

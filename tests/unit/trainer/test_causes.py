@@ -237,6 +237,29 @@ def test_a_rank_of_this_node_is_counted_from_its_first() -> None:
     assert cause.rank == 5
 
 
+WENT_ON = "".join(f"step {n}: loss 0.5\n" for n in range(60))
+
+
+@pytest.mark.parametrize(
+    "raised", [RAISED.format("ModuleNotFoundError: No module named 'x'"), PEER.format("f()", GLOO)]
+)
+def test_what_was_caught_long_before_the_end_is_no_cause(raised: str) -> None:
+    """Nor may it make a failure of its own the infrastructure's, or two silent ones the same."""
+    prefix = "[rank0]: " if raised.startswith("[rank0]") else ""
+    log = raised + "".join(f"{prefix}{line}\n" for line in WENT_ON.splitlines())
+    assert find_cause(log) is None
+    again = find_cause(log + RAISED.format("ValueError: bad sample 4711"))
+    assert again is not None
+    assert again.type == "ValueError"
+
+
+def test_what_others_and_trackers_write_at_the_end_hides_no_cause() -> None:
+    parting = "".join(f"wandb: metric-{n} 0.5\n" for n in range(200)) + PEER.format("f()", GLOO) * 20
+    cause = find_cause(RAISED.format("ValueError: bad sample 4711") + parting)
+    assert cause is not None
+    assert cause.type == "ValueError"
+
+
 @pytest.mark.parametrize("log", ["", "epoch 1\nloss: 0.5\nINFO: saved\n", "Traceback (most recent call last):\n"])
 def test_what_looks_like_no_error_is_none(log: str) -> None:
     assert find_cause(log) is None

@@ -79,6 +79,15 @@ def test_exit_code(seen: Story, code: int) -> None:
     assert find_ending(seen).exit_code == code
 
 
+def test_what_was_caught_long_before_is_nobodys_word() -> None:
+    caught = 'Traceback (most recent call last):\n  File "/app/t.py", line 1, in f\nValueError: caught\n'
+    ending = find_ending(story(3, tail=caught + "epoch\n" * 60, nodes=2))
+    assert ending.exit_code == 3
+    assert ending.error is not None
+    assert (ending.error.type, ending.error.message) == ("", "ended with exit code 3: epoch")
+    assert "ValueError" not in (ending.error.traceback or "")
+
+
 def test_no_error_after_a_good_or_a_clean_end() -> None:
     assert find_ending(story(0, 0)).error is None
     assert find_ending(story(75, 75)).error is None

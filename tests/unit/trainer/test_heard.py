@@ -1,5 +1,6 @@
 """What code says of itself without our library, and what becomes of it."""
 
+import asyncio
 import json
 import os
 import time
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from footplate.api.status import MAX_METRICS, ProgressStatus
+from footplate.api.status import MAX_COUNT, MAX_METRICS, ProgressStatus
 from footplate.api.trainer import MetricDefinition
-from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.supervisor.heard import Heard
 from footplate_trainer.supervisor.kubeflow import Endpoint, read_status
+from footplate_trainer.supervisor.listening import Listening
 from footplate_trainer.supervisor.log_metrics import LogMetrics
 from footplate_trainer.supervisor.metrics_file import MAX_DISK_BYTES, MetricsFile
 from footplate_trainer.supervisor.pod import Pod, read_pod
@@ -83,6 +85,23 @@ def test_a_metric_alone_invents_no_step() -> None:
     heard = Heard()
     heard.hear({"loss": 1})
     assert heard.complete(NOTHING).progress.step is None
+
+
+def test_no_total_is_too_far_away_for_the_status() -> None:
+    moments = iter([0.0, 1e6])
+    heard = Heard(clock=lambda: next(moments))
+    heard.hear({"step": 1, "totalSteps": MAX_COUNT})
+    heard.hear({"step": 2})
+    assert heard.complete(NOTHING).progress.eta_seconds == MAX_COUNT
+
+
+def test_what_cannot_be_read_ends_no_job(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod.make_folders()
+    tried: list[Any] = []
+    monkeypatch.setattr(MetricsFile, "look", lambda _: tried.append(1 / 0))
+    monkeypatch.setattr(LogMetrics, "look", lambda _: tried.append("the log"))
+    asyncio.run(Listening(pod, Heard(), lambda _: None).close())
+    assert tried == ["the log"]
 
 
 def test_what_report_says_goes_first() -> None:
@@ -202,9 +221,11 @@ def test_an_expression_that_backtracks_takes_no_time_and_a_flood_no_memory() -> 
     assert found == [{"f1": "7"}]
 
 
-def test_an_expression_that_only_the_operators_engine_takes_is_a_mistake_of_the_job() -> None:
-    with pytest.raises(ConfigError, match=r"metricDefinitions: the regex of 'loss'"):
-        LogMetrics(definitions(loss="[a&&b](x)(?x: y)"), lambda _: None)
+def test_no_expression_takes_long_to_be_refused() -> None:
+    began = time.monotonic()
+    with pytest.raises(ValidationError, match="must be a regular expression of RE2's syntax"):
+        definitions(f1=r"(\pL+){120}")
+    assert time.monotonic() - began < 0.3
 
 
 @pytest.fixture
@@ -213,8 +234,9 @@ def posted(pod: Pod) -> Any:
     endpoint = Endpoint(pod, heard.append)
     token = Path(endpoint.environment["KUBEFLOW_TRAINER_SERVER_TOKEN"]).read_text()
 
-    def post(body: bytes, token: str = token) -> int:
-        url, headers = endpoint.environment["KUBEFLOW_TRAINER_SERVER_URL"], {"Authorization": f"Bearer {token}"}
+    def post(body: bytes, token: str = token, **more: str) -> int:
+        url = endpoint.environment["KUBEFLOW_TRAINER_SERVER_URL"]
+        headers = {"Authorization": f"Bearer {token}"} | {name.replace("_", "-"): value for name, value in more.items()}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
                 return int(answer.status)
@@ -243,6 +265,7 @@ def test_what_is_no_status_or_has_another_token_is_refused(posted: Any) -> None:
     post, heard = posted
     assert post(b'{"trainerStatus": {}}', token="another") == 401
     assert post(b"x" * 70_000) == 413
+    assert post(b"{}", Content_Length="0" * 10 + "9" * 12) == 413  # what isn't there isn't waited for
     for body in (b"[]", b"\xff", b"[" * 60_000, b'{"trainerStatus": 1}', b'{"trainerStatus": {"metrics": [1]}}'):
         assert post(body) == 422
     assert heard == []

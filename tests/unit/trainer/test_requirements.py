@@ -1,5 +1,6 @@
 """What a job requires: its lines, which the runtime refuses, what pip may not change, and what pip says."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,28 @@ def test_comments_and_broken_lines_are_read_as_pip_does(tmp_path: Path) -> None:
         "# ours\n\na==1 # why\nb \\\n  --hash=sha256:0\nc@git+https://x/y#egg=c\n"
     )
     assert texts(read_requirements(None, tmp_path)) == ["a==1", "b    --hash=sha256:0", "c@git+https://x/y#egg=c"]
+
+
+def test_a_file_hides_behind_no_other_option(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("--index-url https://elsewhere.example.com/simple\n")
+    for line in ("--requirem more.txt", "--cons=more.txt"):  # as far as pip takes a name for whole
+        with pytest.raises(ConfigError, match=r"leads to https://elsewhere"):
+            check_policy(read_requirements([line], tmp_path), CLOSED)
+    for line in ("--pre -r more.txt", "--pre -rmore.txt", "--no-binary :all: --requirement=more.txt", "--pre -c ./x"):
+        with pytest.raises(ConfigError, match=r"requirements\[0\].*a line of its own"):
+            read_requirements([line], tmp_path)
+    assert texts(read_requirements(["--pre --require-hashes", "a --hash=sha256:0"], tmp_path))
+
+
+def test_a_line_that_is_made_to_take_long_does_not(tmp_path: Path) -> None:
+    """A pattern that matches for hours holds up everything, a request to stop included."""
+    (tmp_path / "requirements.txt").write_text(f"a{' ' * 500_000}b\n{'x' * 500_000}\n")
+    began = time.monotonic()
+    check_policy(read_requirements(None, tmp_path), CLOSED)
+    broken = "! a did not run successfully.\nlines of output]\n" * 1400
+    for said in (broken, "ERROR: " + "\n" * 60_000 + "x", "ERROR: line " + "9" * 5000 + " of /work/requirements.txt"):
+        pip_words.sentence(said, file=Path("/work/requirements.txt"), lines=[])
+    assert time.monotonic() - began < 10
 
 
 def test_the_field_takes_the_files_place(tmp_path: Path) -> None:
@@ -90,7 +113,9 @@ def test_a_runtime_may_say_where_packages_come_from(line: str, policy: PipPolicy
         return
     with pytest.raises(ConfigError) as error:
         check_policy(lines, policy, environ)
-    assert f"requirements.txt, line 7: leads to {refused}, and the job's runtime" in str(error.value)
+    assert f"requirements.txt, line 7: leads to {refused}, from where the policy of the job's runtime" in str(
+        error.value
+    )
 
 
 def test_the_images_own_builds_and_the_librarys_needs_are_kept() -> None:

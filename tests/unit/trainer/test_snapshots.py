@@ -1,16 +1,23 @@
 """Snapshots of the checkpoint folder, in real folders and a store that is one."""
 
+import contextlib
 import hashlib
+import json
 import os
+import shlex
 import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from footplate.api.status import CheckpointStatus
-from footplate_trainer.errors import ConfigError, DataError, PeerLost
+from footplate_trainer.errors import ConfigError, DataError, PeerLost, UserError
 from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor.held import held_files
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.snapshots import keeper as keepers
 from footplate_trainer.supervisor.snapshots.archive import LAST, Number, Part, complete, parse, too_old
@@ -19,6 +26,7 @@ from footplate_trainer.supervisor.snapshots.manifest import Damaged, Manifest, i
 from footplate_trainer.supervisor.snapshots.quiet import PATIENCE_SECONDS, QUIET_SECONDS, Watcher
 from footplate_trainer.supervisor.snapshots.restore import choose
 from footplate_trainer.supervisor.snapshots.scan import State, scan
+from footplate_trainer.supervisor.snapshots.sending import Sender, Torn
 from trainer_pods import pod_environment
 
 
@@ -73,6 +81,9 @@ class Node:
             for path in sorted(self.folder.rglob("*"))
             if path.is_file()
         }
+
+    def newest(self) -> Any:
+        return json.loads((self.run / "snapshots" / self.manifests()[-1]).read_text())
 
     def contents(self, node: int = 0) -> set[str]:
         return {path.name for path in self.run.glob(f"snapshot-files/node-{node}/*")}
@@ -151,9 +162,66 @@ def test_a_file_that_changes_all_the_time_keeps_its_last_rest_and_holds_nobody_u
     while not node.look(after=QUIET_SECONDS):
         looks += 1
         assert looks < 2 * PATIENCE_SECONDS / QUIET_SECONDS
-        node.write("train.log", f"line {looks}")
+        with (node.folder / "train.log").open("a") as log:
+            log.write(f"line {looks}")
     assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "ckpt.pt", "train.log": "at rest"}
     assert any("train.log" in note and "without a pause" in note for note in node.notes)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_checkpoint_of_files_that_take_long_is_taken_as_a_whole(tmp_path: Path, last: bool) -> None:
+    node = Node(tmp_path).begin()
+    node.write("checkpoint-1/shard-0")
+    assert node.rest()
+    node.write("checkpoint-2/shard-0")
+    node.write("checkpoint-2/sub/shard-1")
+    node.write("unrelated/new")
+    while node.now < 1000 + 3 * PATIENCE_SECONDS:
+        node.write("checkpoint-2/sub/shard-2", f"{node.now}")
+        node.look(after=QUIET_SECONDS - 1)
+    if last:
+        node.keeper.last(whole=False, prune=True)
+    assert [file["path"] for file in node.newest()["files"]] == ["checkpoint-1/shard-0", "unrelated/new"]
+    if not last:
+        node.look(after=QUIET_SECONDS)
+        assert len(node.newest()["files"]) == 5
+
+
+def test_a_node_that_takes_longer_to_write_is_waited_for(gang: list[Node]) -> None:
+    for each in gang:
+        each.look()
+    gang[0].look(after=QUIET_SECONDS)
+    gang[1].write("checkpoint-1/shard_1a.distcp", "half")
+    while gang[1].now < 1000 + 3 * PATIENCE_SECONDS:
+        gang[1].write("checkpoint-1/shard_1b.distcp", f"{gang[1].now}")
+        assert not gang[1].look(after=QUIET_SECONDS - 1)
+    gang[1].keeper.last(whole=False, prune=True)
+    assert complete(parse(f"snapshots/{name}" for name in gang[0].manifests())) == []
+    assert gang[1].look(after=QUIET_SECONDS)
+    assert gang[0].look(after=keepers.ASK_SECONDS)
+    assert complete(parse(f"snapshots/{name}" for name in gang[0].manifests())) == [Number(0, 2)]
+
+
+def test_a_folder_that_always_has_something_new_is_taken_after_a_while(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    while not node.look(after=QUIET_SECONDS - 1):
+        node.write(f"samples/{node.now}.png")
+        assert node.now < 1000 + 2 * keepers.ALWAYS * PATIENCE_SECONDS
+    assert len(node.newest()["files"]) > PATIENCE_SECONDS / QUIET_SECONDS
+
+
+def test_what_takes_long_to_be_written_anew_is_waited_for_and_what_always_is_is_not(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    for name in ("model.bin", "state.json"):
+        node.write(name, "old")
+    assert node.rest()
+    node.write("model.bin", "new")
+    while digest("new") not in {each["sha256"] for each in node.newest()["files"]}:
+        assert node.now - 1000 < 2 * keepers.ALWAYS * PATIENCE_SECONDS
+        node.write("state.json", f"{node.now}")
+        with contextlib.suppress(Torn):
+            node.look(after=QUIET_SECONDS - 1)
+    assert node.now - 1000 > keepers.ALWAYS * PATIENCE_SECONDS
 
 
 def test_a_file_that_changes_while_it_is_sent_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +239,8 @@ def test_a_file_that_changes_while_it_is_sent_is_not_taken(tmp_path: Path, monke
     monkeypatch.setattr(Store, "put_file", put_while_written)
     node.write("other")
     assert node.rest()
-    assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "old", "other": "other"}
+    assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "old"}  # and nothing that was written with it
+    assert node.manifests() == ["00000000-00000001/node-0-of-1.json"]
 
 
 def test_keep_are_kept_and_their_contents(tmp_path: Path) -> None:
@@ -210,6 +279,26 @@ def test_what_was_being_written_by_a_killed_program_is_not_taken(tmp_path: Path)
     node.keeper.last(whole=False, prune=True)
     assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "old"}
     assert any("may be half" in note for note in node.notes)
+
+
+def test_what_an_ended_writer_held_open_is_not_taken(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    node.write("ckpt.pt", "old")
+    assert node.rest()
+    write = "import sys, time; files = [open(name, 'w') for name in sys.argv[1:]]; print(flush=True); time.sleep(60)"
+    names = [str(node.folder / name) for name in ("ckpt.pt", "new.pt")]
+    add = f"exec 3>>{node.folder}/log; exec {sys.executable} -c {shlex.quote(write)} {' '.join(names)}"
+    with subprocess.Popen(["sh", "-c", add], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        held = held_files(node.folder, os.getpid())
+        writer.kill()
+    assert held == {"ckpt.pt", "new.pt"}
+    with pytest.raises(Torn, match=r"ckpt\.pt"):
+        node.keeper.last(whole=True, prune=True, held=held)
+    node.write("ckpt.pt", "whole")
+    node.keeper.last(whole=True, prune=True, held={"new.pt"})
+    assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "whole", "log": ""}
 
 
 def test_what_a_killed_program_left_at_rest_is_taken(tmp_path: Path) -> None:
@@ -283,6 +372,7 @@ def test_the_files_of_a_node_that_is_no_more_are_the_first_ones(gang: list[Node]
 def test_what_not_all_nodes_have_is_no_snapshot(gang: list[Node], tmp_path: Path) -> None:
     for node in gang:
         assert node.rest()
+    assert gang[0].look(after=keepers.ASK_SECONDS)
     gang[0].write("checkpoint-2/.metadata")
     assert gang[0].rest()  # node 1 is lost before it answers
     heir = Node(tmp_path, attempt=1, node=0, nodes=2).begin()
@@ -471,3 +561,130 @@ def test_a_changed_manifest_is_damaged() -> None:
 def test_what_is_a_file_of_ones_own_is_no_folder_of_anothers() -> None:
     own, other = make_manifest("a", "b/c"), make_manifest("a/x", "b", "d")
     assert {path: owner for path, (owner, _) in choose([own, other], node=0).items()} == {"a": 0, "b/c": 0, "d": 1}
+
+
+def while_sent(monkeypatch: pytest.MonkeyPatch, text: str, change: Callable[[Path], object]) -> None:
+    """Does something, once, when these contents have just been uploaded."""
+    put_file, done = Store.put_file, []
+
+    def put_and_change(self: Store, key: str, path: Path) -> None:
+        put_file(self, key, path)
+        if key.endswith(digest(text)) and not done:
+            done.append(key)
+            change(path)
+
+    monkeypatch.setattr(Store, "put_file", put_and_change)
+
+
+def test_files_that_are_written_anew_while_they_are_sent_are_not_mixed_with_older_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(tmp_path).begin()
+    optimizer = node.folder / "optimizer.bin"
+    while_sent(monkeypatch, "model 200", lambda _: optimizer.write_text("optimizer 300"))
+    while_sent(monkeypatch, "optimizer 200", lambda path: path.write_text("optimizer 300"))
+    for step in (100, 200):
+        node.write("model.bin", f"model {step}")
+        node.write("optimizer.bin", f"optimizer {step}")
+        assert node.rest()
+    saved = {each["sha256"] for each in node.newest()["files"]}
+    assert saved == {digest("model 100"), digest("optimizer 100")}
+    assert node.rest()
+    assert {each["sha256"] for each in node.newest()["files"]} == {digest("model 200"), digest("optimizer 300")}
+
+
+def test_what_a_writer_through_memory_changes_unseen_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a mapped page doesn't change a file's time until it is written back."""
+    node = Node(tmp_path).begin()
+    node.write("table.npy", "old")
+    assert node.rest()
+
+    monkeypatch.setattr(Sender, "_is_still", lambda *_: True)
+    node.write("table.npy", "new")
+    while_sent(monkeypatch, "new", lambda path: path.write_text("nEw"))
+    node.rest()
+    assert Node(tmp_path, attempt=1).begin().read() == {"table.npy": "old"}
+
+
+def test_a_folder_that_is_emptied_before_it_is_written_anew_stays_safe(tmp_path: Path) -> None:
+    node = Node(tmp_path, keep=1).begin()
+    node.write("checkpoint/model.bin", "old")
+    assert node.rest()
+    (node.folder / "checkpoint/model.bin").unlink()
+    node.look()
+    node.look(after=10 * PATIENCE_SECONDS)
+    assert Node(tmp_path, attempt=1, keep=1).begin().read() == {"checkpoint/model.bin": "old"}
+    assert Path(node.safe[-1].uri.removeprefix("file://")).is_dir()
+
+
+def test_a_path_too_long_is_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    node.write("ckpt.pt")
+    here = os.open(node.folder, os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        os.close(os.open("f" * 255, os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    assert node.rest()
+    assert "ckpt.pt" in Node(tmp_path, attempt=1).begin().read()
+    assert any("not saved of" in note for note in node.notes)
+
+
+def test_others_files_take_no_room_from_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for attempt in range(2):
+        nodes = [Node(tmp_path, attempt=attempt, node=node, nodes=2).begin() for node in range(2)]
+        monkeypatch.setattr(keepers, "MAX_FILES", 7)
+        for node, each in enumerate(nodes):
+            for number in range(6):
+                each.write(f"checkpoint-1/{node}-{number}")
+            each.write("log", f"attempt {attempt}")
+        for each in reversed(nodes):
+            each.keeper.last(whole=True, prune=True)
+    heir = Node(tmp_path, attempt=2, node=1, nodes=2).begin()
+    assert len(heir.read()) == 13
+
+
+def test_the_end_tells_of_what_could_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(tmp_path).begin()
+    node.write("ckpt.pt", "result")
+    while_sent(monkeypatch, "result", lambda path: path.write_text("still written to"))
+    with pytest.raises(UserError, match=r"ckpt\.pt"):
+        node.keeper.last(whole=True, prune=True)
+
+
+def test_a_content_that_is_cut_short_is_damage(tmp_path: Path) -> None:
+    node = Node(tmp_path).begin()
+    for text in ("old", "new"):
+        node.write("ckpt.pt", text)
+        assert node.rest()
+    (node.run / "snapshot-files/node-0" / digest("new")).write_text("n")
+    assert Node(tmp_path, attempt=1).begin().read() == {"ckpt.pt": "old"}
+
+
+def test_nodes_parts_of_different_moments_are_no_snapshot(gang: list[Node], tmp_path: Path) -> None:
+    for each in gang:
+        assert not each.look()  # as each does every few seconds
+    for each in gang:
+        assert each.look(after=QUIET_SECONDS)
+    assert gang[0].manifests() == [f"00000000-00000001/node-{node}-of-2.json" for node in range(2)]
+    gang[0].write("checkpoint-1/same", "200")
+    gang[0].look(after=QUIET_SECONDS)
+    assert gang[0].look(after=QUIET_SECONDS)  # node 1 is still at work with something else
+    gang[1].write("checkpoint-1/same", "300")
+    gang[1].look(after=QUIET_SECONDS)
+    assert gang[1].look(after=QUIET_SECONDS)
+    listing = parse(f"snapshots/{name}" for name in gang[0].manifests())
+    assert complete(listing) == [Number(0, 1)]  # of 200 there is one half, and of 300 the other
+    gang[0].write("checkpoint-1/same", "300")
+    gang[0].look(after=keepers.ASK_SECONDS)
+    assert gang[0].look(after=QUIET_SECONDS)
+    gang[1].look(after=keepers.ASK_SECONDS)
+    newest = complete(parse(f"snapshots/{name}" for name in gang[0].manifests()))[0]
+    for node in range(2):
+        heir = Node(tmp_path, attempt=1, node=node, nodes=2).begin()
+        assert heir.read()["checkpoint-1/same"] == "300", newest

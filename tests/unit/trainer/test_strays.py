@@ -68,6 +68,16 @@ def test_the_pods_own_home_is_looked_at(tmp_path: Path, before: list[str]) -> No
     assert sorted(place.new_files()) == ["home/best.pt"]
 
 
+def test_only_folders_of_a_home_are_known_by_their_first_letters(tmp_path: Path) -> None:
+    place = strays.home(tmp_path)
+    assert place is not None
+    for name in ("torch_model.pt", "cc_net.pt", "cuda.bin", "ccAbCdEf.s", "tmpabc"):
+        (tmp_path / name).touch()
+    (tmp_path / "torchinductor_root").mkdir()
+    (tmp_path / "torchinductor_root/a").touch()
+    assert sorted(place.new_files()) == ["home/cc_net.pt", "home/cuda.bin", "home/torch_model.pt"]
+
+
 def test_a_home_that_others_use_is_left_alone(tmp_path: Path) -> None:
     write(tmp_path, "somebody's")
     assert strays.home(tmp_path) is None

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from footplate.api.status import ProgressStatus
+from footplate.api.status import MAX_COUNT, ProgressStatus
 from footplate_trainer.timing.speed import Speed
 
 
@@ -110,4 +110,4 @@ class RankProgress:
 
 
 def _times(count: int, seconds: float | None) -> int | None:
-    return None if seconds is None else round(max(0, count) * seconds)
+    return None if seconds is None else round(min(MAX_COUNT, max(0, count) * seconds))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from footplate.causes import Cause, find_cause, last_words
+from footplate.causes import WENT_ON_LINES, Cause, find_cause, last_words
 from footplate.contract import ExitCode, Failure
 from footplate_trainer import blame
 from footplate_trainer.exchange import RankError
@@ -146,9 +146,14 @@ def _describe_exit(exit_: Exit, story: Story) -> Failure:
         rank=exit_.rank if cause is None or cause.rank is None else cause.rank,
         type=cause.type[:256] if cause is not None else "",
         message=said[:1024],
-        traceback=(shown or exit_.stderr_tail)[-3072:] or None,
+        traceback=(shown or _end_of(exit_.stderr_tail))[-3072:] or None,
         time=exit_.time,
     )
+
+
+def _end_of(log: str) -> str:
+    """What was written last, without an exception that it shows was caught."""
+    return "".join(log.splitlines(keepends=True)[-WENT_ON_LINES:])
 
 
 def _with_its_words(failure: Failure, exit_: Exit) -> Failure:

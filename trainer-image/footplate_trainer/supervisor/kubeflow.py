@@ -25,6 +25,8 @@ from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.telemetry import REQUEST_SECONDS, server_class
 
 MAX_BODY_BYTES = 65_536
+MAX_LENGTH_DIGITS = 10
+"""Of a length in a header."""
 _HOST = "127.0.0.1"
 _PLACES = {"current_step": "step", "total_steps": "totalSteps", "current_epoch": "epoch"}
 """Metrics of KubeflowCallback that are no metrics."""
@@ -93,7 +95,7 @@ def _handler(token: str, hear: Hear) -> type[BaseHTTPRequestHandler]:
             if not hmac.compare_digest(said, f"Bearer {token}".encode()):
                 return self._answer(401, "the token is another")
             length = self.headers.get("Content-Length", "")
-            if not length.isdecimal() or int(length[:10]) > MAX_BODY_BYTES:
+            if not length.isdecimal() or len(length) > MAX_LENGTH_DIGITS or int(length) > MAX_BODY_BYTES:
                 return self._answer(413, f"a status has at most {MAX_BODY_BYTES} bytes")
             try:
                 hear(read_status(self.rfile.read(int(length))))

@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from footplate_trainer.supervisor import artifact, flight_recorder, logs, packag
 from footplate_trainer.supervisor.belongings import Belongings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
+from footplate_trainer.supervisor.held import held_files
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
 from footplate_trainer.supervisor.listening import Listening
@@ -200,13 +201,19 @@ class Supervisor:
         its end, it must be safe.
         """
 
+        held: set[str] = set()
+
+        def look() -> None:
+            held.update(held_files(self._pod.checkpoint_dir, os.getpid()))
+
         async def keep() -> None:
             await keeping
             if done:
-                await asyncio.to_thread(self._end_leftovers)
+                await asyncio.to_thread(self._end_leftovers, look)
             else:
+                await asyncio.to_thread(look)
                 await asyncio.to_thread(processes.kill_all_children)
-            await asyncio.to_thread(keeper.last, whole=whole, prune=not self._stop.is_set())
+            await asyncio.to_thread(keeper.last, whole=whole, prune=not self._stop.is_set(), held=held)
 
         try:
             await self._unless_stopped(keep(), grace=self._pod.working_grace)
@@ -241,8 +248,8 @@ class Supervisor:
         publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)
         return await self._unless_stopped(publishing, grace=self._pod.working_grace)
 
-    def _end_leftovers(self) -> None:
-        if left := processes.end_leftovers():
+    def _end_leftovers(self, look: Callable[[], object] = lambda: None) -> None:
+        if left := processes.end_leftovers(look):
             self._note(
                 "the program has ended, but what it had started hadn't, and was ended before what it left was stored: "
                 f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import structlog
+
 from footplate_trainer.exchange import METRICS_FILE
 from footplate_trainer.supervisor.heard import Heard
 from footplate_trainer.supervisor.kubeflow import Endpoint
@@ -12,14 +14,11 @@ from footplate_trainer.supervisor.metrics_file import MetricsFile
 from footplate_trainer.supervisor.pod import Pod
 
 LOOK_SECONDS = 1.0
+log = structlog.get_logger()
 
 
 class Listening:
-    """Goes on from the start of the processes to their end. `note` tells the user something.
-
-    Raises:
-        ConfigError: an expression of `metricDefinitions` can't be used.
-    """
+    """Goes on from the start of the processes to their end. `note` tells the user something."""
 
     def __init__(self, pod: Pod, heard: Heard, note: Callable[[str], None]) -> None:
         self._path: Path = pod.work_dir / "metrics.jsonl"
@@ -48,5 +47,8 @@ class Listening:
         await asyncio.to_thread(self._look)
 
     def _look(self) -> None:
-        self._file.look()
-        self._log.look()
+        for source in (self._file, self._log):
+            try:
+                source.look()
+            except Exception:  # whatever a program says of its progress, it decides over no job
+                log.exception("what the program says of its progress could not be read")

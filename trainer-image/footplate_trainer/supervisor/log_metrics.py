@@ -9,26 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from footplate.api.expressions import compile_expression
 from footplate.api.trainer import MetricDefinition
-from footplate_trainer.errors import ConfigError
 from footplate_trainer.supervisor.heard import finite
 
 MAX_LINES = 500
 """Searched in one look."""
 MAX_LINE_BYTES = 2048
-MAX_PATTERN_MEMORY = 1_048_576
-"""Bytes that one expression may take when compiled."""
 
 
 class LogMetrics:
-    """The definitions, and the lines that nobody has searched yet.
-
-    Raises:
-        ConfigError: an expression is none of RE2's, or takes too much memory.
-    """
+    """The definitions, and the lines that nobody has searched yet."""
 
     def __init__(self, definitions: Iterable[MetricDefinition], hear: Callable[[Mapping[str, Any]], None]) -> None:
-        self._patterns = [(definition.name, _compile(definition)) for definition in definitions]
+        self._patterns = [(definition.name, compile_expression(definition.regex)) for definition in definitions]
         self._hear = hear
         self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
 
@@ -48,24 +42,3 @@ class LogMetrics:
                     newest[name] = text
         if newest:
             self._hear(newest)
-
-
-def _compile(definition: MetricDefinition) -> Any:
-    try:
-        import re2  # only where a job has definitions: an image of the user's own may lack it
-    except ImportError:
-        raise ConfigError(
-            "spec.trainer.metricDefinitions needs google-re2 in trainer.image: install it there"
-        ) from None
-
-    options = re2.Options()
-    options.max_mem = MAX_PATTERN_MEMORY
-    options.log_errors = False
-    options.encoding = re2.Options.Encoding.LATIN1  # a log may hold any bytes
-    try:
-        return re2.compile(definition.regex.encode(), options)
-    except re2.error as error:
-        raise ConfigError(
-            f"spec.trainer.metricDefinitions: the regex of {definition.name!r} can't be used ({error}); RE2's syntax "
-            "has neither lookahead nor lookbehind nor backreferences"
-        ) from None

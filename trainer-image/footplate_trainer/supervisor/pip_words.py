@@ -10,12 +10,11 @@ from footplate_trainer.supervisor.requirements import Line
 LONGEST = 600
 
 _SENTENCE = re.compile(
-    r"^(?:ERROR|error): .*?(?=\n\s*(?:Additional information|To fix this|note:|hint:)|\Z)", re.MULTILINE | re.DOTALL
+    r"^(?:ERROR|error): .*?(?=\n[ \t]*(?:Additional information|To fix this|note:|hint:)|\Z)", re.MULTILINE | re.DOTALL
 )
-_BUILD = re.compile(
-    r"^ *[^\w\s]+ (?P<what>[^\n]*? did not run successfully)\..*?lines of output\]\n(?P<said>.*?)\n[^\n]*\[end of",
-    re.MULTILINE | re.DOTALL,
-)
+_BUILD = re.compile(r"^ *[^\w\s]{1,8} (?P<what>[^\n]{0,600} did not run successfully)\.", re.MULTILINE)
+_OUTPUT, _END = "lines of output]\n", "[end of"
+"""Between which stands what a build has said, which may be anything."""
 _AWAY = r"NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|Max retries|\b50[0234] "
 _NOTHING = r"No matching distribution"
 _CONFLICT = r"conflicting dependencies|ResolutionImpossible"
@@ -43,9 +42,8 @@ _WAYS_OUT = (
 
 def sentence(said: str, *, file: Path, lines: Sequence[Line]) -> str:
     """The error itself, of all that pip said; places in pip's `file` are those of the lines that it was made of."""
-    if built := _BUILD.search(said):
-        words = f"{built['what']}: {last_line(built['said'])}"
-    else:
+    words = _of_build(said)
+    if not words:
         found = _SENTENCE.search(said)
         words = found[0] if found else last_line(said)
 
@@ -54,7 +52,19 @@ def sentence(said: str, *, file: Path, lines: Sequence[Line]) -> str:
         return lines[number - 1].place if 0 < number <= len(lines) else found[0]
 
     name = re.escape(str(file))
-    return " ".join(re.sub(rf"(?:-r )?{name} \(line (\d+)\)|line (\d+) of {name}", place, words).split())[:LONGEST]
+    return " ".join(re.sub(rf"(?:-r )?{name} \(line (\d{{1,6}})\)|line (\d{{1,6}}) of {name}", place, words).split())[
+        :LONGEST
+    ]
+
+
+def _of_build(said: str) -> str:
+    """What a build has said at its end; empty where none has failed."""
+    built = _BUILD.search(said)
+    if built is None:
+        return ""
+    _, begun, rest = said[built.end() :].partition(_OUTPUT)
+    output, ended, _ = rest.partition(_END)
+    return f"{built['what']}: {last_line(output.rpartition(chr(10))[0])}" if begun and ended else ""
 
 
 def last_line(said: str) -> str:

@@ -192,12 +192,13 @@ def reap(processes: Sequence[Process]) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def end_leftovers() -> list[str]:
+def end_leftovers(look: Callable[[], object] = lambda: None) -> list[str]:
     """Ends what the ranks have left behind, all that they have started included, and returns the command lines of what
-    had to be told to.
+    had to be told to. `look` is called before they are.
     """
     if _are_gone_soon():
         return []
+    look()
     left = children()
     told = [_command_of(pid) for pid in left]
     for pid in left:

@@ -18,8 +18,13 @@ FILE = "requirements.txt"
 MAX_FILE_BYTES = 1 << 20
 MAX_FILES = 100
 
-_NAMED_FILE = re.compile(r"(?:-([rc])\s*|--(r)equirement[\s=]+|--(c)onstraint[\s=]+)([^\s=].*)")
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_NAMED_FILE = re.compile(
+    r"(?:-([rc])\s*|--(r)equirem(?:e|en|ent)?[\s=]+|--(c)ons(?:t|tr|tra|trai|train|traint)?[\s=]+)([^\s=].*)"
+)
+_HIDDEN_FILE = re.compile(r"-.*\s(?:-[rc]|--requirem\w*|--cons\w*)(?=[\s=./\w]|$)")
+"""One that pip finds behind another option of the same line, and would look for elsewhere."""
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
+"""Of the blanks before it one alone: a line of a million of them would take hours."""
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 """What pip puts in of the environment."""
 _MARKS = {
@@ -75,6 +80,10 @@ def _with_files(lines: Sequence[Line], folder: Path, environ: Mapping[str, str],
     for line in lines:
         named = _NAMED_FILE.fullmatch(line.text)
         name = _filled_in(named[4].strip("\"'"), environ) if named else ""
+        if named is None and _HIDDEN_FILE.match(line.text):
+            raise ConfigError(
+                f"{line.place}: {line.text}: names a file behind another option; give it a line of its own"
+            )
         if named is None or "://" in name:
             yield line
             continue

@@ -18,11 +18,12 @@ MASK: Final = b"***"
 MIN_LENGTH: Final = 6
 """Shorter values, such as `true` or a port, are in every text."""
 _TELLING: Final = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|SAS|AUTH|DSN", re.IGNORECASE)
+_OURS: Final = re.compile(r"FOOTPLATE_|(OLD)?PWD$")
 _KNOWN: Final = re.compile(
-    r"FOOTPLATE_|PET_|MASTER_|POD_IP|KUBERNETES_|PATH$|HOME$|HOSTNAME|PWD$|OLDPWD|SHLVL|TERM$|LANG|LC_|TZ$|PYTHON|LD_|"
-    r"VIRTUAL_ENV|CUDA|NVIDIA_|NCCL_|OMP_|_$"
+    r"PET_|MASTER_|POD_IP|KUBERNETES_|PATH$|HOME$|HOSTNAME|SHLVL|TERM$|LANG|LC_|TZ$|PYTHON|LD_|VIRTUAL_ENV|CUDA|NVIDIA_|"
+    r"NCCL_|OMP_|_$"
 )
-"""Names that images, kubelets and the operator set."""
+"""Names that images, kubelets and the operator set, unless they tell: LANGCHAIN_API_KEY is no language."""
 
 
 def secret_values(spec: TrainingJobSpec, environ: Mapping[str, str]) -> list[bytes]:
@@ -47,8 +48,10 @@ def _may_be_secret(name: str, spec: TrainingJobSpec) -> bool:
         return referred or bool(_TELLING.search(name))
     channel = next((each.name for each in spec.inputs if name.startswith(input_env_prefix(each.name))), None)
     bare = name.removeprefix(input_env_prefix(channel)) if channel else name
-    if bare in OPEN_SETTINGS or (channel is None and _KNOWN.match(name)):
+    if bare in OPEN_SETTINGS or (channel is None and _OURS.match(name)):
         return False
+    if channel is None and _KNOWN.match(name):
+        return bool(_TELLING.search(name))
     whole = [source.prefix or "" for source in spec.trainer.env_from if source.secret_ref is not None]
     return channel is not None or bool(_TELLING.search(name)) or any(name.startswith(prefix) for prefix in whole)
 

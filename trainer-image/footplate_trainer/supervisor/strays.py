@@ -16,7 +16,9 @@ from typing import Final
 LOG_FOLDERS: Final = ("runs", "wandb", "mlruns", ".cometml-runs", "lightning_logs")
 """Where TensorBoard, Weights & Biases, MLflow, Comet and Lightning write their logs, in the working directory."""
 TEMPORARY: Final = ("tmp*", "pymp-*", "torch*", "pip-*", "matplotlib-*", "ray", "cc*", "cuda*")
-"""What libraries put into a home folder that is /tmp too."""
+"""Folders that libraries put into a home folder that is /tmp too."""
+TEMPORARY_FILES: Final = ("tmp*", "pymp-*", "cc??????.*")
+"""And files: no others, as torch_model.pt is somebody's model."""
 DEBRIS: Final = ("__pycache__", "*.pyc", "core", "core.*", ".*")
 MAX_LOOKED_AT: Final = 100_000
 """Files of a folder; of one with more the rest isn't looked at."""
@@ -27,7 +29,7 @@ TICK_SECONDS: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder in which code may leave files, from a moment on; `ignore` are names at its top."""
+    """A folder in which code may leave files, from a moment on; `ignore` are names of folders at its top."""
 
     name: str
     folder: Path
@@ -107,7 +109,8 @@ def _files(
             for name in folders
             if not _matches(name, unwanted) and here / name not in apart_from and _device(here / name) == device
         ]
-        yield from (here / name for name in names if not _matches(name, unwanted))
+        passing = (*debris, *TEMPORARY_FILES) if ignore == TEMPORARY and here == folder else debris
+        yield from (here / name for name in names if not _matches(name, passing))
 
 
 def _device(path: Path) -> int | None:

@@ -6,7 +6,7 @@ goes wrong costs no training: it is told, and tried again.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,17 +19,21 @@ from footplate_trainer.supervisor.snapshots.archive import LAST, Archive, Number
 from footplate_trainer.supervisor.snapshots.manifest import File, Manifest
 from footplate_trainer.supervisor.snapshots.quiet import PATIENCE_SECONDS, QUIET_SECONDS, Watcher
 from footplate_trainer.supervisor.snapshots.restore import Restored
-from footplate_trainer.supervisor.snapshots.scan import Scan, State, scan
-from footplate_trainer.supervisor.snapshots.sending import Closed, Sender
+from footplate_trainer.supervisor.snapshots.scan import MAX_FILES, Scan, State, scan
+from footplate_trainer.supervisor.snapshots.sending import Closed, Sender, Torn
 
 LOOK_SECONDS = 2.0
 ASK_SECONDS = 10.0
 """How often a node of several looks whether another has begun a snapshot."""
 SHARE = 10
-"""A snapshot that took a second is followed by so many of rest; a look by five times as many."""
+"""A snapshot that took a second is followed by so many in which none is begun; a look by five times as many of rest."""
 MAX_REST_SECONDS = 600.0
 WAIT_SECONDS = 10.0
 """How long the first node waits at the end for the others' last words, which only tell what is safe."""
+ALWAYS = 10
+"""A file that has been written anew for so many times what others are waited for is no checkpoint that takes long."""
+TRIES = 3
+"""Before the user is told that what he writes can't be caught."""
 LISTED = 3
 
 log = structlog.get_logger()
@@ -66,9 +70,9 @@ class Keeper:
         self._patience = patience
         self._closed = threading.Event()
         self._sender = Sender(pod.checkpoint_dir, archive.send, closed=self._closed)
-        there = scan(pod.checkpoint_dir).files
-        self._saved = _saved_before(restored, archive, there)
         others = restored.others if restored is not None else ()
+        there = scan(pod.checkpoint_dir, max_files=MAX_FILES + len(others)).files
+        self._saved = _saved_before(restored, archive, there)
         self._others = {path: there[path] for path in others if path in there}
         """What other nodes keep, as it was put back here."""
         self._sender.sent.update(str(each.file.sha256) for each in self._saved.values() if each.file.sha256)
@@ -82,26 +86,32 @@ class Keeper:
         self._safe_number: Number | None = None
         self._asked_at = float("-inf")
         self._asked = 0
+        self._free_at = float("-inf")
+        """When nobody had begun that number yet, as far as this node knows."""
+        self._rest_until = float("-inf")
+        self._torn = 0
         self._open_since: float | None = None
         """Since when another node has been waiting for this one's part."""
 
     def run(self) -> None:
         """Looks until closed."""
-        rest = LOOK_SECONDS
-        while not self._closed.wait(rest):
-            began = self._clock()
+        pause = LOOK_SECONDS
+        while not self._closed.wait(pause):
+            began, took = self._clock(), True
             try:
                 took = self.look()
             except Closed:
                 return
             except TrainerError as error:
-                took = True
                 self._tell("trouble", f"$FOOTPLATE_CHECKPOINT_DIR can't be saved now, and is tried again: {error}")
-            except Exception:
-                took = True
+            except Exception as error:
                 log.exception("a snapshot failed")
-            seconds = self._clock() - began
-            rest = min(max(LOOK_SECONDS, (SHARE if took else 5 * SHARE) * seconds), MAX_REST_SECONDS)
+                self._tell("trouble", f"$FOOTPLATE_CHECKPOINT_DIR can't be saved now, and is tried again: {error}")
+            now = self._clock()
+            if took:
+                self._rest_until = now + min(SHARE * (now - began), MAX_REST_SECONDS)
+            else:
+                pause = min(max(LOOK_SECONDS, 5 * SHARE * (now - began)), MAX_REST_SECONDS)
 
     @property
     def holds_files(self) -> bool:
@@ -121,23 +131,41 @@ class Keeper:
         found, now = self._scan(), self._clock()
         self._watcher.look(found.files, now=now)
         self._tell_restless(now)
-        is_due = self._watcher.is_due(self._states, now=now)
-        asked = self._number_asked(now, at_once=is_due)
-        if not is_due and not (asked > self._number and self._may_answer(now)):
+        is_due = now >= self._rest_until and self._watcher.is_due(self._states, now=now)
+        asked = self._number_asked(now, at_once=is_due or not self._watcher.is_settled(now=now))
+        if self._is_emptied(found.files) or not (is_due or (asked > self._number and self._may_answer(now))):
             return False
+        at_rest = self._watcher.finished(self._saved, now=now, times=ALWAYS)
+        if self._is_half(at_rest, now) or (asked <= self._number and not self._is_news(at_rest)):
+            return False
+        number = max(asked, self._number + is_due)
+        if asked > self._number and self._watcher.changed_at(now=now) > self._free_at:
+            # Another node's part may be of an older moment than what lies here now.
+            if now < self._rest_until:
+                return False
+            number = asked + 1
         self._open_since = None
-        self._take(self._watcher.at_rest(now=now), Number(self._pod.attempt, max(asked, self._number + is_due)))
+        try:
+            self._take(at_rest, Number(self._pod.attempt, number))
+        except Torn as error:
+            self._torn += 1
+            if self._torn >= TRIES:
+                raise
+            log.info("no snapshot", why=str(error))
+            return True
+        self._torn = 0
         self._tell_safe()
         self._archive_prune()
         return True
 
-    def last(self, *, whole: bool, prune: bool) -> None:
+    def last(self, *, whole: bool, prune: bool, held: Collection[str] = ()) -> None:
         """Saves what is there now that the processes are gone. Several nodes each say what they have.
 
         Args:
             whole: they ended by themselves. Else they may have been writing, and nothing is taken unless the folder was
                 left alone for a while before.
             prune: older snapshots may be deleted: there is time.
+            held: files that were being written to when their writer was ended.
 
         Raises:
             TrainerError: it couldn't be saved.
@@ -145,14 +173,24 @@ class Keeper:
         self._closed.clear()
         found, now = self._scan(), self._clock()
         self._watcher.look(found.files, now=now)
-        if not whole and not self._watcher.is_settled(now=now):
+        if not whole and (
+            not self._watcher.is_settled(now=now)
+            or self._is_half(self._watcher.finished(self._saved, now=now, times=ALWAYS), now)
+        ):
             self._tell(
                 "half",
                 "the processes were ended within seconds of writing to $FOOTPLATE_CHECKPOINT_DIR: what they wrote "
                 "there last may be half, and isn't saved",
             )
             return
-        at_rest = found.files if whole else self._watcher.at_rest(now=now)
+        at_rest = found.files if whole else self._watcher.finished(self._saved, now=now, times=ALWAYS)
+        if half := sorted(at_rest.keys() & set(held)):
+            self._tell(
+                "half", f"not saved of $FOOTPLATE_CHECKPOINT_DIR: {half[0]} was being written when its writer was ended"
+            )
+            at_rest = {path: state for path, state in at_rest.items() if path not in held}
+        if self._is_emptied(found.files):
+            return
         if self._pod.nodes > 1 or self._is_news(at_rest):
             self._take(at_rest, Number(self._pod.attempt, LAST))
         if self._own is None:
@@ -172,7 +210,7 @@ class Keeper:
                 return
 
     def _scan(self) -> Scan:
-        found = scan(self._pod.checkpoint_dir)
+        found = scan(self._pod.checkpoint_dir, max_files=MAX_FILES + len(self._others))
         if found.left_out:
             more = f" and {len(found.left_out) - LISTED:,} more" if len(found.left_out) > LISTED else ""
             self._tell(
@@ -183,14 +221,27 @@ class Keeper:
         own = {path: state for path, state in found.files.items() if self._others.get(path) != state}
         return Scan(own, found.left_out)
 
+    def _is_half(self, finished: Mapping[str, State], now: float) -> bool:
+        """True where this node hasn't written yet what others, who write with it, may have."""
+        return self._pod.nodes > 1 and len(finished) < len(self._watcher.at_rest(now=now))
+
+    def _is_emptied(self, found: Mapping[str, State]) -> bool:
+        """True where the code has removed all that was saved, as it may before it writes it anew."""
+        return bool(self._saved) and not found
+
     def _take(self, at_rest: dict[str, State], number: Number) -> None:
-        """Sends and commits. A file that isn't at rest stays as it was in the snapshot before."""
+        """Sends and commits. A log that isn't at rest stays as it was in the snapshot before.
+
+        Raises:
+            Torn: what lies there is of two moments by now.
+        """
         began = self._clock()
         there = {path: each for path, each in self._saved.items() if path in self._watcher}
         same = {path: each for path, each in there.items() if at_rest.get(path, each.state) == each.state}
         new = {path: state for path, state in at_rest.items() if path not in same}
         sent = {path: Saved(new[path], file) for path, file in self._sender.send(new).items()}
-        saved = {**there, **sent}
+        dropped = self._without(there, at_rest, new.keys() - sent.keys(), last=number.number == LAST)
+        saved = {path: each for path, each in {**there, **sent}.items() if not _is_in(path, dropped)}
         manifest = Manifest(
             job=self._pod.job,
             uid=self._pod.uid,
@@ -203,6 +254,7 @@ class Keeper:
         )
         self._archive.commit(number, manifest)
         self._saved, self._own = saved, number
+        self._watcher.wait_anew()
         if number.number != LAST:
             self._number = number.number
         log.info(
@@ -212,6 +264,29 @@ class Keeper:
             sent=len(sent),
             seconds=round(self._clock() - began, 3),
         )
+
+    def _without(
+        self, there: Mapping[str, Saved], at_rest: Mapping[str, State], unsent: Collection[str], *, last: bool
+    ) -> list[str]:
+        """The files and folders that a snapshot is whole without: they are gone, or can't be read. What is only added
+        to, a log, may stay as it was.
+        """
+        dropped: list[str] = []
+        always = self._watcher.restless(now=self._clock(), times=ALWAYS)
+        busy = {path for path in there if path not in at_rest}.difference(always)
+        for path in sorted(busy.union(unsent)):
+            before = self._saved.get(path)
+            fate = self._sender.fate(path, None if before is None else before.file)
+            if fate == "longer" and not (last and path in unsent):
+                continue
+            if before is not None or last or fate == "other":
+                raise Torn(f"{path} was written to, or couldn't be read, while it was saved")
+            folder = path.rpartition("/")[0]
+            gone = fate == "gone" and not (self._pod.checkpoint_dir / folder).is_dir()
+            dropped.append(folder if gone else path)
+            if fate == "unreadable":
+                self._tell("unreadable", f"not saved of $FOOTPLATE_CHECKPOINT_DIR: {path} can't be read")
+        return dropped
 
     def _is_news(self, at_rest: dict[str, State]) -> bool:
         saved = self._states
@@ -227,10 +302,13 @@ class Keeper:
         """The newest number that any node has begun, as far as is known."""
         if self._pod.nodes == 1 or (now - self._asked_at < ASK_SECONDS and not at_once):
             return self._asked
-        self._asked_at = now
+        asked_before, self._asked_at = self._asked_at, now
         self._tell_safe()
-        self._asked = newest_of(self._archive.listing(), self._pod.attempt)
-        return self._asked
+        newest = newest_of(self._archive.listing(), self._pod.attempt)
+        if newest > self._asked:
+            self._free_at = asked_before
+        self._asked = newest
+        return newest
 
     def _may_answer(self, now: float) -> bool:
         if self._open_since is None:
@@ -269,6 +347,10 @@ class Keeper:
         if kind not in self._told:
             self._told.add(kind)
             self._note(text)
+
+
+def _is_in(path: str, folders: Collection[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
 def describe(uri: str, manifests: Sequence[Manifest]) -> CheckpointStatus:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from footplate_trainer.errors import DataError, NotFound, PeerLost
+from footplate_trainer.errors import DataError, NotFound, PeerLost, StorageUnavailable
 from footplate_trainer.exchange import STAGING
 from footplate_trainer.storage.fetch import FILES_AT_ONCE, check_space, disk_errors
 from footplate_trainer.supervisor.snapshots.archive import Archive, Number, Part, complete
@@ -134,11 +134,16 @@ def _fetch(archive: Archive, owner: int, files: Sequence[File], staging: Path) -
 
 
 def _bytes_of(archive: Archive, owner: int, file: File) -> Iterator[memoryview]:
+    content = archive.content(owner, str(file.sha256), file.size)
     try:
-        for part in archive.store.stream(archive.content(owner, str(file.sha256), file.size)):
+        for part in archive.store.stream(content):
             yield memoryview(part)
     except NotFound:
         raise Damaged(f"{file.path} is missing") from None
+    except StorageUnavailable:  # an object that was cut short answers as a bad line does
+        if archive.store.head(content.key).size < file.size:
+            raise Damaged(f"{file.path} is shorter than its manifest says") from None
+        raise
 
 
 def _place(file: File, staged: Path, folder: Path) -> None:

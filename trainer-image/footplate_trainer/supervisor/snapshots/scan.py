@@ -102,6 +102,8 @@ def _take(paths: Iterator[str], root: str, found: Scan, limit: int) -> dict[str,
             state = look(root, path)
         except FileNotFoundError:
             continue
+        except OSError as error:  # a path that is too long, a folder that may be listed and not entered
+            state = error.strerror or str(error)
         if isinstance(state, State):
             files[path] = state
         else:
