@@ -224,7 +224,7 @@ def test_an_expression_that_backtracks_takes_no_time_and_a_flood_no_memory() -> 
 def test_no_expression_takes_long_to_be_refused() -> None:
     began = time.monotonic()
     with pytest.raises(ValidationError, match="must be a regular expression of RE2's syntax"):
-        definitions(f1=r"(\pL+){120}")
+        definitions(f1=r"(\pL+){900}")
     assert time.monotonic() - began < 0.3
 
 
