@@ -13,7 +13,8 @@ _POD = re.compile(r"^pod \S+ (?:on node \S+ )?")
 _MUTE = re.compile(r"ended with exit code \d+(?:; its log says more)?")
 """Nobody has said anything: two ends that look alike prove nothing."""
 _PASSES = re.compile(
-    r"connect|time(?:d |-)?out|unavailable|unreachable|temporar|refused|reset by|resol|network|http|ssl|busy|"
+    r"connect|time(?:d |-)?out|unavailable|unreachable|temporar|refused|reset by|broken pipe|resol|gai_?error|"
+    r"getaddrinfo|name or service|no such host|unknown host|no address associated|network|http|ssl|busy|"
     r"address already in use|too many|rate limit|\b(?:429|50[0234])\b|input/output error|stale file|no space left|"
     r"read-only file|nvml|nvidia driver|cuda driver",
     re.IGNORECASE,

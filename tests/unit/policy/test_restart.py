@@ -152,6 +152,7 @@ T, U = (
     for line in (3, 4)
 )
 REFUSED = T + "; Connection refused"
+NAMELESS = T + "\nsocket.gaierror: [Errno -2] Name or service not known"
 FULL = T + "; [Errno 28] No space left on device"
 AT_5 = [attempt(step=5), attempt(step=5)]
 REPEATS = [
@@ -167,6 +168,7 @@ REPEATS = [
     pytest.param(USER, FULL, [attempt(), attempt()], before(FULL), False, id="no step: it may be the node"),
     pytest.param(USER, T, [attempt(), attempt()], before(T), True, id="no step, but soon"),
     pytest.param(USER, REFUSED, [attempt(), attempt()], before(REFUSED), False, id="no step: it may be the network"),
+    pytest.param(USER, NAMELESS, [attempt(), attempt()], before(NAMELESS), False, id="no step: a name may come later"),
     pytest.param(USER, T, [attempt(ran=900), attempt()], before(T), False, id="no step, after a long time"),
     pytest.param(USER, T, [attempt(), attempt(step=5)], before(T), False, id="a step for the first time"),
     pytest.param(USER, T, [attempt(step=5)], None, False, id="the first time"),
