@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 SIDE, PICTURES = 512, 200
 COLUMNS, LETTERS, PART_ROWS = 12, 120, 20_000
 ROW_BYTES = COLUMNS * 8 + LETTERS
-SHARE = 0.4
+SHARE = 0.6
 """Of the data that are added, what a process may hold at most: a few numbers a sample, and what its allocators keep."""
 
 
