@@ -54,7 +54,10 @@ def test_a_suspended_job_goes_on_from_its_checkpoint(site: Site, digits: str) ->
     job = example("suspend-resume")
     job["spec"]["trainer"]["hyperparameters"]["epochs"] = 80
     site.apply(job)
-    site.until(lambda: site.objects("checkpoints", "digits-suspend/"), lambda found: len(found) > 0)
+    site.until(
+        lambda: site.objects("checkpoints", "digits-suspend/"),
+        lambda found: any(name.endswith("/manifest.json") for name in found),
+    )
     patch = ["patch", "tj", "digits-suspend", "--type=merge", "-p"]
     site.kubectl(*patch, '{"spec":{"runPolicy":{"suspend":true}}}')
     suspended = site.wait("digits-suspend", "condition=Suspended")
