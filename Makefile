@@ -50,8 +50,9 @@ test-unit: $(READY)  ## A minute or two, needs nothing
 test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($KUBEBUILDER_ASSETS) or $FOOTPLATE_TEST_KUBECONFIG
 	$(PYTEST) -m "realcluster or conformance"
 
-chaos: $(READY)  ## 200 random schedules of faults, each with a bit-exact end; SEED=17 for one, SEEDS=0-19 for some
+chaos: $(READY)  ## 200 random schedules of faults, each with a bit-exact end, and the whole crash sweep; SEED=17 for one, SEEDS=0-19 for some
 	CHAOS_SEEDS=$(or $(SEED),$(SEEDS),0-199) $(PYTEST) tests/chaos -q -n $(if $(SEED),0,2)
+	$(if $(SEED)$(SEEDS),,SWEEP=all $(PYTEST) tests/integration/test_crash_sweep.py)
 
 test-e2e: $(READY)  ## On the nodes of $FOOTPLATE_E2E_KUBECONFIG, with both images built; else on kind; skips without either
 	$(PYTEST) -m e2e

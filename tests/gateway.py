@@ -62,7 +62,7 @@ class Gateway:
             session = aiohttp.ClientSession(connector=connector, timeout=timeout)
             self._session = await stack.enter_async_context(session)
             # Whoever hangs up takes his request back, as far as it wasn't passed on.
-            runner = web.ServerRunner(web.Server(self._serve), handler_cancellation=True, shutdown_timeout=0.1)
+            runner = web.ServerRunner(web.Server(self._serve, handler_cancellation=True), shutdown_timeout=0.1)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", 0)

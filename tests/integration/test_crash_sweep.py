@@ -1,10 +1,12 @@
 """The operator may be killed, or lose its connection, at every single write of a job's life: the end is the same.
 
-Every write of an undisturbed life is swept, each in four ways: killed before the write reached the API server, killed
-after it was committed, connection cut before, and the answer lost after.
+Every write of an undisturbed life is swept in four ways: killed before the write reached the API server, killed after
+it was committed, connection cut before, and the answer lost after. CI takes two of them at each write, in turns, so
+that each way meets every other write; SWEEP=all (`make chaos`) takes all four.
 """
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,9 @@ async def test_every_write_may_be_the_operators_last(tmp_path: Path) -> None:
     assert problems(undisturbed) == []
     assert len(undisturbed.writes) >= 20, undisturbed.writes
 
-    points = iter([(write, harm) for write in range(1, len(undisturbed.writes) + 1) for harm in HARMS])
+    every = 1 if os.environ.get("SWEEP") == "all" else 2
+    writes = range(1, len(undisturbed.writes) + 1)
+    points = iter([(write, harm) for write in writes for n, harm in enumerate(HARMS) if (write + n) % every == 0])
     failures: list[str] = []
 
     async def lane() -> None:
