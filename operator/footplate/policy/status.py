@@ -68,7 +68,7 @@ def _plan(observed: Observed, step: Step, *, now: datetime) -> Plan:
         step.delete,
         new,
         (*_events(old, new), *_refused_edits(old, new), *_failures(old, new), *step.events, *step.notices),
-        soonest,
+        requeue_after=soonest,
     )
 
 
