@@ -201,7 +201,7 @@ def test_pod_monitors_scrape_as_the_documented_configuration() -> None:
     scrapes = yaml.safe_load(read_block("operations.md", "prometheus: scrape"))["scrape_configs"]
     for monitor, scrape in zip(monitors, scrapes, strict=True):
         [endpoint] = monitor["spec"]["podMetricsEndpoints"]
-        for limit in ("sample", "label", "label_name_length", "label_value_length"):
+        for limit in ("body_size", "sample", "label", "label_name_length", "label_value_length"):
             assert monitor["spec"].get(to_camel(f"{limit}_limit")) == scrape.get(f"{limit}_limit")
         assert endpoint.get("honorLabels", False) == scrape.get("honor_labels", False)
         relabelings = {(*each["sourceLabels"], each["targetLabel"]) for each in endpoint.get("relabelings", ())}

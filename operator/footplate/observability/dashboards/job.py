@@ -224,7 +224,7 @@ DASHBOARD = Dashboard(
     annotations=(
         Annotation(
             "Attempts",
-            f"count by (run, attempt) (up{{{CHOSEN}}}) unless count by (run, attempt) (up{{{CHOSEN}}} offset 1m)",
+            f"count by (run, attempt) (up{{{CHOSEN}}}) unless count by (run, attempt) (up{{{CHOSEN}}} offset 2m)",
             ATTEMPT,
         ),
     ),
