@@ -17,6 +17,7 @@ from footplate.machinery.settings import OperatorSettings
 from realcluster.chart import CHART, NAMESPACE, load_helm, render
 
 ROOT = Path(__file__).parents[2]
+MONITORED = {"service": True, "podMonitor": True, "prometheusRule": True, "dashboards": True}
 helm = load_helm()
 
 
@@ -27,7 +28,7 @@ def of_kind(kind: str, **values: Any) -> list[dict[str, Any]]:
 
 
 def test_lint_finds_nothing_but_the_missing_icon() -> None:
-    report = helm.lint(CHART, {"runtime": {"image": "trainer"}, "namespaces": ["a"]}, strict=True)
+    report = helm.lint(CHART, {"runtime": {"image": "trainer"}, "namespaces": ["a"], "metrics": MONITORED}, strict=True)
     assert report["errors"] == []
     assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
 
@@ -48,7 +49,8 @@ def test_crds_are_those_of_kubectl_and_are_kept() -> None:
 
 def test_package_holds_all_that_it_needs(tmp_path: Path) -> None:
     with helm.Chart.load(helm.package(CHART, destination=tmp_path)) as packaged, helm.Chart.load(CHART) as folder:
-        assert packaged.render(name="a", namespace="b") == folder.render(name="a", namespace="b")
+        values = {"metrics": MONITORED}
+        assert packaged.render(values, name="a", namespace="b") == folder.render(values, name="a", namespace="b")
 
 
 def test_operator_runs_with_the_least() -> None:
