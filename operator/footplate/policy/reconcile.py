@@ -96,7 +96,7 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
         remembered=parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes),
     )
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
-    known = with_facts(progress.update(status, polled=polled, gang=gang), gang, desired=nodes, now=now)
+    known = with_facts(progress.update(status, polled=polled, gang=gang, now=now), gang, desired=nodes, now=now)
     job = Job(observed, now, known, config, spec, gang, edited.refused)
     used = usage.update(job, before=status, polled=polled)
     return replace(job, status=job.status.model_copy(update={"usage": used}))
