@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 CRDS := crds helm/footplate/files/crds
+OBSERVED := helm/footplate/files
 
 BUILDER ?= docker
 OPERATOR_IMAGE ?= footplate/operator:dev
@@ -16,7 +17,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -74,6 +75,7 @@ check: $(READY)  ## Lint, types, import directions, drift of generated files
 	$(BIN)/mypy operator/footplate trainer-image/footplate_trainer
 	$(BIN)/lint-imports
 	$(BIN)/python -m footplate.api.crd --check $(CRDS)
+	$(BIN)/python -m footplate.observability --check $(OBSERVED)
 
 format: $(READY)  ## Formats the code
 	$(BIN)/ruff check --fix-only .
@@ -81,6 +83,9 @@ format: $(READY)  ## Formats the code
 
 crds: $(READY)  ## Writes the CRDs, for kubectl and for the chart, from the models
 	$(BIN)/python -m footplate.api.crd $(CRDS)
+
+dashboards: $(READY)  ## Writes the alerts and dashboards that the chart ships, from Python
+	$(BIN)/python -m footplate.observability $(OBSERVED)
 
 bench: $(READY)  ## Prints the figures of the README
 	$(BIN)/python tests/bench

@@ -36,13 +36,14 @@ def find_tool(name: str) -> str:
 class Prometheus:
     """`with Prometheus(folder, scrape_configs) as prometheus`: scrapes every second, listens on a free port."""
 
-    def __init__(self, folder: Path, scrape_configs: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, scrape_configs: list[dict[str, Any]], rules: Path | None = None) -> None:
         folder.mkdir()
         self._log = folder / "prometheus.log"
         config = folder / "prometheus.yml"
-        config.write_text(
-            yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": scrape_configs}, width=10_000)
-        )
+        often = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        files = [str(rules)] if rules else []
+        settings = {"global": often, "rule_files": files, "scrape_configs": scrape_configs}
+        config.write_text(yaml.safe_dump(settings, width=10_000))
         self._command = [
             find_tool("prometheus"),
             f"--config.file={config}",
@@ -66,9 +67,18 @@ class Prometheus:
 
     def query(self, promql: str) -> list[Sample]:
         """The samples of an instant vector."""
-        parameters = urllib.parse.urlencode({"query": promql})
-        answer = json.loads(read_url(f"{self._url}/api/v1/query?{parameters}"))
-        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+        found = self._ask("query", query=promql)["result"]
+        return [(each["metric"], float(each["value"][1])) for each in found]
+
+    def query_range(self, promql: str, *, seconds: float) -> list[dict[str, str]]:
+        """The labels of each series that has a sample within the last seconds, at whole ones."""
+        now = time.time()
+        found = self._ask("query_range", query=promql, start=now - seconds, end=now, step=1)["result"]
+        return [each["metric"] for each in found]
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules, with how their last evaluation went."""
+        return [rule for group in self._ask("rules")["groups"] for rule in group["rules"]]
 
     def wait_for(self, promql: str, holds: Callable[[list[Sample]], bool]) -> list[Sample]:
         """The samples, once they are as they should be."""
@@ -80,6 +90,11 @@ class Prometheus:
             return samples if holds(samples) else None
 
         return wait_for(look, lambda: f"{promql} gives {samples}\n{read_url(f'{self._url}/api/v1/targets')}")
+
+    def _ask(self, what: str, **parameters: Any) -> dict[str, Any]:
+        url = f"{self._url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
+        answer: dict[str, Any] = json.loads(read_url(url))["data"]
+        return answer
 
     def _find_url(self) -> str | None:
         assert self._process.poll() is None, self._read_log()

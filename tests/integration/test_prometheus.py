@@ -1,60 +1,119 @@
 """A real Prometheus, set up as docs/operations.md says, answers questions about the operator and a running job."""
 
+import json
 import math
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import yaml
 
-from documents import names_in, read_block, read_table
+from documents import DOCS, names_in, read_block, read_table
 from footplate.contract import METRICS_PORT
+from footplate.observability.alerts import ALERTS
+from footplate.observability.dashboards import DASHBOARDS
 from laptop import EXAMPLES, Laptop
-from prometheus_server import Prometheus, Sample, find_tool, read_url
+from prometheus_server import Prometheus, Sample, find_tool, read_url, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 JOB = "digits-suspend"
 QUERIES = {question: names_in(promql)[0] for question, promql in read_table("operations.md", "prometheus: queries")}
 GOODPUT = "goodput of the runs that finished in the last week, by what they held"
-ALERTS = [names_in(alert)[0] for alert, _ in read_table("operations.md", "prometheus: alerts")]
+CHOSEN = {
+    "$namespace": "default",
+    "$job": JOB,
+    "$run": ".*",
+    "$resource": ".*",
+    "$__rate_interval": "1m",
+    "$__range": "1h",
+}
+"""What a reader of the dashboards has chosen."""
+RECORDED = Path(__file__).parent / "recorded/devices.prom"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is http.server's)
+        """Requests are no news."""
 
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """A cluster with a job that runs for as long as it is needed."""
+    """A cluster without a job."""
     find_tool("prometheus")
     with Laptop(tmp_path_factory.mktemp("laptop")) as laptop:
         laptop.upload(laptop.make_data("digits"), "datasets", "digits/")
-        job = yaml.safe_load((EXAMPLES / "suspend-resume/job.yaml").read_text())
-        job["spec"]["trainer"]["hyperparameters"]["epochs"] = 10_000
-        laptop.apply(job)
-        laptop.wait(JOB, "Running")
         yield laptop
 
 
 @pytest.fixture(scope="module")
-def targets(laptop: Laptop) -> dict[str, list[dict[str, Any]]]:
-    """What each job of the documented scrape configuration would find."""
-    operator = {"__meta_kubernetes_pod_container_port_name": "http"}
-    return {
-        "footplate-operator": [{"targets": [laptop.operator_address], "labels": operator}],
-        "footplate-trainer": [discover(pod) for pod in laptop.pods(JOB)],
-    }
+def recorded() -> Iterator[dict[str, Any]]:
+    """A target that serves what no trainer on CPUs can: a trainer's text about devices, tokens and FLOPs, as it was
+    recorded of one on a node with two GPUs.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(RECORDED.parent)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield {"metrics_path": f"/{RECORDED.name}", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
+    server.shutdown()
+    server.server_close()
+
+
+class Targets:
+    """What Prometheus' discovery finds of the job's pods, which come and go."""
+
+    def __init__(self, laptop: Laptop, file: Path) -> None:
+        self._laptop = laptop
+        self.file = file
+        self.file.write_text("[]")
+
+    def discover(self) -> list[dict[str, Any]]:
+        """Finds those that there are now."""
+        found = [discover(pod) for pod in self._laptop.pods(JOB)]
+        self.file.write_text(json.dumps(found))
+        return found
+
+
+@pytest.fixture(scope="module")
+def targets(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Targets:
+    return Targets(laptop, tmp_path_factory.mktemp("targets") / "pods.json")
 
 
 @pytest.fixture(scope="module")
 def prometheus(
-    targets: dict[str, list[dict[str, Any]]], tmp_path_factory: pytest.TempPathFactory
+    laptop: Laptop, targets: Targets, recorded: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    """The documented configuration, but for the discovery itself, which Debian's Prometheus is built without."""
-    scrapes = yaml.safe_load(read_block("operations.md", "prometheus: scrape"))["scrape_configs"]
-    for scrape in scrapes:
-        assert scrape.pop("kubernetes_sd_configs")
-        scrape["static_configs"] = targets[scrape["job_name"]]
-    with Prometheus(tmp_path_factory.mktemp("metrics") / "prometheus", scrapes) as prometheus:
+    """The documented configuration, but for the discovery itself, which Debian's Prometheus is built without.
+
+    It scrapes the operator before there is a job, so that no first increment is missed; the job then runs for as
+    long as it is needed.
+    """
+    operator, trainer = yaml.safe_load(read_block("operations.md", "prometheus: scrape"))["scrape_configs"]
+    assert operator.pop("kubernetes_sd_configs")
+    assert trainer.pop("kubernetes_sd_configs")
+    found = {"__meta_kubernetes_pod_container_port_name": "http", "__meta_kubernetes_namespace": "footplate-system"}
+    operator["static_configs"] = [{"targets": [laptop.operator_address], "labels": found}]
+    pod = {"namespace": "default", "trainingjob": JOB, "run": "1", "attempt": "0", "pod": "recorded"}
+    replay = {"job_name": "recorded", **recorded}
+    replay["static_configs"][0]["labels"] = pod
+    trainer["file_sd_configs"] = [{"files": [str(targets.file)]}]
+    folder = tmp_path_factory.mktemp("metrics") / "prometheus"
+    with Prometheus(
+        folder, [operator, trainer, replay], DOCS.parent / "helm/footplate/files/alerts.yaml"
+    ) as prometheus:
+        prometheus.wait_for("footplate_leader == 1", bool)
+        job = yaml.safe_load((EXAMPLES / "suspend-resume/job.yaml").read_text())
+        job["spec"]["trainer"]["hyperparameters"]["epochs"] = 10_000
+        job["spec"]["checkpoint"]["every"] = {"seconds": 5}
+        laptop.apply(job)
+        laptop.wait(JOB, "Running")
+        targets.discover()
+        prometheus.wait_for('footplate_jobs{phase="Running"} == 1', bool)
         yield prometheus
 
 
@@ -63,6 +122,7 @@ def discover(pod: dict[str, Any]) -> dict[str, Any]:
     metadata, status = pod["metadata"], pod["status"]
     labels = {
         "namespace": metadata["namespace"],
+        "pod_name": metadata["name"],
         "pod_phase": status["phase"],
         "pod_container_port_name": pod["spec"]["containers"][0]["ports"][0]["name"],
         **{f"pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', name)}": value for name, value in metadata["labels"].items()},
@@ -71,6 +131,14 @@ def discover(pod: dict[str, Any]) -> dict[str, Any]:
         "targets": [f"{status['podIP']}:{METRICS_PORT}"],
         "labels": {f"__meta_kubernetes_{name}": value for name, value in labels.items()},
     }
+
+
+def fill(promql: str) -> str:
+    """A dashboard's query as Grafana sends it."""
+    for name, value in CHOSEN.items():
+        promql = promql.replace(name, value)
+    assert "$" not in promql
+    return promql
 
 
 def are_numbers(samples: list[Sample]) -> bool:
@@ -106,14 +174,10 @@ def test_reconcile_latency(prometheus: Prometheus) -> None:
     assert 0 < seconds <= 30
 
 
-@pytest.mark.parametrize("promql", ALERTS)
-def test_documented_alerts_are_promql(prometheus: Prometheus, promql: str) -> None:
-    prometheus.query(promql.partition(" for ")[0])
-
-
-def test_metrics_keep_prometheus_rules(targets: dict[str, list[dict[str, Any]]]) -> None:
-    for found in targets.values():
-        text = read_url(f"http://{found[0]['targets'][0]}/metrics")
+def test_metrics_keep_prometheus_rules(laptop: Laptop, prometheus: Prometheus) -> None:
+    addresses = [laptop.operator_address, f"{laptop.pods(JOB)[0]['status']['podIP']}:{METRICS_PORT}"]
+    texts = [read_url(f"http://{address}/metrics") for address in addresses]
+    for text in (*texts, RECORDED.read_text()):
         done = subprocess.run(
             [find_tool("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
         )
@@ -134,8 +198,8 @@ def test_goodput_of_finished_runs(laptop: Laptop, prometheus: Prometheus) -> Non
     assert 0 < goodput < 1
 
 
-def test_restarts_are_counted_by_who_pays(laptop: Laptop, prometheus: Prometheus) -> None:
-    """Last, because it ends the gang that the others look at."""
+def test_restarts_are_counted_by_who_pays(laptop: Laptop, targets: Targets, prometheus: Prometheus) -> None:
+    """After those that look at the first gang, and before those that want to see all that can be seen of a job."""
     promql = "footplate_gang_restarts_total"
     before = {labels["class"]: value for labels, value in prometheus.wait_for(promql, are_numbers)}
     assert before == {"user": 0, "infrastructure": 0, "hang": 0}
@@ -146,3 +210,21 @@ def test_restarts_are_counted_by_who_pays(laptop: Laptop, prometheus: Prometheus
     }
     assert increase["infrastructure"] > 0
     assert increase["user"] == increase["hang"] == 0
+    laptop.wait(JOB, "Running")
+    targets.discover()
+
+
+def test_the_begin_of_each_attempt_is_marked(prometheus: Prometheus) -> None:
+    [annotation] = [each for dashboard in DASHBOARDS for each in dashboard.annotations]
+
+    def marked() -> set[tuple[str, str]]:
+        moments = prometheus.query_range(fill(annotation.promql), seconds=600)
+        return {(labels["run"], labels["attempt"]) for labels in moments}
+
+    wait_for(lambda: marked() == {("1", "0"), ("1", "1")}, lambda: str(marked()))
+
+
+def test_every_alert_can_be_evaluated(prometheus: Prometheus) -> None:
+    rules = wait_for(prometheus.rules, lambda: "no rules")
+    assert {rule["name"]: rule.get("lastError", "") for rule in rules} == {alert.name: "" for alert in ALERTS}
+    assert {rule["health"] for rule in rules} == {"ok"}

@@ -1,5 +1,6 @@
 """The chart as Helm renders it, without a cluster."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -7,21 +8,27 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from pydantic.alias_generators import to_camel
 
+from documents import read_block
 from footplate.cli.operator import operator
+from footplate.contract import Label
 from footplate.machinery.settings import OperatorSettings
 from realcluster.chart import CHART, NAMESPACE, load_helm, render
 
 ROOT = Path(__file__).parents[2]
+MONITORED = {"service": True, "podMonitor": True, "prometheusRule": True, "dashboards": True}
 helm = load_helm()
 
 
 def of_kind(kind: str, **values: Any) -> list[dict[str, Any]]:
+    if kind != "CustomResourceDefinition":  # half a MB of YAML
+        values = {"crds": {"install": False}} | values
     return [each for each in render(values) if each["kind"] == kind]
 
 
 def test_lint_finds_nothing_but_the_missing_icon() -> None:
-    report = helm.lint(CHART, {"runtime": {"image": "trainer"}, "namespaces": ["a"]}, strict=True)
+    report = helm.lint(CHART, {"runtime": {"image": "trainer"}, "namespaces": ["a"], "metrics": MONITORED}, strict=True)
     assert report["errors"] == []
     assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
 
@@ -42,7 +49,8 @@ def test_crds_are_those_of_kubectl_and_are_kept() -> None:
 
 def test_package_holds_all_that_it_needs(tmp_path: Path) -> None:
     with helm.Chart.load(helm.package(CHART, destination=tmp_path)) as packaged, helm.Chart.load(CHART) as folder:
-        assert packaged.render(name="a", namespace="b") == folder.render(name="a", namespace="b")
+        values = {"metrics": MONITORED}
+        assert packaged.render(values, name="a", namespace="b") == folder.render(values, name="a", namespace="b")
 
 
 def test_operator_runs_with_the_least() -> None:
@@ -165,11 +173,66 @@ def test_rights_in_chosen_namespaces_are_bound_there_only() -> None:
     [
         ("PodDisruptionBudget", {"replicas": 2}),
         ("Service", {"metrics": {"service": True}}),
-        ("PodMonitor", {"metrics": {"podMonitor": True}}),
+        ("PrometheusRule", {"metrics": {"prometheusRule": True}}),
     ],
 )
 def test_made_only_where_asked_for(kind: str, values: dict[str, Any]) -> None:
     assert (len(of_kind(kind)), len(of_kind(kind, **values))) == (0, 1)
+
+
+def test_pod_monitors_select_the_pods_that_there_are() -> None:
+    assert of_kind("PodMonitor") == []
+    operator, trainers = of_kind("PodMonitor", metrics={"podMonitor": True, "labels": {"release": "prometheus"}})
+    [deployment] = of_kind("Deployment")
+    template = deployment["spec"]["template"]
+    assert operator["metadata"]["labels"]["release"] == trainers["metadata"]["labels"]["release"] == "prometheus"
+    assert {*operator["spec"]["selector"]["matchLabels"].items()} <= {*template["metadata"]["labels"].items()}
+    [endpoint] = operator["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    assert endpoint["honorLabels"]
+    assert trainers["spec"]["selector"]["matchLabels"] == {Label.MANAGED_BY: "footplate"}
+    assert trainers["spec"]["namespaceSelector"] == {"any": True}
+    [_, chosen] = of_kind("PodMonitor", metrics={"podMonitor": True}, namespaces=["team"])
+    assert chosen["spec"]["namespaceSelector"] == {"matchNames": ["team"]}
+
+
+def test_pod_monitors_scrape_as_the_documented_configuration() -> None:
+    """What the Prometheus operator adds by itself (port, phase, namespace and pod) aside."""
+    by_itself = {"port", "phase", "namespace", "pod"}
+    monitors = of_kind("PodMonitor", metrics={"podMonitor": True})
+    scrapes = yaml.safe_load(read_block("operations.md", "prometheus: scrape"))["scrape_configs"]
+    for monitor, scrape in zip(monitors, scrapes, strict=True):
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        for limit in ("body_size", "sample", "label", "label_name_length", "label_value_length"):
+            assert monitor["spec"].get(to_camel(f"{limit}_limit")) == scrape.get(f"{limit}_limit")
+        assert endpoint.get("honorLabels", False) == scrape.get("honor_labels", False)
+        relabelings = {(*each["sourceLabels"], each["targetLabel"]) for each in endpoint.get("relabelings", ())}
+        documented = {(*each["source_labels"], each.get("target_label")) for each in scrape["relabel_configs"]}
+        left = {each for each in documented - relabelings if each[1] not in by_itself | {None}}
+        assert relabelings <= documented
+        assert left == set()
+
+
+def test_rules_are_those_of_the_plain_file_with_their_runbooks_address() -> None:
+    address = "https://docs.example.com/footplate/alerts.md"
+    plain = (CHART / "files/alerts.yaml").read_text()
+    [rule] = of_kind("PrometheusRule", metrics={"prometheusRule": True})
+    assert rule["spec"] == yaml.safe_load(plain)
+    [linked] = of_kind("PrometheusRule", metrics={"prometheusRule": True, "runbooks": address})
+    links = {each["annotations"]["runbook_url"] for group in linked["spec"]["groups"] for each in group["rules"]}
+    assert all(re.fullmatch(rf"{re.escape(address)}#\w+", link) for link in links)
+
+
+def test_dashboards_are_as_grafana_s_sidecar_wants_them() -> None:
+    """It puts all files into one folder, so that their names must tell them from others'."""
+    made = {each["metadata"]["name"]: each for each in of_kind("ConfigMap", metrics={"dashboards": True})}
+    assert of_kind("ConfigMap") == []
+    files = sorted((CHART / "files/dashboards").iterdir())
+    assert sorted(made) == [f"footplate-dashboard-{file.stem}" for file in files]
+    for file in files:
+        config_map = made[f"footplate-dashboard-{file.stem}"]
+        assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert config_map["data"] == {f"footplate-{file.name}": file.read_text()}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +246,7 @@ def test_made_only_where_asked_for(kind: str, values: dict[str, Any]) -> None:
         ({"workers": 0}, "at '/workers': minimum: got 0, want 1"),
         ({"pollInterval": 0}, "at '/pollInterval': minimum: got 0, want 0.1"),
         ({"extraEnv": [{"value": "x"}]}, "at '/extraEnv/0': missing property 'name'"),
+        ({"metrics": {"runbooks": "alerts.md#a"}}, "at '/metrics/runbooks': 'alerts.md#a' does not match pattern"),
         ({"podAnnotations": {"a": True}}, "at '/podAnnotations/a': got boolean, want string"),
     ],
 )

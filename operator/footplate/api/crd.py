@@ -5,12 +5,10 @@ rules holds; a default stands in the schema only where the model asks for it (`S
 TrainingJob's spec that isn't marked mutable is covered by exactly one immutability rule, which names it.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,6 +19,7 @@ from footplate.api.runtime import ClusterTrainingRuntime, TrainingRuntime
 from footplate.api.status import TrainingJobStatus
 from footplate.api.trainingjob import NODES_WORDS, TrainingJob
 from footplate.api.types import Model
+from footplate.generated import write_files
 
 GROUP = "footplate.dev"
 VERSION = "v1alpha1"
@@ -84,9 +83,12 @@ KINDS = (
             Column("NODES", ".status.nodes.summary"),
             Column("STEP", ".status.progress.step", "integer"),
             Column("PROGRESS", ".status.progress.percent", "number"),
+            Column("ETA", ".status.progress.eta"),
             Column("RESTARTS", ".status.restarts.total", "integer"),
             AGE,
             Column("REASON", ".status.reason", wide=True),
+            Column("SINCE", ".status.transitions[-1:].time", "date", wide=True),
+            Column("LAST-STEP", ".status.progress.lastStepTime", "date", wide=True),
             Column("LOSS", ".status.progress.loss", "number", wide=True),
             Column("ARTIFACT", ".status.artifact.uri", wide=True),
         ),
@@ -322,20 +324,8 @@ def render(crd: Json) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes or checks the files. Returns 1 where --check finds one that isn't what the models say."""
-    parser = argparse.ArgumentParser(prog="python -m footplate.api.crd", description="Writes the CRDs' files.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file isn't up to date")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="each gets all the files")
-    options = parser.parse_args(arguments)
     texts = {f"{GROUP}_{crd['spec']['names']['plural']}.yaml": render(crd) for crd in build_crds()}
-    files = {folder / name: text for folder in options.folders for name, text in texts.items()}
-    stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
-    if options.check:
-        sys.stderr.writelines(f"{path} isn't what the models say: run make crds\n" for path in stale)
-        return 1 if stale else 0
-    for path in stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(files[path])
-    return 0
+    return write_files(texts, arguments, module="footplate.api.crd", target="crds")
 
 
 if __name__ == "__main__":
