@@ -120,7 +120,7 @@ def _identity_problems(content: Manifest) -> Iterator[Problem]:
 def _model_problems(content: Manifest) -> list[Problem]:
     model = MODELS[content["kind"]]
     try:
-        model.model_validate(_with_name(content), by_name=False)
+        model.model_validate(with_name(content), by_name=False)
     except ValidationError as error:
         return explain(error, root="", model=model)
     return []
@@ -128,7 +128,7 @@ def _model_problems(content: Manifest) -> list[Problem]:
 
 def _job_problems(job: Manifest, runtimes: Mapping[RuntimeKey, Manifest]) -> tuple[Sequence[Problem], str]:
     """What is wrong with a job over its runtime, or a note where the runtime isn't at hand."""
-    job = _with_name(job)
+    job = with_name(job)
     reference, runtime = at(job, "spec", "runtimeRef"), None
     if reference is not None:
         name, kind = at(reference, "name"), at(reference, "kind") or "ClusterTrainingRuntime"
@@ -168,7 +168,7 @@ def _name(content: Manifest) -> str:
     return str(metadata.get("name") or metadata.get("generateName") or "") if isinstance(metadata, Mapping) else ""
 
 
-def _with_name(content: Manifest) -> Manifest:
+def with_name(content: Manifest) -> Manifest:
     """The manifest with the name that the API server would make of generateName."""
     metadata = content.get("metadata")
     if not isinstance(metadata, Mapping) or metadata.get("name") or not isinstance(metadata.get("generateName"), str):
