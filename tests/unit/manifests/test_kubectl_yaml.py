@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from footplate.cli.manifests import read_documents
 from footplate.devcluster.process import find_program
+from footplate.manifests.documents import read_documents
 
 SCALARS: dict[str, Any] = {
     "y": True, "Y": True, "yes": True, "on": True, "n": False, "NO": False, "Off": False, "TRUE": True, "yEs": "yEs",
