@@ -51,6 +51,9 @@ MAX_METRICS = 64
 MAX_METRIC_NAME = 63
 Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
 
+MAX_CURVE_POINTS = 120
+MAX_CURVE_METRICS = 8
+
 
 class Phase(StrEnum):
     """Where a run is in its life."""
@@ -127,6 +130,21 @@ class Trouble(Model):
     )
 
 
+class CurveStatus(Model):
+    """A few metrics over the steps of a run, evenly thinned: `footplate.curves` makes it. At most 8 kB of JSON."""
+
+    steps: Annotated[list[Count], Field(max_length=MAX_CURVE_POINTS)] = Field(
+        default=[], description="Optimizer steps of the points, ascending; of code that counts none, its reports."
+    )
+    metrics: Annotated[
+        dict[
+            Annotated[str, Field(max_length=MAX_METRIC_NAME)],
+            Annotated[list[Annotated[float | None, Schema({"nullable": True})]], Field(max_length=MAX_CURVE_POINTS)],
+        ],
+        Field(max_length=MAX_CURVE_METRICS),
+    ] = Field(default={}, description="A value for each of the steps, by metric; null where none was reported.")
+
+
 class ProgressStatus(Model):
     """How far training is. Null where not known, never guessed."""
 
@@ -139,6 +157,9 @@ class ProgressStatus(Model):
     update_time: Time | None = Field(None, description="When the trainer said so.")
     samples_per_second: float | None = Field(None, description="Samples of all ranks together per second.")
     metrics: Metrics = Field(default={}, description="Latest values that the code reported.")
+    history: CurveStatus | None = Field(
+        None, description="The course of up to 8 metrics, in at most 120 points; undone steps are not in it."
+    )
     loss: float | None = Field(
         default_factory=lambda said: _to_four_digits(said.get("metrics", {}).get("loss")),
         description="metrics.loss to four significant digits, for the printer column.",

@@ -1,4 +1,4 @@
-"""Where a run's checkpoints and records lie in storage, and the mark that it has come to its end."""
+"""Where a run's checkpoints lie in storage, and the mark that it has come to its end."""
 
 from footplate.contract import UID_DIGITS
 from footplate_trainer.storage.store import Store
@@ -13,13 +13,6 @@ def checkpoints_uri(uri: str, *, job: str, run: int, uid: str) -> str:
     """The folder of a run's checkpoints. The job's UID is in it: another job of this name shares nothing with it."""
     folder = f"{uri.rstrip('/')}/{job}/run-{run}"
     return f"{folder}-{uid[:UID_DIGITS]}" if uid else folder
-
-
-def records_uri(uri: str, *, job: str, run: int, uid: str) -> str:
-    """The folder of what a run's pods leave besides model and checkpoints. In a folder of its own, as those are listed
-    as a whole.
-    """
-    return f"{uri.rstrip('/')}/{job}/records-{run}-{uid[:UID_DIGITS]}"
 
 
 def mark_finished(folder: str, *, endpoint: str | None) -> None:

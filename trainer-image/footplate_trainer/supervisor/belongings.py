@@ -17,8 +17,9 @@ from typing import Final
 
 import structlog
 
+from footplate import records
 from footplate_trainer.errors import words_of
-from footplate_trainer.storage.runs import OUTAGE_SECONDS, records_uri
+from footplate_trainer.storage.runs import OUTAGE_SECONDS
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import strays
 from footplate_trainer.supervisor.model_files import free, is_excluded, listed, storable
@@ -41,6 +42,7 @@ class Belongings:
 
     def __init__(self, pod: Pod, working_directory: Path, pod_log: PodLog, note: Callable[[str], object]) -> None:
         self._pod = pod
+        self._base = records.base_uri(pod.spec)
         self._folder = working_directory
         self._pod_log = pod_log
         self._note = note
@@ -56,7 +58,7 @@ class Belongings:
             unclaimed: with the files that nobody has claimed.
             output: with the output folder, of which no model is made.
         """
-        if self._uri is None:
+        if self._base is None:
             return
         try:
             self._send_pod_log()
@@ -73,7 +75,7 @@ class Belongings:
             StorageError: storage doesn't take them.
         """
         with self._lock:
-            if self._has_kept_unclaimed or self._uri is None:
+            if self._has_kept_unclaimed or self._base is None:
                 return self._has_kept_unclaimed
             files = self._find_unclaimed(output=output)
             if files:
@@ -132,14 +134,9 @@ class Belongings:
             self._note(f"could not be read, and so isn't kept in {kind}: {listed(unread)}")
         return store.uri
 
-    @property
-    def _uri(self) -> str | None:
-        spec = self._pod.spec
-        return spec.output.uri if spec.output is not None else spec.checkpoint.uri if spec.checkpoint else None
-
     def _store(self, *folder: str) -> Store:
         pod = self._pod
-        uri = "/".join((records_uri(str(self._uri), job=pod.job, run=pod.run, uid=pod.uid), *folder))
+        uri = "/".join((records.records_uri(str(self._base), job=pod.job, run=pod.run, uid=pod.uid), *folder))
         return Store.open(uri, endpoint=pod.spec.storage.endpoint, outage_seconds=OUTAGE_SECONDS)
 
 
