@@ -1,13 +1,12 @@
 """`footplate explain`: what a recipe takes."""
 
 import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from footplate.cli.columns import table
-from footplate.cli.output import Output, OutputOption, answer
+from footplate.cli.output import Output, OutputOption, answer, to_json
 from footplate.cli.session import explained
 
 
@@ -33,7 +32,7 @@ def explain(
         ]
         answer(
             output,
-            data=lambda: [asdict(each) for each in found],
+            data=lambda: to_json(found),
             names=lambda: [each.name for each in found],
             text=lambda: table(["NAME", "TYPE", "DEFAULT", "RULE", "WHAT IT DOES"], rows),
         )

@@ -6,7 +6,9 @@ lines.
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -51,6 +53,24 @@ def answer(
             typer.echo(name)
     else:
         open_console().print(text(), soft_wrap=True)
+
+
+def to_json(value: Any) -> Any:
+    """Dataclasses as JSON has them: fields in camelCase, as everywhere in the API; what they hold keeps its names."""
+    if is_dataclass(value):
+        return {_camel(each.name): to_json(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): to_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(each) for each in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def as_list(items: Iterable[Any]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The commands that ask a cluster, over a client that has what a test gives it."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +41,17 @@ class FakeClient:
     def list(self, **asked: Any) -> list[SimpleNamespace]:
         type(self).asked = asked
         return self.jobs
+
+    def plan(self, source: Any) -> str:
+        type(self).asked = {"plan": source}
+        return "takes 2 nodes"
+
+    def submit(self, source: Any, *, dry_run: bool = False) -> SimpleNamespace:
+        type(self).asked |= {"submit": source, "dry_run": dry_run}
+        return job_view("digits")
+
+    def render(self, source: Any) -> Sequence[dict[str, Any]]:
+        return [{"kind": "Pod", "metadata": {"name": name}} for name in ("a", "b")]
 
     def watch(self, **_: Any) -> Any:
         for job in self.jobs:
@@ -142,6 +155,52 @@ def test_verbs(jobs: list[SimpleNamespace], arguments: list[str], call: tuple[An
     assert calls == [call]
     assert result.stdout.startswith("digits ")
     assert result.stdout.count("\n") == 1
+
+
+@pytest.mark.usefixtures("jobs")
+def test_submit_shows_the_plan_and_asks_nobody_in_a_pipe(tmp_path: Path) -> None:
+    result = footplate_("submit", str(tmp_path / "job.yaml"))
+    assert result.stdout == (
+        "takes 2 nodes\ndigits is submitted; `footplate status digits -n team` shows what it does\n"
+    )
+    assert FakeClient.asked == {**dict.fromkeys(("plan", "submit"), tmp_path / "job.yaml"), "dry_run": False}
+    assert "nothing was created" in footplate_("submit", str(tmp_path / "job.yaml"), "--dry-run").stdout
+    assert FakeClient.asked["dry_run"] is True
+
+
+@pytest.mark.usefixtures("jobs")
+def test_submit_from_standard_input_and_from_flags() -> None:
+    manifest = {"kind": "TrainingJob", "metadata": {"name": "a"}, "spec": {}}
+    assert footplate_("submit", "-", stdin=json.dumps(manifest)).exit_code == 0
+    assert FakeClient.asked["submit"]["metadata"]["name"] == "a"
+    assert footplate_("submit", "--recipe", "image-classification", "--name", "b", "--set", "epochs=3").exit_code == 0
+    assert FakeClient.asked["submit"]["spec"]["trainer"]["hyperparameters"] == {"epochs": 3}
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "name either a FILE, or a recipe by --recipe"),
+        (["job.yaml", "--recipe", "x"], 2, "name either a FILE, or a recipe by --recipe"),
+        (["job.yaml", "--nodes", "2"], 2, "the flags of a job go with --recipe; of this one write them into job.yaml"),
+        (["--recipe", "x"], 2, "--recipe needs a --name for its job"),
+        (["--recipe", "x", "--name", "a", "--set", "b"], 1, "--set b: write it as NAME=VALUE"),
+        (["-"], 1, "isn't YAML"),
+    ],
+)
+def test_a_mistake_in_submit_is_explained(arguments: list[str], code: int, said: str) -> None:
+    result = footplate_("submit", *arguments, stdin="a: [")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in " ".join(result.stderr.replace("│", "").split())
+
+
+@pytest.mark.usefixtures("jobs")
+def test_render_is_yaml_for_kubectl_by_default() -> None:
+    documents = [{"kind": "Pod", "metadata": {"name": name}} for name in ("a", "b")]
+    assert list(yaml.safe_load_all(footplate_("render", "job.yaml").stdout)) == documents
+    assert json.loads(footplate_("render", "job.yaml", "-o", "json").stdout)["items"] == documents
+    assert footplate_("render", "job.yaml", "-o", "name").stdout == "pod/a\npod/b\n"
 
 
 def test_explain() -> None:
