@@ -33,7 +33,7 @@ from footplate.devcluster.up import DevCluster
 from footplate.errors import ConfigurationError, FootplateError
 
 app = typer.Typer(
-    help="An embedded cluster on this machine, for laptops, demos and tests; on loopback only, not for production.",
+    help="Run an embedded cluster on this machine, on loopback only, for laptops, demos and tests.",
     no_args_is_help=True,
 )
 NodeCount = Annotated[int, typer.Option("--nodes", min=1, max=100, help="Nodes; they share this machine.")]

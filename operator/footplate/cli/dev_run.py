@@ -8,10 +8,10 @@ from typing import Any
 import aiohttp
 from pydantic import ValidationError
 
-from footplate.cli.manifests import find_files, read_documents
 from footplate.contract import METRICS_PORT, Label, Progress
 from footplate.devcluster.client import ApiClient
 from footplate.errors import ConfigurationError
+from footplate.manifests.documents import find_files, read_documents
 
 
 def read_job(files: Sequence[Path]) -> tuple[str, str]:

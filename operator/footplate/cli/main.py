@@ -1,6 +1,7 @@
 """The `footplate` command, also installed as a plugin: `kubectl footplate`.
 
-A subcommand is imported when it is used: `validate` starts fast, and who lacks an extra is told its name.
+A subcommand is imported when it is used, and not to be listed: help is there at once, and who lacks an extra is told
+its name.
 """
 
 import importlib
@@ -10,7 +11,7 @@ from typing import Any
 
 try:
     import typer
-    from typer.core import TyperGroup
+    from typer.core import TyperCommand, TyperGroup
 except ModuleNotFoundError:
     raise SystemExit("footplate: the command line isn't installed; run: pip install 'footplate[cli]'") from None
 
@@ -19,45 +20,90 @@ from footplate import __version__
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """Where a subcommand lives: a function or a Typer app in a module, and the extra that it needs."""
+    """Where a subcommand lives, `module:attribute` below footplate.cli, what it is for, and the extra that it needs."""
 
-    module: str
-    attribute: str
-    extra: str
+    place: str
+    help: str
+    extra: str = "cli"
 
 
-SUBCOMMANDS: Mapping[str, Subcommand] = {
-    "validate": Subcommand("footplate.cli.validate", "validate", "cli"),
-    "operator": Subcommand("footplate.cli.operator", "operator", "operator"),
-    "dev": Subcommand("footplate.cli.dev", "app", "dev"),
+SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
+    "Jobs": {
+        "submit": Subcommand(
+            "submit:submit", "Submit a job, by a file or by flags for a recipe, after a look at what it will take."
+        ),
+        "list": Subcommand("jobs:list_jobs", "List jobs: phase, progress, time left."),
+        "wait": Subcommand("jobs:wait", "Wait for a job's end: exit code 0 succeeded, 1 failed, 2 timed out."),
+    },
+    "Change a job": {
+        "suspend": Subcommand("actions:suspend", "Stop a job after a checkpoint, until it is resumed."),
+        "resume": Subcommand("actions:resume", "Let a suspended job go on from its newest checkpoint."),
+        "restart": Subcommand("actions:restart", "Start a new run of a job that has finished."),
+        "scale": Subcommand("actions:scale", "Change the nodes of an elastic job."),
+        "cancel": Subcommand("actions:cancel", "Delete a job and its pods for good; what it has saved stays."),
+    },
+    "Cluster": {
+        "render": Subcommand(
+            "render:render", "Print the objects that a job's first attempt would consist of, as YAML."
+        ),
+    },
+    "Without a cluster": {
+        "explain": Subcommand("explain:explain", "List a recipe's hyperparameters, their rules and defaults."),
+        "validate": Subcommand("validate:validate", "Check manifests without a cluster."),
+        "dev": Subcommand(
+            "dev:app", "Run an embedded cluster on this machine, on loopback only, for laptops, demos and tests.", "dev"
+        ),
+    },
+    "For platform teams": {
+        "operator": Subcommand(
+            "operator:operator",
+            "Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop.",
+            "operator",
+        ),
+    },
 }
+SUBCOMMANDS = {name: subcommand for section in SECTIONS.values() for name, subcommand in section.items()}
 
 
 class LazyGroup(TyperGroup):
-    """Commands that are imported when they are asked for."""
+    """Lists its commands from the table, and imports the one that is used."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The order in which --help shows them."""
-        return [*SUBCOMMANDS, *super().list_commands(ctx)]
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, subcommand in SUBCOMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=subcommand.help)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command, or one that names the missing extra."""
-        if cmd_name not in SUBCOMMANDS:
-            return super().get_command(ctx, cmd_name)
-        subcommand = SUBCOMMANDS[cmd_name]
-        try:
-            found = getattr(importlib.import_module(subcommand.module), subcommand.attribute)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("footplate"):
-                raise
-            found = _refusal(cmd_name, subcommand.extra, missing=error.name)
-        return _command(cmd_name, found)
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name in SUBCOMMANDS else command, rest
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """A section a kind."""
+        width = max(map(len, self.commands))
+        sections = {title: [(name, each.help) for name, each in items.items()] for title, items in SECTIONS.items()}
+        others = [(name, each.help or "") for name, each in self.commands.items() if name not in SUBCOMMANDS]
+        for title, lines in {**sections, "Other": others}.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), words) for name, words in lines])
+
+
+def _load(name: str) -> Any:
+    subcommand = SUBCOMMANDS[name]
+    module, _, attribute = subcommand.place.partition(":")
+    try:
+        found = getattr(importlib.import_module(f"footplate.cli.{module}"), attribute)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("footplate"):
+            raise
+        found = _refusal(name, subcommand.extra, missing=error.name)
+    return _command(name, found)
 
 
 def _command(name: str, target: Any) -> Any:
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
-    single = typer.Typer(add_completion=False)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name)(target)
     return typer.main.get_command(single)
 
@@ -80,9 +126,9 @@ def _refusal(name: str, extra: str, *, missing: str | None) -> typer.Typer:
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 

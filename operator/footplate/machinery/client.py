@@ -26,7 +26,7 @@ from footplate.machinery.fair import FIRST, FairSlots
 from footplate.machinery.metrics import Metrics, code_class
 from footplate.machinery.resources import Resource, resource_of
 from footplate.machinery.responses import TooLong, error_of, lines_of, read_within
-from footplate.objects import Object, key_of
+from footplate.objects import Object, block, key_of, text
 
 log = structlog.get_logger(__name__)
 
@@ -103,11 +103,10 @@ class KubeClient:
         return await self._call("get", Resource("", "discovery"), path)
 
     async def pages(
-        self, resource: Resource, *, namespace: str = "", selector: str = ""
+        self, resource: Resource, *, namespace: str = "", selector: str = "", fields: str = ""
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """A whole collection, page by page, each with the resourceVersion of the list. `Gone` if it took too long."""
-        limit = str(self._pages.get(resource, PAGE))
-        query = {"limit": limit, **({"labelSelector": selector} if selector else {})}
+        query = {"limit": str(self._pages.get(resource, PAGE)), **_selecting(selector, fields)}
         while True:
             page = await self._page(resource, resource.path(namespace), query)
             metadata = page["metadata"]
@@ -116,17 +115,19 @@ class KubeClient:
                 return
             query = {**query, "continue": metadata["continue"]}
 
-    async def create(self, manifest: Object, *, turn: int = FIRST) -> Object:
+    async def create(self, manifest: Object, *, turn: int = FIRST, dry_run: bool = False) -> Object:
         """Creates an object; `AlreadyExists` may mean an earlier try whose answer was lost.
 
         Args:
             manifest: the object.
             turn: place in its namespace's queue, such as the number of the write in its plan; 0 is urgent.
+            dry_run: the API server judges it, and keeps nothing.
         """
-        namespace, _ = key_of(manifest)
+        namespace = text(block(manifest, "metadata"), "namespace")  # its name may be the server's to choose
         resource = resource_of(manifest)
         path = resource.path(namespace)
-        return await self._call("create", resource, path, namespace=namespace, turn=turn, body=manifest)
+        query = {"dryRun": "All"} if dry_run else None
+        return await self._call("create", resource, path, namespace=namespace, turn=turn, query=query, body=manifest)
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
         """Writes a whole object; `Conflict` when it changed since its resourceVersion."""
@@ -169,6 +170,7 @@ class KubeClient:
         since: str,
         namespace: str = "",
         selector: str = "",
+        fields: str = "",
         inactivity: float,
     ) -> AsyncGenerator[list[Mapping[str, Any]]]:
         """Events after a resourceVersion, in batches as they arrive; ends when the server ends it, or when nothing has
@@ -176,9 +178,7 @@ class KubeClient:
 
         First comes an empty batch, once the server has accepted the watch. Half a line at the end is dropped.
         """
-        query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": since}
-        if selector:
-            query["labelSelector"] = selector
+        query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": since, **_selecting(selector, fields)}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=inactivity)
         url = self._server + resource.path(namespace)
         try:
@@ -285,6 +285,11 @@ _METHODS = {
     "patch": "PATCH",
     "delete": "DELETE",
 }
+
+
+def _selecting(selector: str, fields: str) -> dict[str, str]:
+    """What of a collection is meant, by labels and by fields."""
+    return {key: value for key, value in (("labelSelector", selector), ("fieldSelector", fields)) if value}
 
 
 def _stamp_items(page: Object) -> list[dict[str, Any]]:

@@ -15,17 +15,13 @@ import aiohttp
 import structlog
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
-# The client asks for the home while it is imported, and fails for a UID that has none: neither HOME nor a passwd entry.
-os.environ.setdefault("HOME", "/")
-
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
-
 from footplate import __version__
 from footplate.errors import ConfigurationError
+from footplate.machinery.kubernetes_config import Configuration, load_incluster_config, load_kube_config
 
 log = structlog.get_logger(__name__)
 
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _READ_BUFFER = 2**20
 _SECONDS_BETWEEN_RENEWALS = 5.0
 
@@ -37,9 +33,14 @@ class Unauthorized(aiohttp.ClientConnectionError):
 class Credentials:
     """The way to one API server. `server` has no trailing slash."""
 
-    def __init__(self, *, kubeconfig: str | None = None, context: str | None = None) -> None:
+    def __init__(
+        self, *, kubeconfig: str | None = None, context: str | None = None, agent: str = "footplate-operator"
+    ) -> None:
+        """`agent`: what the API server's logs are to call us."""
         self._kubeconfig = kubeconfig
         self._context = context
+        self._agent = agent
+        self._namespace = ""
         self._configuration = Configuration()
         self._tls = ssl.create_default_context()
         self._renewing = asyncio.Lock()
@@ -50,6 +51,11 @@ class Credentials:
     def server(self) -> str:
         """Base URL of the API server."""
         return str(self._configuration.host).rstrip("/")
+
+    @property
+    def namespace(self) -> str:
+        """That of the kubeconfig's context, or of the service account."""
+        return self._namespace or "default"
 
     async def load(self) -> None:
         """Reads the configuration, and again when called again; ConfigurationError says what is wrong with it."""
@@ -68,13 +74,15 @@ class Credentials:
     async def _load_into(self, configuration: Configuration) -> None:
         if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
             load_incluster_config(client_configuration=configuration)
+            self._namespace = _own_namespace()
             return
-        await load_kube_config(
+        loader = await load_kube_config(
             config_file=_present(self._kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"),
             context=self._context,
             client_configuration=configuration,
             persist_config=False,
         )
+        self._namespace = str(loader.current_context["context"].get("namespace") or "")
 
     def open_session(self, *middlewares: ClientMiddlewareType) -> aiohttp.ClientSession:
         """A session whose requests are authorised, after they went through `middlewares`; whoever opens it closes it.
@@ -86,7 +94,7 @@ class Credentials:
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=[*middlewares, self._authorize],
             proxy=self._configuration.proxy,
-            headers={"User-Agent": f"footplate-operator/{__version__}"},
+            headers={"User-Agent": f"{self._agent}/{__version__}"},
             read_bufsize=_READ_BUFFER,
         )
 
@@ -137,6 +145,11 @@ def _present(files: str) -> str:
     if not any(Path(each).expanduser().exists() for each in files.split(os.pathsep)):
         raise FileNotFoundError(f"there is no file {files}")
     return files
+
+
+def _own_namespace() -> str:
+    """The service account's; empty where the pod isn't told."""
+    return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else ""
 
 
 def _build_tls(configuration: Configuration) -> ssl.SSLContext:

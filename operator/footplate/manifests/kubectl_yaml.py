@@ -5,6 +5,7 @@ What the API server gets is JSON: keys are texts, 2.0 is 2, and there is no infi
 
 import base64
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -102,3 +103,24 @@ def name_of(key: yaml.Node) -> str:
     if value is None:
         raise yaml.constructor.ConstructorError(None, None, "a key must not be null; quote it", key.start_mark)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes what kubectl reads back as the same: texts that it would take for something else are quoted."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """What several objects share is written out in each."""
+        return True
+
+    def represent_text(self, text: str) -> yaml.Node:
+        """A text; one of several lines keeps them."""
+        style = "|" if "\n" in text else "'" if text in _WORDS or read_plain(text) != text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+Dumper.add_representer(str, Dumper.represent_text)
+
+
+def to_yaml(documents: Iterable[Any]) -> str:
+    """The documents, their fields in their order."""
+    return yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import yaml
 
 from footplate.api.errors import Problem, join
-from footplate.cli.kubectl_yaml import MERGE, Loader, name_of
+from footplate.manifests.kubectl_yaml import MERGE, Loader, name_of
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")

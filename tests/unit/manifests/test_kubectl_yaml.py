@@ -6,9 +6,11 @@ from io import StringIO
 from typing import Any
 
 import pytest
+import yaml
 
-from footplate.cli.manifests import read_documents
 from footplate.devcluster.process import find_program
+from footplate.manifests.documents import read_documents
+from footplate.manifests.kubectl_yaml import Loader, to_yaml
 
 SCALARS: dict[str, Any] = {
     "y": True, "Y": True, "yes": True, "on": True, "n": False, "NO": False, "Off": False, "TRUE": True, "yEs": "yEs",
@@ -101,3 +103,36 @@ def test_keys_that_are_the_same_in_json_come_twice(text: str) -> None:
 
 def test_what_a_merge_brings_may_be_overridden() -> None:
     assert ours("a: &a {x: 1}\nb: {<<: *a, x: 2}\n")["b"] == {"x": 2}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y",
+        "no",
+        "1e-4",
+        "1:30",
+        "0x1F",
+        "~",
+        "",
+        "<<",
+        "=",
+        ".inf",
+        "2026-01-01",
+        "a\nb\n",
+        " a\n b",
+        "\x1b[2J",
+        "é",
+        "1_000",
+    ],
+)
+def test_what_is_written_is_read_back_as_it_was(text: str) -> None:
+    document = {"a": text, text: [text, {"b": text}]}
+    written = to_yaml([document, document])
+    assert [yaml.load(part, Loader) for part in written.split("---\n")] == [document, document]
+    assert "\x1b" not in written
+
+
+def test_what_documents_share_is_written_out_in_each() -> None:
+    labels = {"a": "b"}
+    assert to_yaml([{"c": labels, "d": labels}]) == "c:\n  a: b\nd:\n  a: b\n"

@@ -1,0 +1,39 @@
+"""How a job's status is read by somebody who only looks at it: what isn't understood is left out. Pure."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from footplate.api.status import Phase, TrainingJobStatus
+from footplate.objects import Object, block, number, text
+
+_PHASES = {str(phase): phase for phase in Phase}
+
+
+def read_status(job: Object) -> TrainingJobStatus:
+    """The status as far as it is understood: a field with another version's words, or somebody else's, is absent."""
+    raw: dict[str, Any] = {**block(job, "status")}
+    while True:
+        try:
+            return TrainingJobStatus.model_validate(raw, extra="ignore")
+        except ValidationError as error:
+            strange = {str(each["loc"][0]) for each in error.errors(include_url=False) if each["loc"]}
+            if not strange & raw.keys():
+                return TrainingJobStatus()
+            raw = {name: value for name, value in raw.items() if name not in strange}
+
+
+def read_phase(job: Object) -> Phase | None:
+    """The phase alone, which is much faster; None where there is none, or none that is known."""
+    phase = text(block(job, "status"), "phase")
+    return _PHASES.get(phase)
+
+
+def is_so(job: Object, until: str) -> bool:
+    """Whether a condition of this name is true, or the phase is this, for the job's spec as it is now."""
+    status = read_status(job)
+    generation = number(block(job, "metadata"), "generation") or 0
+    if status.observed_generation < generation:
+        return False
+    holds = any(each.type == until and each.status == "True" for each in status.conditions)
+    return holds or status.phase == until

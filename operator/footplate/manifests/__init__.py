@@ -1,0 +1,1 @@
+"""What users write in files: read as kubectl reads it, and judged without a cluster."""

@@ -1,0 +1,127 @@
+"""A job in a notebook: progress and curve, and nothing that the notebook would run."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from footplate.api.status import CurveStatus, ProgressStatus, TrainingJobStatus
+from footplate.client.html import HEIGHT, WIDTH, job_html
+
+
+def status(**fields: Any) -> TrainingJobStatus:
+    return TrainingJobStatus.model_validate(fields, by_name=False)
+
+
+def with_curve(**curve: Any) -> TrainingJobStatus:
+    return status(phase="Running", progress={"step": 1, "history": {"steps": [], "metrics": {}, **curve}})
+
+
+def with_progress(**fields: Any) -> TrainingJobStatus:
+    """What no validation would let through, as well."""
+    return status(phase="Running").model_copy(update={"progress": ProgressStatus.model_construct(**fields)})
+
+
+def points(html: str) -> list[list[tuple[float, float]]]:
+    return [
+        [(float(x), float(y)) for x, y in (pair.split(",") for pair in line.split())]
+        for line in re.findall(r'polyline points="([^"]*)"', html)
+    ]
+
+
+def test_a_running_job() -> None:
+    progress = {"step": 500, "totalSteps": 1000, "percent": 50.04, "etaSeconds": 3700, "metrics": {"loss": 0.123456}}
+    html = job_html("digits", "team", status(phase="Running", message="2 of 2 nodes running", progress=progress))
+    ElementTree.fromstring(html)
+    assert "<b>team/digits</b> Running" in html
+    assert '<progress value="50.0" max="100">50 %</progress> 50 %, 1 h 1 min left' in html
+    assert "step 500 of 1,000, loss 0.1235" in html
+
+
+@pytest.mark.parametrize("percent", [None, float("nan"), float("inf")])
+def test_what_is_not_known_is_not_shown(percent: float | None) -> None:
+    known = status(phase="Running", progress={}).model_copy()
+    assert known.progress is not None
+    html = job_html(
+        "a", "b", known.model_copy(update={"progress": known.progress.model_copy(update={"percent": percent})})
+    )
+    assert "progress" not in html
+
+
+def test_a_job_that_nobody_has_seen() -> None:
+    assert "<b>b/a</b> new" in job_html("a", "b", TrainingJobStatus())
+
+
+def test_the_curve_goes_from_corner_to_corner() -> None:
+    html = job_html("a", "b", with_curve(steps=[0, 10, 20], metrics={"loss": [2.0, 1.0, 0.0]}))
+    ElementTree.fromstring(html)
+    assert points(html) == [[(4, 4), (WIDTH / 2, HEIGHT / 2), (WIDTH - 4, HEIGHT - 4)]]
+    assert "loss: 0 at step 20, 0 to 2" in html
+
+
+def test_a_gap_parts_the_curve() -> None:
+    html = job_html("a", "b", with_curve(steps=[0, 1, 2, 3, 4, 5], metrics={"loss": [1, 2, None, 3, None, 4]}))
+    assert [len(line) for line in points(html)] == [2]
+    assert html.count("<circle") == 2
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        {"steps": [], "metrics": {}},
+        {"steps": [1], "metrics": {"loss": [1.0]}},
+        {"steps": [1, 2], "metrics": {"loss": [None, 1.0]}},
+        {"steps": [1, 2, 3], "metrics": {"loss": []}},
+    ],
+)
+def test_a_curve_of_less_than_two_points_is_none(curve: Any) -> None:
+    assert "<svg" not in job_html("a", "b", with_curve(**curve))
+
+
+@pytest.mark.parametrize("values", [[3.0, 3.0], [-1.7e308, 1.7e308], [float("nan"), 1.0, 2.0]])
+def test_numbers_that_break_arithmetic(values: list[float]) -> None:
+    """As a liar's curve has them."""
+    curve = CurveStatus.model_construct(steps=[*range(len(values))], metrics={"loss": [*values]})
+    html = job_html("a", "b", with_progress(history=curve))
+    places = [each for line in points(html) for each in line]
+    assert len(places) == 2
+    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in places)
+
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</svg><style>*{}</style>",
+    "\x1b[31m&amp;\u202e",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_words_stay_words(attack: str) -> None:
+    progress = {
+        "step": 1, "metrics": {attack[:63]: 1.0}, "history": {"steps": [1, 2], "metrics": {attack[:63]: [1.0, 2.0]}},
+    }  # fmt: skip
+    html = job_html(attack, attack, status(phase="Running", message=attack, progress=progress))
+    found = Tags()
+    found.feed(html)
+    assert found.names <= {"div", "b", "progress", "svg", "g", "polyline"}
+    assert found.attributes <= {
+        "style", "value", "max", "role", "aria-label", "width", "height", "viewbox", "fill", "stroke", "stroke-width",
+        "points",
+    }  # fmt: skip
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+
+
+class Tags(HTMLParser):
+    """What a browser would see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names, self.attributes = set[str](), set[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes.update(name for name, _ in attrs)
