@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Self
 
 from footplate.api.status import Phase
+from footplate.client.cluster import LIVING_PODS, ClusterView, view_cluster
 from footplate.client.connection import Connection
-from footplate.client.errors import ClientError, JobNotFound
+from footplate.client.errors import ClientError, JobNotFound, NotAllowed
 from footplate.client.job import Job
 from footplate.client.watching import ChangeType, watch_jobs
 from footplate.errors import NotFound
-from footplate.machinery.resources import TRAINING_JOBS
-from footplate.objects import key_of
+from footplate.machinery.resources import NODES, PODS, TRAINING_JOBS
+from footplate.objects import Object, key_of
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -103,6 +104,23 @@ class Client:
             self.get(name, namespace=where)
         fields = f"metadata.name={name}" if name else ""
         return self.connection.iterate(self._changes(where, selector or "", fields))
+
+    def cluster(self) -> ClusterView:
+        """Accelerators, who holds them, and what comes of it: of all namespaces where they may be read, else of one."""
+        try:
+            jobs, pods, whole = *self._living(""), True
+        except NotAllowed:
+            jobs, pods, whole = *self._living(self.namespace), False
+        try:
+            nodes, _ = self.connection.run(self.connection.list(NODES))
+        except NotAllowed:
+            nodes = None
+        return view_cluster(jobs, pods, nodes, whole=whole)
+
+    def _living(self, namespace: str) -> tuple[Sequence[Object], Sequence[Object]]:
+        jobs, _ = self.connection.run(self.connection.list(TRAINING_JOBS, namespace=namespace))
+        pods, _ = self.connection.run(self.connection.list(PODS, namespace=namespace, fields=LIVING_PODS))
+        return jobs, pods
 
     async def _changes(self, namespace: str, selector: str, fields: str) -> AsyncGenerator[Sequence[Change]]:
         async for batch in watch_jobs(self.connection, namespace=namespace, selector=selector, fields=fields):

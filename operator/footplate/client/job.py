@@ -1,18 +1,29 @@
 """`Job`: one TrainingJob as it was when it was read, what is known of it, and what can be done to it."""
 
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from footplate.api.status import Attempt, Phase, ProgressStatus, TrainingJobStatus
+from footplate.api.trainingjob import TrainingJobSpec
+from footplate.client.checkpoints import CheckpointView, list_checkpoints, open_checkpoints
 from footplate.client.connection import Connection
-from footplate.client.errors import ClientError, JobDeleted
+from footplate.client.errors import ClientError, JobDeleted, NotAllowed
+from footplate.client.events import EVENTS, JobEvent, view_events
+from footplate.client.history import History, of_records, of_status
+from footplate.client.live import read_live
+from footplate.client.log_lines import LogLine
+from footplate.client.logs import LogRequest, follow_logs, read_logs
+from footplate.client.ranks import RankView, selector_of, view_ranks
+from footplate.client.resolved import read_spec
 from footplate.client.status import read_phase, read_status
+from footplate.client.stored import open_records
 from footplate.client.waiting import wait_until
+from footplate.client.why import Why, explain
 from footplate.errors import Conflict, NotFound
-from footplate.machinery.resources import TRAINING_JOBS
+from footplate.machinery.resources import PODS, TRAINING_JOBS
 from footplate.objects import Object, block, key_of, number, time, uid_of
 
 T = TypeVar("T")
@@ -102,6 +113,74 @@ class Job:
         """
         return self._take(self.connection.run(wait_until(self.connection, self.manifest, until, seconds=timeout)))
 
+    def live(self) -> ProgressStatus | None:
+        """How far training is now, as rank 0's pod says it; where that can't be had, what `progress` says."""
+        return self.connection.run(read_live(self.connection, self.manifest))
+
+    def history(self, full: bool = False) -> History:
+        """The run's curves: the thinned ones of the status or, with `full`, all that was reported, from storage.
+
+        Raises:
+            StorageUnreadable: with `full`, the job keeps none, or this user can't read them.
+        """
+        if not full:
+            return of_status(self.progress.history if self.progress is not None else None)
+        return of_records(open_records(self.connection, self.manifest, self._spec()))
+
+    def logs(
+        self,
+        rank: int | None = None,
+        *,
+        attempt: int | None = None,
+        follow: bool = False,
+        tail: int | None = None,
+        failed: bool = False,
+    ) -> Iterator[LogLine]:
+        """What the pods of an attempt have written: from themselves, or from storage once they are gone.
+
+        Args:
+            rank: of the node in the gang; all of them, one after the other, where not given.
+            attempt: its number; the newest where not given.
+            follow: the lines as they are written, those of several nodes mixed, through all attempts that follow, to
+                the end of the run.
+            tail: only the last lines that there are, so many of each node.
+            failed: the attempt that failed last, of it the node that was the cause.
+
+        Raises:
+            LogsNotFound: nobody has it any more.
+        """
+        asked = LogRequest(rank, attempt, tail, failed)
+        read = follow_logs if follow and not failed else read_logs
+        return read(self.connection, self.manifest, asked)
+
+    def events(self) -> list[JobEvent]:
+        """What was told of the job within the last hour or so, the newest last."""
+        about = f"involvedObject.uid={self.uid}"
+        found, _ = self.connection.run(self.connection.list(EVENTS, namespace=self.namespace, fields=about))
+        return view_events(found)
+
+    def why(self) -> Why:
+        """Why it waits, restarts or failed, and the way out."""
+        try:
+            events = self.events()
+        except NotAllowed:
+            events = []
+        return explain(self.manifest, self.status, events, now=datetime.now(UTC))
+
+    def ranks(self) -> list[RankView]:
+        """The pods of the present gang, by rank."""
+        labels = selector_of(self.manifest, self.status)
+        pods, _ = self.connection.run(self.connection.list(PODS, namespace=self.namespace, selector=labels))
+        return view_ranks(self.manifest, self.status, pods)
+
+    def checkpoints(self) -> list[CheckpointView]:
+        """What the run has saved, the newest first.
+
+        Raises:
+            StorageUnreadable: the job saves none, or this user can't read them.
+        """
+        return list_checkpoints(open_checkpoints(self.connection, self.manifest, self._spec()))
+
     def suspend(self) -> Self:
         """Stops the gang after a checkpoint, and gives its nodes back."""
         self._refuse_finished("suspend")
@@ -141,6 +220,9 @@ class Job:
         What it has saved in storage stays. `suspend` gives the nodes back and keeps the record.
         """
         self._ask(self.connection.delete(TRAINING_JOBS, self.namespace, self.name, uid=self.uid))
+
+    def _spec(self) -> TrainingJobSpec | None:
+        return self.connection.run(read_spec(self.connection, self.manifest))
 
     def _refuse_finished(self, verb: str) -> None:
         if self.phase is not None and self.phase.finished:

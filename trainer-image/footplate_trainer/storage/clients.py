@@ -28,11 +28,19 @@ PART_SECONDS = 300.0
 class Clients:
     """Makes the clients of one bucket."""
 
-    def __init__(self, uri: str, endpoint: str | None, own: Mapping[str, str], patience: float) -> None:
+    def __init__(
+        self,
+        uri: str,
+        endpoint: str | None,
+        own: Mapping[str, str],
+        patience: float,
+        authorities: bytes | None = None,
+    ) -> None:
         self._uri, self._endpoint, self._own, self._patience = uri, endpoint, own, patience
+        self._authorities = authorities
         self._scheme, _, rest = uri.partition("://")
         self._bucket = rest.partition("/")[0]
-        self._known: tuple[Mapping[str, str], bytes | None] = {}, read_authorities()
+        self._known: tuple[Mapping[str, str], bytes | None] = {}, authorities or read_authorities()
         """Credentials beyond the environment's, and authorities."""
 
     @property
@@ -63,7 +71,7 @@ class Clients:
         """New clients, where the job's Secret or its authorities aren't what these were made with."""
         newest = {} if self._own else newest_credentials(self._scheme)
         used = {**os.environ, **self._known[0]}
-        authorities = read_authorities()
+        authorities = self._authorities or read_authorities()
         if all(used.get(name) == value for name, value in newest.items()) and authorities == self._known[1]:
             return None
         self._known = newest, authorities

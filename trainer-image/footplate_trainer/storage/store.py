@@ -15,7 +15,7 @@ at again: what is new there is used from then on.
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,6 +95,8 @@ class Store:
         endpoint: str | None = None,
         channel: str | None = None,
         outage_seconds: float | None = None,
+        credentials: Mapping[str, str] | None = None,
+        authorities: bytes | None = None,
     ) -> "Store":
         """A store for a folder's URI, which need not exist. Asks nothing of the server yet.
 
@@ -103,6 +105,8 @@ class Store:
             endpoint: `storage.endpoint` of the job.
             channel: input channel whose own Secret, where it has one, goes before the job's.
             outage_seconds: how long a call is tried again; `OUTAGE_SECONDS` where not given.
+            credentials: variables that go before the environment's, of who isn't in the job's pod.
+            authorities: certificates in PEM that are trusted besides the public ones, of the same.
 
         Raises:
             Denied: there are no credentials to try, or they can't be any.
@@ -113,7 +117,7 @@ class Store:
             return cls(uri, LocalStore(), rest)
         bucket, _, prefix = rest.partition("/")
         patience = OUTAGE_SECONDS if outage_seconds is None else outage_seconds
-        clients = Clients(uri, endpoint, own_credentials(scheme, channel), patience)
+        clients = Clients(uri, endpoint, credentials or own_credentials(scheme, channel), patience, authorities)
         small, bulk = clients.connect()
         contact = Contact(clients.address or f"{scheme}://{bucket}")
         return cls(

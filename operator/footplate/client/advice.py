@@ -1,0 +1,99 @@
+"""What to do about each reason of a status, as docs/troubleshooting.md says it at length. Pure.
+
+`{name}` stands for the job's name.
+"""
+
+from collections.abc import Mapping
+
+from footplate.policy.reasons import Reason
+
+AGAIN = "`footplate restart {name}` then starts another run, which goes on from the newest checkpoint"
+ANEW = "the spec can't be changed: `footplate cancel {name}`, then create it anew"
+_MEND = "correct the code or its hyperparameters, " + ANEW
+_MEMORY = "raise resources.limits.memory, or lower the batch size or the number of data workers; " + ANEW
+_WAIT = "nothing: it goes on by itself"
+_NODES = "wait for room, ask for less in resources, or correct podTemplate.nodeSelector, tolerations and affinity"
+_LOGS = "`footplate logs {name} --failed` shows what the rank wrote last"
+
+ADVICE: Mapping[Reason, tuple[str, ...]] = {
+    Reason.CREATING_PODS: ("nothing; where it stays so for minutes, look at the operator's log",),
+    Reason.PODS_REFUSED: ("free some of the quota, or ask who runs the policy that the message names", _WAIT + " then"),
+    Reason.FAILED_CREATE: ("ask who runs the webhook or API server that the message names", _WAIT + " then"),
+    Reason.RUNTIME_NOT_FOUND: ("create the runtime, and the job starts by itself; or correct its name: " + ANEW,),
+    Reason.RUNTIME_REFUSES: ("keep to the runtime's policy: " + ANEW, "or ask the platform team to widen the policy"),
+    Reason.WAITING_FOR_NODES: (_NODES, "`footplate top` shows who holds the accelerators"),
+    Reason.GATED: ("wait for the queue that holds the pods back: its own objects say for what",),
+    Reason.STARTING_PODS: (
+        "where it takes long: an image of many GB, or a Secret, ConfigMap or volume claim that isn't there; "
+        "`kubectl describe pod` says which, and once it is there the pod starts by itself",
+    ),
+    Reason.ALL_PODS_RUNNING: ("where steps don't come, `footplate logs {name} --all` shows what the ranks do",),
+    Reason.SUSPENDED: ("`footplate resume {name}` goes on from the checkpoint",),
+    Reason.RESUMED: (_WAIT,),
+    Reason.COMPLETED: (),
+    Reason.USER_ERROR: (_MEND, _LOGS),
+    Reason.OUT_OF_MEMORY: (_MEMORY,),
+    Reason.OUT_OF_DISK: (
+        "raise resources.limits.ephemeral-storage, the volume's emptyDir.sizeLimit or podTemplate.sharedMemory, or "
+        "write less; " + ANEW,
+    ),
+    Reason.KILLED: (_MEMORY, _LOGS + "; it has the stack of a crash"),
+    Reason.DATA_ERROR: ("put the data right; " + AGAIN, "or correct the URI: " + ANEW),
+    Reason.CONFIG_ERROR: ("correct the Secret or ConfigMap if it is one; " + AGAIN, "for all else, " + ANEW),
+    Reason.HANG: (
+        _LOGS + ", with the stacks of all ranks: a collective that not all call, or a slow read",
+        "if it was only slow, raise runPolicy.hangTimeoutSeconds; " + ANEW,
+    ),
+    Reason.PEER_LOST: (_WAIT, "where it comes again, look at the network between the nodes"),
+    Reason.STOPPED: (_WAIT,),
+    Reason.EVICTED: (_WAIT, "where the node ran short of disk, request ephemeral-storage"),
+    Reason.POD_LOST: (_WAIT,),
+    Reason.NODE_REFUSED: (_WAIT + ", on other nodes", "where it comes again, look at that node's devices"),
+    Reason.INIT_FAILED: (
+        "ask who runs the webhook that puts this container into pods, or keep it away by podTemplate.annotations",
+    ),
+    Reason.NODE_LOST: (_WAIT + ", on other nodes",),
+    Reason.IMAGE_PULL_FAILED: (
+        "push the image, or correct the Secret in podTemplate.imagePullSecrets: the job goes on by itself",
+        "for another image, " + ANEW,
+    ),
+    Reason.CONTAINER_CONFIG: (
+        "create the Secret or ConfigMap that the message names: the job goes on by itself",
+        "else correct trainer.image or trainer.command: " + ANEW,
+    ),
+    Reason.START_TIMEOUT: (
+        "`kubectl describe pod` says what its node waits for: a volume, or a long pull",
+        "for a very large image, raise runPolicy.schedulingTimeoutSeconds",
+    ),
+    Reason.SCHEDULING_TIMEOUT: ("nothing: it is tried again, later each time", _NODES),
+    Reason.RESIZED: (_WAIT + ", with its new size",),
+    Reason.INVALID_SPEC: ("correct the fields that the message names: " + ANEW,),
+    Reason.INVALID_POD: ("correct what the message names, mostly in podTemplate: " + ANEW,),
+    Reason.NAME_CONFLICT: (
+        "`footplate restart {name}`: another run's objects have other names",
+        "or delete the object that the message names",
+    ),
+    Reason.RUN_CONFIG_LOST: ("`footplate restart {name}` begins a run with the job as it is now",),
+    Reason.MAX_RESTARTS: ("mend the failure that the message begins with; " + ANEW, _LOGS),
+    Reason.MAX_DISRUPTIONS: ("look at the nodes of the last attempts; " + AGAIN,),
+    Reason.DEADLINE: ("set a longer runPolicy.activeDeadlineSeconds; " + AGAIN,),
+    Reason.QUEUE_DEADLINE: ("`footplate restart {name}` when there is room, or ask for less: " + ANEW,),
+    Reason.REPEATED_ERROR: ("mend the error; the data at that step may be its cause", ANEW, _LOGS),
+    Reason.FAILED_DELETE: ("ask who runs the admission policy that the message names; it is tried again by itself",),
+    Reason.FAILED_UPDATE: ("the CRDs are older than the operator, or a policy forbids it: ask who runs the operator",),
+    Reason.TRAINER_NOTE: ("as the note says",),
+    Reason.STRAGGLER: (
+        "look at that node's accelerators, CPU and disk",
+        "to leave it, `kubectl cordon` it, then `footplate suspend {name}` and `footplate resume {name}`",
+    ),
+    Reason.GRACE_TOO_SHORT: ("create the job anew with a longer runPolicy.terminationGracePeriodSeconds",),
+    Reason.STATUS_NOT_UNDERSTOOD: ("run the newer operator again, or delete the job",),
+    Reason.SIDECAR: ("nothing; native sidecars end by themselves",),
+    Reason.EDIT_REFUSED: ("set the field back, or leave it out",),
+}
+
+
+def advice(reason: str | None, *, name: str) -> list[str]:
+    """What to do; nothing for a reason that another version has."""
+    known = {str(each): said for each, said in ADVICE.items()}
+    return [said.replace("{name}", name) for said in known.get(reason or "", ())]

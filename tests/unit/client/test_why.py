@@ -1,0 +1,201 @@
+"""Why a job waits, restarts or failed, and the way out: a table of statuses, each with its sentence."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from footplate.client.advice import ADVICE, advice
+from footplate.client.events import JobEvent, view_events
+from footplate.client.status import read_status
+from footplate.client.why import Why, duration, explain
+from footplate.policy.reasons import Reason
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+RESTART = "`footplate restart fashion` then starts another run, which goes on from the newest checkpoint"
+
+
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).isoformat()
+
+
+def why(status: dict[str, Any], *events: JobEvent, created: float = 10, **policy: int) -> Why:
+    metadata = {"name": "fashion", "namespace": "team", "creationTimestamp": ago(created)}
+    job = {"metadata": metadata, "spec": {"runPolicy": policy}, "status": status}
+    return explain(job, read_status(job), events, now=NOW)
+
+
+def warning(message: str, *, count: int = 1) -> JobEvent:
+    return JobEvent("Warning", "FailedMount", message, NOW, NOW, count)
+
+
+QUEUED = {
+    "phase": "Queued",
+    "reason": "WaitingForNodes",
+    "message": "3 of 8 nodes scheduled; 0/4 nodes are available: 4 Insufficient nvidia.com/gpu.",
+    "transitions": [{"phase": "Pending", "time": ago(900)}, {"phase": "Queued", "time": ago(754)}],
+    "nodes": {"desired": 8, "created": 8, "scheduled": 3, "ready": 0, "succeeded": 0, "failed": 0},
+}
+FAILED = {
+    "phase": "Failed",
+    "reason": "MaxRestartsExceeded",
+    "message": "RuntimeError: CUDA out of memory",
+    "spent": {"restarts": 2, "disruptions": 0},
+    "failure": {
+        "rank": 3,
+        "node": "gpu-7",
+        "exitCode": 1,
+        "class": "User",
+        "message": "RuntimeError: CUDA out of memory",
+        "traceback": 'Traceback:\n  File "train.py", line 7\nRuntimeError: CUDA out of memory\n',
+    },
+    "attempts": [
+        {"attempt": 0, "startTime": ago(900), "endTime": ago(600), "reason": "UserError", "lastStep": 1200},
+        {"attempt": 1, "startTime": ago(600), "endTime": ago(60), "reason": "NodeLost", "node": "gpu-7"},
+    ],
+}
+
+CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
+    "queued": (
+        QUEUED,
+        "It waits for nodes, for 12 min 34 s so far (WaitingForNodes): 3 of 8 nodes scheduled; 0/4 nodes are "
+        "available: 4 Insufficient nvidia.com/gpu.",
+        ["of 8 pods 8 are created, 3 have a node, 0 run"],
+        ["wait for room, ask for less in resources, or correct podTemplate.nodeSelector, tolerations and affinity"],
+    ),
+    "an image that can't be pulled": (
+        {
+            "phase": "Restarting",
+            "reason": "ImagePullFailed",
+            "message": "pod x: ErrImagePull",
+            "trouble": {"reason": "ImagePullFailed", "since": ago(30), "waitedSeconds": 60},
+            "restartTime": ago(-40),
+        },
+        "It restarts (ImagePullFailed): pod x: ErrImagePull",
+        ["its pods can't start (ImagePullFailed), for 1 min 30 s so far", "the next attempt starts in 40 s"],
+        ["push the image, or correct the Secret in podTemplate.imagePullSecrets: the job goes on by itself"],
+    ),
+    "failed": (
+        FAILED,
+        "It has failed (MaxRestartsExceeded): RuntimeError: CUDA out of memory",
+        [
+            "root cause: rank 3, on node gpu-7, exit code 1: RuntimeError: CUDA out of memory",
+            "its traceback ends with: RuntimeError: CUDA out of memory",
+            "charged to the code",
+            "attempt 0 ended after 5 min, at step 1,200: UserError",
+            "attempt 1 ended after 9 min: NodeLost on node gpu-7",
+            "2 of 3 (runPolicy.maxRestarts) are spent",
+        ],
+        [
+            "lower the batch size and accumulate gradients over more steps, checkpoint activations, or shard the model "
+            "over more accelerators",
+            "`footplate logs fashion --failed` shows what the rank wrote last",
+        ],
+    ),
+    "permanent": (
+        {
+            "phase": "Failed",
+            "reason": "DataError",
+            "message": "no bucket",
+            "failure": {"class": "Permanent", "message": "no bucket"},
+        },
+        "It has failed (DataError): no bucket",
+        ["it is permanent: trying again as it is can't help"],
+        [f"put the data right; {RESTART}"],
+    ),
+    "a reason of another version": (
+        {"phase": "Failed", "reason": "Levitation", "message": "up"},
+        "It has failed (Levitation): up",
+        [],
+        [RESTART],
+    ),
+    "running with a slow rank": (
+        {
+            "phase": "Running",
+            "reason": "AllPodsRunning",
+            "message": "2 of 2 nodes running",
+            "transitions": [{"phase": "Running", "time": ago(7_260)}],
+            "stragglers": [{"rank": 1, "nodeRank": 1, "node": "gpu-2", "factor": 1.8}],
+            "notes": ["a checkpoint is damaged"],
+        },
+        "It runs, for 2 h 1 min so far: 2 of 2 nodes running",
+        ["rank 1 on node gpu-2 is slow: its steps take 1.8 times the median rank's", "a checkpoint is damaged"],
+        ["to leave it, `kubectl cordon` it, then `footplate suspend fashion` and `footplate resume fashion`"],
+    ),
+    "stalled": (
+        {
+            "phase": "Pending",
+            "reason": "RuntimeNotFound",
+            "message": "there is no runtime",
+            "conditions": [
+                {"type": "Stalled", "status": "True", "reason": "x", "message": "wait", "lastTransitionTime": ago(5)},
+                {"type": "ReplicaFailure", "status": "False", "reason": "x", "lastTransitionTime": ago(5)},
+            ],
+        },
+        "It waits (RuntimeNotFound): there is no runtime",
+        ["Stalled: wait"],
+        [],
+    ),
+    "suspended": (
+        {"phase": "Suspended", "reason": "SuspendedByUser"},
+        "It is suspended (SuspendedByUser).",
+        [],
+        ["`footplate resume fashion` goes on from the checkpoint"],
+    ),
+    "a clock that is off": (
+        {"phase": "Queued", "transitions": [{"phase": "Queued", "time": ago(-500)}]},
+        "It waits for nodes, for 0 s so far.",
+        [],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "headline", "facts", "way_out"), CASES.values(), ids=CASES)
+def test_why(status: dict[str, Any], headline: str, facts: list[str], way_out: list[str]) -> None:
+    answer = why(status)
+    assert answer.headline == headline
+    assert [fact for fact in facts if fact not in answer.facts] == []
+    assert [words for words in way_out if words not in answer.way_out] == []
+
+
+def test_success_needs_no_way_out() -> None:
+    answer = why({"phase": "Succeeded", "failure": {"class": "User", "message": "before"}})
+    assert (answer.headline, answer.facts, answer.way_out) == ("It has succeeded.", [], [])
+
+
+def test_a_job_that_no_operator_has_seen() -> None:
+    assert why({}).headline == "It is new: the operator hasn't looked at it yet."
+    assert why({}, created=600).headline == "No operator has looked at it, 10 min after it was created."
+
+
+def test_what_only_events_say_is_a_fact_and_no_more_than_three_of_them() -> None:
+    told = [warning(f"volume {number}", count=number) for number in range(1, 6)]
+    answer = why(QUEUED, *told, warning(QUEUED["message"]))  # type: ignore[arg-type]
+    assert answer.facts[-3:] == [f"FailedMount ({n} times): volume {n}" for n in (3, 4, 5)]
+
+
+def test_what_tenants_write_can_not_command_a_terminal() -> None:
+    evil = "\x1b]0;owned\x07\x1b[2Jdone\nfake line"
+    failure = {"class": "User", "message": evil, "node": evil, "traceback": evil}
+    event = {"type": "Warning", "reason": evil, "message": f"{evil} again", "count": 2}
+    status = {"phase": "Failed", "reason": evil[:60], "message": evil, "failure": failure}
+    answer = why(status, *view_events([event]))
+    said = "\n".join([answer.headline, *answer.facts, *answer.way_out])
+    assert "(2 times): done | fake line again" in said
+    assert "\x1b" not in said
+    assert "\nfake line" not in said
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_its_way_out(reason: Reason) -> None:
+    assert reason in ADVICE
+    assert all("{" not in words for words in advice(reason, name="fashion"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (754, "12 min 34 s"), (7_260, "2 h 1 min"), (93_600, "1 d 2 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
