@@ -1,11 +1,11 @@
 """`Client`: TrainingJobs of one cluster, with the rights of whoever's kubeconfig it is."""
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from footplate.api.status import Phase
 from footplate.client.cluster import LIVING_PODS, ClusterView, view_cluster
@@ -15,7 +15,11 @@ from footplate.client.job import Job
 from footplate.client.watching import ChangeType, watch_jobs
 from footplate.errors import NotFound
 from footplate.machinery.resources import NODES, PODS, TRAINING_JOBS
-from footplate.objects import Object, key_of
+from footplate.objects import Object, block, key_of
+
+if TYPE_CHECKING:
+    from footplate.client.planning import Plan
+    from footplate.client.submission import Source
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -104,6 +108,82 @@ class Client:
             self.get(name, namespace=where)
         fields = f"metadata.name={name}" if name else ""
         return self.connection.iterate(self._changes(where, selector or "", fields))
+
+    def plan(self, job: "Source") -> "Plan":
+        """What a job will create and take, and what is left of the namespace's quotas; `print` it. Sends nothing.
+
+        Raises NotAllowed where the job's runtime may not be read, else as `submit`.
+        """
+        from footplate.client import submission  # takes as long to import as all the rest
+
+        return submission.plan(self.connection, job, namespace=self.namespace)
+
+    def render(self, job: "Source") -> Sequence[Object]:
+        """The ConfigMap, the Service and the pods that the operator will create for a job. Raises as `plan`."""
+        from footplate.client import submission  # takes as long to import as all the rest
+
+        return submission.render_job(self.connection, job, namespace=self.namespace)
+
+    def submit(self, job: "Source", *, dry_run: bool = False) -> Job:
+        """Creates a job, once it keeps all rules that can be checked here.
+
+        Args:
+            job: a manifest as a dict, the path of a file that holds one, or the model TrainingJob. Without a namespace
+                of its own it goes into the client's.
+            dry_run: True has the API server judge it too, and creates nothing.
+
+        Raises:
+            JobInvalid: it breaks rules of the API or of its runtime; with all that is wrong.
+            JobExists: there is one of its name.
+            JobRefused: the API server, a quota or an admission policy doesn't take it.
+        """
+        from footplate.client import submission
+
+        made = submission.submit(self.connection, job, namespace=self.namespace, dry_run=dry_run)
+        return Job(self.connection, made)
+
+    def submit_function(
+        self,
+        train: Callable[..., object],
+        *,
+        name: str,
+        args: Mapping[str, Any] | None = None,
+        nodes: int = 1,
+        packages: Sequence[str] = (),
+        image: str | None = None,
+        resources: Mapping[str, Any] | None = None,
+        spec: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> Job:
+        """Creates a job that calls a function, once on each rank.
+
+        Its source goes into a ConfigMap, with the imports of its module or notebook that it uses. Warns of imports that
+        the trainer image doesn't have.
+
+        Args:
+            train: written with `def`; all that it uses is imported, or defined inside of it.
+            name: of the job.
+            args: its keyword arguments, as JSON has them. They are the job's hyperparameters.
+            nodes: pods of the gang.
+            packages: requirements, such as `transformers==4.57.1`, that are installed before the start.
+            image: with `footplate[trainer]`. Needed where `spec` names no runtime that has one.
+            resources: of each pod: `{"limits": {"nvidia.com/gpu": 8}}`.
+            spec: further fields of the job, as in a manifest: `{"output": {"uri": "s3://models/"}}`.
+            dry_run: True has the API server judge it, and creates nothing.
+
+        Raises:
+            UnfitFunction: the function can't run elsewhere; with all that keeps it from that.
+            JobInvalid, JobExists, JobRefused: as `submit`.
+        """
+        from footplate.client.function_jobs import submit_function
+
+        trainer = {**block(dict(spec or {}), "trainer"), **({"image": image} if image is not None else {})}
+        whole = {**(spec or {}), "nodes": nodes, "trainer": trainer, **({"resources": resources} if resources else {})}
+        made = submit_function(
+            self.connection, train, name=name, namespace=self.namespace, args=args or {}, packages=packages, spec=whole,
+            dry_run=dry_run,
+        )  # fmt: skip
+        return Job(self.connection, made)
 
     def cluster(self) -> ClusterView:
         """Accelerators, who holds them, and what comes of it: of all namespaces where they may be read, else of one."""

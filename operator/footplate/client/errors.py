@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+from footplate.api.errors import Problem
 from footplate.errors import ApiError, ApiUnavailable, FootplateError, NotFound, Retryable, Terminal
 from footplate.machinery.credentials import Unauthorized
 from footplate.machinery.resources import Resource
@@ -65,6 +66,31 @@ class JobDeleted(ClientError, Terminal):
 
 class JobEnded(ClientError, Terminal):
     """The run came to an end before what was awaited."""
+
+
+class JobInvalid(ClientError, Terminal):
+    """The job breaks rules of the API, or of its runtime: `problems`, all at once. Nothing was sent."""
+
+    def __init__(self, problems: Sequence[Problem], *, lines: Sequence[str] | None = None) -> None:
+        self.problems = problems
+        super().__init__("\n".join(lines if lines is not None else map(str, problems)))
+
+
+class JobRefused(ClientError, Terminal):
+    """The API server, a quota or an admission policy doesn't take the job."""
+
+
+class JobExists(ClientError, Terminal):
+    """There is a TrainingJob of this name already; `phase` is its own, empty where it isn't known."""
+
+    def __init__(self, name: str, *, namespace: str, phase: str) -> None:
+        self.phase = phase
+        is_over = phase in ("Succeeded", "Failed")
+        again = "restart it for another run of the same spec" if is_over else "cancel it, which deletes it"
+        super().__init__(
+            f"TrainingJob {name!r} exists already in namespace {namespace}{f', and is {phase}' if phase else ''}: take "
+            f"another name or metadata.generateName, or {again}; what it has saved in storage stays its own"
+        )
 
 
 class WaitTimeout(ClientError, TimeoutError):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from footplate.client.errors import ClientError
 from footplate.client.function_names import (
     Statements,
     import_of,
@@ -46,7 +47,7 @@ if __name__ == "__main__":
 """
 
 
-class UnfitFunction(Terminal):
+class UnfitFunction(ClientError, Terminal):
     """The function can't run elsewhere as it is; the message has all that keeps it from that."""
 
 

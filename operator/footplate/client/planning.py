@@ -12,6 +12,7 @@ from footplate.objects import Object, block, text
 
 _SHOWN = ("cpu", "memory")
 """Resources that are told besides accelerators."""
+NO_QUOTAS = "whether a quota has room wasn't looked at: you may not list resourcequotas"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +52,13 @@ class Plan:
         return "\n".join(f"{label:<12}{line}" for label, line in _lines(self))
 
 
-def make_plan(job: Object, runtime: Object | None, quotas: Sequence[Object]) -> Plan:
+def make_plan(job: Object, runtime: Object | None, quotas: Sequence[Object] | None) -> Plan:
     """The plan of a job over its runtime.
 
     Args:
         job: the raw manifest.
         runtime: what its runtimeRef names, None where it names none.
-        quotas: the raw ResourceQuotas of its namespace.
+        quotas: the raw ResourceQuotas of its namespace, None where they may not be read.
 
     Raises:
         InvalidJob: the job, its runtime or both together break rules of the API.
@@ -66,7 +67,7 @@ def make_plan(job: Object, runtime: Object | None, quotas: Sequence[Object]) -> 
     settled = settle(job, runtime)
     spec, metadata = settled.spec, settled.config.metadata
     trainer, nodes = spec.trainer, spec.nodes
-    shares = share_of_quotas(spec, quotas)
+    shares = share_of_quotas(spec, quotas or ())
     return Plan(
         namespace=metadata.namespace,
         name=metadata.name,
@@ -85,7 +86,7 @@ def make_plan(job: Object, runtime: Object | None, quotas: Sequence[Object]) -> 
         output=f"{spec.output.uri.rstrip('/')}/{metadata.name}/1/" if spec.output is not None else "",
         budget=tuple(_budget(spec)),
         suspended=spec.run_policy.suspend,
-        notes=tuple(_notes(spec, shares)),
+        notes=(*_notes(spec, shares), *((NO_QUOTAS,) if quotas is None else ())),
     )  # fmt: skip
 
 

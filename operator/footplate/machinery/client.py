@@ -26,7 +26,7 @@ from footplate.machinery.fair import FIRST, FairSlots
 from footplate.machinery.metrics import Metrics, code_class
 from footplate.machinery.resources import Resource, resource_of
 from footplate.machinery.responses import TooLong, error_of, lines_of, read_within
-from footplate.objects import Object, key_of
+from footplate.objects import Object, block, key_of, text
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +123,7 @@ class KubeClient:
             turn: place in its namespace's queue, such as the number of the write in its plan; 0 is urgent.
             dry_run: the API server judges it, and keeps nothing.
         """
-        namespace, _ = key_of(manifest)
+        namespace = text(block(manifest, "metadata"), "namespace")  # its name may be the server's to choose
         resource = resource_of(manifest)
         path = resource.path(namespace)
         query = {"dryRun": "All"} if dry_run else None

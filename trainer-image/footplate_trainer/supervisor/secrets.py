@@ -17,7 +17,7 @@ from footplate_trainer.storage.credentials import OPEN_SETTINGS
 MASK: Final = b"***"
 MIN_LENGTH: Final = 6
 """Shorter values, such as `true` or a port, are in every text."""
-_TELLING: Final = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|SAS|AUTH|DSN", re.IGNORECASE)
+TELLING: Final = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|SAS|AUTH|DSN", re.IGNORECASE)
 _OURS: Final = re.compile(r"FOOTPLATE_|(OLD)?PWD$")
 _KNOWN: Final = re.compile(
     r"PET_|MASTER_|POD_IP|KUBERNETES_|PATH$|HOME$|HOSTNAME|SHLVL|TERM$|LANG|LC_|TZ$|PYTHON|LD_|VIRTUAL_ENV|CUDA|NVIDIA_|"
@@ -45,15 +45,15 @@ def _may_be_secret(name: str, spec: TrainingJobSpec) -> bool:
     own = next((variable for variable in spec.trainer.env if variable.name == name), None)
     if own is not None:
         referred = own.value_from is not None and own.value_from.secret_key_ref is not None
-        return referred or bool(_TELLING.search(name))
+        return referred or bool(TELLING.search(name))
     channel = next((each.name for each in spec.inputs if name.startswith(input_env_prefix(each.name))), None)
     bare = name.removeprefix(input_env_prefix(channel)) if channel else name
     if bare in OPEN_SETTINGS or (channel is None and _OURS.match(name)):
         return False
     if channel is None and _KNOWN.match(name):
-        return bool(_TELLING.search(name))
+        return bool(TELLING.search(name))
     whole = [source.prefix or "" for source in spec.trainer.env_from if source.secret_ref is not None]
-    return channel is not None or bool(_TELLING.search(name)) or any(name.startswith(prefix) for prefix in whole)
+    return channel is not None or bool(TELLING.search(name)) or any(name.startswith(prefix) for prefix in whole)
 
 
 def _newest(folder: str | None) -> list[str]:
