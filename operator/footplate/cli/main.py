@@ -28,7 +28,27 @@ class Subcommand:
 
 
 SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
+    "Jobs": {
+        "submit": Subcommand(
+            "submit:submit", "Submit a job, by a file or by flags for a recipe, after a look at what it will take."
+        ),
+        "list": Subcommand("jobs:list_jobs", "List jobs: phase, progress, time left."),
+        "wait": Subcommand("jobs:wait", "Wait for a job's end: exit code 0 succeeded, 1 failed, 2 timed out."),
+    },
+    "Change a job": {
+        "suspend": Subcommand("actions:suspend", "Stop a job after a checkpoint, until it is resumed."),
+        "resume": Subcommand("actions:resume", "Let a suspended job go on from its newest checkpoint."),
+        "restart": Subcommand("actions:restart", "Start a new run of a job that has finished."),
+        "scale": Subcommand("actions:scale", "Change the nodes of an elastic job."),
+        "cancel": Subcommand("actions:cancel", "Delete a job and its pods for good; what it has saved stays."),
+    },
+    "Cluster": {
+        "render": Subcommand(
+            "render:render", "Print the objects that a job's first attempt would consist of, as YAML."
+        ),
+    },
     "Without a cluster": {
+        "explain": Subcommand("explain:explain", "List a recipe's hyperparameters, their rules and defaults."),
         "validate": Subcommand("validate:validate", "Check manifests without a cluster."),
         "dev": Subcommand(
             "dev:app", "Run an embedded cluster on this machine, on loopback only, for laptops, demos and tests.", "dev"

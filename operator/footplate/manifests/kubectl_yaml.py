@@ -108,6 +108,10 @@ def name_of(key: yaml.Node) -> str:
 class Dumper(yaml.SafeDumper):
     """Writes what kubectl reads back as the same: texts that it would take for something else are quoted."""
 
+    def ignore_aliases(self, data: Any) -> bool:
+        """What several objects share is written out in each."""
+        return True
+
     def represent_text(self, text: str) -> yaml.Node:
         """A text; one of several lines keeps them."""
         style = "|" if "\n" in text else "'" if text in _WORDS or read_plain(text) != text else None

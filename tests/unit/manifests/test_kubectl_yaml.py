@@ -131,3 +131,8 @@ def test_what_is_written_is_read_back_as_it_was(text: str) -> None:
     written = to_yaml([document, document])
     assert [yaml.load(part, Loader) for part in written.split("---\n")] == [document, document]
     assert "\x1b" not in written
+
+
+def test_what_documents_share_is_written_out_in_each() -> None:
+    labels = {"a": "b"}
+    assert to_yaml([{"c": labels, "d": labels}]) == "c:\n  a: b\nd:\n  a: b\n"

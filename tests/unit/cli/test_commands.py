@@ -1,0 +1,214 @@
+"""The commands that ask a cluster, over a client that has what a test gives it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+import footplate.client
+from footplate.cli.main import app
+from footplate.client.errors import JobNotFound, WaitTimeout
+from job_views import job_view
+
+
+class FakeClient:
+    """Has `jobs`; remembers how it was opened and what it was asked."""
+
+    jobs: list[SimpleNamespace]
+    opened: dict[str, Any]
+    asked: dict[str, Any]
+
+    def __init__(self, **where: Any) -> None:
+        type(self).opened = where
+        self.namespace = where.get("namespace") or "team"
+
+    def __enter__(self) -> "FakeClient":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def get(self, name: str) -> SimpleNamespace:
+        for job in self.jobs:
+            if job.name == name:
+                return job
+        raise JobNotFound(name, namespace=self.namespace, names=[job.name for job in self.jobs])
+
+    def list(self, **asked: Any) -> list[SimpleNamespace]:
+        type(self).asked = asked
+        return self.jobs
+
+    def plan(self, source: Any) -> str:
+        type(self).asked = {"plan": source}
+        return "takes 2 nodes"
+
+    def submit(self, source: Any, *, dry_run: bool = False) -> SimpleNamespace:
+        type(self).asked |= {"submit": source, "dry_run": dry_run}
+        return job_view("digits")
+
+    def render(self, source: Any) -> Sequence[dict[str, Any]]:
+        return [{"kind": "Pod", "metadata": {"name": name}} for name in ("a", "b")]
+
+    def watch(self, **_: Any) -> Any:
+        for job in self.jobs:
+            yield SimpleNamespace(type="ADDED", job=job)
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """The fake cluster's jobs."""
+    monkeypatch.setattr(footplate.client, "Client", FakeClient)
+    FakeClient.jobs = [job_view("digits", phase="Running", run=1), job_view("wine", phase="Failed")]
+    return FakeClient.jobs
+
+
+def footplate_(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, arguments, input=stdin)
+
+
+@pytest.mark.usefixtures("jobs")
+def test_list_for_people() -> None:
+    result = footplate_("list", "-A", "--phase", "running", "-l", "team=vision")
+    assert FakeClient.asked == {"all_namespaces": True, "phase": "running", "selector": "team=vision"}
+    head, *rows = result.stdout.splitlines()
+    assert head.split()[:3] == ["NAMESPACE", "NAME", "PHASE"]
+    assert [row.split()[:3] for row in rows] == [["team", "digits", "Running"], ["team", "wine", "Failed"]]
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.usefixtures("jobs")
+def test_list_for_programs() -> None:
+    as_json = json.loads(footplate_("list", "-o", "json").stdout)
+    assert (as_json["kind"], [item["metadata"]["name"] for item in as_json["items"]]) == ("List", ["digits", "wine"])
+    assert yaml.safe_load(footplate_("list", "-o", "yaml").stdout) == as_json
+    names = footplate_("list", "-o", "name").stdout.split()
+    assert names == ["trainingjob.footplate.dev/digits", "trainingjob.footplate.dev/wine"]
+
+
+def test_a_list_without_jobs_says_where_it_looked(jobs: list[SimpleNamespace]) -> None:
+    jobs.clear()
+    assert footplate_("list").stdout == "no jobs of that kind in namespace team\n"
+    assert json.loads(footplate_("list", "-o", "json").stdout)["items"] == []
+
+
+@pytest.mark.usefixtures("jobs")
+def test_watch_in_a_pipe_is_a_line_a_change_until_it_is_interrupted() -> None:
+    result = footplate_("list", "--watch", "--phase", "failed")
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [["NAME", "PHASE"], ["wine", "Failed"]]
+    assert result.exit_code == 130
+    assert "leave one of them out" in footplate_("list", "--watch", "-o", "json").stderr
+
+
+@pytest.mark.usefixtures("jobs")
+def test_where_is_passed_on() -> None:
+    footplate_("list", "-n", "other", "--context", "prod", "--kubeconfig", "file")
+    assert FakeClient.opened == {"namespace": "other", "context": "prod", "kubeconfig": "file"}
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize(("verb", "code"), [("suspend", 1), ("resume", 1), ("restart", 1), ("cancel", 1), ("wait", 3)])
+def test_a_job_that_is_not_there_is_said_without_a_traceback(verb: str, code: int) -> None:
+    result = footplate_(verb, "digit")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr == (
+        f"footplate {verb}: there is no TrainingJob 'digit' in namespace team: did you mean digits?\n"
+    )
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1)])
+def test_wait_tells_the_end_by_its_exit_code(jobs: list[SimpleNamespace], phase: str, code: int) -> None:
+    jobs[0] = job_view("digits", phase=phase)
+    jobs[0].wait = lambda timeout: None
+    assert footplate_("wait", "digits").exit_code == code
+
+
+def test_wait_times_out_with_2(jobs: list[SimpleNamespace]) -> None:
+    def wait(timeout: float | None) -> None:
+        raise WaitTimeout(f"not within {timeout:g} s")
+
+    jobs[0].wait = wait
+    result = footplate_("wait", "digits", "--timeout", "2m")
+    assert (result.exit_code, result.stderr) == (2, "footplate wait: not within 120 s\n")
+    assert "'soon' is no duration; write 90s, 10m or 2h" in footplate_("wait", "digits", "--timeout", "soon").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        (["suspend", "digits"], ("suspend",)),
+        (["resume", "digits"], ("resume",)),
+        (["restart", "digits"], ("restart",)),
+        (["scale", "digits", "4"], ("scale", 4)),
+        (["cancel", "digits", "--yes"], ("cancel",)),
+    ],
+)
+def test_verbs(jobs: list[SimpleNamespace], arguments: list[str], call: tuple[Any, ...]) -> None:
+    calls: list[tuple[Any, ...]] = []
+    setattr(jobs[0], call[0], lambda *given: calls.append((call[0], *given)))
+    result = footplate_(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert calls == [call]
+    assert result.stdout.startswith("digits ")
+    assert result.stdout.count("\n") == 1
+
+
+@pytest.mark.usefixtures("jobs")
+def test_submit_shows_the_plan_and_asks_nobody_in_a_pipe(tmp_path: Path) -> None:
+    result = footplate_("submit", str(tmp_path / "job.yaml"))
+    assert result.stdout == (
+        "takes 2 nodes\ndigits is submitted; `footplate status digits -n team` shows what it does\n"
+    )
+    assert FakeClient.asked == {**dict.fromkeys(("plan", "submit"), tmp_path / "job.yaml"), "dry_run": False}
+    assert "nothing was created" in footplate_("submit", str(tmp_path / "job.yaml"), "--dry-run").stdout
+    assert FakeClient.asked["dry_run"] is True
+
+
+@pytest.mark.usefixtures("jobs")
+def test_submit_from_standard_input_and_from_flags() -> None:
+    manifest = {"kind": "TrainingJob", "metadata": {"name": "a"}, "spec": {}}
+    assert footplate_("submit", "-", stdin=json.dumps(manifest)).exit_code == 0
+    assert FakeClient.asked["submit"]["metadata"]["name"] == "a"
+    assert footplate_("submit", "--recipe", "image-classification", "--name", "b", "--set", "epochs=3").exit_code == 0
+    assert FakeClient.asked["submit"]["spec"]["trainer"]["hyperparameters"] == {"epochs": 3}
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "name either a FILE, or a recipe by --recipe"),
+        (["job.yaml", "--recipe", "x"], 2, "name either a FILE, or a recipe by --recipe"),
+        (["job.yaml", "--nodes", "2"], 2, "the flags of a job go with --recipe; of this one write them into job.yaml"),
+        (["--recipe", "x"], 2, "--recipe needs a --name for its job"),
+        (["--recipe", "x", "--name", "a", "--set", "b"], 1, "--set b: write it as NAME=VALUE"),
+        (["-"], 1, "isn't YAML"),
+    ],
+)
+def test_a_mistake_in_submit_is_explained(arguments: list[str], code: int, said: str) -> None:
+    result = footplate_("submit", *arguments, stdin="a: [")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in " ".join(result.stderr.replace("│", "").split())
+
+
+@pytest.mark.usefixtures("jobs")
+def test_render_is_yaml_for_kubectl_by_default() -> None:
+    documents = [{"kind": "Pod", "metadata": {"name": name}} for name in ("a", "b")]
+    assert list(yaml.safe_load_all(footplate_("render", "job.yaml").stdout)) == documents
+    assert json.loads(footplate_("render", "job.yaml", "-o", "json").stdout)["items"] == documents
+    assert footplate_("render", "job.yaml", "-o", "name").stdout == "pod/a\npod/b\n"
+
+
+def test_explain() -> None:
+    lines = footplate_("explain", "tabular-classification").stdout.splitlines()
+    assert lines[0].split() == ["NAME", "TYPE", "DEFAULT", "RULE", "WHAT", "IT", "DOES"]
+    assert lines[1].startswith("target")
+    assert "required" in lines[1]
+    assert "epochs" in footplate_("explain", "tabular-classification", "-o", "name").stdout.split()
+    mistaken = footplate_("explain", "tabular")
+    assert mistaken.exit_code == 1
+    assert mistaken.stderr.startswith("footplate explain: there is no recipe 'tabular'")
