@@ -39,6 +39,7 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 
 test: check  ## What a newcomer runs: checks, unit tests, and the quick half of integration
 	@.ci/setup --package prometheus
+	@.ci/setup --package chromium
 	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu and not frameworks" -n 2 --dist loadfile
 
 test-slow: $(READY) test-images  ## The rest of what CI runs: sweeps, outages, chaos, images, and realcluster where its binaries are
