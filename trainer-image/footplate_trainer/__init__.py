@@ -1,6 +1,6 @@
 """What training code may use inside a Footplate job; outside one, everything here is a sensible no-op.
 
-    from footplate_trainer import checkpoint, context, data, prepare, report
+    from footplate_trainer import checkpoint, context, data, expect, prepare, report
 
 Importing this package doesn't import torch: the supervisor, which never computes, starts in a fraction of a second.
 """
@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.expecting import expect
 from footplate_trainer.rank.report import enter, report
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "context",
     "data",
     "enter",
+    "expect",
     "export_model",
     "load_model",
     "metrics",

@@ -22,7 +22,7 @@ from typing import Annotated, BinaryIO, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
-from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
+from footplate.api.status import MAX_METRICS, CheckpointStatus, Count, ProgressStatus, Straggler
 from footplate.api.types import Model
 from footplate.causes import way_out
 from footplate.contract import Activity, ExitCode, Failure
@@ -120,6 +120,13 @@ def _stacks_path(run_dir: Path, rank: int) -> Path:
     return run_dir / f"rank-{rank}.stack"
 
 
+class DurationCounts(Model):
+    """A `Durations`: how many were how long, by its bounds, and all seconds together."""
+
+    counts: Annotated[list[Count], Field(max_length=32)]
+    seconds: Annotated[float, Field(ge=0)]
+
+
 class RankReport(Model):
     """What rank 0 says of the whole gang: how far it is, and what the model's manifest will want to know."""
 
@@ -130,6 +137,18 @@ class RankReport(Model):
     """When it was committed, by `time.monotonic()`."""
     step_seconds: float | None = None
     """A step's recent duration, waiting for data and for other ranks included."""
+    stepped_at: float | None = None
+    """When the newest step was finished, by `time.monotonic()`."""
+    reported: Annotated[dict[str, float], Field(max_length=MAX_METRICS)] = Field(default={})
+    """When each metric was last seen to have been reported, by `time.monotonic()`."""
+    steps_took: DurationCounts | None = None
+    """Of the steps that count as productive, by `STEP_BOUNDS`."""
+    saves_took: DurationCounts | None = None
+    """Of this process's saves, by `SAVE_BOUNDS`."""
+    data_wait_ratio: float | None = None
+    tokens_per_second: float | None = None
+    mfu_ratio: float | None = None
+    """What the ranks compute of what their devices could."""
     resumed_from_step: int | None = None
     resumed_from: str | None = None
     """URI of the checkpoint that this attempt started from."""

@@ -153,8 +153,11 @@ class ProgressStatus(Model):
     step: Count | None = Field(None, description="Optimizer steps finished.")
     total_steps: Count | None = Field(None, description="Optimizer steps in all.")
     percent: float | None = Field(None, description="step of totalSteps, in percent.")
-    eta_seconds: Count | None = Field(None, description="Seconds until the last step, at the present speed.")
+    eta_seconds: Count | None = Field(
+        None, description="Seconds until the last step, at the speed of recent steps; null where there are none."
+    )
     update_time: Time | None = Field(None, description="When the trainer said so.")
+    last_step_time: Time | None = Field(None, description="When the last step was finished.")
     samples_per_second: float | None = Field(None, description="Samples of all ranks together per second.")
     metrics: Metrics = Field(default={}, description="Latest values that the code reported.")
     history: CurveStatus | None = Field(

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from footplate.api.status import CheckpointStatus, Straggler
+from footplate.api.status import MAX_METRICS, CheckpointStatus, Straggler
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
-from footplate_trainer.rank.report import MAX_METRICS, UNHEARD, Reporter, enter
+from footplate_trainer.rank.report import UNHEARD, Reporter, enter
 
 
 class Stubborn:
@@ -259,3 +259,43 @@ def test_a_report_that_cant_be_written_neither_raises_nor_ends_the_next(
     assert caplog.text.count("progress could not be written") == 1
     (tmp_path / "gone").rename(run_dir)
     assert written(reporter, run_dir).progress.step == 2
+
+
+def test_a_report_says_when_what_was_reported_and_how_long_steps_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    reporter = Reporter(0, tmp_path)
+    for step, metrics in ((1, {}), (2, {"accuracy": 0.5}), (4, {})):
+        now[0] += 0.2
+        reporter.step_done(step, 1.0, None, metrics)
+        reporter.flush()
+    reporter.enter("evaluating")
+    now[0] += 50
+    reporter.step_done(4, None, None, {"accuracy": 0.6})
+    report = written(reporter, tmp_path)
+    assert report.stepped_at == pytest.approx(100.6)
+    assert report.progress.last_step_time is not None
+    assert report.progress.metrics == {"loss": 1.0, "accuracy": 0.6}
+    assert report.reported == {"loss": pytest.approx(100.6), "accuracy": pytest.approx(150.6)}
+    assert report.steps_took is not None
+    assert sum(report.steps_took.counts) == 3, "the first step is no measure, nor an evaluation"
+    assert report.steps_took.seconds == pytest.approx(0.4)
+
+
+def test_a_save_is_counted_by_what_it_took(reporter: Reporter, tmp_path: Path) -> None:
+    reporter.checkpointed(CheckpointStatus(uri="s3://c/1/", step=1, save_seconds=3.0))
+    report = written(reporter, tmp_path)
+    assert report.saves_took is not None
+    assert (sum(report.saves_took.counts), report.saves_took.seconds) == (1, 3.0)
+
+
+def test_waiting_for_data_is_a_share_of_the_time(reporter: Reporter, tmp_path: Path) -> None:
+    reporter.progress.status(0.0, metrics={})
+    reporter.waited_for_data(2.0)
+    reporter.enter("evaluating")
+    reporter.waited_for_data(50.0)
+    reporter.progress.step = 1
+    reporter.progress.status(8.0, metrics={})
+    assert reporter.progress.data_wait_ratio == 0.25

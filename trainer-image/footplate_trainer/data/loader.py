@@ -1,6 +1,7 @@
 """`loader`, and where training is in its data: in epochs, passes, batches and samples, saved in every checkpoint."""
 
 import operator
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
@@ -11,6 +12,7 @@ from footplate_trainer.data.passes import Handed, Passes
 from footplate_trainer.data.streams import StreamData
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.rank.context import context
+from footplate_trainer.rank.report import reporter
 
 
 class Loader:
@@ -155,11 +157,14 @@ class Loader:
         """From the pass that is under way or, where the position isn't its own, one that begins there."""
         if self._under_way is None or self._stands_at != (self._passes, self.index):
             self._under_way = self._data.rest(self._passes, self.index, self._state)
+        began = time.monotonic()
         try:
             return next(self._under_way, None)
         except BaseException:
             self._under_way = None  # else it would seem to have ended here
             raise
+        finally:
+            reporter().waited_for_data(time.monotonic() - began)
 
     def _next_pass(self) -> None:
         self._passes, self.index, self._pass_ended, self._state = self._passes + 1, 0, False, None

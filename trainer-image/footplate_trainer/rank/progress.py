@@ -1,5 +1,6 @@
 """How far training is: in steps, epochs and, where there is a whole to compare with, percent and time."""
 
+import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
@@ -33,7 +34,10 @@ class RankProgress:
         """Optimizer steps of all trainings together: the job's."""
         self.epoch: int | None = None
         """Epochs finished; None until that is reported: then the position tells."""
+        self.data_wait = 0.0
+        """Seconds that this process has waited for data, in all."""
         self._totals: dict[str, int] = {}
+        self._of_a_step: dict[str, float] = {}
         self._position: Position | None = None
         self._training: str | None = None
         self._steps: dict[str, int] = {}
@@ -57,10 +61,40 @@ class RankProgress:
         """Of all trainings but these."""
         return sum(steps for name, steps in self._steps.items() if name not in trainings)
 
-    def expect(self, *, total_steps: int | None = None, epochs: int | None = None) -> None:
-        """Tells how many steps and epochs there are in all, for percent and ETA."""
+    @property
+    def data_wait_ratio(self) -> float | None:
+        """Share of the recent time that this process has waited for data; None where nobody has measured that."""
+        return self._speed.data_wait_ratio if self.data_wait else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Recent tokens of all ranks together."""
+        return self._a_second("tokens")
+
+    @property
+    def flops_per_second(self) -> float | None:
+        """Recent floating point operations of all ranks together."""
+        return self._a_second("flops")
+
+    def _a_second(self, name: str) -> float | None:
+        count, seconds = self._of_a_step.get(name), self._speed.step_seconds
+        return count / seconds if count is not None and seconds else None
+
+    def expect(
+        self,
+        *,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        tokens: float | None = None,
+        flops: float | None = None,
+    ) -> None:
+        """Tells how many steps and epochs there are in all, for percent and ETA, and what all ranks together compute in
+        one step, for tokens a second and MFU.
+        """
         totals = {"total_steps": total_steps, "epochs": epochs}
         self._totals.update({name: total for name, total in totals.items() if total is not None})
+        of_a_step = {"tokens": tokens, "flops": flops}
+        self._of_a_step.update({name: count for name, count in of_a_step.items() if count is not None})
 
     def begin(self, training: str, *, steps: Mapping[str, int]) -> None:
         """A training begins or goes on: epochs, totals and the position in the data are its own from now on. `steps`
@@ -70,7 +104,8 @@ class RankProgress:
         self._steps_before = self.steps_of_others([training])
         self._steps_together = None
         if self._training not in (None, training):
-            self._totals, self.epoch, self._position = {}, None, None
+            self._totals, self._of_a_step, self.epoch, self._position = {}, {}, None, None
+            self._speed = Speed()
         self._training = training
 
     def count(self, steps: Mapping[str, int]) -> None:
@@ -83,12 +118,16 @@ class RankProgress:
         """Names the loader that samples per second and, until `expect` knows better, percent and ETA come from."""
         self._position = position
 
-    def status(self, reported_at: float | None, *, metrics: Mapping[str, float]) -> ProgressStatus:
-        """As the job's status shows it, where the newest report came at `reported_at` (`time.monotonic()`)."""
+    def status(
+        self, reported_at: float | None, *, metrics: Mapping[str, float], stepped_at: float | None = None
+    ) -> ProgressStatus:
+        """As the job's status shows it, where the newest report came at `reported_at`, and the newest step was finished
+        at `stepped_at` (`time.monotonic()`).
+        """
         step, position = self.step, self._position
         samples = position.samples_done if position else None
         if reported_at is not None:
-            self._speed.update(reported_at, step=step, samples=samples)
+            self._speed.update(reported_at, step=step, samples=samples, waited=self.data_wait)
         total = self._totals.get("total_steps")
         share = eta = None
         if total:
@@ -104,9 +143,14 @@ class RankProgress:
             percent=round(min(100.0, 100.0 * share), 2) if share is not None else None,
             eta_seconds=eta,
             update_time=datetime.now(UTC),
+            last_step_time=None if stepped_at is None else _clock_time(stepped_at),
             samples_per_second=1 / self._speed.sample_seconds if self._speed.sample_seconds else None,
             metrics=dict(metrics),
         )
+
+
+def _clock_time(monotonic: float) -> datetime:
+    return datetime.fromtimestamp(time.time() - (time.monotonic() - monotonic), UTC)
 
 
 def _times(count: int, seconds: float | None) -> int | None:

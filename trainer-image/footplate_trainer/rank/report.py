@@ -1,12 +1,10 @@
 """How training code says how far it is: `report` stores what it is given and writes the heartbeat; nothing more.
 
-A thread of rank 0 turns the newest values into numbers twice a second and writes them for the supervisor. It never asks
-a GPU: see `readings`. Values that aren't finite numbers are left out, with a note.
+A thread of rank 0 turns the newest values into numbers twice a second and writes them for the supervisor: see `values`.
 """
 
 import atexit
 import logging
-import math
 import os
 import threading
 import time
@@ -16,14 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from footplate.api.status import MAX_COUNT, MAX_METRIC_NAME, MAX_METRICS, CheckpointStatus, Straggler
+from footplate.api.status import MAX_COUNT, CheckpointStatus, Straggler
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, Activity
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of
-from footplate_trainer.exchange import ACTIVITIES, RankReport
+from footplate_trainer.exchange import ACTIVITIES, DurationCounts, RankReport
 from footplate_trainer.rank.environment import read_place
+from footplate_trainer.rank.peaks import mfu
 from footplate_trainer.rank.progress import RankProgress
-from footplate_trainer.rank.readings import Readings, is_on_gpu
+from footplate_trainer.rank.values import Values, number_of
+from footplate_trainer.timing.durations import SAVE_BOUNDS, STEP_BOUNDS, Durations
 from footplate_trainer.timing.speed import ProductiveTime
 from footplate_trainer.timing.work import WorkMeter
 
@@ -68,16 +68,19 @@ def enter(activity: Activity) -> None:
 class Reporter:
     """What this rank knows of the run. One of each process: `reporter()`."""
 
-    def __init__(self, rank: int = 0, run_dir: Path | None = None, *, nodes: int = 1, supervised: bool = True) -> None:
+    def __init__(
+        self, rank: int = 0, run_dir: Path | None = None, *, nodes: int = 1, ranks: int = 1, supervised: bool = True
+    ) -> None:
         self._run_dir = run_dir
         self._rank = rank
+        self._ranks = ranks
         self._supervised = supervised
         self._shows = run_dir is not None and rank == 0
         self._heartbeat = exchange.Heartbeat(run_dir, rank) if run_dir else None
         self._activity: Activity = "starting"
-        self._values: dict[str, Any] = {}
-        self._readings = Readings()
+        self._values = Values(self.note)
         self._reported_at: float | None = None
+        self._stepped_at: float | None = None
         # What a signal's handler raises may leave it held for good: this thread must not wait for itself at its end.
         self._lock = threading.RLock()
         self._facts: dict[str, Any] = {}
@@ -89,6 +92,8 @@ class Reporter:
         self.progress = RankProgress()
         self.work = WorkMeter()
         self.productive = ProductiveTime(nodes)
+        self._steps_took = Durations(STEP_BOUNDS)
+        self._saves_took = Durations(SAVE_BOUNDS)
 
     def step_done(self, step: int, loss: Any, epoch: float | None, metrics: dict[str, Any]) -> None:
         """See `report`."""
@@ -96,21 +101,23 @@ class Reporter:
         progress = self.progress
         counted = step if type(step) is int and 0 <= step <= MAX_COUNT else self._count("step", step)
         step = progress.step if counted is None else progress.in_all(counted)
-        self.productive.reported(now, advanced=step > progress.step)
+        steps = step - progress.step
+        seconds = self.productive.reported(now, advanced=steps > 0)
+        if steps > 0:
+            self._stepped_at = now
+            if seconds:
+                self._steps_took.add(seconds / steps, steps)
         self._activity = "training"
         progress.step = step
         if self._heartbeat is not None:
             self._heartbeat.beat(step, "training", self.work.seconds)
-        if loss is not None:
-            self._values["loss"] = loss
-        if metrics:
-            self._values.update(metrics)
+        self._values.take(loss, metrics)
         if epoch is not None:
             counted = self._count("epoch", epoch)
             progress.epoch = progress.epoch if counted is None else counted
         self._reported_at = now
         if self._shows:
-            self._readings.offer(self._values)
+            self._values.offer()
         if not self._started:
             self._start()
 
@@ -128,13 +135,18 @@ class Reporter:
             self.work.interrupt()
         self._activity = "loading" if activity == "training" and not self._started else activity
         if self._shows:
-            self._readings.offer(self._values)
+            self._values.offer()
         self.beat()
 
     def beat(self) -> None:
         """Says that this rank lives, in the middle of something that finishes no steps."""
         if self._heartbeat is not None:
             self._heartbeat.beat(self.progress.step, self._activity, self.work.seconds)
+
+    def waited_for_data(self, seconds: float) -> None:
+        """The loader had this rank wait for a batch."""
+        if self._activity != "evaluating":
+            self.progress.data_wait += seconds
 
     def step_ended(self, step: int) -> None:
         """The training in hand has finished so many steps, and the work on the next one begins."""
@@ -166,6 +178,8 @@ class Reporter:
         """A checkpoint of these trainings is complete; its step is theirs."""
         shown = status.model_copy(update={"step": self.progress.steps_of_others(of) + (status.step or 0)})
         self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic())
+        if status.save_seconds is not None:
+            self._saves_took.add(status.save_seconds)
         self.flush()
 
     def found_stragglers(self, stragglers: list[Straggler]) -> None:
@@ -190,14 +204,14 @@ class Reporter:
 
     def flush(self) -> None:
         """Writes what is known now. Waits for the device where a metric is still being computed."""
-        self._write(self._readings.read)
+        self._write(self._values.read)
 
-    def _write(self, look: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def _write(self, look: Callable[[], None] | None = None) -> None:
         if self._run_dir is None or not self._shows:
             return
         try:
             if look is not None:
-                look(self._values)
+                look()
             with self._lock:
                 exchange.write_report(self._run_dir, self._snapshot())
             self._untold = ""
@@ -232,11 +246,11 @@ class Reporter:
             if known != written:
                 written = known
                 self._write()
-                self._readings.want()
+                self._values.want()
 
     def _count(self, name: str, value: Any) -> int | None:
         """A whole number of anything that is a number, rounded down; None, with a note, of what isn't."""
-        number = _number(value)
+        number = number_of(value)
         if number is not None and 0 <= number <= MAX_COUNT:
             return int(number)
         self.note(
@@ -246,45 +260,26 @@ class Reporter:
         return None
 
     def _snapshot(self) -> RankReport:
+        progress = self.progress
+        numbers, reported = self._values.look()
         return RankReport(
-            progress=self.progress.status(self._reported_at, metrics=self._numbers()),
-            step_seconds=self.progress.step_seconds,
+            progress=progress.status(self._reported_at, metrics=numbers, stepped_at=self._stepped_at),
+            step_seconds=progress.step_seconds,
+            stepped_at=self._stepped_at,
+            reported=reported,
+            steps_took=DurationCounts(counts=self._steps_took.counts, seconds=self._steps_took.seconds),
+            saves_took=DurationCounts(counts=self._saves_took.counts, seconds=self._saves_took.seconds),
+            data_wait_ratio=progress.data_wait_ratio,
+            tokens_per_second=progress.tokens_per_second,
+            mfu_ratio=mfu(progress.flops_per_second, device=self._facts.get("device"), devices=self._ranks),
             productive_node_seconds=self.productive.node_seconds,
             notes=tuple(self._notes),
             **self._facts,
         )
-
-    def _numbers(self) -> dict[str, float]:
-        numbers: dict[str, float] = {}
-        read = self._readings.numbers
-        for name, value in list(self._values.items())[:MAX_METRICS]:
-            if is_on_gpu(value) and name not in read:
-                continue  # on its way
-            number = read[name] if is_on_gpu(value) else _number(value)
-            shown = sendable(name)[:MAX_METRIC_NAME]
-            if number is None or not math.isfinite(number):
-                self.note(f"metric {name!r} is left out: {number if number is not None else 'it'} is not a number")
-            elif shown in numbers:
-                self.note(
-                    f"of the metrics whose names begin with {shown!r} only the first is shown: names count up to "
-                    f"{MAX_METRIC_NAME} characters; use shorter ones"
-                )
-            else:
-                numbers[shown] = number
-        if len(self._values) > MAX_METRICS:
-            self.note(f"only the first {MAX_METRICS} of {len(self._values)} metrics are shown; report fewer")
-        return numbers
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value.item() if hasattr(value, "item") else value)
-    except Exception:  # a user's object may raise anything
-        return None
 
 
 @cache
 def reporter() -> Reporter:
     """This process's reporter; the same object each time."""
     place = read_place(os.environ)
-    return Reporter(place.rank, place.run_dir, nodes=place.nodes, supervised=place.supervised)
+    return Reporter(place.rank, place.run_dir, nodes=place.nodes, ranks=place.world_size, supervised=place.supervised)
