@@ -54,10 +54,16 @@ class Site:
     def clear(self) -> None:
         """Takes back all faults, and deletes what tests create."""
         self.faults.clear()
-        for path in ("/apis/footplate.dev/v1alpha1/trainingjobs", "/api/v1/pods", "/api/v1/events", "/api/v1/secrets"):
-            for item in self.request("GET", path)["items"]:
-                metadata, (collection, _, plural) = item["metadata"], path.rpartition("/")
-                self.request("DELETE", f"{collection}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}")
+        for everywhere in (
+            "/apis/footplate.dev/v1alpha1/trainingjobs",
+            "/api/v1/pods",
+            "/api/v1/events",
+            "/api/v1/secrets",
+        ):
+            for item in self.request("GET", everywhere)["items"]:
+                metadata, (collection, _, plural) = item["metadata"], everywhere.rpartition("/")
+                path = f"{collection}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
+                self.request("DELETE", path, gracePeriodSeconds=0)
 
     async def start(self) -> None:
         """Serves."""

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from footplate import records
 from footplate.api.status import MAX_METRICS, CurveStatus
+from footplate.client.errors import ClientError
 from footplate.client.stored import Records
 from footplate.records import Line
+
+if TYPE_CHECKING:
+    import pandas
 
 MAX_NAMES = 2 * MAX_METRICS
 """Metrics of one history; more come from a name that has a number in it."""
@@ -22,6 +27,21 @@ class History:
     """By name a value for each of `steps`; None where none was reported."""
     times: list[float] | None = None
     """Seconds since the epoch, for each of `steps`; None in what the status keeps."""
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A row for each step, which is the index, and a column for each metric; first `time`, where times are known.
+
+        Raises:
+            ClientError: pandas isn't installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ClientError("pandas isn't installed; run: pip install pandas") from None
+        frame = pandas.DataFrame(dict(self.metrics), index=pandas.Index(self.steps, name="step"), dtype="float64")
+        if self.times is not None:
+            frame.insert(0, "time", pandas.to_datetime(self.times, unit="s", utc=True), allow_duplicates=True)
+        return frame
 
 
 def of_status(curve: CurveStatus | None) -> History:

@@ -4,7 +4,8 @@ import secrets
 from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from footplate.api.status import Attempt, Phase, ProgressStatus, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
@@ -25,6 +26,9 @@ from footplate.client.why import Why, explain
 from footplate.errors import Conflict, NotFound
 from footplate.machinery.resources import PODS, TRAINING_JOBS
 from footplate.objects import Object, block, key_of, number, time, uid_of
+
+if TYPE_CHECKING:
+    from footplate.client.artifacts import Artifact
 
 T = TypeVar("T")
 
@@ -181,6 +185,19 @@ class Job:
         """
         return list_checkpoints(open_checkpoints(self.connection, self.manifest, self._spec()))
 
+    @property
+    def artifact(self) -> "Artifact":
+        """The run's model. Raises ClientError where there is none."""
+        from footplate.client.artifacts import artifact_of
+
+        return artifact_of(self.connection, self.manifest)
+
+    def support_bundle(self, path: str | Path) -> Path:
+        """Writes a zip that helps others to help, without what may be secret: see `footplate.client.bundle`."""
+        from footplate.client.bundle import write_bundle
+
+        return write_bundle(self, path)
+
     def suspend(self) -> Self:
         """Stops the gang after a checkpoint, and gives its nodes back."""
         self._refuse_finished("suspend")
@@ -220,6 +237,11 @@ class Job:
         What it has saved in storage stays. `suspend` gives the nodes back and keeps the record.
         """
         self._ask(self.connection.delete(TRAINING_JOBS, self.namespace, self.name, uid=self.uid))
+
+    def _repr_html_(self) -> str:
+        from footplate.client.html import job_html
+
+        return job_html(self.name, self.namespace, self.status)
 
     def _spec(self) -> TrainingJobSpec | None:
         return self.connection.run(read_spec(self.connection, self.manifest))

@@ -122,7 +122,8 @@ class Resource:
         if self.kind == "Pod":
             log = {"name": "pods/log", "singularName": "", "namespaced": True, "kind": "Pod", "verbs": ["get"]}
             binding = {"name": "pods/binding", "singularName": "", "namespaced": True, "kind": "Binding"}
-            entries += [log, binding | {"verbs": ["create"]}]
+            proxy = {"name": "pods/proxy", "singularName": "", "namespaced": True, "kind": "PodProxyOptions"}
+            entries += [log, binding | {"verbs": ["create"]}, proxy | {"verbs": ["get"]}]
         return entries
 
 

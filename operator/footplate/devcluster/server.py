@@ -21,6 +21,7 @@ from footplate.devcluster.faults import Fault, Faults, Request
 from footplate.devcluster.garbage import GarbageCollector
 from footplate.devcluster.listing import TRUE, Listing
 from footplate.devcluster.logs import PodLog, pick_container, send_log
+from footplate.devcluster.proxy import find_proxied, pass_on
 from footplate.devcluster.registry import Options, Registry
 from footplate.devcluster.rest import Rest, Target, find_target, json_response, wants_table
 from footplate.devcluster.store import Store
@@ -124,6 +125,8 @@ class ApiServer:
             data = quote(protobuf.decode(data)).encode()
         if path in ("/healthz", "/livez", "/readyz"):
             return web.Response(text="ok")
+        if (proxied := find_proxied(path)) is not None:
+            return await pass_on(request, proxied, self.registry)
         target = find_target(self.registry, path) if path.startswith(("/api/", "/apis/")) else None
         if target is not None:
             return await self._answer_target(target, request, data, seen)

@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from client_site import Site
 from footplate.api.status import CurveStatus, ProgressStatus, TrainingJobStatus
+from footplate.client import Client
 from footplate.client.html import HEIGHT, WIDTH, job_html
 
 
@@ -125,3 +127,10 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.attributes.update(name for name, _ in attrs)
+
+
+def test_a_job_shows_itself(site: Site, client: Client) -> None:
+    site.create("digits")
+    site.say("digits", phase="Running", progress={"step": 5, "percent": 50.0})
+    assert client.get("digits")._repr_html_() == job_html("digits", "default", client.get("digits").status)
+    assert "50 %" in client.get("digits")._repr_html_()

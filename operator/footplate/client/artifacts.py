@@ -1,0 +1,207 @@
+"""A run's model, proven: the manifest by its digest in the job's status, and each file by its digest in the manifest.
+
+Nothing half is left behind: a download goes into a folder beside the one that is asked for, and takes its name once
+every byte is right. Names in a manifest are a stranger's: one that leads out of the folder is refused before anything
+is written.
+"""
+
+import hashlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from footplate.api.status import ArtifactStatus
+from footplate.client.connection import Connection
+from footplate.client.errors import ClientError
+from footplate.client.resolved import read_spec
+from footplate.client.status import read_status
+from footplate.client.storage import StorageUnreadable, open_store, readable
+from footplate.client.untrusted import plain
+from footplate.errors import Terminal
+from footplate.objects import Object, key_of
+from footplate_trainer.errors import NotFound
+from footplate_trainer.model_manifest import ModelFile, ModelManifest
+from footplate_trainer.supervisor.model_files import MANIFEST
+
+if TYPE_CHECKING:
+    from footplate_trainer.models.loading import LoadedModel
+    from footplate_trainer.storage.store import Store
+
+MAX_MANIFEST_BYTES = 64 * 2**20
+MAX_NAMED = 10
+"""Files that a message names."""
+
+
+class ArtifactDamaged(ClientError, Terminal):
+    """What is stored isn't what was trained: missing, other bytes, or a manifest that nobody vouches for."""
+
+
+class Artifact:
+    """The model that a run has left."""
+
+    def __init__(self, status: ArtifactStatus, open_store: Callable[[str], "Store"]) -> None:
+        self.status = status
+        self._open_store = open_store
+
+    def __repr__(self) -> str:
+        return f"<Artifact {plain(self.uri)}>"
+
+    @property
+    def uri(self) -> str:
+        """Its folder in object storage."""
+        return self.status.uri
+
+    def verify(self) -> ModelManifest:
+        """Reads every file, and compares it with what was trained. What the model is and comes from is in the manifest.
+
+        Raises:
+            ArtifactDamaged: it isn't what was trained; with all files that aren't.
+            StorageUnreadable: it can't be read from here.
+        """
+        with readable(self.uri):
+            store = self._open_store(self.uri)
+            _, manifest = self._manifest(store)
+            _raise_for({file.name: why for file in manifest.files if (why := _wrong_of(store, file))}, self.uri)
+        return manifest
+
+    def download(self, folder: str | Path) -> Path:
+        """Copies the model and its manifest into a folder that isn't there yet, or is empty; whole, or not at all.
+
+        Raises:
+            ClientError: the folder holds something, or the disk has no room.
+            ArtifactDamaged: it isn't what was trained, or has names that lead out of the folder.
+            StorageUnreadable: it can't be read from here.
+        """
+        target = Path(folder).absolute()
+        with _appearing(target) as unfinished, readable(self.uri):
+            store = self._open_store(self.uri)
+            raw, manifest = self._manifest(store)
+            _check_room(unfinished, manifest)
+            wrong = {file.name: why for file in manifest.files if (why := _fetch(store, file, unfinished))}
+            _raise_for(wrong, self.uri)
+            (unfinished / MANIFEST).write_bytes(raw)
+        return target
+
+    def load(self) -> "LoadedModel":
+        """A recipe's model, ready to `predict`. Needs `pip install 'footplate[trainer]'`.
+
+        Raises as `download` does, and footplate_trainer.errors.DataError where it is no recipe's.
+        """
+        try:
+            from footplate_trainer import load_model
+        except ModuleNotFoundError as error:
+            raise ClientError(f"{error.name} isn't installed; run: pip install 'footplate[trainer]'") from None
+        with tempfile.TemporaryDirectory(prefix="footplate-") as folder:
+            return load_model(self.download(Path(folder) / "model"))
+
+    def _manifest(self, store: "Store") -> tuple[bytes, ModelManifest]:
+        """The manifest as it is stored, once it is the one that the job's status names."""
+        if store.head(MANIFEST).size > MAX_MANIFEST_BYTES:
+            raise ArtifactDamaged(f"{plain(self.uri)}: its {MANIFEST} is larger than any of ours")
+        raw = store.get(MANIFEST)
+        found = hashlib.sha256(raw).hexdigest()
+        if found != self.status.sha256:
+            raise ArtifactDamaged(
+                f"{plain(self.uri)}: {MANIFEST} has SHA-256 {found}, and the job's status says {self.status.sha256}: "
+                "it was replaced, so none of these files is proven"
+            )
+        try:
+            manifest = ModelManifest.model_validate_json(raw, extra="ignore")
+        except ValidationError as error:
+            raise ArtifactDamaged(f"{plain(self.uri)}: {MANIFEST} isn't one that Footplate wrote") from error
+        _raise_for(_unsafe_names(manifest), self.uri)
+        return raw, manifest
+
+
+def artifact_of(connection: Connection, job: Object) -> Artifact:
+    """The model of a job's run. Raises ClientError where there is none."""
+    status, (namespace, name) = read_status(job), key_of(job)
+    if status.artifact is None:
+        raise ClientError(
+            f"TrainingJob {name!r} is {status.phase or 'new'}, and has no model: one is there once a run with an "
+            "output has Succeeded; `why` says what keeps it from that"
+        )
+
+    def open_folder(uri: str) -> "Store":
+        spec = connection.run(read_spec(connection, job))
+        if spec is None:
+            raise StorageUnreadable(f"{plain(uri)}: this version of the client doesn't understand the job's spec")
+        return open_store(connection, spec, uri, namespace=namespace)
+
+    return Artifact(status.artifact, open_folder)
+
+
+def _unsafe_names(manifest: ModelManifest) -> dict[str, str]:
+    """Names that can't be those of files in a folder, and why."""
+    names = [file.name for file in manifest.files]
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    wrong = {name: "leads out of the folder" for name in names if _leads_out(name)}
+    wrong |= {name: "has control characters" for name in names if not name.isprintable()}
+    wrong |= {name: "comes twice" for name in names if names.count(name) > 1}
+    return wrong | {name: "is a folder's name too" for name in names if name in folders or name == MANIFEST}
+
+
+def _leads_out(name: str) -> bool:
+    parts = name.split("/")
+    return "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts)
+
+
+def _wrong_of(store: "Store", file: ModelFile, keep: Callable[[bytes], object] = lambda part: None) -> str:
+    """Why a stored file isn't the one that was trained; empty where it is. `keep` gets its bytes in order."""
+    try:
+        item = store.head(file.name)
+    except NotFound:
+        return "is missing"
+    if item.size != file.size_bytes:
+        return f"has {item.size:,} bytes, not {file.size_bytes:,}"
+    digest = hashlib.sha256()
+    for part in store.stream(item):
+        digest.update(part)
+        keep(bytes(part))
+    return "" if digest.hexdigest() == file.sha256 else "has other bytes"
+
+
+def _fetch(store: "Store", file: ModelFile, folder: Path) -> str:
+    path = folder / file.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as opened:
+        return _wrong_of(store, file, opened.write)
+
+
+def _raise_for(wrong: dict[str, str], uri: str) -> None:
+    if not wrong:
+        return
+    named = [f"{plain(name)!r} {why}" for name, why in list(wrong.items())[:MAX_NAMED]]
+    more = f", and {len(wrong) - MAX_NAMED:,} more" if len(wrong) > MAX_NAMED else ""
+    raise ArtifactDamaged(f"{plain(uri)}: {', '.join(named)}{more}; restore it from a backup, or start another run")
+
+
+def _check_room(folder: Path, manifest: ModelManifest) -> None:
+    needed, free = sum(file.size_bytes for file in manifest.files), shutil.disk_usage(folder).free
+    if needed > free:
+        raise ClientError(f"{folder.parent}: the model takes {needed:,} bytes, and {free:,} are free; make room")
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A folder that takes this name when all is well, and is gone when it isn't."""
+    try:
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise ClientError(f"{target} is there already, and isn't an empty folder; name another one")
+        unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise ClientError(f"{target}: {error.strerror}; name a folder that you may create") from error
+    try:
+        yield unfinished
+        unfinished.replace(target)
+    except OSError as error:
+        raise ClientError(f"{target}: {error.strerror}; nothing was left there") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
