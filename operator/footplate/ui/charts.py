@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-MAX_SPARK_POINTS = 40
+MAX_SPARK_POINTS = 30
 MAX_POINTS = 2_000
 """Of one line: more than a screen has columns."""
 MAX_METRICS = 64

@@ -20,6 +20,8 @@ LIVELIEST_FIRST = [
     *(Phase.SUSPENDING, Phase.SUSPENDED, Phase.FAILED, Phase.SUCCEEDED),
 ]
 
+_PLACES = {str(phase): place for place, phase in enumerate(LIVELIEST_FIRST)}
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -114,7 +116,7 @@ class JobsPage:
 
 
 SORTS: Mapping[str, Callable[[Row], Any]] = {
-    "phase": lambda row: (_liveliness(row.phase), row.age),
+    "phase": lambda row: (_PLACES[row.phase], row.age),
     "name": lambda row: (row.name, row.namespace),
     "progress": lambda row: row.progress.percent,
     "eta": lambda row: row.progress.eta_seconds,
@@ -191,15 +193,12 @@ def _matches(row: Row, query: Query) -> bool:
     return all(word in text for word in words)
 
 
-def _liveliness(phase: str) -> int:
-    return LIVELIEST_FIRST.index(Phase(phase)) if phase in list(Phase) else len(LIVELIEST_FIRST)
-
-
 def _sort(rows: Sequence[Row], key: Callable[[Row], Any], *, descending: bool) -> list[Row]:
     """In the order of a column, by name among equals; what isn't known comes last, whichever way it goes."""
     named = sorted(rows, key=lambda row: (row.name, row.namespace))
-    known = sorted((row for row in named if key(row) is not None), key=key, reverse=descending)
-    return known + [row for row in named if key(row) is None]
+    keyed = [(key(row), row) for row in named]
+    known = sorted((pair for pair in keyed if pair[0] is not None), key=lambda pair: pair[0], reverse=descending)
+    return [row for _, row in known] + [row for value, row in keyed if value is None]
 
 
 def _leading_number(words: str) -> int:
