@@ -10,7 +10,6 @@ requests to it. So, in this order:
 """
 
 import secrets
-from collections.abc import Iterable
 from hmac import compare_digest
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,6 +30,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 COOKIE = "footplate"
+WAY_IN = "Start `footplate ui` again, and open the address that it prints."
 STATIC = "/static/"
 """What anybody on this machine may read: scripts and styles, nothing of the cluster."""
 
@@ -69,9 +69,6 @@ class Session:
         return answer
 
 
-WAY_IN = "Start `footplate ui` again, and open the address that it prints."
-
-
 class Guard:
     """Middleware around the whole app: refuses what isn't the user's browser, and sets what all answers carry."""
 
@@ -97,7 +94,7 @@ class Guard:
 
     def _judge(self, request: HTTPConnection, method: str, path: str) -> Response | None:
         """The answer to a request that isn't the user's; None lets it through."""
-        if request.headers.getlist("host") not in ([host] for host in self._session.hosts):
+        if request.headers.getlist("host") not in [[host] for host in self._session.hosts]:
             return refuse(421, "This page answers to its own address on this machine alone.")
         if not self._is_own_origin(request.headers, must_say=method not in ("GET", "HEAD")):
             return refuse(403, "This request comes from another page.")
@@ -110,11 +107,10 @@ class Guard:
         return refuse(403, "This browser hasn't been let in. " + WAY_IN)
 
     def _is_own_origin(self, headers: Headers, *, must_say: bool) -> bool:
-        said: Iterable[str] = headers.getlist("origin")
-        site = headers.get("sec-fetch-site", "same-origin")
+        said = headers.getlist("origin")
         own = f"http://{headers['host']}"
-        if must_say:
-            return list(said) == [own] and site == "same-origin"
+        if must_say and (not said or headers.get("sec-fetch-site", "same-origin") != "same-origin"):
+            return False
         return all(origin == own for origin in said)
 
 

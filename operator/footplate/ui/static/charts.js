@@ -47,7 +47,7 @@
   };
   const readoutOf = (chart, shown) => {
     const last = (line) => line.values[line.values.length - 1];
-    chart.readout.textContent = shown.length === 1 ? digits(last(shown[0])) : shown.length ? `${shown.length} runs` : "";
+    chart.readout.textContent = isSingle(chart) ? `${digits(last(chart.lines[0]))} at step ${digits(chart.lines[0].steps[0])}` : shown.length === 1 ? digits(last(shown[0])) : shown.length ? `${shown.length} runs` : "";
   };
 
   const options = (chart) => {
@@ -96,10 +96,18 @@
 
   const draw = (chart) => {
     chart.plot?.destroy();
+    chart.plot = null;
+    chart.box.replaceChildren();
+    chart.figure.classList.toggle("single", isSingle(chart));
+    if (isSingle(chart)) {
+      rest(chart);
+      return;
+    }
     chart.plot = new uPlot(options(chart), joined(chart.lines), chart.box);
     chart.plot.over.addEventListener("dblclick", () => whole());
     rest(chart);
   };
+  const isSingle = (chart) => chart.lines.length === 1 && chart.lines[0].steps.length === 1; // its value says it all
   const drawAll = () => charts.forEach(draw);
 
   const make = (metric) => {
@@ -201,7 +209,7 @@
         button.setAttribute("aria-pressed", String(!hiddenLines.has(name)));
         charts.forEach((chart) => {
           const index = chart.lines.findIndex((each) => each.name === name);
-          if (index >= 0) chart.plot.setSeries(index + 1, { show: !hiddenLines.has(name) });
+          if (index >= 0 && chart.plot) chart.plot.setSeries(index + 1, { show: !hiddenLines.has(name) });
           rest(chart);
         });
       });
