@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from footplate.api.status import ProgressStatus, format_time
-from footplate.client import Change, ClusterView, Job, JobEvent, LogLine, RankView, Why
+from footplate.client import Change, ClusterView, History, Job, JobEvent, LogLine, RankView, StorageUnreadable, Why
 from footplate.client.cluster import ResourceView, UseView
 from footplate.client.errors import JobNotFound
 
@@ -152,6 +152,11 @@ class ToldJob(Job):
     def live(self) -> ProgressStatus | None:
         return self.progress
 
+    def history(self, full: bool = False) -> History:
+        if full and self._told.history is None:
+            raise StorageUnreadable("the job keeps none")
+        return self._told.history if full and self._told.history else super().history()
+
     def why(self) -> Why | None:  # type: ignore[override]
         return self._told.why
 
@@ -198,6 +203,7 @@ class Told:
         self.events: list[JobEvent] = []
         self.logs: list[LogLine] = []
         self.config_maps: list[Json] = []
+        self.history: History | None = None
         self.done: list[tuple[str, str]] = []
         self.refusal: Exception | None = None
 

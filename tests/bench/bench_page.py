@@ -1,5 +1,5 @@
-"""How soon the page of `footplate ui` is painted, in Debian's Chromium, with 500 jobs in its list, and beside it with one.
-Prints JSON lines.
+"""How soon the page of `footplate ui` is painted, in Debian's Chromium: with 500 jobs in its list, and beside it with
+one. Prints JSON lines.
 
     python tests/bench/bench_page.py
 

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from footplate.client import ClusterUnreachable, LogLine, Why
+from footplate.client import ClusterUnreachable, History, LogLine, Why
 from page_jobs import ToldClient, curve, event, job, moment, progress, rank, run_config
 from page_server import PageServer
 
@@ -136,6 +136,17 @@ def test_curves_grow_and_the_zoom_stays(visit: Visit) -> None:
     expect(page.get_by_role("cell", name="0.0000").first.or_(page.locator("#values table"))).to_be_visible()
     page.get_by_role("button", name="Whole range").click()
     expect(page.get_by_role("button", name="Whole range")).to_be_disabled()
+
+
+def test_every_report_comes_from_storage_where_it_may_be_read(visit: Visit) -> None:
+    page = visit.go("jobs/team/digits")
+    every = page.get_by_label("Every report")
+    every.click()
+    expect(page.get_by_text("the job keeps none")).to_be_visible()
+    expect(every).not_to_be_checked()
+    visit.client.told.history = History([1, 2, 3], {"gradientNorm": [3.0, 2.0, 1.5]})
+    every.click()
+    expect(page.get_by_role("group", name="Curve of gradientNorm")).to_be_visible()
 
 
 def test_nothing_is_done_without_a_confirmation(visit: Visit) -> None:

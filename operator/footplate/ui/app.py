@@ -30,6 +30,7 @@ READ: dict[str, Answer] = {
     "/cluster/live": cluster_routes.show_live,
     JOB: job_routes.show,
     f"{JOB}/live": job_routes.show_live,
+    f"{JOB}/history": job_routes.history,
     f"{JOB}/logs": job_routes.logs,
     f"{JOB}/logs/live": job_routes.logs_live,
     f"{JOB}/spec": job_routes.spec,

@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from footplate.client import Job, LogLine
 from footplate.client.errors import JobDeleted
 from footplate.client.runs import run_specs
 from footplate.errors import FootplateError
 from footplate.ui.actions import ACTIONS
+from footplate.ui.charts import Line, charts
 from footplate.ui.job_view import curves_of, manifest_text, overview
 from footplate.ui.log_stream import TAIL, log_events
 from footplate.ui.sight import Observer
@@ -50,6 +51,20 @@ async def show_live(site: Site, request: Request) -> Response:
         return {"": site.render("overview_live.html", known), "curves": to_json(curves_of(sight))}
 
     return site.live(request, parts)
+
+
+async def history(site: Site, request: Request) -> Response:
+    """The curves through every report of the run, from storage, as JSON for the script; `trouble` says why not."""
+
+    def read() -> Known:
+        job = site.find(request)
+        try:
+            whole = job.history(full=True)
+        except FootplateError as error:
+            return {"charts": [], "trouble": str(error)}
+        return {"charts": charts([Line(f"run {job.run}", whole.steps, whole.metrics)]), "trouble": ""}
+
+    return JSONResponse(await run_sync(read))
 
 
 async def logs(site: Site, request: Request) -> Response:

@@ -226,8 +226,28 @@
   document.addEventListener("click", (event) => { if (event.target.closest("[data-reset]")) whole(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 
+  // Every report: what the stream sends meanwhile is kept, and shown when the user comes back to it.
+  let every = false;
+  let streamed = null;
+  document.addEventListener("change", async (event) => {
+    if (!event.target.matches("[data-every]")) return;
+    every = event.target.checked;
+    if (!every) {
+      if (streamed) take(streamed);
+      return;
+    }
+    const answer = await (await fetch(event.target.dataset.every)).json();
+    if (answer.trouble) {
+      every = event.target.checked = false;
+      document.querySelector("[data-hint]").textContent = answer.trouble;
+    } else if (every) take(answer.charts);
+  });
+
   // The curves come with the page's own stream where it has one, else from a stream of their own.
-  document.addEventListener("curves", (event) => take(JSON.parse(event.detail.data)));
+  document.addEventListener("curves", (event) => {
+    streamed = JSON.parse(event.detail.data);
+    if (!every) take(streamed);
+  });
   const start = () => {
     const box = root();
     if (!box || !box.dataset.curves) return;
