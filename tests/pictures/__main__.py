@@ -7,6 +7,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -36,12 +37,13 @@ def main() -> None:
 
 
 def run_jobs(laptop: Laptop) -> None:
-    """One job that is disturbed, and one that has learned faster."""
-    digits = yaml.safe_load((EXAMPLES / "digits" / "job.yaml").read_text())
-    quick = yaml.safe_load((EXAMPLES / "digits" / "job.yaml").read_text())
-    quick["metadata"]["name"] = "digits-large-batch"
-    quick["spec"]["trainer"]["hyperparameters"] |= {"batchSize": 128, "learningRate": 0.006}
+    """One job that is disturbed, one that has learned faster, and some that don't run."""
+    digits = example()
     laptop.apply(digits)
+    laptop.apply(variant("digits-gpu", resources={"limits": {"nvidia.com/gpu": 8}}))
+    laptop.apply(variant("digits-later", runPolicy={"suspend": True}))
+    broken = {**digits["spec"]["trainer"], "hyperparameters": {"epochs": 30, "batchSize": 64, "learningRate": 10_000}}
+    laptop.apply(variant("digits-broken", trainer=broken, runPolicy={"maxRestarts": 0}))
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (((laptop.get("tj", "digits").get("status") or {}).get("progress") or {}).get("step") or 0) < KILLED_AT:
         assert time.monotonic() < deadline, "digits doesn't get far"
@@ -50,8 +52,20 @@ def run_jobs(laptop: Laptop) -> None:
         "delete", "pod", "-l", "footplate.dev/job=digits,footplate.dev/rank=1", "--grace-period=0", "--force"
     )
     laptop.wait("digits")
-    laptop.apply(quick)
+    quick = {**digits["spec"]["trainer"], "hyperparameters": {"epochs": 30, "batchSize": 128, "learningRate": 0.006}}
+    laptop.apply(variant("digits-large-batch", trainer=quick))
     laptop.wait("digits-large-batch")
+
+
+def example() -> dict[str, Any]:
+    """The digits example's job."""
+    return yaml.safe_load((EXAMPLES / "digits" / "job.yaml").read_text())  # type: ignore[no-any-return]
+
+
+def variant(name: str, **spec: Any) -> dict[str, Any]:
+    """The same under another name, with other fields."""
+    job = example()
+    return {**job, "metadata": {"name": name}, "spec": {**job["spec"], **spec}}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ def ui(
     ] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in your browser.")] = True,
 ) -> None:
-    """Show jobs, curves, logs and the cluster as pages, on this machine only, until interrupted."""
+    """Show jobs, curves, logs and the cluster as pages in your browser.
+
+    On this machine only, with your kubeconfig and your rights, until interrupted.
+    """
     from footplate.ui.server import serve
 
     where = {"namespace": namespace, "context": context, "kubeconfig": kubeconfig}

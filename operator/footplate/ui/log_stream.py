@@ -18,6 +18,7 @@ BUNDLE_SECONDS = 0.2
 TAIL = 2_000
 """Lines of the past that are shown first."""
 QUIET_BUNDLES = 75
+"""After so many without a line a comment is sent, which finds out whether anybody still listens."""
 _END = None
 
 
@@ -58,14 +59,15 @@ class _Reader:
     def take(self) -> tuple[list[LogLine], bool]:
         """What has come since, and whether that was all."""
         lines: list[LogLine] = []
-        while True:
+        while len(lines) < MAX_WAITING:  # a log that grows as fast as it is read has pauses, too
             try:
                 line = self._lines.get_nowait()
             except queue.Empty:
-                return lines, False
+                break
             if line is _END:
                 return lines, True
             lines.append(line)
+        return lines, False
 
     def _read(self) -> None:
         try:
@@ -75,6 +77,8 @@ class _Reader:
                     return
         except FootplateError as error:
             self.ending = str(error)
+        except Exception as error:  # whoever reads on is told, too
+            self.ending = f"The log ended: {type(error).__name__} {error}"
         self._put(_END)
 
     def _put(self, line: LogLine | None) -> None:
