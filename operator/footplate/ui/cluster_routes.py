@@ -53,6 +53,7 @@ def _known(site: Site, lookout: Lookout) -> Known:
         "room": "cluster",
         "cluster": lookout.view,
         "trouble": lookout.trouble or site.board.trouble,
+        "holders": [use for use in lookout.view.jobs if use.nodes] if lookout.view else [],
         "queue": queue(jobs, now=now()),
         "goodputs": goodputs(jobs),
     }

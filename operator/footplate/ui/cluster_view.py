@@ -29,8 +29,8 @@ class Goodput:
 
     namespace: str
     percent: float
-    hours: float
-    """Accelerator hours held (node hours where there are none)."""
+    seconds: float
+    """Accelerator seconds held (node seconds where there are none)."""
     jobs: int
 
 
@@ -60,7 +60,7 @@ def goodputs(jobs: Sequence[Job]) -> list[Goodput]:
         held[job.namespace] += usage.productive_seconds + usage.lost_seconds
         count[job.namespace] += 1
     return [
-        Goodput(namespace, 100 * productive[namespace] / seconds, seconds / 3600, count[namespace])
+        Goodput(namespace, 100 * productive[namespace] / seconds, seconds, count[namespace])
         for namespace, seconds in held.most_common()
         if seconds
     ]

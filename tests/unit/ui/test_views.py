@@ -9,6 +9,7 @@ import pytest
 from footplate.api.status import TrainingJobStatus
 from footplate.client import Job
 from footplate.ui.charts import MAX_POINTS, Line, charts, extent, metrics_table, sparkline
+from footplate.ui.cluster_view import goodputs, queue
 from footplate.ui.jobs_view import PAGE_ROWS, Query, show_jobs
 from footplate.ui.spec_diff import compare_specs
 from footplate.ui.timeline import WIDTH, attempts, timeline
@@ -183,3 +184,23 @@ def test_texts_lose_what_would_turn_or_break_a_page() -> None:
     assert shown("a\u202eb\x00c\nd") == "abc\nd"
     assert len(shown("x" * 1_000_000)) == 300_000
     assert shown(None) == ""
+
+
+def test_who_has_waited_longest_is_first_in_the_queue() -> None:
+    waits = [{"phase": "Queued", "time": moment(60)}]
+    unseen = job("new")
+    del unseen["status"]
+    late = job("late", phase="Pending", message="no room", transitions=[{"phase": "Pending", "time": moment(170)}])
+    found = queue(jobs(late, job("runs"), job("first", phase="Queued", transitions=waits), unseen), now=NOW)
+    assert [(each.job.name, each.phase, round(each.seconds / 60)) for each in found] == [
+        ("new", "Pending", 180),
+        ("first", "Queued", 120),
+        ("late", "Pending", 10),
+    ]
+
+
+def test_goodput_is_weighed_by_what_was_held() -> None:
+    small = job("a", "x", usage={"productiveSeconds": 10, "lostSeconds": 90})
+    large = job("b", "x", usage={"productiveSeconds": 900, "lostSeconds": 0})
+    (found,) = goodputs(jobs(small, large, job("c", "y")))
+    assert (found.namespace, found.percent, found.seconds, found.jobs) == ("x", 91.0, 1000, 2)
