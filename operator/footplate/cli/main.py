@@ -52,6 +52,7 @@ SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
         "cancel": Subcommand("actions:cancel", "Delete a job and its pods for good; what it has saved stays."),
     },
     "Cluster": {
+        "ui": Subcommand("ui:ui", "Show jobs, curves, logs and the cluster as pages in your browser.", "ui"),
         "render": Subcommand(
             "render:render", "Print the objects that a job's first attempt would consist of, as YAML."
         ),
