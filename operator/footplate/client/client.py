@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from footplate.api.status import Phase
-from footplate.client.cluster import LIVING_PODS, ClusterView, view_cluster
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError, JobNotFound, NotAllowed
 from footplate.client.job import Job
@@ -18,10 +17,15 @@ from footplate.machinery.resources import NODES, PODS, TRAINING_JOBS
 from footplate.objects import Object, key_of
 
 if TYPE_CHECKING:
+    from footplate.client.cluster import ClusterView
     from footplate.client.planning import Plan
     from footplate.client.submission import Source
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+_LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+"""Field selector of the pods that hold what they ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +187,10 @@ class Client:
         )  # fmt: skip
         return Job(self.connection, made)
 
-    def cluster(self) -> ClusterView:
+    def cluster(self) -> "ClusterView":
         """Accelerators, who holds them, and what comes of it: of all namespaces where they may be read, else of one."""
+        from footplate.client.cluster import view_cluster
+
         try:
             jobs, pods, whole = *self._living(""), True
         except NotAllowed:
@@ -197,7 +203,7 @@ class Client:
 
     def _living(self, namespace: str) -> tuple[Sequence[Object], Sequence[Object]]:
         jobs, _ = self.connection.run(self.connection.list(TRAINING_JOBS, namespace=namespace))
-        pods, _ = self.connection.run(self.connection.list(PODS, namespace=namespace, fields=LIVING_PODS))
+        pods, _ = self.connection.run(self.connection.list(PODS, namespace=namespace, fields=_LIVING_PODS))
         return jobs, pods
 
     async def _changes(self, namespace: str, selector: str, fields: str) -> AsyncGenerator[Sequence[Change]]:
