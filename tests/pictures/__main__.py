@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from laptop import EXAMPLES, ROOT, Laptop, make_data
-from pictures import page
+from pictures import page, terminal
 
 FOLDER = ROOT / "docs" / "pictures"
-PICTURES = (page.take,)
+PICTURES = (page.take, terminal.take)
 """Each takes the laptop and the folder for what it makes."""
 KILLED_AT = 150
 """The step from which on a pod may be killed."""

@@ -4,7 +4,7 @@ Every text of the job goes through `plain`: it may hold what moves a terminal's 
 been there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def job_screen(view: View, *, width: int | None) -> Text:
 
 def _labelled(label: str, text: Text, width: int | None) -> Iterator[Text]:
     """Lines of which the first begins with what they are; those that are too long go on below their beginning."""
-    parts: Sequence[Text] = text.split(allow_blank=True)
+    parts: Iterable[Text] = text.split(allow_blank=True)
     if width is not None:
         parts = [each for part in parts for each in part.wrap(_RULER, max(20, width - LABEL_WIDTH))]
     for part in parts:

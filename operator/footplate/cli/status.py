@@ -31,20 +31,21 @@ def status(client: "Client", job: JobName, *, output: OutputOption = Output.TEXT
             output,
             data=lambda: found.manifest,
             names=lambda: [f"trainingjob.footplate.dev/{found.name}"],
-            text=lambda: job_screen(_look(found), width=width),
+            text=lambda: job_screen(look(found), width=width),
         )
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:
             began = time.process_time()
-            live.update(job_screen(_look(found), width=console.width), refresh=True)
+            live.update(job_screen(look(found), width=console.width), refresh=True)
             if _is_over(found):
                 return
             time.sleep(max(_SECONDS, (time.process_time() - began) / _SHARE))
             found.refresh()
 
 
-def _look(job: "Job") -> "View":
+def look(job: "Job") -> "View":
+    """Reads what a picture of the job shows."""
     from footplate.cli.screen import View
     from footplate.client.history import of_status
 

@@ -298,6 +298,24 @@ def test_checkpoints(jobs: list[SimpleNamespace]) -> None:
     assert footplate_("checkpoints", "digits", "-o", "name").stdout == "s3://a/step-00000010/\n"
 
 
+def test_artifact(jobs: list[SimpleNamespace], tmp_path: Path) -> None:
+    files = [SimpleNamespace(name="model.bin", size_bytes=2_000, sha256="ab")]
+    manifest = SimpleNamespace(files=files, model_dump=lambda **_: {"files": []})
+    jobs[0].artifact = SimpleNamespace(uri="s3://m/", verify=lambda: manifest, download=lambda folder: folder)
+    lines = footplate_("artifact", "verify", "digits").stdout.splitlines()
+    assert [line.split() for line in lines[:2]] == [["FILE", "SIZE", "SHA-256"], ["model.bin", "2.0", "kB", "ab"]]
+    assert lines[2] == "all files of s3://m/ are what was trained"
+    assert footplate_("artifact", "verify", "digits", "-o", "name").stdout == "model.bin\n"
+    assert footplate_("artifact", "get", "digits", str(tmp_path)).stdout.startswith(f"{tmp_path} has the model")
+    assert footplate_("artifact", "get", "nope", str(tmp_path)).stderr.startswith("footplate artifact get: there is no")
+
+
+def test_report(jobs: list[SimpleNamespace]) -> None:
+    jobs[0].support_bundle = lambda path: path
+    assert footplate_("report", "digits").stdout.startswith("digits-report.zip is written")
+    assert footplate_("report", "digits", "a.zip").stdout.startswith("a.zip is written")
+
+
 @pytest.mark.usefixtures("jobs")
 def test_top() -> None:
     parts = footplate_("top").stdout.split("\n\n")

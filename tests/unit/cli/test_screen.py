@@ -61,7 +61,7 @@ digits   team   run 1, attempt 1   Running   1 restart
 Timeline    Queued 10s → Starting 30s → Running 10m → Restarting 15s → Running 45s
 Progress    ████████████████████░░░░░░░░░░░░░░░░░░░░ 50 %   12m left
             step 1,200/2,400   epoch 2/5   5,310 samples/s
-Metrics     loss      █▃ ▁                                      0.41       0.41 … 2
+Metrics     loss      █▃▃▁                                      0.41       0.41 … 2
 Ranks       ■▲
             ■ 1 running   ▲ 1 slow
             ▲ rank 1 on node-1: its work on a step takes 2.1 times the median's
