@@ -17,7 +17,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -40,6 +40,7 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 
 test: check  ## What a newcomer runs: checks, unit tests, and the quick half of integration
 	@.ci/setup --package prometheus
+	@.ci/setup --package chromium
 	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu and not frameworks" -n 2 --dist loadfile
 
 test-slow: $(READY) test-images  ## The rest of what CI runs: sweeps, outages, chaos, images, and realcluster where its binaries are
@@ -87,7 +88,12 @@ crds: $(READY)  ## Writes the CRDs, for kubectl and for the chart, from the mode
 dashboards: $(READY)  ## Writes the alerts and dashboards that the chart ships, from Python
 	$(BIN)/python -m footplate.observability $(OBSERVED)
 
+pictures: $(READY)  ## Makes the pictures of README and docs, of jobs that really run
+	@.ci/setup --package chromium
+	PYTHONPATH=tests $(BIN)/python -m pictures
+
 bench: $(READY)  ## Prints the figures of the README
+	@.ci/setup --package chromium
 	$(BIN)/python tests/bench
 
 bench-scale: $(READY)  ## 16,000 pods and 10,000 jobs on a real kube-apiserver: half an hour; SCALE="--only create"

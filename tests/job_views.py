@@ -31,3 +31,8 @@ def job_view(name: str = "digits", *, namespace: str = "team", **status: Any) ->
         progress=read.progress,
         created=NOW - timedelta(hours=1),
     )
+
+
+def rank_view(rank: int, state: str = "running", *, reason: str = "", slow: float | None = None) -> SimpleNamespace:
+    """One pod of a gang, on a node of its own."""
+    return SimpleNamespace(node_rank=rank, node=f"node-{rank}", state=state, reason=reason, slow=slow)

@@ -70,7 +70,11 @@ class Laptop:
 
     def pods(self, job: str) -> list[dict[str, Any]]:
         """The job's pods."""
-        done = self.kubectl("get", "pods", "-l", f"footplate.dev/job={job}", "-o", "json")
+        return self.items("pods", "-l", f"footplate.dev/job={job}")
+
+    def items(self, kind: str, *selection: str) -> list[dict[str, Any]]:
+        """The objects of a kind."""
+        done = self.kubectl("get", kind, *selection, "-o", "json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["items"]  # type: ignore[no-any-return]
 
@@ -112,6 +116,10 @@ class Laptop:
         """What a command of ours says, which must succeed."""
         return run([sys.executable, "-m", "footplate.cli.main", *arguments], self._environment)
 
+    def python(self, script: Path, *, cwd: Path) -> str:
+        """What a script of the user's says, which must succeed."""
+        return run([sys.executable, str(script)], self._environment, cwd=cwd)
+
 
 def make_data(example: str, folder: Path) -> Path:
     """Runs an example's make_data.py; the folder with what it made."""
@@ -119,8 +127,8 @@ def make_data(example: str, folder: Path) -> Path:
     return folder
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> str:
+def run(command: Sequence[str], environment: Mapping[str, str], *, cwd: Path | None = None) -> str:
     """Output of a command that must succeed."""
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout

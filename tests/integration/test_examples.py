@@ -1,6 +1,7 @@
 """Every example, run as its README says, on an embedded cluster with real training and a real S3 server."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -137,10 +138,22 @@ def test_fashion_mnist_begins_to_learn(laptop: Laptop) -> None:
     assert status["artifact"]["metrics"]["testAccuracy"] >= 0.75
 
 
+def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
+    said = laptop.python(EXAMPLES / "sdk/notebook.py", cwd=tmp_path).splitlines()
+    assert said[0] == "It has succeeded."
+    curve = re.fullmatch(r"loss \S+ at step \d+, (\S+) at step 200", said[1])
+    assert curve is not None, said
+    assert float(curve[1]) < 0.5
+    assert said[2] == "manifest.json spirals.safetensors"
+    assert (tmp_path / "spirals/spirals.safetensors").is_file()
+    [code] = [each for each in laptop.items("configmaps") if each["metadata"]["name"].startswith("spirals-code-")]
+    assert code["metadata"]["ownerReferences"][0]["name"] == "spirals"
+
+
 def test_every_example_has_its_test() -> None:
     tested = {
         *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
-        *("migrate", "tabular"),
+        *("migrate", "sdk", "tabular"),
     }
     frameworks = "".join(path.read_text() for path in (Path(__file__).parents[1] / "frameworks").glob("test_*.py"))
     examples = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}

@@ -14,7 +14,7 @@ Values = Sequence[float | None]
 
 
 def sparkline(values: Values, *, width: int) -> str:
-    """The values in at most `width` blocks, the mean of those that share one; a blank where none is known."""
+    """The values in at most `width` blocks, the mean of those that share one; where none is known, as before it."""
     means = _means(values, width=width)
     known = [mean for mean in means if mean is not None]
     if not known:
@@ -59,7 +59,8 @@ def _means(values: Values, *, width: int) -> list[float | None]:
     for index in range(buckets):
         bucket = values[index * len(values) // buckets : (index + 1) * len(values) // buckets]
         known = [value for value in bucket if _is_number(value)]
-        means.append(math.fsum(each / len(known) for each in known) if known else None)
+        before = means[-1] if means else None
+        means.append(math.fsum(each / len(known) for each in known) if known else before)
     return means
 
 

@@ -13,18 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
 
-import aiohttp
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from footplate.cli.dev_files import Upload, download_files
 from footplate.cli.dev_home import DevHome
-from footplate.cli.dev_log import RankLog
+from footplate.cli.dev_log import LogTail
 from footplate.cli.dev_options import describe_images, parse_images, parse_pair
 from footplate.cli.dev_run import read_job, read_live
 from footplate.cli.follow import describe_end, follow
-from footplate.contract import CONTAINER_NAME
+from footplate.client import Client
 from footplate.devcluster.environment import has_loopback_block
 from footplate.devcluster.images import Images
 from footplate.devcluster.process import find_program
@@ -258,17 +257,21 @@ def _start_in_background(home: DevHome, options: Sequence[str], plan: _Plan) -> 
 
 
 async def _follow(cluster: DevCluster, namespace: str, name: str) -> Mapping[str, Any]:
-    path = f"/apis/footplate.dev/v1alpha1/namespaces/{namespace}/trainingjobs/{name}"
+    """The job at its end. The client waits for the cluster, which lives in this loop: each in a thread of its own."""
+    client = await asyncio.to_thread(Client, kubeconfig=str(cluster.kubeconfig_path), namespace=namespace)
+    try:
+        watched = await asyncio.to_thread(client.get, name)
 
-    async def read() -> Mapping[str, Any]:
-        if cluster.operator is not None and not cluster.operator.running:
-            last = cluster.operator_log.read_text(errors="replace")[-2000:]
-            raise ConfigurationError(f"the operator has ended, so the job won't go on:\n{last}")
-        return await read_live(cluster.client, session, await cluster.client.request("GET", path))
+        async def read() -> Mapping[str, Any]:
+            if cluster.operator is not None and not cluster.operator.running:
+                last = cluster.operator_log.read_text(errors="replace")[-2000:]
+                raise ConfigurationError(f"the operator has ended, so the job won't go on:\n{last}")
+            return await asyncio.to_thread(read_live, watched)
 
-    log = RankLog(name, lambda pod: cluster.pod_log(namespace, pod, CONTAINER_NAME))
-    async with aiohttp.ClientSession() as session:
-        job = await follow(read, _console, log=log.read)
+        followed = await asyncio.to_thread(client.get, name)
+        job = await follow(read, _console, log=LogTail(followed.logs(0, follow=True)).read)
+    finally:
+        await asyncio.to_thread(client.close)
     _print_lines([describe_end(job), f"Logs       {cluster.pod_log(namespace, '', '').parent}, until the next start"])
     return job
 

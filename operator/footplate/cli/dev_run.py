@@ -1,17 +1,14 @@
-"""What `footplate dev run` reads of one job: its manifest, its progress, and the log of its rank 0."""
+"""What `footplate dev run` reads of one job: its manifest, and how it gets on."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from pydantic import ValidationError
-
-from footplate.contract import METRICS_PORT, Label, Progress
-from footplate.devcluster.client import ApiClient
+from footplate.client import Job
 from footplate.errors import ConfigurationError
 from footplate.manifests.documents import find_files, read_documents
+from footplate.objects import block
 
 
 def read_job(files: Sequence[Path]) -> tuple[str, str]:
@@ -28,21 +25,11 @@ def read_job(files: Sequence[Path]) -> tuple[str, str]:
     return metadata.get("namespace", "default"), metadata["name"]
 
 
-async def read_live(client: ApiClient, session: aiohttp.ClientSession, job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The job with its progress as rank 0's pod tells it now; the operator writes it down every 15 s only."""
-    metadata, status = job["metadata"], job.get("status") or {}
-    if status.get("phase") != "Running":
-        return job
-    ranks = f"{Label.JOB}={metadata['name']},{Label.RANK}=0,{Label.ATTEMPT}={status.get('attempt', 0)}"
-    path = f"/api/v1/namespaces/{metadata['namespace']}/pods"
-    pods = (await client.request("GET", path, labelSelector=ranks))["items"]
-    try:
-        url = f"http://{pods[0]['status']['podIP']}:{METRICS_PORT}/progress"
-        async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as response:
-            live = Progress.model_validate_json(await response.read())
-    except (IndexError, KeyError, aiohttp.ClientError, TimeoutError, ValidationError):
-        return {**job, "status": {**status, "progress": None}}  # not up yet, or just gone
-    return {**job, "status": {**status, "progress": live.progress.to_json()}}
+def read_live(job: Job) -> Mapping[str, Any]:
+    """The job as it is, with its progress as rank 0's pod tells it now; the operator writes it down every 15 s only."""
+    manifest = job.refresh().manifest
+    live = job.live()
+    return {**manifest, "status": {**block(manifest, "status"), "progress": live.to_json() if live else None}}
 
 
 def _read_objects(path: Path) -> Iterator[dict[str, Any]]:

@@ -32,7 +32,7 @@ def read_seconds(text: str) -> float:
 
 
 @on_cluster
-def list_jobs(
+def list_(
     client: "Client",
     *,
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Jobs of all namespaces.")] = False,

@@ -32,7 +32,16 @@ SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
         "submit": Subcommand(
             "submit:submit", "Submit a job, by a file or by flags for a recipe, after a look at what it will take."
         ),
-        "list": Subcommand("jobs:list_jobs", "List jobs: phase, progress, time left."),
+        "list": Subcommand("jobs:list_", "List jobs: phase, progress, time left."),
+        "status": Subcommand("status:status", "Show what a job does, live on a terminal."),
+        "why": Subcommand("why:why", "Say why a job waits, restarts or failed, and the way out."),
+        "logs": Subcommand("logs:logs", "Print what a job's ranks wrote, also when their pods are gone."),
+        "metrics": Subcommand("metrics:metrics", "Plot a job's metrics in the terminal, or write them as PNG or CSV."),
+        "checkpoints": Subcommand("checkpoints:checkpoints", "List what a job's run has saved, the newest first."),
+        "artifact": Subcommand("artifact:app", "Download or verify the model of a job."),
+        "report": Subcommand(
+            "report:report", "Write a redacted bundle on a job, for who helps: status, events, pods, logs' ends."
+        ),
         "wait": Subcommand("jobs:wait", "Wait for a job's end: exit code 0 succeeded, 1 failed, 2 timed out."),
     },
     "Change a job": {
@@ -43,9 +52,11 @@ SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
         "cancel": Subcommand("actions:cancel", "Delete a job and its pods for good; what it has saved stays."),
     },
     "Cluster": {
+        "ui": Subcommand("ui:ui", "Show jobs, curves, logs and the cluster as pages in your browser.", "ui"),
         "render": Subcommand(
             "render:render", "Print the objects that a job's first attempt would consist of, as YAML."
         ),
+        "top": Subcommand("top:top", "Show accelerators by namespace and job, and how well they are used."),
     },
     "Without a cluster": {
         "explain": Subcommand("explain:explain", "List a recipe's hyperparameters, their rules and defaults."),

@@ -1,21 +1,26 @@
 """The ranks of a gang as a grid, the slow and the dead marked and named; pure.
 
-A gang that is larger than the grid shares its squares: each shows the worst of its ranks.
+A gang that is larger than the grid shares its signs: each shows the worst of its ranks.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from footplate.client import RankView
+
 _SIGNS = {
-    "dead": ("✗", "bold red"),
+    "failed": ("✗", "bold red"),
     "slow": ("▲", "bold yellow"),
-    "waiting": ("·", "dim"),
+    "absent": ("·", "dim"),
+    "pending": ("○", "cyan"),
+    "stopping": ("◇", "magenta"),
     "starting": ("◌", "blue"),
     "running": ("■", "green"),
-    "done": ("✓", "bold green"),
+    "succeeded": ("✓", "bold green"),
 }
 """By state, the worst first."""
 _WORST = list(_SIGNS)
@@ -24,39 +29,32 @@ _LINES = 6
 _NAMED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Square:
-    """One rank: its number, its state of `_SIGNS`, and a word on it."""
-
-    rank: int
-    state: str
-    note: str = ""
-
-
-def rank_grid(squares: Sequence[Square], *, width: int) -> Iterator[Text]:
+def rank_grid(ranks: "Sequence[RankView]", *, width: int) -> Iterator[Text]:
     """The grid, a line that counts, and one for each of the first ranks that are slow or dead."""
-    if not squares:
+    if not ranks:
         return
+    states = [_state(rank) for rank in ranks]
     groups_a_line = max(1, (width + 1) // (_GROUP + 1))
-    room = groups_a_line * _GROUP * _LINES
-    share = -(-len(squares) // room)
-    worst = [_worst(squares[begin : begin + share]) for begin in range(0, len(squares), share)]
+    share = -(-len(states) // (groups_a_line * _GROUP * _LINES))
+    worst = [min(states[begin : begin + share], key=_WORST.index) for begin in range(0, len(states), share)]
     line = groups_a_line * _GROUP
     for begin in range(0, len(worst), line):
         yield _line(worst[begin : begin + line])
-    counts = Counter(square.state for square in squares)
+    counts = Counter(states)
     parts = [f"{_SIGNS[state][0]} {counts[state]:,} {state}" for state in reversed(_WORST) if counts[state]]
     yield Text("   ".join(parts) + (f"   (a sign stands for {share} ranks)" if share > 1 else ""), "dim")
-    bad = [square for square in squares if square.state in ("dead", "slow")]
-    for square in bad[:_NAMED]:
-        sign, style = _SIGNS[square.state]
-        yield Text(f"{sign} rank {square.rank} {square.state}{f': {square.note}' if square.note else ''}", style)
+    bad = [rank for rank, state in zip(ranks, states, strict=True) if state in ("failed", "slow")]
+    for rank in bad[:_NAMED]:
+        sign, style = _SIGNS[_state(rank)]
+        where = f" on {rank.node}" if rank.node else ""
+        why = rank.reason or (f"its work on a step takes {rank.slow:.1f} times the median's" if rank.slow else "")
+        yield Text(f"{sign} rank {rank.node_rank}{where}: {why or _state(rank)}", style)
     if len(bad) > _NAMED:
         yield Text(f"and {len(bad) - _NAMED:,} more", "dim")
 
 
-def _worst(squares: Sequence[Square]) -> str:
-    return min((square.state for square in squares), key=_WORST.index)
+def _state(rank: "RankView") -> str:
+    return "slow" if rank.slow is not None else rank.state
 
 
 def _line(states: Sequence[str]) -> Text:

@@ -38,7 +38,7 @@ def on_cluster(run: Callable[..., None], *, trouble: int = 1) -> Callable[..., N
     @functools.wraps(run)
     def command(**given: Any) -> None:
         where = {name: given.pop(name) for name in _WHERE}
-        with explained(run.__name__.partition("_")[0], trouble), connected(where) as client:
+        with explained(run.__name__.replace("_", " ").strip(), trouble), connected(where) as client:
             run(client, **given)
 
     taken = list(inspect.signature(run).parameters.values())[1:]

@@ -1,16 +1,25 @@
 """`footplate submit`: a job from a file, or from flags for a recipe; what it will take is shown first."""
 
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
+from footplate.cli.logs import log_line
+from footplate.cli.output import open_console
 from footplate.cli.session import on_cluster
 from footplate.cli.source import read_source
+from footplate.errors import FootplateError
 
 if TYPE_CHECKING:
-    from footplate.client import Client
+    from footplate.client import Client, Job
+
+_SECONDS = 2.0
+"""Between two looks at how far training is."""
 
 
 @on_cluster
@@ -71,6 +80,8 @@ def submit(
         typer.confirm("submit it?", abort=True)
     job = client.submit(source)
     typer.echo(f"{job.name} is submitted; `footplate status {job.name} -n {job.namespace}` shows what it does")
+    if follow:
+        _follow(client, job)
 
 
 def _of_flags(recipe: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -79,3 +90,31 @@ def _of_flags(recipe: str, given: dict[str, Any]) -> dict[str, Any]:
     if "name" not in given:
         raise typer.BadParameter("--recipe needs a --name for its job")
     return recipe_job(recipe=recipe, **given)
+
+
+def _follow(client: "Client", job: "Job") -> None:
+    """Shows what rank 0 writes until the run's end, and below it, on a terminal, how far training is."""
+    from footplate.cli.follow import describe_end, describe_progress
+    from footplate.client.untrusted import plain, plain_lines
+
+    console, watcher = open_console(), client.get(job.name, namespace=job.namespace)
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_SECONDS):
+            with suppress(FootplateError):
+                progress = watcher.refresh().live()
+                told = describe_progress({"progress": progress.to_json() if progress is not None else None})
+                status.update(Text(plain(told) or f"{watcher.phase or 'waiting for the operator'}"))
+
+    with console.status("waiting for the operator") as status:
+        threading.Thread(target=tell, daemon=True).start()
+        try:
+            for line in job.logs(0, follow=True):
+                console.print(log_line(line, prefixed=False), soft_wrap=True)
+            job.wait()
+        finally:
+            ended.set()
+    typer.echo(plain_lines(describe_end(job.manifest)))
+    if job.phase != "Succeeded":
+        raise typer.Exit(1)

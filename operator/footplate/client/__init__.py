@@ -1,8 +1,9 @@
 """The one way in for people and programs: jobs, their progress, logs, curves and models."""
 
-from footplate.client.checkpoints import CheckpointView
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from footplate.client.client import Change, Client
-from footplate.client.cluster import ClusterView
 from footplate.client.errors import (
     ClientError,
     ClusterUnreachable,
@@ -18,13 +19,17 @@ from footplate.client.errors import (
     WaitTimeout,
 )
 from footplate.client.events import JobEvent
-from footplate.client.history import History
 from footplate.client.job import Job
-from footplate.client.log_lines import LogLine
-from footplate.client.logs import LogsNotFound
-from footplate.client.ranks import RankView
-from footplate.client.storage import StorageUnreadable
-from footplate.client.why import Why
+
+if TYPE_CHECKING:
+    from footplate.client.checkpoints import CheckpointView
+    from footplate.client.cluster import ClusterView
+    from footplate.client.history import History
+    from footplate.client.log_lines import LogLine
+    from footplate.client.logs import LogsNotFound
+    from footplate.client.ranks import RankView
+    from footplate.client.storage import StorageUnreadable
+    from footplate.client.why import Why
 
 __all__ = [
     "Change",
@@ -52,3 +57,21 @@ __all__ = [
     "WaitTimeout",
     "Why",
 ]
+
+_LATER = {
+    "CheckpointView": "checkpoints",
+    "ClusterView": "cluster",
+    "History": "history",
+    "LogLine": "log_lines",
+    "LogsNotFound": "logs",
+    "RankView": "ranks",
+    "StorageUnreadable": "storage",
+    "Why": "why",
+}
+"""Names, and the modules that they are in, which take longer to import than to list a thousand jobs."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from footplate.policy.reasons import Reason
+from footplate.policy.reasons import MILESTONES, Reason
 
 AGAIN = "`footplate restart {name}` then starts another run, which goes on from the newest checkpoint"
 ANEW = "the spec can't be changed: `footplate cancel {name}`, then create it anew"
@@ -81,6 +81,7 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.REPEATED_ERROR: ("mend the error; the data at that step may be its cause", ANEW, _LOGS),
     Reason.FAILED_DELETE: ("ask who runs the admission policy that the message names; it is tried again by itself",),
     Reason.FAILED_UPDATE: ("the CRDs are older than the operator, or a policy forbids it: ask who runs the operator",),
+    **dict.fromkeys(MILESTONES, ()),
     Reason.TRAINER_NOTE: ("as the note says",),
     Reason.STRAGGLER: (
         "look at that node's accelerators, CPU and disk",

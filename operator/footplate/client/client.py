@@ -8,20 +8,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from footplate.api.status import Phase
-from footplate.client.cluster import LIVING_PODS, ClusterView, view_cluster
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError, JobNotFound, NotAllowed
 from footplate.client.job import Job
 from footplate.client.watching import ChangeType, watch_jobs
 from footplate.errors import NotFound
 from footplate.machinery.resources import NODES, PODS, TRAINING_JOBS
-from footplate.objects import Object, block, key_of
+from footplate.objects import Object, key_of
 
 if TYPE_CHECKING:
+    from footplate.client.cluster import ClusterView
     from footplate.client.planning import Plan
     from footplate.client.submission import Source
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+_LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+"""Field selector of the pods that hold what they ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +181,16 @@ class Client:
         """
         from footplate.client.function_jobs import submit_function
 
-        trainer = {**block(dict(spec or {}), "trainer"), **({"image": image} if image is not None else {})}
-        whole = {**(spec or {}), "nodes": nodes, "trainer": trainer, **({"resources": resources} if resources else {})}
         made = submit_function(
-            self.connection, train, name=name, namespace=self.namespace, args=args or {}, packages=packages, spec=whole,
-            dry_run=dry_run,
+            self.connection, train, name=name, namespace=self.namespace, args=args or {}, nodes=nodes,
+            packages=packages, image=image, resources=resources, spec=spec or {}, dry_run=dry_run,
         )  # fmt: skip
         return Job(self.connection, made)
 
-    def cluster(self) -> ClusterView:
+    def cluster(self) -> "ClusterView":
         """Accelerators, who holds them, and what comes of it: of all namespaces where they may be read, else of one."""
+        from footplate.client.cluster import view_cluster
+
         try:
             jobs, pods, whole = *self._living(""), True
         except NotAllowed:
@@ -199,7 +203,7 @@ class Client:
 
     def _living(self, namespace: str) -> tuple[Sequence[Object], Sequence[Object]]:
         jobs, _ = self.connection.run(self.connection.list(TRAINING_JOBS, namespace=namespace))
-        pods, _ = self.connection.run(self.connection.list(PODS, namespace=namespace, fields=LIVING_PODS))
+        pods, _ = self.connection.run(self.connection.list(PODS, namespace=namespace, fields=_LIVING_PODS))
         return jobs, pods
 
     async def _changes(self, namespace: str, selector: str, fields: str) -> AsyncGenerator[Sequence[Change]]:

@@ -10,9 +10,6 @@ from footplate.client.status import read_phase, read_status
 from footplate.contract import Label
 from footplate.objects import Object, block, blocks, key_of, text, uid_of
 
-LIVING_PODS = "status.phase!=Succeeded,status.phase!=Failed"
-"""Field selector of the pods that hold what they ask for."""
-
 
 @dataclass(frozen=True, slots=True)
 class ResourceView:

@@ -4,13 +4,11 @@ Every request has an end: one that isn't answered within `ANSWER_SECONDS` fails.
 """
 
 import os
-import sys
 import weakref
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
-import structlog
 
 from footplate.client.errors import explained
 from footplate.client.loop import EventLoop
@@ -34,8 +32,6 @@ class Connection:
 
     def __init__(self, *, kubeconfig: str | None, context: str | None) -> None:
         """Raises ConfigurationError where there is no usable kubeconfig."""
-        if not structlog.is_configured():  # it would write to standard output, which is the program's own
-            structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         self._loop = EventLoop()
         # A kubeconfig that the user names goes before the service account of a pod that he works in.
         kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")

@@ -8,27 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from footplate.api.status import Attempt, Phase, ProgressStatus, TrainingJobStatus
-from footplate.api.trainingjob import TrainingJobSpec
-from footplate.client.checkpoints import CheckpointView, list_checkpoints, open_checkpoints
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError, JobDeleted, NotAllowed
 from footplate.client.events import EVENTS, JobEvent, view_events
-from footplate.client.history import History, of_records, of_status
-from footplate.client.live import read_live
-from footplate.client.log_lines import LogLine
-from footplate.client.logs import LogRequest, follow_logs, read_logs
-from footplate.client.ranks import RankView, selector_of, view_ranks
-from footplate.client.resolved import read_spec
 from footplate.client.status import read_phase, read_status
-from footplate.client.stored import open_records
 from footplate.client.waiting import wait_until
-from footplate.client.why import Why, explain
 from footplate.errors import Conflict, NotFound
 from footplate.machinery.resources import PODS, TRAINING_JOBS
 from footplate.objects import Object, block, key_of, number, time, uid_of
 
+# What reads a job's spec, or decides by the operator's rules, takes longer to import than to list a thousand jobs.
 if TYPE_CHECKING:
+    from footplate.api.trainingjob import TrainingJobSpec
     from footplate.client.artifacts import Artifact
+    from footplate.client.checkpoints import CheckpointView
+    from footplate.client.history import History
+    from footplate.client.log_lines import LogLine
+    from footplate.client.ranks import RankView
+    from footplate.client.why import Why
 
 T = TypeVar("T")
 
@@ -119,14 +116,19 @@ class Job:
 
     def live(self) -> ProgressStatus | None:
         """How far training is now, as rank 0's pod says it; where that can't be had, what `progress` says."""
+        from footplate.client.live import read_live
+
         return self.connection.run(read_live(self.connection, self.manifest))
 
-    def history(self, full: bool = False) -> History:
+    def history(self, full: bool = False) -> "History":
         """The run's curves: the thinned ones of the status or, with `full`, all that was reported, from storage.
 
         Raises:
             StorageUnreadable: with `full`, the job keeps none, or this user can't read them.
         """
+        from footplate.client.history import of_records, of_status
+        from footplate.client.stored import open_records
+
         if not full:
             return of_status(self.progress.history if self.progress is not None else None)
         return of_records(open_records(self.connection, self.manifest, self._spec()))
@@ -139,7 +141,7 @@ class Job:
         follow: bool = False,
         tail: int | None = None,
         failed: bool = False,
-    ) -> Iterator[LogLine]:
+    ) -> "Iterator[LogLine]":
         """What the pods of an attempt have written: from themselves, or from storage once they are gone.
 
         Args:
@@ -153,6 +155,8 @@ class Job:
         Raises:
             LogsNotFound: nobody has it any more.
         """
+        from footplate.client.logs import LogRequest, follow_logs, read_logs
+
         asked = LogRequest(rank, attempt, tail, failed)
         read = follow_logs if follow and not failed else read_logs
         return read(self.connection, self.manifest, asked)
@@ -163,26 +167,32 @@ class Job:
         found, _ = self.connection.run(self.connection.list(EVENTS, namespace=self.namespace, fields=about))
         return view_events(found)
 
-    def why(self) -> Why:
+    def why(self) -> "Why":
         """Why it waits, restarts or failed, and the way out."""
+        from footplate.client.why import explain
+
         try:
             events = self.events()
         except NotAllowed:
             events = []
         return explain(self.manifest, self.status, events, now=datetime.now(UTC))
 
-    def ranks(self) -> list[RankView]:
+    def ranks(self) -> "list[RankView]":
         """The pods of the present gang, by rank."""
+        from footplate.client.ranks import selector_of, view_ranks
+
         labels = selector_of(self.manifest, self.status)
         pods, _ = self.connection.run(self.connection.list(PODS, namespace=self.namespace, selector=labels))
         return view_ranks(self.manifest, self.status, pods)
 
-    def checkpoints(self) -> list[CheckpointView]:
+    def checkpoints(self) -> "list[CheckpointView]":
         """What the run has saved, the newest first.
 
         Raises:
             StorageUnreadable: the job saves none, or this user can't read them.
         """
+        from footplate.client.checkpoints import list_checkpoints, open_checkpoints
+
         return list_checkpoints(open_checkpoints(self.connection, self.manifest, self._spec()))
 
     @property
@@ -243,7 +253,9 @@ class Job:
 
         return job_html(self.name, self.namespace, self.status)
 
-    def _spec(self) -> TrainingJobSpec | None:
+    def _spec(self) -> "TrainingJobSpec | None":
+        from footplate.client.resolved import read_spec
+
         return self.connection.run(read_spec(self.connection, self.manifest))
 
     def _refuse_finished(self, verb: str) -> None:

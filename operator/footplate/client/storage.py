@@ -6,6 +6,7 @@ and nothing of a Secret is taken that would name a file of this machine.
 """
 
 import os
+import sys
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,9 +37,13 @@ def open_store(connection: Connection, spec: TrainingJobSpec, uri: str, *, names
     Raises:
         StorageUnreadable: it can't be reached from here with what keys there are.
     """
+    import structlog
+
     from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
     from footplate_trainer.storage.store import Store
 
+    if not structlog.is_configured():  # it would write to standard output, which is the program's own
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     scheme = uri.partition("://")[0]
     if scheme not in CREDENTIAL_NAMES:
         raise StorageUnreadable(

@@ -16,6 +16,8 @@ from footplate.objects import Object, block, key_of, number, time
 
 UNSEEN_SECONDS = 30.0
 """An operator that runs has looked at a new job long before."""
+_QUIET_SECONDS = 120.0
+"""Without a step for so long it is worth a word."""
 _ATTEMPTS_SHOWN = 5
 _EVENTS_SHOWN = 3
 _DEFAULT_RESTARTS = {"maxRestarts": 3, "maxDisruptions": 50}
@@ -110,6 +112,9 @@ def _waits(status: TrainingJobStatus, *, now: datetime) -> Iterator[str]:
         yield f"its pods can't start ({plain(trouble.reason)}), for {duration(seconds)} so far"
     if status.restart_time is not None and status.restart_time > now:
         yield f"the next attempt starts in {duration((status.restart_time - now).total_seconds())}"
+    step = status.progress.last_step_time if status.progress is not None else None
+    if step is not None and status.phase is Phase.RUNNING and (age := (now - step).total_seconds()) > _QUIET_SECONDS:
+        yield f"the last step was finished {duration(age)} ago"
     nodes = status.nodes
     if nodes is not None and status.phase in (Phase.PENDING, Phase.QUEUED, Phase.STARTING):
         yield f"of {nodes.desired} pods {nodes.created} are created, {nodes.scheduled} have a node, {nodes.ready} run"

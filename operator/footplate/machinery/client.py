@@ -17,7 +17,6 @@ from typing import Any, Protocol, Self
 
 import aiohttp
 import orjson
-import structlog
 
 from footplate.errors import ApiUnavailable, LeaseLost
 from footplate.machinery.backoff import pause_after
@@ -27,8 +26,6 @@ from footplate.machinery.metrics import Metrics, code_class
 from footplate.machinery.resources import Resource, resource_of
 from footplate.machinery.responses import TooLong, error_of, lines_of, read_within
 from footplate.objects import Object, block, key_of, text
-
-log = structlog.get_logger(__name__)
 
 IN_FLIGHT = 150
 """Of which one namespace alone gets 50."""

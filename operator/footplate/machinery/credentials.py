@@ -7,19 +7,19 @@ restart. Who is refused all the same has lost his connection: that is tried agai
 """
 
 import asyncio
+import logging
 import os
 import ssl
 from pathlib import Path
 
 import aiohttp
-import structlog
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
 from footplate import __version__
 from footplate.errors import ConfigurationError
 from footplate.machinery.kubernetes_config import Configuration, load_incluster_config, load_kube_config
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _READ_BUFFER = 2**20
@@ -135,7 +135,7 @@ class Credentials:
             try:
                 await self.load()
             except ConfigurationError as error:
-                log.warning("credentials_not_renewed", error=str(error))
+                log.warning("credentials_not_renewed: %s", error)
                 return False
             return True
 

@@ -79,7 +79,7 @@ def _phase_over(before: TrainingJobStatus, after: TrainingJobStatus, *, now: dat
 
 def _created(status: TrainingJobStatus) -> bool:
     """True once all pods of the run's first gang were there; later ones don't wait for anybody's wish."""
-    return bool(status.attempts) and (status.attempts[-1].attempt > 0 or status.attempts[-1].created_time is not None)
+    return any(attempt.attempt == 0 and attempt.created_time is not None for attempt in status.attempts)
 
 
 def _seconds_waited(job: Object, status: TrainingJobStatus, *, now: datetime) -> float | None:

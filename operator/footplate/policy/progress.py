@@ -4,6 +4,7 @@ serves and from the last words of all.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from footplate.api.status import (
@@ -16,7 +17,7 @@ from footplate.api.status import (
     TrainingJobStatus,
 )
 from footplate.contract import Label, Progress, Verdict
-from footplate.curves import curve_of, merge, points_of
+from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
 from footplate.policy.pods import Gang
 from footplate.text import clean
 
@@ -141,8 +142,16 @@ def _continued(known: CurveStatus | None, said: CurveStatus | None) -> CurveStat
         return known
     if known is not None and _newest(known) == _newest(said):
         return known
-    goes_on = known is not None and known.steps and known.steps[0] < said.steps[0]
-    return merge(known if known is not None and goes_on else CurveStatus(), said)
+    if known is not None and known.steps and known.steps[0] < said.steps[0]:
+        return merge(known, said)
+    return said if _is_sound(said) else merge(CurveStatus(), said)
+
+
+def _is_sound(curve: CurveStatus) -> bool:
+    """False for a curve that no honest pod would send."""
+    ascends = all(one < other for one, other in pairwise(curve.steps))
+    whole = all(len(values) == len(curve.steps) for values in curve.metrics.values())
+    return ascends and whole and size_of(curve) <= MAX_BYTES
 
 
 def _newest(curve: CurveStatus) -> tuple[list[int], dict[str, list[float | None]]]:

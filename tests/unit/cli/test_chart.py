@@ -14,7 +14,7 @@ from footplate.cli.chart import plot, sparkline
         pytest.param([None, math.nan, math.inf], "", id="nothing-known"),
         pytest.param([1.0], "▁", id="one"),
         pytest.param([0.0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█", id="rises"),
-        pytest.param([7.0, None, 0.0], "█ ▁", id="a-gap"),
+        pytest.param([None, 7.0, None, 0.0], " ██▁", id="a-gap"),
         pytest.param([3.0, 3.0], "▁▁", id="flat"),
         pytest.param([0.0, 0.0, 8.0, 8.0], "▁▁██", id="two-levels"),
         pytest.param([-1.7e308, 1.7e308], "▁█", id="more-than-a-float-spans"),

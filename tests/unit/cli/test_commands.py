@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 import footplate.client
 from footplate.cli.main import app
+from footplate.client import CheckpointView, ClusterView, History, LogLine, StorageUnreadable, Why
+from footplate.client.cluster import ResourceView, UseView
 from footplate.client.errors import JobNotFound, WaitTimeout
 from job_views import job_view
 
@@ -41,6 +43,10 @@ class FakeClient:
     def list(self, **asked: Any) -> list[SimpleNamespace]:
         type(self).asked = asked
         return self.jobs
+
+    def cluster(self) -> ClusterView:
+        use = UseView("team", "digits", "Running", 2, {"nvidia.com/gpu": 8}, 91.4)
+        return ClusterView([ResourceView("nvidia.com/gpu", 16, 8, 2)], [use], 91.4, whole=True)
 
     def plan(self, source: Any) -> str:
         type(self).asked = {"plan": source}
@@ -111,7 +117,9 @@ def test_where_is_passed_on() -> None:
 
 
 @pytest.mark.usefixtures("jobs")
-@pytest.mark.parametrize(("verb", "code"), [("suspend", 1), ("resume", 1), ("restart", 1), ("cancel", 1), ("wait", 3)])
+@pytest.mark.parametrize(
+    ("verb", "code"), [("suspend", 1), ("resume", 1), ("restart", 1), ("cancel", 1), ("status", 1), ("wait", 3)]
+)
 def test_a_job_that_is_not_there_is_said_without_a_traceback(verb: str, code: int) -> None:
     result = footplate_(verb, "digit")
     assert (result.exit_code, result.stdout) == (code, "")
@@ -201,6 +209,128 @@ def test_render_is_yaml_for_kubectl_by_default() -> None:
     assert list(yaml.safe_load_all(footplate_("render", "job.yaml").stdout)) == documents
     assert json.loads(footplate_("render", "job.yaml", "-o", "json").stdout)["items"] == documents
     assert footplate_("render", "job.yaml", "-o", "name").stdout == "pod/a\npod/b\n"
+
+
+def test_why_names_the_reason_and_the_way_out(jobs: list[SimpleNamespace]) -> None:
+    jobs[1].why = lambda: Why("It has failed: [no] room", ["rank 1, exit code 1"], ["ask for more memory"])
+    assert footplate_("why", "wine").stdout == (
+        "It has failed: [no] room\n  · rank 1, exit code 1\n  → ask for more memory\n"
+    )
+    as_json = json.loads(footplate_("why", "wine", "-o", "json").stdout)
+    assert (as_json["phase"], as_json["wayOut"]) == ("Failed", ["ask for more memory"])
+
+
+def test_status_in_a_pipe_is_one_plain_look(jobs: list[SimpleNamespace]) -> None:
+    jobs[0].live, jobs[0].ranks, jobs[0].events = (lambda: jobs[0].progress), list, list
+    result = footplate_("status", "digits")
+    assert result.stdout.splitlines()[0] == "digits   team   run 1, attempt 0   Running"
+    assert "\x1b" not in result.stdout
+    assert json.loads(footplate_("status", "digits", "-o", "json").stdout)["metadata"]["name"] == "digits"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "shown"),
+    [
+        ([], {"rank": 0}, "a line\n"),
+        (["--rank", "3", "--tail", "5", "-f"], {"rank": 3, "tail": 5, "follow": True}, "a line\n"),
+        (["--all", "--attempt", "1"], {"rank": None, "attempt": 1}, "  3 │ a line\n"),
+        (["--failed"], {"rank": None, "failed": True}, "a line\n"),
+        (["-o", "json"], {"rank": 0}, '{"nodeRank": 3, "attempt": 0, "text": "a line"}\n'),
+    ],
+)
+def test_logs(jobs: list[SimpleNamespace], arguments: list[str], asked: dict[str, Any], shown: str) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def logs(rank: int | None, **given: Any) -> list[LogLine]:
+        calls.append({"rank": rank, **given})
+        return [LogLine(3, 0, "a line")]
+
+    jobs[0].logs = logs
+    assert footplate_("logs", "digits", *arguments).stdout == shown
+    assert calls == [{"attempt": None, "follow": False, "tail": None, "failed": False, **asked}]
+    assert "keep one" in footplate_("logs", "digits", "--all", "--rank", "1").stderr
+
+
+CURVE = History([0, 10], {"loss": [2.0, 0.5], "accuracy": [None, 0.9]})
+WHOLE = History([0, 10], {"loss": [2.0, 0.5], "accuracy": [None, 0.9]}, [1.5, 2.5])
+
+
+def unreadable(*, full: bool = False) -> History:
+    if full:
+        raise StorageUnreadable("the job keeps none")
+    return CURVE
+
+
+def test_metrics_are_plotted(jobs: list[SimpleNamespace]) -> None:
+    jobs[0].history = lambda full=False: WHOLE if full else CURVE
+    lines = footplate_("metrics", "digits", "loss").stdout.splitlines()
+    assert lines[0] == "loss   0.5   (0.5 … 2)"
+    assert lines[1].startswith("  2 ┤")
+    assert footplate_("metrics", "digits", "-o", "name").stdout.split() == ["loss", "accuracy"]
+    mistaken = footplate_("metrics", "digits", "los")
+    assert mistaken.stderr == "footplate metrics: it has reported no metric 'los'; there are loss, accuracy\n"
+
+
+def test_metrics_for_programs_are_all_that_was_reported(jobs: list[SimpleNamespace], tmp_path: Path) -> None:
+    jobs[0].history = lambda full=False: WHOLE if full else CURVE
+    assert footplate_("metrics", "digits", "--csv").stdout == "step,time,loss,accuracy\n0,1.5,2.0,\n10,2.5,0.5,0.9\n"
+    assert json.loads(footplate_("metrics", "digits", "-o", "json").stdout)["times"] == [1.5, 2.5]
+    assert footplate_("metrics", "digits", "--png", str(tmp_path / "a.png")).exit_code == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_metrics_that_storage_does_not_give_come_from_the_status(jobs: list[SimpleNamespace]) -> None:
+    jobs[0].history = unreadable
+    result = footplate_("metrics", "digits", "--csv")
+    assert result.stdout == "step,loss,accuracy\n0,2.0,\n10,0.5,0.9\n"
+    assert result.stderr == (
+        "footplate metrics: the job keeps none; so this is the status' curve of at most 120 points\n"
+    )
+
+
+def test_checkpoints(jobs: list[SimpleNamespace]) -> None:
+    saved = CheckpointView("s3://a/step-00000010/", 10, "main", None, 2_000, damaged=True)
+    jobs[0].checkpoints = lambda: [saved]
+    assert footplate_("checkpoints", "digits").stdout.splitlines()[1].split() == [
+        "10", "-", "2.0", "kB", "main", "damaged", "s3://a/step-00000010/"
+    ]  # fmt: skip
+    assert json.loads(footplate_("checkpoints", "digits", "-o", "json").stdout)[0]["sizeBytes"] == 2_000
+    assert footplate_("checkpoints", "digits", "-o", "name").stdout == "s3://a/step-00000010/\n"
+
+
+def test_artifact(jobs: list[SimpleNamespace], tmp_path: Path) -> None:
+    files = [SimpleNamespace(name="model.bin", size_bytes=2_000, sha256="ab")]
+    manifest = SimpleNamespace(files=files, model_dump=lambda **_: {"files": []})
+    jobs[0].artifact = SimpleNamespace(uri="s3://m/", verify=lambda: manifest, download=lambda folder: folder)
+    lines = footplate_("artifact", "verify", "digits").stdout.splitlines()
+    assert [line.split() for line in lines[:2]] == [["FILE", "SIZE", "SHA-256"], ["model.bin", "2.0", "kB", "ab"]]
+    assert lines[2] == "all files of s3://m/ are what was trained"
+    assert footplate_("artifact", "verify", "digits", "-o", "name").stdout == "model.bin\n"
+    assert footplate_("artifact", "get", "digits", str(tmp_path)).stdout.startswith(f"{tmp_path} has the model")
+    assert footplate_("artifact", "get", "nope", str(tmp_path)).stderr.startswith("footplate artifact get: there is no")
+
+
+def test_report(jobs: list[SimpleNamespace]) -> None:
+    jobs[0].support_bundle = lambda path: path
+    assert footplate_("report", "digits").stdout.startswith("digits-report.zip is written")
+    assert footplate_("report", "digits", "a.zip").stdout.startswith("a.zip is written")
+
+
+@pytest.mark.usefixtures("jobs")
+def test_top() -> None:
+    parts = footplate_("top").stdout.split("\n\n")
+    assert [line.split() for part in parts for line in part.splitlines()] == [
+        ["ACCELERATOR", "CAPACITY", "JOBS", "OTHERS", "FREE"],
+        ["nvidia.com/gpu", "16", "8", "2", "6"],
+        ["NAMESPACE", "HOLDS"],
+        ["team", "8", "nvidia.com/gpu"],
+        ["NAMESPACE", "JOB", "PHASE", "NODES", "GOODPUT", "HOLDS"],
+        ["team", "digits", "Running", "2", "91%", "8", "nvidia.com/gpu"],
+        ["goodput", "of", "all", "of", "them:", "91%"],
+    ]
+    as_json = json.loads(footplate_("top", "-o", "json").stdout)
+    assert as_json["namespaces"] == {"team": {"nvidia.com/gpu": 8}}
+    assert as_json["jobs"][0]["goodputPercent"] == 91.4
 
 
 def test_explain() -> None:

@@ -117,9 +117,14 @@ CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
             "transitions": [{"phase": "Running", "time": ago(7_260)}],
             "stragglers": [{"rank": 1, "nodeRank": 1, "node": "gpu-2", "factor": 1.8}],
             "notes": ["a checkpoint is damaged"],
+            "progress": {"step": 7, "lastStepTime": ago(600)},
         },
         "It runs, for 2 h 1 min so far: 2 of 2 nodes running",
-        ["rank 1 on node gpu-2 is slow: its steps take 1.8 times the median rank's", "a checkpoint is damaged"],
+        [
+            "the last step was finished 10 min ago",
+            "rank 1 on node gpu-2 is slow: its steps take 1.8 times the median rank's",
+            "a checkpoint is damaged",
+        ],
         ["to leave it, `kubectl cordon` it, then `footplate suspend fashion` and `footplate resume fashion`"],
     ),
     "stalled": (

@@ -50,6 +50,7 @@ WAITS = [
     pytest.param(attempts(BARE), attempts(CREATED), 60.0, id="the first gang"),
     pytest.param(attempts(CREATED), attempts(CREATED), None, id="was there"),
     pytest.param(attempts(BARE, BARE), attempts(BARE, CREATED), None, id="a later gang"),
+    pytest.param(attempts(BARE), attempts(BARE, BARE), None, id="the first never was"),
     pytest.param(
         attempts(BARE, run=2), attempts(CREATED, run=2, startTime=at(-7)), 7.0, id="another run counts from its start"
     ),
