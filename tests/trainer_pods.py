@@ -106,12 +106,13 @@ class RunningPod:
         *,
         through: Sequence[str] = (),
         python: str = sys.executable,
+        program: Sequence[str] = ("-m", "footplate_trainer"),
         arguments: Sequence[str] = (),
     ) -> None:
         self._root = root
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*through, python, "-m", "footplate_trainer", *arguments],
+                [*through, python, *program, *arguments],
                 env={**os.environ, **environment},
                 cwd=root,
                 stdin=subprocess.DEVNULL,

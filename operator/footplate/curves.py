@@ -68,8 +68,9 @@ def _fitted(
     stride = 1
     while len(kept) > 1 and (len(kept) > most_points or size_of(curve) > most_bytes):
         stride *= 2
-        if kept[-1][0] // stride - kept[0][0] // stride < most_points - 1:
-            kept = _thinned(kept, stride)
+        buckets = kept[-1][0] // stride - kept[0][0] // stride + 1
+        if buckets < most_points or buckets == 1:
+            kept = _thinned(kept, stride) if len(kept) > 2 else [(kept[1][0], {**kept[0][1], **kept[1][1]})]
             curve = _written(kept, names)
     return curve
 

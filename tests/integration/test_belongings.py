@@ -1,18 +1,22 @@
 """Nothing that a real pod leaves is lost: its log, its code's logs, and files beside the output folder."""
 
 import gzip
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from footplate.api.status import CurveStatus
 from trainer_pods import Done, RunningPod, pod_environment
 
 pytestmark = pytest.mark.integration
 
 LEAVE = """
 import os, pathlib, sys
+with open(os.environ["FOOTPLATE_METRICS_FILE"], "a") as lines:
+    lines.write('{"step": 4, "accuracy": 0.93}\\n')
 print("accuracy 0.93, key", os.environ["WANDB_API_KEY"], flush=True)
 for name in ("best.pt", "runs/a/events", os.environ["FOOTPLATE_LOGS_DIR"] + "/own.log"):
     pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +41,13 @@ def records(root: Path) -> dict[str, bytes]:
 
 
 HERE = "attempt-00000000/node-00000"
-LOGS = {f"logs/{HERE}/own.log", f"logs/{HERE}/runs/a/events", f"pods/{HERE}.log.gz"}
+METRICS = "metrics/attempt-00000000.jsonl"
+LOGS = {
+    f"logs/{HERE}/own.log",
+    f"logs/{HERE}/runs/a/events",
+    f"pods/{HERE}.log.gz",
+    f"{METRICS}.gz",
+}
 
 
 def test_files_beside_the_output_folder_are_kept_though_they_are_no_model(tmp_path: Path) -> None:
@@ -50,6 +60,10 @@ def test_files_beside_the_output_folder_are_kept_though_they_are_no_model(tmp_pa
     log = gzip.decompress(kept[f"pods/{HERE}.log.gz"])
     assert b"accuracy 0.93, key ***\n" in log
     assert b"training starts" in log
+    line = json.loads(gzip.decompress(kept[f"{METRICS}.gz"]))
+    assert (line["step"], line["metrics"]) == (4, {"accuracy": 0.93})
+    assert done.verdict.progress is not None
+    assert done.verdict.progress.history == CurveStatus(steps=[4], metrics={"accuracy": [0.93]})
     assert any("work/best.pt; what is to be the model, save in $FOOTPLATE_OUTPUT_DIR" in n for n in done.verdict.notes)
 
 
@@ -62,6 +76,24 @@ def test_a_failure_loses_neither_logs_nor_files(tmp_path: Path) -> None:
     (left,) = [note for note in done.verdict.notes if "when the pod failed" in note]
     assert ("work/best.pt;" in beside, "output/" in beside) == (True, False)
     assert left.endswith("node-00000/: output/model.bin")
+
+
+def test_a_pod_that_is_killed_has_left_its_log_and_its_metrics(tmp_path: Path) -> None:
+    code = LEAVE + "import time; time.sleep(600)"
+    spec = {
+        "trainer": {"command": [sys.executable, "-c", code]},
+        "checkpoint": {"uri": f"file://{tmp_path}/models/"},
+    }
+    environment = {**pod_environment(tmp_path, spec), "WANDB_API_KEY": "very-secret"}
+    soon = "import sys; from footplate_trainer.supervisor.history import history; history.SEND_SECONDS = 0.5; "
+    run_it = f"{soon}from footplate_trainer.__main__ import main; sys.exit(main())"
+    started = RunningPod(tmp_path, environment, program=["-c", run_it])
+    parts = {f"pods/{HERE}.log.part-000000.gz", f"{METRICS}.part-000000.gz"}
+    started.wait_for(lambda: True if parts <= records(tmp_path).keys() else None)
+    started.kill()
+    left = records(tmp_path)
+    assert b"accuracy 0.93, key ***\n" in gzip.decompress(left[f"pods/{HERE}.log.part-000000.gz"])
+    assert b'"accuracy":0.93' in gzip.decompress(left[f"{METRICS}.part-000000.gz"])
 
 
 def test_storage_that_takes_no_records_costs_neither_model_nor_verdict(tmp_path: Path) -> None:

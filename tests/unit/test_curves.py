@@ -50,13 +50,15 @@ def test_the_first_and_the_newest_point_stay(points: list[Point]) -> None:
         assert curve.steps[0] == min(step for step, _ in points)
 
 
-@given(long_points, st.integers(2, 60))
-def test_fewer_points_are_some_of_the_more(points: list[Point], most: int) -> None:
+@given(long_points | points, st.integers(1, 60), st.integers(0, 3000))
+def test_fewer_points_are_some_of_the_more(points: list[Point], most: int, most_bytes: int) -> None:
     curve = curve_of(points)
-    fewer = thin(curve, most_points=most)
+    fewer = thin(curve, most_points=most, most_bytes=most_bytes)
     assert len(fewer.steps) <= most
     assert set(fewer.steps) <= set(curve.steps)
-    assert thin(fewer, most_points=most) == fewer
+    assert size_of(fewer) <= most_bytes or len(fewer.steps) <= 1
+    assert fewer.steps[-1:] == curve.steps[-1:]
+    assert thin(fewer, most_points=most, most_bytes=most_bytes) == fewer
 
 
 @given(long_points)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from prometheus_client import generate_latest
@@ -13,9 +15,11 @@ from documents import DOCS, names_in, read_table
 from footplate.api.status import CheckpointStatus, ProgressStatus
 from footplate.machinery.metrics import Metrics
 from footplate_trainer import exchange
-from footplate_trainer.exchange import Heartbeat, RankReport
+from footplate_trainer.exchange import DurationCounts, Heartbeat, RankReport
+from footplate_trainer.supervisor.device_readings import DeviceReading, DeviceReadings
 from footplate_trainer.supervisor.pod import read_pod
 from footplate_trainer.supervisor.telemetry import Telemetry
+from footplate_trainer.timing.durations import STEP_BOUNDS
 from trainer_pods import pod_environment
 
 Served = dict[str, tuple[str, frozenset[str]]]
@@ -35,16 +39,25 @@ def serve_trainer(folder: Path) -> str:
     pod = read_pod(pod_environment(folder, {"trainer": {"entrypoint": "train.py"}}))
     now = datetime(2026, 1, 1, tzinfo=UTC)
     report = RankReport(
-        progress=ProgressStatus(step=1, total_steps=2, epoch=1, samples_per_second=1.0, metrics={"loss": 1.0}),
+        progress=ProgressStatus(
+            step=1, total_steps=2, epoch=1, eta_seconds=1, samples_per_second=1.0, metrics={"loss": 1.0}
+        ),
         checkpoint=CheckpointStatus(uri="s3://c/1/", step=1, time=now, size_bytes=1, save_seconds=1.0),
         checkpointed_at=now.timestamp(),
         step_seconds=1.0,
+        stepped_at=now.timestamp(),
+        steps_took=DurationCounts(counts=[1, *[0] * len(STEP_BOUNDS)], seconds=0.001),
+        data_wait_ratio=0.5,
+        tokens_per_second=1.0,
+        mfu_ratio=0.5,
         productive_node_seconds=1.0,
     )
     exchange.write_report(pod.run_dir, report)
     heartbeat = Heartbeat(pod.run_dir, 0)
     heartbeat.beat(1, "training", 1.0)
-    return Telemetry(pod, clock=now.timestamp).metrics().decode()
+    devices = (DeviceReading("0", memory_used=1.0, memory=2.0, utilization=0.5, power=1.0),)
+    measured = SimpleNamespace(newest=lambda: devices)
+    return Telemetry(pod, clock=now.timestamp, devices=cast(DeviceReadings, measured)).metrics().decode()
 
 
 def read_served(text: str) -> Served:

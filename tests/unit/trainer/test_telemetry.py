@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, ProgressStatus, Straggler
+from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, CurveStatus, ProgressStatus, Straggler
 from footplate.contract import MAX_PROGRESS_BYTES, Progress
 from footplate_trainer import exchange
-from footplate_trainer.exchange import Heartbeat, RankReport
+from footplate_trainer.exchange import DurationCounts, Heartbeat, RankReport
 from footplate_trainer.supervisor import telemetry
+from footplate_trainer.supervisor.history.recorder import Recorder
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.telemetry import Telemetry
 from trainer_pods import free_port, pod_environment
@@ -97,6 +98,62 @@ def test_metrics_hold_what_is_known_and_nothing_else(pod: Pod) -> None:
         assert line in lines
     assert not any(line.startswith('footplate_trainer_rank_work_seconds{rank="0"}') for line in lines)
     assert any(line.startswith('footplate_trainer_heartbeat_age_seconds{rank="1"}') for line in lines)
+
+
+def test_an_eta_of_steps_that_come_no_more_is_not_known(pod: Pod) -> None:
+    now = NOW
+    said = Telemetry(pod, clock=lambda: now)
+    progress = REPORT.progress.model_copy(update={"eta_seconds": 100})
+    exchange.write_report(pod.run_dir, REPORT.model_copy(update={"progress": progress, "stepped_at": NOW}))
+    now += telemetry.MIN_PATIENCE_SECONDS - 1
+    assert said.progress().progress.eta_seconds == 100
+    assert "footplate_trainer_last_step_age_seconds 59.0" in said.metrics().decode()
+    now += 2
+    assert said.progress().progress.eta_seconds is None
+    assert "eta_seconds" not in said.metrics().decode()
+    assert said.report().progress.eta_seconds == 100
+
+
+def test_a_slow_step_is_waited_for(pod: Pod) -> None:
+    now = NOW
+    said = Telemetry(pod, clock=lambda: now)
+    progress = REPORT.progress.model_copy(update={"eta_seconds": 9000})
+    slow = {"progress": progress, "stepped_at": NOW, "step_seconds": 30.0}
+    exchange.write_report(pod.run_dir, REPORT.model_copy(update=slow))
+    now += 299
+    assert said.progress().progress.eta_seconds == 9000
+    now += 2
+    assert said.progress().progress.eta_seconds is None
+
+
+def test_the_course_of_the_metrics_is_in_progress(pod: Pod) -> None:
+    said = Telemetry(pod)
+    exchange.write_report(pod.run_dir, REPORT.model_copy(update={"reported": {"loss": 1.0}}))
+    said.recorder = Recorder(said.report, None)
+    said.recorder.look(NOW)
+    history = Progress.model_validate_json(said.progress_json()).progress.history
+    assert history == CurveStatus(steps=[10], metrics={"loss": [0.25]})
+
+
+def test_histograms_are_those_of_the_ranks_and_of_snapshots(pod: Pod) -> None:
+    said = Telemetry(pod, clock=lambda: NOW)
+    steps = DurationCounts(counts=[0, 2, 1, *[0] * 14], seconds=0.0125)
+    exchange.write_report(pod.run_dir, REPORT.model_copy(update={"steps_took": steps}))
+    said.safe(CheckpointStatus(uri="s3://c/snapshot/", save_seconds=3.0))
+    lines = said.metrics().decode().splitlines()
+    for line in (
+        'footplate_trainer_step_duration_seconds_bucket{le="0.001"} 0.0',
+        'footplate_trainer_step_duration_seconds_bucket{le="0.0025"} 2.0',
+        'footplate_trainer_step_duration_seconds_bucket{le="+Inf"} 3.0',
+        "footplate_trainer_step_duration_seconds_count 3.0",
+        "footplate_trainer_step_duration_seconds_sum 0.0125",
+        'footplate_trainer_checkpoint_save_duration_seconds_bucket{le="5.0"} 1.0',
+        "footplate_trainer_checkpoint_save_duration_seconds_sum 3.0",
+    ):
+        assert line in lines
+    lie = steps.model_copy(update={"counts": [1]})
+    exchange.write_report(pod.run_dir, REPORT.model_copy(update={"steps_took": lie}))
+    assert "step_duration" not in said.metrics().decode()
 
 
 def test_it_is_served(pod: Pod) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from footplate.api.status import ArtifactStatus, CheckpointStatus, ProgressStatus
 from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, parse_verdict
+from footplate.curves import curve_of
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.supervisor.verdict import encode, judge, write_verdict
 
@@ -130,3 +131,26 @@ def test_no_report_keeps_a_verdict_from_being_told(report: RankReport) -> None:
     read = parse_verdict(encode(judge(0, report=report, artifact=ARTIFACT)).decode())
     assert read is not None
     assert (read.outcome, read.artifact) == ("succeeded", ARTIFACT)
+
+
+def test_of_a_curve_as_many_points_as_fit_are_told_and_it_is_the_first_to_go() -> None:
+    curve = curve_of((step, {"loss": 1 / (1 + step), "accuracy": step / 999}) for step in range(1000))
+    report = RankReport(progress=ProgressStatus(step=999, history=curve))
+    told = parse_verdict(encode(judge(0, report=report, artifact=ARTIFACT)).decode())
+    assert told is not None
+    assert told.progress is not None
+    assert told.progress.history == curve, "which has room"
+    full = report.model_copy(update={"notes": ("note " * 100,) * 5})
+    told = parse_verdict(encode(judge(0, report=full, artifact=ARTIFACT)).decode())
+    assert told is not None
+    assert told.progress is not None
+    assert len(told.notes) == 5
+    assert told.progress.history is not None
+    assert 10 < len(told.progress.history.steps) < len(curve.steps)
+    assert told.progress.history.steps[-1] == 999
+    crowded = report.model_copy(update={"notes": ("note " * 100,) * 8})
+    told = parse_verdict(encode(judge(0, report=crowded, artifact=ARTIFACT)).decode())
+    assert told is not None
+    assert told.progress is not None
+    assert told.progress.history is None
+    assert told.notes

@@ -1,7 +1,6 @@
-"""What a pod leaves besides its model, and where that is kept: its log, its code's logs, and files nobody has claimed.
+"""What code leaves in a pod besides its model, and where that is kept: its own logs, and files nobody has claimed.
 
     <uri>/<job>/records-<run>-<first 8 of the UID>/
-      pods/attempt-00000000/node-00000.log.gz         what the pod wrote to its log, first and last part
       logs/attempt-00000000/node-00000/…              $FOOTPLATE_LOGS_DIR, and runs/, wandb/, … of the working directory
       unclaimed/attempt-00000000/node-00000/work/…    files that the code left beside the output folder
 
@@ -22,10 +21,9 @@ from footplate_trainer.errors import words_of
 from footplate_trainer.storage.runs import OUTAGE_SECONDS
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import strays
+from footplate_trainer.supervisor.history.history import History
 from footplate_trainer.supervisor.model_files import free, is_excluded, listed, storable
 from footplate_trainer.supervisor.pod import Pod
-from footplate_trainer.supervisor.pod_log import PodLog
-from footplate_trainer.supervisor.secrets import secret_values
 
 MAX_FILES: Final = 1_000
 MAX_LOG_BYTES: Final = 1 << 30
@@ -40,11 +38,11 @@ log = structlog.get_logger()
 class Belongings:
     """The belongings of one pod. Make it right before the ranks start: what they leave is what is new after that."""
 
-    def __init__(self, pod: Pod, working_directory: Path, pod_log: PodLog, note: Callable[[str], object]) -> None:
+    def __init__(self, pod: Pod, working_directory: Path, history: History, note: Callable[[str], object]) -> None:
         self._pod = pod
         self._base = records.base_uri(pod.spec)
         self._folder = working_directory
-        self._pod_log = pod_log
+        self._history = history
         self._note = note
         self._work = strays.working_directory(working_directory, pod.work_dir)
         self._home = strays.home(Path(os.environ.get("HOME", "/nonexistent")))
@@ -61,7 +59,7 @@ class Belongings:
         if self._base is None:
             return
         try:
-            self._send_pod_log()
+            self._history.finish()
             self._send("logs", strays.log_files(self._pod.logs_dir, self._work), MAX_LOG_BYTES)
             if unclaimed:
                 self.keep_unclaimed(output=output)
@@ -112,16 +110,9 @@ class Belongings:
             }
         return files
 
-    def _send_pod_log(self) -> None:
-        packed = self._pod.work_dir / "pod.log.gz"
-        self._pod_log.pack(packed, secret_values(self._pod.spec, os.environ))
-        self._store("pods", f"attempt-{self._pod.attempt:08d}").put_file(
-            f"node-{self._pod.node_rank:05d}.log.gz", packed
-        )
-
     def _send(self, kind: str, files: Mapping[str, Path], most_bytes: int) -> str:
         """Sends files, and returns where they are then."""
-        store = self._store(kind, f"attempt-{self._pod.attempt:08d}", f"node-{self._pod.node_rank:05d}")
+        store = self._store(kind, records.attempt_name(self._pod.attempt), records.node_name(self._pod.node_rank))
         chosen, left = _newest(files, most_bytes)
         if left:
             self._note(

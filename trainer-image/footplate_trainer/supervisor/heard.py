@@ -32,6 +32,9 @@ class Heard:
         self._metrics: dict[str, float] = {}
         self._told: dict[str, Any] = {}
         """Fields that the code itself has worked out: percent and eta_seconds."""
+        self._reported: dict[str, float] = {}
+        """When each metric was last heard of."""
+        self._counted_at: float | None = None
         self._stepped_at: float | None = None
         self._status: ProgressStatus | None = None
 
@@ -47,25 +50,28 @@ class Heard:
         if not (counts or metrics or percent is not None):
             return
         with self._lock:
-            self._count(counts)
+            now = self._clock()
+            self._count(counts, now)
             if percent is not None:
                 self._told["percent"] = round(min(100.0, max(0.0, percent)), 2)
             for name, value in metrics.items():
                 if name in self._metrics or len(self._metrics) < MAX_METRICS:
                     self._metrics[name] = value
+                    self._reported[name] = now
             self._status = self._shown()
 
-    def _count(self, counts: Mapping[str, int]) -> None:
+    def _count(self, counts: Mapping[str, int], now: float) -> None:
         self._progress.expect(total_steps=counts.get("totalSteps"), epochs=counts.get("epochs"))
         self._progress.epoch = counts.get("epoch", self._progress.epoch)
         if "step" in counts:
-            self._progress.step = counts["step"]
-            self._stepped_at = self._clock()
+            if counts["step"] != self._progress.step:
+                self._stepped_at = now
+            self._progress.step, self._counted_at = counts["step"], now
         if "etaSeconds" in counts:
             self._told["eta_seconds"] = counts["etaSeconds"]
 
     def _shown(self) -> ProgressStatus:
-        status = self._progress.status(self._stepped_at, metrics=self._metrics)
+        status = self._progress.status(self._counted_at, metrics=self._metrics, stepped_at=self._stepped_at)
         return status.model_copy(update={"update_time": datetime.now(UTC), **self._told})
 
     def complete(self, report: RankReport) -> RankReport:
@@ -79,7 +85,13 @@ class Heard:
         times = [time for time in (heard.update_time, own.update_time) if time is not None]
         fields = {**known, **reported, "metrics": metrics, "update_time": max(times)}
         fields.pop("loss", None)  # which follows from the metrics
-        return report.model_copy(update={"progress": ProgressStatus(**fields)})
+        changes: dict[str, Any] = {
+            "progress": ProgressStatus(**fields),
+            "reported": {**self._reported, **report.reported},
+            "step_seconds": report.step_seconds or self._progress.step_seconds,
+            "stepped_at": report.stepped_at or self._stepped_at,
+        }
+        return report.model_copy(update=changes)
 
 
 def finite(value: Any) -> float | None:

@@ -29,14 +29,15 @@ from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
 from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, processes, telemetry
 from footplate_trainer.supervisor.belongings import Belongings
+from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.held import held_files
+from footplate_trainer.supervisor.history.history import History
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
 from footplate_trainer.supervisor.listening import Listening
 from footplate_trainer.supervisor.pod import Pod
-from footplate_trainer.supervisor.pod_log import PodLog
 from footplate_trainer.supervisor.snapshots import beginning as snapshots
 from footplate_trainer.supervisor.snapshots.keeper import Keeper
 from footplate_trainer.supervisor.source import Code, fetch_source
@@ -58,7 +59,8 @@ class Supervisor:
 
     def __init__(self, pod: Pod) -> None:
         self._pod = pod
-        self._telemetry = telemetry.Telemetry(pod)
+        self._devices = DeviceReadings()
+        self._telemetry = telemetry.Telemetry(pod, devices=self._devices)
         self._stop = asyncio.Event()
         self._stopped_at = 0.0
         self._belongings: Belongings | None = None
@@ -84,6 +86,7 @@ class Supervisor:
             ending = self._failed(error)
             return self._judge(ending.exit_code, error=ending.error)
         pulse = asyncio.create_task(self._telemetry.pulse())
+        self._devices.begin()
         try:
             ending, model = await self._live()
             try:
@@ -93,6 +96,7 @@ class Supervisor:
             return self._judge(ending.exit_code, error=ending.error, model=model)
         finally:
             pulse.cancel()
+            self._devices.end()
             if server is not None:
                 with contextlib.suppress(Exception):  # nobody is asked any more
                     server.shutdown()
@@ -172,18 +176,22 @@ class Supervisor:
         listening = Listening(pod, self._telemetry.heard, self._note)
         environ = {**listening.environment, **os.environ}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
-        pod_log = PodLog(pod.work_dir / "log")
-        logs.keep(pod_log)
-        self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, pod_log, self._note)
+        history = History(pod, self._telemetry.report, self._note)
+        self._telemetry.recorder = history.recorder
+        logs.keep(history.log)
+        self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, history, self._note)
         started = await processes.start(launches, hear=listening.add_lines)
         log.info("training starts", ranks=[process.rank for process in started])
         self._telemetry.activity = None
         looking = asyncio.create_task(listening.go_on())
+        recording = asyncio.create_task(history.go_on())
         try:
             return await self._watch(started)
         finally:
             looking.cancel()
+            recording.cancel()
             await listening.close()
+            await asyncio.to_thread(history.look)
 
     async def _watch(self, started: list[processes.Process]) -> Ending:
         watch = Watch(self._pod, started, self._stop)

@@ -8,25 +8,26 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6, SHUT_RDWR
 from threading import Thread
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.registry import Collector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
-from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus
+from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, ProgressStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
+from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.heard import Heard
+from footplate_trainer.supervisor.history.recorder import Recorder
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.scrape import render
 from footplate_trainer.supervisor.verdict import describe_lie
+from footplate_trainer.timing.durations import SAVE_BOUNDS, Durations
 
 REQUEST_SECONDS = 5
 MAX_CONNECTIONS = 64
@@ -34,6 +35,11 @@ MAX_CONNECTIONS = 64
 the ranks, and keeps nobody from an answer.
 """
 PULSE_SECONDS = 1.0
+MIN_PATIENCE_SECONDS = 60.0
+PATIENCE_STEPS = 10
+"""How many times a step's duration may go by without one, and at least so many seconds, before training's speed isn't
+known any more.
+"""
 STUCK_SECONDS = 60.0
 """A supervisor whose event loop hasn't turned for so long is as good as frozen, whoever answers for it."""
 
@@ -43,7 +49,9 @@ log = structlog.get_logger()
 class Telemetry:
     """What is known of this pod at any moment, read from the files that its ranks write."""
 
-    def __init__(self, pod: Pod, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, pod: Pod, clock: Callable[[], float] = time.monotonic, devices: DeviceReadings | None = None
+    ) -> None:
         self.heard = Heard()
         """What code says that doesn't use our library."""
         self.activity: Activity | None = "loading"
@@ -52,8 +60,13 @@ class Telemetry:
         """What the supervisor itself has to tell the user."""
         self.resumed_from: str | None = None
         """URI of the snapshot that lies in the checkpoint folder again."""
+        self.recorder: Recorder | None = None
+        """Who knows the course of the metrics, once the ranks have begun."""
         self._snapshot: CheckpointStatus | None = None
         self._snapshot_at: float | None = None
+        self._saves = Durations(SAVE_BOUNDS)
+        """Of snapshots."""
+        self._devices = devices
         self._pod = pod
         self._clock = clock
         self._pulse = clock()
@@ -65,6 +78,8 @@ class Telemetry:
     def safe(self, snapshot: CheckpointStatus) -> None:
         """Says which snapshot of the checkpoint folder is the newest complete one."""
         self._snapshot, self._snapshot_at = snapshot, self._clock()
+        if snapshot.save_seconds is not None:
+            self._saves.add(snapshot.save_seconds)
 
     def report(self) -> RankReport:
         """What is known of the run, from whoever has said it. Where rank 0 saves no checkpoints of ours, its checkpoint
@@ -74,6 +89,8 @@ class Telemetry:
         changes: dict[str, Any] = {"resumed_from": report.resumed_from or self.resumed_from}
         if report.checkpoint is None:
             changes |= {"checkpoint": self._snapshot, "checkpointed_at": self._snapshot_at}
+        history = self.recorder.curve if self.recorder is not None else None
+        changes["progress"] = report.progress.model_copy(update={"history": history})
         return report.model_copy(update=changes)
 
     async def pulse(self) -> None:
@@ -100,13 +117,21 @@ class Telemetry:
             run=self._pod.run,
             attempt=self._pod.attempt,
             activity=self.activity or self._activity_of_ranks(report),
-            progress=report.progress,
+            progress=self._as_of_now(report),
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
             productive_node_seconds=report.productive_node_seconds,
             stragglers=list(report.stragglers[:MAX_STRAGGLERS]),
             notes=[note[:MAX_NOTE_LENGTH] for note in (*self.notes, *report.notes)][-MAX_NOTES:],
         )
+
+    def _as_of_now(self, report: RankReport) -> ProgressStatus:
+        """An ETA is of recent steps: where none has come for long, it isn't known any more."""
+        progress, stepped_at = report.progress, report.stepped_at
+        patience = max(MIN_PATIENCE_SECONDS, PATIENCE_STEPS * (report.step_seconds or 0.0))
+        if not progress.eta_seconds or stepped_at is None or self._clock() - stepped_at <= patience:
+            return progress
+        return progress.model_copy(update={"eta_seconds": None, "samples_per_second": None})
 
     def progress_json(self) -> bytes:
         """`progress` in at most `MAX_PROGRESS_BYTES`: older notes are left out first."""
@@ -117,68 +142,16 @@ class Telemetry:
 
     def metrics(self) -> bytes:
         """The text of `/metrics`."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Snapshot(self._pod, self.report(), now=self._clock()))
-        return generate_latest(registry)
+        report, beats = self.report(), read_heartbeats(self._pod.run_dir)
+        report = report.model_copy(update={"progress": self._as_of_now(report)})
+        devices = self._devices.newest() if self._devices is not None else ()
+        return render(report, beats, devices, saves=self._saves, now=self._clock())
 
     def _activity_of_ranks(self, report: RankReport) -> Activity:
         beats = read_heartbeats(self._pod.run_dir)
         if beats:
             return next(iter(beats.values())).activity
         return "starting" if report.progress.step is None else "training"
-
-
-class _Snapshot(Collector):
-    """One scrape. The job's own metrics are one family with the name as a label, bounded by `RankReport`."""
-
-    def __init__(self, pod: Pod, report: RankReport, *, now: float) -> None:
-        self._pod = pod
-        self._report = report
-        self._now = now
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        report = self._report
-        progress, checkpoint = report.progress, report.checkpoint
-        yield from _gauges(
-            ("step", "Optimizer steps finished.", progress.step),
-            ("steps", "Optimizer steps in all.", progress.total_steps),
-            ("epoch", "Epochs finished.", progress.epoch),
-            ("samples_per_second", "Samples of all ranks together per second.", progress.samples_per_second),
-            ("step_seconds", "Recent duration of a step, waiting included.", report.step_seconds),
-            (
-                "productive_node_seconds",
-                "Node seconds of the steps that training stands on.",
-                report.productive_node_seconds,
-            ),
-            ("checkpoint_step", "Step of the newest complete checkpoint.", checkpoint.step if checkpoint else None),
-            ("checkpoint_size_bytes", "Its size.", checkpoint.size_bytes if checkpoint else None),
-            ("checkpoint_save_seconds", "How long it took to save.", checkpoint.save_seconds if checkpoint else None),
-            ("checkpoint_age_seconds", "Seconds since it was committed.", self._checkpoint_age(report)),
-        )
-        yield _labelled("metric", "Latest value that the code reported.", "name", progress.metrics)
-        beats = read_heartbeats(self._pod.run_dir)
-        ages = {str(rank): max(0.0, self._now - beat.time) for rank, beat in beats.items()}
-        steps = {str(rank): float(beat.step) for rank, beat in beats.items()}
-        work = {str(rank): beat.work_seconds for rank, beat in beats.items() if beat.work_seconds > 0}
-        yield _labelled("heartbeat_age_seconds", "Seconds since a rank's last sign of life.", "rank", ages)
-        yield _labelled("rank_step", "Optimizer steps that a rank has finished.", "rank", steps)
-        yield _labelled("rank_work_seconds", "A rank's own work on a step, without waiting for others.", "rank", work)
-
-    def _checkpoint_age(self, report: RankReport) -> float | None:
-        return None if report.checkpointed_at is None else max(0.0, self._now - report.checkpointed_at)
-
-
-def _gauges(*values: tuple[str, str, float | None]) -> Iterator[GaugeMetricFamily]:
-    for name, text, value in values:
-        if value is not None:
-            yield GaugeMetricFamily(f"footplate_trainer_{name}", text, value=value)
-
-
-def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"footplate_trainer_{name}", text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
 
 
 def serve(telemetry: Telemetry, address: str | None) -> ThreadingHTTPServer | None:

@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.status import ArtifactStatus, CurveStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
+from footplate.curves import thin
 from footplate_trainer.errors import sendable
 from footplate_trainer.exchange import RankReport
 
@@ -82,14 +83,23 @@ def encode(verdict: Verdict) -> bytes:
         ValueError: it can't be encoded, or not without leaving out the model.
     """
     for smaller in _shrinking(verdict):
-        text = smaller.model_dump_json(by_alias=True, exclude_none=True).encode()
+        text = _text_of(smaller)
         if len(text) <= MAX_VERDICT_BYTES:
             return text
     raise ValueError(f"a verdict of success with the model's address takes more than {MAX_VERDICT_BYTES} bytes")
 
 
+def _text_of(verdict: Verdict) -> bytes:
+    return verdict.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
 def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     yield verdict
+    if verdict.progress is not None and verdict.progress.history is not None:
+        bare = _with_history(verdict, None)
+        room = MAX_VERDICT_BYTES - len(_text_of(bare)) - len(',"history":')
+        yield _with_history(verdict, thin(verdict.progress.history, most_bytes=max(0, room)))
+        yield (verdict := bare)
     for notes, length in ((8, 512), (4, 256), (2, 128), (0, 0)):
         last = [note[:length] for note in verdict.notes[-notes:]] if notes else []
         yield (verdict := verdict.model_copy(update={"notes": last}))
@@ -105,6 +115,11 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     yield Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code, step=verdict.step, artifact=verdict.artifact)
     if verdict.artifact is None:
         yield Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code)
+
+
+def _with_history(verdict: Verdict, history: CurveStatus | None) -> Verdict:
+    progress = verdict.progress.model_copy(update={"history": history}) if verdict.progress is not None else None
+    return verdict.model_copy(update={"progress": progress})
 
 
 def _shorten_error(verdict: Verdict, *, message: int, traceback: int) -> Verdict:

@@ -1,0 +1,63 @@
+"""What the ranks report over time: a curve for the job's status, and lines for who wants to know it all."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from footplate.api.status import CurveStatus
+from footplate.curves import curve_of, merge
+from footplate.records import Line, write_line
+from footplate_trainer.exchange import RankReport
+from footplate_trainer.supervisor.history.parts import Parts
+
+LINE_SECONDS = 0.5
+"""Between two lines, at first."""
+DOUBLING_BYTES = 32 << 20
+"""After so many bytes lines come half as often, and so on: weeks of many metrics fill no disk."""
+
+
+class Recorder:
+    """Looks at what is reported. `lines` takes the lines; None where nobody reads them."""
+
+    def __init__(self, report: Callable[[], RankReport], lines: Parts | None) -> None:
+        self._report = report
+        self._lines = lines
+        self.curve: CurveStatus | None = None
+        """Of this attempt, so far; None where no metric was reported."""
+        self._seen: dict[str, float] = {}
+        self._reports = 0
+        self._last: tuple[int, Mapping[str, float]] = (-1, {})
+        self._unwritten: dict[str, float] = {}
+        self._written_at = float("-inf")
+
+    def look(self, now: float, clock: Callable[[], float] = time.time) -> None:
+        """Takes in what was reported since the last look, at `now` by `time.monotonic()`."""
+        report = self._report()
+        new = {
+            name: value
+            for name, value in report.progress.metrics.items()
+            if report.reported.get(name, 0.0) > self._seen.get(name, 0.0)
+        }
+        self._seen = dict(report.reported)
+        if new:
+            self._reports += 1
+            step = self._reports if report.progress.step is None else report.progress.step
+            self._extend(step, new)
+            self._unwritten |= new
+        if self._unwritten and now - self._written_at >= self._seconds:
+            step = self._last[0]
+            self._write(Line(clock(), step, report.progress.epoch, self._unwritten), now)
+
+    def _extend(self, step: int, new: Mapping[str, float]) -> None:
+        """An evaluation after a step says more of the same step."""
+        self._last = (step, {**self._last[1], **new} if step == self._last[0] else new)
+        self.curve = merge(self.curve or CurveStatus(), curve_of([self._last]))
+
+    def _write(self, line: Line, now: float) -> None:
+        if self._lines is not None:
+            self._lines.write(write_line(line))
+        self._unwritten, self._written_at = {}, now
+
+    @property
+    def _seconds(self) -> float:
+        written = self._lines.total_bytes if self._lines is not None else 0
+        return float(LINE_SECONDS * 2 ** (written // DOUBLING_BYTES))
