@@ -28,6 +28,8 @@ _LONG = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600
 _SHORT = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600)
 
 Jobs = Callable[[], Collection[Object]]
+_Seen = tuple[str, str, Object]
+"""A job's namespace, as it is labelled, its phase and its status."""
 
 
 class JobMetrics:
@@ -186,10 +188,11 @@ class _Census(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
-        jobs = [*self._jobs()]
-        shown = busiest((key_of(job)[0] for job in jobs), most=MAX_NAMESPACES)
-        yield _count(jobs, shown)
-        yield _goodput(jobs, shown)
+        jobs = [(key_of(job)[0], block(job, "status")) for job in self._jobs()]
+        shown = busiest((namespace for namespace, _ in jobs), most=MAX_NAMESPACES)
+        seen = [(namespace if namespace in shown else "", _phase_of(status), status) for namespace, status in jobs]
+        yield _count(seen, shown)
+        yield _goodput(seen)
 
 
 def busiest(namespaces: Iterable[str], *, most: int) -> frozenset[str]:
@@ -198,11 +201,8 @@ def busiest(namespaces: Iterable[str], *, most: int) -> frozenset[str]:
     return frozenset(namespace for namespace, _ in ranked[:most])
 
 
-def _count(jobs: Iterable[Object], shown: frozenset[str]) -> Metric:
-    counts: Tally[tuple[str, str]] = Tally()
-    for job in jobs:
-        namespace = key_of(job)[0]
-        counts[namespace if namespace in shown else "", _phase_of(job)] += 1
+def _count(jobs: Iterable[_Seen], shown: frozenset[str]) -> Metric:
+    counts = Tally((namespace, phase) for namespace, phase, _ in jobs)
     family = GaugeMetricFamily("footplate_jobs", "TrainingJobs by phase.", labels=["namespace", "phase"])
     for namespace in ("", *sorted(shown)):
         for phase in Phase:
@@ -210,15 +210,14 @@ def _count(jobs: Iterable[Object], shown: frozenset[str]) -> Metric:
     return family
 
 
-def _goodput(jobs: Iterable[Object], shown: frozenset[str]) -> Metric:
+def _goodput(jobs: Iterable[_Seen]) -> Metric:
     """Of running jobs that say what they do; a namespace without any has none."""
     good: Tally[str] = Tally()
     held: Tally[str] = Tally()
-    for job in jobs:
-        usage = block(job, "status", "usage") if _phase_of(job) == Phase.RUNNING else {}
+    for namespace, phase, status in jobs:
+        usage = block(status, "usage") if phase == Phase.RUNNING else {}
         productive, lost = (usage.get(field) for field in ("productiveSeconds", "lostSeconds"))
         if isinstance(productive, int) and isinstance(lost, int):
-            namespace = key_of(job)[0] if key_of(job)[0] in shown else ""
             good[namespace] += productive
             held[namespace] += productive + lost
     family = GaugeMetricFamily(
@@ -231,5 +230,5 @@ def _goodput(jobs: Iterable[Object], shown: frozenset[str]) -> Metric:
     return family
 
 
-def _phase_of(job: Object) -> str:
-    return text(block(job, "status"), "phase") or Phase.PENDING
+def _phase_of(status: Object) -> str:
+    return text(status, "phase") or Phase.PENDING

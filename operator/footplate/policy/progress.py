@@ -137,9 +137,16 @@ def _shown(said: ProgressStatus, known: ProgressStatus | None, *, now: datetime)
 
 def _continued(known: CurveStatus | None, said: CurveStatus | None) -> CurveStatus | None:
     """The curve with what is said of it now; the same where its newest point is known."""
-    if known is None or said is None or not said.steps:
-        return known if said is None or not said.steps else merge(CurveStatus(), said)
-    return known if points_of(known)[-1:] == points_of(said)[-1:] else merge(known, said)
+    if said is None or not said.steps:
+        return known
+    if known is not None and _newest(known) == _newest(said):
+        return known
+    goes_on = known is not None and known.steps and known.steps[0] < said.steps[0]
+    return merge(known if known is not None and goes_on else CurveStatus(), said)
+
+
+def _newest(curve: CurveStatus) -> tuple[list[int], dict[str, list[float | None]]]:
+    return curve.steps[-1:], {name: values[-1:] for name, values in curve.metrics.items()}
 
 
 def _rest_of(
