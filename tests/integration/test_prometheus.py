@@ -26,6 +26,18 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 JOB = "digits-suspend"
 QUERIES = {question: names_in(promql)[0] for question, promql in read_table("operations.md", "prometheus: queries")}
 GOODPUT = "goodput of the runs that finished in the last week, by what they held"
+PANELS = [
+    pytest.param(query.promql, id=f"{dashboard.name}: {panel.title}: {query.legend or 'value'}")
+    for dashboard in DASHBOARDS
+    for row in dashboard.rows
+    for panel in row.panels
+    for query in panel.queries
+]
+VARIABLES = [
+    pytest.param(variable, id=f"{dashboard.name}: {variable.name}")
+    for dashboard in DASHBOARDS
+    for variable in dashboard.variables
+]
 CHOSEN = {
     "$namespace": "default",
     "$job": JOB,
@@ -141,6 +153,10 @@ def fill(promql: str) -> str:
     return promql
 
 
+def has_a_number(samples: list[Sample]) -> bool:
+    return any(math.isfinite(value) for _, value in samples)
+
+
 def are_numbers(samples: list[Sample]) -> bool:
     return bool(samples) and all(math.isfinite(value) for _, value in samples)
 
@@ -187,6 +203,7 @@ def test_metrics_keep_prometheus_rules(laptop: Laptop, prometheus: Prometheus) -
 def test_goodput_of_finished_runs(laptop: Laptop, prometheus: Prometheus) -> None:
     job = yaml.safe_load((EXAMPLES / "digits/job.yaml").read_text())
     job["spec"]["nodes"] = 1
+    job["spec"]["trainer"]["hyperparameters"]["epochs"] = 10
     laptop.apply(job)
     laptop.wait("digits")
 
@@ -214,6 +231,17 @@ def test_restarts_are_counted_by_who_pays(laptop: Laptop, targets: Targets, prom
     targets.discover()
 
 
+@pytest.mark.parametrize("promql", PANELS)
+def test_every_query_of_every_dashboard_has_an_answer(prometheus: Prometheus, promql: str) -> None:
+    prometheus.wait_for(fill(promql), has_a_number)
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_every_variable_has_values(prometheus: Prometheus, variable: Any) -> None:
+    samples = prometheus.wait_for(f"count by ({variable.label}) ({fill(variable.series)})", bool)
+    assert any(labels.get(variable.label) for labels, _ in samples)
+
+
 def test_the_begin_of_each_attempt_is_marked(prometheus: Prometheus) -> None:
     [annotation] = [each for dashboard in DASHBOARDS for each in dashboard.annotations]
 
@@ -222,6 +250,11 @@ def test_the_begin_of_each_attempt_is_marked(prometheus: Prometheus) -> None:
         return {(labels["run"], labels["attempt"]) for labels in moments}
 
     wait_for(lambda: marked() == {("1", "0"), ("1", "1")}, lambda: str(marked()))
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_every_alert_has_something_to_measure(prometheus: Prometheus, alert: Any) -> None:
+    prometheus.wait_for(alert.measures, has_a_number)
 
 
 def test_every_alert_can_be_evaluated(prometheus: Prometheus) -> None:

@@ -113,18 +113,3 @@ def test_every_request_that_the_operator_may_make_is_counted_from_zero() -> None
     of_kopf = {(resource, "watch") for resource in ours}  # its own client isn't counted
     of_the_api_server = {("trainingjobs/finalizers", "update")}  # asked for an owner reference, of no request
     assert counted == may - of_kopf - of_the_api_server | {("discovery", "get")}
-
-
-def test_queries_ask_for_metrics_that_are_there() -> None:
-    known = {
-        names_in(row[0])[0]
-        for mark in ("operator", "trainer")
-        for row in read_table("operations.md", f"metrics: {mark}")
-    }
-    asked = {
-        name.removesuffix("_bucket")
-        for row in read_table("operations.md", "prometheus: queries")
-        for name in re.findall(r"footplate_\w+", " ".join(row[:2]))
-    }
-    assert asked
-    assert asked <= known

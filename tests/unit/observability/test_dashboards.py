@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 import grafana_schema
@@ -76,6 +77,29 @@ def test_every_label_of_a_legend_is_one_of_the_query(dashboard: Any) -> None:
     for query in (query for row in dashboard.rows for panel in row.panels for query in panel.queries):
         for by in re.findall(r"^(?:sum|max|min|topk\(10, sum|bottomk\(10, min) by \(([^)]*)\)", query.promql):
             assert set(re.findall(r"{{(\w+)}}", query.legend)) <= set(by.split(", ")), query
+
+
+def test_only_metrics_that_are_documented_are_asked_for() -> None:
+    known = {
+        names_in(row[0])[0]
+        for mark in ("operator", "trainer")
+        for row in read_table("operations.md", f"metrics: {mark}")
+    }
+    queries = [*QUERIES, *(alert.expr for alert in ALERTS)]
+    asked = {name.removesuffix("_bucket") for text in queries for name in re.findall(r"footplate_\w+", text)}
+    assert asked <= known
+
+
+def test_what_was_recorded_of_gpus_is_what_a_trainer_serves() -> None:
+    """tests/integration/test_prometheus.py scrapes it, in place of a node with devices."""
+    recorded = (Path(__file__).parents[2] / "integration/recorded/devices.prom").read_text()
+    documented = {
+        names_in(name)[0]: (kind, set(names_in(labels)))
+        for name, kind, labels, _ in read_table("operations.md", "metrics: trainer")
+    }
+    for family in text_string_to_metric_families(recorded):
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert documented[family.name] == (family.type, labels)
 
 
 def plain(promql: str) -> str:
