@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 CRDS := crds helm/footplate/files/crds
+DEV_KUBECONFIG = $${FOOTPLATE_DEV_HOME:-$$HOME/.footplate/dev}/kubeconfig
 OBSERVED := helm/footplate/files
 
 BUILDER ?= docker
@@ -28,10 +29,15 @@ $(READY): pyproject.toml .ci/constraints.txt .ci/setup
 	@PYTHON=$(PYTHON) VENV=$(VENV) .ci/setup
 	@touch $@
 
-demo: $(READY)  ## Trains on scikit-learn's digits in an embedded cluster: no Docker, no Kubernetes
+demo: $(READY)  ## Trains on scikit-learn's digits in an embedded cluster, which stays: no Docker, no Kubernetes
 	@$(BIN)/python examples/digits/make_data.py .footplate/data/digits
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/footplate dev run -f examples/digits/job.yaml \
-	  --data .footplate/data/digits=s3://datasets/digits/ --download .footplate/models/digits
+	@rm -rf .footplate/models/digits
+	@export PATH="$(CURDIR)/$(BIN):$$PATH" KUBECONFIG="$(DEV_KUBECONFIG)"; \
+	  footplate dev up --detach --data .footplate/data/digits=s3://datasets/digits/ && \
+	  footplate submit examples/digits/job.yaml --yes --follow && \
+	  footplate artifact get digits .footplate/models/digits && \
+	  printf '%s\n' '' 'The cluster runs on. To see the run in a browser, and to end all of it:' \
+	    "  $(BIN)/footplate ui --kubeconfig $(DEV_KUBECONFIG)" '  $(BIN)/footplate dev down'
 
 demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, under ten minutes
 	@.ci/setup --package dataset-fashion-mnist

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,8 +57,23 @@ def connected(where: dict[str, str | None]) -> Iterator["Client"]:
     """A client that is closed in the end."""
     from footplate.client import Client
 
-    with Client(**where) as client:
+    with Client(**{**where, "kubeconfig": where["kubeconfig"] or _kubeconfig_of_devcluster(where["context"])}) as client:
         yield client
+
+
+def _kubeconfig_of_devcluster(context: str | None) -> str | None:
+    """The running devcluster's, for who has no other cluster at all; whoever has one, names it."""
+    others = context or os.environ.get("KUBECONFIG") or os.environ.get("KUBERNETES_SERVICE_HOST")
+    if others or (Path.home() / ".kube" / "config").exists():
+        return None
+    from footplate.cli.dev_home import DevHome
+
+    home = DevHome.find()
+    state = home.read_state()
+    if state is None:
+        return None
+    typer.echo(f"footplate: there is no kubeconfig, so this is the devcluster in {home.folder}", err=True)
+    return state["KUBECONFIG"]
 
 
 @contextmanager
