@@ -1,22 +1,36 @@
 """What the client reads of pods: logs, progress, ranks; with pods that lie, hang and write anything."""
 
 import asyncio
+import gzip
 import math
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from client_site import Site, condition
-from footplate.client import Client, ClientError, JobDeleted, LogLine, LogsNotFound, NotAllowed, logs
+from footplate.client import (
+    Client,
+    ClientError,
+    JobDeleted,
+    LogLine,
+    LogsNotFound,
+    NotAllowed,
+    checkpoints,
+    logs,
+    stored,
+)
 from footplate.contract import METRICS_PORT
 from footplate.devcluster.client import MERGE
 from footplate.devcluster.faults import Fault
+from footplate.records import Line, write_line
+from footplate_trainer.storage.store import Store
 
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -152,6 +166,40 @@ def test_a_follower_that_leaves_ends_the_streams(site: Site, client: Client) -> 
     assert next(lines).text == "one"
     lines.close()  # type: ignore[attr-defined]
     assert client.list()[0].name == "a"
+
+
+def test_what_outlives_the_pods_is_read_from_storage(
+    site: Site, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = site.create("a", nodes=2, output={"uri": "s3://models/a/"}, checkpoint={"uri": "s3://checkpoints/a/"})
+    site.say("a", **status_of(2))
+    opened: list[str] = []
+
+    def open_store(connection: Any, spec: Any, uri: str, *, namespace: str) -> Store:
+        opened.append(uri)
+        return Store.open(f"file://{tmp_path}/{uri.partition('://')[2]}")
+
+    for module in (stored, checkpoints):
+        monkeypatch.setattr(module, "open_store", open_store)
+    uid = job["metadata"]["uid"][:8]
+    kept = Store.open(f"file://{tmp_path}/models/a/a/records-1-{uid}")
+    kept.put("pods/attempt-00000000/node-00000.log.gz", gzip.compress(b"one\ntwo\n\x1b[31mthree"))
+    kept.put("metrics/attempt-00000000.jsonl.gz", gzip.compress(write_line(Line(1.0, 5, None, {"loss": 0.5}))))
+    saved = Store.open(f"file://{tmp_path}/checkpoints/a/a/run-1-{uid}")
+    saved.put("step-00000007/manifest.json", b"{}")
+    found = client.get("a")
+    assert [line.text for line in found.logs(0)] == ["one", "two", "three"]
+    assert [line.text for line in found.logs(0, tail=2)] == ["two", "three"]
+    *texts, last = [line.text for line in found.logs()]
+    assert texts == ["one", "two", "three"]
+    assert last.startswith("… no log of this pod: 404 NotFound")
+    assert last.endswith("in storage there is none …")
+    assert found.history(full=True).metrics == {"loss": [0.5]}
+    assert [view.step for view in found.checkpoints()] == [7]
+    assert {uri.partition("://")[2] for uri in opened} == {
+        f"models/a/a/records-1-{uid}",
+        f"checkpoints/a/a/run-1-{uid}",
+    }
 
 
 def test_missing_rights_on_logs_are_named(site: Site, client: Client) -> None:
