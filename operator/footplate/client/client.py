@@ -14,7 +14,7 @@ from footplate.client.job import Job
 from footplate.client.watching import ChangeType, watch_jobs
 from footplate.errors import NotFound
 from footplate.machinery.resources import NODES, PODS, TRAINING_JOBS
-from footplate.objects import Object, block, key_of
+from footplate.objects import Object, key_of
 
 if TYPE_CHECKING:
     from footplate.client.cluster import ClusterView
@@ -181,11 +181,9 @@ class Client:
         """
         from footplate.client.function_jobs import submit_function
 
-        trainer = {**block(dict(spec or {}), "trainer"), **({"image": image} if image is not None else {})}
-        whole = {**(spec or {}), "nodes": nodes, "trainer": trainer, **({"resources": resources} if resources else {})}
         made = submit_function(
-            self.connection, train, name=name, namespace=self.namespace, args=args or {}, packages=packages, spec=whole,
-            dry_run=dry_run,
+            self.connection, train, name=name, namespace=self.namespace, args=args or {}, nodes=nodes,
+            packages=packages, image=image, resources=resources, spec=spec or {}, dry_run=dry_run,
         )  # fmt: skip
         return Job(self.connection, made)
 

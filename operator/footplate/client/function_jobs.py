@@ -9,11 +9,12 @@ from footplate.api.crd import GROUP, VERSION
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError, NotAllowed
 from footplate.client.functions import FILE, PackedFunction, pack
-from footplate.client.submission import checked, create_job, read_job
+from footplate.client.submission import checked, create_job
 from footplate.errors import ApiError, Conflict, NotFound
 from footplate.machinery.resources import CONFIG_MAPS
 from footplate.objects import Object, block, text, uid_of
 
+_BY_ARGUMENT = ("nodes", "resources")
 _OURS = ("recipe", "entrypoint", "command", "args", "source", "hyperparameters", "requirements")
 """What a function says of `spec.trainer` itself."""
 
@@ -25,7 +26,10 @@ def submit_function(
     name: str,
     namespace: str,
     args: Mapping[str, Any],
+    nodes: int,
     packages: Sequence[str],
+    image: str | None,
+    resources: Mapping[str, Any] | None,
     spec: Mapping[str, Any],
     dry_run: bool,
 ) -> Object:
@@ -33,8 +37,8 @@ def submit_function(
     packed = pack(function, args, packages)
     for warning in packed.warnings:
         warnings.warn(warning, stacklevel=3)
-    job = _job_of(packed, name=name, packages=packages, spec=spec)
-    manifest, _ = checked(connection, read_job(job, namespace=namespace))
+    job = _job_of(packed, name=name, nodes=nodes, packages=packages, image=image, resources=resources, spec=spec)
+    manifest = checked(connection, job, namespace=namespace)
     code = connection.run(
         connection.create(_code(packed, name, namespace), CONFIG_MAPS, namespace=namespace, dry_run=dry_run)
     )
@@ -50,19 +54,32 @@ def submit_function(
     return made
 
 
-def _job_of(packed: PackedFunction, *, name: str, packages: Sequence[str], spec: Mapping[str, Any]) -> Object:
+def _job_of(
+    packed: PackedFunction,
+    *,
+    name: str,
+    nodes: int,
+    packages: Sequence[str],
+    image: str | None,
+    resources: Mapping[str, Any] | None,
+    spec: Mapping[str, Any],
+) -> Object:
     """The job, with a name of the ConfigMap's that will do for the rules."""
-    trainer = spec.get("trainer", {})
-    if taken := [key for key in _OURS if isinstance(trainer, Mapping) and key in trainer]:
-        raise ClientError(
-            f"spec.trainer.{taken[0]}: the function, args and packages say that; leave it out, or submit a manifest"
-        )
+    trainer = spec.get("trainer") or {}
     if not isinstance(trainer, Mapping):
         raise ClientError("spec.trainer: must be an object")
-    own: dict[str, Any] = {"entrypoint": FILE, "hyperparameters": dict(packed.hyperparameters)}
-    if packages:
-        own["requirements"] = list(packages)
-    whole = {"metadata": {"name": name}, "spec": {**spec, "trainer": {**trainer, **own}}}
+    taken = [f"spec.{key}" for key in _BY_ARGUMENT if key in spec]
+    taken += [f"spec.trainer.{key}" for key in (*_OURS, *(("image",) if image is not None else ())) if key in trainer]
+    if taken:
+        raise ClientError(f"{taken[0]}: the function or another argument says that; leave it out, or submit a manifest")
+    own = {
+        "entrypoint": FILE,
+        "hyperparameters": dict(packed.hyperparameters),
+        **({"requirements": list(packages)} if packages else {}),
+        **({"image": image} if image is not None else {}),
+    }
+    size = {"nodes": nodes, **({"resources": dict(resources)} if resources is not None else {})}
+    whole = {"metadata": {"name": name}, "spec": {**spec, **size, "trainer": {**trainer, **own}}}
     return _with_source(whole, f"{name}-code")
 
 

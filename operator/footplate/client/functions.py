@@ -37,14 +37,18 @@ MAX_BYTES = 900_000
 _CALL = """
 
 if __name__ == "__main__":
-    import json
-    import os
-    from pathlib import Path
 
-    job = json.loads(Path(os.environ["{config}"]).read_text())
-    values = job["spec"]["trainer"].get("hyperparameters", {{}})
-    {function}(**{{name: values[name] for name in {names!r}}})
+    def __arguments():
+        import json
+        import os
+
+        with open(os.environ["{config}"], encoding="utf-8") as file:
+            values = json.load(file)["spec"]["trainer"].get("hyperparameters", {{}})
+        return {{name: values[name] for name in {names!r}}}
+
+    {function}(**__arguments())
 """
+"""It sets no name that the function could have."""
 
 
 class UnfitFunction(ClientError, Terminal):

@@ -15,7 +15,7 @@ from footplate.client.errors import ClientError
 from footplate.client.storage import StorageUnreadable
 from footplate_trainer.storage.store import Store
 
-FILES = {"model.json": b"{}", "weights/model.bin": bytes(20 * 2**20), "empty": b""}
+FILES = {"model.json": b"{}", "weights/model.bin": bytes(9 * 2**20), "empty": b""}
 
 
 def stored(folder: Path, files: dict[str, bytes] = FILES, **changes: Any) -> Artifact:
@@ -80,7 +80,7 @@ DAMAGE = {
     "cut": (lambda folder: (folder / "model.json").write_bytes(b"{"), "'model.json' has 1 bytes, not 2"),
     "missing": (lambda folder: (folder / "empty").unlink(), "'empty' is missing"),
     "a late byte": (
-        lambda folder: (folder / "weights/model.bin").write_bytes(bytes(20 * 2**20 - 1) + b"x"),
+        lambda folder: (folder / "weights/model.bin").write_bytes(bytes(9 * 2**20 - 1) + b"x"),
         "'weights/model.bin' has other bytes",
     ),
 }

@@ -95,6 +95,7 @@ PORTABLE = {
         {"n": 2}, "1\n0\n0\n",
     ),
     "a global of its own": ("def train():\n    global seen\n    seen = 1\n    print(seen)\n", {}, "1\n"),
+    "any name": ("def values(job):\n    print(job)\n\ntrain = values\n", {"job": 1}, "1\n"),
     "None for a default of None": ("def train(a=None):\n    print(a)\n", {"a": None}, "None\n"),
     "any argument": ("def train(**given):\n    print(given)\n", {"a": 1}, "{'a': 1}\n"),
     "texts keep their bytes": (

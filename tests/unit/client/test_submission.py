@@ -254,8 +254,16 @@ def test_code_that_cannot_be_given_to_its_job_is_told(site: Site, client: Client
 
 
 @pytest.mark.parametrize(
-    "field", ["recipe", "entrypoint", "command", "args", "source", "hyperparameters", "requirements"]
-)
-def test_what_the_function_says_is_said_once(client: Client, field: str) -> None:
-    with pytest.raises(ClientError, match=f"spec.trainer.{field}: the function, args and packages say that"):
-        client.submit_function(train, name="digits", args={"epochs": 3}, image="a", spec={"trainer": {field: "x"}})
+    ("spec", "field"),
+    [({"trainer": {"entrypoint": "x"}}, "trainer.entrypoint"),
+     ({"trainer": {"hyperparameters": {}}}, "trainer.hyperpar"),
+     ({"trainer": {"image": "b"}}, "trainer.image"), ({"nodes": 4}, "nodes"), ({"resources": {}}, "resources")],
+)  # fmt: skip
+def test_what_an_argument_says_is_said_once(client: Client, spec: dict[str, Any], field: str) -> None:
+    with pytest.raises(ClientError, match=rf"^spec\.{field}\w*: the function or another argument says that"):
+        client.submit_function(train, name="digits", args={"epochs": 3}, image="a", spec=spec)
+
+
+def test_a_trainer_that_is_no_object(client: Client) -> None:
+    with pytest.raises(ClientError, match="must be an object"):
+        client.submit_function(train, name="digits", args={"epochs": 3}, spec={"trainer": "x"})
