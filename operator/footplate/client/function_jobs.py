@@ -9,7 +9,7 @@ from footplate.api.crd import GROUP, VERSION
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError, NotAllowed
 from footplate.client.functions import FILE, PackedFunction, pack
-from footplate.client.submission import checked, create_job, read_job
+from footplate.client.submission import checked, create_job
 from footplate.errors import ApiError, Conflict, NotFound
 from footplate.machinery.resources import CONFIG_MAPS
 from footplate.objects import Object, block, text, uid_of
@@ -38,7 +38,7 @@ def submit_function(
     for warning in packed.warnings:
         warnings.warn(warning, stacklevel=3)
     job = _job_of(packed, name=name, nodes=nodes, packages=packages, image=image, resources=resources, spec=spec)
-    manifest, _ = checked(connection, read_job(job, namespace=namespace))
+    manifest = checked(connection, job, namespace=namespace)
     code = connection.run(
         connection.create(_code(packed, name, namespace), CONFIG_MAPS, namespace=namespace, dry_run=dry_run)
     )

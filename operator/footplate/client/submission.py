@@ -68,16 +68,29 @@ def _read_file(path: str | Path) -> Document:
     return found[0]
 
 
-def checked(connection: Connection, document: Document) -> tuple[Object, Object | None]:
-    """A job that keeps all rules that can be checked here, and its runtime; None without one, or where it may not be
-    read.
+def checked(connection: Connection, source: Source, *, namespace: str) -> Object:
+    """A job that keeps all rules that can be checked here: those of its runtime where that may be read.
 
     Raises:
         JobInvalid: it doesn't; with all that is wrong.
     """
-    runtime = None
+    document, runtime = read_job(source, namespace=namespace), None
     with suppress(NotAllowed):
         runtime = _runtime_of(connection, document)
+    _judge(document, runtime)
+    job: Object = document.content
+    return job
+
+
+def _over_runtime(connection: Connection, source: Source, *, namespace: str) -> tuple[Object, Object | None]:
+    """A job that keeps all rules, and its runtime, None where it names none.
+
+    Raises:
+        NotAllowed: its runtime may not be read.
+        JobInvalid: it breaks rules.
+    """
+    document = read_job(source, namespace=namespace)
+    runtime = _runtime_of(connection, document)
     _judge(document, runtime)
     return document.content, runtime
 
@@ -109,8 +122,7 @@ def _runtime_of(connection: Connection, document: Document) -> Object | None:
 
 def submit(connection: Connection, source: Source, *, namespace: str, dry_run: bool) -> Object:
     """The job as it was created; with `dry_run` as it would be."""
-    manifest, _ = checked(connection, read_job(source, namespace=namespace))
-    return create_job(connection, manifest, dry_run=dry_run)
+    return create_job(connection, checked(connection, source, namespace=namespace), dry_run=dry_run)
 
 
 def create_job(connection: Connection, manifest: Object, *, dry_run: bool) -> Object:
@@ -142,18 +154,13 @@ def _phase_of(connection: Connection, namespace: str, name: str) -> str:
 
 def plan(connection: Connection, source: Source, *, namespace: str) -> Plan:
     """What a job will create and take. Raises NotAllowed where its runtime may not be read."""
-    document = read_job(source, namespace=namespace)
-    runtime = _runtime_of(connection, document)
-    _judge(document, runtime)
-    return make_plan(document.content, runtime, _quotas(connection, document.content["metadata"]["namespace"]))
+    job, runtime = _over_runtime(connection, source, namespace=namespace)
+    return make_plan(job, runtime, _quotas(connection, job["metadata"]["namespace"]))
 
 
 def render_job(connection: Connection, source: Source, *, namespace: str) -> list[Object]:
     """The objects of a job's first attempt. Raises NotAllowed where its runtime may not be read."""
-    document = read_job(source, namespace=namespace)
-    runtime = _runtime_of(connection, document)
-    _judge(document, runtime)
-    return render(document.content, runtime)
+    return render(*_over_runtime(connection, source, namespace=namespace))
 
 
 def _quotas(connection: Connection, namespace: str) -> list[Object] | None:
