@@ -103,3 +103,5 @@ def test_storage_that_takes_no_records_costs_neither_model_nor_verdict(tmp_path:
     assert done.exit_code == 0, done.log
     assert done.verdict.artifact is not None
     assert any("not all that node 0 has left could be kept" in note for note in done.verdict.notes)
+    model = json.loads((tmp_path / "models/digits/1/manifest.json").read_text())
+    assert [file["name"] for file in model["files"]] == ["model.bin", "metrics.parquet"]

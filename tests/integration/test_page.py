@@ -224,6 +224,16 @@ def test_the_spec_says_what_changed_between_runs(visit: Visit) -> None:
     expect(page.locator("pre.code")).to_contain_text("kind: TrainingJob")
 
 
+def test_another_job_becomes_the_baseline(visit: Visit) -> None:
+    page = visit.go("compare?job=team/digits&job=vision/resnet")
+    expect(page.locator(".specs thead th").nth(1)).to_contain_text("team/digits")
+    page.get_by_role("link", name="Make resnet the baseline").click()
+    expect(page.locator(".specs thead th").nth(1)).to_contain_text("vision/resnet")
+    page.get_by_role("link", name="Remove digits").click()
+    expect(page.get_by_role("heading", name="Compare 1 run")).to_be_visible()
+    expect(page.locator(".chart canvas")).to_have_count(2)
+
+
 def test_a_cluster_that_goes_away_is_said(visit: Visit) -> None:
     page = visit.go()
     visit.client.trouble = ClusterUnreachable("https://cluster: no answer")

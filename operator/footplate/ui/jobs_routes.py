@@ -65,10 +65,23 @@ def _compared(site: Site, request: Request) -> dict[str, Any]:
         "chosen": chosen,
         "missing": missing,
         "others": sorted({f"{job.namespace}/{job.name}" for job in site.board.jobs()} - set(chosen)),
-        "address": urlencode([("job", key) for key in chosen]),
+        "address": _address(chosen),
+        "choices": [
+            {
+                "job": job,
+                "first": _address([key, *(each for each in chosen if each != key)]),
+                "without": _address([each for each in chosen if each != key]),
+            }
+            for job, key in zip(found, chosen, strict=True)
+        ],
         "table": metrics_table(lines),
         **spec_table([line.name for line in lines], specs, all_fields=request.query_params.get("all") == "1"),
     }
+
+
+def _address(keys: list[str]) -> str:
+    """The query string that compares these."""
+    return urlencode([("job", key) for key in keys])
 
 
 def _chosen(site: Site, request: Request) -> tuple[list[Job], list[str]]:

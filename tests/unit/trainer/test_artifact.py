@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,10 @@ def make_pod(root: Path, **place: Any) -> Pod:
     return pod
 
 
-def publish(pod: Pod, *, note: Callable[[str], object] = str) -> ArtifactStatus:
+def publish(pod: Pod, *, history: Path | None = None, note: Callable[[str], object] = str) -> ArtifactStatus:
     return artifact.publish(
         pod,
+        history=history,
         note=note,
         report=REPORT,
         code=Code(Path("/code"), "c" * 64),
@@ -93,6 +95,35 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
     assert manifest.hyperparameters_passed == ["context", "environment"]
     assert manifest.hardware.accelerators == {"nvidia.com/gpu": "8"}
     assert {"torch", "obstore"} <= set(manifest.packages)
+
+
+def test_of_the_course_of_the_metrics_the_first_stays_and_costs_the_model_no_place(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attempts that come to the same model differ in their times: what the first of them has left half done."""
+    history = tmp_path / "metrics.parquet"
+    history.write_bytes(b"first")
+    with monkeypatch.context() as broken:
+        broken.setattr(artifact, "_commit", lambda *_: (_ for _ in ()).throw(StorageUnavailable("gone")))
+        with pytest.raises(StorageUnavailable):
+            publish(pod, history=history)
+    history.write_bytes(b"second")
+    notes: list[str] = []
+    publish(replace(pod, attempt=1), history=history, note=notes.append)
+    folder = model_folder(pod)
+    manifest = ModelManifest.model_validate_json((folder / "manifest.json").read_bytes())
+    found = {file.name: file.sha256 for file in manifest.files}
+    assert found.keys() == {*FILES, "metrics.parquet"}
+    assert found["metrics.parquet"] == hashlib.sha256(b"first").hexdigest()
+    assert ((folder / "metrics.parquet").read_bytes(), notes) == (b"first", [])
+
+
+def test_a_file_of_the_code_under_that_name_is_the_codes_own(pod: Pod, tmp_path: Path) -> None:
+    history = tmp_path / "metrics.parquet"
+    history.write_bytes(b"ours")
+    (pod.output_dir / "metrics.parquet").write_bytes(b"theirs")
+    publish(pod, history=history)
+    assert (model_folder(pod) / "metrics.parquet").read_bytes() == b"theirs"
 
 
 def test_half_an_installation_costs_no_model(pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,3 +347,20 @@ def test_without_storage_nothing_is_sent(tmp_path: Path, ranks: Ranks) -> None:
     history.log.write(b"epoch 1\n")
     history.send()
     history.finish()
+
+
+def test_the_table_is_made_by_another_process(
+    make_history: Callable[..., Made], ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, notes = make_history()
+    assert history.make_table() is None
+    ranks.say(1, loss=0.5)
+    history.look()
+    made = history.make_table()
+    assert made is not None
+    assert (made.name, made.stat().st_size > 0, notes) == ("metrics.parquet", True, [])
+    made.unlink()
+    monkeypatch.setattr(history_module, "TABLE_SECONDS", 0.01)
+    assert history.make_table() is None
+    assert len(notes) == 1
+    assert notes[0].startswith("the metrics of the run are not beside its model: ")

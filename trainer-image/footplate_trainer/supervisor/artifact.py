@@ -11,6 +11,7 @@ goes to a folder of its attempt's own beside them.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,11 +89,13 @@ def publish(
     report: RankReport,
     code: Code,
     inputs: Mapping[str, Fetched],
+    history: Path | None = None,
     note: Callable[[str], object] = log.warning,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ArtifactStatus:
     """Uploads, verifies and commits the model of this run; one that is committed and verifies is taken as it is.
-    `note` tells the user what of the folder isn't in it, or has another name there.
+    `history` is a file that goes with it; what a place holds of that already stays. `note` tells the user what of the
+    folder isn't in it, or has another name there.
 
     Raises:
         ConfigError: there is nothing to upload.
@@ -112,6 +115,8 @@ def publish(
                 store = output_store(pod, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
                 note(f"the model is stored beside its place, as {store.uri}/: {why}")
             list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
+        if history is not None and history.name not in paths:
+            files.append(_add_history(store, history))
         manifest = make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
         return _status(store, _commit(store, manifest, pod))
 
@@ -190,6 +195,13 @@ def _upload(store: Store, file: ModelFile, path: Path) -> None:
     store.put_file(file.name, path)
     if not _is_there(store, file):
         raise StorageUnavailable(f"{store.uri}/{file.name} was read back with other bytes than were written")
+
+
+def _add_history(store: Store, path: Path) -> ModelFile:
+    """It tells of times, and so differs where an attempt comes to the same model again: the first one stays."""
+    with suppress(Exists):
+        store.put(path.name, path.read_bytes(), create=True)
+    return ModelFile(name=path.name, size_bytes=store.head(path.name).size, sha256=store.sha256(path.name))
 
 
 def _commit(store: Store, manifest: ModelManifest, pod: Pod) -> Committed:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -64,6 +65,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._stopped_at = 0.0
         self._belongings: Belongings | None = None
+        self._history: History | None = None
         self._keeper: Keeper | None = None
 
     def stop(self) -> None:
@@ -176,7 +178,7 @@ class Supervisor:
         listening = Listening(pod, self._telemetry.heard, self._note)
         environ = {**listening.environment, **os.environ}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
-        history = History(pod, self._telemetry.report, self._note)
+        history = self._history = History(pod, self._telemetry.report, self._note)
         self._telemetry.recorder = history.recorder
         logs.keep(history.log)
         self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, history, self._note)
@@ -244,17 +246,22 @@ class Supervisor:
             self._note(f"what lies in $SM_OUTPUT_DATA_DIR is not in the model: {error}")
         report = self._telemetry.report()
 
-        def publish() -> ArtifactStatus:
+        def publish(history: Path | None) -> ArtifactStatus:
             try:
-                return artifact.publish(self._pod, report=report, code=code, inputs=inputs, note=self._note)
+                return artifact.publish(
+                    self._pod, report=report, code=code, inputs=inputs, history=history, note=self._note
+                )
             except NoModel as error:  # success would promise a model; but what was trained is kept
                 if self._belongings is None or not self._belongings.keep_unclaimed():
                     raise
                 raise NoModel(f"{error}. What it has saved elsewhere is kept: a note says where") from None
 
-        has_checkpoint = report.checkpoint is not None
-        publishing = asyncio.to_thread(keep_trying, publish, has_checkpoint=has_checkpoint, note=self._note)
-        return await self._unless_stopped(publishing, grace=self._pod.working_grace)
+        def finish() -> ArtifactStatus:
+            history = self._history.make_table() if self._history is not None else None
+            has_checkpoint = report.checkpoint is not None
+            return keep_trying(partial(publish, history), has_checkpoint=has_checkpoint, note=self._note)
+
+        return await self._unless_stopped(asyncio.to_thread(finish), grace=self._pod.working_grace)
 
     def _end_leftovers(self, look: Callable[[], object] = lambda: None) -> None:
         if left := processes.end_leftovers(look):

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ from footplate_trainer.supervisor.secrets import secret_values
 
 LOOK_SECONDS = 0.5
 SEND_SECONDS = 60.0
+TABLE_SECONDS = 120.0
 FIRST_LOG_PARTS: Final = 8
 LAST_LOG_PARTS: Final = 12
 
@@ -37,7 +40,8 @@ class History:
         self._store: Store | None = None
         self._is_told = False
         self.log = Parts(pod.work_dir / "log", first=FIRST_LOG_PARTS, last=LAST_LOG_PARTS)
-        self.metrics = Parts(self.metrics_folder(pod)) if pod.node_rank == 0 else None
+        self._metrics_folder = pod.work_dir / "metrics"
+        self.metrics = Parts(self._metrics_folder) if pod.node_rank == 0 else None
         self.recorder = Recorder(report, self.metrics)
         self._sending = [
             Sending(
@@ -49,11 +53,6 @@ class History:
         ]
         if self.metrics is not None:
             self._sending.append(Sending(self.metrics, records.METRICS, records.metrics(pod.attempt)))
-
-    @staticmethod
-    def metrics_folder(pod: Pod) -> Path:
-        """Where this attempt's lines lie until they are sent."""
-        return pod.work_dir / "metrics"
 
     async def go_on(self) -> None:
         """Looks and sends, until cancelled. What storage does holds up no look."""
@@ -99,6 +98,30 @@ class History:
         self._tell_of_the_disk()
         self._each(lambda store, text: text.finish(store, self._pod.work_dir / "history.gz"))
 
+    def make_table(self) -> Path | None:
+        """The table of all that the run has reported, for its artifact; None where there is none, and where it can't be
+        made, which a note says.
+        """
+        if self.metrics is None or not self.metrics.total_bytes:
+            return None
+        pod, folder = self._pod, self._pod.work_dir / "history"
+        uri = records.base_uri(pod.spec)
+        program = [sys.executable, "-m", "footplate_trainer.supervisor.history.table", folder, str(pod.attempt)]
+        storage = [self._folder_in(uri), pod.spec.storage.endpoint or ""] if uri is not None else []
+        try:
+            folder.mkdir(exist_ok=True)
+            done = subprocess.run(
+                [*program, self._metrics_folder, *storage], capture_output=True, timeout=TABLE_SECONDS, check=False
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            self._note(f"the metrics of the run are not beside its model: {words_of(error)}")
+            return None
+        made = [path for name in records.ARTIFACT_METRICS if (path := folder / name).is_file()]
+        if not made:
+            said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            self._note(f"the metrics of the run are not beside its model: {said}")
+        return made[0] if made else None
+
     def _each(self, act: Callable[[Store, Sending], None]) -> None:
         uri = records.base_uri(self._pod.spec)
         if uri is not None:
@@ -114,6 +137,9 @@ class History:
                 )
 
     def _open(self, uri: str) -> Store:
+        endpoint = self._pod.spec.storage.endpoint
+        return Store.open(self._folder_in(uri), endpoint=endpoint, outage_seconds=OUTAGE_SECONDS)
+
+    def _folder_in(self, uri: str) -> str:
         pod = self._pod
-        folder = records.records_uri(uri, job=pod.job, run=pod.run, uid=pod.uid)
-        return Store.open(folder, endpoint=pod.spec.storage.endpoint, outage_seconds=OUTAGE_SECONDS)
+        return records.records_uri(uri, job=pod.job, run=pod.run, uid=pod.uid)
