@@ -2,8 +2,9 @@
 
     python tests/bench/bench_report.py
 
-Goals: report at most 5 µs, beside the least it could do: one pwrite of a heartbeat. Once more with all that a supervisor
-does meanwhile in another process: it looks at what is reported twice a second, and keeps log and history.
+Goals: report at most 5 µs of its thread's CPU time, beside the least it could do: one pwrite of a heartbeat. Once more
+with what a supervisor does meanwhile in another process: it looks at what is reported twice a second, and keeps log and
+history. Beside it the time by the clock, which on a machine that does other things as well is theirs too.
 """
 
 import json
@@ -23,18 +24,18 @@ from footplate_trainer import checkpoint
 from footplate_trainer.rank.report import Reporter
 
 CALLS = 20_000
-BLOCKS = 15
+BLOCKS = 7
 
 
-def microseconds(call: Callable[[int], object]) -> float:
-    """Median over blocks of the mean cost of a call."""
+def microseconds(call: Callable[[int], object], clock: Callable[[], float]) -> float:
+    """Median over blocks of the mean cost of a call, by a clock."""
     blocks = []
     for _ in range(BLOCKS):
-        began = time.perf_counter()
+        began = clock()
         for step in range(CALLS):
             call(step)
-        blocks.append((time.perf_counter() - began) / CALLS * 1e6)
-    return statistics.median(blocks)
+        blocks.append((clock() - began) / CALLS * 1e6)
+    return round(statistics.median(blocks), 2)
 
 
 def bare_heartbeat(run_dir: Path) -> Callable[[int], object]:
@@ -74,8 +75,9 @@ def saving() -> Callable[[int], object]:
 
 
 def show(name: str, call: Callable[[int], object], goal: float | None) -> None:
-    cost = round(microseconds(call), 2)
-    print(json.dumps({"bench": "report", "case": name, "microseconds": cost, "goal": goal}), flush=True)
+    cost, wall = microseconds(call, time.thread_time), microseconds(call, time.perf_counter)
+    figures = {"microseconds": cost, "by_the_clock": wall, "goal": goal}
+    print(json.dumps({"bench": "report", "case": name, **figures}), flush=True)
 
 
 def main() -> None:

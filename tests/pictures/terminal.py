@@ -11,6 +11,8 @@ from footplate.client import Client
 from laptop import Laptop
 
 _WIDTH = 112
+_FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
+"""Rich names those of another host."""
 _BLOCK = re.compile(
     r"(<!-- made by `make pictures` -->\n```console\n\$ footplate (?P<command>[^\n]+)\n).*?```", re.DOTALL
 )
@@ -21,7 +23,8 @@ def take(laptop: Laptop, folder: Path) -> None:
     with Client(kubeconfig=str(laptop.home / "kubeconfig")) as client, Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=_WIDTH, file=nowhere, force_terminal=True, color_system="truecolor")
         console.print(job_screen(look(client.get("digits")), width=_WIDTH))
-    (folder / "terminal.svg").write_text(console.export_svg(title="footplate status digits"))
+    svg = _FONTS.sub("", console.export_svg(title="footplate status digits"))
+    (folder / "terminal.svg").write_text(svg)
     page = folder.parent / "cli.md"
     if page.exists():
         page.write_text(

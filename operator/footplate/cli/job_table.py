@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from footplate.cli.words import UNKNOWN, age, duration, number, share
 from footplate.client.untrusted import plain
+from footplate.objects import block, text
+from footplate.objects import number as number_of
 
 if TYPE_CHECKING:
     from footplate.client import Job
@@ -26,15 +28,18 @@ def job_rows(jobs: Sequence["Job"], *, now: datetime, wide: bool, namespaces: bo
 
 
 def _row(job: "Job", now: datetime) -> list[str]:
-    status, progress = job.status, job.progress
+    """From the raw status: to validate five thousand of them takes seconds."""
+    status = block(job.manifest, "status")
+    progress = block(status, "progress")
+    percent, left = progress.get("percent"), number_of(progress, "etaSeconds")
     return [
         job.name,
         job.phase or UNKNOWN,
-        status.nodes.summary if status.nodes else UNKNOWN,
-        share(progress.step, progress.total_steps) if progress else UNKNOWN,
-        f"{progress.percent:.0f}%" if progress and progress.percent is not None else UNKNOWN,
-        duration(progress.eta_seconds) if progress and job.phase == "Running" else UNKNOWN,
-        f"{status.restarts.total}" if status.restarts else "0",
+        plain(text(block(status, "nodes"), "summary"), most=63) or UNKNOWN,
+        share(number_of(progress, "step"), number_of(progress, "totalSteps")),
+        f"{percent:.0f}%" if isinstance(percent, int | float) else UNKNOWN,
+        duration(left) if job.phase == "Running" else UNKNOWN,
+        f"{number_of(block(status, 'restarts'), 'total') or 0}",
         age(job.created, now=now),
     ]
 

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.client.connection import Connection
 from footplate.client.status import read_status
 from footplate.client.storage import StorageUnreadable, open_store, readable
-from footplate.objects import Object, key_of, time, uid_of
+from footplate.objects import Object, blocks, key_of, time, uid_of
 
 if TYPE_CHECKING:
     from footplate_trainer.storage.store import Store
@@ -22,6 +22,8 @@ _CHECKPOINT = re.compile(r"((?:trainings/([a-z0-9_-]{1,63})/)?step-(\d{8,19}))/(
 _SNAPSHOT = re.compile(r"(snapshots/(\d{8,19}-\d{8}))/(?:node-(\d{1,9})-of-(\d{1,9})\.json|bad-\d+)")
 _MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 << 20
+MAX_MANIFESTS = 64
+"""Of one snapshot, that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class CheckpointView:
 
 
 def list_checkpoints(store: "Store") -> list[CheckpointView]:
-    """What is complete in a run's folder, the newest first.
+    """What is complete in a run's folder, the newest first; snapshots of empty folders are left out.
 
     Raises:
         StorageUnreadable: it can't be listed.
@@ -49,6 +51,7 @@ def list_checkpoints(store: "Store") -> list[CheckpointView]:
     with readable(store.uri):
         sizes = {item.key: item.size for item in store.list()}
     found = [_dated(view, store, sizes) for view in complete(store.uri, sizes)]
+    found = [view for view in found if view.step is not None or view.size_bytes != 0]
     return sorted(found, key=lambda view: (view.time.timestamp() if view.time else 0.0, view.step or 0), reverse=True)
 
 
@@ -94,18 +97,32 @@ def _snapshots(uri: str, sizes: Mapping[str, int]) -> Iterable[CheckpointView]:
 
 
 def _dated(view: CheckpointView, store: "Store", sizes: Mapping[str, int]) -> CheckpointView:
-    """With what its manifest says of it, as far as that can be read."""
+    """With what its manifests say of it, as far as they can be read; of a large gang's snapshot the first few."""
     folder = view.uri.removeprefix(f"{store.uri}/")
-    names = [key for key in sizes if key.startswith(folder) and key.endswith(".json")]
-    key = f"{folder}{_MANIFEST}" if f"{folder}{_MANIFEST}" in sizes else min(names)
-    if sizes[key] > MAX_MANIFEST_BYTES:
+    keys = sorted(key for key in sizes if key.startswith(folder) and key.endswith(".json"))
+    if view.step is not None:
+        keys = [f"{folder}{_MANIFEST}"]
+    documents = [_read(store, key, sizes[key]) for key in keys[:MAX_MANIFESTS]]
+    bad = any(f"{folder}bad-{digest}" in sizes for _, digest in documents) or any(said is None for said, _ in documents)
+    view = replace(view, time=time(documents[0][0] or {}, "time"), damaged=view.damaged or bad)
+    if view.step is not None or len(keys) > MAX_MANIFESTS:
         return view
+    return replace(view, size_bytes=sum(_bytes_of(said or {}) for said, _ in documents))
+
+
+def _read(store: "Store", key: str, size: int) -> tuple[Mapping[str, Any] | None, str]:
+    """A manifest, None where it isn't one, and what marks it as damaged."""
+    if size > MAX_MANIFEST_BYTES:
+        return {}, ""
     with readable(f"{store.uri}/{key}"):
         data = store.get(key)
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
-        return replace(view, damaged=True)
-    bad = f"{folder}bad-{hashlib.sha256(data).hexdigest()[:12]}" in sizes
-    when = time(document, "time") if isinstance(document, dict) else None
-    return replace(view, time=when, damaged=view.damaged or bad)
+        document = None
+    return document if isinstance(document, dict) else None, hashlib.sha256(data).hexdigest()[:12]
+
+
+def _bytes_of(document: Mapping[str, Any]) -> int:
+    sizes = (file.get("size") for file in blocks(document, "files"))
+    return sum(size for size in sizes if isinstance(size, int) and size > 0)

@@ -9,8 +9,8 @@ RUNNING = {
     "run": 2,
     "reason": "AllPodsRunning",
     "message": "2 of 2 nodes running",
-    "nodes": {"desired": 2, "ready": 2},
-    "restarts": {"user": 1, "infrastructure": 2},
+    "nodes": {"desired": 2, "ready": 2, "summary": "2/2"},
+    "restarts": {"user": 1, "infrastructure": 2, "total": 3},
     "progress": {"step": 1200, "totalSteps": 9380, "percent": 12.8, "etaSeconds": 725, "metrics": {"loss": 0.41234}},
     "usage": {"goodputPercent": 91.4},
 }

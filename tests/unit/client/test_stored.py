@@ -105,8 +105,9 @@ def test_checkpoints_are_those_that_are_whole(store: Store) -> None:
     store.put("step-00000300/model-1.bin", b"half")
     store.put("step-00000400/manifest.json", b"\xff")
     store.put("attempts/0", b"")
-    store.put("snapshots/00000000-00000001/node-0-of-2.json", b'{"time": "2026-01-04T00:00:00Z"}')
-    store.put("snapshots/00000000-00000001/node-1-of-2.json", b"{}")
+    store.put("snapshots/00000000-00000001/node-0-of-2.json", b'{"time": "2026-01-04T00:00:00Z", "files": []}')
+    store.put("snapshots/00000000-00000001/node-1-of-2.json", b'{"files": [{"size": 7000000000}, {"size": "x"}]}')
+    store.put("snapshots/00000000-00000003/node-0-of-1.json", b'{"files": []}')
     store.put("snapshots/00000000-00000002/node-0-of-2.json", b"{}")
     found = [
         (view.uri.removeprefix(store.uri), view.step, view.training, view.damaged) for view in list_checkpoints(store)
@@ -118,6 +119,7 @@ def test_checkpoints_are_those_that_are_whole(store: Store) -> None:
         ("/step-00000100/", 100, "main", False),
         ("/step-00000400/", 400, "main", True),
     ]
+    assert list_checkpoints(store)[0].size_bytes == 7_000_000_000
     newest = list_checkpoints(store)[3]
     assert newest.size_bytes is not None
     assert newest.size_bytes > 100
