@@ -57,7 +57,8 @@ def connected(where: dict[str, str | None]) -> Iterator["Client"]:
     """A client that is closed in the end."""
     from footplate.client import Client
 
-    with Client(**{**where, "kubeconfig": where["kubeconfig"] or _kubeconfig_of_devcluster(where["context"])}) as client:
+    kubeconfig = where["kubeconfig"] or _kubeconfig_of_devcluster(where["context"])
+    with Client(namespace=where["namespace"], context=where["context"], kubeconfig=kubeconfig) as client:
         yield client
 
 
