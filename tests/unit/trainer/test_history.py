@@ -213,6 +213,21 @@ def test_lines_come_at_most_twice_a_second_and_lose_no_metric(tmp_path: Path, ra
     assert len(lines_of(parts)) == 5
 
 
+def test_the_last_look_leaves_nothing_unwritten(tmp_path: Path, ranks: Ranks) -> None:
+    parts = Parts(tmp_path / "metrics")
+    recorder = Recorder(lambda: ranks.report, parts)
+    ranks.say(7, loss=1.0)
+    recorder.look(1.0)
+    ranks.say(8, loss=0.5)
+    recorder.look(1.1)
+    ranks.say(7, testAccuracy=0.9)
+    recorder.look(1.2, last=True)
+    assert [(line.step, dict(line.metrics)) for line in lines_of(parts)] == [
+        (7, {"loss": 1.0}),
+        (7, {"testAccuracy": 0.9}),
+    ]
+
+
 def test_code_without_steps_counts_its_reports(ranks: Ranks) -> None:
     recorder = Recorder(lambda: ranks.report, None)
     for number in range(3):

@@ -21,7 +21,7 @@ class Values:
         self._values: dict[str, Any] = {}
         self._readings = Readings()
         self._new: set[str] = set()
-        """Names that were reported since the last look."""
+        """Names that were reported since their values were last read."""
         self._reported: dict[str, float] = {}
 
     def take(self, loss: Any, metrics: Mapping[str, Any]) -> None:
@@ -35,11 +35,11 @@ class Values:
 
     def offer(self) -> None:
         """A moment at which this thread may begin to copy values from a GPU."""
-        self._readings.offer(self._values)
+        self._readings.offer(self._values, self._new)
 
     def read(self) -> None:
         """Waits for the GPU, where a value is still being computed."""
-        self._readings.read(self._values)
+        self._readings.read(self._values, self._new)
 
     def want(self) -> None:
         """The numbers were shown, and newer ones are wanted."""
@@ -47,8 +47,9 @@ class Values:
 
     def look(self) -> tuple[dict[str, float], dict[str, float]]:
         """The numbers by name, and when each was last found to have been reported, by `time.monotonic()`."""
-        new = set(self._new)
-        self._new -= new  # before the values are read: what is reported meanwhile is found again
+        on_host = {name for name in set(self._new) if not is_on_gpu(self._values[name])}
+        self._new -= on_host  # before the values are read: what is reported meanwhile is found again
+        new = on_host | self._readings.arrived()
         now, values = time.monotonic(), list(self._values.items())
         if len(values) > MAX_METRICS:
             self._note(f"only the first {MAX_METRICS} of {len(values)} metrics are shown; report fewer")

@@ -29,8 +29,10 @@ class Recorder:
         self._unwritten: dict[str, float] = {}
         self._written_at = float("-inf")
 
-    def look(self, now: float, clock: Callable[[], float] = time.time) -> None:
-        """Takes in what was reported since the last look, at `now` by `time.monotonic()`."""
+    def look(self, now: float, clock: Callable[[], float] = time.time, *, last: bool = False) -> None:
+        """Takes in what was reported since the last look, at `now` by `time.monotonic()`. The `last` one writes it at
+        once.
+        """
         report = self._report()
         new = {
             name: value
@@ -43,12 +45,14 @@ class Recorder:
             step = self._reports if report.progress.step is None else report.progress.step
             self._extend(step, new)
             self._unwritten |= new
-        if self._unwritten and now - self._written_at >= self._seconds:
+        if self._unwritten and (last or now - self._written_at >= self._seconds):
             step = self._last[0]
             self._write(Line(clock(), step, report.progress.epoch, self._unwritten), now)
 
     def _extend(self, step: int, new: Mapping[str, float]) -> None:
         """An evaluation after a step says more of the same step."""
+        if step < self._last[0]:  # what was yet to be written is undone
+            self._unwritten = {}
         self._last = (step, {**self._last[1], **new} if step == self._last[0] else new)
         self.curve = merge(self.curve or CurveStatus(), curve_of([self._last]))
 
