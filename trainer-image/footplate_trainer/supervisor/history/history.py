@@ -109,7 +109,10 @@ class History:
             return None
         pod, folder = self._pod, self._pod.work_dir / "history"
         uri = records.base_uri(pod.spec)
-        program = [sys.executable, "-m", "footplate_trainer.supervisor.history.table", folder, str(pod.attempt)]
+        program: list[str | Path] = [
+            *(sys.executable, "-m", "footplate_trainer.supervisor.history.table"),
+            *(folder, str(pod.attempt)),
+        ]
         storage = [self._folder_in(uri), pod.spec.storage.endpoint or ""] if uri is not None else []
         try:
             folder.mkdir(exist_ok=True)
