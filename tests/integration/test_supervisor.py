@@ -145,7 +145,7 @@ def test_ranks_train_and_leave_a_verified_model(tmp_path: Path) -> None:
     assert (done.verdict.outcome, done.verdict.step, done.verdict.metrics) == ("succeeded", 3, {"loss": 0.25})
     assert done.verdict.artifact is not None
     manifest = json.loads(Path(done.verdict.artifact.manifest.removeprefix("file://")).read_text())
-    assert [file["name"] for file in manifest["files"]] == ["model.bin"]
+    assert [file["name"] for file in manifest["files"]] == ["model.bin", "metrics.parquet"]
     assert manifest["metrics"] == {"loss": 0.25}
     for rank in (0, 1):
         assert f"[rank {rank}] rank {rank} of 2 read data" in done.log
