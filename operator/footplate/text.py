@@ -46,7 +46,7 @@ def clean_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean_json(key): clean_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [clean_json(item) for item in value]
+        return [clean_json(item) if isinstance(item, dict | list | str) else item for item in value]
     return _CONTROL.sub("", value) if isinstance(value, str) else value
 
 

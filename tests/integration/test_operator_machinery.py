@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import yaml
 from aiohttp import web
 
 from crds import install_crds
+from footplate.api.status import format_time
 from footplate.contract import METRICS_PORT, Progress
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.faults import Fault, Request
@@ -257,14 +260,21 @@ async def test_only_the_namespaces_asked_for_are_served(bench: Bench) -> None:
 
 
 async def test_progress_is_asked_of_rank_0(bench: Bench) -> None:
-    address = "127.9.46.4"
+    """Of a pod whose clock is two hours ahead: status, columns, events and metrics tell of it as it is."""
+    address, port, ahead = "127.9.46.4", free_port(), timedelta(hours=2)
     uid = ""
+    curve = {"steps": [0, 42], "metrics": {"loss": [2.5, 0.5]}}
 
     async def answer(request: web.Request) -> web.Response:
+        now = datetime.now(UTC) + ahead
+        said = {"step": 42, "totalSteps": 100, "percent": 42.0, "etaSeconds": 90, "history": curve}
         progress = Progress.model_validate(
-            {"uid": uid, "run": 1, "attempt": 0, "activity": "training", "progress": {"step": 42, "totalSteps": 100}}
+            {"uid": uid, "run": 1, "attempt": 0, "activity": "training", "progress": {**said, "lastStepTime": stepped}}
         )
-        return web.Response(text=progress.model_dump_json(by_alias=True))
+        headers = {"Date": format_datetime(now, usegmt=True)}
+        return web.Response(text=progress.model_dump_json(by_alias=True), headers=headers)
+
+    stepped = format_time(datetime.now(UTC) + ahead)
 
     app = web.Application()
     app.router.add_get("/progress", answer)
@@ -272,7 +282,7 @@ async def test_progress_is_asked_of_rank_0(bench: Bench) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, address, METRICS_PORT).start()
-        async with bench.operator(poll_interval=0.1):
+        async with bench.operator(poll_interval=0.1, port=port):
             await bench.apply(nodes=1)
             await bench.until_created(nodes=1)
             uid = (await bench.job())["metadata"]["uid"]
@@ -282,8 +292,37 @@ async def test_progress_is_asked_of_rank_0(bench: Bench) -> None:
                 return bool(((await bench.job())["status"].get("progress") or {}).get("step") == 42)
 
             await until(progressed, state=bench.job)
+            status = (await bench.job())["status"]
+            assert status["progress"]["history"] == curve
+            stepped_ago = datetime.now(UTC) - datetime.fromisoformat(status["progress"]["lastStepTime"])
+            assert abs(stepped_ago.total_seconds()) < 100
+            assert status["message"] == "1 of 1 nodes running, step 42 of 100 (42.0 %), 1m30s left"
+            cells = await columns(bench)
+            assert [cells[name] for name in ("PHASE", "STEP", "PROGRESS", "ETA")] == ["Running", 42, 42, "1m30s"]
+            assert cells["SINCE"].endswith("s")
+            _, text = await probe(port, "/metrics")
+            for what in ("first_step", "pods_created"):
+                assert f"footplate_{what}_duration_seconds_count 1.0" in text
+            assert 'footplate_jobs{namespace="default",phase="Running"} 1.0' in text
+
+            async def told() -> bool:
+                events = await bench.client.request("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
+                return "FirstStep" in {event["reason"] for event in events["items"]}
+
+            await until(told)
     finally:
         await runner.cleanup()
+
+
+async def columns(bench: Bench) -> dict[str, Any]:
+    """What `kubectl get tj -o wide` shows of the only job."""
+    async with aiohttp.ClientSession() as session:
+        url = bench.server.url + JOBS
+        headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        async with session.get(url, headers=headers) as response:
+            table = await response.json()
+    names = [column["name"] for column in table["columnDefinitions"]]
+    return dict(zip(names, table["rows"][0]["cells"], strict=True))
 
 
 async def run_pod(bench: Bench, name: str, address: str) -> None:

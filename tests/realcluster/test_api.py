@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 import pytest
 
 from api_cases import Case, Json, sound
-from footplate.api.status import ArtifactStatus, NodeCounts, Phase, ProgressStatus, Restarts, TrainingJobStatus
+from footplate.api.status import (
+    ArtifactStatus,
+    CurveStatus,
+    NodeCounts,
+    Phase,
+    ProgressStatus,
+    Restarts,
+    TrainingJobStatus,
+    Transition,
+)
 from realcluster.controlplane import Cluster
 
 pytestmark = pytest.mark.realcluster
@@ -19,7 +28,16 @@ STATUS = TrainingJobStatus(
     reason="AllPodsRunning",
     nodes=NodeCounts(desired=8, created=8, ready=6),
     restarts=Restarts(user=1, infrastructure=2),
-    progress=ProgressStatus(step=1200, total_steps=9380, percent=12.8, metrics={"loss": 0.41}),
+    progress=ProgressStatus(
+        step=1200,
+        total_steps=9380,
+        percent=12.8,
+        metrics={"loss": 0.41},
+        last_step_time=datetime(2026, 1, 2, 3, tzinfo=UTC),
+        history=CurveStatus(steps=[0, 8], metrics={"loss": [0.5, None]}),
+        eta="57m",
+    ),
+    transitions=[Transition(phase=Phase.RUNNING, time=datetime(2026, 1, 2, 2, tzinfo=UTC))],
     artifact=ArtifactStatus(uri="s3://models/a/", manifest="s3://models/a/m.json", sha256="0" * 64, size_bytes=1),
     start_time=datetime(2026, 1, 2, tzinfo=UTC),
 )
@@ -48,13 +66,15 @@ def test_columns(cluster: Cluster) -> None:
     cluster.kubectl("patch", "tj", "columns", "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", patch)
     header, row = cluster.kubectl("get", "tj", "-n", NAMESPACE, "-o", "wide").stdout.splitlines()
     seen = dict(zip(header.split(), row.split(), strict=True))
-    assert seen.pop("AGE")
+    ages = {name: seen.pop(name) for name in ("AGE", "SINCE", "LAST-STEP")}
+    assert all(age.endswith(("s", "m", "h", "d", "y")) for age in ages.values()), ages
     assert seen == {
         "NAME": "columns",
         "PHASE": "Running",
         "NODES": "6/8",
         "STEP": "1200",
         "PROGRESS": "12.8",
+        "ETA": "57m",
         "RESTARTS": "3",
         "REASON": "AllPodsRunning",
         "LOSS": "0.41",

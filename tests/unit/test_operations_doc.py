@@ -28,7 +28,9 @@ Served = dict[str, tuple[str, frozenset[str]]]
 
 def serve_operator(_: Path) -> str:
     metrics = Metrics()
-    metrics.count_jobs(dict)
+    usage = {"productiveSeconds": 1, "lostSeconds": 1}
+    job = {"metadata": {"namespace": "team", "name": "job"}, "status": {"phase": "Running", "usage": usage}}
+    metrics.jobs.serve(lambda: [job])
     return generate_latest(metrics.registry).decode()
 
 

@@ -167,6 +167,9 @@ class ProgressStatus(Model):
         default_factory=lambda said: _to_four_digits(said.get("metrics", {}).get("loss")),
         description="metrics.loss to four significant digits, for the printer column.",
     )
+    eta: Annotated[str, Field(max_length=16)] | None = Field(
+        None, description="etaSeconds for the printer column.", examples=["1h12m"]
+    )
 
 
 def _to_four_digits(value: float | None) -> float | None:

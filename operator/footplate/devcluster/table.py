@@ -12,12 +12,12 @@ from footplate.devcluster.values import look_up
 Body = Mapping[str, Any]
 Cells = Callable[[Body, datetime], list[Any]]
 STEP = re.compile(
-    r"\.(?P<name>(?:\\.|[^.\[\\])+)|\[(?:'(?P<quoted>[^']*)'|(?P<index>-?\d+|\*)|\?\(@(?P<left>[^=!)]+?)\s*==\s*(?P<right>[^)]*)\))\]"
+    r"\.(?P<name>(?:\\.|[^.\[\\])+)|\[(?:'(?P<quoted>[^']*)'|(?P<index>-?\d+|\*)(?:(?<=-1):)?|\?\(@(?P<left>[^=!)]+?)\s*==\s*(?P<right>[^)]*)\))\]"
 )
 
 
 def find_path(value: Any, path: str) -> list[Any]:
-    """What a JSONPath (names, indexes, `*`, equality filters) finds."""
+    """What a JSONPath (names, indexes, `*`, the slice `-1:`, equality filters) finds."""
     found = [value]
     for step in STEP.finditer(path if path.startswith((".", "[")) else f".{path}"):
         found = [item for each in found for item in _follow(each, step)]

@@ -19,25 +19,23 @@ from typing import Literal, TypeVar
 
 import structlog
 
-from footplate.api.status import Phase
 from footplate.errors import AlreadyExists, ApiError, ApiUnavailable, Conflict, NotFound, Refused, Retryable
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
-from footplate.machinery.metrics import CREATED_KINDS, RESTART_CLASSES, Metrics
+from footplate.machinery.metrics import CREATED_KINDS, Metrics
 from footplate.machinery.patches import merge_patch
 from footplate.machinery.recorder import Recorder
 from footplate.machinery.resources import TRAINING_JOBS, resource_of, resource_of_kind
 from footplate.machinery.run_configs import RunConfigs
 from footplate.objects import Object, controller_of, is_controlled_by, key_of, uid_of, version_of
+from footplate.policy.measures import Measures
 from footplate.policy.plan import Event, Plan, Refusal, Target
 from footplate.policy.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-_FINISHED = tuple(phase for phase in Phase if phase.finished)
 
 _LANES = 50
 """Creates of one plan that go out side by side."""
@@ -215,7 +213,7 @@ class Applier:
         """The status, then what is said of it. One that is refused for good can't be told in the status."""
         try:
             if plan.status is not None:
-                await self._patch_status(job, plan.status)
+                await self._patch_status(job, plan.status, plan.measures)
         except Refused as error:
             why = f"the job's status can't be written, so nothing of what follows can be seen here: {error.message}"
             self._recorder.record(job, Event("Warning", Reason.FAILED_UPDATE, why, "Update"))
@@ -223,9 +221,8 @@ class Applier:
         for event in plan.events:
             self._recorder.record(job, event)
 
-    async def _patch_status(self, job: Object, status: Object) -> None:
-        old = job.get("status") or {}
-        patch = merge_patch(old, status)
+    async def _patch_status(self, job: Object, status: Object, measures: Measures | None) -> None:
+        patch = merge_patch(job.get("status") or {}, status)
         if not patch:
             return
         body = {"metadata": {"resourceVersion": version_of(job)}, "status": patch}
@@ -237,8 +234,8 @@ class Applier:
         except Conflict:
             await self._refresh(job)
             raise
-        self._count_restarts(old, status)
-        self._count_usage(old, status)
+        if measures is not None:
+            self._metrics.jobs.count(key_of(job)[0], measures)
         self._cluster.jobs.observe(patched)
 
     async def _refresh(self, job: Object) -> None:
@@ -247,22 +244,6 @@ class Applier:
             self._cluster.jobs.observe(await self._client.get(TRAINING_JOBS, *key_of(job)))
         except NotFound:
             self._cluster.jobs.discard(key_of(job), uid=uid_of(job))
-
-    def _count_restarts(self, old: Object, new: Object) -> None:
-        before, after = old.get("restarts") or {}, new.get("restarts") or {}
-        for class_ in RESTART_CLASSES:
-            self._metrics.restarts.labels(class_).inc(max(0, after.get(class_, 0) - before.get(class_, 0)))
-
-    def _count_usage(self, old: Object, new: Object) -> None:
-        """Counts what a run has held, once: its end is written once, by whoever leads then."""
-        if new.get("phase") not in _FINISHED or old.get("phase") in _FINISHED or not (usage := new.get("usage")):
-            return
-        accelerators = sum(usage["acceleratorSeconds"].values())
-        held = "accelerators" if accelerators else "nodes"
-        seconds, productive = accelerators or usage["nodeSeconds"], usage.get("productiveSeconds")
-        parts = {"unknown": seconds} if productive is None else {"productive": productive, "lost": seconds - productive}
-        for outcome, part in parts.items():
-            self._metrics.run_seconds.labels(held, outcome).inc(max(0, part))
 
 
 def _is_predecessor(existing: Object, job: Object) -> bool:

@@ -90,10 +90,6 @@ class Cluster:
         kind, key = named
         return (self.runtimes if kind == "TrainingRuntime" else self.cluster_runtimes).get(key)
 
-    def jobs_by_phase(self) -> dict[str, int]:
-        """Number of jobs by phase."""
-        return {str(phase): count for phase, count in self.jobs.counts("phase").items()}
-
     def _store_of_runtimes(self) -> Store:
         return Store(on_change=self._runtime_changed, slim=slim_runtime, stub=stub_runtime, most_bytes=RUNTIME_BYTES)
 

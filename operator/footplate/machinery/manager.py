@@ -65,7 +65,7 @@ class Manager:
         self.failure: BaseException | None = None
         self.probes: Probes | None = None
         self.cluster = Cluster(self._queue.add)
-        self._metrics.count_jobs(self.cluster.jobs_by_phase)
+        self._metrics.jobs.serve(self.cluster.jobs.objects().values)
 
     @property
     def server(self) -> str:

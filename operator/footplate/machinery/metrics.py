@@ -1,23 +1,19 @@
 """What the operator tells Prometheus. Label values come from closed sets, with every child made in advance, so that a
-rate over a counter never misses its first increment and no tenant's text becomes a series.
+rate over a counter never misses its first increment and no tenant's text becomes a series; but for namespaces, of which
+`job_metrics` shows so many and no more.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from footplate.api.status import Phase
+from footplate.machinery.job_metrics import JobMetrics
 
 RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone", "left_alone")
 """How one reconciliation ended."""
 
 REFLECTED = ("pods", "nodes")
 CREATED_KINDS = ("ConfigMap", "Service", "Pod")
-RESTART_CLASSES = ("user", "infrastructure", "hang")
-HELD = ("accelerators", "nodes")
-OUTCOMES = ("productive", "lost", "unknown")
 POLL_RESULTS = ("ok", "unreachable", "invalid")
 EVENT_RESULTS = ("written", "filtered", "dropped", "failed")
 
@@ -112,21 +108,10 @@ class Metrics:
         )
 
     def _job_metrics(self) -> None:
+        self.jobs = JobMetrics(self.registry)
         self.leader = Gauge("footplate_leader", "1 while this replica holds the lease.", registry=self.registry)
         self.created = Counter(
             "footplate_objects_created", "Objects created, by kind.", ["kind"], registry=self.registry
-        )
-        self.restarts = Counter(
-            "footplate_gang_restarts",
-            "Gang restarts, by the class of their cause.",
-            ["class"],
-            registry=self.registry,
-        )
-        self.run_seconds = Counter(
-            "footplate_finished_run_seconds",
-            "What finished runs have held: accelerators times seconds, or nodes times seconds where they had none.",
-            ["held", "outcome"],
-            registry=self.registry,
         )
         self.polls = Counter(
             "footplate_progress_polls",
@@ -143,32 +128,12 @@ class Metrics:
         _precreate(self.relists, REFLECTED)
         _precreate(self.event_age, REFLECTED)
         _precreate(self.created, CREATED_KINDS)
-        _precreate(self.restarts, RESTART_CLASSES)
-        for held in HELD:
-            for outcome in OUTCOMES:
-                self.run_seconds.labels(held, outcome)
         _precreate(self.polls, POLL_RESULTS)
         _precreate(self.events, EVENT_RESULTS)
         for verb, resource in _CALLS:
             self.api_seconds.labels(verb, resource)
             for code in _CODES:
                 self.api_requests.labels(verb, resource, code)
-
-    def count_jobs(self, by_phase: Callable[[], Mapping[str, int]]) -> None:
-        """Serves the number of jobs by phase, counted at each scrape."""
-        self.registry.register(_JobsByPhase(by_phase))
-
-
-class _JobsByPhase(Collector):
-    def __init__(self, by_phase: Callable[[], Mapping[str, int]]) -> None:
-        self._by_phase = by_phase
-
-    def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily("footplate_jobs", "TrainingJobs by phase.", labels=["phase"])
-        counts = self._by_phase()
-        for phase in Phase:
-            family.add_metric([phase], counts.get(phase, 0))
-        yield family
 
 
 def _precreate(metric: Counter | Gauge, values: Iterable[str]) -> None:

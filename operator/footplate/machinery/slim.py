@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from footplate.api.status import Phase
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label
 from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of
 from footplate.policy.rules import MAX_SPEC_BYTES
@@ -36,6 +37,7 @@ _OWN_METADATA = (
 )
 _IDENTITY = tuple(key for key in _OWN_METADATA if key != "labels")
 
+_FINISHED = tuple(phase for phase in Phase if phase.finished)
 _MOST = 16
 """Of each kind of list in a pod or a node."""
 _SHORT = 256
@@ -106,8 +108,18 @@ def slim_job(job: Object) -> Object:
     status = block(job, "status")
     if status:
         # What isn't the operator's own writing isn't read as no status at all, which would begin the job anew.
-        kept["status"] = status if _bytes(status) <= MAX_BYTES else {"phase": OVERSIZE}
+        kept["status"] = _without_curve(status) if _bytes(status) <= MAX_BYTES else {"phase": OVERSIZE}
     return kept
+
+
+def _without_curve(status: Object) -> Object:
+    """A finished job's curve, most of its status, is never written again: thousands of them would take the room of
+    those that run. What isn't known isn't changed either.
+    """
+    progress = block(status, "progress")
+    if status.get("phase") not in _FINISHED or "history" not in progress:
+        return status
+    return {**status, "progress": {key: value for key, value in progress.items() if key != "history"}}
 
 
 def stub_job(job: Object, *, size: int = 0) -> dict[str, Any]:

@@ -68,10 +68,6 @@ class Store:
         """The objects for which the index has this value."""
         return list(self._indexes[index].get(value, {}).values())
 
-    def counts(self, index: str) -> dict[Hashable, int]:
-        """Number of objects by value of an index."""
-        return {value: len(bucket) for value, bucket in self._indexes[index].items()}
-
     def apply(self, obj: Object, *, deleted: bool, scope: str = "") -> None:
         """Takes over one event of the watch of `scope`: a namespace, or "" for all of them. One that is older than the
         last list tells of something that the list has judged already.

@@ -1,7 +1,7 @@
 """A living attempt: creates the pods that are missing, and shows how far the gang is."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.attempt_spec import AttemptSpec
@@ -16,6 +16,7 @@ from footplate.policy import (
     refusal,
     scheduling_timeout,
     start_trouble,
+    usage,
 )
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job, move
@@ -44,7 +45,8 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     counts = phase.count(gang, desired=job.desired)
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
     mounts = mounted_objects(job.spec)
-    text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, now=now)
+    since = _since(job, now_phase)
+    text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, since=since, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(job)
     if room_awaited:
@@ -62,6 +64,13 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     if now_phase is Phase.RUNNING:
         status = _with_running_time(status, job)
     return move(status, now_phase, reason, text, now=now)
+
+
+def _since(job: Job, now_phase: Phase) -> datetime:
+    """Since when the job waits for what it waits for in this phase: for nodes over all attempts that found too few."""
+    waited = scheduling_timeout.waiting_since(job) if now_phase is Phase.QUEUED else None
+    transitions = job.status.transitions if job.status.phase is now_phase else []
+    return waited or next((each.time for each in reversed(transitions)), job.now)
 
 
 def _with_running_time(status: TrainingJobStatus, job: Job) -> TrainingJobStatus:
@@ -107,3 +116,4 @@ def _next_looks(job: Job) -> Iterable[float | None]:
     yield scheduling_timeout.seconds_left(job)
     yield from elastic.next_looks(job)
     yield phase.seconds_until_slow(gang, now=now)
+    yield usage.seconds_until_due(job)

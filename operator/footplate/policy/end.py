@@ -79,6 +79,7 @@ def with_end(job: Job, reason: Reason, cause: Failure | None = None) -> Training
     update: dict[str, Any] = {"nodes": phase.count(job.gang, desired=job.desired)}
     if not job.between_attempts:
         update |= {"usage": usage.close(job, reason), "stragglers": [], "spent": restart.refilled(status)}
+        update["progress"] = status.progress and progress.at_rest(status.progress)
     if cause is not None:
         update["failure"] = cause.to_status()
     return status.model_copy(update=update)

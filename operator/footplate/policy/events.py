@@ -6,9 +6,10 @@ Pure from the status before and after, so an event is said when, and only when, 
 import math
 from collections.abc import Iterator
 
-from footplate.api.status import Straggler, TrainingJobStatus
+from footplate.api.status import Attempt, Straggler, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import GRACE_FACTOR, working_grace
+from footplate.policy.measures import has_stepped
 from footplate.policy.plan import Event
 from footplate.policy.pod import Pod
 from footplate.policy.progress import places
@@ -19,6 +20,7 @@ from footplate.text import clean
 def news(*, before: TrainingJobStatus, after: TrainingJobStatus | None, spec: TrainingJobSpec) -> Iterator[Event]:
     """An event for each thing that `after` has and `before` didn't."""
     if after is not None:
+        yield from _milestones(before, after)
         yield from _notes(before, after)
         yield from _stragglers(before, after)
         yield from _short_grace(before, after, spec)
@@ -34,6 +36,66 @@ def sidecar(pod: Pod) -> Event:
         "with restartPolicy: Always), which end with the trainer; or keep them away by podTemplate.annotations"
     )
     return Event("Normal", Reason.SIDECAR, message, "Stop")
+
+
+def _milestones(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:
+    """What the story of a run is made of, where all is well."""
+    said = (
+        (Reason.RESUMED_FROM, _resumed(before, after), "Resume"),
+        (Reason.FIRST_STEP, _first_step(before, after), "Train"),
+        (Reason.CHECKPOINT_SAVED, _checkpoint(before, after), "Checkpoint"),
+        (Reason.MODEL_VERIFIED, _model(before, after), "Verify"),
+    )
+    for reason, message, action in said:
+        if message:
+            yield Event("Normal", reason, clean(message), action)
+
+
+def _resumed(before: TrainingJobStatus, after: TrainingJobStatus) -> str:
+    known = {attempt.attempt: attempt.resumed_from_step for attempt in before.attempts}
+    *earlier, last = after.attempts or [Attempt(attempt=0)]
+    if not last.resumed_from_step or known.get(last.attempt) is not None:
+        return ""
+    undone = max((attempt.last_step or 0 for attempt in earlier), default=0) - last.resumed_from_step
+    again = f"; {undone:,} step{'s' * (undone > 1)} after it must be done again" if undone > 0 else ""
+    return f"attempt {last.attempt} resumed from step {last.resumed_from_step:,}{again}"
+
+
+def _first_step(before: TrainingJobStatus, after: TrainingJobStatus) -> str:
+    if has_stepped(before) or not has_stepped(after) or after.progress is None or after.progress.step is None:
+        return ""
+    of = f" of {after.progress.total_steps:,}" if after.progress.total_steps is not None else ""
+    left = f", about {after.progress.eta} left" if after.progress.eta is not None else ""
+    return f"training makes its first steps: step {after.progress.step:,}{of} is done{left}"
+
+
+def _checkpoint(before: TrainingJobStatus, after: TrainingJobStatus) -> str:
+    """Of the first checkpoint, then of the first in each quarter of training; where nobody knows how long that is, of
+    each that has doubled the steps.
+    """
+    checkpoint, old = after.checkpoint, before.checkpoint
+    resumed = {attempt.resumed_from_step for attempt in after.attempts} - {None}
+    if checkpoint is None or (checkpoint.step in resumed):
+        return ""
+    total = after.progress.total_steps if after.progress is not None else None
+    if old is not None and _mark(checkpoint.step, total) <= _mark(old.step, total):
+        return ""
+    what = f"checkpoint of step {checkpoint.step:,}" if checkpoint.step is not None else "snapshot"
+    took = f" in {checkpoint.save_seconds:.1f} s" if checkpoint.save_seconds is not None else ""
+    return f"a {what} was saved{took}: {checkpoint.uri}"
+
+
+def _mark(step: int | None, total: int | None) -> int:
+    if step is None:
+        return 0
+    return 4 * step // total if total else step.bit_length()
+
+
+def _model(before: TrainingJobStatus, after: TrainingJobStatus) -> str:
+    artifact = after.artifact
+    if artifact is None or before.artifact is not None:
+        return ""
+    return f"the model is stored and verified: {artifact.uri} ({artifact.size_bytes:,} bytes)"
 
 
 def _notes(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:

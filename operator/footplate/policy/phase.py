@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from footplate.api.status import NodeCounts, Phase, ProgressStatus
+from footplate.api.status import NodeCounts, Phase, ProgressStatus, format_time
 from footplate.objects import text
 from footplate.policy.pod import PREPARING, Pod
 from footplate.policy.pods import Gang
@@ -48,16 +48,20 @@ def describe(
     progress: ProgressStatus | None,
     *,
     mounts: Sequence[str] = (),
+    since: datetime,
     now: datetime,
 ) -> str:
-    """The message for a living attempt: what is there, what is awaited, and why. `mounts` is what its volumes need."""
+    """The message for a living attempt: what is there, what is awaited, since when, and why. `mounts` is what its
+    volumes need.
+    """
+    waiting = f", waiting since {format_time(since)}"
     nodes = f"of {counts.desired} nodes"
     if phase is Phase.RUNNING:
         return f"{counts.ready + counts.succeeded} {nodes} running{_steps(progress)}"
     if phase is Phase.QUEUED:
-        return f"{counts.scheduled} {nodes} scheduled{because(gang)}"
+        return f"{counts.scheduled} {nodes} scheduled{waiting}{because(gang)}"
     if phase is Phase.STARTING:
-        return f"{counts.ready} {nodes} started{_waiting(gang.unsettled, mounts=mounts, now=now)}"
+        return f"{counts.ready} {nodes} started{waiting}{_waiting(gang.unsettled, mounts=mounts, now=now)}"
     return f"{counts.created} {nodes} created"
 
 
@@ -72,7 +76,9 @@ def _steps(progress: ProgressStatus | None) -> str:
     if progress is None or progress.step is None:
         return ""
     of = f" of {progress.total_steps:,}" if progress.total_steps is not None else ""
-    return f", step {progress.step:,}{of}"
+    share = f" ({progress.percent:.1f} %)" if progress.percent is not None else ""
+    left = f", {progress.eta} left" if progress.eta is not None else ""
+    return f", step {progress.step:,}{of}{share}{left}"
 
 
 def because(gang: Gang) -> str:

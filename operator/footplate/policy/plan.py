@@ -12,6 +12,7 @@ from typing import Literal
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
 from footplate.objects import Object
+from footplate.policy.measures import Measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ class Plan:
     status: Object | None = None
     """The whole new status; None where it is as it should be."""
     events: tuple[Event, ...] = ()
+    measures: Measures | None = None
+    """What the write of the status adds to the metrics."""
     requeue_after: float | None = None
     """Seconds after which the job must be looked at again, whatever happens until then."""
     left_alone: bool = False

@@ -3,13 +3,29 @@ serves and from the last words of all.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
-from footplate.api.status import MAX_NOTES_KEPT, Attempt, CheckpointStatus, ProgressStatus, Straggler, TrainingJobStatus
+from footplate.api.status import (
+    MAX_NOTES_KEPT,
+    Attempt,
+    CheckpointStatus,
+    CurveStatus,
+    ProgressStatus,
+    Straggler,
+    TrainingJobStatus,
+)
 from footplate.contract import Label, Progress, Verdict
+from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
 from footplate.policy.pods import Gang
 from footplate.text import clean
+
+MAX_ETA_SECONDS = 10 * 365 * 86_400
+"""What would take longer isn't known."""
+
+MAX_AHEAD = timedelta(seconds=30)
+"""By so much a pod's clock may be ahead of ours for what it says of times to be told."""
 
 
 def believed(polled: Progress | None, status: TrainingJobStatus, *, uid: str) -> Progress | None:
@@ -19,9 +35,10 @@ def believed(polled: Progress | None, status: TrainingJobStatus, *, uid: str) ->
     return polled
 
 
-def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) -> TrainingJobStatus:
+def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, now: datetime) -> TrainingJobStatus:
     """The status with the newest that is known; `polled` is `believed`."""
     changes: dict[str, Any] = {}
+    known = status.progress
     checkpoint, notes = status.checkpoint, []
     running = bool(status.attempts) and status.attempts[-1].end_time is None
     if running and polled is not None and checkpoint is not None and not _is_new(status, checkpoint.time):
@@ -36,16 +53,56 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang) ->
         notes += polled.notes
         if running:  # else rank 0's last words are newer
             if _tells(polled.progress):
-                changes["progress"] = polled.progress
+                known = _shown(polled.progress, known, now=now)
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
         if last_words.progress is not None and _tells(last_words.progress):
-            changes["progress"] = last_words.progress
+            seen = (running and polled is not None) or (known is not None and _is_new(status, known.update_time))
+            known = at_rest(_shown(_rest_of(last_words.progress, known, status, seen=seen), known, now=now))
         changes["artifact"] = last_words.artifact or status.artifact
     resumed = [said.resumed_from_step for said in (last_words, polled) if said is not None]
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
-    return status.model_copy(update={**changes, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)})
+    changes |= {"progress": known, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)}
+    return status.model_copy(update=changes)
+
+
+def at_rest(progress: ProgressStatus) -> ProgressStatus:
+    """The same of an attempt that doesn't train any more: nobody knows when it will be done."""
+    return progress.model_copy(update={"eta_seconds": None, "eta": None})
+
+
+def on_our_clock(said: Progress, *, theirs: datetime, now: datetime) -> Progress:
+    """What a pod said when its clock showed `theirs`, with the times of its progress as our clock shows them. Less than
+    half a minute is how long an answer may be under way, and none of a clock's.
+    """
+    minutes = round((now - theirs).total_seconds() / 60)
+    if not minutes:
+        return said
+    times = {"update_time": said.progress.update_time, "last_step_time": said.progress.last_step_time}
+    moved = {name: _moved(time, timedelta(minutes=minutes), now=now) for name, time in times.items()}
+    return said.model_copy(update={"progress": said.progress.model_copy(update=moved)})
+
+
+def _moved(time: datetime | None, by: timedelta, *, now: datetime) -> datetime | None:
+    """A time as another clock shows it; None where that is none that a pod may speak of."""
+    try:
+        moved = None if time is None else time + by
+    except OverflowError:
+        return None
+    return moved if moved is not None and moved.year > 1970 and moved <= now + MAX_AHEAD else None
+
+
+def describe_eta(seconds: int | None) -> str | None:
+    """For a column: the two largest units that matter, as kubectl writes ages."""
+    if seconds is None:
+        return None
+    for unit, size, next_unit, next_size in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1)):
+        if seconds >= size:
+            rest = seconds % size // next_size
+            short = seconds >= 10 * size or not rest
+            return f"{seconds // size}{unit}" if short else f"{seconds // size}{unit}{rest}{next_unit}"
+    return f"{seconds}s"
 
 
 def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
@@ -62,6 +119,57 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
 def _tells(progress: ProgressStatus) -> bool:
     """False until an attempt says how far it is: what is known stays in the status meanwhile."""
     return progress.step is not None or progress.epoch is not None or bool(progress.metrics)
+
+
+def _shown(said: ProgressStatus, known: ProgressStatus | None, *, now: datetime) -> ProgressStatus:
+    """What a pod says, as the status shows it: within reason, and its curve behind that of the attempts before."""
+    eta = said.eta_seconds if (said.eta_seconds or 0) <= MAX_ETA_SECONDS else None
+    ahead = said.last_step_time is not None and said.last_step_time > now + MAX_AHEAD
+    changes: dict[str, Any] = {
+        "percent": None if said.percent is None else min(100.0, max(0.0, said.percent)),
+        "eta_seconds": eta,
+        "eta": describe_eta(eta),
+        "history": _continued(known.history if known is not None else None, said.history),
+    }
+    if ahead:
+        changes["last_step_time"] = None
+    return said.model_copy(update=changes)
+
+
+def _continued(known: CurveStatus | None, said: CurveStatus | None) -> CurveStatus | None:
+    """The curve with what is said of it now; the same where its newest point is known."""
+    if said is None or not said.steps:
+        return known
+    if known is not None and _newest(known) == _newest(said):
+        return known
+    if known is not None and known.steps and known.steps[0] < said.steps[0]:
+        return merge(known, said)
+    return said if _is_sound(said) else merge(CurveStatus(), said)
+
+
+def _is_sound(curve: CurveStatus) -> bool:
+    """False for a curve that no honest pod would send."""
+    ascends = all(one < other for one, other in pairwise(curve.steps))
+    whole = all(len(values) == len(curve.steps) for values in curve.metrics.values())
+    return ascends and whole and size_of(curve) <= MAX_BYTES
+
+
+def _newest(curve: CurveStatus) -> tuple[list[int], dict[str, list[float | None]]]:
+    return curve.steps[-1:], {name: values[-1:] for name, values in curve.metrics.items()}
+
+
+def _rest_of(
+    words: ProgressStatus, known: ProgressStatus | None, status: TrainingJobStatus, *, seen: bool
+) -> ProgressStatus:
+    """Last words have little room for a curve. Of an attempt whose curve was `seen` they add only what came after; and
+    nothing to a run that is over, of which the store has no curve.
+    """
+    history, curve = words.history, known.history if known is not None else None
+    if status.phase is not None and status.phase.finished:
+        history = None
+    elif history is not None and curve is not None and curve.steps and seen:
+        history = curve_of(point for point in points_of(history) if point[0] > curve.steps[-1])
+    return words.model_copy(update={"history": history})
 
 
 def _is_new(status: TrainingJobStatus, time: datetime | None) -> bool:

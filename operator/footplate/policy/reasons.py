@@ -53,6 +53,10 @@ class Reason(StrEnum):
     FAILED_DELETE = "FailedDelete"
     FAILED_UPDATE = "FailedUpdate"
     # Of events alone, but for EDIT_REFUSED, which is the condition EditsRefused's too
+    FIRST_STEP = "FirstStep"
+    RESUMED_FROM = "ResumedFromCheckpoint"
+    CHECKPOINT_SAVED = "CheckpointSaved"
+    MODEL_VERIFIED = "ModelVerified"
     TRAINER_NOTE = "TrainerNote"
     STRAGGLER = "Straggler"
     GRACE_TOO_SHORT = "GraceTooShort"
@@ -61,5 +65,8 @@ class Reason(StrEnum):
     EDIT_REFUSED = "EditRefused"
 
 
-NOTICES = frozenset((Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT, Reason.SIDECAR))
+MILESTONES = frozenset((Reason.FIRST_STEP, Reason.RESUMED_FROM, Reason.CHECKPOINT_SAVED, Reason.MODEL_VERIFIED))
+"""How a run gets on, where all is well."""
+
+NOTICES = MILESTONES | {Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT, Reason.SIDECAR}
 """Notes about a run that goes on, which give way to all else that is to be said."""

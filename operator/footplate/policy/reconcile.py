@@ -35,6 +35,7 @@ from footplate.policy.end import (
 )
 from footplate.policy.facts import all_created, parse_ranks, with_facts
 from footplate.policy.job import Job, UnknownStatus, gang_size, is_finished, read_status
+from footplate.policy.measures import measure
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Step
 from footplate.policy.pods import Gang
@@ -60,7 +61,11 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
         status = read_status(observed.job)
     except UnknownStatus as error:
         return leave_alone(error)
-    return publish(observed, _decide(observed, status, now=now), now=now)
+    step = _decide(observed, status, now=now)
+    plan = publish(observed, step, now=now)
+    if plan.status is None or step.status is None:
+        return plan
+    return replace(plan, measures=measure(observed.job, before=status, after=step.status, now=now))
 
 
 def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
@@ -91,7 +96,7 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
         remembered=parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes),
     )
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
-    known = with_facts(progress.update(status, polled=polled, gang=gang), gang, desired=nodes, now=now)
+    known = with_facts(progress.update(status, polled=polled, gang=gang, now=now), gang, desired=nodes, now=now)
     job = Job(observed, now, known, config, spec, gang, edited.refused)
     used = usage.update(job, before=status, polled=polled)
     return replace(job, status=job.status.model_copy(update={"usage": used}))

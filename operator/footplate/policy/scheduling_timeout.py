@@ -1,6 +1,7 @@
 """A gang that is only half scheduled gives its nodes back, so that two such gangs never block each other."""
 
 import hashlib
+from datetime import datetime
 
 from footplate.api.status import Attempt
 from footplate.policy.job import Job
@@ -37,8 +38,13 @@ def seconds_waited(job: Job) -> float | None:
         return None
     if not job.between_attempts and gang.is_whole(job.desired) and all(pod.node for pod in gang.pods):
         return None
-    since = _series(job)[0].start_time
+    since = waiting_since(job)
     return (job.now - since).total_seconds() if since is not None else None
+
+
+def waiting_since(job: Job) -> datetime | None:
+    """Since when a job that has too few nodes has waited for them."""
+    return _series(job)[0].start_time if job.status.attempts else None
 
 
 def backoff(job: Job) -> float:

@@ -68,7 +68,7 @@ def _plan(observed: Observed, step: Step, *, now: datetime) -> Plan:
         step.delete,
         new,
         (*_events(old, new), *_refused_edits(old, new), *_failures(old, new), *step.events, *step.notices),
-        soonest,
+        requeue_after=soonest,
     )
 
 
@@ -117,9 +117,12 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     return every - since if 0 <= since < every else None
 
 
-def _facts(status: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """What attempts have seen for good: it can't be learnt again once a pod is gone."""
-    return [(each.get("createdTime"), each.get("succeededRanks")) for each in blocks(status, "attempts")]
+def _facts(status: Mapping[str, Any]) -> tuple[bool, list[tuple[Any, Any]]]:
+    """What attempts have seen for good: it can't be learnt again once a pod is gone. And that training has begun, which
+    the user waits for.
+    """
+    steps = bool(block(status, "progress").get("step"))
+    return steps, [(each.get("createdTime"), each.get("succeededRanks")) for each in blocks(status, "attempts")]
 
 
 def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -2,7 +2,8 @@
 
 A pod is counted from its binding to a node until its container's end, the attempt's end, or now. What an attempt has
 cost is added up in the very write that ends it, so that nothing is counted twice or lost. Until then it is computed
-anew from the pods whenever training says something new: that time goes by is no reason for a write.
+anew from the pods whenever training says something new, and every ten minutes where it doesn't: that time goes by is
+hardly a reason for a write.
 
 Times of several machines meet here. No part is ever negative, and no sum ever falls: one that a clock's jump has made
 too large stands still until the truth has caught up with it.
@@ -21,6 +22,8 @@ from footplate.policy.pods import Gang
 from footplate.policy.progress import last_step
 from footplate.policy.reasons import Reason
 
+TELL_EVERY_SECONDS = 600.0
+
 
 def update(job: Job, *, before: TrainingJobStatus, polled: Progress | None) -> Usage | None:
     """The usage as of now, where the pods say something new; else as it was.
@@ -34,10 +37,20 @@ def update(job: Job, *, before: TrainingJobStatus, polled: Progress | None) -> U
     usage, words = status.usage or Usage(), _last_words(job.gang)
     if job.between_attempts:
         return status.usage if words is None else _split(job, usage, _standing(job, words))
-    if status.progress == before.progress:
+    due = seconds_until_due(job)
+    if status.progress == before.progress and (due is None or due > 0):
         return status.usage
     said = polled.productive_node_seconds if polled is not None else None
     return _split(job, usage, words if words is not None else said, live=_live_seconds(job))
+
+
+def seconds_until_due(job: Job) -> float | None:
+    """Seconds until the usage of an attempt that says nothing is told all the same; None where it holds no node."""
+    usage, live = job.status.usage or Usage(), _live_seconds(job)
+    if job.between_attempts or not live:
+        return None
+    untold = usage.ended_node_seconds + live - usage.node_seconds
+    return TELL_EVERY_SECONDS - untold / job.desired
 
 
 def close(job: Job, reason: Reason) -> Usage:

@@ -61,11 +61,11 @@ def test_custom_columns() -> None:
     columns = (
         Column("P", "string", ".status.p"), Column("N", "integer", ".status.n"),
         Column("Age", "date", ".metadata.creationTimestamp"),
-        Column("All", "string", ".status.l[*]"),
+        Column("All", "string", ".status.l[*]"), Column("Last", "integer", ".status.l[-1:]"),
     )  # fmt: skip
     resource = Resource("g", "v1", "things", "Thing", columns=columns, custom_schema={})
-    assert cells(resource, {"status": {"p": True, "n": 3, "l": [1, 2]}}) == ["n", "true", 3, "60s", "1 2"]
-    assert cells(resource, {}) == ["n", None, None, "60s", None]
+    assert cells(resource, {"status": {"p": True, "n": 3, "l": [1, 2]}}) == ["n", "true", 3, "60s", "1 2", 2]
+    assert cells(resource, {}) == ["n", None, None, "60s", None, None]
 
 
 POD = next(resource for resource in builtin_resources() if resource.kind == "Pod")

@@ -7,9 +7,10 @@ import pytest
 from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, NotFound, Refused
 from footplate.machinery.applier import Applier
 from footplate.machinery.cluster import Cluster
-from footplate.machinery.metrics import HELD, OUTCOMES, Metrics
+from footplate.machinery.metrics import Metrics
 from footplate.machinery.run_configs import RunConfigs
 from footplate.objects import key_of
+from footplate.policy.measures import Measures
 from footplate.policy.plan import Event, Plan, Target
 from unit.machinery.support import FakeClock, make_job, make_pod, owned_by, settle
 
@@ -351,37 +352,33 @@ async def test_the_status_is_one_patch_of_what_differs_with_the_version(bench: B
     stored = bench.cluster.jobs.get(("ns", "job"))
     assert stored is not None
     assert stored["metadata"]["resourceVersion"] == "200"
-    assert bench.metrics.registry.get_sample_value("footplate_gang_restarts_total", {"class": "user"}) == 2
-    assert bench.metrics.registry.get_sample_value("footplate_gang_restarts_total", {"class": "hang"}) == 0
 
 
-USAGE = {"nodeSeconds": 10, "endedNodeSeconds": 10, "acceleratorSeconds": {}}
-SPLIT = {"productiveSeconds": 6, "lostSeconds": 4, "goodputPercent": 60.0}
-GPUS = {"acceleratorSeconds": {"nvidia.com/gpu": 60, "amd.com/gpu": 20}, "productiveSeconds": 50}
-COUNTED = [
-    pytest.param("Running", "Succeeded", {**USAGE, **SPLIT}, {"nodes": {"productive": 6, "lost": 4}}, id="nodes"),
-    pytest.param("Running", "Failed", {**USAGE, **GPUS}, {"accelerators": {"productive": 50, "lost": 30}}, id="GPUs"),
-    pytest.param("Running", "Failed", USAGE, {"nodes": {"unknown": 10}}, id="nothing was said"),
-    pytest.param("Running", "Restarting", {**USAGE, **SPLIT}, {}, id="isn't over"),
-    pytest.param("Failed", "Failed", {**USAGE, **SPLIT}, {}, id="was over"),
-    pytest.param("Pending", "Failed", None, {}, id="never began"),
-]
+MEASURES = Measures(restarts={"user": 2}, spent={"node": {"lost": 5.0}})
 
 
-@pytest.mark.parametrize(("before", "after", "usage", "counted"), COUNTED)
-async def test_a_runs_usage_is_counted_once_at_its_end(
-    bench: Bench, before: str, after: str, usage: Any, counted: dict[str, dict[str, float]]
-) -> None:
-    bench.job["status"]["phase"] = before
-    await bench.apply(status={"phase": after, "restarts": {"user": 0, "hang": 1}, "usage": usage})
-    served = {
-        (held, outcome): bench.metrics.registry.get_sample_value(
-            "footplate_finished_run_seconds_total", {"held": held, "outcome": outcome}
-        )
-        for held in HELD
-        for outcome in OUTCOMES
-    }
-    assert served == {key: counted.get(key[0], {}).get(key[1], 0) for key in served}
+def counted(bench: Bench) -> tuple[float | None, float | None]:
+    spent = {"namespace": "ns", "resource": "node", "outcome": "lost"}
+    registry = bench.metrics.registry
+    return (
+        registry.get_sample_value("footplate_gang_restarts_total", {"class": "user"}),
+        registry.get_sample_value("footplate_accelerator_seconds_total", spent),
+    )
+
+
+async def test_a_write_is_counted_once_it_is_done(bench: Bench) -> None:
+    await bench.apply(status={"phase": "Running"}, measures=MEASURES)
+    assert counted(bench) == (2, 5)
+    await bench.apply(status={**bench.job["status"], "message": "x"}, measures=MEASURES)
+    assert counted(bench) == (2, 5), "there was nothing to write"
+
+
+@pytest.mark.parametrize("error", [Conflict(409, "Conflict", ""), ApiUnavailable("lost")], ids=["409", "lost"])
+async def test_a_write_that_fails_is_not_counted(bench: Bench, error: Exception) -> None:
+    bench.api.answers = {("patch", "job"): error, ("get", "job"): make_job(version=50)}
+    with pytest.raises(type(error)):
+        await bench.apply(status={"phase": "Running"}, measures=MEASURES)
+    assert counted(bench) == (0, None)
 
 
 async def test_a_status_that_says_the_same_is_not_written(bench: Bench) -> None:

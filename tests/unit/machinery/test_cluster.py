@@ -119,13 +119,6 @@ def test_a_runtime_that_isnt_there_or_isnt_a_name_is_none(cluster: Cluster, refe
     assert cluster.runtime_of(job) is None
 
 
-def test_jobs_are_counted_by_phase(cluster: Cluster) -> None:
-    for number, phase in enumerate(("Running", "Running", "Failed", None)):
-        status = {"phase": phase} if phase else {}
-        cluster.jobs.observe(make_job(f"j{number}", uid=f"u{number}", status=status))
-    assert cluster.jobs_by_phase() == {"Running": 2, "Failed": 1, "Pending": 1}
-
-
 def test_what_nobody_reads_is_not_kept(cluster: Cluster) -> None:
     bulk = {"managedFields": [{"x": 1}], "annotations": {"a": "b"}}
     spec = {"containers": [{"name": "trainer", "env": []}], "nodeName": "n1"}

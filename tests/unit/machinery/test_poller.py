@@ -1,11 +1,14 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from footplate.api.status import format_time
 from footplate.contract import MAX_PROGRESS_BYTES, Progress
 from footplate.machinery.clock import SystemClock
 from footplate.machinery.cluster import Cluster
@@ -19,6 +22,10 @@ RUNNING = {"phase": "Running", "run": 1, "attempt": 0}
 def told(step: int = 1, **over: Any) -> str:
     said = {"uid": "uid-job", "run": 1, "attempt": 0, "progress": {"step": step}, **over}
     return Progress.model_validate(said).model_dump_json(by_alias=True)
+
+
+def http_date(time: datetime) -> str:
+    return format_datetime(time, usegmt=True)
 
 
 class Bench:
@@ -115,6 +122,32 @@ async def test_lies_count_for_nothing(bench: Bench, answer: web.Response) -> Non
         assert poller.latest("uid-job") is None
     assert bench.changed == []
     assert paths == {"/progress"}
+
+
+DATES = [
+    pytest.param(lambda: http_date(datetime.now(UTC) + timedelta(hours=2)), 0, id="two hours ahead"),
+    pytest.param(lambda: http_date(datetime.now(UTC)), 2 * 3600, id="as ours"),
+    pytest.param(lambda: "yesterday", 2 * 3600, id="no date"),
+    pytest.param(lambda: "Thu, 01 Jan 0001 00:00:00 +9999", 2 * 3600, id="no time of ours"),
+    pytest.param(lambda: "Thu, 99 Jan 99999999999 00:00:00 -99999999999", 2 * 3600, id="too much"),
+]
+
+
+@pytest.mark.parametrize(("date", "ahead"), DATES)
+async def test_a_pods_times_are_told_by_our_clock(bench: Bench, date: Callable[[], str], ahead: float) -> None:
+    """What it says is what its clock shows; who lies about that gets a time or none, and harms nobody else."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        said = {"step": 1, "updateTime": format_time(datetime.now(UTC) + timedelta(hours=2))}
+        return web.Response(text=told(progress=said), headers={"Date": date()})
+
+    async with bench.polling(handler) as poller:
+        await eventually(lambda: bench.polls("ok") > 1)
+        latest = poller.latest("uid-job")
+    assert latest is not None
+    if latest.progress.update_time is not None:
+        seen = (latest.progress.update_time - datetime.now(UTC)).total_seconds()
+        assert abs(seen - ahead) < 45
 
 
 async def test_an_endless_answer_is_cut(bench: Bench) -> None:

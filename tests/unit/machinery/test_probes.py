@@ -4,6 +4,7 @@ import pytest
 from footplate.errors import ConfigurationError
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.probes import Probes
+from unit.machinery.support import make_job
 
 
 async def ask(probes: Probes, path: str) -> tuple[int, str]:
@@ -27,13 +28,13 @@ async def test_probes_tell_what_is_wrong() -> None:
 
 async def test_counters_are_there_before_they_count() -> None:
     metrics = Metrics()
-    metrics.count_jobs(lambda: {"Running": 3})
+    metrics.jobs.serve(lambda: [make_job("a", status={"phase": "Running"})])
     async with Probes(host="127.0.0.1", port=0, metrics=metrics, alive=dict, ready=dict) as probes:
         _, text = await ask(probes, "/metrics")
     assert 'footplate_gang_restarts_total{class="hang"} 0.0' in text
     assert 'footplate_api_requests_total{code="5xx",resource="pods",verb="create"} 0.0' in text
-    assert 'footplate_jobs{phase="Running"} 3.0' in text
-    assert 'footplate_jobs{phase="Failed"} 0.0' in text
+    assert 'footplate_jobs{namespace="ns",phase="Running"} 1.0' in text
+    assert 'footplate_jobs{namespace="ns",phase="Failed"} 0.0' in text
     assert "footplate_leader 0.0" in text
 
 

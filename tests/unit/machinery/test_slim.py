@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from footplate.machinery.cluster import JOB_BYTES, POD_BYTES, RUNTIME_BYTES, Cluster
+from footplate.machinery.patches import merge_patch
 from footplate.machinery.slim import (
     MAX_BYTES,
     slim_config_map,
@@ -201,3 +202,19 @@ def test_a_flood_takes_no_more_than_a_namespace_s_share(store: str, most: int, m
     assert len(kept) == 100
     stubs = 100 * 2 * KIB
     assert sum(map(weigh, kept.objects().values())) <= most / 32 / 3 + stubs
+
+
+CURVE = {"steps": [0, 8], "metrics": {"loss": [2.5, None]}}
+
+
+@pytest.mark.parametrize(
+    ("phase", "kept"), [("Running", True), ("Suspended", True), ("Succeeded", False), ("Failed", False)]
+)
+def test_the_curve_of_a_finished_job_takes_no_room(phase: str, kept: bool) -> None:
+    """What is kept counts with all its bytes; what isn't known isn't written, so the API server keeps it."""
+    status = {"phase": phase, "progress": {"step": 8, "history": CURVE}, "run": 1}
+    slim = slim_job(make_job(status=status))
+    bare = slim_job(make_job(status={**status, "progress": {"step": 8}}))
+    assert (slim["status"] == status) is kept
+    assert (weigh(slim) > weigh(bare) + 100) is kept
+    assert "history" not in str(merge_patch(slim["status"], {**slim["status"], "run": 2}))

@@ -243,13 +243,15 @@ def test_scouts_that_are_of_no_use_are_deleted(pods: list[JSON], more: JSON, del
 
 
 TWO_MORE = merged(ELASTIC, {"spec": {"nodes": 5}})
+USAGE_IN = 540
+"""Nothing else is awaited."""
 GROWS = [
     pytest.param([scout(3, since=-1), scout(4, since=-1)], 5, None, id="all that are wanted"),
     pytest.param([scout(3, since=-60), scout(4, on=None)], 4, None, id="no further one for 60 s"),
     pytest.param([scout(3, since=-59), scout(4, on=None)], None, 1, id="59 s"),
     pytest.param([scout(3, since=-90), scout(4, since=-10, phase="Pending")], None, 50, id="the next one starts"),
-    pytest.param([scout(3, since=-90, phase="Pending"), scout(4, on=None)], None, None, id="none runs yet"),
-    pytest.param([scout(3, since=-90, deleted=-1), scout(4, on=None)], None, None, id="somebody deletes it"),
+    pytest.param([scout(3, since=-90, phase="Pending"), scout(4, on=None)], None, USAGE_IN, id="none runs yet"),
+    pytest.param([scout(3, since=-90, deleted=-1), scout(4, on=None)], None, USAGE_IN, id="somebody deletes it"),
 ]
 
 

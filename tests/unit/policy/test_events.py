@@ -6,8 +6,10 @@ import pytest
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
+from footplate.machinery.recorder import BURST
 from footplate.policy.events import news
 from footplate.policy.plan import Event
+from footplate.policy.reasons import MILESTONES, NOTICES
 from footplate.policy.resolve import resolve
 from unit.policy.build import UID, at, job, look, pod
 
@@ -19,6 +21,10 @@ def events(before: JSON, after: JSON, *, grace: int = 30) -> list[Event]:
     spec = resolve(job({"runPolicy": {"terminationGracePeriodSeconds": grace}}), None, run=1).spec
     read = TrainingJobStatus.model_validate
     return [*news(before=read(before), after=read(after), spec=spec)]
+
+
+def warnings(before: JSON, after: JSON, *, grace: int = 30) -> list[Event]:
+    return [event for event in events(before, after, grace=grace) if event.type == "Warning"]
 
 
 def saved(seconds: float | None) -> JSON:
@@ -45,9 +51,83 @@ CASES = [
 
 @pytest.mark.parametrize(("before", "after", "reasons"), CASES)
 def test_what_is_news(before: JSON, after: JSON, reasons: list[str]) -> None:
-    found = events(before, after)
+    found = [event for event in events(before, after) if event.reason not in MILESTONES]
     assert [event.reason for event in found] == reasons
     assert all(event.type == "Warning" and len(event.message) <= 1024 for event in found)
+
+
+def gang(number: int = 0, **more: Any) -> JSON:
+    return {"attempt": number, **more}
+
+
+def at_step(step: int | None, *attempts: JSON, total: int | None = None, saved: int | None = None) -> JSON:
+    checkpoint = {} if saved is None else {"checkpoint": {"uri": f"s3://c/{saved}/", "step": saved, "saveSeconds": 2}}
+    return {"attempts": [*(attempts or (gang(),))], "progress": {"step": step, "totalSteps": total}, **checkpoint}
+
+
+RESUMED = gang(1, resumedFromStep=500)
+MODEL = {"uri": "s3://m/1/", "manifest": "s3://m/1/m.json", "sha256": "a" * 64, "sizeBytes": 5_000}
+STORY = [
+    pytest.param(
+        at_step(None), at_step(3), {"FirstStep": "training makes its first steps: step 3 is done"}, id="first step",
+    ),
+    pytest.param(at_step(3), at_step(4), {}, id="second"),
+    pytest.param(at_step(None), {"attempts": [gang()]}, {}, id="none"),
+    pytest.param(
+        at_step(811, gang(lastStep=811), gang(1)),
+        at_step(811, gang(lastStep=811), RESUMED),
+        {"ResumedFromCheckpoint": "attempt 1 resumed from step 500; 311 steps after it must be done again"},
+        id="resumed",
+    ),
+    pytest.param(
+        at_step(500, gang(lastStep=500), gang(1)),
+        at_step(500, gang(lastStep=500), RESUMED),
+        {"ResumedFromCheckpoint": "attempt 1 resumed from step 500"},
+        id="resumed, and nothing was lost",
+    ),
+    pytest.param(at_step(600, RESUMED), at_step(601, RESUMED), {}, id="had resumed"),
+    pytest.param(at_step(1), at_step(1, gang(resumedFromStep=0)), {}, id="began anew"),
+    pytest.param(
+        at_step(9), at_step(9, saved=8),
+        {"CheckpointSaved": "a checkpoint of step 8 was saved in 2.0 s: s3://c/8/"}, id="the first checkpoint",
+    ),
+    pytest.param(at_step(9, RESUMED), at_step(9, RESUMED, saved=500), {}, id="what it resumed from"),
+    pytest.param(at_step(30, total=100, saved=10), at_step(30, total=100, saved=24), {}, id="the same quarter"),
+    pytest.param(
+        at_step(30, total=100, saved=24), at_step(30, total=100, saved=26),
+        {"CheckpointSaved": "a checkpoint of step 26 was saved in 2.0 s: s3://c/26/"}, id="another quarter",
+    ),
+    pytest.param(at_step(300, saved=64), at_step(300, saved=127), {}, id="of no known length: not doubled"),
+    pytest.param(
+        at_step(300, saved=127), at_step(300, saved=128),
+        {"CheckpointSaved": "a checkpoint of step 128 was saved in 2.0 s: s3://c/128/"}, id="doubled",
+    ),
+    pytest.param(at_step(300, saved=128), at_step(300, saved=64), {}, id="back to an older one"),
+    pytest.param(
+        at_step(9), {**at_step(9), "artifact": MODEL},
+        {"ModelVerified": "the model is stored and verified: s3://m/1/ (5,000 bytes)"}, id="model",
+    ),
+    pytest.param({**at_step(9), "artifact": MODEL}, {**at_step(9), "artifact": MODEL}, {}, id="the same model"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "told"), STORY)
+def test_the_story_of_a_run(before: JSON, after: JSON, told: dict[str, str]) -> None:
+    found = events(before, after)
+    assert {event.reason: event.message for event in found} == told
+    assert all(event.type == "Normal" and event.reason in NOTICES for event in found)
+
+
+@pytest.mark.parametrize("total", [None, 1_000_000])
+def test_a_long_story_stays_short(total: int | None) -> None:
+    """A checkpoint every ten steps, for a million: within what one job may say at once."""
+    said, before = 0, at_step(1, total=total)
+    for step in range(10, 1_000_000, 10):
+        after = at_step(step, total=total, saved=step)
+        if step % 5000 == 0 or step < 2000:
+            said += len(events(before, after))
+            before = after
+    assert 2 < said <= BURST
 
 
 def test_nothing_is_said_of_what_is_not_written() -> None:
@@ -60,7 +140,7 @@ def test_the_phase_has_its_event_too() -> None:
 
 
 def test_a_straggler_is_named_with_the_way_out() -> None:
-    (event,) = events({}, {"stragglers": [SLOW]})
+    (event,) = warnings({}, {"stragglers": [SLOW]})
     for part in ("rank 5", "gpu-7", "1.8 times", "kubectl cordon gpu-7", "runPolicy.suspend"):
         assert part in event.message
 
@@ -69,11 +149,11 @@ def test_a_straggler_is_named_with_the_way_out() -> None:
     ("grace", "took", "left", "enough"), [(30, 40, "25 s", "65 s"), (10, 8, "8 s", "15 s"), (120, 80, "115 s", "125 s")]
 )
 def test_the_grace_with_both_figures_and_what_would_do(grace: int, took: float, left: str, enough: str) -> None:
-    (event,) = events({}, saved(took), grace=grace)
+    (event,) = warnings({}, saved(took), grace=grace)
     for part in (f"terminationGracePeriodSeconds is {grace} s", left, f"took {took} s", f"at least {enough}"):
         assert part in event.message
-    assert events({}, saved(took), grace=int(enough.removesuffix(" s"))) == []
-    assert events({}, saved(took), grace=int(enough.removesuffix(" s")) - 1) != []
+    assert warnings({}, saved(took), grace=int(enough.removesuffix(" s"))) == []
+    assert warnings({}, saved(took), grace=int(enough.removesuffix(" s")) - 1) != []
 
 
 def test_a_damaged_checkpoint_reaches_status_and_event() -> None:
@@ -82,4 +162,5 @@ def test_a_damaged_checkpoint_reaches_status_and_event() -> None:
     plan = look(job(), pod(0), pod(1), progress=Progress.model_validate(raw))
     assert plan.status is not None
     assert plan.status["notes"] == [note.replace("\x1b", "")]
-    assert [(event.reason, event.message) for event in plan.events[1:]] == [("TrainerNote", note.replace("\x1b", ""))]
+    told = [(event.reason, event.message) for event in plan.events if event.type == "Warning"]
+    assert told == [("TrainerNote", note.replace("\x1b", ""))]

@@ -7,7 +7,7 @@ import pytest
 
 from footplate.api.status import Phase, ProgressStatus
 from footplate.policy.phase import count, derive, describe, seconds_until_slow
-from unit.policy.build import NOW, gang, pod, waiting
+from unit.policy.build import NOW, at, gang, pod, waiting
 
 JSON = dict[str, Any]
 
@@ -31,22 +31,22 @@ CASES = [
     ("Pending", [], "Pending", "CreatingPods", "0 of 2 nodes created"),
     ("Pending", [pod(0)], "Pending", "CreatingPods", "1 of 2 nodes created"),
     ("Restarting", [pod(0)], "Restarting", "CreatingPods", "1 of 2 nodes created"),
-    ("Pending", [pod(0), queued(1)], "Queued", "WaitingForNodes", "1 of 2 nodes scheduled; 0/3 nodes are available"),
-    ("Pending", [gated(0), gated(1)], "Queued", "Gated", "0 of 2 nodes scheduled; held back by a scheduling gate"),
-    ("Queued", [pod(0), creating(1)], "Starting", "StartingPods", "1 of 2 nodes started"),
+    ("Pending", [pod(0), queued(1)], "Queued", "WaitingForNodes", "1 of 2 nodes scheduled…; 0/3 nodes are available"),
+    ("Pending", [gated(0), gated(1)], "Queued", "Gated", "0 of 2 nodes scheduled…; held back by a scheduling gate"),
+    ("Queued", [pod(0), creating(1)], "Starting", "StartingPods", "1 of 2 nodes started…"),
     (
         "Queued",
         [pod(0), creating(1, started=-90)],
         "Starting",
         "StartingPods",
-        "1 of 2 nodes started; pod fashion-1-0-1 takes long: `kubectl describe pod fashion-1-0-1` says why",
+        "1 of 2 nodes started…; pod fashion-1-0-1 takes long: `kubectl describe pod fashion-1-0-1` says why",
     ),
     (
         "Starting",
         [pod(0), pod(1, phase="Pending", state=waiting("ErrImagePull", "not found"))],
         "Starting",
         "StartingPods",
-        "1 of 2 nodes started; not found",
+        "1 of 2 nodes started…; not found",
     ),
     ("Starting", [pod(0), pod(1)], "Running", "AllPodsRunning", "2 of 2 nodes running"),
     ("Restarting", [pod(0), DONE], "Running", "AllPodsRunning", "2 of 2 nodes running"),
@@ -62,12 +62,17 @@ def test_phase(was: str, pods: list[JSON], phase: str, reason: str, message: str
     counts = count(bucketed, desired=2)
     now_phase, why = derive(bucketed, counts, was=Phase(was))
     assert (now_phase, why) == (phase, reason)
-    assert describe(now_phase, bucketed, counts, None, now=NOW) == message
+    assert describe(now_phase, bucketed, counts, None, since=NOW, now=NOW) == message.replace(
+        "…", f", waiting since {at()}"
+    )
+
+
+MOUNTS = ["ConfigMap code", "Secret k"]
 
 
 def test_a_slow_start_names_what_the_volumes_need() -> None:
     slow = gang(pod(0), creating(1, started=-90))
-    said = describe(Phase.STARTING, slow, count(slow, desired=2), None, mounts=["ConfigMap code", "Secret k"], now=NOW)
+    said = describe(Phase.STARTING, slow, count(slow, desired=2), None, mounts=MOUNTS, since=NOW, now=NOW)
     assert "pod fashion-1-0-1 takes long (it mounts ConfigMap code, Secret k): `kubectl describe" in said
 
 
@@ -84,11 +89,15 @@ def test_counts() -> None:
         (ProgressStatus(), "2 of 2 nodes running"),
         (ProgressStatus(step=1200), "2 of 2 nodes running, step 1,200"),
         (ProgressStatus(step=1200, total_steps=9380), "2 of 2 nodes running, step 1,200 of 9,380"),
+        (
+            ProgressStatus(step=1200, total_steps=9380, percent=12.79, eta="57m"),
+            "2 of 2 nodes running, step 1,200 of 9,380 (12.8 %), 57m left",
+        ),
     ],
 )
 def test_running_message_says_how_far(progress: ProgressStatus, said: str) -> None:
     bucketed = gang(pod(0), pod(1))
-    assert describe(Phase.RUNNING, bucketed, count(bucketed, desired=2), progress, now=NOW) == said
+    assert describe(Phase.RUNNING, bucketed, count(bucketed, desired=2), progress, since=NOW, now=NOW) == said
 
 
 def test_slow_start_is_looked_for_when_it_is_one() -> None:

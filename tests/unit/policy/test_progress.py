@@ -1,14 +1,16 @@
 """What pods say of progress, checkpoint and artifact, and what is believed."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from footplate.api.status import ProgressStatus, TrainingJobStatus
+from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus, format_time
 from footplate.contract import Progress
+from footplate.curves import MAX_BYTES
 from footplate.policy.job import with_attempt_ended
-from footplate.policy.progress import believed, last_step, update
+from footplate.policy.progress import believed, describe_eta, last_step, on_our_clock, update
 from footplate.policy.reasons import Reason
 from unit.policy.build import NOW, UID, at, gang, job, look, pod, status, terminated
 
@@ -34,7 +36,7 @@ def says(rank: int = 0, *, attempt: int = 0, run: int = 1, **verdict: Any) -> JS
 
 
 def after(*pods: JSON, poll: Progress | None = None, before: TrainingJobStatus = STATUS) -> TrainingJobStatus:
-    return update(before, polled=believed(poll, before, uid=UID), gang=gang(*pods))
+    return update(before, polled=believed(poll, before, uid=UID), gang=gang(*pods), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -227,3 +229,154 @@ def test_last_words_of_an_attempt_that_never_got_to_a_step_wipe_nothing() -> Non
     before = STATUS.model_copy(update={"progress": known})
     assert after(says(outcome="failed", exitCode=1, progress={"metrics": {}}), before=before).progress == known
     assert after(says(progress={"step": 2000}), before=before).progress == ProgressStatus(step=2000)
+
+
+def curve(*steps: int, **metrics: float) -> JSON:
+    return {"steps": [*steps], "metrics": {name: [value] * len(steps) for name, value in metrics.items()}}
+
+
+def said_curve(*steps: int, loss: float = 1.0, **more: Any) -> Progress:
+    return polled(progress={"step": steps[-1] if steps else 0, "history": curve(*steps, loss=loss)}, **more)
+
+
+def shown(status: TrainingJobStatus) -> list[tuple[int, float | None]]:
+    assert status.progress is not None
+    assert status.progress.history is not None
+    return list(zip(status.progress.history.steps, status.progress.history.metrics["loss"], strict=True))
+
+
+def test_a_curve_goes_on_over_attempts_without_what_was_undone() -> None:
+    first = after(poll=said_curve(1, 5, 9))
+    assert shown(first) == [(1, 1.0), (5, 1.0), (9, 1.0)]
+    assert shown(after(before=first, poll=said_curve(6, 7, loss=0.5))) == [(1, 1.0), (5, 1.0), (6, 0.5), (7, 0.5)]
+    assert shown(after(before=first, poll=said_curve())) == shown(first), "it loads"
+    assert shown(after(before=first, poll=polled(9))) == shown(first), "it says none"
+
+
+def test_last_words_add_what_came_after_the_last_poll() -> None:
+    """They have room for a few points only."""
+    known = after(poll=said_curve(1, 2, 3, 4))
+    words = says(progress={"step": 6, "history": curve(1, 6, loss=0.5)})
+    assert shown(after(words, before=known, poll=said_curve(1, 2, 3, 4))) == [*shown(known), (6, 0.5)]
+    dated = known.model_copy(update={"progress": known.progress.model_copy(update={"update_time": NOW})})  # type: ignore[union-attr]
+    assert shown(after(words, before=dated)) == [*shown(known), (6, 0.5)]
+    assert shown(after(words)) == [(1, 0.5), (6, 0.5)], "nobody had asked"
+
+
+def test_the_last_words_of_another_attempt_undo_what_it_did_again() -> None:
+    known = after(poll=said_curve(1, 2, 3, 4))
+    old = known.model_copy(update={"progress": known.progress.model_copy(update={"update_time": NOW - HOUR})})  # type: ignore[union-attr]
+    words = says(progress={"step": 3, "history": curve(2, 3, loss=0.5)})
+    assert shown(after(words, before=old)) == [(1, 1.0), (2, 0.5), (3, 0.5)]
+
+
+def test_a_finished_run_gets_no_curve_any_more() -> None:
+    """The store has none of finished jobs, so that what is written would be all there is."""
+    over = STATUS.model_copy(update={"phase": Phase.SUCCEEDED})
+    words = says(progress={"step": 6, "history": curve(1, 6, loss=0.5)})
+    found = after(words, before=over).progress
+    assert found is not None
+    assert found.history is None
+
+
+def test_a_curve_that_says_nothing_new_changes_nothing() -> None:
+    """Thinned twice, a curve could differ, and each look would be another write."""
+    many = said_curve(*range(0, 4000, 37))
+    known = after(before=after(poll=said_curve(*range(100))), poll=many)
+    assert after(before=known, poll=many).progress == known.progress
+
+
+LIES = [
+    pytest.param({"steps": [5, 3, 3, 9], "metrics": {"loss": [1.0, 2.0]}}, id="neither ascending nor whole"),
+    pytest.param({"steps": [], "metrics": {"loss": [1.0]}}, id="values without steps"),
+    pytest.param({"steps": [2**53] * 120, "metrics": {}}, id="one step for ever"),
+    pytest.param(
+        {
+            "steps": [number * 10**13 for number in range(120)],
+            "metrics": {f"{name}" + "\N{WHITE SQUARE}" * 62: [1.2345678901234567e-300] * 120 for name in range(8)},
+        },
+        id="as long as it can be",
+    ),
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_curve_that_lies_stays_within_its_bounds(lie: JSON) -> None:
+    status = STATUS
+    for step in (1, 7):
+        said = polled(progress={"step": step, "history": lie})
+        status = after(before=after(before=status, poll=said), poll=said_curve(step, step + 1))
+    text = json.dumps(status.to_json()["progress"].get("history", {}), ensure_ascii=False, separators=(",", ":"))
+    assert len(text.encode()) <= MAX_BYTES
+    assert TrainingJobStatus.model_validate(status.to_json()) == status
+
+
+@pytest.mark.parametrize("lie", [{"steps": [1] * 121}, {"steps": [-1]}, {"metrics": {"loss": [float("nan")]}}, "x"])
+def test_what_is_no_curve_at_all_is_refused_with_all_that_is_said(lie: Any) -> None:
+    with pytest.raises(ValueError, match="history"):
+        polled(progress={"step": 1, "history": lie})
+
+
+WITHIN_REASON = [
+    pytest.param({"percent": -5.0}, {"percent": 0}, id="less than nothing"),
+    pytest.param({"percent": 1e300}, {"percent": 100}, id="more than all"),
+    pytest.param({"etaSeconds": 3421}, {"etaSeconds": 3421, "eta": "57m"}, id="eta"),
+    pytest.param({"etaSeconds": 2**53, "eta": "<b>"}, {}, id="no eta"),
+    pytest.param({"lastStepTime": at(-9)}, {"lastStepTime": at(-9)}, id="last step"),
+    pytest.param({"lastStepTime": at(20)}, {"lastStepTime": at(20)}, id="a clock that is a little ahead"),
+    pytest.param({"lastStepTime": at(40)}, {}, id="a step in the future"),
+]
+
+
+@pytest.mark.parametrize(("said", "told"), WITHIN_REASON)
+def test_what_is_said_is_told_within_reason(said: JSON, told: JSON) -> None:
+    found = after(poll=polled(progress={"step": 1, **said})).progress
+    assert found is not None
+    assert found.to_json() == {"step": 1, "metrics": {}, **told}
+
+
+def test_who_does_not_train_has_no_eta() -> None:
+    known = after(poll=polled(progress={"step": 1, "etaSeconds": 90}))
+    assert known.progress is not None
+    assert known.progress.eta == "1m30s"
+    ended = after(says(progress={"step": 2, "etaSeconds": 80}), before=known).progress
+    assert (ended and (ended.step, ended.eta_seconds, ended.eta)) == (2, None, None)
+    plan = look(job(), pod(0), pod(1, phase="Failed"), progress=polled(progress={"step": 1, "etaSeconds": 90}))
+    assert plan.status is not None
+    assert plan.status["progress"] == {"step": 1, "metrics": {}}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, None), (0, "0s"), (59, "59s"), (60, "1m"), (90, "1m30s"), (3421, "57m"), (4320, "1h12m"),
+        (36_000, "10h"), (100_000, "1d3h"), (10**8, "1157d"),
+    ],
+)  # fmt: skip
+def test_eta_in_words(seconds: int | None, text: str | None) -> None:
+    assert describe_eta(seconds) == text
+
+
+def on_clock(theirs: timedelta, **times: str) -> list[str | None]:
+    said = polled(progress={"step": 1, **times})
+    found = on_our_clock(said, theirs=NOW + theirs, now=NOW).progress
+    return [time and format_time(time) for time in (found.update_time, found.last_step_time)]
+
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+
+
+def test_times_are_told_by_our_clock() -> None:
+    said = {"updateTime": at(3600), "lastStepTime": at(3590)}
+    assert on_clock(HOUR, **said) == [at(), at(-10)]
+    assert on_clock(-HOUR, updateTime=at(-3600)) == [at(), None]
+    assert on_clock(20 * SECOND, updateTime=at(20)) == [at(20), None], "an answer may be under way for so long"
+
+
+@pytest.mark.parametrize("said", ["1970-06-01T00:00:00Z", "8999-12-31T00:00:00Z"])
+@pytest.mark.parametrize("theirs", ["0001-01-01T00:00:00Z", "1971-01-01T00:00:00Z", "9999-12-31T23:00:00Z"])
+def test_no_clock_makes_a_time_that_the_status_can_not_hold(said: str, theirs: str) -> None:
+    progress = polled(progress={"step": 1, "updateTime": said, "lastStepTime": said})
+    moved = on_our_clock(progress, theirs=datetime.fromisoformat(theirs), now=NOW)
+    status = after(poll=moved)
+    assert TrainingJobStatus.model_validate(status.to_json()) == status

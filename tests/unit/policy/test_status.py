@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus
+from footplate.api.status import CurveStatus, Phase, ProgressStatus, TrainingJobStatus
 from footplate.policy.job import move
 from footplate.policy.plan import Step
 from footplate.policy.reasons import Reason
@@ -19,6 +19,7 @@ def settled() -> JSON:
     """A job whose status is as the operator would write it."""
     observed = observe(job())
     status = TrainingJobStatus.model_validate(observed.job["status"])
+    status = status.model_copy(update={"progress": ProgressStatus(step=4)})
     running = move(status, Phase.RUNNING, Reason.ALL_PODS_RUNNING, "", now=NOW)
     written = publish(observed, Step(running), now=NOW).status
     return {**observed.job, "status": written}
@@ -45,6 +46,10 @@ WRITES = [
     pytest.param(PROGRESS, -14, False, 1.0, id="progress waits"),
     pytest.param(PROGRESS, -15, True, None, id="progress is due"),
     pytest.param(PROGRESS, 5, True, None, id="the clock went back"),
+    pytest.param(
+        {"progress": ProgressStatus(step=5, history=CurveStatus(steps=[5]))}, -14, False, 1.0, id="a curve too"
+    ),
+    pytest.param({"progress": ProgressStatus(step=0)}, 0, True, None, id="whether there is a step never waits"),
     pytest.param({"reason": "Other"}, 0, True, None, id="a reason never waits"),
     pytest.param({"phase": Phase.FAILED}, 0, True, None, id="a phase never waits"),
     pytest.param({"attempt": 1}, 0, True, None, id="a counter never waits"),

@@ -98,11 +98,16 @@ def test_never_more_than_was_held() -> None:
     assert (result["productiveSeconds"], result["lostSeconds"], result["goodputPercent"]) == (120, 0, 100)
 
 
-def test_time_alone_is_no_news() -> None:
+def test_time_alone_is_hardly_news() -> None:
+    """Where training says nothing, what it holds is told every ten minutes."""
     written = look(job(), pod(0), pod(1), progress=polled(productive=50)).status
     of = {**job(), "status": written}
     for progress in (polled(productive=50), None):
-        assert look(of, pod(0), pod(1), progress=progress, after=3600).status is None
+        plan = look(of, pod(0), pod(1), progress=progress, after=590)
+        assert (plan.status, plan.requeue_after) == (None, 10)
+        told = used(pod(0), pod(1), of=of, progress=progress, after=600)
+        assert told is not None
+        assert (told["nodeSeconds"], told["productiveSeconds"]) == (1320, 50)
     later = used(pod(0), pod(1), of=of, progress=polled(10, productive=60), after=3600)
     assert later is not None
     assert (later["nodeSeconds"], later["productiveSeconds"]) == (7320, 60)
