@@ -109,15 +109,12 @@ class History:
             return None
         pod, folder = self._pod, self._pod.work_dir / "history"
         uri = records.base_uri(pod.spec)
-        program: list[str | Path] = [
-            *(sys.executable, "-m", "footplate_trainer.supervisor.history.table"),
-            *(folder, str(pod.attempt)),
-        ]
+        program = [sys.executable, "-m", "footplate_trainer.supervisor.history.table", str(folder), str(pod.attempt)]
         storage = [self._folder_in(uri), pod.spec.storage.endpoint or ""] if uri is not None else []
         try:
             folder.mkdir(exist_ok=True)
             done = subprocess.run(
-                [*program, self._metrics_folder, *storage], capture_output=True, timeout=TABLE_SECONDS, check=False
+                [*program, str(self._metrics_folder), *storage], capture_output=True, timeout=TABLE_SECONDS, check=False
             )
         except (OSError, subprocess.SubprocessError) as error:
             self._note(f"the metrics of the run are not beside its model: {words_of(error)}")
