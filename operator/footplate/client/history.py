@@ -17,6 +17,10 @@ MAX_NAMES = 2 * MAX_METRICS
 """Metrics of one history; more come from a name that has a number in it."""
 
 
+MAX_LINES = 1_000_000
+"""Of one history, that are held: of more every second one, or every fourth, …"""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """Metrics over the steps of a run."""
@@ -69,7 +73,7 @@ def of_records(stored: Records) -> History:
 
 def of_lines(lines: Iterable[tuple[int, Line]]) -> History:
     """The curves through what was written down, each line with its attempt."""
-    all_lines = list(lines)
+    all_lines = _thinned(lines)
     stand = records.standing([(attempt, line.step) for attempt, line in all_lines])
     kept = [line for (_, line), stands in zip(all_lines, stand, strict=True) if stands]
     steps: list[int] = []
@@ -88,6 +92,18 @@ def of_lines(lines: Iterable[tuple[int, Line]]) -> History:
     length = len(steps)
     padded = {name: [*values, *[None] * (length - len(values))] for name, values in metrics.items()}
     return History(steps, padded, times)
+
+
+def _thinned(lines: Iterable[tuple[int, Line]]) -> list[tuple[int, Line]]:
+    """As many as are held at once: what a bucket holds may be more than there is memory."""
+    kept: list[tuple[int, Line]] = []
+    every = 1
+    for number, line in enumerate(lines):
+        if number % every == 0:
+            kept.append(line)
+        if len(kept) > MAX_LINES:
+            kept, every = kept[::2], 2 * every
+    return kept
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[Line]:
