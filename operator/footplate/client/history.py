@@ -1,7 +1,7 @@
 """The curves of a run: those in the job's status, or all that its pods have written beside it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from footplate import records
@@ -18,7 +18,9 @@ MAX_NAMES = 2 * MAX_METRICS
 
 
 MAX_LINES = 1_000_000
-"""Of one history, that are held: of more every second one, or every fourth, …"""
+"""Of one history, that are held, an even number: of more two are one, or four, …: the newest, with what the others say
+besides.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,22 @@ def of_lines(lines: Iterable[tuple[int, Line]]) -> History:
 def _thinned(lines: Iterable[tuple[int, Line]]) -> list[tuple[int, Line]]:
     """As many as are held at once: what a bucket holds may be more than there is memory."""
     kept: list[tuple[int, Line]] = []
-    every = 1
-    for number, line in enumerate(lines):
-        if number % every == 0:
-            kept.append(line)
-        if len(kept) > MAX_LINES:
-            kept, every = kept[::2], 2 * every
+    together = 1
+    for number, each in enumerate(lines):
+        if number % together:
+            kept[-1] = _joined(kept[-1], each)
+            continue
+        if len(kept) == MAX_LINES:
+            kept, together = [_joined(*pair) for pair in zip(kept[::2], kept[1::2], strict=True)], 2 * together
+        kept.append(each)
     return kept
+
+
+def _joined(one: tuple[int, Line], other: tuple[int, Line]) -> tuple[int, Line]:
+    """The newer, with what the older says besides; unless that may be undone."""
+    if one[0] != other[0] or one[1].step > other[1].step:
+        return other
+    return other[0], replace(other[1], metrics={**one[1].metrics, **other[1].metrics})
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[Line]:

@@ -210,10 +210,12 @@ def test_a_listing_without_an_end_ends(store: Store, monkeypatch: pytest.MonkeyP
 
 def test_a_history_longer_than_memory_is_thinned_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MAX_LINES", 1_000)
-    found = of_lines((0, Line(0.0, step, None, {"loss": float(step)})) for step in range(10_000))
-    assert 500 <= len(found.steps) <= 1_001
-    assert found.steps[:3] == [0, 16, 32]
+    seldom = {40: {"accuracy": 0.5}}
+    found = of_lines((0, Line(0.0, step, None, {"loss": float(step), **seldom.get(step, {})})) for step in range(9_999))
+    assert 500 <= len(found.steps) <= 1_000
+    assert found.steps[-1] == 9_998
     assert found.metrics["loss"] == [float(step) for step in found.steps]
+    assert [value for value in found.metrics["accuracy"] if value is not None] == [0.5]
 
 
 class Liar(BaseHTTPRequestHandler):
