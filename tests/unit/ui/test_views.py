@@ -74,6 +74,11 @@ def test_long_lists_have_pages_and_keep_the_query() -> None:
     assert Query.read({"sort": "name"}).sorted_by("name") == "?sort=name&order=down"
 
 
+def test_a_metrics_name_neither_turns_nor_hides_text() -> None:
+    (chart,) = charts([Line("a", [1], {"lo\u202ess\x9b31m": [1.0]})])
+    assert chart["metric"] == "loss31m"
+
+
 def test_charts_keep_metrics_apart_and_drop_what_is_not_known() -> None:
     lines = [
         Line("a", [0, 1, 2], {"loss": [3.0, None, 1.0], "accuracy": [math.nan, math.inf, 0.5]}),
