@@ -136,9 +136,10 @@ def _place(failure: FailureStatus) -> str:
 
 def _attempts(status: TrainingJobStatus) -> Iterator[str]:
     ended = [each for each in status.attempts if each.end_time is not None and each.reason not in _WELL]
-    if len(ended) > _ATTEMPTS_SHOWN:
-        yield f"{len(ended) - _ATTEMPTS_SHOWN} earlier attempts ended too"
-    yield from map(_attempt, ended[-_ATTEMPTS_SHOWN:])
+    shown = ended[-_ATTEMPTS_SHOWN:]
+    if shown and (earlier := shown[0].attempt):  # of which the status keeps the last few
+        yield f"{earlier} earlier attempt{' ended' if earlier == 1 else 's ended'} too"
+    yield from map(_attempt, shown)
 
 
 def _attempt(attempt: Attempt) -> str:

@@ -154,14 +154,15 @@ def _newest(curve: CurveStatus) -> tuple[list[int], dict[str, list[float | None]
 def _rest_of(
     words: ProgressStatus, known: ProgressStatus | None, status: TrainingJobStatus, *, seen: bool
 ) -> ProgressStatus:
-    """Last words have little room for a curve. Of an attempt whose curve was `seen` they add only what came after; and
-    nothing to a run that is over, of which the store has no curve.
+    """Last words have little room for a curve. Of an attempt whose curve was `seen` they add only what came after, to
+    its newest point too, as an evaluation at the end does; and nothing to a run that is over, of which the store has no
+    curve.
     """
     history, curve = words.history, known.history if known is not None else None
     if status.phase is not None and status.phase.finished:
         history = None
     elif history is not None and curve is not None and curve.steps and seen:
-        history = curve_of(point for point in points_of(history) if point[0] > curve.steps[-1])
+        history = curve_of(point for point in points_of(history) if point[0] >= curve.steps[-1])
     return words.model_copy(update={"history": history})
 
 

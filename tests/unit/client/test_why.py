@@ -174,6 +174,13 @@ def test_a_job_that_no_operator_has_seen() -> None:
     assert why({}, created=600).headline == "No operator has looked at it, 10 min after it was created."
 
 
+def test_attempts_of_which_the_status_keeps_no_more_are_counted() -> None:
+    kept = [{"attempt": n, "startTime": ago(60), "endTime": ago(30), "reason": "UserError"} for n in range(15, 25)]
+    facts = why({"phase": "Failed", "attempts": kept}).facts
+    assert facts[0] == "20 earlier attempts ended too"
+    assert facts[1] == "attempt 20 ended after 30 s: UserError"
+
+
 def test_what_only_events_say_is_a_fact_and_no_more_than_three_of_them() -> None:
     told = [warning(f"volume {number}", count=number) for number in range(1, 6)]
     answer = why(QUEUED, *told, warning(QUEUED["message"]))  # type: ignore[arg-type]

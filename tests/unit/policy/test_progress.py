@@ -263,6 +263,16 @@ def test_last_words_add_what_came_after_the_last_poll() -> None:
     assert shown(after(words)) == [(1, 0.5), (6, 0.5)], "nobody had asked"
 
 
+def test_last_words_add_what_was_reported_after_the_last_poll_at_the_same_step() -> None:
+    known = after(poll=said_curve(1, 2, 3, 4))
+    words = says(
+        progress={"step": 4, "history": {"steps": [1, 4], "metrics": {"loss": [1.0] * 2, "test": [None, 0.9]}}}
+    )
+    history = after(words, before=known, poll=said_curve(1, 2, 3, 4)).progress.history  # type: ignore[union-attr]
+    assert history is not None
+    assert (history.steps, history.metrics) == ([1, 2, 3, 4], {"loss": [1.0] * 4, "test": [None, None, None, 0.9]})
+
+
 def test_the_last_words_of_another_attempt_undo_what_it_did_again() -> None:
     known = after(poll=said_curve(1, 2, 3, 4))
     old = known.model_copy(update={"progress": known.progress.model_copy(update={"update_time": NOW - HOUR})})  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,7 @@ class History:
         self._note = note
         self._store: Store | None = None
         self._is_told = False
+        self._looking = threading.Lock()
         self.log = Parts(pod.work_dir / "log", first=FIRST_LOG_PARTS, last=LAST_LOG_PARTS)
         self._metrics_folder = pod.work_dir / "metrics"
         self.metrics = Parts(self._metrics_folder) if pod.node_rank == 0 else None
@@ -65,10 +67,11 @@ class History:
                 sent_at = time.monotonic()
                 sending = asyncio.create_task(asyncio.to_thread(self.send))
 
-    def look(self) -> None:
-        """Takes in what was reported."""
+    def look(self, *, last: bool = False) -> None:
+        """Takes in what was reported; the `last` time all of it, whenever it was last written."""
         try:
-            self.recorder.look(time.monotonic())
+            with self._looking:  # a look that was cancelled may still be under way
+                self.recorder.look(time.monotonic(), last=last)
         except Exception:  # whatever is said of progress, it decides over no job
             log.exception("what was reported could not be recorded")
 
