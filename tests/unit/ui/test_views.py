@@ -184,6 +184,20 @@ def test_who_has_waited_longest_is_first_in_the_queue() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [
+        pytest.param({}, "32 gpu", id="accelerators of its own"),
+        pytest.param({"resources": {}}, "CPUs", id="none"),
+        pytest.param({"resources": {}, "runtimeRef": {"name": "torch"}}, "as its runtime says", id="its runtime's"),
+    ],
+)
+def test_what_is_waited_for_may_be_the_runtime_s(spec: dict[str, Any], asked: str) -> None:
+    waits = job("a", phase="Queued")
+    waits["spec"] |= spec
+    assert [each.accelerators for each in queue(jobs(waits), now=NOW)] == [asked]
+
+
 def test_goodput_is_weighed_by_what_was_held() -> None:
     small = job("a", "x", usage={"productiveSeconds": 10, "lostSeconds": 90})
     large = job("b", "x", usage={"productiveSeconds": 900, "lostSeconds": 0})
