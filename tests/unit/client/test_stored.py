@@ -145,13 +145,13 @@ def test_the_jobs_secret_opens_its_storage_and_nothing_of_it_names_files_here(
         open_store(client.connection, spec(), "file:///etc", namespace="default")
 
 
-@pytest.mark.parametrize("settings", [{}, {"AWS_SKIP_SIGNATURE": "false"}, {"AWS_ACCESS_KEY_ID": ""}], ids=str)
 def test_who_has_no_reader_of_storage_is_told_its_name(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "footplate_trainer.storage.store", None)
     with pytest.raises(StorageUnreadable, match=r"isn't installed; run: pip install 'footplate\[cli\]'"):
         open_store(client.connection, spec(), "s3://bucket/x", namespace="default")
 
 
+@pytest.mark.parametrize("settings", [{}, {"AWS_SKIP_SIGNATURE": "false"}, {"AWS_ACCESS_KEY_ID": ""}], ids=str)
 def test_own_keys_go_to_no_address_that_a_job_names(
     site: Site, client: Client, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
 ) -> None:
