@@ -24,7 +24,7 @@ _SHAPES = re2.compile(
 _CREDENTIALS = re2.compile(r"(://)[^@\s\"']+@")
 _AUTHORIZATION = re2.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
 _ASSIGNED = re2.compile(
-    r"""(?i)([\w.-]*(?:key|token|secret|pass|pwd|credential|sas|auth|dsn|sig)[\w.-]*["']?\s?[=:]\s?)"""
+    rf"""(?i)([\w.-]*(?:{TELLING.pattern}|SIG)[\w.-]*["']?\s?[=:]\s?)"""
     r"""(?:"[^"\n]*"?|'[^'\n]*'?|[^\s"',;&]+)"""
 )
 """`name=value`, `"name": "value"` and the like, where the name tells."""

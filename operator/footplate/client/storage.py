@@ -39,11 +39,13 @@ def open_store(connection: Connection, spec: TrainingJobSpec, uri: str, *, names
     Raises:
         StorageUnreadable: it can't be reached from here with what keys there are.
     """
-    import structlog
+    try:
+        import structlog
 
-    from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
-    from footplate_trainer.storage.store import Store
-
+        from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
+        from footplate_trainer.storage.store import Store
+    except ModuleNotFoundError as error:
+        raise StorageUnreadable(f"{error.name} isn't installed; run: pip install 'footplate[cli]'") from None
     if not structlog.is_configured():  # it would write to standard output, which is the program's own
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     scheme = uri.partition("://")[0]

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -149,6 +150,12 @@ def test_the_jobs_secret_opens_its_storage_and_nothing_of_it_names_files_here(
     assert opened.uri == "s3://bucket/x"
     with pytest.raises(StorageUnreadable, match="lies in a volume of the job's pods"):
         open_store(client.connection, spec(), "file:///etc", namespace="default")
+
+
+def test_who_has_no_reader_of_storage_is_told_its_name(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "footplate_trainer.storage.store", None)
+    with pytest.raises(StorageUnreadable, match=r"isn't installed; run: pip install 'footplate\[cli\]'"):
+        open_store(client.connection, spec(), "s3://bucket/x", namespace="default")
 
 
 @pytest.mark.parametrize(
