@@ -18,6 +18,7 @@ from client_site import Site, condition
 from footplate.client import (
     Client,
     ClientError,
+    ClusterUnreachable,
     JobDeleted,
     LogLine,
     LogsNotFound,
@@ -200,6 +201,24 @@ def test_what_outlives_the_pods_is_read_from_storage(
         f"models/a/a/records-1-{uid}",
         f"checkpoints/a/a/run-1-{uid}",
     }
+
+
+def test_a_log_that_breaks_off_does_not_begin_anew_from_storage(
+    site: Site, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.create("a", nodes=1, output={"uri": "s3://models/a/"})
+    site.say("a", **status_of(1))
+
+    async def break_off(*_: Any, **__: Any) -> AsyncIterator[list[str]]:
+        yield ["one", "two"]
+        raise ClusterUnreachable("no answer: the connection was cut")
+
+    monkeypatch.setattr(logs, "_pod_log", break_off)
+    monkeypatch.setattr(logs._Stored, "lines", lambda *_, **__: iter(["one", "two", "three"]))
+    found = client.get("a").logs()
+    assert [next(found).text, next(found).text] == ["one", "two"]
+    with pytest.raises(ClusterUnreachable):
+        next(found)
 
 
 def test_missing_rights_on_logs_are_named(site: Site, client: Client) -> None:

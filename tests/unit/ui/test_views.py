@@ -58,6 +58,13 @@ def test_a_row_says_how_far_a_job_is() -> None:
     assert row.age == pytest.approx(3 * 3600, abs=2)
 
 
+def test_network_cards_are_no_accelerators() -> None:
+    manifest = job()
+    manifest["spec"]["resources"] = {"limits": {"nvidia.com/gpu": "8", "rdma/hca": "1"}}
+    (row,) = show_jobs(jobs(manifest), Query(), now=NOW).rows
+    assert row.accelerators == "32 gpu"
+
+
 def test_a_job_that_nobody_has_looked_at_is_pending() -> None:
     unseen = job("new")
     del unseen["status"]
@@ -133,6 +140,12 @@ def test_the_timeline_of_a_finished_run_ends_with_its_end() -> None:
     (segment,) = timeline(status_of(phase="Failed", transitions=phases), now=NOW)
     assert (segment.phase, segment.seconds, segment.now) == ("Running", 1800, False)
     assert timeline(status_of(transitions=[]), now=NOW) == []
+
+
+def test_the_timeline_is_that_of_the_present_run() -> None:
+    phases = [("Running", 0), ("Succeeded", 30), ("Pending", 60), ("Running", 61)]
+    said = [{"phase": phase, "time": moment(minute)} for phase, minute in phases]
+    assert [each.phase for each in timeline(status_of(transitions=said), now=NOW)] == ["Pending", "Running"]
 
 
 def test_attempts_say_what_was_done_again() -> None:
