@@ -8,6 +8,7 @@ import math
 from html import escape
 
 from footplate.api.status import CurveStatus, ProgressStatus, TrainingJobStatus
+from footplate.durations import in_words
 from footplate.text import clean
 
 WIDTH, HEIGHT, MARGIN = 360, 90, 4
@@ -42,7 +43,7 @@ def _bar(progress: ProgressStatus) -> str:
     if percent is None or not math.isfinite(percent):
         return ""
     done = min(max(percent, 0.0), 100.0)
-    left = f", {_duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
+    left = f", {in_words(progress.eta_seconds)} left" if progress.eta_seconds else ""
     return f'<div><progress value="{done:.1f}" max="100">{done:.0f} %</progress> {done:.0f} %{left}</div>'
 
 
@@ -51,13 +52,6 @@ def _values(progress: ProgressStatus) -> str:
     words = [f"step {progress.step:,}{of}"] if progress.step is not None else []
     words += [f"{_shown(name)} {value:.4g}" for name, value in list(progress.metrics.items())[:8]]
     return f"<div>{', '.join(words)}</div>" if words else ""
-
-
-def _duration(seconds: int) -> str:
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def _curve(curve: CurveStatus) -> str:

@@ -92,7 +92,7 @@ def _read_pod(
 
 def follow_logs(connection: Connection, job: Object, asked: LogRequest) -> Iterator[LogLine]:
     """The lines as they are written, attempt after attempt, to the end of the run."""
-    yield from connection.iterate(_follow(connection, job, asked))
+    return connection.iterate(_follow(connection, job, asked))
 
 
 def _choose(job: Object, spec: TrainingJobSpec | None, asked: LogRequest) -> tuple[int, Sequence[int]]:

@@ -18,6 +18,7 @@ from footplate.api.status import (
 )
 from footplate.contract import Label, Progress, Verdict
 from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
+from footplate.durations import short
 from footplate.policy.pods import Gang
 from footplate.text import clean
 
@@ -52,8 +53,7 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
         checkpoint = _newer(checkpoint, polled.checkpoint)
         notes += polled.notes
         if running:  # else rank 0's last words are newer
-            if _tells(polled.progress):
-                known = _shown(polled.progress, known, now=now)
+            known = told(polled, status, now=now)
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
@@ -65,6 +65,11 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
     changes |= {"progress": known, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)}
     return status.model_copy(update=changes)
+
+
+def told(polled: Progress, status: TrainingJobStatus, *, now: datetime) -> ProgressStatus | None:
+    """Progress with what was polled of it; what is known stays until an attempt says how far it is."""
+    return _shown(polled.progress, status.progress, now=now) if _tells(polled.progress) else status.progress
 
 
 def at_rest(progress: ProgressStatus) -> ProgressStatus:
@@ -93,18 +98,6 @@ def _moved(time: datetime | None, by: timedelta, *, now: datetime) -> datetime |
     return moved if moved is not None and moved.year > 1970 and moved <= now + MAX_AHEAD else None
 
 
-def describe_eta(seconds: int | None) -> str | None:
-    """For a column: the two largest units that matter, as kubectl writes ages."""
-    if seconds is None:
-        return None
-    for unit, size, next_unit, next_size in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1)):
-        if seconds >= size:
-            rest = seconds % size // next_size
-            short = seconds >= 10 * size or not rest
-            return f"{seconds // size}{unit}" if short else f"{seconds // size}{unit}{rest}{next_unit}"
-    return f"{seconds}s"
-
-
 def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     """The last step that any rank of the attempt is known to have finished."""
     steps = _steps(gang)
@@ -117,7 +110,7 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
 
 
 def _tells(progress: ProgressStatus) -> bool:
-    """False until an attempt says how far it is: what is known stays in the status meanwhile."""
+    """False until an attempt says how far it is."""
     return progress.step is not None or progress.epoch is not None or bool(progress.metrics)
 
 
@@ -128,7 +121,7 @@ def _shown(said: ProgressStatus, known: ProgressStatus | None, *, now: datetime)
     changes: dict[str, Any] = {
         "percent": None if said.percent is None else min(100.0, max(0.0, said.percent)),
         "eta_seconds": eta,
-        "eta": describe_eta(eta),
+        "eta": None if eta is None else short(eta),
         "history": _continued(known.history if known is not None else None, said.history),
     }
     if ahead:

@@ -321,12 +321,14 @@ def test_a_pod_that_lies_of_its_progress_is_not_believed(site: Site, client: Cli
 def test_progress_is_the_pods_where_it_can_be_had(site: Site, client: Client) -> None:
     job = site.create("a")
     hangs = False
+    said: dict[str, Any] = {}
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         assert request.path == "/progress"
         if hangs:
             await asyncio.sleep(30)
-        return web.json_response(progress(job))
+        whole = progress(job)
+        return web.json_response({**whole, "progress": {**whole["progress"], **said}})
 
     with serving(site, answer) as address:
         make_pod(site, job, **running(podIP=address))
@@ -337,6 +339,13 @@ def test_progress_is_the_pods_where_it_can_be_had(site: Site, client: Client) ->
         assert live.step == 9
         assert live.history is not None
         assert (live.history.steps, live.history.metrics) == ([1, 5, 9], {"loss": [2.0, 0.7, 0.5]})
+        said |= {"percent": 250.0, "etaSeconds": 10**12, "eta": "soon", "lastStepTime": "2999-01-01T00:00:00Z"}
+        lie = client.get("a").live()
+        assert lie is not None
+        assert (lie.percent, lie.eta_seconds, lie.eta, lie.last_step_time) == (100.0, None, None, None)
+        said |= {"step": None, "metrics": {}}  # as of a pod that has just started
+        silent = client.get("a").live()
+        assert silent == client.get("a").progress
         hangs, began = True, time.monotonic()
         stale = client.get("a").live()
         assert stale is not None

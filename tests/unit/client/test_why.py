@@ -8,7 +8,7 @@ import pytest
 from footplate.client.advice import ADVICE, advice
 from footplate.client.events import JobEvent, view_events
 from footplate.client.status import read_status
-from footplate.client.why import Why, duration, explain
+from footplate.client.why import Why, explain
 from footplate.policy.reasons import Reason
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -203,11 +203,3 @@ def test_what_tenants_write_can_not_command_a_terminal() -> None:
 def test_every_reason_has_its_way_out(reason: Reason) -> None:
     assert reason in ADVICE
     assert all("{" not in words for words in advice(reason, name="fashion"))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (754, "12 min 34 s"), (7_260, "2 h 1 min"), (93_600, "1 d 2 h")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -10,7 +10,7 @@ from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus, forma
 from footplate.contract import Progress
 from footplate.curves import MAX_BYTES
 from footplate.policy.job import with_attempt_ended
-from footplate.policy.progress import believed, describe_eta, last_step, on_our_clock, update
+from footplate.policy.progress import believed, last_step, on_our_clock, update
 from footplate.policy.reasons import Reason
 from unit.policy.build import NOW, UID, at, gang, job, look, pod, status, terminated
 
@@ -354,17 +354,6 @@ def test_who_does_not_train_has_no_eta() -> None:
     plan = look(job(), pod(0), pod(1, phase="Failed"), progress=polled(progress={"step": 1, "etaSeconds": 90}))
     assert plan.status is not None
     assert plan.status["progress"] == {"step": 1, "metrics": {}}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, None), (0, "0s"), (59, "59s"), (60, "1m"), (90, "1m30s"), (3421, "57m"), (4320, "1h12m"),
-        (36_000, "10h"), (100_000, "1d3h"), (10**8, "1157d"),
-    ],
-)  # fmt: skip
-def test_eta_in_words(seconds: int | None, text: str | None) -> None:
-    assert describe_eta(seconds) == text
 
 
 def on_clock(theirs: timedelta, **times: str) -> list[str | None]:

@@ -81,6 +81,11 @@ def test_long_lists_have_pages_and_keep_the_query() -> None:
     assert Query.read({"sort": "name"}).sorted_by("name") == "?sort=name&order=down"
 
 
+def test_a_metrics_name_neither_turns_nor_hides_text() -> None:
+    (chart,) = charts([Line("a", [1], {"lo\u202ess\x9b31m": [1.0]})])
+    assert chart["metric"] == "loss31m"
+
+
 def test_charts_keep_metrics_apart_and_drop_what_is_not_known() -> None:
     lines = [
         Line("a", [0, 1, 2], {"loss": [3.0, None, 1.0], "accuracy": [math.nan, math.inf, 0.5]}),
@@ -163,24 +168,9 @@ def test_specs_are_compared_field_by_field_and_lists_by_name() -> None:
     assert not any(field.differs for field in compare_specs([{"a": [1, {}]}, {"a": [1, {}]}]))
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "–"),
-        (0, "0 s"),
-        (59.6, "1 min"),
-        (3725, "1 h 2 min"),
-        (90_061, "1 d 1 h"),
-        (86_400 * 400, "400 d"),
-        (-5, "0 s"),
-    ],
-)
-def test_durations(value: float | None, words: str) -> None:
-    assert seconds(value) == words
-
-
 def test_other_words() -> None:
-    assert (brief(3725), size(1_234_567), size(None)) == ("1 h", "1.23 MB", "–")
+    assert (seconds(None), seconds(3725), brief(3725)) == ("–", "1 h 2 min", "1 h")
+    assert (size(1_234_567), size(None)) == ("1.23 MB", "–")
     assert [number(value) for value in (None, 1234567, 0.00012345, 2.0, math.nan)] == [
         "–",
         "1,234,567",
@@ -210,6 +200,20 @@ def test_who_has_waited_longest_is_first_in_the_queue() -> None:
         ("first", "Queued", 120),
         ("late", "Pending", 10),
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [
+        pytest.param({}, "32 gpu", id="accelerators of its own"),
+        pytest.param({"resources": {}}, "CPUs", id="none"),
+        pytest.param({"resources": {}, "runtimeRef": {"name": "torch"}}, "as its runtime says", id="its runtime's"),
+    ],
+)
+def test_what_is_waited_for_may_be_the_runtime_s(spec: dict[str, Any], asked: str) -> None:
+    waits = job("a", phase="Queued")
+    waits["spec"] |= spec
+    assert [each.accelerators for each in queue(jobs(waits), now=NOW)] == [asked]
 
 
 def test_goodput_is_weighed_by_what_was_held() -> None:
