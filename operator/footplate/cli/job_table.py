@@ -37,7 +37,7 @@ def _row(job: "Job", now: datetime) -> list[str]:
         job.phase or UNKNOWN,
         plain(text(block(status, "nodes"), "summary"), most=63) or UNKNOWN,
         share(number_of(progress, "step"), number_of(progress, "totalSteps")),
-        f"{percent:.0f}%" if isinstance(percent, int | float) else UNKNOWN,
+        f"{int(percent)}%" if isinstance(percent, int | float) else UNKNOWN,
         duration(left) if job.phase == "Running" else UNKNOWN,
         f"{number_of(block(status, 'restarts'), 'total') or 0}",
         age(job.created, now=now),

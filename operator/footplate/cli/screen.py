@@ -112,7 +112,7 @@ def _progress(progress: "ProgressStatus | None", *, running: bool) -> Iterator[R
         return
     if progress.percent is not None:
         done = round(max(0.0, min(100.0, progress.percent)) / 100 * _BAR_WIDTH)
-        bar = Text.assemble(("█" * done, "green"), ("░" * (_BAR_WIDTH - done), "dim"), f" {progress.percent:.0f} %")
+        bar = Text.assemble(("█" * done, "green"), ("░" * (_BAR_WIDTH - done), "dim"), f" {int(progress.percent)} %")
         if running:
             left = progress.eta_seconds
             bar.append("   time left not known yet" if left is None else f"   {duration(left)} left")

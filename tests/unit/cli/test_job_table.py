@@ -11,7 +11,7 @@ RUNNING = {
     "message": "2 of 2 nodes running",
     "nodes": {"desired": 2, "ready": 2, "summary": "2/2"},
     "restarts": {"user": 1, "infrastructure": 2, "total": 3},
-    "progress": {"step": 1200, "totalSteps": 9380, "percent": 12.8, "etaSeconds": 725, "metrics": {"loss": 0.41234}},
+    "progress": {"step": 1200, "totalSteps": 9380, "percent": 12.9, "etaSeconds": 725, "metrics": {"loss": 0.41234}},
     "usage": {"goodputPercent": 91.4},
 }
 
@@ -24,9 +24,13 @@ def lines(*jobs: object, wide: bool = False, namespaces: bool = False) -> list[s
 def test_a_running_job_and_one_that_nobody_has_seen() -> None:
     assert lines(job_view(**RUNNING), job_view("new")) == [
         "NAME     PHASE     NODES   STEP          PROGRESS   LEFT   RESTARTS   AGE",
-        "digits   Running   2/2     1,200/9,380   13%        12m    3          1h",
+        "digits   Running   2/2     1,200/9,380   12%        12m    3          1h",
         "new      -         -       -             -          -      0          1h",
     ]
+
+
+def test_what_isnt_done_is_nowhere_shown_as_done() -> None:
+    assert "99%" in lines(job_view(**{**RUNNING, "progress": {"percent": 99.9}}))[1]
 
 
 def test_wide_and_of_all_namespaces() -> None:
