@@ -17,6 +17,7 @@ from footplate.curves import merge
 from footplate.errors import FootplateError
 from footplate.machinery.resources import PODS, Resource
 from footplate.objects import Object, key_of, uid_of
+from footplate.policy.progress import tells
 
 POD_PROXY = Resource("v1", "pods/proxy")
 _SECONDS = 3.0
@@ -31,7 +32,7 @@ async def read_live(connection: Connection, job: Object) -> ProgressStatus | Non
         said = Progress.model_validate_json(await _ask(connection, job, status), extra="ignore")
     except (FootplateError, ValidationError, _TooLong):
         return status.progress
-    if (said.uid, said.run, said.attempt) != (uid_of(job), status.run, status.attempt):
+    if (said.uid, said.run, said.attempt) != (uid_of(job), status.run, status.attempt) or not tells(said.progress):
         return status.progress
     known = status.progress.history if status.progress is not None else None
     if known is None or said.progress.history is None:

@@ -52,12 +52,12 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
         checkpoint = _newer(checkpoint, polled.checkpoint)
         notes += polled.notes
         if running:  # else rank 0's last words are newer
-            if _tells(polled.progress):
+            if tells(polled.progress):
                 known = _shown(polled.progress, known, now=now)
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
-        if last_words.progress is not None and _tells(last_words.progress):
+        if last_words.progress is not None and tells(last_words.progress):
             seen = (running and polled is not None) or (known is not None and _is_new(status, known.update_time))
             known = at_rest(_shown(_rest_of(last_words.progress, known, status, seen=seen), known, now=now))
         changes["artifact"] = last_words.artifact or status.artifact
@@ -116,7 +116,7 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     return max(steps, default=None)
 
 
-def _tells(progress: ProgressStatus) -> bool:
+def tells(progress: ProgressStatus) -> bool:
     """False until an attempt says how far it is: what is known stays in the status meanwhile."""
     return progress.step is not None or progress.epoch is not None or bool(progress.metrics)
 
