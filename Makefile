@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
+# File by file in their own order: few but long tests come first, and short ones fill the gaps at the end.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 CRDS := crds helm/footplate/files/crds
 DEV_KUBECONFIG = $${FOOTPLATE_DEV_HOME:-$$HOME/.footplate/dev}/kubeconfig
 OBSERVED := helm/footplate/files
@@ -47,10 +49,10 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 test: check  ## What a newcomer runs: checks, unit tests, and the quick half of integration
 	@.ci/setup --package prometheus
 	@.ci/setup --package chromium
-	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu and not frameworks" -n 2 --dist loadfile
+	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu and not frameworks" $(SIDE_BY_SIDE)
 
 test-slow: $(READY) test-images  ## The rest of what CI runs: sweeps, outages, chaos, images, and realcluster where its binaries are
-	$(PYTEST) -m "slow or realcluster" -n 2 --dist loadfile
+	$(PYTEST) -m "slow or realcluster" $(SIDE_BY_SIDE)
 
 test-unit: $(READY)  ## A minute or two, needs nothing
 	$(PYTEST) tests/unit

@@ -254,7 +254,7 @@ class ToldClient:
             if job.phase == "Running"
         ]
         held = sum(use.accelerators["nvidia.com/gpu"] for use in uses)
-        gpus = ResourceView("nvidia.com/gpu", capacity=held + 96, used=held, others=24)
+        gpus = ResourceView("nvidia.com/gpu", capacity=held + 96, used=held, others=24, free=72)
         return ClusterView([gpus], uses, goodput_percent=91.2, whole=True)
 
     def get(self, name: str, *, namespace: str | None = None) -> Job:

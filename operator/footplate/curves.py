@@ -70,7 +70,11 @@ def _fitted(
         stride *= 2
         buckets = kept[-1][0] // stride - kept[0][0] // stride + 1
         if buckets < most_points or buckets == 1:
-            kept = _thinned(kept, stride) if len(kept) > 2 else [(kept[1][0], {**kept[0][1], **kept[1][1]})]
+            if len(kept) > 2:
+                kept = _thinned(kept, stride)
+            else:
+                kept = kept[1:]
+                names = [name for name in names if name in kept[0][1]]
             curve = _written(kept, names)
     return curve
 

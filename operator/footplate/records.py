@@ -107,7 +107,7 @@ def attempts_of(listed: Iterable[str]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What node 0 was told at one moment: at most two a second, and fewer where a run is long."""
+    """What node 0 was told of one step: twice a second what is new, and more seldom where a run is long."""
 
     time: float
     """Seconds since the epoch."""

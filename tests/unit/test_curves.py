@@ -100,6 +100,11 @@ def test_what_was_reported_once_in_a_bucket_is_not_lost() -> None:
     assert [value for value in curve.metrics["accuracy"] if value is not None] == [0.249, 0.499, 0.749, 0.999]
 
 
+def test_where_there_is_room_for_one_point_it_says_what_was_reported_there() -> None:
+    curve = curve_of([(1, {"loss": 3.0, "accuracy": 0.1}), (8, {"loss": 1.0})])
+    assert thin(curve, most_bytes=60).metrics == {"loss": [1.0]}
+
+
 def test_loss_comes_first_and_then_what_was_reported_first() -> None:
     curve = curve_of([(0, {f"metric {index}": 1.0 for index in range(1000)}), (1, {"loss": 2.0})])
     assert list(curve.metrics) == ["loss", *(f"metric {index}" for index in range(7))]

@@ -141,6 +141,8 @@ class RankReport(Model):
     """When the newest step was finished, by `time.monotonic()`."""
     reported: Annotated[dict[str, float], Field(max_length=MAX_METRICS)] = Field(default={})
     """When each metric was last seen to have been reported, by `time.monotonic()`."""
+    reported_at_step: Annotated[dict[str, Count], Field(max_length=MAX_METRICS)] = Field(default={})
+    """At which step that was, where it is known."""
     steps_took: DurationCounts | None = None
     """Of the steps that count as productive, by `STEP_BOUNDS`."""
     saves_took: DurationCounts | None = None

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
@@ -23,13 +23,14 @@ from footplate.cli.dev_log import LogTail
 from footplate.cli.dev_options import describe_images, parse_images, parse_pair
 from footplate.cli.dev_run import read_job, read_live
 from footplate.cli.follow import describe_end, follow
+from footplate.cli.session import explained
 from footplate.client import Client
 from footplate.devcluster.environment import has_loopback_block
 from footplate.devcluster.images import Images
 from footplate.devcluster.process import find_program
 from footplate.devcluster.s3 import open_store
 from footplate.devcluster.up import DevCluster
-from footplate.errors import ConfigurationError, FootplateError
+from footplate.errors import ConfigurationError
 
 app = typer.Typer(
     help="Run an embedded cluster on this machine, on loopback only, for laptops, demos and tests.",
@@ -75,7 +76,7 @@ def up(
 ) -> None:
     """Start the cluster, and serve until Ctrl-C or `footplate dev down`."""
     home = DevHome.find()
-    with _explained():
+    with explained("dev"):
         plan = _Plan.of(nodes=nodes, gpus=gpus, data=data, python=python, path=path)
         if detach:
             options = [f"--nodes={nodes}", f"--gpus={gpus}", *(f"--data={each}" for each in data or ())]
@@ -106,7 +107,7 @@ def down() -> None:
 @app.command()
 def status() -> None:
     """Show where the cluster is, its jobs and its pods."""
-    with _explained():
+    with explained("dev"):
         state = _ready_state()
         _print_facts(state)
         asyncio.run(_kubectl(state["KUBECONFIG"], "get", "trainingjobs,pods", "--all-namespaces"))
@@ -131,7 +132,7 @@ def run(
     The exit code is 0 where the job succeeded.
     """
     home = DevHome.find()
-    with _explained(), home.claimed():
+    with explained("dev"), home.claimed():
         namespace, name = read_job(files)
         plan = _Plan.of(nodes=nodes, gpus=gpus, data=data, python=python, path=path)
         configmaps = [parse_pair(each, option="--configmap", form="NAME=FILE") for each in configmap or ()]
@@ -158,7 +159,7 @@ def run(
 @app.command()
 def put(folder: Annotated[str, typer.Argument(metavar="FOLDER", show_default=False)], uri: Uri) -> None:
     """Copy all files of a folder into a bucket of the running cluster."""
-    with _explained():
+    with explained("dev"):
         upload = Upload.plan(folder, uri, option="put")
         _print_lines([upload.send(partial(open_store, environment=_ready_state()))])
 
@@ -166,7 +167,7 @@ def put(folder: Annotated[str, typer.Argument(metavar="FOLDER", show_default=Fal
 @app.command()
 def get(uri: Uri, folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False)]) -> None:
     """Copy all that lies below a prefix of the running cluster's buckets into a folder."""
-    with _explained():
+    with explained("dev"):
         _print_lines([download_files(partial(open_store, environment=_ready_state()), uri, folder)])
 
 
@@ -249,7 +250,7 @@ def _start_in_background(home: DevHome, options: Sequence[str], plan: _Plan) -> 
     deadline = time.monotonic() + _START_SECONDS
     while home.running_pid() != child.pid or (state := home.read_state()) is None:
         if child.poll() is not None or time.monotonic() > deadline:
-            _fail(f"the devcluster didn't start: {log.read_text(errors='replace').strip()}")
+            raise ConfigurationError(f"the devcluster didn't start: {log.read_text(errors='replace').strip()}")
         time.sleep(0.05)
     _print_facts(state)
     _print_lines(plan.about_images)
@@ -281,17 +282,3 @@ async def _kubectl(kubeconfig: Path | str, *arguments: str) -> None:
     process = await asyncio.create_subprocess_exec(program, f"--kubeconfig={kubeconfig}", *arguments)
     if await process.wait():
         raise ConfigurationError(f"kubectl {' '.join(arguments)} failed, see above")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Ends with the message of an error that is the user's to mend, not with a traceback."""
-    try:
-        yield
-    except (FootplateError, OSError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"footplate dev: {message}", err=True)
-    raise typer.Exit(1)

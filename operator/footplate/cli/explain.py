@@ -8,6 +8,7 @@ import typer
 from footplate.cli.columns import table
 from footplate.cli.output import Output, OutputOption, answer, to_json
 from footplate.cli.session import explained
+from footplate.cli.words import UNKNOWN
 
 
 def explain(
@@ -25,7 +26,7 @@ def explain(
                 each.name,
                 each.type,
                 "required" if each.required else json.dumps(each.default),
-                each.rule or "-",
+                each.rule or UNKNOWN,
                 each.description,
             ]
             for each in found

@@ -10,6 +10,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.text import Text
 
+from footplate.cli.words import duration, number, share
+
 POLL_SECONDS = 0.5
 LINE_SECONDS = 3.0
 """Where nobody looks on (a log file, CI), progress gets a new line so often."""
@@ -52,14 +54,15 @@ def _print_log(console: Console, log: Callable[[Object], Iterable[str]], status:
 def describe_progress(status: Object) -> str:
     """Step, epoch, metrics, speed and time left of a running job, as far as they are known."""
     progress = status.get("progress") or {}
-    parts = [_of("step", progress.get("step"), progress.get("totalSteps"))]
-    parts += [_of("epoch", progress.get("epoch"), progress.get("epochs"))]
-    parts += [f"{name} {value:.4g}" for name, value in (progress.get("metrics") or {}).items()]
+    counted = {name: progress.get(name) for name in ("step", "epoch")}
+    totals = {"step": progress.get("totalSteps"), "epoch": progress.get("epochs")}
+    parts = [f"{name} {share(done, totals[name])}" for name, done in counted.items() if done is not None]
+    parts += [f"{name} {number(value)}" for name, value in (progress.get("metrics") or {}).items()]
     if speed := progress.get("samplesPerSecond"):
         parts.append(f"{speed:,.0f} samples/s")
     if (left := progress.get("etaSeconds")) is not None:
-        parts.append(f"{left // 60:.0f}:{left % 60:02.0f} left")
-    return "  ".join(filter(None, parts))
+        parts.append(f"{duration(left)} left")
+    return "  ".join(parts)
 
 
 def describe_end(job: Object) -> str:
@@ -78,16 +81,10 @@ def describe_end(job: Object) -> str:
 def _describe_artifact(artifact: Object | None) -> str:
     if artifact is None:
         return "The job has no output, so there is no model to show."
-    metrics = "".join(f"\n  {name:<12} {value:.4g}" for name, value in (artifact.get("metrics") or {}).items())
+    metrics = "".join(f"\n  {name:<12} {number(value)}" for name, value in (artifact.get("metrics") or {}).items())
     return (
         f"Model      {artifact['uri']} ({decimal(artifact['sizeBytes'])})\nManifest   {artifact['manifest']}{metrics}"
     )
-
-
-def _of(name: str, done: int | None, total: int | None) -> str:
-    if done is None:
-        return ""
-    return f"{name} {done:,}/{total:,}" if total else f"{name} {done:,}"
 
 
 def _print(console: Console, began: float, text: str) -> None:

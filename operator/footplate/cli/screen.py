@@ -17,6 +17,7 @@ from footplate.cli.chart import sparkline
 from footplate.cli.columns import PHASE_STYLES, columns
 from footplate.cli.rank_grid import rank_grid
 from footplate.cli.words import age, count, duration, number, share
+from footplate.client.status import phases_of_run
 from footplate.client.untrusted import plain, plain_lines
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ def _head(view: View) -> Iterator[Text]:
 
 def _timeline(view: View) -> Row:
     """The phases of the run and how long each took, or has lasted until now."""
-    transitions = view.job.status.transitions[-_TRANSITIONS:]
+    of_run = phases_of_run(view.job.status)
+    transitions = of_run[-_TRANSITIONS:]
     ends = [*(each.time for each in transitions[1:]), view.now]
-    text = Text.assemble(("…" if len(view.job.status.transitions) > _TRANSITIONS else "", "dim"))
+    text = Text.assemble(("…" if len(of_run) > _TRANSITIONS else "", "dim"))
     for transition, end in zip(transitions, ends, strict=False):
         if text:
             text.append(" → ", "dim")

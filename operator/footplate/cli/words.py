@@ -3,20 +3,15 @@
 import math
 from datetime import datetime
 
+from footplate.durations import short
+
 UNKNOWN = "-"
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 def duration(seconds: float | None) -> str:
-    """At most two units, as kubectl writes an age: 45s, 12m, 3h20m, 5d2h."""
-    if seconds is None:
-        return UNKNOWN
-    left = max(0, int(seconds))
-    for index, (unit, size) in enumerate(_UNITS):
-        if left >= size:
-            smaller = left % size // _UNITS[index + 1][1] if size > 60 or (size == 60 and left < 600) else 0
-            return f"{left // size}{unit}" + (f"{smaller}{_UNITS[index + 1][0]}" if smaller else "")
-    return "0s"
+    """As far as it is known: 45s, 12m, 3h20m, 5d2h."""
+    return UNKNOWN if seconds is None else short(seconds)
 
 
 def age(time: datetime | None, *, now: datetime) -> str:
@@ -43,7 +38,7 @@ def count(many: int, noun: str) -> str:
 
 def read_duration(text: str) -> float:
     """Seconds of `90`, `90s`, `10m`, `2h` or `1d`; raises ValueError."""
-    unit = dict(_UNITS).get(text[-1:])
+    unit = _SECONDS.get(text[-1:])
     seconds = float(text[:-1]) * unit if unit else float(text)
     if not 0 <= seconds < math.inf:
         raise ValueError(text)

@@ -9,9 +9,11 @@ import hashlib
 import secrets
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -110,9 +112,10 @@ class Artifact:
 
     def _manifest(self, store: "Store") -> tuple[bytes, ModelManifest]:
         """The manifest as it is stored, once it is the one that the job's status names."""
-        if store.head(MANIFEST).size > MAX_MANIFEST_BYTES:
+        item = store.head(MANIFEST)
+        if item.size > MAX_MANIFEST_BYTES:
             raise ArtifactDamaged(f"{plain(self.uri)}: its {MANIFEST} is larger than any of ours")
-        raw = store.get(MANIFEST)
+        raw = b"".join(store.stream(item))
         found = hashlib.sha256(raw).hexdigest()
         if found != self.status.sha256:
             raise ArtifactDamaged(
@@ -148,10 +151,11 @@ def artifact_of(connection: Connection, job: Object) -> Artifact:
 def _unsafe_names(manifest: ModelManifest) -> dict[str, str]:
     """Names that can't be those of files in a folder, and why."""
     names = [file.name for file in manifest.files]
-    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    ordered = sorted(name.replace("/", "\0") for name in names)  # what lies in a folder comes right after its name
+    folders = {one.replace("\0", "/") for one, other in pairwise(ordered) if other.startswith(one + "\0")}
     wrong = {name: "leads out of the folder" for name in names if _leads_out(name)}
     wrong |= {name: "has control characters" for name in names if not name.isprintable()}
-    wrong |= {name: "comes twice" for name in names if names.count(name) > 1}
+    wrong |= {name: "comes twice" for name, count in Counter(names).items() if count > 1}
     return wrong | {name: "is a folder's name too" for name in names if name in folders or name == MANIFEST}
 
 

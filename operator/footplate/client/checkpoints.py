@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.client.connection import Connection
 from footplate.client.status import read_status
-from footplate.client.storage import StorageUnreadable, open_store, readable
+from footplate.client.storage import MAX_OBJECTS, StorageUnreadable, open_store, readable
 from footplate.objects import Object, blocks, key_of, time, uid_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def list_checkpoints(store: "Store") -> list[CheckpointView]:
         StorageUnreadable: it can't be listed.
     """
     with readable(store.uri):
-        sizes = {item.key: item.size for item in store.list()}
+        sizes = {item.key: item.size for item in store.list(most=MAX_OBJECTS)}
     found = [_dated(view, store, sizes) for view in complete(store.uri, sizes)]
     found = [view for view in found if view.step is not None or view.size_bytes != 0]
     return sorted(found, key=lambda view: (view.time.timestamp() if view.time else 0.0, view.step or 0), reverse=True)
@@ -112,10 +112,12 @@ def _dated(view: CheckpointView, store: "Store", sizes: Mapping[str, int]) -> Ch
 
 def _read(store: "Store", key: str, size: int) -> tuple[Mapping[str, Any] | None, str]:
     """A manifest, None where it isn't one, and what marks it as damaged."""
+    from footplate_trainer.storage.store import ObjectInfo
+
     if size > MAX_MANIFEST_BYTES:
         return {}, ""
     with readable(f"{store.uri}/{key}"):
-        data = store.get(key)
+        data = b"".join(store.stream(ObjectInfo(key, size, None)))  # and not what the server may say it is by now
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):

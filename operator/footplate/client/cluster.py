@@ -21,14 +21,9 @@ class ResourceView:
     used: int
     """What TrainingJobs hold."""
     others: int | None
-    """What other pods hold."""
-
-    @property
-    def free(self) -> int | None:
-        """What nobody holds."""
-        if self.capacity is None or self.others is None:
-            return None
-        return max(0, self.capacity - self.used - self.others)
+    """What other pods hold, those of finished and deleted jobs among them."""
+    free: int | None
+    """What nobody holds of the capacity. On nodes that take no pods nothing is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +70,37 @@ def view_cluster(
         nodes: None where they may not be read.
         whole: whether `jobs` and `pods` are those of all namespaces.
     """
+    living = [job for job in jobs if _is_living(job)]
+    owners = {uid_of(job) for job in living}
     held: dict[str, Counter[str]] = defaultdict(Counter)
+    taken: dict[str, Counter[str]] = defaultdict(Counter)
     placed: Counter[str] = Counter()
     others: Counter[str] = Counter()
     for pod in pods:
-        if not text(block(pod, "spec"), "nodeName"):
+        if not (node := text(block(pod, "spec"), "nodeName")):
             continue
+        taken[node].update(asked := _asked(pod))
         owner = text(block(pod, "metadata", "labels"), Label.UID)
-        if owner:
-            held[owner].update(_asked(pod))
+        if owner in owners:
+            held[owner].update(asked)
             placed[owner] += 1
         else:
-            others.update(_asked(pod))
-    uses = [_use(job, held[uid_of(job)], placed[uid_of(job)]) for job in jobs if _is_living(job)]
+            others.update(asked)
+    uses = [_use(job, held[uid_of(job)], placed[uid_of(job)]) for job in living]
     used: Counter[str] = sum((Counter(use.accelerators) for use in uses), Counter())
-    offered = None if nodes is None else _offered(nodes)
-    names = sorted({*used, *others, *(offered or {})})
+    offers = {key_of(node)[1]: _offer(node) for node in nodes or () if _takes_pods(node)}
+    offered: Counter[str] = sum(offers.values(), Counter())
+    free: Counter[str] = sum((offer - taken[node] for node, offer in offers.items()), Counter())
     return ClusterView(
         resources=[
-            ResourceView(name, None if offered is None else offered[name], used[name], others[name] if whole else None)
-            for name in names
+            ResourceView(
+                name,
+                capacity=None if nodes is None else offered[name],
+                used=used[name],
+                others=others[name] if whole else None,
+                free=None if nodes is None or not whole else free[name],
+            )
+            for name in sorted({*used, *others, *offered})
         ],
         jobs=sorted(uses, key=lambda use: (-sum(use.accelerators.values()), -use.nodes, use.namespace, use.job)),
         goodput_percent=_goodput(jobs),
@@ -126,8 +132,8 @@ def _limits(container: Object) -> Counter[str]:
     return _counted(block(container, "resources", "limits"))
 
 
-def _offered(nodes: Sequence[Object]) -> Counter[str]:
-    return sum((_counted(block(node, "status", "allocatable")) for node in nodes if _takes_pods(node)), Counter())
+def _offer(node: Object) -> Counter[str]:
+    return _counted(block(node, "status", "allocatable"))
 
 
 def _takes_pods(node: Object) -> bool:

@@ -5,13 +5,13 @@ Every request has an end: one that isn't answered within `ANSWER_SECONDS` fails.
 
 import os
 import weakref
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
 
 from footplate.client.errors import explained
-from footplate.client.loop import EventLoop
+from footplate.client.loop import EventLoop, Iteration
 from footplate.errors import ApiUnavailable
 from footplate.machinery.client import KubeClient, describe
 from footplate.machinery.credentials import Credentials
@@ -61,7 +61,7 @@ class Connection:
         """What a coroutine returns."""
         return self._loop.run(work)
 
-    def iterate(self, batches: AsyncGenerator[Sequence[T]]) -> Iterator[T]:
+    def iterate(self, batches: AsyncGenerator[Sequence[T]]) -> Iteration[T]:
         """The items of an asynchronous iteration."""
         return self._loop.iterate(batches)
 

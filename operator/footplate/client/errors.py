@@ -50,7 +50,8 @@ class JobNotFound(ClientError, Terminal):
         if self.nearest:
             way_out = f"did you mean {' or '.join(self.nearest)}?"
         else:
-            way_out = f"that namespace has {len(names)} others" if names else "that namespace has none at all"
+            others = f"{len(names)} others" if len(names) > 1 else "another one"
+            way_out = f"that namespace has {others}" if names else "that namespace has none at all"
             way_out += "; look into another one by its name, or into all of them"
         super().__init__(f"there is no TrainingJob {clean(name)!r} in namespace {namespace}: {way_out}")
 

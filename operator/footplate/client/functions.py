@@ -79,10 +79,7 @@ def pack(function: Callable[..., object], args: Mapping[str, Any], packages: Seq
     Raises:
         UnfitFunction: it can't run elsewhere, or not with these arguments.
     """
-    if not isinstance(args, Mapping):
-        raise UnfitFunction(f"args: pass a dict of the function's arguments by name, no {type(args).__name__}")
-    if isinstance(packages, str):  # a text is a sequence too, of packages with names of one letter
-        raise UnfitFunction(f"packages: pass a list, [{packages!r}]")
+    _refuse_other_kinds(args, packages)
     inner = _plain_function(function)
     name, source = inner.__name__, _source_of(inner)
     problems = [*_wrong_arguments(function, args), *_closure(inner)]
@@ -96,6 +93,13 @@ def pack(function: Callable[..., object], args: Mapping[str, Any], packages: Seq
     if problems:
         raise UnfitFunction(f"{name}: " + "; ".join(dict.fromkeys(problems)))
     return PackedFunction(program, given, [*_warnings(name, program, packages)])
+
+
+def _refuse_other_kinds(args: object, packages: object) -> None:
+    if not isinstance(args, Mapping):
+        raise UnfitFunction(f"args: pass a dict of the function's arguments by name, no {type(args).__name__}")
+    if isinstance(packages, str):  # a text is a sequence too, of packages with names of one letter
+        raise UnfitFunction(f"packages: pass a list, [{packages!r}]")
 
 
 def _plain_function(function: Callable[..., object]) -> FunctionType:

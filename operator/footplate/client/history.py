@@ -1,7 +1,7 @@
 """The curves of a run: those in the job's status, or all that its pods have written beside it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from footplate import records
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 MAX_NAMES = 2 * MAX_METRICS
 """Metrics of one history; more come from a name that has a number in it."""
+
+
+MAX_LINES = 1_000_000
+"""Of one history, that are held, an even number: of more two are one, or four, …: the newest, with what the others say
+besides.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def of_records(stored: Records) -> History:
 
 def of_lines(lines: Iterable[tuple[int, Line]]) -> History:
     """The curves through what was written down, each line with its attempt."""
-    all_lines = list(lines)
+    all_lines = _thinned(lines)
     stand = records.standing([(attempt, line.step) for attempt, line in all_lines])
     kept = [line for (_, line), stands in zip(all_lines, stand, strict=True) if stands]
     steps: list[int] = []
@@ -88,6 +94,27 @@ def of_lines(lines: Iterable[tuple[int, Line]]) -> History:
     length = len(steps)
     padded = {name: [*values, *[None] * (length - len(values))] for name, values in metrics.items()}
     return History(steps, padded, times)
+
+
+def _thinned(lines: Iterable[tuple[int, Line]]) -> list[tuple[int, Line]]:
+    """As many as are held at once: what a bucket holds may be more than there is memory."""
+    kept: list[tuple[int, Line]] = []
+    together = 1
+    for number, each in enumerate(lines):
+        if number % together:
+            kept[-1] = _joined(kept[-1], each)
+            continue
+        if len(kept) == MAX_LINES:
+            kept, together = [_joined(*pair) for pair in zip(kept[::2], kept[1::2], strict=True)], 2 * together
+        kept.append(each)
+    return kept
+
+
+def _joined(one: tuple[int, Line], other: tuple[int, Line]) -> tuple[int, Line]:
+    """The newer, with what the older says besides; unless that may be undone."""
+    if one[0] != other[0] or one[1].step > other[1].step:
+        return other
+    return other[0], replace(other[1], metrics={**one[1].metrics, **other[1].metrics})
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[Line]:

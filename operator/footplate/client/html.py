@@ -5,16 +5,14 @@ for nothing from elsewhere.
 """
 
 import math
-from collections.abc import Iterator, Sequence
 from html import escape
 
 from footplate.api.status import CurveStatus, ProgressStatus, TrainingJobStatus
+from footplate.durations import in_words
 from footplate.text import clean
 
 WIDTH, HEIGHT, MARGIN = 360, 90, 4
 """Of the curve, in pixels."""
-
-Point = tuple[float, float]
 
 
 def job_html(name: str, namespace: str, status: TrainingJobStatus) -> str:
@@ -45,7 +43,7 @@ def _bar(progress: ProgressStatus) -> str:
     if percent is None or not math.isfinite(percent):
         return ""
     done = min(max(percent, 0.0), 100.0)
-    left = f", {_duration(progress.eta_seconds)} left" if progress.eta_seconds else ""
+    left = f", {in_words(progress.eta_seconds)} left" if progress.eta_seconds else ""
     return f'<div><progress value="{done:.1f}" max="100">{done:.0f} %</progress> {done:.0f} %{left}</div>'
 
 
@@ -56,55 +54,30 @@ def _values(progress: ProgressStatus) -> str:
     return f"<div>{', '.join(words)}</div>" if words else ""
 
 
-def _duration(seconds: int) -> str:
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
-
-
 def _curve(curve: CurveStatus) -> str:
     """Of the first metric; nothing where there are no two points."""
     name, values = next(iter(curve.metrics.items()), ("", []))
-    points = [
-        (step, value if value is not None and math.isfinite(value) else None)
+    known = [
+        (step, value)
         for step, value in zip(curve.steps, values, strict=False)
+        if value is not None and math.isfinite(value)
     ]
-    known = [(step, value) for step, value in points if value is not None]
     if len(known) < 2:
         return ""
     numbers = [value for _, value in known]
     low, high, first, last = min(numbers), max(numbers), known[0][0], known[-1][0]
     words = escape(f"{clean(name)}: {numbers[-1]:.4g} at step {last:,}, {low:.4g} to {high:.4g}")
-    lines = "".join(
-        _line([(_place(step, first, last, WIDTH), HEIGHT - _place(value, low, high, HEIGHT)) for step, value in piece])
-        for piece in _pieces(points)
+    points = " ".join(
+        f"{_place(step, first, last, WIDTH):.1f},{HEIGHT - _place(value, low, high, HEIGHT):.1f}"
+        for step, value in known
     )
     return (
         f'<svg role="img" aria-label="{words}" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">'
-        f'<g fill="none" stroke="currentColor" stroke-width="1.5">{lines}</g></svg><div>{words}</div>'
+        f'<g fill="none" stroke="currentColor" stroke-width="1.5"><polyline points="{points}"/></g></svg>'
+        f"<div>{words}</div>"
     )
-
-
-def _pieces(points: Sequence[tuple[int, float | None]]) -> Iterator[list[Point]]:
-    """The runs of points that have a value."""
-    piece: list[Point] = []
-    for step, value in points:
-        if value is not None:
-            piece.append((step, value))
-        elif piece:
-            yield piece
-            piece = []
-    if piece:
-        yield piece
 
 
 def _place(value: float, low: float, high: float, size: int) -> float:
     share = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
     return MARGIN + share * (size - 2 * MARGIN)
-
-
-def _line(piece: Sequence[Point]) -> str:
-    if len(piece) < 2:
-        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1"/>' for x, y in piece)
-    return f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in piece)}"/>'

@@ -118,7 +118,7 @@ class Job:
         """How far training is now, as rank 0's pod says it; where that can't be had, what `progress` says."""
         from footplate.client.live import read_live
 
-        return self.connection.run(read_live(self.connection, self.manifest))
+        return self.connection.run(read_live(self.connection, self.manifest, now=datetime.now(UTC)))
 
     def history(self, full: bool = False) -> "History":
         """The run's curves: the thinned ones of the status or, with `full`, all that was reported, from storage.

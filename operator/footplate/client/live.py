@@ -5,6 +5,7 @@ bounded in bytes and seconds, and believed only if it speaks of this job, run an
 """
 
 from contextlib import aclosing
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -13,31 +14,26 @@ from footplate.attempt_spec import pod_name
 from footplate.client.connection import Connection
 from footplate.client.status import read_status
 from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Progress
-from footplate.curves import merge
 from footplate.errors import FootplateError
 from footplate.machinery.resources import PODS, Resource
 from footplate.objects import Object, key_of, uid_of
-from footplate.policy.progress import tells
+from footplate.policy.progress import believed, told
 
 POD_PROXY = Resource("v1", "pods/proxy")
 _SECONDS = 3.0
 
 
-async def read_live(connection: Connection, job: Object) -> ProgressStatus | None:
-    """The pod's word where it can be had and believed, else the status'."""
+async def read_live(connection: Connection, job: Object, *, now: datetime) -> ProgressStatus | None:
+    """The pod's word where it can be had and believed, within the operator's own bounds; else the status'."""
     status = read_status(job)
     if status.phase is not Phase.RUNNING:
         return status.progress
     try:
-        said = Progress.model_validate_json(await _ask(connection, job, status), extra="ignore")
+        answer = Progress.model_validate_json(await _ask(connection, job, status), extra="ignore")
     except (FootplateError, ValidationError, _TooLong):
         return status.progress
-    if (said.uid, said.run, said.attempt) != (uid_of(job), status.run, status.attempt) or not tells(said.progress):
-        return status.progress
-    known = status.progress.history if status.progress is not None else None
-    if known is None or said.progress.history is None:
-        return said.progress.model_copy(update={"history": said.progress.history or known})
-    return said.progress.model_copy(update={"history": merge(known, said.progress.history)})
+    said = believed(answer, status, uid=uid_of(job))
+    return told(said, status, now=now) if said is not None else status.progress
 
 
 async def _ask(connection: Connection, job: Object, status: TrainingJobStatus) -> bytes:

@@ -69,11 +69,17 @@ def read_logs(connection: Connection, job: Object, asked: LogRequest) -> Iterato
 def _read_pod(
     connection: Connection, job: Object, stored: "_Stored", attempt: int, rank: int, *, tail: int | None
 ) -> Iterator[str]:
-    """A pod's log; of one whose log its node doesn't give, what storage has of it."""
+    """A pod's log; of one whose log its node doesn't give, what storage has of it. One that breaks off is no log: what
+    storage has would begin anew.
+    """
+    there = False
     try:
-        yield from connection.iterate(_pod_log(connection, job, attempt, rank, tail=tail, since=None))
+        for line in connection.iterate(_pod_log(connection, job, attempt, rank, tail=tail, since=None)):
+            there = True
+            yield line
     except (NotFound, Refused, NotAllowed, ClusterUnreachable) as error:
-        there = False
+        if there:
+            raise
         try:
             for line in stored.lines(attempt, rank, tail=tail):
                 there = True
@@ -86,7 +92,7 @@ def _read_pod(
 
 def follow_logs(connection: Connection, job: Object, asked: LogRequest) -> Iterator[LogLine]:
     """The lines as they are written, attempt after attempt, to the end of the run."""
-    yield from connection.iterate(_follow(connection, job, asked))
+    return connection.iterate(_follow(connection, job, asked))
 
 
 def _choose(job: Object, spec: TrainingJobSpec | None, asked: LogRequest) -> tuple[int, Sequence[int]]:

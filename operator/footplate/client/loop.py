@@ -5,7 +5,7 @@ already runs, as in a notebook.
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -39,14 +39,16 @@ class EventLoop:
                     wait([future], timeout=_END_SECONDS)
             raise
 
-    def iterate(self, batches: AsyncGenerator[Sequence[T]]) -> Iterator[T]:
-        """The items of an asynchronous iteration, which ends where this one is left."""
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Runs a coroutine that nobody waits for."""
         try:
-            while (batch := self.run(_next(batches))) is not None:
-                yield from batch
-        finally:
-            with suppress(ClientError):
-                self.run(batches.aclose())
+            asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # it is closed, and so is all that ran in it
+            work.close()
+
+    def iterate(self, batches: AsyncGenerator[Sequence[T]]) -> "Iteration[T]":
+        """The items of an asynchronous iteration."""
+        return Iteration(self, batches)
 
     def close(self, last: Callable[[], Awaitable[None]]) -> None:
         """Cancels what still runs, awaits `last`, and ends the thread. Later calls do nothing."""
@@ -71,11 +73,57 @@ class EventLoop:
         self._loop.close()
 
 
+class Iteration(Iterator[T]):
+    """The items of an asynchronous iteration, which ends where this one is left. Any thread may `close` it, also while
+    another one waits for an item that may never come: that one finds that there are no more.
+    """
+
+    def __init__(self, loop: EventLoop, batches: AsyncGenerator[Sequence[T]]) -> None:
+        self._loop, self._batches = loop, batches
+        self._items: Iterator[T] = iter(())
+        self._waiting: asyncio.Task[Any] | None = None
+        self._closed = False
+
+    def __next__(self) -> T:
+        """The next item."""
+        while True:
+            for item in self._items:
+                return item
+            try:
+                batch = None if self._closed else self._loop.run(self._next())
+            except CancelledError:
+                batch = None
+                if not self._closed:
+                    raise
+            except BaseException:
+                self.close()
+                raise
+            if batch is None:
+                self._closed = True
+                raise StopIteration
+            self._items = iter(batch)
+
+    def close(self) -> None:
+        """Ends it, without waiting for that."""
+        if not self._closed:
+            self._closed = True
+            self._loop.start(_ended(self._waiting, self._batches))
+
+    __del__ = close
+
+    async def _next(self) -> Sequence[T] | None:
+        self._waiting = asyncio.current_task()
+        return await anext(self._batches, None)
+
+
+async def _ended(waiting: asyncio.Task[Any] | None, batches: AsyncGenerator[Any]) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    await batches.aclose()
+
+
 async def _noted(work: Coroutine[Any, Any, T], tasks: list[asyncio.Task[Any]]) -> T:
     task = asyncio.current_task()
     tasks.extend([task] if task is not None else [])
     return await work
-
-
-async def _next(batches: AsyncGenerator[Sequence[T]]) -> Sequence[T] | None:
-    return await anext(batches, None)

@@ -24,7 +24,7 @@ _SHAPES = re2.compile(
 _CREDENTIALS = re2.compile(r"(://)[^@\s\"']+@")
 _AUTHORIZATION = re2.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
 _ASSIGNED = re2.compile(
-    r"""(?i)([\w.-]*(?:key|token|secret|pass|pwd|credential|sas|auth|dsn|sig)[\w.-]*["']?\s?[=:]\s?)"""
+    rf"""(?i)([\w.-]*(?:{TELLING.pattern}|SIG)[\w.-]*["']?\s?[=:]\s?)"""
     r"""(?:"[^"\n]*"?|'[^'\n]*'?|[^\s"',;&]+)"""
 )
 """`name=value`, `"name": "value"` and the like, where the name tells."""
@@ -37,6 +37,10 @@ _MASKED = (
 )
 _OPTION = re.compile(r"--?[\w.-]+\Z")
 
+_VALUES = ("env", "httpHeaders")
+"""Lists of names with a value, which goes."""
+_FREE = ("annotations", "volumeAttributes", "options")
+"""Names and values of others' making, of which those go whose names tell."""
 _NOT_TOLD = ("kubectl.kubernetes.io/last-applied-configuration",)
 """Annotations that hold a manifest as a whole."""
 
@@ -71,18 +75,16 @@ def redact_named(value: Any) -> Any:
 
 
 def _metadata(obj: Object) -> dict[str, Any]:
-    metadata = {key: value for key, value in block(obj, "metadata").items() if key != "managedFields"}
-    if "annotations" in metadata:
-        annotations = {**block(metadata, "annotations")}
-        metadata["annotations"] = redact_named({k: v for k, v in annotations.items() if k not in _NOT_TOLD})
-    return metadata
+    return {key: value for key, value in block(obj, "metadata").items() if key != "managedFields"}
 
 
 def _redacted(value: Any, *, of: str = "") -> Any:
     """`of` is the name of the field that holds it."""
     if isinstance(value, Mapping):
-        if of == "env" and "value" in value:
+        if of in _VALUES and "value" in value:
             return {**value, "value": MASK}
+        if of in _FREE:
+            value = redact_named({key: each for key, each in value.items() if key not in _NOT_TOLD})
         return {key: _redacted(each, of=str(key)) for key, each in value.items()}
     if isinstance(value, list | tuple):
         words = of in ("args", "command")

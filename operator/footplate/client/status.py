@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from footplate.api.status import Phase, TrainingJobStatus
+from footplate.api.status import Phase, TrainingJobStatus, Transition
 from footplate.objects import Object, block, number, text
 
 _PHASES = {str(phase): phase for phase in Phase}
@@ -27,6 +27,12 @@ def read_phase(job: Object) -> Phase | None:
     """The phase alone, which is much faster; None where there is none, or none that is known."""
     phase = text(block(job, "status"), "phase")
     return _PHASES.get(phase)
+
+
+def phases_of_run(status: TrainingJobStatus) -> list[Transition]:
+    """The changes of phase of the present run, as far as the status keeps them: it keeps those of runs before, too."""
+    ends = [place for place, each in enumerate(status.transitions[:-1], start=1) if each.phase.finished]
+    return status.transitions[ends[-1] :] if ends else list(status.transitions)
 
 
 def is_so(job: Object, until: str) -> bool:

@@ -23,6 +23,8 @@ from footplate.objects import block, text
 if TYPE_CHECKING:
     from footplate_trainer.storage.store import Store
 
+MAX_OBJECTS = 1_000_000
+"""Of one folder, that are looked at: more than the largest gang leaves."""
 _PATIENCE_SECONDS = 5.0
 _FILES_OF_PODS = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT")
 
@@ -37,11 +39,13 @@ def open_store(connection: Connection, spec: TrainingJobSpec, uri: str, *, names
     Raises:
         StorageUnreadable: it can't be reached from here with what keys there are.
     """
-    import structlog
+    try:
+        import structlog
 
-    from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
-    from footplate_trainer.storage.store import Store
-
+        from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
+        from footplate_trainer.storage.store import Store
+    except ModuleNotFoundError as error:
+        raise StorageUnreadable(f"{error.name} isn't installed; run: pip install 'footplate[cli]'") from None
     if not structlog.is_configured():  # it would write to standard output, which is the program's own
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     scheme = uri.partition("://")[0]
@@ -51,6 +55,8 @@ def open_store(connection: Connection, spec: TrainingJobSpec, uri: str, *, names
             "an output or checkpoint in object storage"
         )
     names = [name for name in CREDENTIAL_NAMES[scheme] if name not in _FILES_OF_PODS]
+    if spec.storage.endpoint is not None:  # it goes before the Secret's, as in the job's pods
+        names = [name for name in names if name != "AWS_ENDPOINT_URL"]
     keys, why_not = _keys(connection, spec, names, namespace=namespace)
     _guard_own_keys(uri, spec, keys, why_not)
     with readable(uri, note=why_not):
@@ -88,7 +94,8 @@ def _keys(
 
 def _guard_own_keys(uri: str, spec: TrainingJobSpec, keys: Mapping[str, str], why_not: str) -> None:
     address = spec.storage.endpoint or keys.get("AWS_ENDPOINT_URL")
-    signs_itself = keys.get("AWS_ACCESS_KEY_ID") or keys.get("AWS_SKIP_SIGNATURE", "").lower() == "true"
+    has_keys = keys.get("AWS_ACCESS_KEY_ID") and keys.get("AWS_SECRET_ACCESS_KEY")
+    signs_itself = has_keys or keys.get("AWS_SKIP_SIGNATURE", "").lower() == "true"
     if not uri.startswith("s3://") or signs_itself or address in (None, os.environ.get("AWS_ENDPOINT_URL")):
         return
     raise StorageUnreadable(

@@ -8,15 +8,19 @@ from footplate import records
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.client.connection import Connection
 from footplate.client.status import read_status
-from footplate.client.storage import StorageUnreadable, open_store, readable
+from footplate.client.storage import MAX_OBJECTS, StorageUnreadable, open_store, readable
 from footplate.objects import Object, key_of, uid_of
 
 if TYPE_CHECKING:
     from footplate_trainer.storage.store import ObjectInfo, Store
 
 MAX_BYTES = 256 << 20
-"""Of one text, unpacked: of more than that the rest is left out."""
+"""Of one text, as it lies there and unpacked: of more than that the rest is left out."""
+_LEAST_BYTES = 1 << 16
+"""What an object counts at least: a million of nothing take a million requests."""
 _PIECE = 1 << 20
+_SLICE = 1 << 14
+"""What zlib is given at once: at the end of each member it copies the rest."""
 _GAP = b"... some of it is missing here ...\n"
 _TOO_LONG = b"... it is longer than is read here ...\n"
 
@@ -31,13 +35,14 @@ class Records:
     def names(self, folder: str) -> dict[str, "ObjectInfo"]:
         """The objects right in a folder of the records, by name."""
         with readable(f"{self.uri}/{folder}"):
-            found = {item.key.removeprefix(f"{folder}/"): item for item in self._store.list(folder)}
+            listed = self._store.list(folder, most=MAX_OBJECTS)
+            found = {item.key.removeprefix(f"{folder}/"): item for item in listed}
         return {name: item for name, item in found.items() if "/" not in name}
 
     def folders(self, folder: str) -> set[str]:
         """The folders in a folder."""
         with readable(f"{self.uri}/{folder}"):
-            keys = [item.key.removeprefix(f"{folder}/") for item in self._store.list(folder)]
+            keys = [item.key.removeprefix(f"{folder}/") for item in self._store.list(folder, most=MAX_OBJECTS)]
         return {key.partition("/")[0] for key in keys if "/" in key}
 
     def text(self, folder: str, name: str) -> Iterator[bytes]:
@@ -63,7 +68,12 @@ class Records:
         from footplate_trainer.storage.errors import Changed
 
         listed = self.names(folder)
+        packed = 0
         for part in records.to_read(name, listed):
+            packed += max(listed[part.name].size, _LEAST_BYTES)
+            if packed > MAX_BYTES:
+                yield _TOO_LONG
+                return
             if part.follows_gap:
                 yield _GAP
             with readable(f"{self.uri}/{folder}/{part.name}"):
@@ -96,17 +106,23 @@ class _Replaced(Exception):
 
 
 def _unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """What gzip has packed, in one member or several; up to the first byte that isn't gzip's."""
-    decoder = zlib.decompressobj(wbits=31)
+    """What gzip has packed, in one member or several; up to the first byte that isn't gzip's, or a member that holds
+    nothing: of those a stranger's few bytes could hold millions.
+    """
+    decoder, is_empty = zlib.decompressobj(wbits=31), True
     for piece in pieces:
-        rest = piece
-        while rest:
-            try:
-                unpacked = decoder.decompress(rest, _PIECE)
-            except zlib.error:
-                return
-            if unpacked:
-                yield unpacked
-            rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            if decoder.eof:
-                decoder = zlib.decompressobj(wbits=31)
+        for start in range(0, len(piece), _SLICE):
+            rest = piece[start : start + _SLICE]
+            while rest:
+                try:
+                    unpacked = decoder.decompress(rest, _PIECE)
+                except zlib.error:
+                    return
+                if unpacked:
+                    is_empty = False
+                    yield unpacked
+                rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+                if decoder.eof:
+                    if is_empty:
+                        return
+                    decoder, is_empty = zlib.decompressobj(wbits=31), True

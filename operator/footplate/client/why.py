@@ -12,6 +12,7 @@ from footplate.causes import way_out
 from footplate.client.advice import AGAIN, advice
 from footplate.client.events import JobEvent
 from footplate.client.untrusted import plain, plain_lines
+from footplate.durations import in_words
 from footplate.objects import Object, block, key_of, number, time
 
 UNSEEN_SECONDS = 30.0
@@ -49,23 +50,13 @@ def explain(job: Object, status: TrainingJobStatus, events: Sequence[JobEvent], 
     return Why(headline, list(dict.fromkeys(facts)), list(dict.fromkeys(_way_out(job, status))))
 
 
-def duration(seconds: float) -> str:
-    """So many seconds, as a person says it."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            rest = int(seconds % size // (size // (24 if unit == "d" else 60)))
-            finer = {"d": "h", "h": "min", "min": "s"}[unit]
-            return f"{int(seconds // size)} {unit}" + (f" {rest} {finer}" if rest else "")
-    return f"{max(0, int(seconds))} s"
-
-
 def _unseen(job: Object, *, now: datetime) -> Why:
     created = time(block(job, "metadata"), "creationTimestamp")
     age = (now - created).total_seconds() if created is not None else 0.0
     if age < UNSEEN_SECONDS:
         return Why("It is new: the operator hasn't looked at it yet.", [], ["nothing: that takes a second"])
     return Why(
-        f"No operator has looked at it, {duration(age)} after it was created.",
+        f"No operator has looked at it, {in_words(age)} after it was created.",
         [],
         [
             "ask who runs the cluster whether Footplate's operator runs and watches this namespace: "
@@ -92,7 +83,7 @@ def _headline(status: TrainingJobStatus, *, now: datetime) -> str:
     if phase is Phase.SUCCEEDED:
         return f"{_WORDS[phase]}."
     seconds = None if phase.finished else _seconds_in_phase(status, now=now)
-    since = f", for {duration(seconds)} so far" if seconds is not None else ""
+    since = f", for {in_words(seconds)} so far" if seconds is not None else ""
     reason = f" ({plain(status.reason)})" if status.reason and phase is not Phase.RUNNING else ""
     return f"{_WORDS[phase]}{since}{reason}" + (f": {plain(status.message)}" if status.message else ".")
 
@@ -109,12 +100,12 @@ def _waits(status: TrainingJobStatus, *, now: datetime) -> Iterator[str]:
     trouble = status.trouble
     if trouble is not None:
         seconds = trouble.waited_seconds + (max(0.0, (now - trouble.since).total_seconds()) if trouble.since else 0.0)
-        yield f"its pods can't start ({plain(trouble.reason)}), for {duration(seconds)} so far"
+        yield f"its pods can't start ({plain(trouble.reason)}), for {in_words(seconds)} so far"
     if status.restart_time is not None and status.restart_time > now:
-        yield f"the next attempt starts in {duration((status.restart_time - now).total_seconds())}"
+        yield f"the next attempt starts in {in_words((status.restart_time - now).total_seconds())}"
     step = status.progress.last_step_time if status.progress is not None else None
     if step is not None and status.phase is Phase.RUNNING and (age := (now - step).total_seconds()) > _QUIET_SECONDS:
-        yield f"the last step was finished {duration(age)} ago"
+        yield f"the last step was finished {in_words(age)} ago"
     nodes = status.nodes
     if nodes is not None and status.phase in (Phase.PENDING, Phase.QUEUED, Phase.STARTING):
         yield f"of {nodes.desired} pods {nodes.created} are created, {nodes.scheduled} have a node, {nodes.ready} run"
@@ -145,15 +136,16 @@ def _place(failure: FailureStatus) -> str:
 
 def _attempts(status: TrainingJobStatus) -> Iterator[str]:
     ended = [each for each in status.attempts if each.end_time is not None and each.reason not in _WELL]
-    if len(ended) > _ATTEMPTS_SHOWN:
-        yield f"{len(ended) - _ATTEMPTS_SHOWN} earlier attempts ended too"
-    yield from map(_attempt, ended[-_ATTEMPTS_SHOWN:])
+    shown = ended[-_ATTEMPTS_SHOWN:]
+    if shown and (earlier := shown[0].attempt):  # of which the status keeps the last few
+        yield f"{earlier} earlier attempt{' ended' if earlier == 1 else 's ended'} too"
+    yield from map(_attempt, shown)
 
 
 def _attempt(attempt: Attempt) -> str:
     lasted = ""
     if attempt.start_time is not None and attempt.end_time is not None:
-        lasted = f" after {duration((attempt.end_time - attempt.start_time).total_seconds())}"
+        lasted = f" after {in_words((attempt.end_time - attempt.start_time).total_seconds())}"
     node = f" on node {plain(attempt.node, most=253)}" if attempt.node else ""
     step = f", at step {attempt.last_step:,}" if attempt.last_step is not None else ""
     return f"attempt {attempt.attempt} ended{lasted}{step}: {plain(attempt.reason or '')}{node}"

@@ -119,6 +119,7 @@ class Dumper(yaml.SafeDumper):
 
 
 Dumper.add_representer(str, Dumper.represent_text)
+Dumper.add_multi_representer(str, lambda dumper, word: dumper.represent_text(str(word)))  # an enumeration's word
 
 
 def to_yaml(documents: Iterable[Any]) -> str:

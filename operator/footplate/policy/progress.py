@@ -18,6 +18,7 @@ from footplate.api.status import (
 )
 from footplate.contract import Label, Progress, Verdict
 from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
+from footplate.durations import short
 from footplate.policy.pods import Gang
 from footplate.text import clean
 
@@ -52,12 +53,11 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
         checkpoint = _newer(checkpoint, polled.checkpoint)
         notes += polled.notes
         if running:  # else rank 0's last words are newer
-            if tells(polled.progress):
-                known = _shown(polled.progress, known, now=now)
+            known = told(polled, status, now=now)
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
     if last_words is not None:
-        if last_words.progress is not None and tells(last_words.progress):
+        if last_words.progress is not None and _tells(last_words.progress):
             seen = (running and polled is not None) or (known is not None and _is_new(status, known.update_time))
             known = at_rest(_shown(_rest_of(last_words.progress, known, status, seen=seen), known, now=now))
         changes["artifact"] = last_words.artifact or status.artifact
@@ -65,6 +65,11 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
     changes |= {"progress": known, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)}
     return status.model_copy(update=changes)
+
+
+def told(polled: Progress, status: TrainingJobStatus, *, now: datetime) -> ProgressStatus | None:
+    """Progress with what was polled of it; what is known stays until an attempt says how far it is."""
+    return _shown(polled.progress, status.progress, now=now) if _tells(polled.progress) else status.progress
 
 
 def at_rest(progress: ProgressStatus) -> ProgressStatus:
@@ -93,18 +98,6 @@ def _moved(time: datetime | None, by: timedelta, *, now: datetime) -> datetime |
     return moved if moved is not None and moved.year > 1970 and moved <= now + MAX_AHEAD else None
 
 
-def describe_eta(seconds: int | None) -> str | None:
-    """For a column: the two largest units that matter, as kubectl writes ages."""
-    if seconds is None:
-        return None
-    for unit, size, next_unit, next_size in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1)):
-        if seconds >= size:
-            rest = seconds % size // next_size
-            short = seconds >= 10 * size or not rest
-            return f"{seconds // size}{unit}" if short else f"{seconds // size}{unit}{rest}{next_unit}"
-    return f"{seconds}s"
-
-
 def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     """The last step that any rank of the attempt is known to have finished."""
     steps = _steps(gang)
@@ -116,8 +109,8 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     return max(steps, default=None)
 
 
-def tells(progress: ProgressStatus) -> bool:
-    """False until an attempt says how far it is: what is known stays in the status meanwhile."""
+def _tells(progress: ProgressStatus) -> bool:
+    """False until an attempt says how far it is."""
     return progress.step is not None or progress.epoch is not None or bool(progress.metrics)
 
 
@@ -128,7 +121,7 @@ def _shown(said: ProgressStatus, known: ProgressStatus | None, *, now: datetime)
     changes: dict[str, Any] = {
         "percent": None if said.percent is None else min(100.0, max(0.0, said.percent)),
         "eta_seconds": eta,
-        "eta": describe_eta(eta),
+        "eta": None if eta is None else short(eta),
         "history": _continued(known.history if known is not None else None, said.history),
     }
     if ahead:
@@ -161,14 +154,15 @@ def _newest(curve: CurveStatus) -> tuple[list[int], dict[str, list[float | None]
 def _rest_of(
     words: ProgressStatus, known: ProgressStatus | None, status: TrainingJobStatus, *, seen: bool
 ) -> ProgressStatus:
-    """Last words have little room for a curve. Of an attempt whose curve was `seen` they add only what came after; and
-    nothing to a run that is over, of which the store has no curve.
+    """Last words have little room for a curve. Of an attempt whose curve was `seen` they add only what came after, to
+    its newest point too, as an evaluation at the end does; and nothing to a run that is over, of which the store has no
+    curve.
     """
     history, curve = words.history, known.history if known is not None else None
     if status.phase is not None and status.phase.finished:
         history = None
     elif history is not None and curve is not None and curve.steps and seen:
-        history = curve_of(point for point in points_of(history) if point[0] > curve.steps[-1])
+        history = curve_of(point for point in points_of(history) if point[0] >= curve.steps[-1])
     return words.model_copy(update={"history": history})
 
 

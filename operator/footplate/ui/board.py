@@ -24,8 +24,6 @@ class Board:
         self.client = client
         self.namespace = namespace
         self.trouble: str | None = None
-        self.version = 0
-        """Grows with every change, for whoever waits for one."""
         self._jobs: dict[Key, Job] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="board", daemon=True)
@@ -61,10 +59,10 @@ class Board:
         try:
             step()
         except FootplateError as error:
-            self._say(str(error))
+            self.trouble = str(error)
         except Exception as error:  # the page stays, and says that it is old
             log.exception("the watch ended")
-            self._say(f"{type(error).__name__}: {error}")
+            self.trouble = f"{type(error).__name__}: {error}"
 
     def _read(self) -> None:
         try:
@@ -75,7 +73,7 @@ class Board:
             self.namespace = self.client.namespace  # who may not see all sees his own
             found = self.client.list(namespace=self.namespace)
         self._jobs = {(job.namespace, job.name): _understood(job) for job in found}
-        self._say(None)
+        self.trouble = None
 
     def _watch(self) -> None:
         for change in self.client.watch(namespace=self.namespace, all_namespaces=self.namespace is None):
@@ -86,11 +84,7 @@ class Board:
                 self._jobs.pop(key, None)
             else:
                 self._jobs[key] = _understood(change.job)
-            self._say(None)
-
-    def _say(self, trouble: str | None) -> None:
-        self.trouble = trouble
-        self.version += 1
+            self.trouble = None
 
 
 def _understood(job: Job) -> Job:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from footplate.text import clean
+
 MAX_SPARK_POINTS = 30
 MAX_POINTS = 2_000
 """Of one line: more than a screen has columns."""
@@ -28,7 +30,7 @@ def charts(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """
     return [
         {
-            "metric": name,
+            "metric": clean(name),
             "lines": [{"name": line.name, **_points(line, name)} for line in lines if name in line.metrics],
         }
         for name in _names(lines)

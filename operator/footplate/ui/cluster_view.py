@@ -7,6 +7,7 @@ from datetime import datetime
 
 from footplate.api.status import Phase
 from footplate.client import Job
+from footplate.objects import block
 from footplate.ui.jobs_view import accelerators_of
 
 WAITING = (Phase.PENDING, Phase.QUEUED)
@@ -20,6 +21,7 @@ class Waiting:
     phase: str
     reason: str
     accelerators: str
+    """What it asks for, in words."""
     seconds: float
 
 
@@ -43,8 +45,14 @@ def queue(jobs: Sequence[Job], *, now: datetime) -> list[Waiting]:
         since = job.status.transitions[-1].time if job.status.transitions else job.created or now
         reason = job.status.message or "the operator hasn't looked at it yet"
         seconds = max(0.0, (now - since).total_seconds())
-        waiting.append(Waiting(job, str(job.phase or Phase.PENDING), reason, accelerators_of(job), seconds))
+        waiting.append(Waiting(job, str(job.phase or Phase.PENDING), reason, _asked(job), seconds))
     return sorted(waiting, key=lambda each: -each.seconds)
+
+
+def _asked(job: Job) -> str:
+    """A runtime may ask for accelerators where the job itself doesn't: what it says isn't read for this."""
+    has_runtime = bool(block(job.manifest, "spec", "runtimeRef"))
+    return accelerators_of(job) or ("as its runtime says" if has_runtime else "CPUs")
 
 
 def goodputs(jobs: Sequence[Job]) -> list[Goodput]:

@@ -29,7 +29,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-COOKIE = "footplate"
 WAY_IN = "Start `footplate ui` again, and open the address that it prints."
 STATIC = "/static/"
 """What anybody on this machine may read: scripts and styles, nothing of the cluster."""
@@ -44,6 +43,8 @@ class Session:
         self.address = f"http://127.0.0.1:{port}{self.place}/"
         self._token: str | None = secrets.token_urlsafe(24)
         self._key = secrets.token_urlsafe(24)
+        self.cookie = f"footplate-{secrets.token_urlsafe(12)}"
+        """Its name is random: pages on other ports of this host may set cookies too, and would lock the user out."""
 
     @property
     def first_address(self) -> str:
@@ -65,7 +66,7 @@ class Session:
             f'<link rel="icon" href="{self.place}/static/icon.svg">'
             f'<meta http-equiv="refresh" content="0;url={self.place}/"></head><body></body></html>'
         )
-        answer.set_cookie(COOKIE, self._key, path=self.place, httponly=True, samesite="strict")
+        answer.set_cookie(self.cookie, self._key, path=self.place, httponly=True, samesite="strict")
         return answer
 
 
@@ -102,7 +103,7 @@ class Guard:
             return None
         if path == f"{self._session.place}/enter" and method == "GET":
             return self._session.enter(request.query_params.get("token", ""))
-        if self._session.admits(request.cookies.get(COOKIE, "")):
+        if self._session.admits(request.cookies.get(self._session.cookie, "")):
             return None
         return refuse(403, "This browser hasn't been let in. " + WAY_IN)
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from footplate.api.resources import ACCELERATORS
 from footplate.api.status import Phase, ProgressStatus
 from footplate.client import Job
 from footplate.objects import block, number
@@ -176,7 +177,7 @@ def accelerators_of(job: Job) -> str:
     """What the gang holds or asks for: `8 gpu`; empty for CPUs alone."""
     limits = block(job.manifest, "spec", "resources", "limits")
     nodes = job.status.nodes.desired if job.status.nodes else number(block(job.manifest, "spec"), "nodes") or 1
-    each = {name.rpartition("/")[2]: str(count) for name, count in limits.items() if "/" in name}
+    each = {name.rpartition("/")[2]: str(count) for name, count in limits.items() if name.startswith(ACCELERATORS)}
     return ", ".join(f"{int(count) * nodes:,} {name}" for name, count in each.items() if count.isdecimal())
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from footplate.client import LogLine
+from footplate.client.loop import Iteration
 from footplate.errors import FootplateError
 from footplate.ui.streams import encode, to_json
 
@@ -51,10 +52,14 @@ class _Reader:
         self._open = open_log
         self._lines: queue.Queue[LogLine | None] = queue.Queue(MAX_WAITING)
         self._stopped = threading.Event()
+        self._opened: Iterator[LogLine] = iter(())
         threading.Thread(target=self._read, name="log", daemon=True).start()
 
     def stop(self) -> None:
+        """Ends it, also where it waits for a job that says nothing."""
         self._stopped.set()
+        if isinstance(self._opened, Iteration):
+            self._opened.close()
 
     def take(self) -> tuple[list[LogLine], bool]:
         """What has come since, and whether that was all."""
@@ -71,10 +76,9 @@ class _Reader:
 
     def _read(self) -> None:
         try:
-            for line in self._open():
+            self._opened = self._open()
+            while not self._stopped.is_set() and (line := next(self._opened, _END)) is not _END:
                 self._put(line)
-                if self._stopped.is_set():
-                    return
         except FootplateError as error:
             self.ending = str(error)
         except Exception as error:  # whoever reads on is told, too

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from footplate.api.status import Attempt, TrainingJobStatus
+from footplate.client.status import phases_of_run
 
 WIDTH = 1000.0
 """Of the bar, in its own units."""
@@ -41,9 +42,10 @@ def timeline(status: TrainingJobStatus, *, now: datetime) -> list[Segment]:
 
     A phase that lasted no time at all has the least width, taken from the others in proportion.
     """
-    moments = [transition.time for transition in status.transitions]
+    phases = phases_of_run(status)
+    moments = [transition.time for transition in phases]
     finished = status.phase is not None and status.phase.finished
-    lasting = list(status.transitions[:-1] if finished else status.transitions)
+    lasting = phases[:-1] if finished else phases
     ends = [*moments[1:], now][: len(lasting)]
     spans = [max(0.0, (end - each.time).total_seconds()) for each, end in zip(lasting, ends, strict=True)]
     widths = _share(spans)

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from footplate.durations import in_words
 from footplate.text import clean_json
 
 MAX_SHOWN = 300_000
@@ -27,17 +28,7 @@ def shown(value: Any) -> Any:
 
 def seconds(value: float | None) -> str:
     """A duration in its two largest units: `3 d 4 h`, `12 min 5 s`."""
-    if value is None:
-        return UNKNOWN
-    left = max(0, round(value))
-    parts = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count:
-            parts.append(f"{count:,} {unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2]) or "0 s"
+    return UNKNOWN if value is None else in_words(value)
 
 
 def brief(value: float | None) -> str:

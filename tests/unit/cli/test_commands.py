@@ -46,7 +46,7 @@ class FakeClient:
 
     def cluster(self) -> ClusterView:
         use = UseView("team", "digits", "Running", 2, {"nvidia.com/gpu": 8}, 91.4)
-        return ClusterView([ResourceView("nvidia.com/gpu", 16, 8, 2)], [use], 91.4, whole=True)
+        return ClusterView([ResourceView("nvidia.com/gpu", 16, 8, 2, 6)], [use], 91.4, whole=True)
 
     def plan(self, source: Any) -> str:
         type(self).asked = {"plan": source}

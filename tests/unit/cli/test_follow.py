@@ -20,8 +20,8 @@ from footplate.cli.follow import describe_end, describe_progress, follow
             {"step": 1200, "totalSteps": 9380, "epoch": 2, "epochs": 5}, "step 1,200/9,380  epoch 2/5", id="of"
         ),
         pytest.param({"metrics": {"loss": 0.41234567, "accuracy": 0.9}}, "loss 0.4123  accuracy 0.9", id="metrics"),
-        pytest.param({"samplesPerSecond": 5310.2, "etaSeconds": 3721}, "5,310 samples/s  62:01 left", id="speed"),
-        pytest.param({"etaSeconds": 0}, "0:00 left", id="at-the-end"),
+        pytest.param({"samplesPerSecond": 5310.2, "etaSeconds": 3721}, "5,310 samples/s  1h2m left", id="speed"),
+        pytest.param({"etaSeconds": 0}, "0s left", id="at-the-end"),
     ],
 )
 def test_progress(progress: Mapping[str, Any] | None, line: str) -> None:

@@ -100,6 +100,13 @@ def test_of_a_long_life_the_last_phases_are_shown() -> None:
     assert line.count("→") == 8
 
 
+def test_phases_of_runs_before_are_no_part_of_the_timeline() -> None:
+    before = [{"phase": "Running", "time": at(900)}, {"phase": "Failed", "time": at(600)}]
+    now = [{"phase": "Pending", "time": at(60)}, {"phase": "Running", "time": at(45)}]
+    _, line = shown({"phase": "Running", "transitions": [*before, *now]}, width=None).splitlines()
+    assert line == "Timeline    Pending 15s → Running 45s"
+
+
 def test_a_new_job_is_said_to_be_new() -> None:
     assert shown({}).splitlines() == [
         "digits   team   Pending",

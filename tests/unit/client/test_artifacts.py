@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,16 @@ def test_names_that_lead_out_are_refused_before_anything_is_written(tmp_path: Pa
     with pytest.raises(ArtifactDamaged, match=why):
         artifact.download(tmp_path / "here" / "model")
     assert left(tmp_path) == before
+
+
+def test_a_manifest_of_many_or_deep_names_is_judged_at_once(tmp_path: Path) -> None:
+    deep = "a/" * 500
+    more = [{"name": f"{deep}{n}", "sizeBytes": 0, "sha256": "0" * 64} for n in range(10_000)]
+    artifact = stored(tmp_path / "s3", more=[*more, {"name": "../evil", "sizeBytes": 0, "sha256": "0" * 64}])
+    began = time.monotonic()
+    with pytest.raises(ArtifactDamaged, match="leads out of the folder"):
+        artifact.verify()
+    assert time.monotonic() - began < 5
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from client_site import Site, condition
 from footplate.client import (
     Client,
     ClientError,
+    ClusterUnreachable,
     JobDeleted,
     LogLine,
     LogsNotFound,
@@ -202,6 +203,24 @@ def test_what_outlives_the_pods_is_read_from_storage(
     }
 
 
+def test_a_log_that_breaks_off_does_not_begin_anew_from_storage(
+    site: Site, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.create("a", nodes=1, output={"uri": "s3://models/a/"})
+    site.say("a", **status_of(1))
+
+    async def break_off(*_: Any, **__: Any) -> AsyncIterator[list[str]]:
+        yield ["one", "two"]
+        raise ClusterUnreachable("no answer: the connection was cut")
+
+    monkeypatch.setattr(logs, "_pod_log", break_off)
+    monkeypatch.setattr(logs._Stored, "lines", lambda *_, **__: iter(["one", "two", "three"]))
+    found = client.get("a").logs()
+    assert [next(found).text, next(found).text] == ["one", "two"]
+    with pytest.raises(ClusterUnreachable):
+        next(found)
+
+
 def test_missing_rights_on_logs_are_named(site: Site, client: Client) -> None:
     site.create("a", nodes=1)
     site.faults.add(Fault(status=403), path="/log")
@@ -316,12 +335,14 @@ def test_what_is_known_stays_until_a_new_attempts_pod_says_how_far_it_is(site: S
 def test_progress_is_the_pods_where_it_can_be_had(site: Site, client: Client) -> None:
     job = site.create("a")
     hangs = False
+    said: dict[str, Any] = {}
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         assert request.path == "/progress"
         if hangs:
             await asyncio.sleep(30)
-        return web.json_response(progress(job))
+        whole = progress(job)
+        return web.json_response({**whole, "progress": {**whole["progress"], **said}})
 
     with serving(site, answer) as address:
         make_pod(site, job, **running(podIP=address))
@@ -332,6 +353,13 @@ def test_progress_is_the_pods_where_it_can_be_had(site: Site, client: Client) ->
         assert live.step == 9
         assert live.history is not None
         assert (live.history.steps, live.history.metrics) == ([1, 5, 9], {"loss": [2.0, 0.7, 0.5]})
+        said |= {"percent": 250.0, "etaSeconds": 10**12, "eta": "soon", "lastStepTime": "2999-01-01T00:00:00Z"}
+        lie = client.get("a").live()
+        assert lie is not None
+        assert (lie.percent, lie.eta_seconds, lie.eta, lie.last_step_time) == (100.0, None, None, None)
+        said |= {"step": None, "metrics": {}}  # as of a pod that has just started
+        silent = client.get("a").live()
+        assert silent == client.get("a").progress
         hangs, began = True, time.monotonic()
         stale = client.get("a").live()
         assert stale is not None

@@ -106,6 +106,17 @@ def test_a_pod() -> None:
     }  # fmt: skip
 
 
+def test_names_of_others_making_deep_inside_a_pod() -> None:
+    volume = {"name": "v", "csi": {"driver": "d", "volumeAttributes": {"password": SECRET, "share": "x"}}}
+    flex = {"name": "f", "flexVolume": {"driver": "d", "options": {"accountKey": SECRET}}}
+    probe = {"httpGet": {"httpHeaders": [{"name": "X-Anything", "value": SECRET}], "port": 80}}
+    annotations = {"vault-token": SECRET, "kubectl.kubernetes.io/last-applied-configuration": SECRET}
+    template = {"metadata": {"annotations": annotations}, "volumes": [volume, flex], "livenessProbe": probe}
+    shown = redact_job({"metadata": {"name": "a"}, "spec": {"podTemplate": template}})
+    assert SECRET not in json.dumps(shown)
+    assert shown["spec"]["podTemplate"]["volumes"][0]["csi"]["volumeAttributes"] == {"password": MASK, "share": "x"}
+
+
 @pytest.mark.parametrize("key", ["data", "stringData", "binaryData"])
 def test_what_a_secret_holds_goes_whole(key: str) -> None:
     assert redact_object({"metadata": {"name": "s"}, key: {"harmless": SECRET}})[key] == MASK

@@ -3,21 +3,29 @@
 import base64
 import gzip
 import hashlib
+import itertools
 import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import obstore
 import pytest
 
 from client_site import Site
 from footplate import records
 from footplate.api.status import CurveStatus
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.client import Client, StorageUnreadable, stored
+from footplate.client import Client, StorageUnreadable, checkpoints, history, stored
 from footplate.client.checkpoints import list_checkpoints
 from footplate.client.history import History, of_lines, of_records, of_status
 from footplate.client.storage import open_store
 from footplate.client.stored import Records
 from footplate.records import Line
+from footplate_trainer.errors import StorageError
 from footplate_trainer.storage.store import Store
 
 LOGS = records.pod_logs_folder(0)
@@ -144,7 +152,17 @@ def test_the_jobs_secret_opens_its_storage_and_nothing_of_it_names_files_here(
         open_store(client.connection, spec(), "file:///etc", namespace="default")
 
 
-@pytest.mark.parametrize("settings", [{}, {"AWS_SKIP_SIGNATURE": "false"}, {"AWS_ACCESS_KEY_ID": ""}], ids=str)
+def test_who_has_no_reader_of_storage_is_told_its_name(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "footplate_trainer.storage.store", None)
+    with pytest.raises(StorageUnreadable, match=r"isn't installed; run: pip install 'footplate\[cli\]'"):
+        open_store(client.connection, spec(), "s3://bucket/x", namespace="default")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"AWS_SKIP_SIGNATURE": "false"}, {"AWS_ACCESS_KEY_ID": ""}, {"AWS_ACCESS_KEY_ID": "theirs"}],
+    ids=str,
+)
 def test_own_keys_go_to_no_address_that_a_job_names(
     site: Site, client: Client, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
 ) -> None:
@@ -157,4 +175,84 @@ def test_own_keys_go_to_no_address_that_a_job_names(
     for storage in ({"endpoint": "http://evil.example.com"}, {"secretRef": {"name": "s3"}}):
         with pytest.raises(StorageUnreadable, match=r"evil.example.com, which the job names"):
             open_store(client.connection, spec(**storage), "s3://bucket/x", namespace="default")
-    open_store(client.connection, spec(endpoint=KEYS["AWS_ENDPOINT_URL"]), "s3://bucket/x", namespace="default")
+    secret_ref = {} if "AWS_ACCESS_KEY_ID" in settings else {"secretRef": {"name": "s3"}}
+    mine = spec(endpoint=KEYS["AWS_ENDPOINT_URL"], **secret_ref)
+    opened = open_store(client.connection, mine, "s3://bucket/x", namespace="default")
+    assert opened._contact._endpoint == KEYS["AWS_ENDPOINT_URL"], "the job's goes before its Secret's, as in its pods"
+
+
+def test_a_bucket_made_to_hold_its_reader_up_is_left_early(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"{LOGS}/{records.whole('node-00000.log')}"
+    store.put(name, gzip.compress(b"whole\n") + gzip.compress(b"") * 100_000)
+    began = time.monotonic()
+    assert read(store) == b"whole\n"
+    assert time.monotonic() - began < 3, "each empty member costs as much as all that follow it"
+    store.put(name, gzip.compress(b"0") * 50_000)
+    assert len(read(store)) == 50_000
+    assert time.monotonic() - began < 3, "each member costs as much as all that follow it"
+    store.delete([name])
+    for number in range(20):
+        store.put(f"{LOGS}/{records.part('node-00000.log', number)}", b"")
+    monkeypatch.setattr(stored, "MAX_BYTES", 10 << 16)
+    assert read(store) == b"... it is longer than is read here ...\n"
+
+
+def test_a_listing_without_an_end_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = itertools.count()
+
+    def endless(*_: object, **__: object) -> Iterator[list[dict[str, object]]]:
+        for page in pages:
+            assert page < 50, "the server is asked on and on"
+            keys = [f"run/{LOGS}/{page:06d}-{number}" for number in range(1_000)]
+            yield [{"path": key, "size": 1, "e_tag": None} for key in keys]
+
+    monkeypatch.setattr(obstore, "list", endless)
+    for module in (stored, checkpoints):
+        monkeypatch.setattr(module, "MAX_OBJECTS", 10_000)
+    with pytest.raises(StorageUnreadable, match="more than 10,000 objects lie there"):
+        read(store)
+    with pytest.raises(StorageUnreadable, match="more than 10,000 objects lie there"):
+        list_checkpoints(store)
+
+
+def test_a_history_longer_than_memory_is_thinned_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MAX_LINES", 1_000)
+    seldom = {40: {"accuracy": 0.5}}
+    found = of_lines((0, Line(0.0, step, None, {"loss": float(step), **seldom.get(step, {})})) for step in range(9_999))
+    assert 500 <= len(found.steps) <= 1_000
+    assert found.steps[-1] == 9_998
+    assert found.metrics["loss"] == [float(step) for step in found.steps]
+    assert [value for value in found.metrics["accuracy"] if value is not None] == [0.5]
+
+
+class Liar(BaseHTTPRequestHandler):
+    """Storage that says that an object has a hundred bytes, and gives as many as are taken."""
+
+    given = 0
+
+    def do_GET(self) -> None:
+        self.send_response(206)
+        for name, value in {"Content-Range": "bytes 0-99/100", "Content-Length": str(256 << 20), "ETag": '"a"'}.items():
+            self.send_header(name, value)
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.end_headers()
+        for _ in range(256):
+            self.wfile.write(b"\0" * (1 << 20))
+            Liar.given += 1 << 20
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_storage_that_gives_more_than_it_says_is_left_early() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        keys = {name: value for name, value in KEYS.items() if name != "AWS_ENDPOINT_URL"}
+        store = Store.open(
+            "s3://b/x", endpoint=f"http://127.0.0.1:{server.server_port}", credentials=keys, outage_seconds=0
+        )
+        with pytest.raises(StorageError, match="where it was asked for 100"):
+            store.get_range("manifest.json", 0, 100)
+        server.shutdown()
+    assert Liar.given < 64 << 20

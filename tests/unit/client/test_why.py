@@ -8,7 +8,7 @@ import pytest
 from footplate.client.advice import ADVICE, advice
 from footplate.client.events import JobEvent, view_events
 from footplate.client.status import read_status
-from footplate.client.why import Why, duration, explain
+from footplate.client.why import Why, explain
 from footplate.policy.reasons import Reason
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -174,6 +174,13 @@ def test_a_job_that_no_operator_has_seen() -> None:
     assert why({}, created=600).headline == "No operator has looked at it, 10 min after it was created."
 
 
+def test_attempts_of_which_the_status_keeps_no_more_are_counted() -> None:
+    kept = [{"attempt": n, "startTime": ago(60), "endTime": ago(30), "reason": "UserError"} for n in range(15, 25)]
+    facts = why({"phase": "Failed", "attempts": kept}).facts
+    assert facts[0] == "20 earlier attempts ended too"
+    assert facts[1] == "attempt 20 ended after 30 s: UserError"
+
+
 def test_what_only_events_say_is_a_fact_and_no_more_than_three_of_them() -> None:
     told = [warning(f"volume {number}", count=number) for number in range(1, 6)]
     answer = why(QUEUED, *told, warning(QUEUED["message"]))  # type: ignore[arg-type]
@@ -196,11 +203,3 @@ def test_what_tenants_write_can_not_command_a_terminal() -> None:
 def test_every_reason_has_its_way_out(reason: Reason) -> None:
     assert reason in ADVICE
     assert all("{" not in words for words in advice(reason, name="fashion"))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (754, "12 min 34 s"), (7_260, "2 h 1 min"), (93_600, "1 d 2 h")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from footplate.api.status import Phase
 from footplate.devcluster.process import find_program
 from footplate.manifests.documents import read_documents
 from footplate.manifests.kubectl_yaml import Loader, to_yaml
@@ -136,3 +137,7 @@ def test_what_is_written_is_read_back_as_it_was(text: str) -> None:
 def test_what_documents_share_is_written_out_in_each() -> None:
     labels = {"a": "b"}
     assert to_yaml([{"c": labels, "d": labels}]) == "c:\n  a: b\nd:\n  a: b\n"
+
+
+def test_an_enumerations_word_is_written_as_text() -> None:
+    assert to_yaml([{"phase": Phase.RUNNING}]) == "phase: Running\n"

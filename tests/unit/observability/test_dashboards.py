@@ -16,6 +16,7 @@ from footplate.observability.__main__ import main
 from footplate.observability.alerts import ALERTS
 from footplate.observability.dashboards import DASHBOARDS
 from footplate.observability.panel import COLUMNS
+from footplate.policy.usage import TELL_EVERY_SECONDS
 
 FILES = DOCS.parent / "helm/footplate/files"
 EACH = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda each: each.name)
@@ -42,6 +43,15 @@ def test_check_finds_drift(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @EACH
 def test_grafana_s_schema_is_kept(dashboard: Any) -> None:
     grafana_schema.Dashboard.model_validate_json((FILES / f"dashboards/{dashboard.name}.json").read_text())
+
+
+def test_what_is_told_every_ten_minutes_is_asked_for_over_many_of_them() -> None:
+    """Over a minute it is nothing, and once in ten minutes ten times too much."""
+    windows = {
+        window for query in QUERIES if "accelerator_seconds" in query for window in re.findall(r"\[(.+?)\]", query)
+    }
+    assert windows == {"1h", "$__range"}
+    assert 5 * TELL_EVERY_SECONDS <= 3600
 
 
 def test_the_schema_finds_what_grafana_does_not_know() -> None:

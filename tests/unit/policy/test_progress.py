@@ -10,7 +10,7 @@ from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus, forma
 from footplate.contract import Progress
 from footplate.curves import MAX_BYTES
 from footplate.policy.job import with_attempt_ended
-from footplate.policy.progress import believed, describe_eta, last_step, on_our_clock, update
+from footplate.policy.progress import believed, last_step, on_our_clock, update
 from footplate.policy.reasons import Reason
 from unit.policy.build import NOW, UID, at, gang, job, look, pod, status, terminated
 
@@ -263,6 +263,16 @@ def test_last_words_add_what_came_after_the_last_poll() -> None:
     assert shown(after(words)) == [(1, 0.5), (6, 0.5)], "nobody had asked"
 
 
+def test_last_words_add_what_was_reported_after_the_last_poll_at_the_same_step() -> None:
+    known = after(poll=said_curve(1, 2, 3, 4))
+    words = says(
+        progress={"step": 4, "history": {"steps": [1, 4], "metrics": {"loss": [1.0] * 2, "test": [None, 0.9]}}}
+    )
+    history = after(words, before=known, poll=said_curve(1, 2, 3, 4)).progress.history  # type: ignore[union-attr]
+    assert history is not None
+    assert (history.steps, history.metrics) == ([1, 2, 3, 4], {"loss": [1.0] * 4, "test": [None, None, None, 0.9]})
+
+
 def test_the_last_words_of_another_attempt_undo_what_it_did_again() -> None:
     known = after(poll=said_curve(1, 2, 3, 4))
     old = known.model_copy(update={"progress": known.progress.model_copy(update={"update_time": NOW - HOUR})})  # type: ignore[union-attr]
@@ -344,17 +354,6 @@ def test_who_does_not_train_has_no_eta() -> None:
     plan = look(job(), pod(0), pod(1, phase="Failed"), progress=polled(progress={"step": 1, "etaSeconds": 90}))
     assert plan.status is not None
     assert plan.status["progress"] == {"step": 1, "metrics": {}}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, None), (0, "0s"), (59, "59s"), (60, "1m"), (90, "1m30s"), (3421, "57m"), (4320, "1h12m"),
-        (36_000, "10h"), (100_000, "1d3h"), (10**8, "1157d"),
-    ],
-)  # fmt: skip
-def test_eta_in_words(seconds: int | None, text: str | None) -> None:
-    assert describe_eta(seconds) == text
 
 
 def on_clock(theirs: timedelta, **times: str) -> list[str | None]:

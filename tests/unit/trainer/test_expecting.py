@@ -104,6 +104,7 @@ def test_what_cannot_be_expected_is_said(said: dict[str, Any], problem: str) -> 
         ("NVIDIA A10", 125.0),
         ("NVIDIA L40S", 362.05),
         ("Tesla V100-SXM2-16GB", 125.0),
+        ("Tesla V100-PCIE-16GB", 112.0),
         ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
         ("NVIDIA GeForce GTX 1080", None),
         ("cpu", None),

@@ -46,7 +46,7 @@ def file(tmp_path: Path, notes: list[str]) -> tuple[Path, MetricsFile, list[dict
             notes.append(text)
 
     path = tmp_path / "metrics.jsonl"
-    return path, MetricsFile(path, heard.append, note), heard
+    return path, MetricsFile(path, lambda *said: heard.extend(said), note), heard
 
 
 def test_numbers_have_the_places_of_the_status_and_the_rest_are_metrics() -> None:
@@ -93,6 +93,23 @@ def test_no_total_is_too_far_away_for_the_status() -> None:
     heard.hear({"step": 1, "totalSteps": MAX_COUNT})
     heard.hear({"step": 2})
     assert heard.complete(NOTHING).progress.eta_seconds == MAX_COUNT
+
+
+def test_an_evaluation_was_at_the_step_of_its_line(tmp_path: Path) -> None:
+    """A look sees many lines, and the newest step isn't that of all."""
+    heard, path = Heard(clock=lambda: 1.0), tmp_path / "metrics.jsonl"
+    reader = MetricsFile(path, heard.hear, pytest.fail)
+    path.write_text('{"f0": 1}\n{"step": 100, "loss": 0.5}\n{"f1": 0.75}\n{"step": 125, "loss": 0.25, "steps": []}\n')
+    reader.look()
+    log = LogMetrics(definitions(step=r"step (\d+)", bleu=r"bleu=(\d+)", lr=r"lr=(\d+)"), heard.hear)
+    log.add([b"step 126 lr=3", b"bleu=7", b"step 150 lr=2"])
+    log.look()
+    report = heard.complete(NOTHING)
+    assert report.reported_at_step == {"loss": 125, "f1": 100, "bleu": 126, "lr": 150}
+    assert (report.progress.step, report.progress.metrics) == (
+        150,
+        {"f0": 1.0, "f1": 0.75, "loss": 0.25, "bleu": 7.0, "lr": 2.0},
+    )
 
 
 def test_what_cannot_be_read_ends_no_job(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +179,7 @@ def test_a_flood_is_read_at_its_end_and_gives_its_disk_back(
         began = time.monotonic()
         reader.look()
         assert time.monotonic() - began < 5
-        assert (heard, notes) == ([{"step": 2, "loss": 0.5}], [])
+        assert (heard, notes) == ([{"step": 1, "loss": 0.5}, {"step": 2}], [])
         assert path.stat().st_blocks == 0
         appending.write(b'{"step": 3}\n')
         reader.look()

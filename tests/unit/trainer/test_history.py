@@ -151,11 +151,13 @@ class Ranks:
         self.report = RankReport()
         self._now = 0.0
 
-    def say(self, step: int | None, **metrics: float) -> None:
+    def say(self, step: int | None, *, at: int | None = None, **metrics: float) -> None:
         self._now += 1.0
         known = {**self.report.progress.metrics, **metrics}
         reported = {**self.report.reported, **dict.fromkeys(metrics, self._now)}
-        self.report = RankReport(progress=ProgressStatus(step=step, epoch=0, metrics=known), reported=reported)
+        steps = {**self.report.reported_at_step, **({} if at is None else dict.fromkeys(metrics, at))}
+        progress = ProgressStatus(step=step, epoch=0, metrics=known)
+        self.report = RankReport(progress=progress, reported=reported, reported_at_step=steps)
 
 
 @pytest.fixture
@@ -202,15 +204,51 @@ def test_lines_come_at_most_twice_a_second_and_lose_no_metric(tmp_path: Path, ra
     recorder = Recorder(lambda: ranks.report, parts)
     for tenth in range(20):
         ranks.say(tenth, **({"accuracy": 0.5} if tenth == 3 else {"loss": 1.0}))
-        recorder.look(tenth / 10)
-    assert len(lines_of(parts)) == 4
-    assert sum("accuracy" in line.metrics for line in lines_of(parts)) == 1
+        recorder.look(tenth / 10, clock=lambda now=tenth / 10: now)
+    assert sorted({line.time for line in lines_of(parts)}) == [0.0, 0.5, 1.0, 1.5]
+    assert [line.step for line in lines_of(parts) if "accuracy" in line.metrics] == [3]
     parts.total_bytes = 2 * DOUBLING_BYTES
     ranks.say(30, loss=1.0)
     recorder.look(3.4)
-    assert len(lines_of(parts)) == 4
+    assert lines_of(parts)[-1].step == 15
     recorder.look(3.6)
-    assert len(lines_of(parts)) == 5
+    assert lines_of(parts)[-1].step == 30
+
+
+def test_an_evaluation_some_steps_ago_is_where_it_was(tmp_path: Path, ranks: Ranks) -> None:
+    parts = Parts(tmp_path / "metrics")
+    recorder = Recorder(lambda: ranks.report, parts)
+    ranks.say(90, at=90, loss=1.0)
+    recorder.look(1.0)
+    ranks.say(100, at=100, valLoss=0.5)
+    ranks.say(123, at=123, loss=0.9)
+    recorder.look(2.0)
+    ranks.say(130, at=110, loss=0.8)
+    recorder.look(3.0)
+    assert recorder.curve is not None
+    assert recorder.curve.steps == [90, 100, 123]
+    assert recorder.curve.metrics == {"loss": [1.0, None, 0.8], "valLoss": [None, 0.5, None]}, (
+        "none goes before another"
+    )
+    assert [line.step for line in lines_of(parts)] == [90, 100, 123, 123]
+    ranks.say(50, at=50, loss=0.7)
+    recorder.look(4.0)
+    assert recorder.curve.steps == [50]
+
+
+def test_the_last_look_leaves_nothing_unwritten(tmp_path: Path, ranks: Ranks) -> None:
+    parts = Parts(tmp_path / "metrics")
+    recorder = Recorder(lambda: ranks.report, parts)
+    ranks.say(7, loss=1.0)
+    recorder.look(1.0)
+    ranks.say(8, loss=0.5)
+    recorder.look(1.1)
+    ranks.say(7, testAccuracy=0.9)
+    recorder.look(1.2, last=True)
+    assert [(line.step, dict(line.metrics)) for line in lines_of(parts)] == [
+        (7, {"loss": 1.0}),
+        (7, {"testAccuracy": 0.9}),
+    ]
 
 
 def test_code_without_steps_counts_its_reports(ranks: Ranks) -> None:

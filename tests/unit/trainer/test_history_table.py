@@ -61,10 +61,20 @@ def test_it_is_bounded_in_rows_and_columns(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(table, "MAX_ROWS", 10)
     monkeypatch.setattr(table, "MAX_COLUMNS", 3)
     monkeypatch.setattr(table, "BATCH_ROWS", 4)
-    folder = make(tmp_path, 0, lines(*range(1, 31), **{f"metric {n}": float(n) for n in range(20)}))
+    folder = make(tmp_path, 0, lines(*range(1, 32), **{f"metric {n}": float(n) for n in range(20)}))
     found = parquet.read_table(folder / "metrics.parquet")
-    assert found["step"].to_pylist() == list(range(1, 31, 3))
+    assert found["step"].to_pylist() == [*range(4, 32, 4), 31]
     assert found.column_names[3:] == ["metric 0", "metric 1", "metric 2"]
+
+
+def test_of_many_lines_no_metric_that_is_seldom_reported_and_no_last_one_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MAX_ROWS", 10)
+    text = lines(*range(1, 15)) + lines(15, valLoss=0.5) + lines(*range(16, 30)) + lines(30, testLoss=0.25)
+    found = parquet.read_table(make(tmp_path, 0, text) / "metrics.parquet").to_pydict()
+    assert [(step, value) for step, value in zip(found["step"], found["valLoss"], strict=True) if value] == [(15, 0.5)]
+    assert (found["step"][-1], found["testLoss"][-1]) == (30, 0.25)
 
 
 def test_of_nothing_there_is_no_table(tmp_path: Path) -> None:

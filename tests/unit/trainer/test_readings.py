@@ -14,6 +14,7 @@ import torch
 from footplate_trainer import exchange
 from footplate_trainer.rank.readings import Readings
 from footplate_trainer.rank.report import Reporter
+from footplate_trainer.rank.values import Values
 
 
 class Gpu:
@@ -90,30 +91,30 @@ def reporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Report
 def test_copies_are_begun_when_wanted_and_taken_in_when_done(gpu: Gpu) -> None:
     readings = Readings()
     gpu.done = False
-    readings.offer({"loss": OnGpu(gpu, 0.5), "rows": OnGpu(gpu, 0.0, numel=2), "host": torch.tensor(3.0)})
-    readings.offer({"loss": OnGpu(gpu, 0.4)})
+    readings.offer({"loss": OnGpu(gpu, 0.5), "rows": OnGpu(gpu, 0.0, numel=2), "host": torch.tensor(3.0)}, {})
+    readings.offer({"loss": OnGpu(gpu, 0.4)}, {})
     assert readings.numbers == {}
     gpu.done = True
-    readings.offer({"loss": OnGpu(gpu, 0.3)})
+    readings.offer({"loss": OnGpu(gpu, 0.3)}, {})
     assert readings.numbers == {"loss": 0.5, "rows": None}
-    readings.offer({"loss": OnGpu(gpu, 0.2)})
+    readings.offer({"loss": OnGpu(gpu, 0.2)}, {})
     assert readings.numbers["loss"] == 0.5, "nobody wanted another one"
     readings.want()
-    readings.offer({"loss": OnGpu(gpu, 0.2)})
-    readings.offer({"loss": OnGpu(gpu, 0.1)})
+    readings.offer({"loss": OnGpu(gpu, 0.2)}, {})
+    readings.offer({"loss": OnGpu(gpu, 0.1)}, {})
     assert readings.numbers["loss"] == pytest.approx(0.2)
     assert gpu.waits == 0
 
 
 def test_while_a_graph_is_captured_nothing_is_asked(gpu: Gpu) -> None:
     readings = Readings()
-    readings.offer({"loss": OnGpu(gpu, 0.5)})
+    readings.offer({"loss": OnGpu(gpu, 0.5)}, {})
     gpu.capturing = True
-    readings.offer({"loss": OnGpu(gpu, 0.5)})
-    readings.read({"loss": OnGpu(gpu, 0.5)})
+    readings.offer({"loss": OnGpu(gpu, 0.5)}, {})
+    readings.read({"loss": OnGpu(gpu, 0.5)}, {})
     assert readings.numbers == {}
     gpu.capturing = False
-    readings.offer({})
+    readings.offer({}, {})
     assert readings.numbers == {"loss": 0.5}
 
 
@@ -129,6 +130,35 @@ def test_the_thread_that_writes_never_asks_the_gpu(gpu: Gpu, reporter: Reporter,
     assert any(thread.name == "footplate-report" for thread in threading.enumerate())
     assert gpu.threads == {threading.current_thread()}
     assert gpu.waits == 0
+
+
+def test_a_value_counts_as_reported_once_its_own_number_is_known(gpu: Gpu) -> None:
+    """An evaluation says its value once in many steps: the one before it must not be told in its place."""
+    values = Values(lambda note: None)
+
+    def report(loss: float, **metrics: float) -> None:
+        values.take(int(10 - 10 * loss), OnGpu(gpu, loss), {name: OnGpu(gpu, value) for name, value in metrics.items()})
+        values.offer()
+
+    def look() -> tuple[dict[str, float], dict[str, int]]:
+        numbers, reported = values.look()
+        values.want()
+        new = {name: step for name, (time, step) in reported.items() if (time, step) != told.get(name)}
+        told.update(reported)
+        return numbers, new
+
+    told: dict[str, tuple[float, int]] = {}
+    report(0.5, accuracy=0.25)
+    report(0.4)
+    assert look() == ({"loss": 0.5, "accuracy": 0.25}, {"loss": 5, "accuracy": 5})
+    report(0.3)
+    report(0.2, accuracy=0.75)
+    numbers, reported = look()
+    assert (numbers["accuracy"], reported) == (0.25, {"loss": 7}), "which is old"
+    report(0.1)
+    report(0.0)
+    numbers, reported = look()
+    assert (numbers["accuracy"], reported) == (0.75, {"loss": 9, "accuracy": 8})
 
 
 def test_the_last_values_are_waited_for(gpu: Gpu, reporter: Reporter, tmp_path: Path) -> None:

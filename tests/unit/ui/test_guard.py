@@ -64,6 +64,12 @@ def test_the_browser_that_was_let_in_sees_the_page(caller: Caller) -> None:
     assert headers["Cache-Control"] == "no-store"
 
 
+def test_a_page_on_another_port_cannot_lock_the_user_out(caller: Caller) -> None:
+    headers = {"Cookie": f"{caller.cookie}; footplate=evil"}  # cookies know no ports
+    assert caller.ask(f"{caller.place}/", cookie=False, **headers)[0] == 200
+    assert caller.cookie.partition("=")[0] != "footplate", "its name can be guessed, and one of that name be set"
+
+
 def test_the_printed_address_works_once(server: PageServer, caller: Caller) -> None:
     status, headers, _ = caller.ask(f"{caller.place}/enter?token=None", cookie=False)
     assert status == 403

@@ -1,11 +1,13 @@
 """What is live: the board that all pages read, and logs as they grow."""
 
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from footplate.client import ClusterUnreachable, Job, LogLine, LogsNotFound, NotAllowed
+from footplate.client.loop import EventLoop
 from footplate.machinery.resources import TRAINING_JOBS
 from footplate.ui.board import Board
 from footplate.ui.log_stream import MAX_LINE, log_events
@@ -117,3 +119,26 @@ async def test_a_reader_that_leaves_ends_the_log() -> None:
 
 def test_events_keep_their_lines() -> None:
     assert encode("a\r\nb\rc", event="x") == "event: x\ndata: a\ndata: b\ndata: c\n\n"
+
+
+def test_the_log_of_a_job_that_says_nothing_is_let_go_of_with_its_page() -> None:
+    loop, ended = EventLoop(), threading.Event()
+
+    async def silent() -> AsyncGenerator[list[LogLine]]:
+        try:
+            await asyncio.sleep(3600)
+            yield []
+        finally:
+            ended.set()
+
+    async def leave() -> None:
+        events = log_events(lambda: loop.iterate(silent()))
+        waiting = asyncio.create_task(anext(events))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    before = threading.active_count()
+    asyncio.run(leave())
+    assert ended.wait(5), "the request for the log goes on"
+    eventually(lambda: threading.active_count() <= before)

@@ -58,6 +58,13 @@ def test_a_row_says_how_far_a_job_is() -> None:
     assert row.age == pytest.approx(3 * 3600, abs=2)
 
 
+def test_network_cards_are_no_accelerators() -> None:
+    manifest = job()
+    manifest["spec"]["resources"] = {"limits": {"nvidia.com/gpu": "8", "rdma/hca": "1"}}
+    (row,) = show_jobs(jobs(manifest), Query(), now=NOW).rows
+    assert row.accelerators == "32 gpu"
+
+
 def test_a_job_that_nobody_has_looked_at_is_pending() -> None:
     unseen = job("new")
     del unseen["status"]
@@ -72,6 +79,11 @@ def test_long_lists_have_pages_and_keep_the_query() -> None:
     assert page.query.address(page=1) == "?q=job"
     assert page.query.sorted_by("name") == "?q=job&sort=name"
     assert Query.read({"sort": "name"}).sorted_by("name") == "?sort=name&order=down"
+
+
+def test_a_metrics_name_neither_turns_nor_hides_text() -> None:
+    (chart,) = charts([Line("a", [1], {"lo\u202ess\x9b31m": [1.0]})])
+    assert chart["metric"] == "loss31m"
 
 
 def test_charts_keep_metrics_apart_and_drop_what_is_not_known() -> None:
@@ -130,6 +142,12 @@ def test_the_timeline_of_a_finished_run_ends_with_its_end() -> None:
     assert timeline(status_of(transitions=[]), now=NOW) == []
 
 
+def test_the_timeline_is_that_of_the_present_run() -> None:
+    phases = [("Running", 0), ("Succeeded", 30), ("Pending", 60), ("Running", 61)]
+    said = [{"phase": phase, "time": moment(minute)} for phase, minute in phases]
+    assert [each.phase for each in timeline(status_of(transitions=said), now=NOW)] == ["Pending", "Running"]
+
+
 def test_attempts_say_what_was_done_again() -> None:
     first = {"attempt": 0, "startTime": moment(0), "endTime": moment(10), "reason": "NodeLost", "lastStep": 811}
     second = {"attempt": 1, "startTime": moment(11), "resumedFromStep": 800}
@@ -150,24 +168,9 @@ def test_specs_are_compared_field_by_field_and_lists_by_name() -> None:
     assert not any(field.differs for field in compare_specs([{"a": [1, {}]}, {"a": [1, {}]}]))
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "–"),
-        (0, "0 s"),
-        (59.6, "1 min"),
-        (3725, "1 h 2 min"),
-        (90_061, "1 d 1 h"),
-        (86_400 * 400, "400 d"),
-        (-5, "0 s"),
-    ],
-)
-def test_durations(value: float | None, words: str) -> None:
-    assert seconds(value) == words
-
-
 def test_other_words() -> None:
-    assert (brief(3725), size(1_234_567), size(None)) == ("1 h", "1.23 MB", "–")
+    assert (seconds(None), seconds(3725), brief(3725)) == ("–", "1 h 2 min", "1 h")
+    assert (size(1_234_567), size(None)) == ("1.23 MB", "–")
     assert [number(value) for value in (None, 1234567, 0.00012345, 2.0, math.nan)] == [
         "–",
         "1,234,567",
@@ -197,6 +200,20 @@ def test_who_has_waited_longest_is_first_in_the_queue() -> None:
         ("first", "Queued", 120),
         ("late", "Pending", 10),
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [
+        pytest.param({}, "32 gpu", id="accelerators of its own"),
+        pytest.param({"resources": {}}, "CPUs", id="none"),
+        pytest.param({"resources": {}, "runtimeRef": {"name": "torch"}}, "as its runtime says", id="its runtime's"),
+    ],
+)
+def test_what_is_waited_for_may_be_the_runtime_s(spec: dict[str, Any], asked: str) -> None:
+    waits = job("a", phase="Queued")
+    waits["spec"] |= spec
+    assert [each.accelerators for each in queue(jobs(waits), now=NOW)] == [asked]
 
 
 def test_goodput_is_weighed_by_what_was_held() -> None:

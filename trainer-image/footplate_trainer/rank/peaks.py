@@ -25,6 +25,7 @@ PEAK_TERAFLOPS: Final[Mapping[str, float]] = {
     "L40S": 362.05,
     "L40": 181.05,
     "L4": 121.0,
+    "V100 PCIE": 112.0,
     "V100": 125.0,
     "T4": 65.0,
 }

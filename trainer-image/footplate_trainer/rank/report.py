@@ -111,7 +111,7 @@ class Reporter:
         progress.step = step
         if self._heartbeat is not None:
             self._heartbeat.beat(step, "training", self.work.seconds)
-        self._values.take(loss, metrics)
+        self._values.take(step, loss, metrics)
         if epoch is not None:
             counted = self._count("epoch", epoch)
             progress.epoch = progress.epoch if counted is None else counted
@@ -266,7 +266,8 @@ class Reporter:
             progress=progress.status(self._reported_at, metrics=numbers, stepped_at=self._stepped_at),
             step_seconds=progress.step_seconds,
             stepped_at=self._stepped_at,
-            reported=reported,
+            reported={name: time for name, (time, _) in reported.items()},
+            reported_at_step={name: step for name, (_, step) in reported.items()},
             steps_took=DurationCounts(counts=self._steps_took.counts, seconds=self._steps_took.seconds),
             saves_took=DurationCounts(counts=self._saves_took.counts, seconds=self._saves_took.seconds),
             data_wait_ratio=progress.data_wait_ratio,

@@ -28,7 +28,7 @@ import obstore
 from obstore import Bytes
 from obstore.store import LocalStore, ObjectStore
 
-from footplate_trainer.errors import Denied, NotFound, StorageUnavailable, Unreachable
+from footplate_trainer.errors import Denied, NotFound, StorageError, StorageUnavailable, Unreachable
 from footplate_trainer.storage.clients import Clients
 from footplate_trainer.storage.contact import Contact
 from footplate_trainer.storage.credentials import own_credentials
@@ -128,11 +128,17 @@ class Store:
         """Looks an object up. Raises NotFound where there is none."""
         return self._info(self._patiently(key, lambda: obstore.head(self._backend, self._path(key)), to="read"))
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, most: int | None = None) -> Iterator[ObjectInfo]:
         """All objects under a folder of this store, in no promised order. Nothing there yields nothing, but a missing
-        bucket raises NotFound.
+        bucket raises NotFound. With `most`, raises StorageError where there are more: a server may list for ever.
         """
-        return iter(self._patiently(prefix, lambda: list(self._walk(prefix)), to="list"))
+        return iter(self._patiently(prefix, lambda: self._listed(prefix, most), to="list"))
+
+    def _listed(self, prefix: str, most: int | None) -> Sequence[ObjectInfo]:
+        found = [*islice(self._walk(prefix), None if most is None else most + 1)]
+        if most is not None and len(found) > most:
+            raise StorageError(f"{self.uri}/{prefix}: more than {most:,} objects lie there, and no more are looked at")
+        return found
 
     def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
         # A long listing is not begun anew for each hiccup; but a first call is to fail fast, to be told of.
@@ -151,7 +157,8 @@ class Store:
             options["if_match"] = etag
 
         def call() -> Bytes:
-            part = obstore.get(self._bulk, self._path(key), options=options).bytes()
+            answer = obstore.get(self._bulk, self._path(key), options=options)
+            part = Bytes(next(iter(answer.stream(min_chunk_size=end - start)), b""))  # a liar's has no end
             if len(part) != end - start:  # of what a proxy has cut the client says nothing
                 raise StorageUnavailable(
                     f"{self.uri}/{key}: storage gave {len(part):,} bytes where it was asked for {end - start:,}"

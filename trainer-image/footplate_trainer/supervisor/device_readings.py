@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,7 +49,8 @@ class DeviceReadings:
 
     def begin(self) -> None:
         """Asks from now on, about every ten seconds."""
-        threading.Thread(target=self._ask, name="devices", daemon=True).start()
+        # What it logs names the pod's place, as all lines do: a thread begins without that context.
+        threading.Thread(target=copy_context().run, args=(self._ask,), name="devices", daemon=True).start()
 
     def end(self) -> None:
         """Asks no more."""
@@ -63,8 +65,7 @@ class DeviceReadings:
             import pynvml
 
             pynvml.nvmlInit()
-        except Exception as error:  # no driver, an old one, or another library under that name
-            log.debug("devices are not measured", why=str(error))
+        except Exception:  # no driver, an old one, or another library under that name
             return
         try:
             while True:

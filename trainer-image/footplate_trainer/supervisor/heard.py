@@ -6,7 +6,7 @@ finite number is left out. What `report` says is better known, and goes first.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from threading import Lock
@@ -34,31 +34,39 @@ class Heard:
         """Fields that the code itself has worked out: percent and eta_seconds."""
         self._reported: dict[str, float] = {}
         """When each metric was last heard of."""
+        self._steps: dict[str, int] = {}
+        """And at which step, where steps are spoken of."""
         self._counted_at: float | None = None
         self._stepped_at: float | None = None
         self._status: ProgressStatus | None = None
 
-    def hear(self, values: Mapping[str, Any]) -> None:
-        """Takes in numbers by name: `step`, `totalSteps`, `epoch`, `epochs`, `percent` and `etaSeconds` are those of
-        `status.progress`, and all others metrics.
+    def hear(self, *said: Mapping[str, Any]) -> None:
+        """Takes in numbers by name, said one after the other: `step`, `totalSteps`, `epoch`, `epochs`, `percent` and
+        `etaSeconds` are those of `status.progress`, and all others metrics.
         """
+        with self._lock:
+            now = self._clock()
+            heard = [self._take(values, now) for values in said]
+            if any(heard):
+                self._status = self._shown()
+
+    def _take(self, values: Mapping[str, Any], now: float) -> bool:
+        """False where nothing was said."""
         spelt = {_NAMES.get(name, name): finite(value) for name, value in values.items()}
         numbers = {name: number for name, number in spelt.items() if number is not None}
         counts = {name: int(numbers.pop(name)) for name in _COUNTS if 0 <= numbers.get(name, -1) <= MAX_COUNT}
         percent = numbers.pop("percent", None)
         metrics = {sendable(name)[:MAX_METRIC_NAME]: value for name, value in numbers.items() if name not in _COUNTS}
-        if not (counts or metrics or percent is not None):
-            return
-        with self._lock:
-            now = self._clock()
-            self._count(counts, now)
-            if percent is not None:
-                self._told["percent"] = round(min(100.0, max(0.0, percent)), 2)
-            for name, value in metrics.items():
-                if name in self._metrics or len(self._metrics) < MAX_METRICS:
-                    self._metrics[name] = value
-                    self._reported[name] = now
-            self._status = self._shown()
+        self._count(counts, now)
+        if percent is not None:
+            self._told["percent"] = round(min(100.0, max(0.0, percent)), 2)
+        for name, value in metrics.items():
+            if name in self._metrics or len(self._metrics) < MAX_METRICS:
+                self._metrics[name] = value
+                self._reported[name] = now
+                if self._counted_at is not None:
+                    self._steps[name] = self._progress.step
+        return bool(counts or metrics or percent is not None)
 
     def _count(self, counts: Mapping[str, int], now: float) -> None:
         self._progress.expect(total_steps=counts.get("totalSteps"), epochs=counts.get("epochs"))
@@ -88,10 +96,25 @@ class Heard:
         changes: dict[str, Any] = {
             "progress": ProgressStatus(**fields),
             "reported": {**self._reported, **report.reported},
+            "reported_at_step": {**self._steps, **report.reported_at_step},
             "step_seconds": report.step_seconds or self._progress.step_seconds,
             "stepped_at": report.stepped_at or self._stepped_at,
         }
         return report.model_copy(update=changes)
+
+
+def by_step(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What lines say, the newest of each name alone: together what was said at one step, for `Heard.hear`."""
+    steps: list[Any] = [None]
+    newest: dict[str, tuple[int, Any]] = {}
+    for values in lines:
+        if "step" in values and values["step"] != steps[-1]:
+            steps.append(values["step"])
+        newest |= {name: (len(steps) - 1, value) for name, value in values.items()}
+    said: dict[int, dict[str, Any]] = {}
+    for name, (place, value) in newest.items():
+        said.setdefault(place, {} if steps[place] is None else {"step": steps[place]})[name] = value
+    return [said[place] for place in sorted(said)]
 
 
 def finite(value: Any) -> float | None:

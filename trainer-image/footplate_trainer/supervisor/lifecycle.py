@@ -193,7 +193,7 @@ class Supervisor:
             looking.cancel()
             recording.cancel()
             await listening.close()
-            await asyncio.to_thread(history.look)
+            await asyncio.to_thread(history.look, last=True)
 
     async def _watch(self, started: list[processes.Process]) -> Ending:
         watch = Watch(self._pod, started, self._stop)

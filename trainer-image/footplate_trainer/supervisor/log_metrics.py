@@ -6,12 +6,11 @@ a program that floods its log takes no more of the supervisor's time than that.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from footplate.api.expressions import compile_expression
 from footplate.api.trainer import MetricDefinition
-from footplate_trainer.supervisor.heard import finite
+from footplate_trainer.supervisor.heard import by_step, finite
 
 MAX_LINES = 500
 """Searched in one look."""
@@ -21,7 +20,7 @@ MAX_LINE_BYTES = 2048
 class LogMetrics:
     """The definitions, and the lines that nobody has searched yet."""
 
-    def __init__(self, definitions: Iterable[MetricDefinition], hear: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, definitions: Iterable[MetricDefinition], hear: Callable[..., None]) -> None:
         self._patterns = [(definition.name, compile_expression(definition.regex)) for definition in definitions]
         self._hear = hear
         self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
@@ -33,12 +32,13 @@ class LogMetrics:
 
     def look(self) -> None:
         """Searches what has come since the last look. Of a name's numbers in one line the first counts."""
-        newest: dict[str, str] = {}
+        said: list[dict[str, str]] = []
         while self._lines:
             line = self._lines.popleft()
+            said.append({})
             for name, pattern in self._patterns:
                 match = pattern.search(line)
                 if match is not None and match[1] is not None and finite(text := match[1].decode("latin1")) is not None:
-                    newest[name] = text
-        if newest:
-            self._hear(newest)
+                    said[-1][name] = text
+        if newest := by_step(said):
+            self._hear(*newest)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from footplate_trainer.supervisor.heard import by_step
+
 MAX_LOOK_BYTES = 262_144
 """Read in one look; of more only the newest so many."""
 MAX_LINE_BYTES = 65_536
@@ -23,9 +25,9 @@ _NAME = "$FOOTPLATE_METRICS_FILE"
 
 
 class MetricsFile:
-    """The file's reader. `hear` takes the newest numbers of each look, and `note` what it can't read."""
+    """The file's reader. `hear` takes the newest numbers of each look, step by step, and `note` what it can't read."""
 
-    def __init__(self, path: Path, hear: Callable[[dict[str, Any]], None], note: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, hear: Callable[..., None], note: Callable[[str], None]) -> None:
         self._path = path
         self._hear = hear
         self._note = note
@@ -71,7 +73,7 @@ class MetricsFile:
             self._offset = 0
 
     def _take(self, lines: Iterable[bytes]) -> None:
-        newest: dict[str, Any] = {}
+        said: list[dict[str, Any]] = []
         for line in lines:
             values = _parse(line)
             if values is None:
@@ -80,9 +82,9 @@ class MetricsFile:
                     f"in at most {MAX_LINE_BYTES:,} bytes are left out"
                 )
             else:
-                newest |= values
-        if newest:
-            self._hear(newest)
+                said.append(values)
+        if newest := by_step(said):
+            self._hear(*newest)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

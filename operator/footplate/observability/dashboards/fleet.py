@@ -37,8 +37,9 @@ NOW = Row(
         ),
         Panel(
             "Held",
-            "Accelerators that running jobs hold now, by resource; nodes of jobs without any.",
-            (Query("sum by (resource) (rate(footplate_accelerator_seconds_total[$__rate_interval]))", "{{resource}}"),),
+            "Accelerators that jobs have held in the last hour, on average, by resource; nodes of jobs without any. "
+            "Jobs that report no steps are told of every ten minutes.",
+            (Query("sum by (resource) (rate(footplate_accelerator_seconds_total[1h]))", "{{resource}}"),),
             kind="stat",
             width=6,
         ),

@@ -40,17 +40,18 @@ USE = Row(
         ),
         Panel(
             "Held",
-            "Accelerators at each moment, by namespace.",
-            (Query(f"{BY} (rate({HELD}{{{CHOSEN}}}[$__rate_interval]))", "{{namespace}} {{resource}}"),),
+            "Accelerators by namespace, on average over the hour before.",
+            (Query(f"{BY} (rate({HELD}{{{CHOSEN}}}[1h]))", "{{namespace}} {{resource}}"),),
             width=12,
             stacked=True,
         ),
         Panel(
             "Lost",
-            "Accelerators at each moment that worked on steps which training no longer stands on, or on none.",
+            "Accelerators that worked on steps which training no longer stands on, or on none, on average over the "
+            "hour before.",
             (
                 Query(
-                    f'{BY} (rate({HELD}{{{CHOSEN},outcome="lost"}}[$__rate_interval]))',
+                    f'{BY} (rate({HELD}{{{CHOSEN},outcome="lost"}}[1h]))',
                     "{{namespace}} {{resource}}",
                 ),
             ),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,7 @@ class History:
         self._note = note
         self._store: Store | None = None
         self._is_told = False
+        self._looking = threading.Lock()
         self.log = Parts(pod.work_dir / "log", first=FIRST_LOG_PARTS, last=LAST_LOG_PARTS)
         self._metrics_folder = pod.work_dir / "metrics"
         self.metrics = Parts(self._metrics_folder) if pod.node_rank == 0 else None
@@ -65,10 +67,11 @@ class History:
                 sent_at = time.monotonic()
                 sending = asyncio.create_task(asyncio.to_thread(self.send))
 
-    def look(self) -> None:
-        """Takes in what was reported."""
+    def look(self, *, last: bool = False) -> None:
+        """Takes in what was reported; the `last` time all of it, whenever it was last written."""
         try:
-            self.recorder.look(time.monotonic())
+            with self._looking:  # a look that was cancelled may still be under way
+                self.recorder.look(time.monotonic(), last=last)
         except Exception:  # whatever is said of progress, it decides over no job
             log.exception("what was reported could not be recorded")
 
@@ -106,12 +109,12 @@ class History:
             return None
         pod, folder = self._pod, self._pod.work_dir / "history"
         uri = records.base_uri(pod.spec)
-        program = [sys.executable, "-m", "footplate_trainer.supervisor.history.table", folder, str(pod.attempt)]
+        program = [sys.executable, "-m", "footplate_trainer.supervisor.history.table", str(folder), str(pod.attempt)]
         storage = [self._folder_in(uri), pod.spec.storage.endpoint or ""] if uri is not None else []
         try:
             folder.mkdir(exist_ok=True)
             done = subprocess.run(
-                [*program, self._metrics_folder, *storage], capture_output=True, timeout=TABLE_SECONDS, check=False
+                [*program, str(self._metrics_folder), *storage], capture_output=True, timeout=TABLE_SECONDS, check=False
             )
         except (OSError, subprocess.SubprocessError) as error:
             self._note(f"the metrics of the run are not beside its model: {words_of(error)}")

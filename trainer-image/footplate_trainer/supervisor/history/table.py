@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from footplate import records
 from footplate.records import ARTIFACT_METRICS, Line, read_line, standing, write_line
 
 MAX_ROWS = 1_000_000
-"""Of more lines every second one is there, or every third, …"""
+"""Of more lines two are one row, or three, …: the newest, with what the others say besides."""
 MAX_COLUMNS = 256
 BATCH_ROWS = 20_000
 OWN = ("time", "step", "epoch")
@@ -87,7 +88,9 @@ def _lines(spool: Path) -> Iterator[Line]:
 
 def _chosen(spool: Path, holds: Sequence[bool], every: int) -> Iterator[Line]:
     standing_lines = (line for line, holds_still in zip(_lines(spool), holds, strict=True) if holds_still)
-    return itertools.islice(standing_lines, 0, None, max(1, every))
+    while together := list(itertools.islice(standing_lines, max(1, every))):
+        metrics = {name: value for line in together for name, value in line.metrics.items()}
+        yield replace(together[-1], metrics=metrics)
 
 
 def _names(spool: Path) -> list[str]:
