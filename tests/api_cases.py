@@ -460,6 +460,8 @@ REFUSED = (
     Case("no source", trainer(source={}), "set exactly one of configMap, uri and git", SOURCE),
     Case("two sources", trainer(source={"uri": "s3://code/a.tar", "configMap": {"name": "code"}}),
          "set exactly one of configMap, uri and git", SOURCE),
+    Case("source in a folder", trainer(source={"uri": "s3://code/train/"}),
+         "uri names a folder; name one archive", SOURCE),
     Case("digest of a ConfigMap", trainer(source={"configMap": {"name": "code"}, "sha256": DIGEST}),
          "sha256 goes with uri", SOURCE),
     Case("env value and source", env(name="A", value="1", valueFrom={"secretKeyRef": SECRET_KEY}),

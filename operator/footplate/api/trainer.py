@@ -102,6 +102,11 @@ class Source(Model):
             lambda it: count(it, "configMap", "uri", "git") == 1,
         ),
         Rule(
+            "!has(self.uri) || !self.uri.endsWith('/')",
+            "uri names a folder; name one archive (.tar.gz, .tgz, .tar.bz2, .tar.xz, .tar, .zip) or file",
+            lambda it: at(it, "uri") is None or not str(at(it, "uri")).endswith("/"),
+        ),
+        Rule(
             "!has(self.sha256) || has(self.uri)",
             "sha256 goes with uri; git has its own commit hashes",
             lambda it: at(it, "sha256") is None or at(it, "uri") is not None,

@@ -54,11 +54,12 @@ def list_(
         _watch(client, rows, everywhere=everywhere, phase=phase, selector=selector)
         return
     where = "any namespace" if everywhere else f"namespace {client.namespace}"
+    kind = "jobs of that kind" if phase or selector else "jobs"
     answer(
         output,
         data=lambda: as_list(job.manifest for job in jobs),
         names=lambda: [f"trainingjob.footplate.dev/{job.name}" for job in jobs],
-        text=lambda: _table(rows(jobs)) if jobs else Text(f"no jobs of that kind in {where}"),
+        text=lambda: _table(rows(jobs)) if jobs else Text(f"no {kind} in {where}"),
     )
 
 

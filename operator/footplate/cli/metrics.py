@@ -115,4 +115,4 @@ def _draw(file: Path, title: str, steps: Sequence[int], metrics: Metrics) -> Non
         axes.plot([step for step, _ in known], [value for _, value in known])
         axes.set_ylabel(name, parse_math=False)
     axes.set_xlabel("step")
-    figure.savefig(file)
+    figure.savefig(file, format="png")  # else its name would say which, and one without an end gets another name

@@ -93,14 +93,22 @@ class Artifact:
     def load(self) -> "LoadedModel":
         """A recipe's model, ready to `predict`. Needs `pip install 'footplate[trainer]'`.
 
-        Raises as `download` does, and footplate_trainer.errors.DataError where it is no recipe's.
+        Raises as `download` does, and ClientError where it is no recipe's.
         """
         try:
             from footplate_trainer import load_model
+            from footplate_trainer.errors import DataError
         except ModuleNotFoundError as error:
             raise ClientError(f"{error.name} isn't installed; run: pip install 'footplate[trainer]'") from None
         with tempfile.TemporaryDirectory(prefix="footplate-") as folder:
-            return load_model(self.download(Path(folder) / "model"))
+            whole = self.download(Path(folder) / "model")
+            try:
+                return load_model(whole)
+            except DataError as error:
+                raise ClientError(
+                    f"{plain(self.uri)} is no recipe's model that can be loaded here: download it, and load it as its "
+                    f"code says ({plain(str(error).replace(str(whole), plain(self.uri)))})"
+                ) from error
 
     def _manifest(self, store: "Store") -> tuple[bytes, ModelManifest]:
         """The manifest as it is stored, once it is the one that the job's status names."""

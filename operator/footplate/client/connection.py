@@ -13,7 +13,7 @@ import aiohttp
 from footplate.client.errors import explained
 from footplate.client.loop import EventLoop, Iteration
 from footplate.errors import ApiUnavailable
-from footplate.machinery.client import KubeClient
+from footplate.machinery.client import KubeClient, describe
 from footplate.machinery.credentials import Credentials
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.resources import Resource
@@ -128,7 +128,7 @@ class Connection:
                     async for piece in response.content.iter_any():
                         yield piece
             except (aiohttp.ClientError, TimeoutError) as error:
-                said = f"no answer: {type(error).__name__} {error}".strip()
+                said = f"no answer: {describe(error)}"
                 raise ApiUnavailable(f"get {path}: {said}", said=said) from error
 
     async def _open(self) -> aiohttp.ClientSession:

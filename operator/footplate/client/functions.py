@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+import orjson
+
 from footplate.client.errors import ClientError
 from footplate.client.function_names import (
     Statements,
@@ -77,6 +79,7 @@ def pack(function: Callable[..., object], args: Mapping[str, Any], packages: Seq
     Raises:
         UnfitFunction: it can't run elsewhere, or not with these arguments.
     """
+    _refuse_other_kinds(args, packages)
     inner = _plain_function(function)
     name, source = inner.__name__, _source_of(inner)
     problems = [*_wrong_arguments(function, args), *_closure(inner)]
@@ -90,6 +93,13 @@ def pack(function: Callable[..., object], args: Mapping[str, Any], packages: Seq
     if problems:
         raise UnfitFunction(f"{name}: " + "; ".join(dict.fromkeys(problems)))
     return PackedFunction(program, given, [*_warnings(name, program, packages)])
+
+
+def _refuse_other_kinds(args: object, packages: object) -> None:
+    if not isinstance(args, Mapping):
+        raise UnfitFunction(f"args: pass a dict of the function's arguments by name, no {type(args).__name__}")
+    if isinstance(packages, str):  # a text is a sequence too, of packages with names of one letter
+        raise UnfitFunction(f"packages: pass a list, [{packages!r}]")
 
 
 def _plain_function(function: Callable[..., object]) -> FunctionType:
@@ -142,6 +152,7 @@ def _wrong_arguments(function: Callable[..., object], args: Mapping[str, Any]) -
 
 def _is_json(value: object) -> bool:
     try:
+        orjson.dumps(value)  # the way to the API server, whose integers have 64 bits
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError, RecursionError):
         return False

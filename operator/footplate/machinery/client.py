@@ -189,7 +189,7 @@ class KubeClient:
         except aiohttp.SocketTimeoutError:
             return
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
-            raise ApiUnavailable(f"watch of {resource.plural} lost: {_describe(error)}") from error
+            raise ApiUnavailable(f"watch of {resource.plural} lost: {describe(error)}") from error
 
     async def _page(self, resource: Resource, path: str, query: Mapping[str, str]) -> Object:
         for attempt in range(1, self._tries + 1):
@@ -252,7 +252,7 @@ class KubeClient:
                 answer = await read_within(response, most=most)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError) as error:
-            said = f"no answer: {_describe(error)}"
+            said = f"no answer: {describe(error)}"
             raise ApiUnavailable(f"{verb} {path}: {said}", said=said) from error
         finally:
             self._count(verb, resource, status)
@@ -262,7 +262,7 @@ class KubeClient:
         try:
             return orjson.loads(answer)  # type: ignore[no-any-return]
         except orjson.JSONDecodeError as error:  # a proxy's words, not the API server's
-            raise ApiUnavailable(f"{verb} {path}: {status} without JSON: {_describe(error)}") from error
+            raise ApiUnavailable(f"{verb} {path}: {status} without JSON: {describe(error)}") from error
 
     def _write_timeout(self) -> float:
         remaining = self._fence.remaining()
@@ -298,5 +298,8 @@ def _stamp_items(page: Object) -> list[dict[str, Any]]:
     return items
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """What kept a request from its answer. Of a connection aiohttp would also print an object of Python's."""
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        error = error.os_error
     return f"{type(error).__name__} {error}".strip()

@@ -98,7 +98,8 @@ def test_list_for_programs() -> None:
 
 def test_a_list_without_jobs_says_where_it_looked(jobs: list[SimpleNamespace]) -> None:
     jobs.clear()
-    assert footplate_("list").stdout == "no jobs of that kind in namespace team\n"
+    assert footplate_("list").stdout == "no jobs in namespace team\n"
+    assert footplate_("list", "--phase", "Failed").stdout == "no jobs of that kind in namespace team\n"
     assert json.loads(footplate_("list", "-o", "json").stdout)["items"] == []
 
 
@@ -275,8 +276,9 @@ def test_metrics_for_programs_are_all_that_was_reported(jobs: list[SimpleNamespa
     jobs[0].history = lambda full=False: WHOLE if full else CURVE
     assert footplate_("metrics", "digits", "--csv").stdout == "step,time,loss,accuracy\n0,1.5,2.0,\n10,2.5,0.5,0.9\n"
     assert json.loads(footplate_("metrics", "digits", "-o", "json").stdout)["times"] == [1.5, 2.5]
-    assert footplate_("metrics", "digits", "--png", str(tmp_path / "a.png")).exit_code == 0
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("a.png", "a.foo", "a"):
+        assert footplate_("metrics", "digits", "--png", str(tmp_path / name)).exit_code == 0
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_metrics_that_storage_does_not_give_come_from_the_status(jobs: list[SimpleNamespace]) -> None:

@@ -54,6 +54,13 @@ def left(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+def test_a_model_that_is_no_recipes_is_said_to_be_none(tmp_path: Path) -> None:
+    artifact = stored(tmp_path / "s3", {"weights.pt": b"x"})
+    with pytest.raises(ClientError, match=r"is no recipe's model .*: download it") as caught:
+        artifact.load()
+    assert "footplate-" not in str(caught.value)  # the folder that is gone by now
+
+
 def test_a_whole_model(tmp_path: Path) -> None:
     artifact = stored(tmp_path / "s3")
     assert [file.name for file in artifact.verify().files] == [*FILES]

@@ -206,8 +206,9 @@ def test_no_cluster(tmp_path: Path) -> None:
         config.write_text(json.dumps(document))
         with Client(kubeconfig=str(config)) as client:
             assert client.namespace == "mine"
-            with pytest.raises(ClusterUnreachable, match="is the cluster up"):
+            with pytest.raises(ClusterUnreachable, match="is the cluster up") as caught:
                 client.list()
+            assert "object at" not in str(caught.value)
 
 
 def test_a_server_that_hangs_is_given_up(site: Site, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

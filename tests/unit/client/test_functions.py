@@ -148,6 +148,8 @@ UNFIT = {
         "def train(a):\n    pass\n", {"b": 1}, "args don't fit its parameters (a): missing a required argument: 'a'"),
     "no JSON": ("def train(a):\n    pass\n", {"a": (1, 2)}, "args['a'] isn't what JSON carries"),
     "no number": ("def train(a):\n    pass\n", {"a": float("nan")}, "args['a'] isn't what JSON carries"),
+    "more than 64 bits": ("def train(a):\n    pass\n", {"a": [10**30]}, "args['a'] isn't what JSON carries"),
+    "no dict": ("def train(a):\n    pass\n", [1], "args: pass a dict of the function's arguments by name, no list"),
     "None": ("def train(a):\n    pass\n", {"a": None}, "args['a'] is None, which counts as left out in a job"),
     "a huge one": (f"def train():\n    x = '{'x' * 900_000}'\n", {}, "more than 900,000 bytes, which no ConfigMap"),
 }  # fmt: skip
@@ -160,6 +162,12 @@ def test_what_cannot_go_is_named(
     with pytest.raises(UnfitFunction) as caught:
         pack(module(body).train, args)
     assert words in str(caught.value)
+
+
+def test_packages_are_a_list(module: Callable[[str], ModuleType]) -> None:
+    """A text would be a list of its letters, and PyPI has packages of such names."""
+    with pytest.raises(UnfitFunction, match=r"packages: pass a list, \['einops'\]"):
+        pack(module("def train():\n    pass\n").train, {}, "einops")
 
 
 def test_all_that_is_wrong_is_told_at_once(module: Callable[[str], ModuleType]) -> None:

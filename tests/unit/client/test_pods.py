@@ -318,6 +318,20 @@ def test_a_pod_that_lies_of_its_progress_is_not_believed(site: Site, client: Cli
     assert live.step == 3
 
 
+def test_what_is_known_stays_until_a_new_attempts_pod_says_how_far_it_is(site: Site, client: Client) -> None:
+    job = site.create("a")
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response(progress(job, progress={"metrics": {}}))
+
+    with serving(site, answer) as address:
+        make_pod(site, job, **running(podIP=address))
+        site.say("a", **status_of(1, progress={"step": 3, "percent": 30.0}))
+        live = client.get("a").live()
+    assert live is not None
+    assert (live.step, live.percent) == (3, 30.0)
+
+
 def test_progress_is_the_pods_where_it_can_be_had(site: Site, client: Client) -> None:
     job = site.create("a")
     hangs = False

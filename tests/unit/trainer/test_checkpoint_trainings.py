@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from footplate_trainer import checkpoint
+from footplate_trainer import checkpoint, data
 from footplate_trainer.checkpoint import CONTINUE, SAVED, STOP
 from footplate_trainer.checkpoint.manifest import Manifest
 from footplate_trainer.checkpoint.names import check_name
@@ -177,6 +178,30 @@ def test_each_training_keeps_its_own(program: Program) -> None:
     checkpoint.save(training.state)  # begun only when the ones before are deleted
     assert complete_steps(program.folder("fold-0")) == [2, 4]
     assert complete_steps(program.folder("fold-1")) == [6, 8]
+
+
+def test_what_goes_on_tells_its_percent_with_its_step(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it waited for its first report, percent went away for as long after each resume."""
+
+    def loader() -> data.Loader:
+        return data.loader(TensorDataset(torch.zeros(8, 2)), batch_size=2, epochs=1)
+
+    batches = loader()
+    training = Training().restore(loader=batches)
+    for _ in batches:
+        training.train(until=training.state.step + 1)
+        if training.state.step == 2:
+            break
+    program.begin(attempt=1)
+    told: list[tuple[int | None, float | None]] = []
+
+    def tell() -> None:
+        progress = program.said._snapshot().progress
+        told.append((progress.step, progress.percent))
+
+    monkeypatch.setattr(program.said, "flush", tell)
+    Training().restore(loader=loader())
+    assert told[-1] == (2, 50.0)
 
 
 @pytest.mark.parametrize(("finished", "step"), [(False, 4), (True, 0)])

@@ -101,6 +101,8 @@ def restore(
     check_states(parts)
     if follows is not None:
         reporter().progress.follow(follows)
+        if state.step:
+            reporter().flush()  # the step that it goes on from was told before the loader was there to give a percent
     return state
 
 
