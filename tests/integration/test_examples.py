@@ -144,7 +144,7 @@ def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
     curve = re.fullmatch(r"loss \S+ at step \d+, (\S+) at step 200", said[1])
     assert curve is not None, said
     assert float(curve[1]) < 0.5
-    assert said[2] == "manifest.json spirals.safetensors"
+    assert said[2] == "manifest.json metrics.parquet spirals.safetensors"
     assert (tmp_path / "spirals/spirals.safetensors").is_file()
     [code] = [each for each in laptop.items("configmaps") if each["metadata"]["name"].startswith("spirals-code-")]
     assert code["metadata"]["ownerReferences"][0]["name"] == "spirals"
