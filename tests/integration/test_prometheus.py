@@ -47,7 +47,8 @@ CHOSEN = {
     "$__range": "1h",
 }
 """What a reader of the dashboards has chosen."""
-RECORDED = Path(__file__).parent / "recorded/devices.prom"
+WRITTEN = Path(__file__).parent / "written/devices.prom"
+"""What a trainer on a node with two GPUs would serve, written by hand: no machine of the tests has one."""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -65,13 +66,13 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
 
 
 @pytest.fixture(scope="module")
-def recorded() -> Iterator[dict[str, Any]]:
-    """A target that serves what no trainer on CPUs can: a trainer's text about devices, tokens and FLOPs, as it was
-    recorded of one on a node with two GPUs.
+def written() -> Iterator[dict[str, Any]]:
+    """A target that serves what no trainer on CPUs can: a trainer's text about devices, tokens and FLOPs, written by
+    hand as one on a node with two GPUs would serve it.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(RECORDED.parent)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(WRITTEN.parent)))
     Thread(target=server.serve_forever, daemon=True).start()
-    yield {"metrics_path": f"/{RECORDED.name}", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
+    yield {"metrics_path": f"/{WRITTEN.name}", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
     server.shutdown()
     server.server_close()
 
@@ -98,7 +99,7 @@ def targets(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Targets
 
 @pytest.fixture(scope="module")
 def prometheus(
-    laptop: Laptop, targets: Targets, recorded: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    laptop: Laptop, targets: Targets, written: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
     """The documented configuration, but for the discovery itself, which Debian's Prometheus is built without.
 
@@ -110,8 +111,8 @@ def prometheus(
     assert trainer.pop("kubernetes_sd_configs")
     found = {"__meta_kubernetes_pod_container_port_name": "http", "__meta_kubernetes_namespace": "footplate-system"}
     operator["static_configs"] = [{"targets": [laptop.operator_address], "labels": found}]
-    pod = {"namespace": "default", "trainingjob": JOB, "run": "1", "attempt": "0", "pod": "recorded"}
-    replay = {"job_name": "recorded", **recorded}
+    pod = {"namespace": "default", "trainingjob": JOB, "run": "1", "attempt": "0", "pod": "written"}
+    replay = {"job_name": "written", **written}
     replay["static_configs"][0]["labels"] = pod
     trainer["file_sd_configs"] = [{"files": [str(targets.file)]}]
     folder = tmp_path_factory.mktemp("metrics") / "prometheus"
@@ -193,7 +194,7 @@ def test_reconcile_latency(prometheus: Prometheus) -> None:
 def test_metrics_keep_prometheus_rules(laptop: Laptop, prometheus: Prometheus) -> None:
     addresses = [laptop.operator_address, f"{laptop.pods(JOB)[0]['status']['podIP']}:{METRICS_PORT}"]
     texts = [read_url(f"http://{address}/metrics") for address in addresses]
-    for text in (*texts, RECORDED.read_text()):
+    for text in (*texts, WRITTEN.read_text()):
         done = subprocess.run(
             [find_tool("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
         )

@@ -100,14 +100,14 @@ def test_only_metrics_that_are_documented_are_asked_for() -> None:
     assert asked <= known
 
 
-def test_what_was_recorded_of_gpus_is_what_a_trainer_serves() -> None:
+def test_what_is_written_of_gpus_is_named_as_a_trainer_names_it() -> None:
     """tests/integration/test_prometheus.py scrapes it, in place of a node with devices."""
-    recorded = (Path(__file__).parents[2] / "integration/recorded/devices.prom").read_text()
+    written = (Path(__file__).parents[2] / "integration/written/devices.prom").read_text()
     documented = {
         names_in(name)[0]: (kind, set(names_in(labels)))
         for name, kind, labels, _ in read_table("operations.md", "metrics: trainer")
     }
-    for family in text_string_to_metric_families(recorded):
+    for family in text_string_to_metric_families(written):
         labels = {label for sample in family.samples for label in sample.labels}
         assert documented[family.name] == (family.type, labels)
 
