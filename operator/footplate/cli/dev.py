@@ -17,14 +17,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from footplate.attempt_spec import pod_name
 from footplate.cli.dev_files import Upload, download_files
 from footplate.cli.dev_home import DevHome
-from footplate.cli.dev_log import LogTail
+from footplate.cli.dev_log import LogTail, with_missed
 from footplate.cli.dev_options import describe_images, parse_images, parse_pair
 from footplate.cli.dev_run import read_job, read_live
 from footplate.cli.follow import describe_end, follow
 from footplate.cli.session import explained
 from footplate.client import Client
+from footplate.contract import CONTAINER_NAME
 from footplate.devcluster.environment import has_loopback_block
 from footplate.devcluster.images import Images
 from footplate.devcluster.process import find_program
@@ -269,8 +271,13 @@ async def _follow(cluster: DevCluster, namespace: str, name: str) -> Mapping[str
                 raise ConfigurationError(f"the operator has ended, so the job won't go on:\n{last}")
             return await asyncio.to_thread(read_live, watched)
 
+        def log_of(attempt: int) -> Path:
+            pod = pod_name(name, run=watched.run or 1, attempt=attempt, rank=0)
+            return cluster.pod_log(namespace, pod, CONTAINER_NAME)
+
         followed = await asyncio.to_thread(client.get, name)
-        job = await follow(read, _console, log=LogTail(followed.logs(0, follow=True)).read)
+        lines = with_missed(followed.logs(0, follow=True), log_of)
+        job = await follow(read, _console, log=LogTail(lines).read)
     finally:
         await asyncio.to_thread(client.close)
     _print_lines([describe_end(job), f"Logs       {cluster.pod_log(namespace, '', '').parent}, until the next start"])

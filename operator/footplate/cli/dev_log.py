@@ -5,14 +5,42 @@ Of a program that writes faster than a terminal shows, the last words are shown 
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from footplate.client import ClientError, LogLine
+from footplate.client.log_lines import LineSplitter
+from footplate.client.logs import GONE
 
 MOST_LINES = 2_000
 """Shown of what was written between two looks."""
 _END_SECONDS = 5.0
+_MOST_BYTES = 1 << 20
+"""Read of the log of a pod that came and went between two looks."""
+
+
+def with_missed(lines: Iterable[LogLine], log_of: Callable[[int], Path]) -> Iterator[LogLine]:
+    """The lines, and of a pod that was gone before anybody could ask it, those that its node has kept.
+
+    Args:
+        lines: of one pod after the other, as they are followed.
+        log_of: where the node keeps the log of an attempt.
+    """
+    for line in lines:
+        if line.text != GONE:
+            yield line
+        else:
+            yield from (LogLine(line.node_rank, line.attempt, text) for text in _kept(log_of(line.attempt)))
+
+
+def _kept(log: Path) -> Iterator[str]:
+    splitter = LineSplitter()
+    try:
+        yield from splitter.feed(log.read_bytes()[-_MOST_BYTES:])
+    except FileNotFoundError:
+        return
+    yield from splitter.end()
 
 
 class LogTail:

@@ -26,11 +26,12 @@ from footplate.objects import Object, block, key_of, number, uid_of
 MAX_FOLLOWED = 200
 """Pods whose logs are followed at once."""
 POD_LOGS = Resource("v1", "pods/log")
+_FIRST_POLL_SECONDS = 0.05
 _POLL_SECONDS = 1.0
 _QUIET_SECONDS = 60.0
 """A pod that writes nothing for so long is asked anew: a connection that was cut without a word looks the same."""
 _CUT = "… the connection to this log was cut: a few lines may be missing or come twice …"
-_GONE = "… this pod is gone already: where its log is kept, it is read by the attempt's number …"
+GONE = "… this pod is gone already: where its log is kept, it is read by the attempt's number …"
 _WAITED_FOR = 64
 
 
@@ -203,9 +204,9 @@ async def _follow(connection: Connection, job: Object, asked: LogRequest) -> Asy
         async with aclosing(_merged(connection, job, attempt, ranks, tail=tail)) as batches:
             async for batch in batches:
                 yield batch
-        job = await _again(connection, job)
+        job, pauses = await _again(connection, job), _pauses()
         while not is_so(job, "Finished") and (read_status(job).attempt or 0) <= attempt:
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(next(pauses))
             job = await _again(connection, job)
         newest = read_status(job).attempt or 0
         if newest <= attempt or asked.attempt is not None:
@@ -251,7 +252,7 @@ async def _whole_log(
 ) -> AsyncGenerator[list[str]]:
     """A pod's log from its first line, or the last few, to its end; awaits its start."""
     clock = asyncio.get_running_loop().time
-    heard, since = clock(), math.inf
+    heard, since, pauses = clock(), math.inf, _pauses()
     while True:
         try:
             async for lines in _pod_log(connection, job, attempt, rank, tail=tail, since=since):
@@ -262,9 +263,9 @@ async def _whole_log(
             if math.isfinite(since):
                 return
             if await _is_over(connection, job, attempt):
-                yield [_GONE]
+                yield [GONE]
                 return
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(next(pauses))
         except ClusterUnreachable:
             if await _is_over(connection, job, attempt):
                 return
@@ -273,6 +274,14 @@ async def _whole_log(
                 yield [_CUT]
                 await asyncio.sleep(_POLL_SECONDS)
             since, tail = max(1.0, clock() - heard), None
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between two looks for something that is about to be: a pod that fails at once lives for less than one."""
+    pause = _FIRST_POLL_SECONDS
+    while True:
+        yield pause
+        pause = min(1.5 * pause, _POLL_SECONDS)
 
 
 async def _is_over(connection: Connection, job: Object, attempt: int) -> bool:

@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Queue
 
 import pytest
 
 from footplate.cli import dev_log
-from footplate.cli.dev_log import LogTail
+from footplate.cli.dev_log import LogTail, with_missed
 from footplate.client import ClientError, LogLine
+from footplate.client.logs import GONE
 
 
 def lines_of(*texts: str) -> Iterator[LogLine]:
@@ -42,3 +44,12 @@ def test_a_log_that_ends_by_an_error_says_so() -> None:
         raise ClientError("it was deleted")
 
     assert [*LogTail(broken()).read({"phase": "Failed"})] == ["one", "[it was deleted]"]
+
+
+def test_a_pod_that_was_gone_at_once_is_read_where_its_node_kept_it(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(b"first words\nlast words")
+    lines = [LogLine(0, attempt, GONE) for attempt in (0, 1)]
+    assert [line.text for line in with_missed(lines, lambda attempt: tmp_path / str(attempt))] == [
+        "first words",
+        "last words",
+    ]
