@@ -47,7 +47,8 @@ def open_store(connection: Connection, spec: TrainingJobSpec, uri: str, *, names
     except ModuleNotFoundError as error:
         raise StorageUnreadable(f"{error.name} isn't installed; run: pip install 'footplate[cli]'") from None
     if not structlog.is_configured():  # it would write to standard output, which is the program's own
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        # The stream is looked up for each line: a program, or a notebook, may put another in its place.
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     scheme = uri.partition("://")[0]
     if scheme not in CREDENTIAL_NAMES:
         raise StorageUnreadable(

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+import structlog
 
 from client_site import Site
 from footplate import records
@@ -150,6 +152,20 @@ def test_the_jobs_secret_opens_its_storage_and_nothing_of_it_names_files_here(
     assert opened.uri == "s3://bucket/x"
     with pytest.raises(StorageUnreadable, match="lies in a volume of the job's pods"):
         open_store(client.connection, spec(), "file:///etc", namespace="default")
+
+
+def test_what_storage_says_goes_to_where_the_program_reads_it_now(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structlog.reset_defaults()
+    before, after = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", before)
+    with pytest.raises(StorageUnreadable):
+        open_store(client.connection, spec(), "file:///etc", namespace="default")
+    before.close()
+    monkeypatch.setattr(sys, "stderr", after)
+    structlog.get_logger().warning("is tried again")
+    assert "is tried again" in after.getvalue()
 
 
 def test_who_has_no_reader_of_storage_is_told_its_name(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
