@@ -78,6 +78,18 @@ def test_a_failure_loses_neither_logs_nor_files(tmp_path: Path) -> None:
     assert left.endswith("node-00000/: output/model.bin")
 
 
+def test_a_pod_that_comes_to_no_training_leaves_its_log(tmp_path: Path) -> None:
+    spec = {
+        "trainer": {"entrypoint": "train.py", "source": {"uri": f"file://{tmp_path}/gone.py"}},
+        "output": {"uri": f"file://{tmp_path}/models/"},
+    }
+    done = RunningPod(tmp_path, pod_environment(tmp_path, spec)).finish()
+    assert done.exit_code == 65, done.log
+    kept = records(tmp_path)
+    assert kept.keys() == {f"pods/{HERE}.log.gz"}
+    assert b"gone.py does not exist" in gzip.decompress(kept[f"pods/{HERE}.log.gz"])
+
+
 def test_a_pod_that_is_killed_has_left_its_log_and_its_metrics(tmp_path: Path) -> None:
     code = LEAVE + "import time; time.sleep(600)"
     spec = {

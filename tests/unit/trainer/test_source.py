@@ -205,7 +205,6 @@ def test_damage_far_inside_a_bz2_is_refused_too(tmp_path: Path) -> None:
             "configMap 'code' isn't in the job's namespace, or holds no files",
         ),
         (Source(uri="file:///no/such.py", sha256=None), NotFound, "such.py does not exist"),
-        (Source(uri="file:///no/folder/"), ConfigError, "names a folder; name one archive"),
     ],
 )
 def test_a_source_that_is_not_there_is_named(

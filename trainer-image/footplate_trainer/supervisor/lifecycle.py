@@ -65,7 +65,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._stopped_at = 0.0
         self._belongings: Belongings | None = None
-        self._history: History | None = None
+        self._history = History(pod, self._telemetry.report, self._note)
         self._keeper: Keeper | None = None
 
     def stop(self) -> None:
@@ -82,6 +82,7 @@ class Supervisor:
     async def _serve(self) -> Verdict:
         try:
             self._pod.make_folders()
+            logs.keep(self._history.log)
             exchange.clear(self._pod.run_dir)
             server = telemetry.serve(self._telemetry, self._pod.metrics_address)
         except Exception as error:
@@ -126,14 +127,14 @@ class Supervisor:
 
     async def _keep_belongings(self, exit_code: int) -> None:
         """Sends what the pod leaves besides its model, for as long as there is time; then it ends without."""
-        if self._belongings is None:
-            return
         done = exit_code == ExitCode.OK
-        keep = partial(
-            self._belongings.keep,
-            unclaimed=exit_code not in (ExitCode.STOPPED, ExitCode.PEER_LOST),  # else another attempt goes on
-            output=not done,
-        )
+
+        def keep() -> None:
+            if self._belongings is None:  # it came to no training
+                self._keep_log()
+                return
+            goes_on = exit_code in (ExitCode.STOPPED, ExitCode.PEER_LOST)  # in another attempt
+            self._belongings.keep(unclaimed=not goes_on, output=not done)
 
         async def out_of_time() -> None:
             await self._stop.wait()
@@ -146,6 +147,12 @@ class Supervisor:
         waiting.cancel()
         if not keeping.done():
             self._note(f"there was no time to keep all that node {self._pod.node_rank} has left")
+
+    def _keep_log(self) -> None:
+        try:
+            self._history.finish()
+        except Exception as error:  # what went wrong before it is the verdict
+            self._note(f"the log of node {self._pod.node_rank} could not be kept: {words_of(error)}")
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
         with keys_may_come(self._pod.attempt):
@@ -178,9 +185,8 @@ class Supervisor:
         listening = Listening(pod, self._telemetry.heard, self._note)
         environ = {**listening.environment, **os.environ}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
-        history = self._history = History(pod, self._telemetry.report, self._note)
+        history = self._history
         self._telemetry.recorder = history.recorder
-        logs.keep(history.log)
         self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, history, self._note)
         started = await processes.start(launches, hear=listening.add_lines)
         log.info("training starts", ranks=[process.rank for process in started])
@@ -257,7 +263,7 @@ class Supervisor:
                 raise NoModel(f"{error}. What it has saved elsewhere is kept: a note says where") from None
 
         def finish() -> ArtifactStatus:
-            history = self._history.make_table() if self._history is not None else None
+            history = self._history.make_table()
             has_checkpoint = report.checkpoint is not None
             return keep_trying(partial(publish, history), has_checkpoint=has_checkpoint, note=self._note)
 

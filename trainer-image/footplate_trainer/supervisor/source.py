@@ -104,8 +104,6 @@ def _copy_config_map(name: str, mount: Path | None, folder: Path) -> None:
 def _fetch_uri(uri: str, folder: Path, *, sha256: str | None, endpoint: str | None) -> None:
     parent, name = split_uri(uri)
     store = Store.open(parent, endpoint=endpoint)
-    if not name:
-        raise ConfigError(f"uri {uri} names a folder; name one archive ({', '.join(ARCHIVES)}) or file")
     item = store.head(name)
     check_space(folder, item.size)
     download(store, item, folder, sha256=sha256)
