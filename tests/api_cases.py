@@ -90,6 +90,7 @@ def needs_node(**requirement: Any) -> Json:
     return pods(affinity={"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [term]}}})
 
 
+PRICES = {"currency": "EUR", "perHour": {"nvidia.com/gpu": "2.50"}}
 AFFINITY = {
     "nodeAffinity": {
         REQUIRED: {"nodeSelectorTerms": [{
@@ -154,6 +155,8 @@ TAKEN = (
         {"weight": 1, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}}]}})),
     Case("null in an affinity", pods(affinity={"nodeAffinity": None})),
     Case("ttl of a record", sound(runPolicy={"ttlSecondsAfterFinished": 0, "ttlKeepsJob": True})),
+    Case("budget", sound(runPolicy={"budget": {"acceleratorHours": 500}})),
+    Case("prices", {"prices": PRICES}, kind="ClusterTrainingRuntime"),
     Case("resume run", sound(checkpoint={"uri": "s3://checkpoints/", "resume": "run"})),
     Case("paths of a policy", {"policy": {"allowed": ["trainer.image", "resources", "nodes", "resources.limits.cpu",
                                                       "trainer.hyperparameters.epochs"]}}, kind="TrainingRuntime"),
@@ -199,6 +202,12 @@ TAKEN = (
 )  # fmt: skip
 
 REFUSED = (
+    Case("two budgets", sound(runPolicy={"budget": {"acceleratorHours": 5, "cost": 5}}),
+         "set exactly one of acceleratorHours and cost", "spec.runPolicy.budget"),
+    Case("no hours", sound(runPolicy={"budget": {"acceleratorHours": 0}}), "must be at least 1",
+         "spec.runPolicy.budget.acceleratorHours", server="should be greater than or equal to 1"),
+    Case("prices of a team", {"prices": PRICES}, "spec.prices are the platform's to say", "spec.prices",
+         kind="TrainingRuntime"),
     Case("unknown field", sound(nodez=2), "unknown field; did you mean nodes?", "spec.nodez",
          server='unknown field "spec.nodez"'),
     Case("requirements", trainer(requirements=[
@@ -545,6 +554,7 @@ MUTABLE: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
         "ttlKeepsJob": (False, True),
         "maxRestarts": (3, 4),
         "maxDisruptions": (50, 51),
+        "budget": ({"acceleratorHours": 5}, {"cost": 7}),
     },
     "scheduling": {"priorityClassName": ("a", "b")},
 }

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from footplate.api.money import Prices
 from footplate.api.packages import PipPolicy
 from footplate.api.status import (
     MAX_STRAGGLERS,
@@ -186,6 +187,8 @@ class JobConfig(Model):
     """
     pip: PipPolicy | None = None
     """What the policy of its runtime said of packages when the run began; None where it said nothing."""
+    prices: Prices | None = None
+    """What its runtime said that accelerators cost when the run began. For the operator alone."""
 
 
 MAX_NOTES = 16

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from footplate.api.money import Budget
 from footplate.api.patterns import HTTP_PATTERN
 from footplate.api.references import LocalRef, NeededKeyRef
 from footplate.api.types import MUTABLE, Limit, Model, Resume, Rule, Seconds, Uri, at, count
@@ -154,6 +155,13 @@ class RunPolicy(Model):
     active_deadline_seconds: Annotated[Limit | None, MUTABLE] = Field(
         None,
         description="Most seconds of running time, summed over attempts; queued time doesn't count. Default: no limit.",
+    )
+    budget: Annotated[Budget | None, MUTABLE] = Field(
+        None,
+        description="The most that the run may hold of accelerators, in hours or in money. At 80 % an event warns; at "
+        "100 % the gang is stopped after a checkpoint, and goes on from it once the budget is raised. Default: no "
+        "limit.",
+        examples=[{"acceleratorHours": 500}],
     )
     queue_deadline_seconds: Limit | None = Field(
         None, description="Longest wait in seconds for all pods to be scheduled. Default: no limit."

@@ -7,13 +7,14 @@ from pydantic import AfterValidator, Field
 
 from footplate.api.blocks import Checkpoint, RunPolicy, Scheduling, Storage
 from footplate.api.errors import field_names, nearest
+from footplate.api.money import Prices
 from footplate.api.packages import PipPolicy
 from footplate.api.patterns import URI_PREFIX_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.resources import Resources
 from footplate.api.trainer import Trainer
 from footplate.api.trainingjob import NodeCount, TrainingJobSpec
-from footplate.api.types import LabelKey, Model, Rule, Schema
+from footplate.api.types import LabelKey, Model, Rule, Schema, at
 
 UriPrefix = Annotated[str, Field(min_length=1, max_length=1024, pattern=URI_PREFIX_PATTERN)]
 
@@ -87,6 +88,19 @@ class RuntimeSpec(Model):
     scheduling: Scheduling | None = Field(None, description="Default for spec.scheduling.")
     pod_template: PodTemplate | None = Field(None, description="Default for spec.podTemplate.")
     policy: RuntimePolicy = Field(default=RuntimePolicy(), description="What jobs may do.")
+    prices: Prices | None = Field(
+        None,
+        description="What its accelerators cost, for status.usage.cost, runPolicy.budget.cost and the metrics; in a "
+        "ClusterTrainingRuntime alone. A run keeps the prices that it began with.",
+    )
+
+
+NO_PRICES = Rule(
+    "!has(self.spec.prices)",
+    "spec.prices are the platform's to say: set them in a ClusterTrainingRuntime",
+    lambda runtime: at(runtime, "spec", "prices") is None,
+    "spec.prices",
+)
 
 
 class RuntimeMetadata(Model):
@@ -106,7 +120,7 @@ class TrainingRuntime(Model):
     metadata: RuntimeMetadata
     spec: RuntimeSpec = Field(description="Defaults and policy.")
 
-    rules = (NO_HOST_PATH,)
+    rules = (NO_HOST_PATH, NO_PRICES)
 
 
 class ClusterTrainingRuntime(Model):

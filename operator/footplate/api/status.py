@@ -214,6 +214,13 @@ class FailureStatus(Model):
     traceback: Annotated[str, Field(max_length=4096)] | None = Field(None, description="End of the traceback.")
 
 
+class Cost(Model):
+    """Money."""
+
+    amount: float = Field(description="How much, rounded to hundredths.")
+    currency: Annotated[str, Field(max_length=3)] = Field(description="Code of the currency.")
+
+
 class Usage(Model):
     """What the run has cost, and how much of it went into the model.
 
@@ -235,6 +242,9 @@ class Usage(Model):
         None, description="The rest: starting, waiting for each other, repeated steps, saving, stopping."
     )
     goodput_percent: float | None = Field(None, description="productiveSeconds of all seconds held, in percent.")
+    cost: Cost | None = Field(
+        None, description="What the accelerators have cost by the prices of the runtime; null where it names none."
+    )
 
 
 class Straggler(Model):

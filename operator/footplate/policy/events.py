@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from footplate.api.status import Attempt, Straggler, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import GRACE_FACTOR, working_grace
+from footplate.policy import budget
 from footplate.policy.measures import has_stepped
 from footplate.policy.plan import Event
 from footplate.policy.pod import Pod
@@ -24,6 +25,7 @@ def news(*, before: TrainingJobStatus, after: TrainingJobStatus | None, spec: Tr
         yield from _notes(before, after)
         yield from _stragglers(before, after)
         yield from _short_grace(before, after, spec)
+        yield from _budget(before, after, spec)
 
 
 def sidecar(pod: Pod) -> Event:
@@ -147,3 +149,15 @@ def _enough(needed: float) -> int:
     while working_grace(seconds) < needed:
         seconds += 1
     return seconds
+
+
+def _budget(before: TrainingJobStatus, after: TrainingJobStatus, spec: TrainingJobSpec) -> Iterator[Event]:
+    limit = spec.run_policy.budget
+    if limit is None or after.usage is None or before.run != after.run:
+        return
+    if budget.share(limit, before.usage) < budget.WARN_AT <= budget.share(limit, after.usage) < 1:
+        message = (
+            f"the run has spent {budget.describe(limit, after.usage)}; when it is spent, the gang is stopped after a "
+            "checkpoint, and goes on from it once the budget is raised"
+        )
+        yield Event("Warning", Reason.BUDGET_NEARLY_SPENT, message, "Train")

@@ -16,8 +16,10 @@ from footplate.api.errors import Problem, explain
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
 from footplate.objects import Object, block
+from footplate.policy import budget
 from footplate.policy.rules import Path, leaves, may_set
 
+_BUDGET: Path = ("runPolicy", "budget")
 LIVE_FIELDS: Sequence[Path] = (
     ("runPolicy", "suspend"),
     ("runPolicy", "restartNonce"),
@@ -26,6 +28,7 @@ LIVE_FIELDS: Sequence[Path] = (
     ("runPolicy", "maxRestarts"),
     ("runPolicy", "maxDisruptions"),
     ("runPolicy", "activeDeadlineSeconds"),
+    _BUDGET,
     ("scheduling", "priorityClassName"),
 )
 """What any job may change; an elastic one its `nodes` too, which a job.json can't do without."""
@@ -76,9 +79,12 @@ def with_live_fields(config: JobConfig, job: Object, runtime: Object | None) -> 
             refused.append(_locked(path, value, settled))
             continue
         try:
-            spec = _with_value(spec, path, value)
+            edited = _with_value(spec, path, value)
         except ValidationError as error:
             refused += explain(error, "spec", model=TrainingJobSpec)
+            continue
+        mistakes = [*budget.mistakes(edited, config.prices)] if path == _BUDGET else []
+        spec, refused = (spec, [*refused, *mistakes]) if mistakes else (edited, refused)
     return Edited(spec, refused)
 
 

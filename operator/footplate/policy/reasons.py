@@ -17,6 +17,7 @@ class Reason(StrEnum):
     STARTING_PODS = "StartingPods"
     ALL_PODS_RUNNING = "AllPodsRunning"
     SUSPENDED = "SuspendedByUser"
+    BUDGET_SPENT = "BudgetSpent"
     RESUMED = "Resumed"
     # Ends of an attempt, and of the run where no budget is left or none was given
     COMPLETED = "Completed"
@@ -60,6 +61,7 @@ class Reason(StrEnum):
     TRAINER_NOTE = "TrainerNote"
     STRAGGLER = "Straggler"
     GRACE_TOO_SHORT = "GraceTooShort"
+    BUDGET_NEARLY_SPENT = "BudgetNearlySpent"
     STATUS_NOT_UNDERSTOOD = "StatusNotUnderstood"
     SIDECAR = "SidecarRunsOn"
     EDIT_REFUSED = "EditRefused"
@@ -68,5 +70,11 @@ class Reason(StrEnum):
 MILESTONES = frozenset((Reason.FIRST_STEP, Reason.RESUMED_FROM, Reason.CHECKPOINT_SAVED, Reason.MODEL_VERIFIED))
 """How a run gets on, where all is well."""
 
-NOTICES = MILESTONES | {Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT, Reason.SIDECAR}
+NOTICES = MILESTONES | {
+    Reason.TRAINER_NOTE,
+    Reason.STRAGGLER,
+    Reason.GRACE_TOO_SHORT,
+    Reason.BUDGET_NEARLY_SPENT,
+    Reason.SIDECAR,
+}
 """Notes about a run that goes on, which give way to all else that is to be said."""

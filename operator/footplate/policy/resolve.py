@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from footplate.api.errors import Problem, explain
+from footplate.api.money import Prices
 from footplate.api.runtime import ClusterTrainingRuntime, RuntimePolicy, TrainingRuntime
 from footplate.api.trainer import ENTRY_KINDS
 from footplate.api.trainingjob import TrainingJob, TrainingJobSpec
@@ -19,7 +20,7 @@ from footplate.api.types import Model
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.errors import Terminal
 from footplate.objects import Object, block, text
-from footplate.policy import rules
+from footplate.policy import budget, rules
 from footplate.policy.mutable import locked_fields, without_live_fields
 from footplate.policy.variables import unexpanded_variables
 
@@ -66,14 +67,17 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
         InvalidJob: the job, its runtime or the merged spec breaks a rule of the API; with all that is wrong.
         RuntimeRefuses: the job sets what the runtime's policy doesn't allow.
     """
-    blueprint = _blueprint(runtime)
-    spec, defaults = block(job, "spec"), {key: value for key, value in blueprint.items() if key != "policy"}
+    blueprint, prices = _blueprint(runtime), _prices(runtime)
+    spec = block(job, "spec")
+    defaults = {key: value for key, value in blueprint.items() if key not in ("policy", "prices")}
     own, problems = _read(TrainingJob, {key: job[key] for key in ("metadata", "spec") if key in job})
     # Without the reference nothing is left to somebody else to say: the models' rules hold for the whole.
     whole = _merge(defaults, {key: value for key, value in spec.items() if key != "runtimeRef"})
     merged, more = _read(TrainingJobSpec, whole, root="spec") if isinstance(job.get("spec"), Mapping) else (None, [])
     problems += [*more, *rules.too_large(whole)]
     problems += rules.broken(whole)
+    if merged is not None:
+        problems += budget.mistakes(merged, prices)
     if merged is not None and own is not None:
         problems += unexpanded_variables(JobConfig(metadata=own.metadata, run=run, spec=merged))
     refused: Sequence[Problem] = ()
@@ -86,7 +90,8 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
         raise RuntimeRefuses(f"{text(runtime or {}, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
     settled = TrainingJobSpec.model_validate(_merge(defaults, without_live_fields(spec)), by_name=False)
     pip = policy.pip if policy.pip.is_closed else None
-    return JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked_fields(runtime) or None, pip=pip)
+    locked = locked_fields(runtime) or None
+    return JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked, pip=pip, prices=prices)
 
 
 def check_alone(job: Object) -> Sequence[Problem]:
@@ -126,6 +131,12 @@ def _blueprint(runtime: Object | None) -> Object:
     if problems:
         raise InvalidJob(problems)
     return block(runtime, "spec")
+
+
+def _prices(runtime: Object | None) -> Prices | None:
+    """What a runtime that keeps the rules of its kind says of prices."""
+    prices = block(runtime, "spec").get("prices")
+    return None if prices is None else Prices.model_validate(prices, by_name=False)
 
 
 def _read(model: type[M], raw: object, *, root: str = "") -> tuple[M | None, list[Problem]]:

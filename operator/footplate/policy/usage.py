@@ -9,12 +9,14 @@ Times of several machines meet here. No part is ever negative, and no sum ever f
 too large stands still until the truth has caught up with it.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 
 from footplate.api.status import MAX_COUNT, Phase, TrainingJobStatus, Usage
 from footplate.attempt_spec import accelerators
 from footplate.contract import Progress
+from footplate.policy import budget
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job
 from footplate.policy.pod import Pod
@@ -47,10 +49,13 @@ def update(job: Job, *, before: TrainingJobStatus, polled: Progress | None) -> U
 def seconds_until_due(job: Job) -> float | None:
     """Seconds until the usage of an attempt that says nothing is told all the same; None where it holds no node."""
     usage, live = job.status.usage or Usage(), _live_seconds(job)
-    if job.between_attempts or not live:
+    if job.between_attempts or not (live or any(pod.node is not None for pod in job.gang.pods)):
         return None
     untold = usage.ended_node_seconds + live - usage.node_seconds
-    return TELL_EVERY_SECONDS - untold / job.desired
+    devices, prices, limit = accelerators(job.spec), job.config.prices, job.spec.run_policy.budget
+    mark = budget.node_seconds_left(limit, usage, devices=devices, prices=prices)
+    due = min(TELL_EVERY_SECONDS * job.desired, mark if mark is not None else math.inf)
+    return (due - untold) / job.desired
 
 
 def close(job: Job, reason: Reason) -> Usage:
@@ -75,10 +80,12 @@ def _split(job: Job, usage: Usage, productive: float | None, *, live: int = 0) -
     held = min(node_seconds * _weight(devices), MAX_COUNT)
     known = usage.productive_seconds if productive is None else int(productive * _weight(devices))
     good = None if known is None else min(known, held)
+    seconds = {name: min(node_seconds * count, MAX_COUNT) for name, count in devices.items()}
     return Usage(
         node_seconds=node_seconds,
         ended_node_seconds=usage.ended_node_seconds,
-        accelerator_seconds={name: min(node_seconds * count, MAX_COUNT) for name, count in devices.items()},
+        accelerator_seconds=seconds,
+        cost=budget.cost_of(seconds, job.config.prices),
         productive_seconds=good,
         lost_seconds=None if good is None else held - good,
         goodput_percent=None if good is None or not held else round(100 * good / held, 1),
