@@ -41,6 +41,9 @@ def operator(
     poll_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a job's progress.")
     ] = _DEFAULT.poll_interval,
+    chargeback_label: Annotated[
+        str, typer.Option(help="Label of TrainingJobs that says who pays, for the metrics; default: none.")
+    ] = _DEFAULT.chargeback_label,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -58,6 +61,7 @@ def operator(
         leader_election=leader_election,
         lease_namespace=lease_namespace,
         poll_interval=poll_interval,
+        chargeback_label=chargeback_label,
     )
     try:
         asyncio.run(run_operator(settings))

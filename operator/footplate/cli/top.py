@@ -1,8 +1,9 @@
-"""`footplate top`: who holds the cluster's accelerators, and what comes of it."""
+"""`footplate top`: who holds the cluster's accelerators, what comes of it, and what it costs."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.text import Text
 
 from footplate.cli.columns import table
@@ -11,12 +12,25 @@ from footplate.cli.session import on_cluster
 from footplate.cli.words import UNKNOWN
 
 if TYPE_CHECKING:
-    from footplate.client import Client, ClusterView
+    from footplate.client import Bill, Client, ClusterView
 
 
 @on_cluster
-def top(client: "Client", *, output: OutputOption = Output.TEXT) -> None:
-    """Show accelerators by namespace and job, and how well they are used."""
+def top(
+    client: "Client",
+    *,
+    cost: Annotated[bool, typer.Option("--cost", help="What jobs have held and cost in their present runs.")] = False,
+    by: Annotated[
+        str, typer.Option("--by", help="With --cost: label of jobs that says who pays.", metavar="LABEL")
+    ] = "",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show accelerators by namespace and job, how well they are used, and what they cost."""
+    if by and not cost:
+        raise typer.BadParameter("--by goes with --cost")
+    if cost:
+        _bills(client.bills(by), by=by, output=output)
+        return
     view = client.cluster()
     answer(
         output,
@@ -24,6 +38,35 @@ def top(client: "Client", *, output: OutputOption = Output.TEXT) -> None:
         names=lambda: [f"{use.namespace}/{use.job}" for use in view.jobs],
         text=lambda: cluster_text(view, namespace=client.namespace),
     )
+
+
+def _bills(bills: "Sequence[Bill]", *, by: str, output: Output) -> None:
+    answer(
+        output,
+        data=lambda: to_json(list(bills)),
+        names=lambda: [f"{bill.namespace}/{bill.charged_to}" if by else bill.namespace for bill in bills],
+        text=lambda: bills_text(bills, by=by),
+    )
+
+
+def bills_text(bills: "Sequence[Bill]", *, by: str) -> Text:
+    """A table of who has spent what."""
+    if not bills:
+        return Text("there are no jobs")
+    rows = [
+        [
+            bill.namespace,
+            *([bill.charged_to or UNKNOWN] if by else []),
+            f"{bill.jobs:,}",
+            ", ".join(f"{hours:,.1f} {name}" for name, hours in sorted(bill.hours.items()) if hours) or UNKNOWN,
+            ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sorted(bill.cost.items())) or UNKNOWN,
+        ]
+        for bill in bills
+    ]
+    text = table(["NAMESPACE", *([by] if by else []), "JOBS", "ACCELERATOR-HOURS", "COST"], rows)
+    if unpriced := sum(bill.unpriced for bill in bills):
+        text.append(f"\n\n{unpriced:,} of the jobs have held accelerators without a price (spec.prices of a runtime)")
+    return text
 
 
 def cluster_text(view: "ClusterView", *, namespace: str) -> Text:

@@ -22,6 +22,7 @@ from footplate.client.events import JobEvent
 from footplate.client.job import Job
 
 if TYPE_CHECKING:
+    from footplate.client.bills import Bill
     from footplate.client.checkpoints import CheckpointView
     from footplate.client.cluster import ClusterView
     from footplate.client.history import History
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from footplate.client.why import Why
 
 __all__ = [
+    "Bill",
     "Change",
     "CheckpointView",
     "Client",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "Bill": "bills",
     "CheckpointView": "checkpoints",
     "ClusterView": "cluster",
     "History": "history",

@@ -17,6 +17,7 @@ from footplate.machinery.resources import NODES, PODS, TRAINING_JOBS
 from footplate.objects import Object, key_of
 
 if TYPE_CHECKING:
+    from footplate.client.bills import Bill
     from footplate.client.cluster import ClusterView
     from footplate.client.planning import Plan
     from footplate.client.submission import Source
@@ -200,6 +201,20 @@ class Client:
         except NotAllowed:
             nodes = None
         return view_cluster(jobs, pods, nodes, whole=whole)
+
+    def bills(self, label: str = "") -> "Sequence[Bill]":
+        """What the jobs that are there have held and cost, by namespace: of all where they may be read, else of one.
+
+        Args:
+            label: key of a label of jobs whose value says who pays within a namespace; empty: nobody else.
+        """
+        from footplate.client.bills import make_bills
+
+        try:
+            jobs, _ = self.connection.run(self.connection.list(TRAINING_JOBS))
+        except NotAllowed:
+            jobs, _ = self.connection.run(self.connection.list(TRAINING_JOBS, namespace=self.namespace))
+        return make_bills(jobs, label=label)
 
     def _living(self, namespace: str) -> tuple[Sequence[Object], Sequence[Object]]:
         jobs, _ = self.connection.run(self.connection.list(TRAINING_JOBS, namespace=namespace))

@@ -235,7 +235,7 @@ class Applier:
             await self._refresh(job)
             raise
         if measures is not None:
-            self._metrics.jobs.count(key_of(job)[0], measures)
+            self._metrics.jobs.count(job, measures)
         self._cluster.jobs.observe(patched)
 
     async def _refresh(self, job: Object) -> None:

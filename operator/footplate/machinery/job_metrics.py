@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from footplate.api.status import Phase
+from footplate.machinery.chargeback import Chargeback
 from footplate.objects import Object, block, key_of, text
 from footplate.policy.measures import NODE, OUTCOMES, PHASES, Measures
 
@@ -37,6 +38,7 @@ class JobMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self.chargeback = Chargeback(registry)
         self.restarts = Counter(
             "footplate_gang_restarts", "Gang restarts, by the class of their cause.", ["class"], registry=registry
         )
@@ -80,8 +82,10 @@ class JobMetrics:
         self._ledger.jobs = jobs
         self._registry.register(_Census(jobs))
 
-    def count(self, namespace: str, measures: Measures) -> None:
+    def count(self, job: Object, measures: Measures) -> None:
         """Counts what a write of a job's status, which has just been done, brought."""
+        namespace = key_of(job)[0]
+        self.chargeback.enter(job, measures)
         for class_, more in measures.restarts.items():
             self.restarts.labels(class_).inc(more)
         if measures.phase is not None:

@@ -65,6 +65,7 @@ class Manager:
         self.failure: BaseException | None = None
         self.probes: Probes | None = None
         self.cluster = Cluster(self._queue.add)
+        self._metrics.jobs.chargeback.label = settings.chargeback_label
         self._metrics.jobs.serve(self.cluster.jobs.objects().values)
 
     @property

@@ -44,6 +44,8 @@ class OperatorSettings:
     """This replica's name in the Lease, unique by process."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
+    chargeback_label: str = ""
+    """Label of TrainingJobs whose value says who pays; empty: their namespace alone does."""
 
     @classmethod
     def from_environment(cls) -> Self:

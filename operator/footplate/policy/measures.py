@@ -38,6 +38,8 @@ class Measures:
     """Seconds more that the run has held, by resource and outcome. One may be negative: what turns out to be lost isn't
     productive any more.
     """
+    cost: tuple[str, float] | None = None
+    """Currency, and money more that the run has cost; None where it has no prices."""
     finished: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """All that a run which ends by this write has held, by resource and outcome."""
 
@@ -54,6 +56,7 @@ def measure(job: Object, *, before: TrainingJobStatus, after: TrainingJobStatus,
         pods_created=waited if _created(after) and not _created(old) else None,
         first_step=waited if has_stepped(after) and not has_stepped(old) else None,
         spent=_difference(_held(old.usage), _held(after.usage)),
+        cost=_cost(old.usage, after.usage),
         finished=_held(after.usage) if over else {},
     )
 
@@ -88,6 +91,13 @@ def _seconds_waited(job: Object, status: TrainingJobStatus, *, now: datetime) ->
     if asked is None or any(each.phase is Phase.SUSPENDED and each.time >= asked for each in status.transitions):
         return None
     return max(0.0, (now - asked).total_seconds())
+
+
+def _cost(before: Usage | None, after: Usage | None) -> tuple[str, float] | None:
+    if after is None or after.cost is None:
+        return None
+    known = before.cost.amount if before is not None and before.cost is not None else 0.0
+    return after.cost.currency, max(0.0, after.cost.amount - known)
 
 
 def _held(usage: Usage | None) -> dict[str, dict[str, float]]:

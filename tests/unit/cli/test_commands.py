@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 import footplate.client
 from footplate.cli.main import app
 from footplate.client import CheckpointView, ClusterView, History, LogLine, StorageUnreadable, Why
+from footplate.client.bills import Bill
 from footplate.client.cluster import ResourceView, UseView
 from footplate.client.errors import JobNotFound, WaitTimeout
 from job_views import job_view
@@ -43,6 +44,9 @@ class FakeClient:
     def list(self, **asked: Any) -> list[SimpleNamespace]:
         type(self).asked = asked
         return self.jobs
+
+    def bills(self, _label: str) -> Sequence[Bill]:
+        return [Bill("team", "42", 2, {"nvidia.com/gpu": 7.5}, {"EUR": 18.75}, 1)]
 
     def cluster(self) -> ClusterView:
         use = UseView("team", "digits", "Running", 2, {"nvidia.com/gpu": 8}, 91.4)
@@ -333,6 +337,19 @@ def test_top() -> None:
     as_json = json.loads(footplate_("top", "-o", "json").stdout)
     assert as_json["namespaces"] == {"team": {"nvidia.com/gpu": 8}}
     assert as_json["jobs"][0]["goodputPercent"] == 91.4
+
+
+@pytest.mark.usefixtures("jobs")
+def test_top_by_cost() -> None:
+    *lines, _, note = footplate_("top", "--cost", "--by", "cost-center").stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["NAMESPACE", "cost-center", "JOBS", "ACCELERATOR-HOURS", "COST"],
+        ["team", "42", "2", "7.5", "nvidia.com/gpu", "18.75", "EUR"],
+    ]
+    assert note == "1 of the jobs have held accelerators without a price (spec.prices of a runtime)"
+    assert footplate_("top", "--cost", "-o", "name").stdout == "team\n"
+    assert json.loads(footplate_("top", "--cost", "-o", "json").stdout)[0]["chargedTo"] == "42"
+    assert "--by goes with --cost" in footplate_("top", "--by", "x").stderr
 
 
 def test_explain() -> None:

@@ -32,7 +32,7 @@ class Scraped:
         return {tuple(each.labels[label] for label in LABELS if label in each.labels): each.value for each in found}
 
     def spend(self, namespace: str = "team", resource: str = "node", **seconds: float) -> None:
-        self.metrics.count(namespace, Measures(spent={resource: seconds}))
+        self.metrics.count(a_job(namespace), Measures(spent={resource: seconds}))
 
     def spent(self) -> Series:
         found = self.series("footplate_accelerator_seconds_total")
@@ -86,7 +86,7 @@ def test_what_is_spent_grows_under_its_labels() -> None:
 def test_a_resource_that_is_known_is_there_from_the_start() -> None:
     scraped = Scraped()
     scraped.spend("a", "nvidia.com/gpu", productive=1.0)
-    scraped.metrics.count("b", Measures())
+    scraped.metrics.count(a_job("b"), Measures())
     series = scraped.series("footplate_accelerator_seconds_total")
     assert series["b", "nvidia.com/gpu", "productive"] == 0
 
@@ -138,8 +138,8 @@ def test_a_namespace_without_jobs_gives_its_place_up_when_it_is_needed() -> None
 
 def test_durations_are_counted_where_there_are_any() -> None:
     scraped = Scraped()
-    scraped.metrics.count("a", Measures(phase=(Phase.QUEUED, 7.0), pods_created=2.0, first_step=40.0))
-    scraped.metrics.count("a", Measures())
+    scraped.metrics.count(a_job("a"), Measures(phase=(Phase.QUEUED, 7.0), pods_created=2.0, first_step=40.0))
+    scraped.metrics.count(a_job("a"), Measures())
     assert scraped.series("footplate_phase_duration_seconds_sum") == {
         ("queued",): 7, ("starting",): 0, ("running",): 0, ("restarting",): 0,
     }  # fmt: skip
@@ -150,8 +150,8 @@ def test_durations_are_counted_where_there_are_any() -> None:
 def test_a_finished_run_is_counted_by_what_it_held() -> None:
     scraped = Scraped()
     gpus = {"nvidia.com/gpu": {"productive": 50.0, "lost": 10.0}, "amd.com/gpu": {"productive": 1.0}}
-    scraped.metrics.count("a", Measures(finished=gpus))
-    scraped.metrics.count("a", Measures(finished={"node": {"unknown": 3.0}}))
+    scraped.metrics.count(a_job("a"), Measures(finished=gpus))
+    scraped.metrics.count(a_job("a"), Measures(finished={"node": {"unknown": 3.0}}))
     found = scraped.series("footplate_finished_run_seconds_total")
     assert {key: each for key, each in found.items() if each} == {
         ("accelerators", "productive"): 51, ("accelerators", "lost"): 10, ("nodes", "unknown"): 3,
