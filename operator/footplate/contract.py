@@ -211,6 +211,8 @@ class Progress(Model):
     checkpoint: CheckpointStatus | None = None
     resumed_from_step: Count | None = None
     productive_node_seconds: NodeSeconds = None
+    device_idle_seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    """For how long no device of this pod has worked, in whole minutes; None where nobody measures them."""
     stragglers: Annotated[list[Straggler], Field(max_length=MAX_STRAGGLERS)] = Field(default=[])
     """Ranks that have been slower than the median for a while, the slowest first; who runs on which node is the
     operator's knowledge.

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from documents import DOCS, names_in, read_table
 from footplate.api.status import CheckpointStatus, ProgressStatus
 from footplate.machinery.metrics import Metrics
+from footplate.policy.measures import Measures
 from footplate_trainer import exchange
 from footplate_trainer.exchange import DurationCounts, Heartbeat, RankReport
 from footplate_trainer.supervisor.device_readings import DeviceReading, DeviceReadings
@@ -31,6 +32,7 @@ def serve_operator(_: Path) -> str:
     usage = {"productiveSeconds": 1, "lostSeconds": 1}
     job = {"metadata": {"namespace": "team", "name": "job"}, "status": {"phase": "Running", "usage": usage}}
     metrics.jobs.serve(lambda: [job])
+    metrics.jobs.count(job, Measures(spent={"nvidia.com/gpu": {"unknown": 1.0}}, cost=("EUR", 1.0)))
     return generate_latest(metrics.registry).decode()
 
 

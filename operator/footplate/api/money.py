@@ -1,7 +1,7 @@
-"""What accelerators cost, and how much a run may cost."""
+"""What accelerators cost, how much a run may cost, and for how long it may let them rest."""
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -46,4 +46,17 @@ class Budget(Model):
             "set exactly one of acceleratorHours and cost",
             lambda it: count(it, "acceleratorHours", "cost") == 1,
         ),
+    )
+
+
+class IdleRule(Model):
+    """What becomes of jobs that hold accelerators and let them rest."""
+
+    after_seconds: Annotated[int, Field(ge=300, le=31_536_000)] = Field(
+        default=3600, description="For so long a gang has made no step and its accelerators have done nothing."
+    )
+    action: Literal["Warn", "Stop"] = Field(
+        default="Warn",
+        description="Warn says so; Stop also ends the run, after a checkpoint: a new runPolicy.restartNonce goes on "
+        "from it.",
     )

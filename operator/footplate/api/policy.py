@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from footplate.api.affinity import LabelSelector
+from footplate.api.money import IdleRule
 from footplate.api.packages import PipPolicy
 from footplate.api.patterns import (
     HTTP_PREFIX_PATTERN,
@@ -173,6 +174,11 @@ class TrainingPolicySpec(Model):
         None,
         description="The same for podTemplate.labels. Default: any.",
         examples=[["example.com/*", "team"]],
+    )
+    idle: IdleRule | None = Field(
+        None,
+        description="Jobs that let their accelerators rest. Default: after an hour it is said, and nothing more.",
+        examples=[{"afterSeconds": 7200, "action": "Stop"}],
     )
     history_limit: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
         None,

@@ -344,6 +344,9 @@ class TrainingJobStatus(Model):
     artifact: ArtifactStatus | None = Field(None, description="The verified model.")
     failure: FailureStatus | None = Field(None, description="Root cause of the last failure.")
     usage: Usage | None = Field(None, description="What the run has cost, and how much of it went into the model.")
+    idle_since: Time | None = Field(
+        None, description="Since when the gang has let its accelerators rest; absent unless it has for long."
+    )
     stragglers: Annotated[list[Straggler], Field(max_length=MAX_STRAGGLERS)] = Field(
         default=[], description="Ranks that hold the others up."
     )

@@ -28,6 +28,7 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
         "`kubectl describe pod` says which, and once it is there the pod starts by itself",
     ),
     Reason.ALL_PODS_RUNNING: ("where steps don't come, `footplate logs {name} --all` shows what the ranks do",),
+    Reason.IDLE: ("look at what it did last with `footplate logs {name}`", "`footplate restart {name}` goes on"),
     Reason.BUDGET_SPENT: ("raise `runPolicy.budget`: the job goes on from its checkpoint",),
     Reason.SUSPENDED: ("`footplate resume {name}` goes on from the checkpoint",),
     Reason.RESUMED: (_WAIT,),

@@ -12,6 +12,7 @@ from footplate.policy import (
     elastic,
     events,
     failure,
+    idle,
     phase,
     refusal,
     scheduling_timeout,
@@ -49,6 +50,7 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, since=since, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(job)
+        text += f"; {idle.describe(status.idle_since, now=now)}" if status.idle_since is not None else ""
     if room_awaited:
         text += "; the quota has room for the rest once the pods of the attempt before have ended"
     if failing is not None:

@@ -6,7 +6,7 @@ Pure from the status before and after, so an event is said when, and only when, 
 import math
 from collections.abc import Iterator
 
-from footplate.api.status import Attempt, Straggler, TrainingJobStatus
+from footplate.api.status import Attempt, Straggler, TrainingJobStatus, format_time
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import GRACE_FACTOR, working_grace
 from footplate.policy import budget
@@ -26,6 +26,7 @@ def news(*, before: TrainingJobStatus, after: TrainingJobStatus | None, spec: Tr
         yield from _stragglers(before, after)
         yield from _short_grace(before, after, spec)
         yield from _budget(before, after, spec)
+        yield from _idle(before, after)
 
 
 def sidecar(pod: Pod) -> Event:
@@ -161,3 +162,12 @@ def _budget(before: TrainingJobStatus, after: TrainingJobStatus, spec: TrainingJ
             "checkpoint, and goes on from it once the budget is raised"
         )
         yield Event("Warning", Reason.BUDGET_NEARLY_SPENT, message, "Train")
+
+
+def _idle(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:
+    if after.idle_since is not None and before.idle_since is None:
+        message = (
+            f"since {format_time(after.idle_since)} no step was made, and no accelerator of node 0 has worked: look at "
+            "its log, or give the accelerators back by runPolicy.suspend"
+        )
+        yield Event("Warning", Reason.IDLE, message, "Train")

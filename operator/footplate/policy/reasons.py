@@ -48,6 +48,7 @@ class Reason(StrEnum):
     MAX_RESTARTS = "MaxRestartsExceeded"
     MAX_DISRUPTIONS = "MaxDisruptionsExceeded"
     DEADLINE = "DeadlineExceeded"
+    IDLE = "IdleAccelerators"
     QUEUE_DEADLINE = "QueueDeadlineExceeded"
     REPEATED_ERROR = "RepeatedError"
     # Writes that fail beside the phase: deletes, of ReplicaFailure and events; status writes, of events alone

@@ -16,6 +16,7 @@ from footplate.policy import (
     deadline,
     events,
     failure,
+    idle,
     progress,
     refusal,
     run_config,
@@ -99,7 +100,8 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
     known = with_facts(progress.update(status, polled=polled, gang=gang, now=now), gang, desired=nodes, now=now)
     job = Job(observed, now, known, config, spec, gang, edited.refused)
     used = usage.update(job, before=status, polled=polled)
-    return replace(job, status=job.status.model_copy(update={"usage": used}))
+    job = replace(job, status=job.status.model_copy(update={"usage": used}))
+    return replace(job, status=idle.update(job))
 
 
 def _finished(job: Job) -> Step:
@@ -130,6 +132,9 @@ def _live(job: Job) -> Step:
     if over is not None:
         ended = end_run(job, over.reason, over.message)
         return replace(ended, doubts=(*ended.doubts, *over.doubts))
+    resting = idle.stop(job)
+    if resting is not None:
+        return end_run(job, *resting)
     step = between_attempts(job) if job.between_attempts else _attempt(job)
     return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
 

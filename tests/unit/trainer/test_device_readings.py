@@ -93,3 +93,23 @@ def test_the_real_library_does_not_break_a_machine_without_devices() -> None:
     readings.begin()
     readings.end()
     wait_for_threads()
+
+
+def test_for_how_long_no_device_has_worked() -> None:
+    clock = SimpleNamespace(now=0.0)
+    readings = DeviceReadings(clock=lambda: clock.now)
+    assert readings.idle_seconds() is None, "nobody has looked yet"
+    load = SimpleNamespace(gpu=0)
+    quiet = driver(nvmlDeviceGetUtilizationRates=lambda _: load)
+    for clock.now in (0.0, 30.0, 61.0, 130.0):
+        readings._take(read_devices(quiet))
+    assert readings.idle_seconds() == 120
+    load.gpu = 1
+    readings._take(read_devices(quiet))
+    assert readings.idle_seconds() == 0
+
+
+def test_devices_that_dont_tell_their_load_may_work() -> None:
+    readings = DeviceReadings(clock=lambda: 0.0)
+    readings._take(read_devices(driver(nvmlDeviceGetUtilizationRates=refuse)))
+    assert readings.idle_seconds() is None

@@ -45,6 +45,7 @@ class DeviceReadings:
         self._clock = clock
         self._newest: tuple[DeviceReading, ...] = ()
         self._read_at = 0.0
+        self._worked_at: float | None = None
         self._ended = threading.Event()
 
     def begin(self) -> None:
@@ -60,6 +61,15 @@ class DeviceReadings:
         """Of each device; empty where there is none, or the driver hasn't answered for a minute."""
         return self._newest if self._clock() - self._read_at <= STALE_SECONDS else ()
 
+    def idle_seconds(self) -> float | None:
+        """For how long none of them has worked, in whole minutes, so that it is news once a minute; None where that
+        isn't known of all of them.
+        """
+        newest = self.newest()
+        if self._worked_at is None or not newest or any(each.utilization is None for each in newest):
+            return None
+        return max(0.0, self._clock() - self._worked_at) // 60 * 60
+
     def _ask(self) -> None:
         try:
             import pynvml
@@ -69,7 +79,7 @@ class DeviceReadings:
             return
         try:
             while True:
-                self._newest, self._read_at = read_devices(pynvml), self._clock()
+                self._take(read_devices(pynvml))
                 if not self._newest or self._ended.wait(ASK_SECONDS):
                     return
         except Exception as error:
@@ -77,6 +87,11 @@ class DeviceReadings:
         finally:
             with suppress(Exception):
                 pynvml.nvmlShutdown()
+
+    def _take(self, readings: tuple[DeviceReading, ...]) -> None:
+        self._newest, self._read_at = readings, self._clock()
+        if self._worked_at is None or any(each.utilization for each in readings):
+            self._worked_at = self._read_at
 
 
 def read_devices(nvml: Any) -> tuple[DeviceReading, ...]:

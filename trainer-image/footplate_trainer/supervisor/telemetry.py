@@ -121,6 +121,7 @@ class Telemetry:
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
             productive_node_seconds=report.productive_node_seconds,
+            device_idle_seconds=self._devices.idle_seconds() if self._devices is not None else None,
             stragglers=list(report.stragglers[:MAX_STRAGGLERS]),
             notes=[note[:MAX_NOTE_LENGTH] for note in (*self.notes, *report.notes)][-MAX_NOTES:],
         )
