@@ -15,6 +15,7 @@ ELASTIC = {"minNodes": 2, "maxNodes": 4}
 UNSET = object()
 """Takes a field out of the sound spec."""
 
+CLUSTER_SCOPED = ("ClusterTrainingRuntime", "TrainingPolicy")
 UNCHANGEABLE = "field is immutable"
 
 
@@ -37,7 +38,7 @@ class Case:
 
     def manifest(self, *, spec: Mapping[str, Any] | None = None) -> Json:
         """The object, with the new spec or the one given."""
-        metadata = {"name": self.name} | ({} if self.kind.startswith("Cluster") else {"namespace": "default"})
+        metadata = {"name": self.name} | ({} if self.kind in CLUSTER_SCOPED else {"namespace": "default"})
         spec = self.spec if spec is None else spec
         return {"apiVersion": "footplate.dev/v1alpha1", "kind": self.kind, "metadata": metadata, "spec": dict(spec)}
 
@@ -125,7 +126,34 @@ SOURCE = "spec.trainer.source"
 ENV = "spec.trainer.env[0]"
 MOUNT = "spec.podTemplate.volumeMounts[0]"
 
+POLICY = {
+    "namespaceSelector": {"matchLabels": {"example.com/tenant": "true"},
+                          "matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]},
+    "runtimes": {"required": True, "allowed": [{"name": "torch"}], "useNeedsRights": True},
+    "imagePrefixes": ["registry.example.com/{namespace}/", "ghcr.io/team/image@sha256:" + DIGEST],
+    "uriPrefixes": ["s3://models/{namespace}/"],
+    "gitPrefixes": ["https://git.example.com/{namespace}/"],
+    "endpointPrefixes": ["http://minio.minio.svc:9000"],
+    "pip": {"indexes": ["https://pypi.example.com/simple/"]},
+    "maxNodes": 8,
+    "maxAccelerators": {"nvidia.com/gpu": 64},
+    "secrets": ["s3", "team-*", "{namespace}.s3"],
+    "serviceAccounts": [],
+    "priorityClasses": ["*"],
+    "runtimeClasses": ["nvidia"],
+    "schedulers": ["volcano"],
+    "csiDrivers": ["secrets-store.csi.k8s.io"],
+    "tolerations": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}, {"key": ""}, {}],
+    "nodeLabels": ["gpu", "example.com/pool=shared", "metadata.name"],
+    "foreignPods": True,
+    "podAnnotations": ["example.com/*", "team"],
+    "podLabels": ["*"],
+    "historyLimit": 0,
+}  # fmt: skip
+
 TAKEN = (
+    Case("policy", POLICY, kind="TrainingPolicy"),
+    Case("policy for all that says nothing", {"namespaceSelector": {}}, kind="TrainingPolicy"),
     Case("smallest", sound()),
     Case("null is absent", sound(nodes=None, checkpoint=None, trainer=TRAINER | {"args": None})),
     Case("runtime stands in for everything", {"runtimeRef": {"name": "torch"}, "checkpoint": {"keep": 2}}),
@@ -502,6 +530,27 @@ REFUSED = (
     Case("runtime's host path", {"podTemplate": {"volumes": [{"name": "d", "hostPath": HOST_PATH}]}},
          "only a ClusterTrainingRuntime may name a hostPath volume", "spec.podTemplate.volumes",
          kind="TrainingRuntime"),
+    Case("policy without namespaces", {"maxNodes": 4}, "is required", "spec.namespaceSelector", kind="TrainingPolicy",
+         server="Required value"),
+    *(
+        Case(f"policy's {field}: {value}", {"namespaceSelector": {}, field: [value]}, problem, f"spec.{field}[0]",
+             kind="TrainingPolicy")
+        for field, value, problem in (
+            ("secrets", "{namespace}-*", "a name with {namespace} must be whole"),
+            ("secrets", "a*b", "must be a name such as s3"),
+            ("priorityClasses", "High", "must be a name such as s3"),
+            ("imagePrefixes", "Registry.example.com/", "must be a registry, a repository or an image in lower case"),
+            ("gitPrefixes", "http://git.example.com/", "must begin with https://"),
+            ("gitPrefixes", "https://me@git.example.com/", "must begin with https://"),
+            ("endpointPrefixes", "s3.example.com", "must begin with http:// or https://"),
+            ("uriPrefixes", "models/", "must begin with s3://"),
+            ("podAnnotations", "example.com/*/x", "must be a key such as example.com/team"),
+            ("nodeLabels", "gpu=*", "must be a node's label such as gpu"),
+        )
+    ),
+    Case("policy's accelerators", {"namespaceSelector": {}, "maxAccelerators": {"nvidia.com/gpu": -1}},
+         "must be at least 0", "spec.maxAccelerators", kind="TrainingPolicy",
+         server="should be greater than or equal to 0"),
     *(
         Case(f"mount at {path}", mounts(path), "mountPath must not be /, /tmp, /dev or /dev/shm", MOUNT)
         for path in ("/", "//", "/footplate", "/footplate/run", "//footplate/", "/a/../footplate", "/./tmp", "/tmp",

@@ -233,6 +233,12 @@ async def see_cluster_runtime(event: Any, memo: Any, **_: Any) -> None:
     _take(memo.manager, memo.manager.cluster.cluster_runtimes, event)
 
 
+@kopf.on.event(_GROUP, _VERSION, "trainingpolicies")
+async def see_policy(event: Any, memo: Any, **_: Any) -> None:
+    """A TrainingPolicy appeared, changed or went."""
+    _take(memo.manager, memo.manager.cluster.policies, event)
+
+
 def _take(manager: Manager, store: Store, event: Any) -> None:
     if event["type"] is None:  # of a list, and a list comes after a gap
         manager.note_gap()

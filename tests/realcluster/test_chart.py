@@ -18,7 +18,10 @@ pytestmark = [
     pytest.mark.skipif(find_assets() is None, reason="needs etcd and kube-apiserver in $KUBEBUILDER_ASSETS"),
 ]
 
-CRDS = {f"{kind}.footplate.dev" for kind in ("clustertrainingruntimes", "trainingjobs", "trainingruntimes")}
+CRDS = {
+    f"{kind}.footplate.dev"
+    for kind in ("clustertrainingruntimes", "trainingjobs", "trainingpolicies", "trainingruntimes")
+}
 JOB = {
     "apiVersion": "footplate.dev/v1alpha1",
     "kind": "TrainingJob",

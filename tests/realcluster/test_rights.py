@@ -19,6 +19,9 @@ pytestmark = [pytest.mark.realcluster, pytest.mark.timeout(300)]
 OWNS = Right("footplate.dev", "trainingjobs/finalizers", "update")
 """Never asked for: the API server looks whether the operator has it when it creates what blocks a job's deletion."""
 
+OF_THE_CLUSTER = {"clustertrainingruntimes", "trainingpolicies", "namespaces", "nodes"}
+"""What the operator looks at outside its namespaces too."""
+
 
 def job(name: str, *command: str, **spec: Any) -> dict[str, Any]:
     trainer = {"image": "registry.example.com/trainer:1", "command": [*command]}
@@ -128,7 +131,7 @@ def test_in_chosen_namespaces_only(site: Site) -> None:
         assert site.get("tj", "far", namespace="default")["status"] == {"observedGeneration": -1}
         new = site.operator_asked()[before:]
         assert {each.namespace for each in new} == {TEAM, NAMESPACE, ""}
-        assert {each.right.resource for each in new if not each.namespace} == {"clustertrainingruntimes", "nodes"}
+        assert {each.right.resource for each in new if not each.namespace} == OF_THE_CLUSTER
         assert [each for each in new if each.code == 403] == []
         operator = Cluster(site.kubeconfig_of_operator)
         assert operator.kubectl("auth", "can-i", "create", "pods", "-n", "default", check=False).stdout == "no\n"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api_cases import CHANGES, CREATES, Case, Json
+from api_cases import CHANGES, CLUSTER_SCOPED, CREATES, Case, Json
 from realcluster.controlplane import Cluster
 
 pytestmark = pytest.mark.realcluster
@@ -28,7 +28,7 @@ def old_manifest(number: int) -> Json:
 
 
 def located(manifest: Json, **metadata: str) -> Json:
-    cluster_wide = manifest["kind"].startswith("Cluster")
+    cluster_wide = manifest["kind"] in CLUSTER_SCOPED
     namespace = {} if cluster_wide else {"namespace": NAMESPACE}
     return manifest | {"metadata": {"name": manifest["metadata"]["name"], **namespace, **metadata}}
 

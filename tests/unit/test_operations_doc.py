@@ -109,7 +109,7 @@ def test_every_request_that_the_operator_may_make_is_counted_from_zero() -> None
         for resource in names_in(resources)
         for verb in verbs.split(", ")
     }
-    ours = {"trainingjobs", "trainingruntimes", "clustertrainingruntimes"}
+    ours = {"trainingjobs", "trainingruntimes", "clustertrainingruntimes", "trainingpolicies"}
     of_kopf = {(resource, "watch") for resource in ours}  # its own client isn't counted
     of_the_api_server = {("trainingjobs/finalizers", "update")}  # asked for an owner reference, of no request
     assert counted == may - of_kopf - of_the_api_server | {("discovery", "get")}

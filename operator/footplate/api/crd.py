@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from footplate.api.patterns import PATTERN_WORDS
+from footplate.api.policy import TrainingPolicy
 from footplate.api.quantities import QUANTITY_PATTERN, same
 from footplate.api.runtime import ClusterTrainingRuntime, TrainingRuntime
 from footplate.api.status import TrainingJobStatus
@@ -97,6 +98,20 @@ KINDS = (
     ),
     Kind(TrainingRuntime, "trainingruntimes", "trt", columns=(AGE,)),
     Kind(ClusterTrainingRuntime, "clustertrainingruntimes", "ctrt", scope="Cluster", columns=(AGE,)),
+    Kind(
+        TrainingPolicy,
+        "trainingpolicies",
+        "tpol",
+        scope="Cluster",
+        columns=(
+            Column("NAMESPACES", ".spec.namespaceSelector.matchLabels"),
+            Column("RUNTIME-REQUIRED", ".spec.runtimes.required", "boolean"),
+            Column("MAX-NODES", ".spec.maxNodes", "integer"),
+            AGE,
+            Column("MAX-ACCELERATORS", ".spec.maxAccelerators", wide=True),
+            Column("HISTORY", ".spec.historyLimit", "integer", wide=True),
+        ),
+    ),
 )
 
 

@@ -22,6 +22,15 @@ _VERSION = r"(===|~=|==|!=|<=|>=|<|>) *[^ \t\r\n,;()=<>]+"
 _NAMED = rf"[A-Za-z0-9][A-Za-z0-9._-]* *(\[[A-Za-z0-9._, -]*\])? *(\(?{_VERSION}( *, *{_VERSION})*\)?|@ *[^ \t\r\n]+)?"
 REQUIREMENT_PATTERN = rf"^({_NAMED}|(\.\.?/|/|[a-z][a-z+]*://|\$\{{)[^ \t\r\n]+|\.|--?[a-z].*)( *;.*| +--.*)?$"
 URI_PREFIX_PATTERN = r"^(s3|gs|az|file)://[^%?#@\x00-\x20\x7f]*$"
+HTTPS_PREFIX_PATTERN = r"^https://[a-z0-9\[{][^%?#@\\\x00-\x20\x7f]*$"
+HTTP_PREFIX_PATTERN = r"^https?://[a-z0-9\[{][^%?#@\\\x00-\x20\x7f]*$"
+IMAGE_PREFIX_PATTERN = r"^[a-z0-9{][a-z0-9._/:@{}+-]*$"
+NAME_OR_STEM_PATTERN = r"^([*]|[a-z0-9{]([-a-z0-9.{}]*([a-z0-9}]|[-a-z0-9.][*]))?)$"
+KEY_OR_STEM_PATTERN = r"^([*]|[A-Za-z0-9]([-A-Za-z0-9_./]*([A-Za-z0-9]|[-A-Za-z0-9_./][*]))?)$"
+KEY_OR_PAIR_PATTERN = (
+    r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+    r"(=(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?)?$"
+)
 
 _DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end with a letter or digit"
 PATTERN_WORDS: Mapping[str, str] = {
@@ -44,4 +53,13 @@ PATTERN_WORDS: Mapping[str, str] = {
     REQUIREMENT_PATTERN: "must be a line of a requirements file, such as transformers==4.57.1, ./mine.whl or "
     "-r requirements.txt",
     URI_PREFIX_PATTERN: "must begin with s3://, gs://, az:// or file://, and has no blank, '%', '?', '#' or '@'",
+    HTTPS_PREFIX_PATTERN: "must begin with https:// and a host in lower case, and has no blank, '%', '?', '#' or '@'",
+    HTTP_PREFIX_PATTERN: "must begin with http:// or https:// and a host in lower case, and has no blank, '%', '?', "
+    "'#' or '@'",
+    IMAGE_PREFIX_PATTERN: "must be a registry, a repository or an image in lower case, such as "
+    "registry.example.com/team",
+    NAME_OR_STEM_PATTERN: "must be a name such as s3, or the beginning of names with a '*' at its end, such as team-*",
+    KEY_OR_STEM_PATTERN: "must be a key such as example.com/team, or the beginning of keys with a '*' at its end, such "
+    "as example.com/*",
+    KEY_OR_PAIR_PATTERN: "must be a node's label such as gpu, or one with its value such as gpu=h100",
 }

@@ -5,17 +5,40 @@ from types import MappingProxyType
 from typing import Any
 
 from footplate.machinery.resources import TRAINING_JOBS
-from footplate.machinery.slim import slim_job, slim_node, slim_pod, slim_runtime, stub_job, stub_pod, stub_runtime
+from footplate.machinery.slim import (
+    slim_job,
+    slim_namespace,
+    slim_node,
+    slim_pod,
+    slim_policy,
+    slim_runtime,
+    stub_job,
+    stub_pod,
+    stub_policy,
+    stub_runtime,
+)
 from footplate.machinery.store import Store
-from footplate.objects import Key, Object, controller_of, key_of, place_of, place_of_controller, uid_of
+from footplate.objects import (
+    OVERSIZE,
+    Key,
+    Object,
+    block,
+    controller_of,
+    key_of,
+    place_of,
+    place_of_controller,
+    uid_of,
+)
 from footplate.policy.pod import Pod
+from footplate.policy.selectors import selects
 
 Enqueue = Callable[[Key], None]
 
 JOB_BYTES = 384 * 2**20
 POD_BYTES = 448 * 2**20
 RUNTIME_BYTES = 48 * 2**20
-"""What all jobs, all pods and all runtimes of one kind may take. One namespace alone gets a third."""
+POLICY_BYTES = 48 * 2**20
+"""What all jobs, all pods, all runtimes of one kind and all policies may take. One namespace alone gets a third."""
 
 _MOST_DEPARTED = 1024
 """Of one job, between two looks at it."""
@@ -28,7 +51,7 @@ class Cluster:
         self._enqueue = enqueue
         self.jobs = Store(
             on_change=self._job_changed,
-            indexes={"runtime": _runtime_of, "phase": _phase_of},
+            indexes={"runtime": _runtime_of, "phase": _phase_of, "namespace": _namespace_of},
             slim=slim_job,
             stub=stub_job,
             most_bytes=JOB_BYTES,
@@ -45,6 +68,10 @@ class Cluster:
         self._departed: dict[Key, dict[str, Object]] = {}
         self.runtimes = self._store_of_runtimes()
         self.cluster_runtimes = self._store_of_runtimes()
+        self.policies = Store(
+            on_change=self._policy_changed, slim=slim_policy, stub=stub_policy, most_bytes=POLICY_BYTES
+        )
+        self.namespaces = Store(on_change=self._namespace_changed, slim=slim_namespace)
 
     @property
     def nodes_by_name(self) -> Mapping[str, Object]:
@@ -90,6 +117,15 @@ class Cluster:
         kind, key = named
         return (self.runtimes if kind == "TrainingRuntime" else self.cluster_runtimes).get(key)
 
+    def policies_of(self, namespace: str) -> list[Object] | None:
+        """The policies that select a namespace, by their names; None where it isn't known by which labels it goes."""
+        found = self.namespaces.get(("", namespace))
+        if found is None or OVERSIZE in found:
+            return None
+        labels = block(found, "metadata", "labels")
+        selected = (each for each in self.policies.objects().values() if selects(_selector_of(each), labels))
+        return sorted(selected, key=key_of)
+
     def _store_of_runtimes(self) -> Store:
         return Store(on_change=self._runtime_changed, slim=slim_runtime, stub=stub_runtime, most_bytes=RUNTIME_BYTES)
 
@@ -125,6 +161,23 @@ class Cluster:
             if _is_stalled(job):
                 self._enqueue(key_of(job))
 
+    def _policy_changed(self, old: Object | None, new: Object | None) -> None:
+        """Jobs that wait may be allowed by now: those of namespaces that it selected, or selects."""
+        selectors = [_selector_of(policy) for policy in (old, new) if policy is not None]
+        for (_, name), namespace in self.namespaces.objects().items():
+            if any(selects(selector, block(namespace, "metadata", "labels")) for selector in selectors):
+                self._look_at_waiting(name)
+
+    def _namespace_changed(self, old: Object | None, new: Object | None) -> None:
+        """Its labels say which policies hold."""
+        if block(old, "metadata", "labels") != block(new, "metadata", "labels") or old is None:
+            self._look_at_waiting(key_of(_present(old, new))[1])
+
+    def _look_at_waiting(self, namespace: str) -> None:
+        for job in self.jobs.indexed("namespace", namespace):
+            if _is_stalled(job):
+                self._enqueue(key_of(job))
+
 
 def _present(old: Object | None, new: Object | None) -> Object:
     obj = new if new is not None else old
@@ -146,6 +199,14 @@ def _node_of(pod: Object) -> str | None:
 
 def _phase_of(job: Object) -> str:
     return (job.get("status") or {}).get("phase") or "Pending"
+
+
+def _namespace_of(job: Object) -> str:
+    return key_of(job)[0]
+
+
+def _selector_of(policy: Object) -> Object:
+    return block(policy, "spec", "namespaceSelector")
 
 
 def _runtime_of(job: Object) -> tuple[str, Key] | None:

@@ -63,7 +63,7 @@ def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poll
 async def _observe_job(
     cluster: Cluster, run_configs: RunConfigs, poller: Poller, job: Object, memory: Memory, answers: Answers
 ) -> Observed:
-    runtime = cluster.runtime_of(job)
+    runtime, policies = cluster.runtime_of(job), cluster.policies_of(key_of(job)[0])
     return Observed(
         job=job,
         run_config=await run_configs.get(job, runtime=runtime),
@@ -71,6 +71,8 @@ async def _observe_job(
         nodes=answers.correct_nodes(cluster.nodes_by_name),
         confirmed=answers.confirmed,
         runtime=runtime,
+        policies=policies or (),
+        policies_known=policies is not None,
         progress=poller.latest(uid_of(job)),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,

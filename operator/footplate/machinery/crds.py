@@ -2,9 +2,9 @@
 
 from footplate.errors import NotFound
 from footplate.machinery.client import KubeClient
-from footplate.machinery.resources import CLUSTER_RUNTIMES, RUNTIMES, TRAINING_JOBS
+from footplate.machinery.resources import CLUSTER_RUNTIMES, POLICIES, RUNTIMES, TRAINING_JOBS
 
-_KINDS = (CLUSTER_RUNTIMES, RUNTIMES, TRAINING_JOBS)
+_KINDS = (CLUSTER_RUNTIMES, POLICIES, RUNTIMES, TRAINING_JOBS)
 
 
 async def find_missing_crds(client: KubeClient) -> list[str]:

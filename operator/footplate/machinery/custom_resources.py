@@ -1,5 +1,5 @@
-"""The stores of TrainingJobs and runtimes, made whole by lists. Their events come from kopf, which doesn't tell what
-was deleted while it didn't watch: after a gap in its watches, and now and then, everything is listed.
+"""The stores of TrainingJobs, runtimes and policies, made whole by lists. Their events come from kopf, which doesn't
+tell what was deleted while it didn't watch: after a gap in its watches, and now and then, everything is listed.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import structlog
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
-from footplate.machinery.resources import CLUSTER_RUNTIMES, RUNTIMES, TRAINING_JOBS, Resource
+from footplate.machinery.resources import CLUSTER_RUNTIMES, POLICIES, RUNTIMES, TRAINING_JOBS, Resource
 from footplate.machinery.store import Store
 from footplate.objects import Object
 
@@ -67,6 +67,7 @@ class CustomResources:
         try:
             async with asyncio.TaskGroup() as lists:
                 lists.create_task(self._list(CLUSTER_RUNTIMES, self._cluster.cluster_runtimes))
+                lists.create_task(self._list(POLICIES, self._cluster.policies))
                 for namespace in self._namespaces:
                     lists.create_task(self._list(RUNTIMES, self._cluster.runtimes, namespace))
                     lists.create_task(self._list(TRAINING_JOBS, self._cluster.jobs, namespace))

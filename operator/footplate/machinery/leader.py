@@ -24,7 +24,7 @@ from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.recorder import Recorder
 from footplate.machinery.reflector import Reflector
-from footplate.machinery.resources import NODES, PODS, Resource
+from footplate.machinery.resources import NAMESPACES, NODES, PODS, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.worker import Worker
@@ -94,8 +94,12 @@ class Leader:
             )
             for namespace in namespaces
         ]
-        self.reflectors = [*pods, Reflector(client, NODES, cluster.nodes, clock=clock, metrics=metrics)]
-        for resource in (PODS, NODES):
+        self.reflectors = [
+            *pods,
+            Reflector(client, NODES, cluster.nodes, clock=clock, metrics=metrics),
+            Reflector(client, NAMESPACES, cluster.namespaces, clock=clock, metrics=metrics),
+        ]
+        for resource in (PODS, NODES, NAMESPACES):
             metrics.event_age.labels(resource.plural).set_function(partial(self._age, resource))
 
     def start(self) -> None:

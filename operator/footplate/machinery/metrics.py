@@ -12,7 +12,7 @@ from footplate.machinery.job_metrics import JobMetrics
 RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone", "left_alone")
 """How one reconciliation ended."""
 
-REFLECTED = ("pods", "nodes")
+REFLECTED = ("pods", "nodes", "namespaces")
 CREATED_KINDS = ("ConfigMap", "Service", "Pod")
 POLL_RESULTS = ("ok", "unreachable", "invalid")
 EVENT_RESULTS = ("written", "filtered", "dropped", "failed")
@@ -21,8 +21,9 @@ _CODES = ("2xx", "404", "409", "410", "422", "429", "4xx", "5xx", "lost")
 _CALLS = (
     *((verb, "pods") for verb in ("list", "watch", "create", "delete", "get")),
     *((verb, "nodes") for verb in ("list", "watch", "get")),
+    *((verb, "namespaces") for verb in ("list", "watch")),
     *((verb, "trainingjobs") for verb in ("list", "get", "patch", "delete")),
-    *(("list", resource) for resource in ("trainingruntimes", "clustertrainingruntimes")),
+    *(("list", resource) for resource in ("trainingruntimes", "clustertrainingruntimes", "trainingpolicies")),
     *((verb, "configmaps") for verb in ("get", "create", "delete")),
     *((verb, "services") for verb in ("get", "create", "delete")),
     *((verb, "leases") for verb in ("get", "create", "update")),

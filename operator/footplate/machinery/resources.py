@@ -24,6 +24,8 @@ class Resource:
 TRAINING_JOBS = Resource("footplate.dev/v1alpha1", "trainingjobs")
 RUNTIMES = Resource("footplate.dev/v1alpha1", "trainingruntimes")
 CLUSTER_RUNTIMES = Resource("footplate.dev/v1alpha1", "clustertrainingruntimes")
+POLICIES = Resource("footplate.dev/v1alpha1", "trainingpolicies")
+NAMESPACES = Resource("v1", "namespaces")
 PODS = Resource("v1", "pods")
 NODES = Resource("v1", "nodes")
 SERVICES = Resource("v1", "services")

@@ -144,6 +144,29 @@ def stub_runtime(runtime: Object, *, size: int = 0) -> Object:
     return {**_head(runtime, _IDENTITY), "spec": {"policy": policy}, OVERSIZE: _oversize(size)}
 
 
+def slim_policy(policy: Object) -> Object:
+    """A TrainingPolicy without what nobody reads of its metadata; of one that is too big only whom it is for."""
+    kept = {**_head(policy, _IDENTITY), "spec": block(policy, "spec")}
+    size = _bytes(kept)
+    return kept if size <= MAX_BYTES else stub_policy(policy, size=size)
+
+
+def stub_policy(policy: Object, *, size: int = 0) -> Object:
+    """Of a policy that is too big, or for which there is no room: the namespaces that it is for, or that it is for all.
+    Whoever reads it allows nothing.
+    """
+    selector = block(policy, "spec", "namespaceSelector")
+    selector = selector if _bytes(selector) <= MAX_LIVE_BYTES else {}
+    return {**_head(policy, _IDENTITY), "spec": {"namespaceSelector": selector}, OVERSIZE: _oversize(size)}
+
+
+def slim_namespace(namespace: Object) -> Object:
+    """A namespace's name and labels; which ones isn't known where there are too many to be kept."""
+    kept = _head(namespace, _OWN_METADATA)
+    size = _bytes(block(namespace, "metadata", "labels"))
+    return kept if size <= MAX_LIVE_BYTES else {**_head(namespace, _IDENTITY), OVERSIZE: _oversize(size)}
+
+
 def slim_config_map(config_map: Object) -> Object:
     """A run's ConfigMap as far as it is ours: job.json, and whose it is."""
     owner = controller_of(config_map)

@@ -13,7 +13,7 @@ from footplate.manifests.documents import Document
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, check_alone, resolve
 
 MODELS = {kind.name: kind.model for kind in KINDS}
-RUNTIMES = [kind for kind in MODELS if kind != "TrainingJob"]
+RUNTIMES = [kind for kind in MODELS if kind.endswith("TrainingRuntime")]
 API_VERSION = f"{GROUP}/{VERSION}"
 GENERATED_SUFFIX = "xxxxx"
 """As long as what the API server appends to generateName."""

@@ -83,6 +83,10 @@ class Observed:
     """The ConfigMap of the run in the status (or of the run that is due), None if there is none of the job's."""
     runtime: Object | None = None
     """What `runtimeRef` names, None if it isn't there."""
+    policies: Sequence[Object] = ()
+    """The TrainingPolicies that select the job's namespace, raw, by their names."""
+    policies_known: bool = True
+    """False where it isn't known which these are: nothing that a policy could refuse is begun then."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,

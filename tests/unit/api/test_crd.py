@@ -93,6 +93,7 @@ def test_defaults_are_only_where_no_runtime_could_have_one() -> None:
         "TrainingJob.spec.runtimeRef.kind": "ClusterTrainingRuntime",
         "TrainingJob.spec.inputs[].mode": "download",
         "TrainingJob.spec.output.formats": ["safetensors"],
+        "TrainingPolicy.spec.runtimes.allowed[].kind": "ClusterTrainingRuntime",
         "TrainingJob.status": {"observedGeneration": -1},
     }
 
@@ -104,6 +105,9 @@ def test_columns_show_fields_that_exist(kind: Kind) -> None:
         if column.path.startswith(".metadata") or ".metrics." in column.path:
             continue
         field = fields[column.path.replace("[-1:]", "[]")]
+        if field["type"] == "object":
+            assert column.type == "string", "which shows it as JSON"
+            continue
         said = field["format"].removesuffix("-time") if column.type == "date" else field["type"]
         assert said == column.type, column.path
 

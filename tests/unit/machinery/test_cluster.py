@@ -119,6 +119,65 @@ def test_a_runtime_that_isnt_there_or_isnt_a_name_is_none(cluster: Cluster, refe
     assert cluster.runtime_of(job) is None
 
 
+def namespace(name: str = "ns", version: int = 1, **labels: Any) -> dict[str, Any]:
+    return {**make(name, namespace="", version=version, metadata={"labels": labels}), "kind": "Namespace"}
+
+
+def policy(name: str, version: int = 1, **labels: str) -> dict[str, Any]:
+    spec = {"namespaceSelector": {"matchLabels": labels}}
+    return {**make(name, namespace="", version=version, spec=spec), "kind": "TrainingPolicy"}
+
+
+def test_a_namespace_has_the_policies_that_select_it_once_its_labels_are_known(cluster: Cluster) -> None:
+    for each in (policy("tenants", tenant="yes"), policy("all"), policy("others", tenant="no")):
+        cluster.policies.apply(each, deleted=False)
+    assert cluster.policies_of("ns") is None
+    cluster.namespaces.apply(namespace(tenant="yes"), deleted=False)
+    assert [each["metadata"]["name"] for each in cluster.policies_of("ns") or ()] == ["all", "tenants"]
+
+
+def test_labels_that_are_too_many_to_be_kept_arent_known(cluster: Cluster) -> None:
+    labels = {f"label-{number}": "x" * 63 for number in range(300)}
+    cluster.namespaces.apply(namespace(**labels), deleted=False)
+    assert cluster.policies_of("ns") is None
+
+
+def test_a_policy_that_is_too_big_to_be_kept_still_selects(cluster: Cluster) -> None:
+    whole = policy("big", tenant="yes")
+    whole["spec"]["imagePrefixes"] = ["x" * 300_000]
+    cluster.policies.apply(whole, deleted=False)
+    cluster.namespaces.apply(namespace(tenant="yes"), deleted=False)
+    [kept] = cluster.policies_of("ns") or ()
+    assert kept["oversize"]["bytes"] > 300_000
+    assert kept["spec"] == {"namespaceSelector": {"matchLabels": {"tenant": "yes"}}}
+
+
+def test_a_policy_concerns_those_that_wait_in_its_namespaces(cluster: Cluster, enqueued: Enqueued) -> None:
+    cluster.namespaces.apply(namespace(tenant="yes"), deleted=False)
+    for each in (make_job(status=STALLED), make_job("running", uid="r", status={"phase": "Running"})):
+        cluster.jobs.observe(each)
+    enqueued.clear()
+    cluster.policies.apply(policy("others", 2, tenant="no"), deleted=False)
+    assert enqueued.taken() == []
+    cluster.policies.apply(policy("tenants", 3, tenant="yes"), deleted=False)
+    assert enqueued.taken() == [KEY]
+    cluster.policies.apply(policy("tenants", 4, tenant="other"), deleted=False)
+    assert enqueued.taken() == [KEY], "which it selected before"
+    cluster.policies.apply(policy("tenants", 5, tenant="other"), deleted=True)
+    assert enqueued.taken() == []
+
+
+def test_labels_of_a_namespace_concern_those_that_wait_in_it(cluster: Cluster, enqueued: Enqueued) -> None:
+    cluster.jobs.observe(make_job(status=STALLED))
+    enqueued.clear()
+    cluster.namespaces.apply(namespace(), deleted=False)
+    assert enqueued.taken() == [KEY]
+    cluster.namespaces.apply(namespace(version=2), deleted=False)
+    assert enqueued.taken() == []
+    cluster.namespaces.apply(namespace(version=3, tenant="yes"), deleted=False)
+    assert enqueued.taken() == [KEY]
+
+
 def test_what_nobody_reads_is_not_kept(cluster: Cluster) -> None:
     bulk = {"managedFields": [{"x": 1}], "annotations": {"a": "b"}}
     spec = {"containers": [{"name": "trainer", "env": []}], "nodeName": "n1"}

@@ -6,7 +6,7 @@ from aiohttp import web
 from footplate.machinery.crds import find_missing_crds
 from unit.machinery.support import client_of
 
-ALL = ["clustertrainingruntimes", "trainingruntimes", "trainingjobs"]
+ALL = ["clustertrainingruntimes", "trainingpolicies", "trainingruntimes", "trainingjobs"]
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ ALL = ["clustertrainingruntimes", "trainingruntimes", "trainingjobs"]
     [
         pytest.param(["apps"], None, ALL, id="none yet"),
         pytest.param(["apps", "footplate.dev"], None, ALL, id="the group alone"),
-        pytest.param(["footplate.dev"], ["clustertrainingruntimes"], ["trainingruntimes", "trainingjobs"], id="one"),
+        pytest.param(["footplate.dev"], ["clustertrainingruntimes"], ALL[1:], id="one"),
         pytest.param(["apps"], ALL, ALL, id="not in the list of groups yet"),
         pytest.param(["apps", "footplate.dev"], [*ALL, "trainingjobs/status"], [], id="all"),
     ],
