@@ -71,6 +71,7 @@ async def _observe_job(
         nodes=answers.correct_nodes(cluster.nodes_by_name),
         confirmed=answers.confirmed,
         runtime=runtime,
+        gang_state=cluster.gang_state_of(job),
         progress=poller.latest(uid_of(job)),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,

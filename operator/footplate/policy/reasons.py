@@ -14,6 +14,8 @@ class Reason(StrEnum):
     RUNTIME_REFUSES = "RuntimeRefuses"
     WAITING_FOR_NODES = "WaitingForNodes"
     GATED = "Gated"
+    WAITING_FOR_GANG = "WaitingForGang"
+    WAITING_FOR_QUEUE = "WaitingForQueue"
     STARTING_PODS = "StartingPods"
     ALL_PODS_RUNNING = "AllPodsRunning"
     SUSPENDED = "SuspendedByUser"
