@@ -114,8 +114,7 @@ class Quota(Model):
 
     rules = (
         Rule(
-            "!has(self.borrowing) || !has(self.borrowing.limit) || "
-            "self.borrowing.limit.all(k, k in self.accelerators)",
+            "!has(self.borrowing) || !has(self.borrowing.limit) || self.borrowing.limit.all(k, k in self.accelerators)",
             "borrowing.limit must name resources of accelerators; add the resource there, or correct the name",
             lambda it: set(at(it, "borrowing", "limit") or ()) <= set(it["accelerators"]),
             "borrowing.limit",

@@ -265,6 +265,11 @@ class Attempt(Model):
         None, description="Kubernetes node that was the cause; the next attempts avoid it for an hour."
     )
     nodes: Count | None = Field(None, description="Pods of this attempt's gang.")
+    gang: Annotated[str, Field(max_length=63)] | None = Field(
+        None,
+        description="Who starts its pods together: kueue, coscheduling, volcano or native. Absent: nobody.",
+        examples=["kueue"],
+    )
     resumed_from_step: Count | None = Field(None, description="Step of the checkpoint it started from.")
     last_step: Count | None = Field(None, description="Last step seen.")
 

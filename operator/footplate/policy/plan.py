@@ -11,6 +11,7 @@ from typing import Literal
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
+from footplate.gangs.state import GangState
 from footplate.objects import Object
 from footplate.policy.measures import Measures
 
@@ -28,6 +29,8 @@ class Target:
     uid: str = ""
     version: str = ""
     """The resourceVersion that it must still have; empty where any will do."""
+    api: str = ""
+    """Group and version, where there are several kinds of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Observed:
     nodes: Mapping[str, Object] = field(default_factory=dict)
     run_config: Object | None = None
     """The ConfigMap of the run in the status (or of the run that is due), None if there is none of the job's."""
+    gang_state: GangState = field(default_factory=GangState)
     runtime: Object | None = None
     """What `runtimeRef` names, None if it isn't there."""
     policies: Sequence[Object] = ()

@@ -16,6 +16,8 @@ class Reason(StrEnum):
     GATED = "Gated"
     WAITING_FOR_QUOTA = "WaitingForQuota"
     EXCEEDS_QUOTA = "ExceedsQuota"
+    WAITING_FOR_GANG = "WaitingForGang"
+    WAITING_FOR_QUEUE = "WaitingForQueue"
     STARTING_PODS = "StartingPods"
     ALL_PODS_RUNNING = "AllPodsRunning"
     SUSPENDED = "SuspendedByUser"

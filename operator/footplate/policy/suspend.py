@@ -2,6 +2,7 @@
 
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.policy.end import doubts_of_stop, is_stopped, wait_until_stopped, with_end
+from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import Job, move, with_attempt_begun
 from footplate.policy.plan import Step
 from footplate.policy.reasons import Reason
@@ -40,5 +41,6 @@ def _suspended(status: TrainingJobStatus, job: Job) -> Step:
 
 
 def _resumed(job: Job) -> TrainingJobStatus:
-    status = with_attempt_begun(job.status, nodes=job.spec.nodes, now=job.now)
+    gang = of_new_attempt(job.spec, job.observed.gang_state)
+    status = with_attempt_begun(job.status, nodes=job.spec.nodes, gang=gang, now=job.now)
     return move(status, Phase.PENDING, Reason.RESUMED, "resumed; the pods are being created", now=job.now)
