@@ -155,6 +155,18 @@ POLICY = {
 TAKEN = (
     Case("policy", POLICY, kind="TrainingPolicy"),
     Case("policy for all that says nothing", {"namespaceSelector": {}}, kind="TrainingPolicy"),
+    Case("a gang of Kueue's", sound(scheduling={"gang": "kueue", "queueName": "team-vision"})),
+    Case("a queue alone", sound(scheduling={"queueName": "team.vision"})),
+    Case("no queue, said", sound(scheduling={"gang": "native", "queueName": ""})),
+    Case("a queue of Volcano's", sound(scheduling={"gang": "volcano", "queueName": "vision"},
+                                       podTemplate={"schedulerName": "volcano"})),
+    Case("a scheduler with the plugin", sound(scheduling={"gang": "coscheduling"},
+                                              podTemplate={"schedulerName": "gangs"})),
+    Case("a queue that a runtime may have", sound(runtimeRef={"name": "torch"}, scheduling={"gang": "kueue"})),
+    Case("marks of one's own", sound(scheduling={"gang": "none"},
+                                     podTemplate={"labels": {"kueue.x-k8s.io/queue-name": "q"}})),
+    Case("a priority of Kueue's", sound(scheduling={"queueName": "q"},
+                                        podTemplate={"labels": {"kueue.x-k8s.io/priority-class": "high"}})),
     Case("smallest", sound()),
     Case("null is absent", sound(nodes=None, checkpoint=None, trainer=TRAINER | {"args": None})),
     Case("runtime stands in for everything", {"runtimeRef": {"name": "torch"}, "checkpoint": {"keep": 2}}),
@@ -236,6 +248,31 @@ REFUSED = (
          "spec.runPolicy.budget.acceleratorHours", server="should be greater than or equal to 1"),
     Case("prices of a team", {"prices": PRICES}, "spec.prices are the platform's to say", "spec.prices",
          kind="TrainingRuntime"),
+    Case("no such gang", sound(scheduling={"gang": "slurm"}), "must be", "spec.scheduling.gang",
+         server="Unsupported value"),
+    Case("a queue's bad name", sound(scheduling={"queueName": "Team"}), "must be lower-case",
+         "spec.scheduling.queueName", server="should match"),
+    Case("kueue without a queue", sound(scheduling={"gang": "kueue"}), "gang: kueue needs scheduling.queueName",
+         "spec.scheduling.queueName"),
+    *(
+        Case(f"a queue of {gang}", sound(scheduling={"gang": gang, "queueName": "q"}), "queueName goes with gang",
+             "spec.scheduling.queueName")
+        for gang in ("none", "coscheduling", "native")
+    ),
+    *(
+        Case(f"{gang} by {name}", sound(scheduling={"gang": gang}, podTemplate={"schedulerName": name}),
+             "schedulerName contradicts scheduling.gang", "spec.podTemplate.schedulerName")
+        for gang, name in (("volcano", "bin-packing"), ("coscheduling", "volcano"), ("native", "volcano"))
+    ),
+    *(
+        Case(f"{next(iter(marks))} and {next(iter(scheduling))}",
+             sound(scheduling=scheduling, podTemplate={field: marks}), "are the operator's where", "spec.podTemplate")
+        for scheduling, field, marks in (
+            ({"queueName": "q"}, "labels", {"kueue.x-k8s.io/queue-name": "other"}),
+            ({"gang": "coscheduling"}, "labels", {"scheduling.x-k8s.io/pod-group": "mine"}),
+            ({"gang": "volcano"}, "annotations", {"scheduling.k8s.io/group-name": "mine"}),
+        )
+    ),
     Case("unknown field", sound(nodez=2), "unknown field; did you mean nodes?", "spec.nodez",
          server='unknown field "spec.nodez"'),
     Case("requirements", trainer(requirements=[
@@ -590,7 +627,7 @@ BLOCKS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
         "terminationGracePeriodSeconds": (10, 11),
         "cleanPods": ("onSuccess", "always"),
     },
-    "scheduling": {"topologyKey": ("a", "b")},
+    "scheduling": {"topologyKey": ("a", "b"), "gang": ("none", "native"), "queueName": ("a", "b")},
 }
 """The same for the fixed fields of blocks that have mutable ones."""
 

@@ -1,10 +1,14 @@
 """One attempt of a run as it is to be made: its names, and what a job's spec asks of its pods. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import UID_DIGITS, JobConfig
+from footplate.gangs.kinds import GangKind
+
+MAX_LABEL_LENGTH = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +23,24 @@ class AttemptSpec:
     nodes: int
     avoid: Sequence[str] = ()
     """Kubernetes nodes to keep away from as long as there are others."""
+    gang: GangKind = GangKind.NONE
+    """Which scheduler starts its pods together."""
 
     @property
     def hosts(self) -> list[str]:
         """Names of the pods in the run's headless Service, by rank."""
         return [f"{self.pod_name(rank)}.{self.run_name}" for rank in range(self.nodes)]
+
+    @property
+    def group_name(self) -> str:
+        """Name of the attempt's group, where a scheduler knows it as one."""
+        job = self.config.metadata
+        return group_name(job.name, run=self.config.run, attempt=self.attempt, uid=job.uid)
+
+    @property
+    def fewest(self) -> int:
+        """Pods that must start together: all of them, or as many as an elastic job makes do with."""
+        return self.nodes if self.spec.elastic is None else min(self.spec.elastic.min_nodes, self.nodes)
 
     def pod_name(self, rank: int) -> str:
         """Name of a pod."""
@@ -42,6 +59,20 @@ def run_name(job: str, run: int, *, uid: str) -> str:
 def attempt_name(job: str, *, run: int, attempt: int) -> str:
     """What the names of an attempt's pods have in common."""
     return f"{job}-{run}-{attempt}"
+
+
+def group_name(job: str, *, run: int, attempt: int, uid: str) -> str:
+    """Name of an attempt's group, a label's value. The UID is in it since a scheduler may remember the group of a
+    deleted job that had the same name.
+    """
+    number = f"-{run}-{attempt}-{uid[:UID_DIGITS]}"
+    return f"{job[: MAX_LABEL_LENGTH - len(number)]}{number}"
+
+
+def job_of_group(name: str) -> str | None:
+    """The job that a group of this name may be of; None where it is none of ours, or the job's name was cut."""
+    found = re.fullmatch(rf"(.+)-\d+-\d+-[0-9a-f]{{{UID_DIGITS}}}", name)
+    return found[1] if found and len(name) <= MAX_LABEL_LENGTH else None
 
 
 def pod_name(job: str, *, run: int, attempt: int, rank: int) -> str:

@@ -21,6 +21,8 @@ from footplate.contract import (
 )
 from footplate.dialect_pods import dialect_variables, ml_mounts, place_in
 from footplate.dialects import hyperparameter_arguments
+from footplate.gangs.scheduler import Membership
+from footplate.gangs.table import SCHEDULERS, membership
 from footplate.objects import Object
 from footplate.placement import placement
 from footplate.pod_environment import rank_variables, variables, variables_from
@@ -57,12 +59,30 @@ def build_service(config: JobConfig, *, name: str) -> Object:
     }
 
 
-def build_pods(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
-    """The pods of some ranks of one attempt. They share what is the same in all of them: don't write to it."""
-    template = gang.spec.pod_template
-    labels = {**template.labels, str(Label.ATTEMPT): str(gang.attempt)}
-    annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
-    spec, container, environment = _pod_spec(gang), _container(gang), variables(gang)
+def build_group(gang: AttemptSpec, api: str) -> Object | None:
+    """The PodGroup that stands for an attempt; None where its scheduler needs none, or makes it itself.
+
+    Args:
+        gang: the attempt.
+        api: group and version of the PodGroup.
+    """
+    scheduler = SCHEDULERS.get(gang.gang)
+    if scheduler is None or scheduler.group_spec is None:
+        return None
+    metadata = _metadata(gang.config, gang.group_name, {str(Label.ATTEMPT): str(gang.attempt)})
+    return {"apiVersion": api, "kind": "PodGroup", "metadata": metadata, "spec": scheduler.group_spec(gang)}
+
+
+def build_pods(gang: AttemptSpec, ranks: Iterable[int], *, member: Membership | None = None) -> list[Object]:
+    """The pods of some ranks of one attempt. They share what is the same in all of them: don't write to it.
+
+    `member` is what makes them part of a gang, where it isn't what makes ranks so.
+    """
+    template, member = gang.spec.pod_template, member or membership(gang)
+    labels = {**template.labels, **member.labels, str(Label.ATTEMPT): str(gang.attempt)}
+    noted = {**template.annotations, **member.annotations}
+    annotations = {"annotations": noted} if noted else {}
+    spec, container, environment = {**_pod_spec(gang), **member.spec}, _container(gang), variables(gang)
     hosts, processes, supervised = gang.hosts, processes_per_node(gang.spec), needs_supervisor(gang.spec)
     numbered = rank_variables(gang)
 

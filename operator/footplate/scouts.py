@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from footplate.attempt_spec import AttemptSpec
 from footplate.contract import Label
+from footplate.gangs.table import scout_membership
 from footplate.objects import Object
 from footplate.podspec import build_pods
 
@@ -20,7 +21,7 @@ _KEPT = ("name", "image", "resources", "securityContext")
 
 def build_scouts(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     """The scouts for ranks that the attempt doesn't have."""
-    return [_scout(pod) for pod in build_pods(gang, ranks)]
+    return [_scout(pod) for pod in build_pods(gang, ranks, member=scout_membership(gang))]
 
 
 def _scout(pod: Object) -> Object:

@@ -5,12 +5,13 @@ A default written here is applied when the job is resolved (after the runtime's 
 names it in the description: were the API server to fill it in, a runtime's default could never apply.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from footplate.api.money import Budget
-from footplate.api.patterns import HTTP_PATTERN
+from footplate.api.patterns import HTTP_PATTERN, QUEUE_PATTERN
 from footplate.api.references import LocalRef, NeededKeyRef
 from footplate.api.types import MUTABLE, Limit, Model, Resume, Rule, Seconds, Uri, at, count
 
@@ -195,9 +196,25 @@ class RunPolicy(Model):
     )
 
 
+def _queue_fits(it: Mapping[str, Any]) -> bool:
+    return not at(it, "queueName") or at(it, "gang") in (None, "auto", "kueue", "volcano")
+
+
 class Scheduling(Model):
     """How the gang is placed."""
 
+    gang: Literal["auto", "none", "kueue", "coscheduling", "volcano", "native"] = Field(
+        default="auto",
+        description="Who starts the gang whole or not at all; the job waits where the cluster hasn't got it. native: "
+        "Kubernetes' own PodGroups. none: each pod by itself; a half scheduled gang gives its nodes back. auto, the "
+        "default: kueue where queueName is set, else what podTemplate.schedulerName reads, if it is served.",
+        examples=["kueue"],
+    )
+    queue_name: Annotated[str, Field(max_length=63, pattern=QUEUE_PATTERN)] = Field(
+        default="",
+        description="LocalQueue of Kueue or, with gang: volcano, Queue of Volcano. Default: none.",
+        examples=["team-vision"],
+    )
     priority_class_name: Annotated[str, Field(max_length=253), MUTABLE] = Field(
         default="", description="PriorityClass of the pods; applies from the next attempt on. Default: none."
     )
@@ -205,4 +222,15 @@ class Scheduling(Model):
         default="",
         description="Node label; all nodes of the gang are preferred in one of its values.",
         examples=["topology.kubernetes.io/zone"],
+    )
+
+    rules = (
+        Rule(
+            "!has(self.queueName) || self.queueName == '' || !has(self.gang) || "
+            "self.gang in ['auto', 'kueue', 'volcano']",
+            "queueName goes with gang: auto, kueue or volcano, since the others have no queues; leave one of the two "
+            "out",
+            _queue_fits,
+            "queueName",
+        ),
     )

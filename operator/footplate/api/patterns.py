@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+QUEUE_PATTERN = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"
 DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 HTTP_PATTERN = r"^https?://[!-?A-~]+$"
@@ -35,6 +36,7 @@ KEY_OR_PAIR_PATTERN = (
 _DNS_WORDS = "must be lower-case letters, digits and '-'{}, and begin and end with a letter or digit"
 PATTERN_WORDS: Mapping[str, str] = {
     DNS_LABEL_PATTERN: _DNS_WORDS.format(""),
+    QUEUE_PATTERN: _DNS_WORDS.format(" or '.'"),
     DNS_SUBDOMAIN_PATTERN: _DNS_WORDS.format(" or '.'"),
     HTTP_PATTERN: "must be an http:// or https:// address without blanks, '@' or credentials",
     HTTPS_PATTERN: "must be an https:// address without blanks, '@' or credentials",

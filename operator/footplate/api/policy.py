@@ -24,7 +24,7 @@ from footplate.api.patterns import (
 )
 from footplate.api.runtime import RuntimeMetadata
 from footplate.api.trainingjob import NodeCount, RuntimeRef
-from footplate.api.types import LabelKey, Model, Rule, Schema, keep
+from footplate.api.types import SERVER_DEFAULT, LabelKey, Model, Rule, Schema, at, keep
 
 MAX_ITEMS = 64
 
@@ -80,6 +80,46 @@ class AllowedRuntimes(Model):
         default=False,
         description="True lets nobody create a job from a ClusterTrainingRuntime who hasn't the verb use on it by "
         "RBAC. Who that is only the API server knows: it takes the chart's admission policy.",
+    )
+
+
+class Borrowing(Model):
+    """What a namespace may hold beyond its quota while others leave theirs idle."""
+
+    limit: Annotated[dict[LabelKey, Annotated[int, Field(ge=0, le=1_000_000)]], Field(max_length=32)] | None = Field(
+        None,
+        description="Most of each resource that a namespace may borrow; those that aren't named have no limit but the "
+        "pool. Default: no limit.",
+        examples=[{"nvidia.com/gpu": 8}],
+    )
+
+
+class Quota(Model):
+    """What each selected namespace is entitled to. All quotas together are the pool; nodes aren't counted."""
+
+    accelerators: Annotated[
+        dict[LabelKey, Annotated[int, Field(ge=0, le=1_000_000)]], Field(min_length=1, max_length=32)
+    ] = Field(
+        description="Accelerators that jobs of one namespace may hold together, by their names in resources.limits. A "
+        "resource that isn't named isn't limited; 0 leaves what is borrowed alone.",
+        examples=[{"nvidia.com/gpu": 16}],
+    )
+    borrowing: Borrowing | None = Field(
+        None, description="Lets a namespace hold more while others leave theirs idle. Default: it may not."
+    )
+    loan_seconds: Annotated[int, Field(ge=0, le=86_400), SERVER_DEFAULT] = Field(
+        default=600,
+        description="How long a gang keeps what it has borrowed, or was given before others of its namespace, until it "
+        "can be asked to checkpoint and give back; three times as long where it hasn't saved a checkpoint yet.",
+    )
+
+    rules = (
+        Rule(
+            "!has(self.borrowing) || !has(self.borrowing.limit) || self.borrowing.limit.all(k, k in self.accelerators)",
+            "borrowing.limit must name resources of accelerators; add the resource there, or correct the name",
+            lambda it: set(at(it, "borrowing", "limit") or ()) <= set(it["accelerators"]),
+            "borrowing.limit",
+        ),
     )
 
 
@@ -179,6 +219,11 @@ class TrainingPolicySpec(Model):
         None,
         description="Jobs that let their accelerators rest. Default: after an hour it is said, and nothing more.",
         examples=[{"afterSeconds": 7200, "action": "Stop"}],
+    )
+    quota: Quota | None = Field(
+        None,
+        description="Accelerators of each selected namespace; of several policies the smallest count, and borrowing "
+        "where all allow it. Jobs wait in the operator's own queue for what they ask. Default: no limit, no queue.",
     )
     history_limit: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
         None,

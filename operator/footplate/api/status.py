@@ -275,6 +275,11 @@ class Attempt(Model):
         None, description="Kubernetes node that was the cause; the next attempts avoid it for an hour."
     )
     nodes: Count | None = Field(None, description="Pods of this attempt's gang.")
+    gang: Annotated[str, Field(max_length=63)] | None = Field(
+        None,
+        description="Who starts its pods together: kueue, coscheduling, volcano or native. Absent: nobody.",
+        examples=["kueue"],
+    )
     resumed_from_step: Count | None = Field(None, description="Step of the checkpoint it started from.")
     last_step: Count | None = Field(None, description="Last step seen.")
 
@@ -303,6 +308,26 @@ class ResolvedRun(Model):
     config_map: Annotated[str, Field(max_length=253)] = Field(description="Name of the run's ConfigMap.")
     sha256: Annotated[str, Field(max_length=64)] = Field(
         description="SHA-256 of its job.json; a ConfigMap that differs is not used."
+    )
+
+
+class QueueStatus(Model):
+    """The job's place in the operator's own queue, where its namespace has a quota: all that the queue knows of it."""
+
+    accelerators: Annotated[dict[str, Count], Field(max_length=32)] = Field(
+        default={}, description="What counts against quotas, of each node, by resource name."
+    )
+    wanted: Count = Field(default=0, description="Nodes that it asks for.")
+    least: Count = Field(default=0, description="Fewest nodes that it can start with.")
+    nodes: Count = Field(default=0, description="Nodes that it holds; 0 while it waits.")
+    leaves: Count | None = Field(
+        None, description="Nodes that it will hold once its gang has stopped; absent where it isn't giving back."
+    )
+    saves: bool = Field(default=False, description="Whether it saves checkpoints.")
+    priority_class_name: Annotated[str, Field(max_length=253)] = Field(default="", description="Its PriorityClass.")
+    since: Time = Field(description="Since when it is in the queue; it keeps its place for as long as it runs.")
+    changed_time: Time = Field(
+        description="When it was given what it holds; where it holds nothing, since when it waits this time."
     )
 
 
@@ -358,6 +383,9 @@ class TrainingJobStatus(Model):
     )
     transitions: Annotated[list[Transition], Field(max_length=MAX_TRANSITIONS_KEPT)] = Field(
         default=[], description="The last changes of phase."
+    )
+    queue: QueueStatus | None = Field(
+        None, description="Its place in the operator's queue; absent where its namespace has no quota."
     )
     selector: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="Label selector of the job's pods, for the scale subresource."

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from footplate.api.blocks import Checkpoint, RunPolicy, Scheduling, Storage
+from footplate.api.gangs import SPEC_RULES as GANG_RULES
 from footplate.api.patterns import FILE_PATTERN, INPUT_NAME_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.references import LocalRef
@@ -192,6 +193,7 @@ class TrainingJobSpec(Model):
             lambda spec: _has_runtime(spec) or _names_volumes(spec),
             "podTemplate.volumeMounts",
         ),
+        *GANG_RULES,
         *RESOURCE_RULES,
     )
 

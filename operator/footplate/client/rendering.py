@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.attempt_spec import AttemptSpec, run_name
 from footplate.contract import JobConfig
+from footplate.gangs.kinds import choose
+from footplate.gangs.table import SCHEDULERS
 from footplate.manifests.validation import with_name
 from footplate.objects import Object, block, uid_of
-from footplate.podspec import build_config_map, build_pods, build_service
+from footplate.podspec import build_config_map, build_group, build_pods, build_service
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.resolve import encode, resolve
 
@@ -54,9 +56,12 @@ def render(job: Object, runtime: Object | None = None) -> list[Object]:
     """
     settled = settle(job, runtime)
     config, name = settled.config, settled.run_name
-    gang = AttemptSpec(config, settled.spec, name, attempt=0, nodes=settled.spec.nodes)
+    kind = choose(settled.spec, ()).kind
+    gang = AttemptSpec(config, settled.spec, name, attempt=0, nodes=settled.spec.nodes, gang=kind)
+    group = build_group(gang, SCHEDULERS[kind].apis[0]) if kind in SCHEDULERS else None
     return [
         build_config_map(config, encode(config), name=name),
         build_service(config, name=name),
+        *([group] if group is not None else ()),
         *build_pods(gang, range(settled.spec.nodes)),
     ]

@@ -26,7 +26,7 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.metrics import CREATED_KINDS, Metrics
 from footplate.machinery.patches import merge_patch
 from footplate.machinery.recorder import Recorder
-from footplate.machinery.resources import TRAINING_JOBS, resource_of, resource_of_kind
+from footplate.machinery.resources import TRAINING_JOBS, resource_of, resource_of_kind, resource_of_target
 from footplate.machinery.run_configs import RunConfigs
 from footplate.objects import Object, controller_of, is_controlled_by, key_of, uid_of, version_of
 from footplate.policy.measures import Measures
@@ -165,12 +165,14 @@ class Applier:
             self._cluster.pods.observe(obj)
         elif obj["kind"] == "ConfigMap":
             self._run_configs.put(obj)
+        elif obj["kind"] == "PodGroup":
+            self._cluster.observe_group(obj)
 
     async def _delete(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:
         if target.kind == "TrainingJob":
             return await self._delete_job(job, target, turn=turn)
         key = target.namespace, target.name
-        resource = resource_of_kind(target.kind)
+        resource = resource_of_target(target.kind, target.api)
         try:
             uid = target.uid or await self._owned_uid(job, target)
             answer = await self._client.delete(resource, *key, uid=uid, turn=turn) if uid else None
@@ -184,6 +186,8 @@ class Applier:
             self._cluster.pods.observe(answer)
         elif target.kind == "Pod":
             self._cluster.pods.discard(key, uid=target.uid)
+        elif target.kind == "PodGroup":
+            self._cluster.note_group_deleted(key, target.api, answer)
         return []
 
     async def _delete_job(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:

@@ -4,14 +4,21 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from footplate.attempt_spec import job_of_group
+from footplate.gangs.kinds import GangKind
+from footplate.gangs.state import GangState
+from footplate.gangs.table import SCHEDULERS
 from footplate.machinery.resources import TRAINING_JOBS
 from footplate.machinery.slim import (
     slim_job,
     slim_namespace,
     slim_node,
     slim_pod,
+    slim_pod_group,
     slim_policy,
     slim_runtime,
+    slim_workload,
+    stub_group,
     stub_job,
     stub_pod,
     stub_policy,
@@ -38,7 +45,10 @@ JOB_BYTES = 384 * 2**20
 POD_BYTES = 448 * 2**20
 RUNTIME_BYTES = 48 * 2**20
 POLICY_BYTES = 48 * 2**20
-"""What all jobs, all pods, all runtimes of one kind and all policies may take. One namespace alone gets a third."""
+GROUP_BYTES = 32 * 2**20
+"""What all jobs, all pods, all policies, and all runtimes and gangs' objects of one kind may take. One namespace alone
+gets a third.
+"""
 
 _MOST_DEPARTED = 1024
 """Of one job, between two looks at it."""
@@ -66,6 +76,9 @@ class Cluster:
         self.nodes = Store(on_change=self._node_changed, slim=slim_node)
         self._nodes_by_name: dict[str, Object] = {}
         self._departed: dict[Key, dict[str, Object]] = {}
+        self.groups = {kind: self._store_of_groups(kind) for kind in SCHEDULERS}
+        self.gang_apis: Mapping[GangKind, str] = {}
+        self.gangs_watched: frozenset[GangKind] = frozenset()
         self.runtimes = self._store_of_runtimes()
         self.cluster_runtimes = self._store_of_runtimes()
         self.policies = Store(
@@ -109,6 +122,41 @@ class Cluster:
         """UIDs of the job's pods that count against a quota."""
         return frozenset(uid_of(pod) for pod in self.pods_of(job) if not Pod.of(pod).terminal)
 
+    def gang_state_of(self, job: Object) -> GangState:
+        """What other people's schedulers offer, and say of the job's gangs."""
+        found = [group for store in self.groups.values() for group in store.indexed("job", place_of(job))]
+        workloads = self.groups[GangKind.KUEUE].indexed("job", key_of(job))
+        return GangState(self.gang_apis, self.gangs_watched, [*found, *workloads])
+
+    def observe_group(self, group: Object) -> None:
+        """Takes over the answer to a write of a PodGroup."""
+        for kind, api in self.gang_apis.items():
+            if group["apiVersion"] == api:
+                self.groups[kind].observe(group)
+
+    def note_group_deleted(self, key: Key, api: str, answer: Object | None) -> None:
+        """A PodGroup was deleted; `answer` is what is left of it, where something holds it."""
+        if answer is not None and answer["kind"] == "PodGroup":
+            self.observe_group(answer)
+            return
+        for store in (self.groups[kind] for kind, served in self.gang_apis.items() if served == api):
+            if (seen := store.get(key)) is not None:
+                store.discard(key, uid=uid_of(seen))
+
+    def forget_groups(self, kind: GangKind) -> None:
+        """These objects aren't served any more."""
+        self.gangs_watched -= {kind}
+        for key, group in [*self.groups[kind].objects().items()]:
+            self.groups[kind].discard(key, uid=uid_of(group))
+
+    def note_gang_apis(self, apis: Mapping[GangKind, str]) -> None:
+        """What the API server serves now; jobs that wait for it go on."""
+        if apis == self.gang_apis:
+            return
+        self.gang_apis = apis
+        for job in self.jobs.indexed("phase", "Pending"):
+            self._enqueue(key_of(job))
+
     def runtime_of(self, job: Object) -> Object | None:
         """The runtime that the job names, None where it names none or it isn't there."""
         named = _runtime_of(job)
@@ -126,6 +174,16 @@ class Cluster:
         selected = (each for each in self.policies.objects().values() if selects(_selector_of(each), labels))
         return sorted(selected, key=key_of)
 
+    def _store_of_groups(self, kind: GangKind) -> Store:
+        is_workload = kind is GangKind.KUEUE
+        return Store(
+            on_change=self._workload_changed if is_workload else self._group_changed,
+            indexes={"job": _job_of_workload if is_workload else place_of_controller},
+            slim=slim_workload if is_workload else slim_pod_group,
+            stub=stub_group,
+            most_bytes=GROUP_BYTES,
+        )
+
     def _store_of_runtimes(self) -> Store:
         return Store(on_change=self._runtime_changed, slim=slim_runtime, stub=stub_runtime, most_bytes=RUNTIME_BYTES)
 
@@ -142,6 +200,16 @@ class Cluster:
             if len(departed) > _MOST_DEPARTED:
                 del departed[next(iter(departed))]
         self._enqueue(key)
+
+    def _group_changed(self, old: Object | None, new: Object | None) -> None:
+        key = _job_key_of(_present(old, new))
+        if key is not None:
+            self._enqueue(key)
+
+    def _workload_changed(self, old: Object | None, new: Object | None) -> None:
+        key = _job_of_workload(_present(old, new))
+        if key is not None and self.jobs.get(key) is not None:
+            self._enqueue(key)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         name = _present(old, new)["metadata"]["name"]
@@ -191,6 +259,12 @@ def _job_key_of(pod: Object) -> Key | None:
     if controller is None or controller.get("kind") != "TrainingJob" or controller["apiVersion"] != TRAINING_JOBS.api:
         return None
     return pod["metadata"]["namespace"], controller["name"]
+
+
+def _job_of_workload(workload: Object) -> Key | None:
+    namespace, name = key_of(workload)
+    job = job_of_group(name)
+    return None if job is None else (namespace, job)
 
 
 def _node_of(pod: Object) -> str | None:

@@ -20,6 +20,7 @@ from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
 from footplate.machinery.custom_resources import CustomResources
+from footplate.machinery.gang_watch import GangWatch
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.recorder import Recorder
@@ -82,6 +83,7 @@ class Leader:
         self._spawn = spawn
         namespaces = settings.namespaces or ("",)
         self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
+        self._gangs = GangWatch(client, cluster, clock=clock, metrics=metrics, namespaces=namespaces)
         pods = [
             Reflector(
                 client,
@@ -107,10 +109,15 @@ class Leader:
         for reflector in self.reflectors:
             self._spawn(reflector.run(), f"reflect {reflector.resource.plural}")
         self._spawn(self.custom_resources.run(), "list custom resources")
+        self._spawn(self._gangs.run(), "watch gangs")
         self._spawn(self._lead(), "lead")
 
     async def _lead(self) -> None:
-        for synced in (self.custom_resources.synced, *(reflector.synced for reflector in self.reflectors)):
+        for synced in (
+            self.custom_resources.synced,
+            self._gangs.synced,
+            *(reflector.synced for reflector in self.reflectors),
+        ):
             await synced.wait()
         await self._election.acquire()
         self._spawn(self._election.hold(), "hold the lease")

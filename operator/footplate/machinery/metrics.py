@@ -13,7 +13,8 @@ RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone"
 """How one reconciliation ended."""
 
 REFLECTED = ("pods", "nodes", "namespaces")
-CREATED_KINDS = ("ConfigMap", "Service", "Pod")
+GROUPS = ("podgroups", "workloads")
+CREATED_KINDS = ("ConfigMap", "Service", "Pod", "PodGroup")
 POLL_RESULTS = ("ok", "unreachable", "invalid")
 EVENT_RESULTS = ("written", "filtered", "dropped", "failed")
 
@@ -126,7 +127,7 @@ class Metrics:
 
     def _create_children(self) -> None:
         _precreate(self.reconciliations, RESULTS)
-        _precreate(self.relists, REFLECTED)
+        _precreate(self.relists, REFLECTED + GROUPS)
         _precreate(self.event_age, REFLECTED)
         _precreate(self.created, CREATED_KINDS)
         _precreate(self.polls, POLL_RESULTS)

@@ -42,6 +42,11 @@ def resource_of(manifest: Object) -> Resource:
     return Resource(manifest["apiVersion"], f"{manifest['kind'].lower()}s")
 
 
+def resource_of_target(kind: str, api: str) -> Resource:
+    """The collection of what is to be deleted; `api` is empty where the kind says it."""
+    return Resource(api, f"{kind.lower()}s") if api else resource_of_kind(kind)
+
+
 def resource_of_kind(kind: str) -> Resource:
     """The collection of a kind that the operator deletes from; KeyError for any other."""
     return _BY_KIND[kind]

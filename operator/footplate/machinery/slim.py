@@ -13,8 +13,10 @@ from typing import Any
 import orjson
 
 from footplate.api.status import Phase
+from footplate.attempt_spec import job_of_group
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label
-from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of
+from footplate.gangs import kueue
+from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of, text
 from footplate.policy.rules import MAX_SPEC_BYTES
 from footplate.text import MAX_TERMINATION_BYTES
 
@@ -167,6 +169,31 @@ def slim_namespace(namespace: Object) -> Object:
     return kept if size <= MAX_LIVE_BYTES else {**_head(namespace, _IDENTITY), OVERSIZE: _oversize(size)}
 
 
+def slim_pod_group(group: Object) -> Object | None:
+    """A PodGroup as far as it tells the TrainingJob that controls it how it is; None for any other."""
+    owner = controller_of(group)
+    if owner is None or owner.get("kind") != "TrainingJob":
+        return None
+    metadata = _pick(group["metadata"], _POD_METADATA) | {"ownerReferences": [_pick(owner, _OWNER)]}
+    return Kept({**_pick(group, ("apiVersion", "kind")), "metadata": metadata, "status": _group_status(group)})
+
+
+def slim_workload(workload: Object) -> Object | None:
+    """Kueue's Workload as far as it says why a gang waits; None where it isn't that of a group of pods, or its name
+    isn't one that we give.
+    """
+    is_group = block(workload, "metadata", "annotations").get(kueue.IS_GROUP) == "true"
+    if not is_group or job_of_group(text(block(workload, "metadata"), "name")) is None:
+        return None
+    kept = _pick(workload, ("apiVersion", "kind")) | {"metadata": _pick(workload["metadata"], _POD_METADATA)}
+    return Kept({**kept, "status": _group_status(workload)})
+
+
+def stub_group(group: Object) -> Object:
+    """Of a gang's object for which there is no room: that it is there, and whose it is."""
+    return Kept({**group, "status": {}})
+
+
 def slim_config_map(config_map: Object) -> Object:
     """A run's ConfigMap as far as it is ours: job.json, and whose it is."""
     owner = controller_of(config_map)
@@ -199,6 +226,15 @@ def _bytes(value: Any) -> int:
         return len(orjson.dumps(value))
     except TypeError:  # what orjson raises 254 levels down
         return TOO_DEEP
+
+
+def _group_status(group: Object) -> dict[str, Any]:
+    raw = block(group, "status")
+    status = _pick(raw, ("phase",))
+    for field, keys in (("conditions", _POD_CONDITION), ("admissionChecks", ("name", "state"))):
+        if found := blocks(raw, field):
+            status[field] = [_pick(each, keys) | _pick(each, ("message",), most=_LONG) for each in found[:_MOST]]
+    return status
 
 
 def _pod_status(pod: Object) -> dict[str, Any]:

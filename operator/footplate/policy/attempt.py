@@ -12,6 +12,7 @@ from footplate.policy import (
     elastic,
     events,
     failure,
+    gang_scheduling,
     idle,
     phase,
     refusal,
@@ -20,6 +21,7 @@ from footplate.policy import (
     usage,
 )
 from footplate.policy.facts import all_created
+from footplate.policy.gang_scheduling import explain, group_to_create, kind_of
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Refusal, Step
 
@@ -47,7 +49,11 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
     mounts = mounted_objects(job.spec)
     since = _since(job, now_phase)
-    text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, since=since, now=now)
+    said = None
+    if now_phase is Phase.QUEUED:
+        wait = explain(job, reason)
+        reason, said = wait.reason, wait.said
+    text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, said=said, since=since, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(job)
         text += f"; {idle.describe(status.idle_since, now=now)}" if status.idle_since is not None else ""
@@ -85,12 +91,13 @@ def _with_running_time(status: TrainingJobStatus, job: Job) -> TrainingJobStatus
 
 
 def _missing(job: Job) -> tuple[Object, ...]:
-    """The Service and pods that the attempt lacks while it is being created; later a missing pod ends it."""
+    """The Service, PodGroup and pods that the attempt lacks while it is being created; later a missing pod ends it."""
+    group = group_to_create(job, _gang_of(job))
     if all_created(job.attempt):
-        return ()
+        return group
     gang = job.gang
     ranks = [rank for rank in range(job.desired) if rank not in gang.current and rank not in gang.succeeded]
-    return (build_service(job.config, name=job.run_name), *build_pods(_gang_of(job), ranks))
+    return (build_service(job.config, name=job.run_name), *group, *build_pods(_gang_of(job), ranks))
 
 
 def _scouts(job: Job) -> Sequence[Object]:
@@ -101,7 +108,9 @@ def _scouts(job: Job) -> Sequence[Object]:
 def _gang_of(job: Job) -> AttemptSpec:
     number = job.attempt.attempt if job.attempt is not None else 0
     avoid = _nodes_to_avoid(job)
-    return AttemptSpec(job.config, job.spec, job.run_name, attempt=number, nodes=job.desired, avoid=avoid)
+    return AttemptSpec(
+        job.config, job.spec, job.run_name, attempt=number, nodes=job.desired, avoid=avoid, gang=kind_of(job)
+    )
 
 
 def _nodes_to_avoid(job: Job) -> list[str]:
@@ -119,3 +128,4 @@ def _next_looks(job: Job) -> Iterable[float | None]:
     yield from elastic.next_looks(job)
     yield phase.seconds_until_slow(gang, now=now)
     yield usage.seconds_until_due(job)
+    yield from gang_scheduling.next_looks(job)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.objects import Object, block, text, uid_of, version_of
 from footplate.policy import elastic
+from footplate.policy.gang_scheduling import outdated_groups
 from footplate.policy.job import Job, is_finished
 from footplate.policy.plan import Target
 from footplate.policy.pod import Pod
@@ -16,11 +17,12 @@ from footplate.policy.pod import Pod
 
 def outdated(job: Job) -> tuple[Target, ...]:
     """Pods of older attempts, and of the current one where it has ended, and scouts that nobody needs any more.
-    Terminating ones are left to their grace.
+    Terminating ones are left to their grace. PodGroups go with
+    their attempts.
     """
     gang, useful = job.gang, elastic.useful_scouts(job)
     over = gang.everyone if job.between_attempts else [*gang.older, *gang.scouts.values()]
-    return _deletable(pod for pod in over if pod not in useful)
+    return (*_deletable(pod for pod in over if pod not in useful), *outdated_groups(job))
 
 
 def finished(job: Job) -> tuple[Target, ...]:
@@ -28,9 +30,9 @@ def finished(job: Job) -> tuple[Target, ...]:
     gang, keep = job.gang, job.spec.run_policy.clean_pods
     everything = keep == "always" or (keep == "onSuccess" and job.status.phase is Phase.SUCCEEDED)
     if everything or expired(job.status, job.spec.run_policy.ttl_seconds_after_finished, now=job.now):
-        return _deletable(gang.everyone)
+        return (*_deletable(gang.everyone), *outdated_groups(job))
     living = (pod for pod in gang.pods if not pod.ended)
-    return _deletable([*gang.older, *gang.scouts.values(), *living, *overdue(job)])
+    return (*_deletable([*gang.older, *gang.scouts.values(), *living, *overdue(job)]), *outdated_groups(job))
 
 
 def overdue(job: Job) -> list[Pod]:

@@ -18,6 +18,7 @@ from footplate.policy import (
     usage,
 )
 from footplate.policy.failure import Failure, node_lost
+from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
 from footplate.policy.plan import Doubt, Step
 from footplate.policy.pod import Pod
@@ -179,7 +180,8 @@ def between_attempts(job: Job) -> Step:
         wait = max(wait, _seconds_to_stop(job))
     if wait > 0:
         return wait_until_stopped(job, requeue=[wait])
-    begun = with_attempt_begun(status, nodes=elastic.next_size(job.spec, status), now=now)
+    gang = of_new_attempt(job.spec, job.observed.gang_state)
+    begun = with_attempt_begun(status, nodes=elastic.next_size(job.spec, status), gang=gang, now=now)
     return Step(begun, delete=clean_pods.asked_for(job), doubts=doubts_of_stop(job))
 
 

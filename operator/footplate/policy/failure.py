@@ -180,10 +180,18 @@ def _taken_away(pod: Pod, *, now: datetime) -> Failure | None:
         since = time(target, "lastTransitionTime")
         said = f"was evicted: {': '.join(filter(None, (text(target, 'reason'), text(target, 'message'))))}"
     elif pod.terminating:
-        since, said = pod.deleted, "was deleted by somebody else"
+        since, said = pod.deleted, _who_deleted(pod)
     else:
         return None
     return Failure(Reason.EVICTED, f"pod {pod.name}{_on_node(pod)} {said}", since or now, pod)
+
+
+def _who_deleted(pod: Pod) -> str:
+    """Kueue says so before it deletes."""
+    target = pod.condition("TerminationTarget")
+    if target.get("status") != "True":
+        return "was deleted by somebody else"
+    return f"was stopped by Kueue: {clean(text(target, 'message'), most=512) or text(target, 'reason')}"
 
 
 def _failed(pod: Pod, *, now: datetime) -> Failure | None:

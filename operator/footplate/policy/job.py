@@ -126,8 +126,8 @@ def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, 
     return status.model_copy(update=update)
 
 
-def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, now: datetime) -> TrainingJobStatus:
-    """The status with another attempt begun: its number is taken before any pod carries it.
+def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, gang: str | None, now: datetime) -> TrainingJobStatus:
+    """The status with another attempt begun: its number, and whose gang it is, stand before any pod carries them.
 
     Of a series of attempts that found no nodes the first is kept alone: since then the job waits.
     """
@@ -135,7 +135,7 @@ def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, now: datetime) 
     following = before[-1].attempt + 1 if before else 0
     if [attempt.reason for attempt in before[-2:]] == [Reason.SCHEDULING_TIMEOUT] * 2:
         before = before[:-1]
-    attempts = [*before, Attempt(attempt=following, start_time=now, nodes=nodes)]
+    attempts = [*before, Attempt(attempt=following, start_time=now, nodes=nodes, gang=gang)]
     trouble = status.trouble and status.trouble.model_copy(update={"since": None})
     done = {"restart_time": None, "restart_nodes": None, "scout_time": None, "trouble": trouble}
     return status.model_copy(update={"attempt": following, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})

@@ -48,18 +48,20 @@ def describe(
     progress: ProgressStatus | None,
     *,
     mounts: Sequence[str] = (),
+    said: str | None = None,
     since: datetime,
     now: datetime,
 ) -> str:
     """The message for a living attempt: what is there, what is awaited, since when, and why. `mounts` is what its
-    volumes need.
+    volumes need, `said` why it has no nodes, where that isn't what its
+    pods say.
     """
     waiting = f", waiting since {format_time(since)}"
     nodes = f"of {counts.desired} nodes"
     if phase is Phase.RUNNING:
         return f"{counts.ready + counts.succeeded} {nodes} running{_steps(progress)}"
     if phase is Phase.QUEUED:
-        return f"{counts.scheduled} {nodes} scheduled{waiting}{because(gang)}"
+        return f"{counts.scheduled} {nodes} scheduled{waiting}{because(gang) if said is None else said}"
     if phase is Phase.STARTING:
         return f"{counts.ready} {nodes} started{waiting}{_waiting(gang.unsettled, mounts=mounts, now=now)}"
     return f"{counts.created} {nodes} created"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
+from footplate.gangs.state import GangState
 from footplate.objects import Object
 from footplate.policy.measures import Measures
 
@@ -28,6 +29,8 @@ class Target:
     uid: str = ""
     version: str = ""
     """The resourceVersion that it must still have; empty where any will do."""
+    api: str = ""
+    """Group and version, where there are several kinds of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,24 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """What the line says of a job whose namespace has a quota."""
+
+    limited: frozenset[str]
+    """Resources that the quota names: a job that asks for none of them isn't in the line."""
+    nodes: int = 0
+    """Nodes that the job may hold by now, as far as it holds fewer."""
+    keeps: int | None = None
+    """Nodes that it keeps, being asked to give back the rest; None where nobody asks."""
+    why: str = ""
+    """Why it waits, or for whom it gives back."""
+    hopeless: bool = False
+    """True where it can't ever fit, however long it waits."""
+    look: float = 60.0
+    """Seconds after which `why` is worth saying anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that one reconciliation looks at. Pods and nodes are a view, which may be as old as the longest
     silence of a watch.
@@ -81,12 +102,15 @@ class Observed:
     nodes: Mapping[str, Object] = field(default_factory=dict)
     run_config: Object | None = None
     """The ConfigMap of the run in the status (or of the run that is due), None if there is none of the job's."""
+    gang_state: GangState = field(default_factory=GangState)
     runtime: Object | None = None
     """What `runtimeRef` names, None if it isn't there."""
     policies: Sequence[Object] = ()
     """The TrainingPolicies that select the job's namespace, raw, by their names."""
     policies_known: bool = True
     """False where it isn't known which these are: nothing that a policy could refuse is begun then."""
+    admission: Admission | None = None
+    """What the line says of it; None where its namespace has no quota."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,

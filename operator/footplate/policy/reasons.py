@@ -14,6 +14,10 @@ class Reason(StrEnum):
     RUNTIME_REFUSES = "RuntimeRefuses"
     WAITING_FOR_NODES = "WaitingForNodes"
     GATED = "Gated"
+    WAITING_FOR_QUOTA = "WaitingForQuota"
+    EXCEEDS_QUOTA = "ExceedsQuota"
+    WAITING_FOR_GANG = "WaitingForGang"
+    WAITING_FOR_QUEUE = "WaitingForQueue"
     STARTING_PODS = "StartingPods"
     ALL_PODS_RUNNING = "AllPodsRunning"
     SUSPENDED = "SuspendedByUser"
@@ -40,6 +44,7 @@ class Reason(StrEnum):
     START_TIMEOUT = "StartTimeout"
     SCHEDULING_TIMEOUT = "SchedulingTimeout"
     RESIZED = "Resized"
+    RECLAIMED = "Reclaimed"
     # Ends of a run
     INVALID_SPEC = "InvalidSpec"
     INVALID_POD = "InvalidPod"

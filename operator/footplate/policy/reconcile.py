@@ -16,6 +16,7 @@ from footplate.policy import (
     deadline,
     events,
     failure,
+    gang_scheduling,
     idle,
     progress,
     refusal,
@@ -150,6 +151,9 @@ def _await_last_words(job: Job) -> Step:
 
 def _attempt(job: Job) -> Step:
     """A living attempt goes on unless there is a reason to end it."""
+    settling = gang_scheduling.settle(job)
+    if settling is not None:
+        return settling
     cause = failure.find(
         job.gang, job.observed.nodes, desired=job.desired, all_created=all_created(job.attempt), now=job.now
     )

@@ -25,7 +25,7 @@ REFILL_SECONDS = 3600.0
 _TAKEN = (Reason.STOPPED, Reason.EVICTED, Reason.POD_LOST, Reason.NODE_LOST, Reason.PEER_LOST)
 """Ends that the training itself hasn't brought about."""
 
-_NOBODYS = (Reason.SUSPENDED, Reason.BUDGET_SPENT, Reason.RESIZED, Reason.SCHEDULING_TIMEOUT)
+_NOBODYS = (Reason.SUSPENDED, Reason.BUDGET_SPENT, Reason.RESIZED, Reason.RECLAIMED, Reason.SCHEDULING_TIMEOUT)
 """Ends of attempts that aren't failures."""
 
 

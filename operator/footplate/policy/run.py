@@ -15,6 +15,7 @@ from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, u
 from footplate.podspec import build_config_map
 from footplate.policy import deadline, refusal
 from footplate.policy.end import with_run_failed
+from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import is_finished, move, with_attempt_begun
 from footplate.policy.mutable import RESTART_NONCE, may_change, with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
@@ -175,7 +176,8 @@ def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, 
     if spec.run_policy.suspend:
         why = "created suspended; set runPolicy.suspend to false to start"
         return Step(move(status, Phase.SUSPENDED, Reason.SUSPENDED, why, now=now))
-    begun = with_attempt_begun(status, nodes=spec.nodes, now=now)
+    gang = of_new_attempt(spec, observed.gang_state)
+    begun = with_attempt_begun(status, nodes=spec.nodes, gang=gang, now=now)
     begun = begun.model_copy(update={"nodes": NodeCounts(desired=spec.nodes)})
     why = f"0 of {spec.nodes} nodes created"
     return Step(move(begun, Phase.PENDING, Reason.CREATING_PODS, why, now=now))

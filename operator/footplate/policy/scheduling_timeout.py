@@ -4,6 +4,7 @@ import hashlib
 from datetime import datetime
 
 from footplate.api.status import Attempt
+from footplate.policy.gang_scheduling import is_held_by_queue
 from footplate.policy.job import Job
 from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
@@ -11,9 +12,13 @@ from footplate.policy.restart import MAX_BACKOFF_SECONDS
 
 
 def seconds_left(job: Job) -> float | None:
-    """Seconds until a half-scheduled gang is released; None where the gang holds no nodes or all of them."""
+    """Seconds until a half-scheduled gang is released; None where the gang holds no nodes or all of them, or a queue
+    lets its pods pass one after the other.
+    """
     attempt = job.attempt
     if attempt is None or job.between_attempts or attempt.running_time is not None or not attempt.start_time:
+        return None
+    if is_held_by_queue(job):
         return None
     holding = [pod.bound or attempt.start_time for pod in job.gang.pods if pod.node is not None]
     if not holding or len(holding) + job.gang.gone >= job.desired:

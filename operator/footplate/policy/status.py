@@ -30,6 +30,7 @@ _TROUBLE = (
     Reason.PODS_REFUSED,
     Reason.FAILED_CREATE,
     Reason.INVALID_SPEC,
+    Reason.EXCEEDS_QUOTA,
 )
 
 _KNOWN = frozenset(field.alias or name for name, field in TrainingJobStatus.model_fields.items())
@@ -149,7 +150,7 @@ def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]
     if not new.get("phase") or (same_phase and reason in (old.get("reason"), Reason.CREATING_PODS)):
         return ()
     phase = Phase(new["phase"])
-    broken = phase in (Phase.FAILED, Phase.RESTARTING) and reason != Reason.RESIZED
+    broken = phase in (Phase.FAILED, Phase.RESTARTING) and reason not in (Reason.RESIZED, Reason.RECLAIMED)
     bad = broken or reason in _TROUBLE
     return (
         Event("Warning" if bad else "Normal", reason, clean(f"{phase}: {new.get('message', '')}"), _ACTIONS[phase]),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from footplate.api.status import Phase, TrainingJobStatus, Usage
 from footplate.policy import budget
 from footplate.policy.end import doubts_of_stop, is_stopped, wait_until_stopped, with_end
+from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import Job, move, with_attempt_begun
 from footplate.policy.plan import Step
 from footplate.policy.reasons import Reason
@@ -78,5 +79,6 @@ def _way_out(status: TrainingJobStatus, job: Job, reason: Reason) -> str:
 
 
 def _resumed(job: Job) -> TrainingJobStatus:
-    status = with_attempt_begun(job.status, nodes=job.spec.nodes, now=job.now)
+    gang = of_new_attempt(job.spec, job.observed.gang_state)
+    status = with_attempt_begun(job.status, nodes=job.spec.nodes, gang=gang, now=job.now)
     return move(status, Phase.PENDING, Reason.RESUMED, "resumed; the pods are being created", now=job.now)

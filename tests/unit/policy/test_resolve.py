@@ -149,8 +149,13 @@ INVALID = [
         "spec.podTemplate.volumeMounts: each of volumeMounts must name one of podTemplate.volumes",
         id="a mount of no volume",
     ),
-    pytest.param({"scheduling": {"gang": "kueue"}}, {}, "spec.scheduling.gang", id="a gang scheduler, not yet"),
-    pytest.param({"scheduling": {"queueName": "q"}}, {}, "spec.scheduling.queueName", id="a queue, not yet"),
+    pytest.param({"scheduling": {"gang": "kueue"}}, {}, "spec.scheduling.queueName", id="kueue without a queue"),
+    pytest.param(
+        {"scheduling": {"gang": "volcano"}},
+        {"podTemplate": {"schedulerName": "bin-packing"}},
+        "schedulerName contradicts scheduling.gang",
+        id="a runtime's scheduler isn't that of the gang",
+    ),
     pytest.param(
         {"trainer": {"hyperparameters": {"epocs": 3}}},
         {"trainer": {"hyperparameters": {"batchSize": 0}}},
