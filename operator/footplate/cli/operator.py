@@ -41,6 +41,10 @@ def operator(
     poll_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a job's progress.")
     ] = _DEFAULT.poll_interval,
+    accelerator: Annotated[
+        list[str] | None,
+        typer.Option(help="Resource that is an accelerator, such as nvidia.com/mig-*, repeatable; default: the known."),
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -48,18 +52,19 @@ def operator(
     from footplate.operator import run_operator
 
     configure_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
-    settings = OperatorSettings(
-        kubeconfig=kubeconfig,
-        context=context,
-        namespaces=tuple(namespace or ()),
-        host=host,
-        port=port,
-        workers=workers,
-        leader_election=leader_election,
-        lease_namespace=lease_namespace,
-        poll_interval=poll_interval,
-    )
     try:
+        settings = OperatorSettings(
+            kubeconfig=kubeconfig,
+            context=context,
+            namespaces=tuple(namespace or ()),
+            host=host,
+            port=port,
+            workers=workers,
+            leader_election=leader_election,
+            lease_namespace=lease_namespace,
+            poll_interval=poll_interval,
+            accelerators=tuple(accelerator or _DEFAULT.accelerators),
+        )
         asyncio.run(run_operator(settings))
     except FootplateError as error:
         typer.echo(f"footplate operator: {error}", err=True)

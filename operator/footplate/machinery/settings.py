@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from footplate.api.accelerators import ACCELERATORS, check_names
 from footplate.errors import ConfigurationError
 
 _ENV_PREFIX = "FOOTPLATE_OPERATOR_"
@@ -44,6 +45,15 @@ class OperatorSettings:
     """This replica's name in the Lease, unique by process."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
+    accelerators: tuple[str, ...] = ACCELERATORS
+    """Resources that are accelerators, in which `*` stands for any text."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError where a name of an accelerator can't be one."""
+        try:
+            check_names(self.accelerators)
+        except ValueError as error:
+            raise ConfigurationError(f"--accelerator: {error}") from error
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -54,8 +64,9 @@ class OperatorSettings:
         """
         names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
         values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
-        if "namespaces" in values:
-            values["namespaces"] = tuple(values["namespaces"].split(","))
+        for name in ("namespaces", "accelerators"):
+            if name in values:
+                values[name] = tuple(values[name].split(","))
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from footplate.api.accelerators import ACCELERATORS
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
 from footplate.objects import Object
@@ -83,6 +84,8 @@ class Observed:
     """The ConfigMap of the run in the status (or of the run that is due), None if there is none of the job's."""
     runtime: Object | None = None
     """What `runtimeRef` names, None if it isn't there."""
+    accelerators: Sequence[str] = ACCELERATORS
+    """Names of the resources that this operator counts as accelerators."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from footplate.api.crd import KINDS, build_crd
+from footplate.contract import JobConfig
 from footplate.policy.resolve import _MERGED_BY, InvalidJob, decode, digest, encode, resolve
 from unit.policy.build import bare_job, config_map, job, merged, runtime
 
@@ -244,3 +245,22 @@ def test_a_mistake_elsewhere_hides_none_of_a_recipes() -> None:
     assert "hyperparameters.epoch = 3" in said
     with pytest.raises(InvalidJob, match="recipe"):
         resolve(job({"trainer": {"recipe": "image-clasification"}}), None, run=1)
+
+
+NPUS: JSON = {"resources": {"limits": {"acme.com/npu-2": 4, "nvidia.com/gpu": 2, "rdma/hca": 8}}}
+
+
+def test_what_counts_as_an_accelerator_is_the_operators_to_say() -> None:
+    config = resolve(job(NPUS), None, run=1, accelerators=("acme.com/npu-*",))
+    assert (config.devices, config.spec.processes_per_node) == ({"acme.com/npu-2": 4}, 4)
+    assert JobConfig.model_validate_json(encode(config)).devices == {"acme.com/npu-2": 4}
+    said = resolve(job({**NPUS, "processesPerNode": 1}), None, run=1, accelerators=("acme.com/npu-*",))
+    assert said.spec.processes_per_node == 1
+
+
+def test_where_the_names_make_no_difference_they_leave_no_trace() -> None:
+    """An operator that is told of more accelerators goes on with the runs of before."""
+    gpus = {"resources": {"limits": {"nvidia.com/gpu": 2}}}
+    named = resolve(job(gpus), None, run=1, accelerators=("nvidia.com/gpu", "acme.com/npu-*"))
+    assert encode(named) == encode(resolve(job(gpus), None, run=1))
+    assert named.devices == {"nvidia.com/gpu": 2}
