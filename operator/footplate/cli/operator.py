@@ -45,6 +45,9 @@ def operator(
         list[str] | None,
         typer.Option(help="Resource that is an accelerator, such as nvidia.com/mig-*, repeatable; default: the known."),
     ] = None,
+    prometheus: Annotated[
+        str, typer.Option(help="URL of a Prometheus with DCGM's metrics, whose XID errors make a node suspect.")
+    ] = _DEFAULT.prometheus,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -64,6 +67,7 @@ def operator(
             lease_namespace=lease_namespace,
             poll_interval=poll_interval,
             accelerators=tuple(accelerator or _DEFAULT.accelerators),
+            prometheus=prometheus,
         )
         asyncio.run(run_operator(settings))
     except FootplateError as error:

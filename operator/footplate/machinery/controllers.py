@@ -3,7 +3,7 @@ must be looked at, what is observed of one, and a pure decision. Another kind is
 policy and a queue of its own: a key doesn't say of which kind it is.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -54,12 +54,13 @@ def controllers(
     poller: Poller,
     *,
     accelerators: Sequence[str] = ACCELERATORS,
+    suspects: Callable[[], Mapping[str, str]] = dict,
 ) -> tuple[Controller, ...]:
     """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill."""
 
     async def observe_job(job: Object, memory: Memory, answers: Answers) -> Observed:
         observed = await _observe_job(cluster, run_configs, poller, job, memory, answers)
-        return replace(observed, accelerators=accelerators)
+        return replace(observed, accelerators=accelerators, suspects=suspects())
 
     def note_look(key: Key, observed: Observed) -> None:
         cluster.note_look(key, observed.pods)

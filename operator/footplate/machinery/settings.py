@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from footplate.api.accelerators import ACCELERATORS, check_names
 from footplate.errors import ConfigurationError
+from footplate.machinery.prometheus import check_url
 
 _ENV_PREFIX = "FOOTPLATE_OPERATOR_"
 
@@ -48,8 +49,13 @@ class OperatorSettings:
     accelerators: tuple[str, ...] = ACCELERATORS
     """Resources that are accelerators, in which `*` stands for any text."""
 
+    prometheus: str = ""
+    """URL of a Prometheus that scrapes DCGM's exporter; empty: none is asked."""
+
     def __post_init__(self) -> None:
-        """Raises ConfigurationError where a name of an accelerator can't be one."""
+        """Raises ConfigurationError where a name of an accelerator or the URL can't be one."""
+        if self.prometheus:
+            check_url(self.prometheus)
         try:
             check_names(self.accelerators)
         except ValueError as error:

@@ -86,6 +86,8 @@ class Observed:
     """What `runtimeRef` names, None if it isn't there."""
     accelerators: Sequence[str] = ACCELERATORS
     """Names of the resources that this operator counts as accelerators."""
+    suspects: Mapping[str, str] = field(default_factory=dict)
+    """Nodes whose accelerators have failed, with why."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,
