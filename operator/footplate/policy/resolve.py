@@ -38,6 +38,7 @@ _MERGED_BY: Mapping[tuple[str, ...], str] = {
     ("podTemplate", "imagePullSecrets"): "name",
     ("podTemplate", "volumes"): "name",
     ("podTemplate", "volumeMounts"): "mountPath",
+    ("podTemplate", "resourceClaims"): "name",
 }
 """The lists that have keys, as in Kubernetes and in the CRDs."""
 
@@ -77,6 +78,7 @@ def resolve(job: Object, runtime: Object | None, *, run: int, accelerators: Sequ
     problems += rules.broken(whole)
     if merged is not None and own is not None:
         problems += unexpanded_variables(JobConfig(metadata=own.metadata, run=run, spec=merged))
+        problems += rules.uncounted(merged, accelerators)
     refused: Sequence[Problem] = ()
     policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
     if merged is not None and runtime is not None:

@@ -492,3 +492,12 @@ def test_what_the_device_plugin_says_of_devices_stands(limits: JSON, trainer: JS
     assert names
     assert [name for name in names if name.startswith(theirs)] == []
     assert container["resources"]["limits"] == {name: str(many) for name, many in limits.items()}
+
+
+def test_the_trainer_gets_all_claims_of_the_pod() -> None:
+    claims = [{"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]
+    spec = pod_of(gang_of({"podTemplate": {"resourceClaims": claims}, "processesPerNode": 8}))["spec"]
+    assert spec["resourceClaims"] == claims
+    (container,) = spec["containers"]
+    assert container["resources"]["claims"] == [{"name": "gpus"}, {"name": "net"}]
+    assert "resourceClaims" not in pod_of(gang_of({}))["spec"]
