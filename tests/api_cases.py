@@ -174,6 +174,8 @@ TAKEN = (
     Case("command", trainer(recipe=UNSET, command=["python", "-m", "mine"])),
     Case("longest name", sound(), name="a" * MAX_NAME_LENGTH),
     Case("most nodes", sound(nodes=10_000)),
+    Case("claims", sound(processesPerNode=8, podTemplate={"resourceClaims": [
+        {"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]})),
     Case("elastic", sound(elastic=ELASTIC, nodes=2)),
     Case("elastic of one size", sound(elastic={"minNodes": 2, "maxNodes": 2}, nodes=2)),
     Case("processes auto", sound(processesPerNode="auto")),
@@ -374,6 +376,16 @@ REFUSED = (
          "annotations are more than 65,536 bytes together", "spec.podTemplate.annotations"),
     Case("same variable twice", trainer(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
          "name A comes twice", "spec.trainer.env", server='Duplicate value: {"name":"A"}'),
+    *(
+        Case(f"claim of {len(source)} kinds", pods(resourceClaims=[{"name": "gpus", **source}]),
+             "set exactly one of resourceClaimName and resourceClaimTemplateName",
+             "spec.podTemplate.resourceClaims[0]")
+        for source in ({}, {"resourceClaimName": "a", "resourceClaimTemplateName": "b"})
+    ),
+    Case("same claim twice", pods(resourceClaims=[{"name": "a", "resourceClaimName": "b"}] * 2), "name a comes twice",
+         "spec.podTemplate.resourceClaims", server='Duplicate value: {"name":"a"}'),
+    Case("claim's name", pods(resourceClaims=[{"name": "a b", "resourceClaimName": "b"}]), "must be lower-case letters, digits and",
+         "spec.podTemplate.resourceClaims[0].name", server="should match"),
     Case("same mount path twice", mounts("/a", "/a"), "mountPath /a comes twice", "spec.podTemplate.volumeMounts",
          server='Duplicate value: {"mountPath":"/a"}'),
     Case("mount of no volume", pods(volumeMounts=[{"name": "data", "mountPath": "/a"}]),

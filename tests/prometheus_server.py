@@ -65,6 +65,11 @@ class Prometheus:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop()
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._url
+
     def query(self, promql: str) -> list[Sample]:
         """The samples of an instant vector."""
         found = self._ask("query", query=promql)["result"]

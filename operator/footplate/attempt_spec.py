@@ -84,12 +84,7 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
     """Ranks in each pod: as the job says, else one an accelerator, else one."""
     if spec.processes_per_node != "auto":
         return spec.processes_per_node
-    return max(1, sum(accelerators(spec).values()))
-
-
-def accelerators(spec: TrainingJobSpec) -> dict[str, int]:
-    """Accelerators of each node, by resource name."""
-    return spec.resources.accelerators
+    return max(1, sum(spec.resources.accelerators.values()))
 
 
 def needs_supervisor(spec: TrainingJobSpec) -> bool:

@@ -189,6 +189,15 @@ class JobConfig(Model):
     """What the policy of its runtime said of packages when the run began; None where it said nothing."""
     prices: Prices | None = None
     """What its runtime said that accelerators cost when the run began. For the operator alone."""
+    accelerators: Annotated[dict[Annotated[str, Field(max_length=317)], int], Field(max_length=32)] | None = None
+    """Accelerators of each node, by resource name, where the operator that began the run names others than by default;
+    `processesPerNode` is a number then.
+    """
+
+    @property
+    def devices(self) -> Mapping[str, int]:
+        """Accelerators of each node, by resource name."""
+        return self.spec.resources.accelerators if self.accelerators is None else self.accelerators
 
 
 MAX_NOTES = 16

@@ -7,6 +7,7 @@ to. A bare command gets here what the operator can know.
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from footplate.api.accelerators import gpus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import SAGEMAKER_FOLDER, SCRATCH_FOLDERS, Env, JobConfig, MountPath, rendezvous_port
 from footplate.dialects import VARIABLES, Place, Setter, environment, hyperparameter_arguments
@@ -46,7 +47,7 @@ def place_in(
         tensorboard_dir=folder[Env.LOGS_DIR],
         code_dir=str(MountPath.SOURCE) if trainer.source is not None else None,
         cpus=spec.resources.cpus,
-        gpus=spec.resources.gpus,
+        gpus=gpus(config.devices),
     )
 
 

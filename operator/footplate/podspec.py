@@ -156,8 +156,14 @@ def _pod_spec(gang: AttemptSpec) -> Object:
         "enableServiceLinks": False,
         "securityContext": _security_context(gang.spec),
         "volumes": _volumes(gang),
+        **_claims(gang.spec),
         **placement(gang.spec, gang_labels=_run_labels(gang.config), avoid=gang.avoid),
     }
+
+
+def _claims(spec: TrainingJobSpec) -> Object:
+    claims = [claim.to_json() for claim in spec.pod_template.resource_claims or ()]
+    return {"resourceClaims": claims} if claims else {}
 
 
 def _security_context(spec: TrainingJobSpec) -> Object:
@@ -177,7 +183,7 @@ def _container(gang: AttemptSpec) -> Object:
         "name": CONTAINER_NAME,
         "image": spec.trainer.image,
         "envFrom": list(variables_from(spec)),
-        "resources": {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)},
+        "resources": _resources(spec),
         "volumeMounts": _mounts(spec),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "terminationMessagePath": str(MountPath.TERMINATION_LOG),
@@ -196,6 +202,12 @@ def _container(gang: AttemptSpec) -> Object:
         words = [*(spec.trainer.command or ()), *arguments]
         return {**container, "command": list(SUPERVISOR), "args": words, "livenessProbe": _liveness(spec)}
     return {**container, **bare_start(spec.trainer, arguments)}
+
+
+def _resources(spec: TrainingJobSpec) -> Object:
+    claims = [{"name": claim.name} for claim in spec.pod_template.resource_claims or ()]
+    amounts = {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)}
+    return {**amounts, "claims": claims} if claims else amounts
 
 
 def _liveness(spec: TrainingJobSpec) -> Object:

@@ -89,8 +89,20 @@ def command() -> Any:
         ({"leaderElection": False}, ["--no-leader-election"]),
         ({"namespaces": ["a", "b"]}, ["--namespace=a", "--namespace=b"]),
         (
-            {"logLevel": "debug", "workers": 4, "pollInterval": 0.5},
-            ["--log-level=debug", "--workers=4", "--poll-interval=0.5"],
+            {
+                "logLevel": "debug",
+                "workers": 4,
+                "pollInterval": 0.5,
+                "accelerators": ["nvidia.com/mig-*"],
+                "prometheus": {"url": "http://p:9090"},
+            },
+            [
+                "--log-level=debug",
+                "--workers=4",
+                "--poll-interval=0.5",
+                "--accelerator=nvidia.com/mig-*",
+                "--prometheus=http://p:9090",
+            ],
         ),
     ],
 )

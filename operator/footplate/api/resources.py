@@ -6,24 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from footplate.api import accelerators
 from footplate.api.quantities import Quantity, amount, same
 from footplate.api.types import LabelKey, Model, Rule, Schema, at, keep
 
 NATIVE = ("cpu", "memory", "ephemeral-storage")
 IN_BYTES = ("memory", "ephemeral-storage")
 COUNT_PATTERN = r"^[0-9]+(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
-ACCELERATORS = (
-    "nvidia.com/gpu",
-    "nvidia.com/mig-",
-    "amd.com/gpu",
-    "gpu.intel.com/",
-    "habana.ai/gaudi",
-    "aws.amazon.com/neuron",
-    "google.com/tpu",
-)
-"""Names, or beginnings of names, of resources that get a process each."""
-GPUS = ("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.com/")
-"""Those of them that are GPUs."""
 
 
 def _is_known(name: str) -> bool:
@@ -92,13 +81,8 @@ class Resources(Model):
 
     @property
     def accelerators(self) -> dict[str, int]:
-        """Accelerators of each node, by resource name."""
-        return {name: int(amount(count)) for name, count in self.limits.items() if name.startswith(ACCELERATORS)}
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of each node, slices of them included."""
-        return sum(count for name, count in self.accelerators.items() if name.startswith(GPUS))
+        """Accelerators of each node, by resource name, where the operator names no others than `ACCELERATORS`."""
+        return accelerators.count(self.limits)
 
     @property
     def cpus(self) -> int | None:

@@ -309,6 +309,9 @@ class ResolvedRun(Model):
     sha256: Annotated[str, Field(max_length=64)] = Field(
         description="SHA-256 of its job.json; a ConfigMap that differs is not used."
     )
+    accelerators: Annotated[dict[str, Count], Field(max_length=32)] | None = Field(
+        None, description="Accelerators of each node, by resource name, as the operator counts them."
+    )
 
 
 class QueueStatus(Model):

@@ -44,6 +44,13 @@ def operator(
     chargeback_label: Annotated[
         str, typer.Option(help="Label of TrainingJobs that says who pays, for the metrics; default: none.")
     ] = _DEFAULT.chargeback_label,
+    accelerator: Annotated[
+        list[str] | None,
+        typer.Option(help="Resource that is an accelerator, such as nvidia.com/mig-*, repeatable; default: the known."),
+    ] = None,
+    prometheus: Annotated[
+        str, typer.Option(help="URL of a Prometheus with DCGM's metrics, whose XID errors make a node suspect.")
+    ] = _DEFAULT.prometheus,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -51,19 +58,21 @@ def operator(
     from footplate.operator import run_operator
 
     configure_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
-    settings = OperatorSettings(
-        kubeconfig=kubeconfig,
-        context=context,
-        namespaces=tuple(namespace or ()),
-        host=host,
-        port=port,
-        workers=workers,
-        leader_election=leader_election,
-        lease_namespace=lease_namespace,
-        poll_interval=poll_interval,
-        chargeback_label=chargeback_label,
-    )
     try:
+        settings = OperatorSettings(
+            kubeconfig=kubeconfig,
+            context=context,
+            namespaces=tuple(namespace or ()),
+            host=host,
+            port=port,
+            workers=workers,
+            leader_election=leader_election,
+            lease_namespace=lease_namespace,
+            poll_interval=poll_interval,
+            chargeback_label=chargeback_label,
+            accelerators=tuple(accelerator or _DEFAULT.accelerators),
+            prometheus=prometheus,
+        )
         asyncio.run(run_operator(settings))
     except FootplateError as error:
         typer.echo(f"footplate operator: {error}", err=True)

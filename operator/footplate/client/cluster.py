@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from footplate.api.accelerators import ACCELERATORS, is_accelerator
 from footplate.api.quantities import amount
-from footplate.api.resources import ACCELERATORS
 from footplate.client.status import read_phase, read_status
 from footplate.contract import Label
 from footplate.objects import Object, block, blocks, key_of, text, uid_of
@@ -71,6 +71,7 @@ def view_cluster(
         whole: whether `jobs` and `pods` are those of all namespaces.
     """
     living = [job for job in jobs if _is_living(job)]
+    names = _names(jobs)
     owners = {uid_of(job) for job in living}
     held: dict[str, Counter[str]] = defaultdict(Counter)
     taken: dict[str, Counter[str]] = defaultdict(Counter)
@@ -79,7 +80,7 @@ def view_cluster(
     for pod in pods:
         if not (node := text(block(pod, "spec"), "nodeName")):
             continue
-        taken[node].update(asked := _asked(pod))
+        taken[node].update(asked := _asked(pod, names))
         owner = text(block(pod, "metadata", "labels"), Label.UID)
         if owner in owners:
             held[owner].update(asked)
@@ -88,7 +89,7 @@ def view_cluster(
             others.update(asked)
     uses = [_use(job, held[uid_of(job)], placed[uid_of(job)]) for job in living]
     used: Counter[str] = sum((Counter(use.accelerators) for use in uses), Counter())
-    offers = {key_of(node)[1]: _offer(node) for node in nodes or () if _takes_pods(node)}
+    offers = {key_of(node)[1]: _offer(node, names) for node in nodes or () if _takes_pods(node)}
     offered: Counter[str] = sum(offers.values(), Counter())
     free: Counter[str] = sum((offer - taken[node] for node, offer in offers.items()), Counter())
     return ClusterView(
@@ -119,31 +120,38 @@ def _use(job: Object, held: Counter[str], placed: int) -> UseView:
     return UseView(namespace, name, read_phase(job) or "", placed, dict(held), usage.goodput_percent if usage else None)
 
 
-def _asked(pod: Object) -> Counter[str]:
+def _names(jobs: Sequence[Object]) -> Sequence[str]:
+    """What counts as an accelerator: what does everywhere, and what the operator has counted in these jobs."""
+    resolved = (read_status(job).resolved for job in jobs)
+    counted = {name for each in resolved if each is not None for name in each.accelerators or ()}
+    return (*ACCELERATORS, *sorted(counted.difference(ACCELERATORS)))
+
+
+def _asked(pod: Object, names: Sequence[str]) -> Counter[str]:
     """Accelerators of a pod: its containers together, or any init container that asks for more."""
     spec = block(pod, "spec")
-    together: Counter[str] = sum((_limits(each) for each in blocks(spec, "containers")), Counter())
+    together: Counter[str] = sum((_limits(each, names) for each in blocks(spec, "containers")), Counter())
     for each in blocks(spec, "initContainers"):
-        together |= _limits(each)
+        together |= _limits(each, names)
     return together
 
 
-def _limits(container: Object) -> Counter[str]:
-    return _counted(block(container, "resources", "limits"))
+def _limits(container: Object, names: Sequence[str]) -> Counter[str]:
+    return _counted(block(container, "resources", "limits"), names)
 
 
-def _offer(node: Object) -> Counter[str]:
-    return _counted(block(node, "status", "allocatable"))
+def _offer(node: Object, names: Sequence[str]) -> Counter[str]:
+    return _counted(block(node, "status", "allocatable"), names)
 
 
 def _takes_pods(node: Object) -> bool:
     return not block(node, "spec").get("unschedulable")
 
 
-def _counted(amounts: Object) -> Counter[str]:
+def _counted(amounts: Object, names: Sequence[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for name, count in amounts.items():
-        if name.startswith(ACCELERATORS):
+        if is_accelerator(name, names):
             try:
                 found[name] = int(amount(count))
             except (ValueError, ArithmeticError):

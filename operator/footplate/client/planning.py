@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.attempt_spec import accelerators, processes_per_node
+from footplate.attempt_spec import processes_per_node
 from footplate.client.quotas import QuotaShare, format_amount, share_of_quotas, total
 from footplate.client.rendering import settle
 from footplate.objects import Object, block, text
@@ -78,7 +78,7 @@ def make_plan(job: Object, runtime: Object | None, quotas: Sequence[Object] | No
         nodes=nodes,
         least_nodes=spec.elastic.min_nodes if spec.elastic is not None else nodes,
         ranks=nodes * processes_per_node(spec),
-        accelerators={name: each * nodes for name, each in accelerators(spec).items()},
+        accelerators={name: each * nodes for name, each in settled.config.devices.items()},
         takes=total(spec),
         quotas=shares,
         inputs={channel.name: channel.uri for channel in spec.inputs},

@@ -3,12 +3,13 @@ must be looked at, what is observed of one, and a pure decision. Another kind is
 policy and a queue of its own: a key doesn't say of which kind it is.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+from footplate.api.accelerators import ACCELERATORS
 from footplate.machinery.answers import Answers
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.memory import Memory
@@ -46,9 +47,20 @@ class Controller:
     """Called with the key of an object that is gone."""
 
 
-def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poller: Poller) -> tuple[Controller, ...]:
+def controllers(
+    cluster: Cluster,
+    jobs: WorkQueue,
+    run_configs: RunConfigs,
+    poller: Poller,
+    *,
+    accelerators: Sequence[str] = ACCELERATORS,
+    suspects: Callable[[], Mapping[str, str]] = dict,
+) -> tuple[Controller, ...]:
     """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill."""
-    observe_job = partial(_observe_job, cluster, run_configs, poller)
+
+    async def observe_job(job: Object, memory: Memory, answers: Answers) -> Observed:
+        observed = await _observe_job(cluster, run_configs, poller, job, memory, answers)
+        return replace(observed, accelerators=accelerators, suspects=suspects())
 
     def note_look(key: Key, observed: Observed) -> None:
         cluster.note_look(key, observed.pods)

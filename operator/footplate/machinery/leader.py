@@ -7,7 +7,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,11 +23,13 @@ from footplate.machinery.custom_resources import CustomResources
 from footplate.machinery.gang_watch import GangWatch
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
+from footplate.machinery.prometheus import Prometheus
 from footplate.machinery.recorder import Recorder
 from footplate.machinery.reflector import Reflector
 from footplate.machinery.resources import NAMESPACES, NODES, PODS, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.settings import OperatorSettings
+from footplate.machinery.suspects import Suspects
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 
@@ -145,10 +147,27 @@ class Leader:
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")
-        for controller in controllers(cluster, self._queue, run_configs, poller):
+        found = controllers(
+            cluster,
+            self._queue,
+            run_configs,
+            poller,
+            accelerators=self._settings.accelerators,
+            suspects=self._find_suspects(),
+        )
+        for controller in found:
             worker = Worker(controller, client, cluster, applier, clock=clock, metrics=metrics)
             for number in range(self._settings.workers):
                 self._spawn(worker.run(), f"worker {number} of {controller.resource.plural}")
+
+    def _find_suspects(self) -> Callable[[], Mapping[str, str]]:
+        """Who knows the nodes that are suspect: nobody where no Prometheus is named."""
+        if not self._settings.prometheus:
+            return dict
+        prometheus, nodes = Prometheus(self._settings.prometheus), self._cluster.nodes_by_name
+        suspects = Suspects(prometheus, lambda: nodes.keys(), clock=self._clock, metrics=self._metrics)
+        self._spawn(suspects.run(), "look for suspect nodes")
+        return suspects.now
 
     def _running_gangs(self) -> list[Target]:
         jobs = self._cluster.jobs.indexed("phase", "Running")

@@ -17,6 +17,7 @@ GROUPS = ("podgroups", "workloads")
 CREATED_KINDS = ("ConfigMap", "Service", "Pod", "PodGroup")
 POLL_RESULTS = ("ok", "unreachable", "invalid")
 EVENT_RESULTS = ("written", "filtered", "dropped", "failed")
+QUERY_RESULTS = ("ok", "failed")
 
 _CODES = ("2xx", "404", "409", "410", "422", "429", "4xx", "5xx", "lost")
 _CALLS = (
@@ -125,6 +126,18 @@ class Metrics:
             "footplate_events", "Kubernetes events, by what became of them.", ["result"], registry=self.registry
         )
 
+        self.prometheus_queries = Counter(
+            "footplate_prometheus_queries",
+            "Questions to the Prometheus that --prometheus names, by what became of them.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.suspect_nodes = Gauge(
+            "footplate_suspect_nodes",
+            "Nodes that new attempts keep away from for their GPUs' XID errors.",
+            registry=self.registry,
+        )
+
     def _create_children(self) -> None:
         _precreate(self.reconciliations, RESULTS)
         _precreate(self.relists, REFLECTED + GROUPS)
@@ -132,6 +145,7 @@ class Metrics:
         _precreate(self.created, CREATED_KINDS)
         _precreate(self.polls, POLL_RESULTS)
         _precreate(self.events, EVENT_RESULTS)
+        _precreate(self.prometheus_queries, QUERY_RESULTS)
         for verb, resource in _CALLS:
             self.api_seconds.labels(verb, resource)
             for code in _CODES:

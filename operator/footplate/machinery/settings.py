@@ -8,7 +8,9 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from footplate.api.accelerators import ACCELERATORS, check_names
 from footplate.errors import ConfigurationError
+from footplate.machinery.prometheus import check_url
 
 _ENV_PREFIX = "FOOTPLATE_OPERATOR_"
 
@@ -46,6 +48,20 @@ class OperatorSettings:
     """Seconds between two looks at a running job's progress."""
     chargeback_label: str = ""
     """Label of TrainingJobs whose value says who pays; empty: their namespace alone does."""
+    accelerators: tuple[str, ...] = ACCELERATORS
+    """Resources that are accelerators, in which `*` stands for any text."""
+
+    prometheus: str = ""
+    """URL of a Prometheus that scrapes DCGM's exporter; empty: none is asked."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError where a name of an accelerator or the URL can't be one."""
+        if self.prometheus:
+            check_url(self.prometheus)
+        try:
+            check_names(self.accelerators)
+        except ValueError as error:
+            raise ConfigurationError(f"--accelerator: {error}") from error
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -56,8 +72,9 @@ class OperatorSettings:
         """
         names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
         values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
-        if "namespaces" in values:
-            values["namespaces"] = tuple(values["namespaces"].split(","))
+        for name in ("namespaces", "accelerators"):
+            if name in values:
+                values[name] = tuple(values[name].split(","))
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:

@@ -1,6 +1,6 @@
 """A living attempt: creates the pods that are missing, and shows how far the gang is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from footplate.api.status import Phase, TrainingJobStatus
@@ -18,6 +18,7 @@ from footplate.policy import (
     refusal,
     scheduling_timeout,
     start_trouble,
+    suspects,
     usage,
 )
 from footplate.policy.facts import all_created
@@ -33,12 +34,15 @@ def advance(job: Job) -> Step:
     failing = refusal.failing(job.refusals, now=job.now)
     awaited = failing is not None and refusal.waits_for_older_pods(failing, job.gang)
     overdue = clean_pods.overdue(job)
+    missing = _missing(job)
+    begun = job.attempt if missing and not job.gang.current else None
+    kept_away = suspects.kept_away(_suspects(job), attempt=begun.attempt) if begun is not None else ()
     return Step(
         _show(job, None if awaited else failing, room_awaited=awaited),
-        create=(*_missing(job), *_scouts(job)),
+        create=(*missing, *_scouts(job)),
         delete=(*clean_pods.outdated(job), *(pod.target for pod in overdue)),
         requeue=tuple(_next_looks(job)),
-        notices=tuple(map(events.sidecar, overdue)),
+        notices=(*map(events.sidecar, overdue), *kept_away),
         failing=None if awaited else failing,
     )
 
@@ -114,10 +118,17 @@ def _gang_of(job: Job) -> AttemptSpec:
 
 
 def _nodes_to_avoid(job: Job) -> list[str]:
-    """Nodes that ended an attempt within the last hour."""
+    """Nodes that ended an attempt within the last hour, and those whose accelerators are suspect where some are asked
+    for.
+    """
     recent = job.now - AVOID_NODE_FOR
     attempts = job.status.attempts
-    return sorted({a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent})
+    ended = {a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent}
+    return sorted(ended.union(_suspects(job)))
+
+
+def _suspects(job: Job) -> Mapping[str, str]:
+    return job.observed.suspects if job.config.devices else {}
 
 
 def _next_looks(job: Job) -> Iterable[float | None]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from footplate.api.errors import Problem
 from footplate.api.money import Budget, Prices
 from footplate.api.status import Cost, Usage
-from footplate.api.trainingjob import TrainingJobSpec
 
 WARN_AT = 0.8
 HOUR = 3600
@@ -67,9 +66,14 @@ def describe(budget: Budget, usage: Usage) -> str:
     return f"{_hours(usage):,.1f} of {budget.accelerator_hours or 0:,} {hours}"
 
 
-def mistakes(spec: TrainingJobSpec, prices: Prices | None) -> Iterator[Problem]:
-    """What keeps a budget from ever being reached."""
-    budget, devices = spec.run_policy.budget, spec.resources.accelerators
+def mistakes(budget: Budget | None, *, devices: Mapping[str, int], prices: Prices | None) -> Iterator[Problem]:
+    """What keeps a budget from ever being reached.
+
+    Args:
+        budget: the run's.
+        devices: accelerators of a node, by resource name.
+        prices: what they cost.
+    """
     if budget is None:
         return
     if not devices:

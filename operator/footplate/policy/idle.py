@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from footplate.api.money import IdleRule
 from footplate.api.status import Phase, TrainingJobStatus
-from footplate.attempt_spec import accelerators
 from footplate.durations import short
 from footplate.objects import block
 from footplate.policy import progress
@@ -63,7 +62,7 @@ def _seconds(job: Job) -> float | None:
     said = progress.believed(job.observed.progress, status, uid=job.config.metadata.uid)
     if attempt is None or attempt.running_time is None or job.between_attempts or status.phase is not Phase.RUNNING:
         return None
-    if said is None or said.device_idle_seconds is None or not accelerators(job.spec):
+    if said is None or said.device_idle_seconds is None or not job.config.devices:
         return None
     stepped = status.progress.last_step_time if status.progress is not None else None
     if stepped is None and job.desired > 1:

@@ -83,9 +83,13 @@ def with_live_fields(config: JobConfig, job: Object, runtime: Object | None) -> 
         except ValidationError as error:
             refused += explain(error, "spec", model=TrainingJobSpec)
             continue
-        mistakes = [*budget.mistakes(edited, config.prices)] if path == _BUDGET else []
+        mistakes = [*_broken_budget(edited, config)] if path == _BUDGET else []
         spec, refused = (spec, [*refused, *mistakes]) if mistakes else (edited, refused)
     return Edited(spec, refused)
+
+
+def _broken_budget(edited: TrainingJobSpec, config: JobConfig) -> Iterator[Problem]:
+    return budget.mistakes(edited.run_policy.budget, devices=config.devices, prices=config.prices)
 
 
 def _said(config: JobConfig, job: Object) -> Iterator[tuple[Path, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from footplate.api.accelerators import ACCELERATORS
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import Progress
 from footplate.gangs.state import GangState
@@ -111,6 +112,10 @@ class Observed:
     """False where it isn't known which these are: nothing that a policy could refuse is begun then."""
     admission: Admission | None = None
     """What the line says of it; None where its namespace has no quota."""
+    accelerators: Sequence[str] = ACCELERATORS
+    """Names of the resources that this operator counts as accelerators."""
+    suspects: Mapping[str, str] = field(default_factory=dict)
+    """Nodes whose accelerators have failed, with why."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,

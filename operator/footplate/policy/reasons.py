@@ -71,6 +71,7 @@ class Reason(StrEnum):
     STATUS_NOT_UNDERSTOOD = "StatusNotUnderstood"
     SIDECAR = "SidecarRunsOn"
     EDIT_REFUSED = "EditRefused"
+    SUSPECT_NODE = "SuspectNode"
 
 
 MILESTONES = frozenset((Reason.FIRST_STEP, Reason.RESUMED_FROM, Reason.CHECKPOINT_SAVED, Reason.MODEL_VERIFIED))

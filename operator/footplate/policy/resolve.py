@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from footplate.api.accelerators import ACCELERATORS, count
 from footplate.api.errors import Problem, explain
 from footplate.api.money import Prices
 from footplate.api.runtime import ClusterTrainingRuntime, RuntimePolicy, TrainingRuntime
@@ -38,6 +39,7 @@ _MERGED_BY: Mapping[tuple[str, ...], str] = {
     ("podTemplate", "imagePullSecrets"): "name",
     ("podTemplate", "volumes"): "name",
     ("podTemplate", "volumeMounts"): "mountPath",
+    ("podTemplate", "resourceClaims"): "name",
 }
 """The lists that have keys, as in Kubernetes and in the CRDs."""
 
@@ -60,8 +62,8 @@ class RuntimeRefuses(Terminal):
         self.problems = problems
 
 
-def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
-    """The job as it will run: runtime, then job, then the models' defaults.
+def resolve(job: Object, runtime: Object | None, *, run: int, accelerators: Sequence[str] = ACCELERATORS) -> JobConfig:
+    """The job as it will run: runtime, then job, then the models' defaults. `accelerators` are the operator's names.
 
     Raises:
         InvalidJob: the job, its runtime or the merged spec breaks a rule of the API; with all that is wrong.
@@ -77,9 +79,11 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
     problems += [*more, *rules.too_large(whole)]
     problems += rules.broken(whole)
     if merged is not None:
-        problems += budget.mistakes(merged, prices)
+        devices = count(merged.resources.limits, accelerators)
+        problems += budget.mistakes(merged.run_policy.budget, devices=devices, prices=prices)
     if merged is not None and own is not None:
         problems += unexpanded_variables(JobConfig(metadata=own.metadata, run=run, spec=merged))
+        problems += rules.uncounted(merged, accelerators)
     refused: Sequence[Problem] = ()
     policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
     if merged is not None and runtime is not None:
@@ -90,8 +94,21 @@ def resolve(job: Object, runtime: Object | None, *, run: int) -> JobConfig:
         raise RuntimeRefuses(f"{text(runtime or {}, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
     settled = TrainingJobSpec.model_validate(_merge(defaults, without_live_fields(spec)), by_name=False)
     pip = policy.pip if policy.pip.is_closed else None
-    locked = locked_fields(runtime) or None
-    return JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked, pip=pip, prices=prices)
+    config = JobConfig(
+        metadata=own.metadata, run=run, spec=settled, locked=locked_fields(runtime) or None, pip=pip, prices=prices
+    )
+    return _counted(config, accelerators)
+
+
+def _counted(config: JobConfig, names: Sequence[str]) -> JobConfig:
+    """With what the operator's names count as accelerators, where that differs from what anybody would count."""
+    spec = config.spec
+    devices = count(spec.resources.limits, names)
+    if devices == spec.resources.accelerators:
+        return config
+    if spec.processes_per_node == "auto":
+        spec = spec.model_copy(update={"processes_per_node": max(1, sum(devices.values()))})
+    return config.model_copy(update={"spec": spec, "accelerators": devices})
 
 
 def check_alone(job: Object) -> Sequence[Problem]:

@@ -100,7 +100,8 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
         why = _size(text(observed.runtime, "kind"), observed.runtime)
         return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
     try:
-        config = resolve(job, observed.runtime, run=due_run(job, status, runtime=observed.runtime))
+        run = due_run(job, status, runtime=observed.runtime)
+        config = resolve(job, observed.runtime, run=run, accelerators=observed.accelerators)
     except RuntimeRefuses as error:
         return wait_for_user(status, Reason.RUNTIME_REFUSES, str(error), now=now)
     except InvalidJob as error:
@@ -146,7 +147,8 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
         return _create(observed, status, config, refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
-    resolved = ResolvedRun(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
+    name, devices = text(block(found, "metadata"), "name"), dict(config.devices)
+    resolved = ResolvedRun(config_map=name, sha256=digest(encoded), accelerators=devices or None)
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 

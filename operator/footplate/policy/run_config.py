@@ -70,7 +70,7 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
 def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
     """What the run was started with, where the job and its runtime still say the same."""
     try:
-        config = resolve(observed.job, observed.runtime, run=status.run or 1)
+        config = resolve(observed.job, observed.runtime, run=status.run or 1, accelerators=observed.accelerators)
     except (InvalidJob, RuntimeRefuses):
         return None
     return config if status.resolved is not None and digest(encode(config)) == status.resolved.sha256 else None

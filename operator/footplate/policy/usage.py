@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from footplate.api.status import MAX_COUNT, Phase, TrainingJobStatus, Usage
-from footplate.attempt_spec import accelerators
 from footplate.contract import Progress
 from footplate.policy import budget
 from footplate.policy.facts import all_created
@@ -52,7 +51,7 @@ def seconds_until_due(job: Job) -> float | None:
     if job.between_attempts or not (live or any(pod.node is not None for pod in job.gang.pods)):
         return None
     untold = usage.ended_node_seconds + live - usage.node_seconds
-    devices, prices, limit = accelerators(job.spec), job.config.prices, job.spec.run_policy.budget
+    devices, prices, limit = job.config.devices, job.config.prices, job.spec.run_policy.budget
     mark = budget.node_seconds_left(limit, usage, devices=devices, prices=prices)
     due = min(TELL_EVERY_SECONDS * job.desired, mark if mark is not None else math.inf)
     return (due - untold) / job.desired
@@ -67,7 +66,7 @@ def close(job: Job, reason: Reason) -> Usage:
     usage, words = job.status.usage or Usage(), _last_words(job.gang)
     ended = min(usage.ended_node_seconds + _live_seconds(job), MAX_COUNT)
     if words is None and usage.productive_seconds is not None:
-        words = usage.productive_seconds / _weight(accelerators(job.spec))
+        words = usage.productive_seconds / _weight(job.config.devices)
     if words is not None and reason is not Reason.COMPLETED:
         words = _share(job) * words
     return _split(job, usage.model_copy(update={"ended_node_seconds": ended}), words)
@@ -75,7 +74,7 @@ def close(job: Job, reason: Reason) -> Usage:
 
 def _split(job: Job, usage: Usage, productive: float | None, *, live: int = 0) -> Usage:
     """The usage with so many productive node seconds; None keeps those that are known."""
-    devices = accelerators(job.spec)
+    devices = job.config.devices
     node_seconds = min(max(usage.node_seconds, usage.ended_node_seconds + live), MAX_COUNT)
     held = min(node_seconds * _weight(devices), MAX_COUNT)
     known = usage.productive_seconds if productive is None else int(productive * _weight(devices))

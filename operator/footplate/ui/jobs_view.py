@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from footplate.api.resources import ACCELERATORS
+from footplate.api.accelerators import is_accelerator
 from footplate.api.status import Phase, ProgressStatus
 from footplate.client import Job
 from footplate.objects import block, number
@@ -175,9 +175,12 @@ def main_metric(metrics: Mapping[str, Any]) -> str:
 
 def accelerators_of(job: Job) -> str:
     """What the gang holds or asks for: `8 gpu`; empty for CPUs alone."""
+    resolved = job.status.resolved
+    found = resolved.accelerators if resolved is not None else None
     limits = block(job.manifest, "spec", "resources", "limits")
+    asked = found or {name: count for name, count in limits.items() if is_accelerator(name)}
     nodes = job.status.nodes.desired if job.status.nodes else number(block(job.manifest, "spec"), "nodes") or 1
-    each = {name.rpartition("/")[2]: str(count) for name, count in limits.items() if name.startswith(ACCELERATORS)}
+    each = {name.rpartition("/")[2]: str(count) for name, count in asked.items()}
     return ", ".join(f"{int(count) * nodes:,} {name}" for name, count in each.items() if count.isdecimal())
 
 

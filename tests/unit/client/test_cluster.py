@@ -43,3 +43,15 @@ def test_pods_of_a_job_that_is_over_or_gone_still_hold_what_they_ask_for() -> No
 def test_what_other_peoples_pods_hold_is_not_known_to_who_sees_one_namespace() -> None:
     view = view_cluster([job("a")], [pod("open", 4, owner="a")], [node("open", 8)], whole=False)
     assert view.resources == [ResourceView(GPU, capacity=8, used=4, others=None, free=None)]
+
+
+def test_what_an_operator_was_told_to_count_is_counted_here_too() -> None:
+    """The client isn't told its names: they are in what it says of its jobs."""
+    named = job("a")
+    named["status"]["resolved"] = {"configMap": "a", "sha256": "0", "accelerators": {"acme.com/npu": 4}}
+    holds = pod("open", 0, owner="a")
+    holds["spec"]["containers"][0]["resources"]["limits"] = {"acme.com/npu": 4, "rdma/hca": 1}
+    offers = node("open", 0)
+    offers["status"]["allocatable"] = {"acme.com/npu": "8", "rdma/hca": "8"}
+    view = view_cluster([named], [holds], [offers], whole=True)
+    assert view.resources == [ResourceView("acme.com/npu", capacity=8, used=4, others=0, free=4)]

@@ -22,3 +22,13 @@ def test_a_value_of_another_type_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_two_processes_of_one_host_are_two() -> None:
     assert OperatorSettings().identity != OperatorSettings().identity
+
+
+def test_accelerators_are_named_by_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOTPLATE_OPERATOR_ACCELERATORS", "nvidia.com/gpu,acme.com/npu-*")
+    assert OperatorSettings.from_environment().accelerators == ("nvidia.com/gpu", "acme.com/npu-*")
+
+
+def test_a_name_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"--accelerator: 'gpu' is no accelerator's name"):
+        OperatorSettings(accelerators=("gpu",))

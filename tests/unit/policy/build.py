@@ -185,7 +185,9 @@ def status(
 
 def observe(of: JSON, *pods: JSON, phase: str = "Running", **more: Any) -> Observed:
     """A job in the middle of its first run; `more` are fields of the status or of what is observed."""
-    fields = {name: more.pop(name) for name in ("nodes", "progress", "refusals", "status_written") if name in more}
+    fields = {
+        name: more.pop(name) for name in ("nodes", "progress", "refusals", "status_written", "suspects") if name in more
+    }
     fields.setdefault("nodes", {name: node(name) for name in ("node-0", "node-1", "node-2")})
     living = of if "status" in of else {**of, "status": status(of, phase, **more)}
     return Observed(living, pods, run_config=config_map(of), **fields)

@@ -476,3 +476,28 @@ def test_avoided_nodes_are_a_preference_beside_the_users(affinity: JSON | None) 
     *own, added = spec["affinity"]["nodeAffinity"][PREFERRED]
     assert own == ((affinity or {}).get("nodeAffinity") or {}).get(PREFERRED, [])
     assert [field["values"] for field in added["preference"]["matchFields"]] == [["a"], ["b"]]
+
+
+SHARED = {"nvidia.com/gpu.shared": 1, "nvidia.com/mig-1g.5gb": 2}
+
+
+@pytest.mark.parametrize("limits", [{}, {"nvidia.com/gpu": 8}, SHARED], ids=["CPUs", "whole", "shares and MIG"])
+@pytest.mark.parametrize("trainer", [{}, {"command": ["train"], "recipe": None}], ids=["supervised", "bare"])
+def test_what_the_device_plugin_says_of_devices_stands(limits: JSON, trainer: JSON) -> None:
+    """Which devices a pod sees, and through which MPS server, is the plugin's; how NCCL goes is the runtime's."""
+    pod = pod_of(gang_of({"resources": {"limits": limits}, "trainer": trainer}))
+    (container,) = pod["spec"]["containers"]
+    names = [variable["name"] for variable in container["env"]]
+    theirs = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "HABANA_", "NEURON_", "TPU_", "ZE_", "NCCL_")
+    assert names
+    assert [name for name in names if name.startswith(theirs)] == []
+    assert container["resources"]["limits"] == {name: str(many) for name, many in limits.items()}
+
+
+def test_the_trainer_gets_all_claims_of_the_pod() -> None:
+    claims = [{"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]
+    spec = pod_of(gang_of({"podTemplate": {"resourceClaims": claims}, "processesPerNode": 8}))["spec"]
+    assert spec["resourceClaims"] == claims
+    (container,) = spec["containers"]
+    assert container["resources"]["claims"] == [{"name": "gpus"}, {"name": "net"}]
+    assert "resourceClaims" not in pod_of(gang_of({}))["spec"]

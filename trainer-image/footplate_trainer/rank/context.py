@@ -48,14 +48,13 @@ def check_devices(ctx: Context) -> str | None:
         ConfigError: torch drives none of what the pod asks for, or there are more ranks than devices.
         BrokenDevice: the node has given fewer devices than were asked for.
     """
-    spec = ctx.config.spec if ctx.config else None
-    asked = devices.asked_for(spec)
-    if spec is None or not asked:
+    asked = devices.asked_for(ctx.config)
+    if ctx.config is None or not asked:
         return None
     error = devices.problem(ctx.local_world_size, asked, devices.look(), one_each=devices.has_own())
     if error is None:
         return None
-    if spec.trainer.command is None:
+    if ctx.config.spec.trainer.command is None:
         raise error
     return f"context().device is the CPU: {error}" if ctx.device.type == "cpu" else None
 

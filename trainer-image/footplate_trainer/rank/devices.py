@@ -18,7 +18,7 @@ from footplate_trainer.errors import BrokenDevice, ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from footplate.api.trainingjob import TrainingJobSpec
+    from footplate.contract import JobConfig
 
 NVIDIA, AMD = "nvidia.com/", "amd.com/"
 MIG = "nvidia.com/mig-"
@@ -155,11 +155,11 @@ def _driver_version() -> str:
         return ""
 
 
-def asked_for(spec: "TrainingJobSpec | None") -> dict[str, int]:
+def asked_for(config: "JobConfig | None") -> dict[str, int]:
     """Accelerators of each pod, by resource name; none where they are only pretended, as the devcluster's are."""
-    if spec is None or os.environ.get(PRETENDED_ACCELERATORS):
+    if config is None or os.environ.get(PRETENDED_ACCELERATORS):
         return {}
-    return {name: count for name, count in spec.resources.accelerators.items() if count}
+    return {name: count for name, count in config.devices.items() if count}
 
 
 def has_own(environ: Mapping[str, str] = os.environ) -> bool:
@@ -167,12 +167,12 @@ def has_own(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get("CUDA_VISIBLE_DEVICES", "").startswith("MIG-")
 
 
-def find(spec: "TrainingJobSpec | None", local_rank: int, local_world_size: int) -> "torch.device":
+def find(config: "JobConfig | None", local_rank: int, local_world_size: int) -> "torch.device":
     """This rank's device."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return choose(local_rank, local_world_size, asked_for(spec), count=count, one_each=has_own())
+    return choose(local_rank, local_world_size, asked_for(config), count=count, one_each=has_own())
 
 
 def take(device: "torch.device") -> str | None:

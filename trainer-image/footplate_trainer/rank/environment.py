@@ -132,7 +132,7 @@ def read_context(environ: Mapping[str, str]) -> Context:
         local_rank=local_rank,
         local_world_size=local_world_size,
         node_rank=_number(environ, Env.NODE_RANK, 0),
-        device=devices.find(config.spec if config else None, local_rank, local_world_size),
+        device=devices.find(config, local_rank, local_world_size),
         hyperparameters=hyperparameters,
         inputs=_inputs(environ, config),
         output_dir=Path(environ.get(Env.OUTPUT_DIR, "output")),

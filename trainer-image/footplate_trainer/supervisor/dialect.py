@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
+from footplate.api.accelerators import gpus
 from footplate.contract import PRETENDED_ACCELERATORS, SAGEMAKER_FOLDER, Env, rendezvous_port
 from footplate.dialects import Place
 from footplate.dialects.clouds import TRAINING
@@ -52,7 +53,7 @@ def place_of(pod: Pod, code: Path, environ: Mapping[str, str] = os.environ) -> P
         sagemaker_dir=str(_sagemaker_folder(pod)),
         code_dir=str(code),
         cpus=pod.spec.resources.cpus or len(os.sched_getaffinity(0)),
-        gpus=0 if environ.get(PRETENDED_ACCELERATORS) else pod.spec.resources.gpus,
+        gpus=0 if environ.get(PRETENDED_ACCELERATORS) else gpus(pod.config.devices),
         interface=_interface([name for _, name in socket.if_nameindex()]),
         data_format=_data_format(pod),
     )

@@ -63,7 +63,7 @@ def plan_launches(
         env = shared | spoken(place)
         return [Launch(rank=pod.first_rank, command=pod.arguments, env=env, folder=folder)]
     shared.setdefault("OMP_NUM_THREADS", str(max(1, (place.cpus or 1) // pod.processes)))
-    if pod.spec.resources.accelerators:
+    if pod.config.devices:
         recordings = flight_recorder.folder_in(pod.work_dir)
         shared |= flight_recorder.settings(recordings, environ, flight_recorder.torch_version())
     python = str(installed.python) if installed is not None else sys.executable

@@ -179,7 +179,7 @@ class Supervisor:
     async def _train(self, code: Code) -> Ending:
         pod = self._pod
         processes_here = pod.processes if pod.spec.trainer.command is None else 1
-        instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.spec), processes_here)
+        instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.config), processes_here)
         flight_recorder.make_folder(pod.work_dir)
         lay_out(pod, place_of(pod, code.folder))
         listening = Listening(pod, self._telemetry.heard, self._note)
