@@ -20,7 +20,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards chart release pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -81,10 +81,11 @@ test-frameworks: $(READY) $(FRAMEWORKS:%=.venvs/%/.ready)  ## Examples with real
 check: $(READY)  ## Lint, types, import directions, drift of generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy operator/footplate trainer-image/footplate_trainer
+	$(BIN)/mypy operator/footplate trainer-image/footplate_trainer helm/describe_values.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m footplate.api.crd --check $(CRDS)
 	$(BIN)/python -m footplate.observability --check $(OBSERVED)
+	$(BIN)/python helm/describe_values.py --check .
 
 format: $(READY)  ## Formats the code
 	$(BIN)/ruff check --fix-only .
@@ -95,6 +96,14 @@ crds: $(READY)  ## Writes the CRDs, for kubectl and for the chart, from the mode
 
 dashboards: $(READY)  ## Writes the alerts and dashboards that the chart ships, from Python
 	$(BIN)/python -m footplate.observability $(OBSERVED)
+
+chart: $(READY)  ## Writes the words of the chart's values.yaml into its schema and into docs/chart.md
+	$(BIN)/python helm/describe_values.py .
+
+release: $(READY)  ## Writes dist/crds.yaml, all CRDs in one file, and the packaged chart beside it
+	@mkdir -p dist
+	@for crd in crds/*.yaml; do printf -- '---\n'; cat $$crd; done > dist/crds.yaml
+	$(BIN)/python -c 'import helm_python; print(helm_python.package("helm/footplate", destination="dist"))'
 
 pictures: $(READY)  ## Makes the pictures of README and docs, of jobs that really run
 	@.ci/setup --package chromium
