@@ -15,7 +15,7 @@ from pathlib import Path
 
 ACCOUNT = Path(os.environ.get("ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
 API = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = float(os.environ.get("PATIENCE_SECONDS", 60))
 
 
 def ask_api(path, body=None):
