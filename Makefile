@@ -20,7 +20,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards chart release pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -49,9 +49,9 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 test: check  ## What a newcomer runs: checks, unit tests, and the quick half of integration
 	@.ci/setup --package prometheus
 	@.ci/setup --package chromium
-	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu and not frameworks" $(SIDE_BY_SIDE)
+	$(PYTEST) -m "not slow and not realcluster and not images and not e2e and not gpu and not frameworks and not chart" $(SIDE_BY_SIDE)
 
-test-slow: $(READY) test-images  ## The rest of what CI runs: sweeps, outages, chaos, images, and realcluster where its binaries are
+test-slow: $(READY) test-images test-chart  ## The rest of what CI runs: sweeps, outages, chaos, images, chart, and realcluster where its binaries are
 	$(PYTEST) -m "slow or realcluster" $(SIDE_BY_SIDE)
 
 test-unit: $(READY)  ## A minute or two, needs nothing
@@ -70,6 +70,15 @@ test-e2e: $(READY)  ## On the nodes of $FOOTPLATE_E2E_KUBECONFIG, with both imag
 test-gpu: $(READY)  ## The trainer on a CUDA device, with its speed beside a loop by hand: less than 8 minutes
 	$(PYTEST) tests/gpu -m gpu -s
 
+test-chart: $(READY) .venvs/chart/.ready  ## The chart before Helm 3 and 4, kubernetes-validate, checkov and promtool, which it fetches
+	@.ci/setup --package prometheus
+	@VENV=$(VENV) .ci/fetch-helm .venvs/helm
+	$(PYTEST) -m chart tests/chart
+
+.venvs/chart/.ready: tests/chart/requirements.txt .ci/setup
+	@PYTHON=$(PYTHON) VENV=.venvs/chart .ci/setup --requirements $<
+	@touch $@
+
 FRAMEWORKS ?= $(basename $(notdir $(wildcard tests/frameworks/requirements/*.txt)))
 test-frameworks: $(READY) $(FRAMEWORKS:%=.venvs/%/.ready)  ## Examples with real frameworks, each in a .venvs/NAME of its own; FRAMEWORKS=torch for some
 	$(PYTEST) -m frameworks tests/frameworks
@@ -81,10 +90,11 @@ test-frameworks: $(READY) $(FRAMEWORKS:%=.venvs/%/.ready)  ## Examples with real
 check: $(READY)  ## Lint, types, import directions, drift of generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy operator/footplate trainer-image/footplate_trainer
+	$(BIN)/mypy operator/footplate trainer-image/footplate_trainer helm/describe_values.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m footplate.api.crd --check $(CRDS)
 	$(BIN)/python -m footplate.observability --check $(OBSERVED)
+	$(BIN)/python helm/describe_values.py --check .
 
 format: $(READY)  ## Formats the code
 	$(BIN)/ruff check --fix-only .
@@ -95,6 +105,14 @@ crds: $(READY)  ## Writes the CRDs, for kubectl and for the chart, from the mode
 
 dashboards: $(READY)  ## Writes the alerts and dashboards that the chart ships, from Python
 	$(BIN)/python -m footplate.observability $(OBSERVED)
+
+chart: $(READY)  ## Writes the words of the chart's values.yaml into its schema and into docs/chart.md
+	$(BIN)/python helm/describe_values.py .
+
+release: $(READY)  ## Writes dist/crds.yaml, all CRDs in one file, and the packaged chart beside it
+	@mkdir -p dist
+	@for crd in crds/*.yaml; do printf -- '---\n'; cat $$crd; done > dist/crds.yaml
+	$(BIN)/python -c 'import helm_python; print(helm_python.package("helm/footplate", destination="dist"))'
 
 pictures: $(READY)  ## Makes the pictures of README and docs, of jobs that really run
 	@.ci/setup --package chromium

@@ -46,8 +46,7 @@ class Site(User):
 
     def __enter__(self) -> "Site":
         with ExitStack() as stack:
-            with open_helm(self.plane) as helm:
-                helm.install(CHART, RELEASE, dict(self._values), create_namespace=True)
+            self.install()
             self.kubeconfig_of_operator = self.plane.log_in(RELEASE, namespace=NAMESPACE, folder=self._folder)
             self._loop = asyncio.new_event_loop()
             stack.callback(self._loop.close)
@@ -66,6 +65,11 @@ class Site(User):
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def install(self) -> None:
+        """helm install."""
+        with open_helm(self.plane) as helm:
+            helm.install(CHART, RELEASE, dict(self._values), create_namespace=True)
+
     def start_operator(self) -> None:
         """Starts the operator as the chart's Deployment does, but for where it listens and how it finds the API."""
         deployment = self.get("deployment", RELEASE, namespace=NAMESPACE)
@@ -83,13 +87,13 @@ class Site(User):
         self._run(self._operator.wait())
 
     def reconfigure(self, **values: Any) -> None:
-        self._stop_operator()
+        self.stop_operator()
         with open_helm(self.plane) as helm:
             helm.upgrade(CHART, RELEASE, {**self._values, **values})
         self.start_operator()
 
     def uninstall(self) -> None:
-        self._stop_operator()
+        self.stop_operator()
         with open_helm(self.plane) as helm:
             helm.uninstall(RELEASE)
 
@@ -97,8 +101,13 @@ class Site(User):
         """All that the operator has asked the API server for."""
         return self.plane.asked_by(RELEASE, namespace=NAMESPACE)
 
+    @property
+    def operator_address(self) -> str:
+        """Of its probes and metrics."""
+        return f"http://127.0.0.1:{self._port}"
+
     def metrics_of_operator(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.operator_address}/metrics", timeout=10) as answer:
             return bytes(answer.read()).decode()
 
     def store(self, bucket: str) -> S3Store:
@@ -113,7 +122,8 @@ class Site(User):
         self._s3 = await servers.enter_async_context(S3Server(self._folder / "s3"))
         await servers.enter_async_context(Nodes(kubeconfig, self._folder / "nodes"))
 
-    def _stop_operator(self) -> None:
+    def stop_operator(self) -> None:
+        """Ends it as a kubelet does, with time to give its lease back."""
         assert self._operator is not None
         self._run(self._operator.stop(grace=20))
 

@@ -14,7 +14,7 @@ from documents import read_block
 from footplate.cli.operator import operator
 from footplate.contract import Label
 from footplate.machinery.settings import OperatorSettings
-from realcluster.chart import CHART, NAMESPACE, load_helm, render
+from realcluster.chart import CHART, NAMESPACE, is_hook, load_helm, render
 
 ROOT = Path(__file__).parents[2]
 MONITORED = {"service": True, "podMonitor": True, "prometheusRule": True, "dashboards": True}
@@ -24,7 +24,7 @@ helm = load_helm()
 def of_kind(kind: str, **values: Any) -> list[dict[str, Any]]:
     if kind != "CustomResourceDefinition":  # half a MB of YAML
         values = {"crds": {"install": False}} | values
-    return [each for each in render(values) if each["kind"] == kind]
+    return [each for each in render(values) if each["kind"] == kind and not is_hook(each)]
 
 
 def test_lint_finds_nothing_but_the_missing_icon() -> None:
@@ -63,6 +63,11 @@ def test_operator_runs_with_the_least() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+    assert pod["automountServiceAccountToken"]
+    [account] = of_kind("ServiceAccount")
+    assert account["automountServiceAccountToken"] is False, (
+        "whoever runs a pod with it must say that they want its token"
+    )
     assert f"USER {pod['securityContext']['runAsUser']}:" in (ROOT / "operator/Dockerfile").read_text()
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
@@ -86,7 +91,7 @@ def command() -> Any:
     ("values", "options"),
     [
         ({}, ["--log-level=info"]),
-        ({"leaderElection": False}, ["--no-leader-election"]),
+        ({"leaderElection": False, "replicas": 1}, ["--no-leader-election"]),
         ({"namespaces": ["a", "b"]}, ["--namespace=a", "--namespace=b"]),
         (
             {
@@ -111,7 +116,7 @@ def test_options(values: dict[str, Any], options: list[str]) -> None:
     given = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     assert {"--port=8080", *options} <= {*given}
     assert command().make_context("operator", given).params["port"] == 8080  # it knows them all
-    alone = deployment["spec"].get("strategy") == {"type": "Recreate"}
+    alone = deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert alone is ("--no-leader-election" in options)
 
 
@@ -183,13 +188,36 @@ def test_rights_in_chosen_namespaces_are_bound_there_only() -> None:
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
-        ("PodDisruptionBudget", {"replicas": 2}),
         ("Service", {"metrics": {"service": True}}),
+        ("ServiceMonitor", {"metrics": {"service": True, "serviceMonitor": True}}),
         ("PrometheusRule", {"metrics": {"prometheusRule": True}}),
     ],
 )
 def test_made_only_where_asked_for(kind: str, values: dict[str, Any]) -> None:
     assert (len(of_kind(kind)), len(of_kind(kind, **values))) == (0, 1)
+
+
+def test_one_of_two_replicas_may_go_at_a_time_and_one_alone_always() -> None:
+    [budget] = of_kind("PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert of_kind("PodDisruptionBudget", replicas=1) == []
+
+
+def test_replicas_are_spread_over_nodes_and_zones() -> None:
+    [deployment] = of_kind("Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert all({*each["labelSelector"]["matchLabels"].items()} <= {*labels.items()} for each in spread)
+
+
+def test_service_monitor_selects_the_service() -> None:
+    values = {"metrics": {"service": True, "serviceMonitor": True}}
+    [monitor], [service] = of_kind("ServiceMonitor", **values), of_kind("Service", **values)
+    assert {*monitor["spec"]["selector"]["matchLabels"].items()} <= {*service["metadata"]["labels"].items()}
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
 def test_pod_monitors_select_the_pods_that_there_are() -> None:
@@ -251,7 +279,6 @@ def test_dashboards_are_as_grafana_s_sidecar_wants_them() -> None:
     ("values", "words"),
     [
         ({"replica": 2}, "additional properties 'replica' not allowed"),
-        ({"replicas": 2, "leaderElection": False}, "at '/replicas': maximum: got 2, want 1"),
         ({"namespaces": ["Team"]}, "at '/namespaces/0': 'Team' does not match pattern"),
         ({"image": {"repository": ""}}, "at '/image/repository': minLength"),
         ({"logLevel": "verbose"}, "at '/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
