@@ -19,7 +19,7 @@ from footplate.policy.job import is_finished, move, with_attempt_begun
 from footplate.policy.mutable import RESTART_NONCE, may_change, with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve
+from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve, spec_digest
 from footplate.policy.run_config import config_target, own_config, refused_config
 from footplate.text import clean
 
@@ -57,16 +57,17 @@ def _is_new(nonce: str, status: TrainingJobStatus) -> bool:
     """True for a value that no run of this job has answered: one that was taken back, or comes back by a revert, asks
     for nothing.
     """
-    return nonce not in ("", status.restart_nonce) and _digest(nonce) not in status.restart_nonces
+    return nonce not in ("", status.restart_nonce) and nonce_digest(nonce) not in status.restart_nonces
 
 
-def _digest(nonce: str) -> str:
+def nonce_digest(nonce: str) -> str:
+    """How a nonce is remembered: in few characters, whatever it is."""
     return digest(nonce)[:16]
 
 
 def _answered(status: TrainingJobStatus, nonce: str) -> list[str]:
     """Digests of the values that runs have answered, this one among them."""
-    last = [_digest(each) for each in (status.restart_nonce, nonce) if each]
+    last = [nonce_digest(each) for each in (status.restart_nonce, nonce) if each]
     return [*dict.fromkeys([*status.restart_nonces, *last])][-MAX_NONCES_KEPT:]
 
 
@@ -76,6 +77,7 @@ def begin_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
     if status.run == run:
         return status.model_copy(update={"restart_nonce": nonce, "restart_nonces": _answered(status, nonce)})
     return TrainingJobStatus(
+        uid=uid_of(observed.job) or None,
         run=run,
         restart_nonce=nonce,
         restart_nonces=_answered(status, nonce),
@@ -145,7 +147,8 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
         return _create(observed, status, config, refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
-    resolved = ResolvedRun(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
+    name = text(block(found, "metadata"), "name")
+    resolved = ResolvedRun(config_map=name, sha256=digest(encoded), spec_sha256=spec_digest(observed.job))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 
@@ -153,7 +156,7 @@ def _create(
     observed: Observed, status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime
 ) -> Step:
     name = run_name(config.metadata.name, config.run, uid=config.metadata.uid)
-    create = (build_config_map(config, encode(config), name=name),)
+    create = (build_config_map(config, encode(config), name=name, labels=observed.labels),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)

@@ -240,11 +240,11 @@ def test_only_a_nonce_that_the_job_never_had_starts_a_run(nonces: list[str | Non
     assert runs(job(), *nonces) == expected
 
 
-def test_a_restored_copy_remembers_what_was_answered() -> None:
-    """A backup that brings the status back under another UID."""
+def test_a_restored_copy_is_a_new_job() -> None:
+    """A backup that brings the status back under another UID. That it needs no training is told by its storage."""
     of = run_to_its_end(run_to_its_end(job(), "a"), "b")
     copy = {**of, "metadata": {**of["metadata"], "uid": "another"}}
-    assert runs(copy, "a", "b", "c") == [2, 2, 3]
+    assert runs(copy, "a", "b", "c") == [1, 2, 3]
 
 
 def test_an_older_operators_status_knows_its_own_nonce() -> None:
