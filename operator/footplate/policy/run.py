@@ -26,6 +26,9 @@ from footplate.text import clean
 LOOK_AGAIN_SECONDS = 30.0
 """A job that waits for its user is looked at again though nothing was seen to change."""
 
+ORDER_SECONDS = 60.0
+"""So long may what a job names come after the job: who applies both, as GitOps does, gives up what has failed."""
+
 MAX_NONCE_LENGTH = 253
 
 
@@ -96,7 +99,7 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
     if reference and observed.runtime is None:
         kind = text(reference, "kind") or "ClusterTrainingRuntime"
         why = f"spec.runtimeRef: there is no {kind} {text(reference, 'name')!r}; the job starts once it is there"
-        return wait_for_user(status, Reason.RUNTIME_NOT_FOUND, why, now=now)
+        return _wait_for_runtime(status, why, now=now)
     if observed.runtime is not None and OVERSIZE in observed.runtime:
         why = _size(text(observed.runtime, "kind"), observed.runtime)
         return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
@@ -139,6 +142,13 @@ def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, no
     """The job waits for somebody to change something, and goes on by itself then."""
     status = move(status, Phase.PENDING, reason, clean(message), now=now)
     return Step(status, stalled=True, requeue=(LOOK_AGAIN_SECONDS,))
+
+
+def _wait_for_runtime(status: TrainingJobStatus, why: str, *, now: datetime) -> Step:
+    """What is applied together comes in any order: for a moment that is no reason to call for somebody."""
+    waited = (now - (status.start_time or now)).total_seconds()
+    step = wait_for_user(status, Reason.RUNTIME_NOT_FOUND, why, now=now)
+    return replace(step, stalled=waited >= ORDER_SECONDS, requeue=(*step.requeue, ORDER_SECONDS - waited))
 
 
 def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:

@@ -18,6 +18,7 @@ from footplate.policy.plan import Observed, Plan
 from footplate.policy.pods import Gang
 from footplate.policy.reconcile import reconcile
 from footplate.policy.resolve import digest, encode, resolve
+from health.rules import unhealthy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UID = "0b9fb7b6-0000-4000-8000-000000000001"
@@ -227,4 +228,7 @@ def plan_of(observed: Observed, *, now: datetime) -> Plan:
         assert not plan.confirm <= observed.confirmed, "asked for what was confirmed"
         observed = replace(observed, confirmed=observed.confirmed | plan.confirm)
         plan = reconcile(observed, now=now)
+    if plan.status is not None:
+        judged = {"metadata": observed.job["metadata"], "status": plan.status}
+        assert not [*unhealthy(judged)], "what generic tools make of it"
     return plan
