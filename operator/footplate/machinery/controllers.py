@@ -18,7 +18,8 @@ from footplate.machinery.resources import TRAINING_JOBS, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.store import Store
 from footplate.machinery.workqueue import WorkQueue
-from footplate.objects import Key, Object, key_of, uid_of
+from footplate.objects import Key, Object, block, key_of, uid_of
+from footplate.policy.labels import propagated
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.reconcile import reconcile
 
@@ -53,14 +54,18 @@ def controllers(
     run_configs: RunConfigs,
     poller: Poller,
     *,
+    labels: Sequence[str] = (),
     accelerators: Sequence[str] = ACCELERATORS,
     suspects: Callable[[], Mapping[str, str]] = dict,
 ) -> tuple[Controller, ...]:
-    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill."""
+    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill. `labels` are the patterns
+    of those that go on from a job to what is created for it.
+    """
 
     async def observe_job(job: Object, memory: Memory, answers: Answers) -> Observed:
         observed = await _observe_job(cluster, run_configs, poller, job, memory, answers)
-        return replace(observed, accelerators=accelerators, suspects=suspects())
+        known = propagated(block(job, "metadata", "labels"), labels)
+        return replace(observed, labels=known, accelerators=accelerators, suspects=suspects())
 
     def note_look(key: Key, observed: Observed) -> None:
         cluster.note_look(key, observed.pods)

@@ -152,6 +152,7 @@ class Leader:
             self._queue,
             run_configs,
             poller,
+            labels=self._settings.propagate_labels,
             accelerators=self._settings.accelerators,
             suspects=self._find_suspects(),
         )

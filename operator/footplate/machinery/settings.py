@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from footplate.api.accelerators import ACCELERATORS, check_names
 from footplate.errors import ConfigurationError
 from footplate.machinery.prometheus import check_url
+from footplate.policy import labels
 
 _ENV_PREFIX = "FOOTPLATE_OPERATOR_"
 
@@ -44,6 +45,8 @@ class OperatorSettings:
     lease_name: str = "footplate-operator"
     identity: str = field(default_factory=_own_identity)
     """This replica's name in the Lease, unique by process."""
+    propagate_labels: tuple[str, ...] = labels.DEFAULT
+    """Keys of a job's labels, or prefixes of keys as `example.com/*`, that go on to its pods, Service and ConfigMap."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
     chargeback_label: str = ""
@@ -55,7 +58,8 @@ class OperatorSettings:
     """URL of a Prometheus that scrapes DCGM's exporter; empty: none is asked."""
 
     def __post_init__(self) -> None:
-        """Raises ConfigurationError where a name of an accelerator or the URL can't be one."""
+        """Raises ConfigurationError where a name of an accelerator, the URL or a label's key can't be one."""
+        labels.check_patterns(self.propagate_labels)
         if self.prometheus:
             check_url(self.prometheus)
         try:
@@ -72,9 +76,9 @@ class OperatorSettings:
         """
         names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
         values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
-        for name in ("namespaces", "accelerators"):
+        for name in ("namespaces", "accelerators", "propagate_labels"):
             if name in values:
-                values[name] = tuple(values[name].split(","))
+                values[name] = tuple(filter(None, values[name].split(",")))
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:

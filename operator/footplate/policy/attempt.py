@@ -25,6 +25,7 @@ from footplate.policy.facts import all_created
 from footplate.policy.gang_scheduling import explain, group_to_create, kind_of
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Refusal, Step
+from footplate.policy.run import nonce_digest
 
 AVOID_NODE_FOR = timedelta(hours=1)
 
@@ -101,7 +102,8 @@ def _missing(job: Job) -> tuple[Object, ...]:
         return group
     gang = job.gang
     ranks = [rank for rank in range(job.desired) if rank not in gang.current and rank not in gang.succeeded]
-    return (build_service(job.config, name=job.run_name), *group, *build_pods(_gang_of(job), ranks))
+    service = build_service(job.config, name=job.run_name, labels=job.observed.labels)
+    return (service, *group, *build_pods(_gang_of(job), ranks))
 
 
 def _scouts(job: Job) -> Sequence[Object]:
@@ -112,8 +114,18 @@ def _scouts(job: Job) -> Sequence[Object]:
 def _gang_of(job: Job) -> AttemptSpec:
     number = job.attempt.attempt if job.attempt is not None else 0
     avoid = _nodes_to_avoid(job)
+    resolved, nonce = job.status.resolved, job.status.restart_nonce
     return AttemptSpec(
-        job.config, job.spec, job.run_name, attempt=number, nodes=job.desired, avoid=avoid, gang=kind_of(job)
+        job.config,
+        job.spec,
+        job.run_name,
+        attempt=number,
+        nodes=job.desired,
+        avoid=avoid,
+        gang=kind_of(job),
+        spec_sha256=(resolved and resolved.spec_sha256) or "",
+        nonce=nonce_digest(nonce) if nonce else "",
+        labels=job.observed.labels,
     )
 
 
