@@ -1,7 +1,7 @@
 """One attempt of a run as it is to be made: its names, and what a job's spec asks of its pods. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import UID_DIGITS, JobConfig
@@ -19,6 +19,10 @@ class AttemptSpec:
     nodes: int
     avoid: Sequence[str] = ()
     """Kubernetes nodes to keep away from as long as there are others."""
+    token: str = field(default="", repr=False)
+    """What the pods await of who asks them; empty: nothing."""
+    open_metrics: bool = False
+    """Whether /metrics awaits nothing all the same."""
 
     @property
     def hosts(self) -> list[str]:

@@ -29,6 +29,9 @@ MAX_PROGRESS_BYTES = 65_536
 MAX_VERDICT_BYTES = 4_096
 """Kubernetes cuts a termination message here."""
 
+TOKEN_HEADER = "Footplate-Token"  # noqa: S105 (a header's name)
+"""Not Authorization, which the API server keeps to itself where it passes a request on to a pod."""
+
 UID_DIGITS = 8
 """Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 
@@ -81,6 +84,15 @@ class Env(StrEnum):
     """tmpfs in which ranks and supervisor meet: heartbeats, reports, sockets."""
     TERMINATION_LOG = "FOOTPLATE_TERMINATION_LOG"
     """Path of the termination message, a `Verdict`."""
+
+
+class TokenEnv(StrEnum):
+    """Set only where the operator has a key."""
+
+    TOKEN = "FOOTPLATE_TOKEN"  # noqa: S105 (a variable's name)
+    """What a request for /progress or /metrics must show in `TOKEN_HEADER`."""
+    OPEN_METRICS = "FOOTPLATE_OPEN_METRICS"
+    """Set where /metrics needs no token all the same."""
 
 
 class StorageEnv(StrEnum):

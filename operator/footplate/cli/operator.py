@@ -41,6 +41,15 @@ def operator(
     poll_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a job's progress.")
     ] = _DEFAULT.poll_interval,
+    metrics_auth: Annotated[
+        bool, typer.Option("--metrics-auth", help="/metrics only for accounts that may get it, by TokenReview.")
+    ] = False,
+    token_key_file: Annotated[
+        str | None, typer.Option(help="Key of the runs' tokens, without which their pods show no progress.")
+    ] = None,
+    open_pod_metrics: Annotated[
+        bool, typer.Option("--open-pod-metrics", help="Pods show /metrics without a token, for Prometheus.")
+    ] = False,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -58,6 +67,9 @@ def operator(
         leader_election=leader_election,
         lease_namespace=lease_namespace,
         poll_interval=poll_interval,
+        metrics_auth=metrics_auth,
+        token_key_file=token_key_file,
+        open_pod_metrics=open_pod_metrics,
     )
     try:
         asyncio.run(run_operator(settings))

@@ -20,6 +20,7 @@ from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, key_of, uid_of
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.reconcile import reconcile
+from footplate.tokens import PodTokens
 
 Observe = Callable[[Object, Memory, Answers], Awaitable[Observed]]
 
@@ -46,9 +47,11 @@ class Controller:
     """Called with the key of an object that is gone."""
 
 
-def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poller: Poller) -> tuple[Controller, ...]:
+def controllers(
+    cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poller: Poller, *, tokens: PodTokens
+) -> tuple[Controller, ...]:
     """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill."""
-    observe_job = partial(_observe_job, cluster, run_configs, poller)
+    observe_job = partial(_observe_job, cluster, run_configs, poller, tokens)
 
     def note_look(key: Key, observed: Observed) -> None:
         cluster.note_look(key, observed.pods)
@@ -61,7 +64,13 @@ def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poll
 
 
 async def _observe_job(
-    cluster: Cluster, run_configs: RunConfigs, poller: Poller, job: Object, memory: Memory, answers: Answers
+    cluster: Cluster,
+    run_configs: RunConfigs,
+    poller: Poller,
+    tokens: PodTokens,
+    job: Object,
+    memory: Memory,
+    answers: Answers,
 ) -> Observed:
     runtime = cluster.runtime_of(job)
     return Observed(
@@ -74,4 +83,5 @@ async def _observe_job(
         progress=poller.latest(uid_of(job)),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,
+        tokens=tokens,
     )

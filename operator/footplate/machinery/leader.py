@@ -29,6 +29,7 @@ from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
+from footplate.tokens import NO_TOKENS, PodTokens
 
 log = structlog.get_logger(__name__)
 
@@ -71,12 +72,14 @@ class Leader:
         clock: Clock,
         metrics: Metrics,
         spawn: Spawn,
+        tokens: PodTokens = NO_TOKENS,
     ) -> None:
         self._client = client
         self._election = election
         self._cluster = cluster
         self._queue = queue
         self._settings = settings
+        self._tokens = tokens
         self._clock = clock
         self._metrics = metrics
         self._spawn = spawn
@@ -134,7 +137,7 @@ class Leader:
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")
-        for controller in controllers(cluster, self._queue, run_configs, poller):
+        for controller in controllers(cluster, self._queue, run_configs, poller, tokens=self._tokens):
             worker = Worker(controller, client, cluster, applier, clock=clock, metrics=metrics)
             for number in range(self._settings.workers):
                 self._spawn(worker.run(), f"worker {number} of {controller.resource.plural}")

@@ -44,6 +44,12 @@ class OperatorSettings:
     """This replica's name in the Lease, unique by process."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
+    metrics_auth: bool = False
+    """Whether /metrics is for those alone whom the API server lets get it."""
+    token_key_file: str | None = None
+    """Path of the key from which each run's token is made; None: pods answer whoever reaches them."""
+    open_pod_metrics: bool = False
+    """Whether pods show /metrics without a token, for a Prometheus that can't know one of each run."""
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -99,7 +99,17 @@ def _scouts(job: Job) -> Sequence[Object]:
 def _gang_of(job: Job) -> AttemptSpec:
     number = job.attempt.attempt if job.attempt is not None else 0
     avoid = _nodes_to_avoid(job)
-    return AttemptSpec(job.config, job.spec, job.run_name, attempt=number, nodes=job.desired, avoid=avoid)
+    tokens = job.observed.tokens
+    return AttemptSpec(
+        job.config,
+        job.spec,
+        job.run_name,
+        attempt=number,
+        nodes=job.desired,
+        avoid=avoid,
+        token=tokens.of_run(job.config.metadata.uid, job.config.run),
+        open_metrics=tokens.open_metrics,
+    )
 
 
 def _nodes_to_avoid(job: Job) -> list[str]:
