@@ -104,6 +104,10 @@ class StorageEnv(StrEnum):
     """Files of storage.secretRef's Secret as it is now, by key: variables stay as they were when the pod began."""
 
 
+SIGNING_KEY = "FOOTPLATE_SIGNING_KEY"
+"""Path of the key that signs the model; set in node 0's pod alone, where the job has `output.sign`."""
+
+
 class MountPath(StrEnum):
     """Where the operator mounts what `Env` names. Trainer code reads the environment, never these."""
 
@@ -114,6 +118,7 @@ class MountPath(StrEnum):
     RUN = "/footplate/run"
     CA = "/footplate/ca"
     STORAGE_SECRET = "/footplate/storage-secret"  # noqa: S105 (a path)
+    SIGNING_KEY = "/footplate/signing-key"
     TERMINATION_LOG = "/dev/termination-log"
 
 

@@ -1,4 +1,4 @@
-"""The operator's /metrics behind the API server's own judgement, with the rights that the chart grants for that alone."""
+"""The operator's /metrics behind the API server's own judgement, with the rights that the chart grants for that."""
 
 import json
 from pathlib import Path
@@ -53,6 +53,8 @@ async def test_who_may_get_metrics_and_who_may_not(cluster: Cluster, tmp_path: P
         assert await auth.judge(f"Bearer {good[:-4]}AAAA") == 401
         assert await auth.judge("Bearer nonsense") == 401
         cluster.kubectl("delete", "clusterrolebinding", "scrape-operator")
-        without_rights = ScrapeAuth(client, clock=SystemClock())
-        found = [await without_rights.judge(f"Bearer {good}") for _ in range(50)]
-    assert found[-1] == 503, "an operator that may not ask lets nobody in"
+        for _ in range(50):  # until the API server's own view of its rules is new
+            judged = await ScrapeAuth(client, clock=SystemClock()).judge(f"Bearer {good}")
+            if judged != 200:
+                break
+    assert judged == 503, "an operator that may not ask lets nobody in"

@@ -31,6 +31,7 @@ from footplate_trainer.supervisor import claims
 from footplate_trainer.supervisor.manifest import make_manifest
 from footplate_trainer.supervisor.model_files import MANIFEST, model_files
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.signing import sign_model
 from footplate_trainer.supervisor.source import Code
 
 FILES_AT_ONCE = 4
@@ -108,7 +109,7 @@ def publish(
         done = _find_ours(store, pod)
         if done is not None and _is_whole(store, done):
             log.info("the model is there already", uri=store.uri)
-            return _status(store, done)
+            return _status(store, done, pod)
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
             files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
             if why := _why_not_here(store, files, pod):
@@ -118,7 +119,7 @@ def publish(
         if history is not None and history.name not in paths:
             files.append(_add_history(store, history))
         manifest = make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
-        return _status(store, _commit(store, manifest, pod))
+        return _status(store, _commit(store, manifest, pod), pod)
 
 
 def _excluded(pod: Pod) -> Sequence[str]:
@@ -218,11 +219,13 @@ def _commit(store: Store, manifest: ModelManifest, pod: Pod) -> Committed:
     return Committed(manifest, data)
 
 
-def _status(store: Store, committed: Committed) -> ArtifactStatus:
+def _status(store: Store, committed: Committed, pod: Pod) -> ArtifactStatus:
+    """Signed before anybody hears of it; an attempt that dies in between leaves that to the next one."""
     return ArtifactStatus(
         uri=f"{store.uri}/",
         manifest=f"{store.uri}/{MANIFEST}",
         sha256=hashlib.sha256(committed.data).hexdigest(),
         size_bytes=sum(file.size_bytes for file in committed.manifest.files),
         metrics=committed.manifest.metrics,
+        signature=sign_model(store, committed.manifest, committed.data, pod),
     )

@@ -28,7 +28,7 @@ from footplate_trainer.storage.authorities import check_authorities
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
-from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, processes, telemetry
+from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, processes, signing, telemetry
 from footplate_trainer.supervisor.belongings import Belongings
 from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
@@ -164,6 +164,7 @@ class Supervisor:
             find_recipe(pod.spec.trainer.recipe).check(pod.spec.trainer.hyperparameters)
         check_authorities(pod.spec.storage)
         if self._owns_output:
+            signing.check_key(pod)
             artifact.check_output(pod)
         code = fetch_source(
             pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
