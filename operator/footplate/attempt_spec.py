@@ -31,6 +31,10 @@ class AttemptSpec:
     """Digest of the restartNonce that the run answers, empty for none."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What goes on from the job's labels to its pods'."""
+    token: str = field(default="", repr=False)
+    """What the pods await of who asks them; empty: nothing."""
+    open_metrics: bool = False
+    """Whether /metrics awaits nothing all the same."""
 
     @property
     def hosts(self) -> list[str]:

@@ -30,6 +30,9 @@ MAX_PROGRESS_BYTES = 65_536
 MAX_VERDICT_BYTES = 4_096
 """Kubernetes cuts a termination message here."""
 
+TOKEN_HEADER = "Footplate-Token"  # noqa: S105 (a header's name)
+"""Not Authorization, which the API server keeps to itself where it passes a request on to a pod."""
+
 UID_DIGITS = 8
 """Of a job's UID, in names: enough to tell it from others of its name, and a run's name stays a DNS label."""
 
@@ -90,6 +93,15 @@ class Env(StrEnum):
     """Digest of the restartNonce that the run answers, empty for none."""
 
 
+class TokenEnv(StrEnum):
+    """Set only where the operator has a key."""
+
+    TOKEN = "FOOTPLATE_TOKEN"  # noqa: S105 (a variable's name)
+    """What a request for /progress or /metrics must show in `TOKEN_HEADER`."""
+    OPEN_METRICS = "FOOTPLATE_OPEN_METRICS"
+    """Set where /metrics needs no token all the same."""
+
+
 class StorageEnv(StrEnum):
     """Set only where `spec.storage` gives the trainer more than variables."""
 
@@ -97,6 +109,10 @@ class StorageEnv(StrEnum):
     """Path of the certificates of storage.caBundle, in PEM; where our supervisor runs it may be missing."""
     SECRET_DIR = "FOOTPLATE_STORAGE_SECRET_DIR"  # noqa: S105 (a variable's name)
     """Files of storage.secretRef's Secret as it is now, by key: variables stay as they were when the pod began."""
+
+
+SIGNING_KEY = "FOOTPLATE_SIGNING_KEY"
+"""Path of the key that signs the model; set in node 0's pod alone, where the job has `output.sign`."""
 
 
 class MountPath(StrEnum):
@@ -109,6 +125,7 @@ class MountPath(StrEnum):
     RUN = "/footplate/run"
     CA = "/footplate/ca"
     STORAGE_SECRET = "/footplate/storage-secret"  # noqa: S105 (a path)
+    SIGNING_KEY = "/footplate/signing-key"
     TERMINATION_LOG = "/dev/termination-log"
 
 

@@ -11,6 +11,7 @@ from footplate.contract import (
     SCRATCH_FOLDERS,
     Env,
     MountPath,
+    TokenEnv,
     input_env_prefix,
     rendezvous_port,
 )
@@ -36,6 +37,7 @@ def variables(gang: AttemptSpec) -> list[Object]:
         Env.GRACE_SECONDS: str(gang.spec.run_policy.termination_grace_period_seconds),
         Env.METRICS_ADDRESS: f"$(POD_IP):{METRICS_PORT}",
         **{name: f"{MountPath.SCRATCH}/{folder}" for name, folder in SCRATCH_FOLDERS.items()},
+        **_token(gang),
         Env.SOURCE_DIR: MountPath.SOURCE,
         Env.RUN_DIR: MountPath.RUN,
         Env.TERMINATION_LOG: MountPath.TERMINATION_LOG,
@@ -54,6 +56,13 @@ def variables(gang: AttemptSpec) -> list[Object]:
     fixed |= {name: value for name, value in defaults.items() if value is not None and name not in own}
     pod_ip = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return [pod_ip, *({"name": str(name), "value": str(value)} for name, value in fixed.items()), *own.values()]
+
+
+def _token(gang: AttemptSpec) -> Mapping[str, str]:
+    """A bare command serves no pages of ours."""
+    if not gang.token or not needs_supervisor(gang.spec):
+        return {}
+    return {TokenEnv.TOKEN: gang.token, **({TokenEnv.OPEN_METRICS: "true"} if gang.open_metrics else {})}
 
 
 def rank_variables(gang: AttemptSpec) -> list[str]:

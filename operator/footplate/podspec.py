@@ -26,6 +26,7 @@ from footplate.gangs.table import SCHEDULERS, membership
 from footplate.objects import Object
 from footplate.placement import placement
 from footplate.pod_environment import rank_variables, variables, variables_from
+from footplate.signing_key import with_signing_key
 from footplate.storage_volumes import storage_mounts, storage_volumes
 
 SUPERVISOR = ("python", "-m", "footplate_trainer")
@@ -92,12 +93,13 @@ def build_pods(gang: AttemptSpec, ranks: Iterable[int], *, member: Membership | 
         place = place_in(gang.config, gang.spec, attempt=gang.attempt, hosts=hosts, node_rank=rank, processes=processes)
         own = {name: str(rank) for name in numbered} | dialect_variables(place, supervised=supervised)
         of_rank = [{"name": variable, "value": value} for variable, value in own.items()]
-        containers = [{**container, "env": of_rank + environment}]
+        signs = gang.spec if rank == 0 else None
+        pod_spec, own_container = with_signing_key(spec, {**container, "env": of_rank + environment}, signs)
         return {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {**_metadata(gang.config, name, {**labels, str(Label.RANK): str(rank)}), **annotations},
-            "spec": {"hostname": name, **spec, "containers": containers},
+            "spec": {"hostname": name, **pod_spec, "containers": [own_container]},
         }
 
     return [build(rank) for rank in ranks]

@@ -1,5 +1,6 @@
 """The chart as Helm renders it, without a cluster."""
 
+import base64
 import re
 import tomllib
 from pathlib import Path
@@ -111,6 +112,9 @@ def command() -> Any:
         ),
         ({"propagateLabels": ["a.b/*", "cost"]}, ["--propagate-label=a.b/*", "--propagate-label=cost"]),
         ({"propagateLabels": []}, ["--propagate-label="]),
+        ({"metrics": {"auth": True}}, ["--metrics-auth"]),
+        ({"podTokens": {"enabled": True}}, ["--token-key-file=/etc/footplate/pod-tokens/key"]),
+        ({"podTokens": {"enabled": True, "openMetrics": True}}, ["--open-pod-metrics"]),
     ],
 )
 def test_options(values: dict[str, Any], options: list[str]) -> None:
@@ -120,6 +124,32 @@ def test_options(values: dict[str, Any], options: list[str]) -> None:
     assert command().make_context("operator", given).params["port"] == 8080  # it knows them all
     alone = deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert alone is ("--no-leader-election" in options)
+
+
+def test_the_key_of_the_pods_tokens_is_mounted_and_not_read() -> None:
+    for existing, secret in (("", "footplate-pod-tokens"), ("ours", "ours")):
+        values = {"podTokens": {"enabled": True, "existingSecret": existing}}
+        [deployment] = of_kind("Deployment", **values)
+        pod = deployment["spec"]["template"]["spec"]
+        [volume] = pod["volumes"]
+        assert volume["secret"] == {"secretName": secret, "items": [{"key": "key", "path": "key"}]}
+        assert [mount["name"] for mount in pod["containers"][0]["volumeMounts"]] == [volume["name"]]
+        made = of_kind("Secret", **values)
+        assert [len(base64.b64decode(each["data"]["key"])) for each in made] == ([] if existing else [64])
+    assert of_kind("Secret") == []
+
+
+def test_tokens_and_a_pod_monitor_contradict_each_other() -> None:
+    values = {"podTokens": {"enabled": True}, "metrics": {"podMonitor": True}}
+    with pytest.raises(Exception, match=r"set podTokens\.openMetrics: true"):
+        of_kind("PodMonitor", **values)
+    assert of_kind("PodMonitor", podTokens={"enabled": True, "openMetrics": True}, metrics={"podMonitor": True})
+
+
+def test_who_scrapes_is_asked_for_with_a_right_of_its_own() -> None:
+    [role] = [each for each in of_kind("ClusterRole", metrics={"auth": True}) if "auth" in each["metadata"]["name"]]
+    assert [rule["verbs"] for rule in role["rules"]] == [["create"], ["create"]]
+    assert not [each for each in of_kind("ClusterRole") if "auth" in each["metadata"]["name"]]
 
 
 def test_defaults_are_the_operator_s() -> None:

@@ -137,7 +137,7 @@ def test_every_exit_code_of_the_contract_is_there() -> None:
 def test_manifest_example_is_one() -> None:
     example = json.loads(read_block("trainer.md", "manifest"))
     ModelManifest.model_validate_json(json.dumps(example))
-    optional = {"parentCheckpoint"}
+    optional = {"parentCheckpoint", "signature"}
     assert {field.alias for field in ModelManifest.model_fields.values()} - optional == example.keys()
 
 

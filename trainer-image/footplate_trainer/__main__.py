@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from footplate.contract import Env, ExitCode, Verdict
+from footplate.contract import Env, ExitCode, TokenEnv, Verdict
 
 
 def main() -> NoReturn:
@@ -51,7 +51,9 @@ async def _verdict() -> Verdict:
     try:
         logs.configure(os.environ)
         forkserver.become_subreaper()
-        return await supervise(read_pod(arguments=sys.argv[1:]))
+        pod = read_pod(arguments=sys.argv[1:])
+        os.environ.pop(TokenEnv.TOKEN, None)  # no program of the user's needs it, nor prints it into a log
+        return await supervise(pod)
     except (ConfigError, WrongJob) as error:
         return judge(error.exit_code, error=exchange.describe_error(error.with_traceback(None), rank=None))
     except BaseException as error:

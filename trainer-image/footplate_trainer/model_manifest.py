@@ -91,5 +91,7 @@ class ModelManifest(Model):
     hardware: Hardware
     notes: list[str] = Field(default_factory=list)
     """What the user should know: the last of `status.notes`."""
+    signature: str | None = None
+    """Name of the file that signs all the others and this one."""
     parent_checkpoint: str | None = None
     """URI of the checkpoint that the last attempt started from."""

@@ -198,6 +198,7 @@ class ArtifactStatus(Model):
     sha256: Annotated[str, Field(max_length=64)] = Field(description="SHA-256 of the manifest.")
     size_bytes: Count = Field(description="Bytes of all its files.")
     metrics: Metrics = Field(default={}, description="Final metrics.")
+    signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
 
 
 class FailureStatus(Model):

@@ -10,7 +10,7 @@ from footplate.api.blocks import Checkpoint, RunPolicy, Scheduling, Storage
 from footplate.api.gangs import SPEC_RULES as GANG_RULES
 from footplate.api.patterns import FILE_PATTERN, INPUT_NAME_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
-from footplate.api.references import LocalRef
+from footplate.api.references import LocalRef, NeededKeyRef
 from footplate.api.resources import SPEC_RULES as RESOURCE_RULES
 from footplate.api.resources import Resources
 from footplate.api.status import TrainingJobStatus
@@ -85,6 +85,16 @@ class InputChannel(Model):
     )
 
 
+class Sign(Model):
+    """With what the finished model is signed."""
+
+    secret_key_ref: NeededKeyRef = Field(
+        description="A key of a Secret in the job's namespace: an elliptic curve private key (P-256, P-384 or P-521) "
+        "in PEM, without a password.",
+        examples=[{"name": "signing", "key": "key.pem"}],
+    )
+
+
 class Output(Model):
     """Where the finished model goes and in which formats."""
 
@@ -102,6 +112,12 @@ class Output(Model):
         description="Files and folders that are left out of the model: names at any depth, or paths with a '/'; * is "
         "any text, ? one character.",
         examples=[["optimizer.pt", "checkpoint-*"]],
+    )
+    sign: Sign | None = Field(
+        None,
+        description="Signs the model as OpenSSF model-signing does: model.sig beside its files, which `model_signing "
+        "verify key` and `footplate artifact verify --key` hold against a public key. Node 0's pod alone gets the key; "
+        "the code that runs in it could read it. Default: no signature.",
     )
 
     rules = (

@@ -30,18 +30,28 @@ def artifact_get(
 
 @app.command("verify")
 @on_cluster
-def artifact_verify(client: "Client", job: JobName, *, output: OutputOption = Output.TEXT) -> None:
-    """Read every file where it is stored, and hold it against what was trained."""
+def artifact_verify(
+    client: "Client",
+    job: JobName,
+    *,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Public key, in PEM, that must have signed it.", exists=True, dir_okay=False),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Read every file where it is stored, and hold it against what was trained, and against whoever has signed it."""
     from footplate.client.untrusted import plain
 
     artifact = client.get(job).artifact
-    manifest = artifact.verify()
+    manifest = artifact.verify(key=key.read_bytes() if key is not None else None)
+    proven = "are what was trained" if key is None else f"are what was trained, and what {key} has signed"
     rows = [[plain(each.name), decimal(each.size_bytes), each.sha256] for each in manifest.files]
     answer(
         output,
         data=lambda: manifest.model_dump(mode="json", by_alias=True),
         names=lambda: [name for name, _, _ in rows],
         text=lambda: Text("\n").join(
-            [table(["FILE", "SIZE", "SHA-256"], rows), Text(f"all files of {plain(artifact.uri)} are what was trained")]
+            [table(["FILE", "SIZE", "SHA-256"], rows), Text(f"all files of {plain(artifact.uri)} {proven}")]
         ),
     )

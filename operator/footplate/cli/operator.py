@@ -58,6 +58,15 @@ def operator(
     prometheus: Annotated[
         str, typer.Option(help="URL of a Prometheus with DCGM's metrics, whose XID errors make a node suspect.")
     ] = _DEFAULT.prometheus,
+    metrics_auth: Annotated[
+        bool, typer.Option("--metrics-auth", help="/metrics only for accounts that may get it, by TokenReview.")
+    ] = False,
+    token_key_file: Annotated[
+        str | None, typer.Option(help="Key of the runs' tokens, without which their pods show no progress.")
+    ] = None,
+    open_pod_metrics: Annotated[
+        bool, typer.Option("--open-pod-metrics", help="Pods show /metrics without a token, for Prometheus.")
+    ] = False,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -81,6 +90,9 @@ def operator(
             chargeback_label=chargeback_label,
             accelerators=tuple(accelerator or _DEFAULT.accelerators),
             prometheus=prometheus,
+            metrics_auth=metrics_auth,
+            token_key_file=token_key_file,
+            open_pod_metrics=open_pod_metrics,
         )
         asyncio.run(run_operator(settings))
     except FootplateError as error:

@@ -29,9 +29,13 @@ from footplate.errors import Terminal
 from footplate.objects import Object, key_of
 from footplate_trainer.errors import NotFound
 from footplate_trainer.model_manifest import ModelFile, ModelManifest
+from footplate_trainer.signature import INSTALL, SIGNATURE, BadKey, BadSignature, read_public_key, verify
+from footplate_trainer.signature import MAX_BYTES as MAX_SIGNATURE_BYTES
 from footplate_trainer.supervisor.model_files import MANIFEST
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
     from footplate_trainer.models.loading import LoadedModel
     from footplate_trainer.storage.store import Store
 
@@ -59,16 +63,23 @@ class Artifact:
         """Its folder in object storage."""
         return self.status.uri
 
-    def verify(self) -> ModelManifest:
+    def verify(self, *, key: bytes | None = None) -> ModelManifest:
         """Reads every file, and compares it with what was trained. What the model is and comes from is in the manifest.
 
+        Args:
+            key: public key in PEM that must have signed it.
+
         Raises:
-            ArtifactDamaged: it isn't what was trained; with all files that aren't.
+            ClientError: the key can't be used, or the model wasn't signed.
+            ArtifactDamaged: it isn't what was trained, with all files that aren't; or isn't what the key has signed.
             StorageUnreadable: it can't be read from here.
         """
+        public = _read_key(key) if key is not None else None
         with readable(self.uri):
             store = self._open_store(self.uri)
-            _, manifest = self._manifest(store)
+            raw, manifest = self._manifest(store)
+            if public is not None:
+                self._verify_signature(store, raw, manifest, public)
             _raise_for({file.name: why for file in manifest.files if (why := _wrong_of(store, file))}, self.uri)
         return manifest
 
@@ -88,6 +99,8 @@ class Artifact:
             wrong = {file.name: why for file in manifest.files if (why := _fetch(store, file, unfinished))}
             _raise_for(wrong, self.uri)
             (unfinished / MANIFEST).write_bytes(raw)
+            if manifest.signature is not None:
+                (unfinished / SIGNATURE).write_bytes(self._signature(store))
         return target
 
     def load(self) -> "LoadedModel":
@@ -109,6 +122,26 @@ class Artifact:
                     f"{plain(self.uri)} is no recipe's model that can be loaded here: download it, and load it as its "
                     f"code says ({plain(str(error).replace(str(whole), plain(self.uri)))})"
                 ) from error
+
+    def _verify_signature(
+        self, store: "Store", raw: bytes, manifest: ModelManifest, key: "EllipticCurvePublicKey"
+    ) -> None:
+        if manifest.signature is None:
+            raise ClientError(f"{plain(self.uri)} wasn't signed; spec.output.sign has the next run's model signed")
+        files = {file.name: file.sha256 for file in manifest.files} | {MANIFEST: hashlib.sha256(raw).hexdigest()}
+        try:
+            verify(self._signature(store), files, key)
+        except BadSignature as error:
+            raise ArtifactDamaged(f"{plain(self.uri)}: {SIGNATURE} {plain(str(error))}") from error
+
+    def _signature(self, store: "Store") -> bytes:
+        try:
+            item = store.head(SIGNATURE)
+        except NotFound as error:
+            raise ArtifactDamaged(f"{plain(self.uri)}: {SIGNATURE} is missing, and the model was signed") from error
+        if item.size > MAX_SIGNATURE_BYTES:
+            raise ArtifactDamaged(f"{plain(self.uri)}: its {SIGNATURE} is larger than any of ours")
+        return b"".join(store.stream(item))
 
     def _manifest(self, store: "Store") -> tuple[bytes, ModelManifest]:
         """The manifest as it is stored, once it is the one that the job's status names."""
@@ -148,6 +181,15 @@ def artifact_of(connection: Connection, job: Object) -> Artifact:
     return Artifact(status.artifact, open_folder)
 
 
+def _read_key(pem: bytes) -> "EllipticCurvePublicKey":
+    try:
+        return read_public_key(pem)
+    except BadKey as error:
+        raise ClientError(f"the key {error}") from None
+    except ModuleNotFoundError as error:
+        raise ClientError(f"{error.name} isn't installed; run: {INSTALL}") from None
+
+
 def _unsafe_names(manifest: ModelManifest) -> dict[str, str]:
     """Names that can't be those of files in a folder, and why."""
     names = [file.name for file in manifest.files]
@@ -156,7 +198,8 @@ def _unsafe_names(manifest: ModelManifest) -> dict[str, str]:
     wrong = {name: "leads out of the folder" for name in names if _leads_out(name)}
     wrong |= {name: "has control characters" for name in names if not name.isprintable()}
     wrong |= {name: "comes twice" for name, count in Counter(names).items() if count > 1}
-    return wrong | {name: "is a folder's name too" for name in names if name in folders or name == MANIFEST}
+    taken = {*folders, MANIFEST, SIGNATURE}
+    return wrong | {name: "is a folder's name too" for name in names if name in taken}
 
 
 def _leads_out(name: str) -> bool:

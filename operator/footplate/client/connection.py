@@ -104,6 +104,7 @@ class Connection:
         *,
         namespace: str,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         seconds: float | None,
         quiet_seconds: float | None,
     ) -> AsyncGenerator[bytes]:
@@ -114,6 +115,7 @@ class Connection:
             path: below the server's URL.
             namespace: in which the right is needed.
             query: of the URL.
+            headers: beside those of every request.
             seconds: for all of it; None is for ever.
             quiet_seconds: longest pause between two pieces; None is for ever.
         """
@@ -121,7 +123,7 @@ class Connection:
         with explained("get", resource, namespace=namespace, server=self.server):
             try:
                 async with self._session.get(
-                    self.server + path, params=query, timeout=timeout, allow_redirects=False
+                    self.server + path, params=query, headers=headers, timeout=timeout, allow_redirects=False
                 ) as response:
                     if response.status >= 300:
                         raise error_of(response, await response.content.read(_MOST_REFUSAL), verb="get")

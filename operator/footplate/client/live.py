@@ -13,11 +13,12 @@ from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus
 from footplate.attempt_spec import pod_name
 from footplate.client.connection import Connection
 from footplate.client.status import read_status
-from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Progress
+from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, TOKEN_HEADER, Progress
 from footplate.errors import FootplateError
 from footplate.machinery.resources import PODS, Resource
 from footplate.objects import Object, key_of, uid_of
 from footplate.policy.progress import believed, told
+from footplate.tokens import token_of
 
 POD_PROXY = Resource("v1", "pods/proxy")
 _SECONDS = 3.0
@@ -40,8 +41,16 @@ async def _ask(connection: Connection, job: Object, status: TrainingJobStatus) -
     namespace, name = key_of(job)
     pod = pod_name(name, run=status.run or 1, attempt=status.attempt or 0, rank=0)
     path = PODS.path(namespace, f"{pod}:{METRICS_PORT}", "proxy/progress")
+    token = token_of(await connection.get(PODS, namespace, pod))
     answer = bytearray()
-    pieces = connection.stream(POD_PROXY, path, namespace=namespace, seconds=_SECONDS, quiet_seconds=None)
+    pieces = connection.stream(
+        POD_PROXY,
+        path,
+        namespace=namespace,
+        headers={TOKEN_HEADER: token} if token else None,
+        seconds=_SECONDS,
+        quiet_seconds=None,
+    )
     async with aclosing(pieces):
         async for piece in pieces:
             answer += piece

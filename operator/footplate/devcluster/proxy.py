@@ -34,6 +34,14 @@ def find_proxied(path: str) -> Proxied | None:
     return Proxied(namespace, pod, scheme or "http", int(port or 80), rest or "/")
 
 
+_KEPT = frozenset({"host", "connection", "authorization", "content-length", "transfer-encoding", "upgrade"})
+
+
+def _passed(request: web.BaseRequest) -> list[tuple[str, str]]:
+    """What a pod sees of a request's headers: whom the API server has let in is its own affair."""
+    return [(name, value) for name, value in request.headers.items() if name.lower() not in _KEPT]
+
+
 async def pass_on(request: web.BaseRequest, target: Proxied, registry: Registry) -> web.StreamResponse:
     """The pod's answer; ApiError where there is no pod, or nobody answers."""
     if request.method != "GET":
@@ -47,7 +55,7 @@ async def pass_on(request: web.BaseRequest, target: Proxied, registry: Registry)
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-            session.get(url, params=request.query, allow_redirects=False) as answer,
+            session.get(url, params=request.query, headers=_passed(request), allow_redirects=False) as answer,
         ):
             response.set_status(answer.status)
             response.content_type = answer.content_type

@@ -22,6 +22,7 @@ from footplate.objects import Key, Object, block, key_of, uid_of
 from footplate.policy.labels import propagated
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.reconcile import reconcile
+from footplate.tokens import PodTokens
 
 Observe = Callable[[Object, Memory, Answers], Awaitable[Observed]]
 
@@ -54,6 +55,7 @@ def controllers(
     run_configs: RunConfigs,
     poller: Poller,
     *,
+    tokens: PodTokens,
     labels: Sequence[str] = (),
     accelerators: Sequence[str] = ACCELERATORS,
     suspects: Callable[[], Mapping[str, str]] = dict,
@@ -65,7 +67,7 @@ def controllers(
     async def observe_job(job: Object, memory: Memory, answers: Answers) -> Observed:
         observed = await _observe_job(cluster, run_configs, poller, job, memory, answers)
         known = propagated(block(job, "metadata", "labels"), labels)
-        return replace(observed, labels=known, accelerators=accelerators, suspects=suspects())
+        return replace(observed, tokens=tokens, labels=known, accelerators=accelerators, suspects=suspects())
 
     def note_look(key: Key, observed: Observed) -> None:
         cluster.note_look(key, observed.pods)
@@ -78,7 +80,12 @@ def controllers(
 
 
 async def _observe_job(
-    cluster: Cluster, run_configs: RunConfigs, poller: Poller, job: Object, memory: Memory, answers: Answers
+    cluster: Cluster,
+    run_configs: RunConfigs,
+    poller: Poller,
+    job: Object,
+    memory: Memory,
+    answers: Answers,
 ) -> Observed:
     runtime, policies = cluster.runtime_of(job), cluster.policies_of(key_of(job)[0])
     return Observed(

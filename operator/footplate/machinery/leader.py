@@ -32,6 +32,7 @@ from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.suspects import Suspects
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
+from footplate.tokens import NO_TOKENS, PodTokens
 
 log = structlog.get_logger(__name__)
 
@@ -74,12 +75,14 @@ class Leader:
         clock: Clock,
         metrics: Metrics,
         spawn: Spawn,
+        tokens: PodTokens = NO_TOKENS,
     ) -> None:
         self._client = client
         self._election = election
         self._cluster = cluster
         self._queue = queue
         self._settings = settings
+        self._tokens = tokens
         self._clock = clock
         self._metrics = metrics
         self._spawn = spawn
@@ -152,6 +155,7 @@ class Leader:
             self._queue,
             run_configs,
             poller,
+            tokens=self._tokens,
             labels=self._settings.propagate_labels,
             accelerators=self._settings.accelerators,
             suspects=self._find_suspects(),

@@ -25,10 +25,13 @@ from footplate.machinery.lease_thread import LeaseThread
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.probes import Probes
 from footplate.machinery.resources import TRAINING_JOBS
+from footplate.machinery.scrape_auth import UNAVAILABLE, ScrapeAuth
 from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.store import Store
+from footplate.machinery.token_key import read_token_key
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Object, key_of
+from footplate.tokens import NO_TOKENS, PodTokens
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,8 @@ STALE_SECONDS = 180.0
 """A reflector that has heard nothing for so long makes the replica unready."""
 
 _RETRY_SECONDS = 5.0
+_REVIEWS_AT_ONCE = 4
+_REVIEW_SECONDS = 5.0
 
 
 class Manager:
@@ -59,8 +64,10 @@ class Manager:
         self._contact = Contact(clock=self._clock)
         self._pace = Pace(clock=self._clock)
         self._lease: LeaseThread | None = None
+        self._scrape_auth: ScrapeAuth | None = None
         self._leader: Leader | None = None
         self._stopping = False
+        self._tokens = NO_TOKENS
         self._troubles: dict[str, str] = {}
         self.failure: BaseException | None = None
         self.probes: Probes | None = None
@@ -78,7 +85,11 @@ class Manager:
         return self._credentials.open_session(self._contact, self._pace)
 
     async def connect(self) -> None:
-        """Reads how to reach the API server, and listens for probes: ConfigurationError where either can't be."""
+        """Reads its key and how to reach the API server, and listens for probes: ConfigurationError where one of them
+        can't be.
+        """
+        key = read_token_key(self._settings.token_key_file)
+        self._tokens = PodTokens(key, open_metrics=self._settings.open_pod_metrics)
         await self._credentials.load()
         probes = Probes(
             host=self._settings.host,
@@ -86,6 +97,7 @@ class Manager:
             metrics=self._metrics,
             alive=self._what_is_dead,
             ready=self._what_is_unready,
+            judge=self._judge_scrape if self._settings.metrics_auth else None,
         )
         self.probes = await self._exits.enter_async_context(probes)
         log.info("listening", port=self.probes.port, server=self.server)
@@ -96,6 +108,16 @@ class Manager:
         election: Election = Unopposed()
         if self._settings.leader_election:
             election = self._lease = LeaseThread(self._open_lease)
+        # Reviews change nothing, and who stands by is scraped too: no lease fences them.
+        reviewer = KubeClient(
+            session,
+            self.server,
+            metrics=self._metrics,
+            clock=self._clock,
+            in_flight=_REVIEWS_AT_ONCE,
+            timeout=_REVIEW_SECONDS,
+        )
+        self._scrape_auth = ScrapeAuth(reviewer, clock=self._clock)
         self._client = KubeClient(session, self.server, metrics=self._metrics, clock=self._clock, fence=election)
         await self._wait_for_crds()
         self._leader = Leader(
@@ -107,6 +129,7 @@ class Manager:
             clock=self._clock,
             metrics=self._metrics,
             spawn=self._spawn,
+            tokens=self._tokens,
         )
         self._leader.start()
 
@@ -161,6 +184,9 @@ class Manager:
                 identity=self._settings.identity,
                 clock=clock,
             )
+
+    async def _judge_scrape(self, authorization: str) -> int:
+        return await self._scrape_auth.judge(authorization) if self._scrape_auth is not None else UNAVAILABLE
 
     async def _wait_for_crds(self) -> None:
         while (problem := await self._find_missing()) is not None:

@@ -8,7 +8,7 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
@@ -17,13 +17,14 @@ from pydantic import ValidationError
 
 from footplate.api.status import Phase
 from footplate.attempt_spec import pod_name
-from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, Progress
+from footplate.contract import MAX_PROGRESS_BYTES, METRICS_PORT, TOKEN_HEADER, Progress
 from footplate.machinery.clock import Clock
 from footplate.machinery.fair import FairSlots
 from footplate.machinery.metrics import Metrics
 from footplate.objects import Key, Object, block, is_controlled_by, key_of, number, text, uid_of
 from footplate.policy.pod import Pod
 from footplate.policy.progress import on_our_clock
+from footplate.tokens import token_of
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,8 @@ class Target:
     run: int
     attempt: int
     address: str
+    token: str = field(default="", repr=False)
+    """What that pod awaits of who asks; empty: nothing."""
 
 
 def target_of(job: Object, find: Callable[[Key], Object | None]) -> Target | None:
@@ -58,9 +61,11 @@ def target_of(job: Object, find: Callable[[Key], Object | None]) -> Target | Non
         return None
     namespace, name = key_of(job)
     found = find((namespace, pod_name(name, run=run, attempt=attempt, rank=0)))
-    rank_0 = Pod.of(found) if found is not None and is_controlled_by(found, job) else None
-    address = text(rank_0.status, "podIP") if rank_0 is not None and rank_0.running else ""
-    return Target((namespace, name), uid_of(job), run, attempt, address) if address else None
+    if found is None or not is_controlled_by(found, job):
+        return None
+    rank_0 = Pod.of(found)
+    address = text(rank_0.status, "podIP") if rank_0.running else ""
+    return Target((namespace, name), uid_of(job), run, attempt, address, token_of(found)) if address else None
 
 
 class Poller:
@@ -146,7 +151,8 @@ class Poller:
         """
         reader, writer = await asyncio.open_connection(target.address, self._port, limit=_MAX_HEAD_BYTES)
         try:
-            writer.write(b"GET /progress HTTP/1.0\r\nConnection: close\r\n\r\n")
+            shown = f"{TOKEN_HEADER}: {target.token}\r\n" if target.token else ""
+            writer.write(f"GET /progress HTTP/1.0\r\nConnection: close\r\n{shown}\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             status = head.split(None, 2)[1:2]
             if status != [b"200"]:

@@ -56,6 +56,12 @@ class OperatorSettings:
 
     prometheus: str = ""
     """URL of a Prometheus that scrapes DCGM's exporter; empty: none is asked."""
+    metrics_auth: bool = False
+    """Whether /metrics is for those alone whom the API server lets get it."""
+    token_key_file: str | None = None
+    """Path of the key from which each run's token is made; None: pods answer whoever reaches them."""
+    open_pod_metrics: bool = False
+    """Whether pods show /metrics without a token, for a Prometheus that can't know one of each run."""
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError where a name of an accelerator, the URL or a label's key can't be one."""

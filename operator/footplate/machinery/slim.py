@@ -14,11 +14,12 @@ import orjson
 
 from footplate.api.status import Phase
 from footplate.attempt_spec import job_of_group
-from footplate.contract import CONTAINER_NAME, JOB_FILE, Label
+from footplate.contract import CONTAINER_NAME, JOB_FILE, Label, TokenEnv
 from footplate.gangs import kueue
 from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of, text
 from footplate.policy.rules import MAX_SPEC_BYTES
 from footplate.text import MAX_TERMINATION_BYTES
+from footplate.tokens import token_of
 
 MAX_BYTES = MAX_SPEC_BYTES
 """Of a TrainingJob's or a runtime's spec and labels, and of a job's status, as JSON."""
@@ -77,6 +78,8 @@ def slim_pod(pod: Object) -> Object | None:
     spec = _pick(block(pod, "spec"), _POD_SPEC)
     if gates := blocks(block(pod, "spec"), "schedulingGates"):
         spec["schedulingGates"] = [_pick(gate, ("name",)) for gate in gates[:_MOST]]
+    if metadata["name"].endswith("-0") and (token := token_of(pod)):  # rank 0 is asked how far the gang is
+        spec["containers"] = [{"env": [{"name": str(TokenEnv.TOKEN), "value": token}]}]
     return Kept(apiVersion="v1", kind="Pod", metadata=metadata, spec=spec, status=_pod_status(pod))
 
 

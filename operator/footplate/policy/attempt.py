@@ -114,7 +114,7 @@ def _scouts(job: Job) -> Sequence[Object]:
 def _gang_of(job: Job) -> AttemptSpec:
     number = job.attempt.attempt if job.attempt is not None else 0
     avoid = _nodes_to_avoid(job)
-    resolved, nonce = job.status.resolved, job.status.restart_nonce
+    resolved, nonce, tokens = job.status.resolved, job.status.restart_nonce, job.observed.tokens
     return AttemptSpec(
         job.config,
         job.spec,
@@ -126,6 +126,8 @@ def _gang_of(job: Job) -> AttemptSpec:
         spec_sha256=(resolved and resolved.spec_sha256) or "",
         nonce=nonce_digest(nonce) if nonce else "",
         labels=job.observed.labels,
+        token=tokens.of_run(job.config.metadata.uid, job.config.run),
+        open_metrics=tokens.open_metrics,
     )
 
 

@@ -15,6 +15,7 @@ from footplate.contract import Progress
 from footplate.gangs.state import GangState
 from footplate.objects import Object
 from footplate.policy.measures import Measures
+from footplate.tokens import NO_TOKENS, PodTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ class Observed:
     confirmed: frozenset[Doubt] = frozenset()
     """What the API server was asked for in this very look: of these is observed what is so, be it that they are gone.
     """
+    tokens: PodTokens = NO_TOKENS
+    """What pods that are made now await of who asks them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from footplate.client import (
     logs,
     stored,
 )
-from footplate.contract import METRICS_PORT
+from footplate.contract import METRICS_PORT, TOKEN_HEADER
 from footplate.devcluster.client import MERGE
 from footplate.devcluster.faults import Fault
 from footplate.records import Line, write_line
@@ -36,7 +36,9 @@ from footplate_trainer.storage.store import Store
 PODS = "/api/v1/namespaces/default/pods"
 
 
-def make_pod(site: Site, job: dict[str, Any], rank: int = 0, *, attempt: int = 0, **status: Any) -> dict[str, Any]:
+def make_pod(
+    site: Site, job: dict[str, Any], rank: int = 0, *, attempt: int = 0, env: Any = (), **status: Any
+) -> dict[str, Any]:
     """A pod of the job's gang."""
     metadata = job["metadata"]
     labels = {"job": metadata["name"], "job-uid": metadata["uid"], "run": "1", "attempt": str(attempt)}
@@ -49,7 +51,7 @@ def make_pod(site: Site, job: dict[str, Any], rank: int = 0, *, attempt: int = 0
             "labels": {f"footplate.dev/{name}": value for name, value in {**labels, "rank": str(rank)}.items()},
             "ownerReferences": [{**owner, "controller": True}],
         },
-        "spec": {"nodeName": f"node-{rank}", "containers": [{"name": "trainer", "image": "x"}]},
+        "spec": {"nodeName": f"node-{rank}", "containers": [{"name": "trainer", "image": "x", "env": list(env)}]},
     }
     site.request("POST", PODS, pod)
     return say_of_pod(site, pod["metadata"]["name"], **status) if status else pod  # type: ignore[index]
@@ -424,3 +426,22 @@ def test_the_cluster_by_resource_namespace_and_job(site: Site, client: Client) -
     assert (mine.resources[0].used, mine.resources[0].capacity, mine.resources[0].free) == (4, None, None)
     site.faults.clear()
     site.request("DELETE", "/api/v1/nodes/n", gracePeriodSeconds=0)
+
+
+def test_the_run_s_token_is_shown_to_its_pod_alone(site: Site, client: Client) -> None:
+    """It goes through the API server, which keeps the user's own credentials to itself."""
+    job, token, seen = site.create("a"), "ab" * 32, []
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(dict(request.headers))
+        good = request.headers.get(TOKEN_HEADER) == token
+        return web.json_response(progress(job), status=200 if good else 401)
+
+    with serving(site, answer) as address:
+        env = [{"name": "FOOTPLATE_TOKEN", "value": token}]
+        make_pod(site, job, env=env, **running(podIP=address))
+        site.say("a", **status_of(1, progress={"step": 3}))
+        live = client.get("a").live()
+    assert live is not None
+    assert live.step == 9
+    assert [sorted({"Authorization", "Cookie"} & headers.keys()) for headers in seen] == [[]]

@@ -15,6 +15,7 @@ from footplate.machinery.metrics import Metrics
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.tokens import NO_TOKENS
 from unit.machinery.support import FakeClock, settle
 
 CHANGE = Plan(status={"phase": "Running"})
@@ -50,7 +51,7 @@ class Bench:
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
         self.applied: list[Plan] = []
-        [controller] = controllers(self.cluster, self.queue, cast(Any, self), cast(Any, self))
+        [controller] = controllers(self.cluster, self.queue, cast(Any, self), cast(Any, self), tokens=NO_TOKENS)
         self.worker = Worker(
             replace(controller, reconcile=self.reconcile),
             cast(Any, self.api),

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from footplate.api.errors import explain
 from footplate.api.references import RESERVED_ENV
 from footplate.attempt_spec import AttemptSpec, processes_per_node, run_name
-from footplate.contract import Env, Label, MountPath, StorageEnv, rendezvous_port
+from footplate.contract import SIGNING_KEY, Env, Label, MountPath, StorageEnv, rendezvous_port
 from footplate.dialects import VARIABLES, Setter
 from footplate.podspec import build_pods, build_service, mounted_objects
 from footplate.policy.resolve import resolve
@@ -95,6 +95,20 @@ def environment(pod: JSON) -> dict[str, str]:
 def container(pod: JSON) -> JSON:
     (only,) = pod["spec"]["containers"]
     return dict(only)
+
+
+def test_only_the_pod_that_signs_has_the_key() -> None:
+    sign = {"secretKeyRef": {"name": "signing", "key": "k"}}
+    pods = [pod_of(gang_of({"output": {"uri": "s3://models/", "sign": sign}}), rank) for rank in (0, 1)]
+    [first, second] = [{volume["name"]: volume for volume in pod["spec"]["volumes"]} for pod in pods]
+    assert first["footplate-signing-key"]["secret"] == {
+        "secretName": "signing", "items": [{"key": "k", "path": "key.pem"}], "optional": True,
+    }  # fmt: skip
+    [mount] = [each for each in container(pods[0])["volumeMounts"] if each["name"] == "footplate-signing-key"]
+    assert environment(pods[0])[SIGNING_KEY] == f"{mount['mountPath']}/key.pem"
+    assert mount["readOnly"]
+    assert "signing" not in json.dumps(pods[1]).lower()
+    assert second == {name: volume for name, volume in first.items() if name != "footplate-signing-key"}
 
 
 @pytest.mark.parametrize(

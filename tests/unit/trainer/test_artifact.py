@@ -214,6 +214,7 @@ def test_an_empty_output_says_where_to_save(pod: Pod) -> None:
     ("own", "stored"),
     [
         pytest.param("manifest.json", "own-manifest.json", id="the manifest"),
+        pytest.param("model.sig", "own-model.sig", id="the signature"),
         pytest.param("manifest.json/x", "own-manifest.json/x", id="a folder of that name"),
         pytest.param(".footplate/content.json", "own-.footplate/content.json", id="our folder"),
     ],
@@ -226,7 +227,7 @@ def test_a_name_that_is_ours_is_no_reason_to_lose_a_model(pod: Pod, own: str, st
     first = publish(pod, note=notes.append)
     assert names_of(pod) == sorted([*FILES, stored])
     assert (model_folder(pod) / stored).read_text() == "the user's"
-    assert f"manifest.json, .footplate/): {stored}" in notes[0]
+    assert f"manifest.json, model.sig, .footplate/): {stored}" in notes[0]
     assert publish(pod) == first
 
 

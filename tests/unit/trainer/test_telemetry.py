@@ -7,13 +7,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, CurveStatus, ProgressStatus, Straggler
-from footplate.contract import MAX_PROGRESS_BYTES, Progress
+from footplate.contract import MAX_PROGRESS_BYTES, TOKEN_HEADER, Progress
 from footplate_trainer import exchange
 from footplate_trainer.exchange import DurationCounts, Heartbeat, RankReport
 from footplate_trainer.supervisor import telemetry
@@ -172,6 +173,26 @@ def test_it_is_served(pod: Pod) -> None:
         server.server_close()
 
 
+@pytest.mark.parametrize("open_metrics", [False, True])
+def test_who_does_not_show_the_run_s_token_gets_nothing(pod: Pod, open_metrics: bool) -> None:
+    address, token = f"127.0.0.1:{free_port()}", "a" * 64
+    server = telemetry.serve(Telemetry(replace(pod, token=token, open_metrics=open_metrics)), address)
+    assert server is not None
+    try:
+        for path in ("/progress", "/progress?x=1", *(() if open_metrics else ("/metrics",))):
+            for shown in (None, "", "b" * 64, token[:-1], f"{token}a", "ü" * 64):
+                with pytest.raises(urllib.error.HTTPError, match="401: show the run's token") as refused:
+                    get(f"http://{address}{path}", token=shown)
+                assert refused.value.read() == b""
+                refused.value.close()
+            assert get(f"http://{address}{path}", token=token)
+        assert get(f"http://{address}/metrics", token=None if open_metrics else token)
+        assert get(f"http://{address}/healthz") == b"ok\n", "the kubelet knows no token"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_who_asks_and_asks_nothing_takes_no_threads(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "REQUEST_SECONDS", 60)  # as for one who sends a byte now and then
     port, before = free_port(), threading.active_count()
@@ -228,7 +249,8 @@ def test_an_address_that_cannot_be_had_stops_nothing(pod: Pod) -> None:
         first.server_close()
 
 
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+def get(url: str, *, token: str | None = None) -> bytes:
+    request = urllib.request.Request(url, headers={} if token is None else {TOKEN_HEADER: token})
+    with urllib.request.urlopen(request, timeout=5) as answer:
         body: bytes = answer.read()
         return body

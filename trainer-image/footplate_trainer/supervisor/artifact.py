@@ -105,7 +105,7 @@ def publish(
         done = _find_ours(store, pod)
         if done is not None and _is_whole(store, done):
             log.info("the model is there already", uri=store.uri)
-            return committed.to_status(store, done)
+            return committed.to_status(store, done, pod)
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
             files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
             if why := _why_not_here(store, files, pod):
@@ -115,7 +115,7 @@ def publish(
         if history is not None and history.name not in paths:
             files.append(_add_history(store, history))
         manifest = make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
-        return committed.to_status(store, _commit(store, manifest, pod))
+        return committed.to_status(store, _commit(store, manifest, pod), pod)
 
 
 def _excluded(pod: Pod) -> Sequence[str]:

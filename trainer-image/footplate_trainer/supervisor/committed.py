@@ -16,6 +16,7 @@ from footplate_trainer.storage.errors import Changed
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor.model_files import MANIFEST
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.signing import sign_model
 
 READS = 10
 """Tries to read an object that is being written."""
@@ -93,12 +94,15 @@ def is_there(store: Store, file: ModelFile) -> bool:
     return False
 
 
-def to_status(store: Store, committed: Committed) -> ArtifactStatus:
-    """The model as the job's status shows it."""
+def to_status(store: Store, committed: Committed, pod: Pod) -> ArtifactStatus:
+    """The model as the job's status shows it. It is signed before anybody hears of it; an attempt that dies in between
+    leaves that to the next one.
+    """
     return ArtifactStatus(
         uri=f"{store.uri}/",
         manifest=f"{store.uri}/{MANIFEST}",
         sha256=hashlib.sha256(committed.data).hexdigest(),
         size_bytes=sum(file.size_bytes for file in committed.manifest.files),
         metrics=committed.manifest.metrics,
+        signature=sign_model(store, committed.manifest, committed.data, pod),
     )

@@ -28,7 +28,7 @@ from footplate_trainer.storage.authorities import check_authorities
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
-from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, processes, telemetry
+from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, processes, signing, telemetry
 from footplate_trainer.supervisor.belongings import Belongings
 from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
@@ -168,6 +168,7 @@ class Supervisor:
         check_authorities(pod.spec.storage)
         if not self._owns_output:
             return None
+        signing.check_key(pod)
         with keys_may_come(pod.attempt):
             self._place = artifact.check_output(pod)
         return self._place.model

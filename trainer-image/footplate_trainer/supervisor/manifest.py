@@ -10,6 +10,7 @@ from pathlib import Path
 from footplate.api.trainer import Trainer
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest, Passed
+from footplate_trainer.signature import SIGNATURE
 from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.supervisor.packages import installed_versions
 from footplate_trainer.supervisor.pod import Pod
@@ -65,6 +66,7 @@ def make_manifest(
         packages=installed_versions([*([str(code.installed.site)] if code.installed is not None else []), *sys.path]),
         hardware=_hardware(pod, report),
         notes=list(report.notes),
+        signature=SIGNATURE if pod.spec.output is not None and pod.spec.output.sign is not None else None,
         parent_checkpoint=report.resumed_from,
     )
 

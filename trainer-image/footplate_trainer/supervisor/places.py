@@ -60,7 +60,7 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> Place:
             wrong = committed.what_is_wrong(store, model.manifest.files)
             if not wrong:
                 log.info("the model is there already", uri=store.uri, uid=model.manifest.uid, run=model.manifest.run)
-                return Place(pod.run, committed.to_status(store, model))
+                return Place(pod.run, committed.to_status(store, model, pod))
             damage.append(f"{store.uri}: {wrong}")
     if damage:
         raise ConfigError(

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.contract import Env, JobConfig, working_grace
+from footplate.contract import Env, JobConfig, TokenEnv, working_grace
 from footplate.dialects import hyperparameter_arguments
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.identity import check_identity
@@ -43,6 +43,10 @@ class Pod:
     """Digest of the job's own spec; empty where the operator doesn't say."""
     nonce: str = ""
     """Digest of the restartNonce that this run answers; empty for none."""
+    token: str = field(default="", repr=False)
+    """What who asks for /progress or /metrics must show; empty: nothing."""
+    open_metrics: bool = False
+    """Whether /metrics is shown without it."""
     arguments: tuple[str, ...] = ()
     """The job's `command` and `args`, in which Kubernetes has expanded $(NAME), and what hyperparameterArgs adds."""
 
@@ -118,6 +122,8 @@ def read_pod(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] =
         processes=read(Env.PROCESSES_PER_NODE, int),
         grace_seconds=read(Env.GRACE_SECONDS, float),
         metrics_address=environ.get(Env.METRICS_ADDRESS),
+        token=environ.get(TokenEnv.TOKEN, ""),
+        open_metrics=TokenEnv.OPEN_METRICS in environ,
         input_dir=read(Env.INPUT_DIR, Path),
         checkpoint_dir=read(Env.CHECKPOINT_DIR, Path),
         output_dir=read(Env.OUTPUT_DIR, Path),

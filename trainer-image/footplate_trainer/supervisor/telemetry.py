@@ -1,11 +1,13 @@
 """What the outside may ask of a pod: `/metrics` (Prometheus), `/progress` (contract.Progress) and `/healthz`.
 
-Served by threads beside the supervisor. It never stops training: where the address can't be had, it says so and does
-without.
+Where the run has a token, who doesn't show it gets neither progress nor metrics; the kubelet, which knows none, asks
+for /healthz. Served by threads beside the supervisor. It never stops training: where the address can't be had, it says
+so and does without.
 """
 
 import asyncio
 import contextlib
+import hmac
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
 from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, ProgressStatus
-from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
+from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, TOKEN_HEADER, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.heard import Heard
@@ -103,6 +105,12 @@ class Telemetry:
     def stuck_seconds(self) -> float:
         """Seconds since the supervisor's event loop last turned."""
         return self._clock() - self._pulse
+
+    def admits(self, path: str, token: str) -> bool:
+        """True where a request that shows this token may have a page."""
+        if not self._pod.token or path == "/healthz" or (path == "/metrics" and self._pod.open_metrics):
+            return True
+        return hmac.compare_digest(token.encode(), self._pod.token.encode())
 
     def progress(self) -> Progress:
         """The document of `/progress`."""
@@ -216,6 +224,9 @@ def _handler(telemetry: Telemetry) -> type[BaseHTTPRequestHandler]:
             if page is None:
                 self.send_error(404)
                 return
+            if not telemetry.admits(path, self.headers.get(TOKEN_HEADER, "")):
+                self._refuse()
+                return
             if path == "/healthz" and telemetry.stuck_seconds > STUCK_SECONDS:
                 self.send_error(503, "the supervisor is stuck")
                 return
@@ -227,6 +238,12 @@ def _handler(telemetry: Telemetry) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+        def _refuse(self) -> None:
+            self.send_response(401, f"show the run's token in the header {TOKEN_HEADER}")
+            self.send_header("WWW-Authenticate", TOKEN_HEADER)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is http.server's)
             """Requests are no news."""
