@@ -87,6 +87,8 @@ class Observed:
     """The TrainingPolicies that select the job's namespace, raw, by their names."""
     policies_known: bool = True
     """False where it isn't known which these are: nothing that a policy could refuse is begun then."""
+    finished_since: int = 0
+    """Jobs of its namespace that finished after this one, where that is asked for."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,
