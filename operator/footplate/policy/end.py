@@ -9,6 +9,7 @@ from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJ
 from footplate.policy import (
     clean_pods,
     elastic,
+    hold,
     phase,
     progress,
     refusal,
@@ -186,6 +187,9 @@ def between_attempts(job: Job) -> Step:
         wait = max(wait, _seconds_to_stop(job))
     if wait > 0:
         return wait_until_stopped(job, requeue=[wait])
+    held = hold.begin(job.observed, status, job.spec, now=now)
+    if held is not None:
+        return replace(held, delete=clean_pods.outdated(job))
     gang = of_new_attempt(job.spec, job.observed.gang_state)
     begun = with_attempt_begun(status, nodes=elastic.next_size(job.spec, status), gang=gang, now=now)
     return Step(begun, delete=clean_pods.asked_for(job), doubts=doubts_of_stop(job))

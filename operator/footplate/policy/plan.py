@@ -117,6 +117,8 @@ class Observed:
     """Names of the resources that this operator counts as accelerators."""
     suspects: Mapping[str, str] = field(default_factory=dict)
     """Nodes whose accelerators have failed, with why."""
+    finished_since: int = 0
+    """Jobs of its namespace that finished after this one, where that is asked for."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,

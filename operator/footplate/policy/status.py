@@ -27,6 +27,7 @@ _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 _TROUBLE = (
     Reason.RUNTIME_NOT_FOUND,
     Reason.RUNTIME_REFUSES,
+    Reason.POLICY_REFUSES,
     Reason.PODS_REFUSED,
     Reason.FAILED_CREATE,
     Reason.INVALID_SPEC,
