@@ -21,6 +21,7 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
 from footplate.machinery.custom_resources import CustomResources
 from footplate.machinery.gang_watch import GangWatch
+from footplate.machinery.kueue_cleaner import KueueCleaner
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.prometheus import Prometheus
@@ -149,6 +150,7 @@ class Leader:
         )
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
+        self._spawn(KueueCleaner(client, cluster, clock=clock).run(), "free pods that Kueue holds")
         self._spawn(poller.run(), "poll progress")
         found = controllers(
             cluster,
