@@ -147,6 +147,13 @@ def test_where_the_api_server_isn_t_named_the_operator_finds_it_on_its_ports() -
     assert not admits(loose, WHO["rank 0"], WHO["metadata"], port=80)
 
 
+def test_the_operator_goes_where_it_is_told_besides() -> None:
+    proxy = [{"to": [{"ipBlock": {"cidr": "10.20.0.5/32"}}], "ports": [{"protocol": "TCP", "port": 3128}]}]
+    told = policies(operator={"enabled": True, "egress": proxy})
+    assert admits(told, WHO["operator"], WHO["tracker"], port=3128)
+    assert not admits(policies(), WHO["operator"], WHO["tracker"], port=3128)
+
+
 def test_without_internet_jobs_reach_what_is_named_and_nothing_else() -> None:
     closed = policies(jobs={**VALUES["networkPolicies"]["jobs"], "internet": False})
     assert not admits(closed, WHO["rank 0"], WHO["S3"], port=443)

@@ -61,8 +61,8 @@ def missing_rights():
         | dict(zip(("resource", "subresource"), resource.split("/"), strict=False))
         for grant in json.loads(os.environ["GRANTS"])
         for rule in grant["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
+        for group in rule.get("apiGroups", ())
+        for resource in rule.get("resources", ())
         for verb in rule["verbs"]
         for name in rule.get("resourceNames", [""])
     ]
