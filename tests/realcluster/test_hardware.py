@@ -42,8 +42,8 @@ def test_the_example_and_its_pods_are_taken_as_they_are(cluster: Cluster, name: 
     ]
     assert stored["metadata"].get("annotations", {}) == template.get("annotations", {})
     assert stored["spec"].get("affinity", {}).get("podAffinity", {}).keys() == (
-        template.get("affinity", {}).get("podAffinity", {}).keys() or ({"preferredDuringSchedulingIgnoredDuringExecution"}
-        if RUNTIMES[name]["spec"].get("scheduling") else set())
+        template.get("affinity", {}).get("podAffinity", {}).keys()
+        or ({"preferredDuringSchedulingIgnoredDuringExecution"} if RUNTIMES[name]["spec"].get("scheduling") else set())
     )
 
 
