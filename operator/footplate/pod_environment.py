@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.attempt_spec import AttemptSpec, needs_supervisor, processes_per_node
+from footplate.attempt_spec import AttemptSpec, processes_per_node
 from footplate.contract import (
     JOB_FILE,
     MAX_HOSTS,
@@ -44,7 +44,7 @@ def variables(gang: AttemptSpec) -> list[Object]:
         Env.SPEC_SHA256: gang.spec_sha256,
         Env.NONCE: gang.nonce,
         **_place(gang, rendezvous, processes=processes),
-        **storage_variables(gang.spec.storage, supervised=needs_supervisor(gang.spec)),
+        **storage_variables(gang.spec.storage, supervised=gang.supervised),
     }
     defaults = {
         "HOME": "/tmp",  # noqa: S108
@@ -60,7 +60,7 @@ def variables(gang: AttemptSpec) -> list[Object]:
 
 def _token(gang: AttemptSpec) -> Mapping[str, str]:
     """A bare command serves no pages of ours."""
-    if not gang.token or not needs_supervisor(gang.spec):
+    if not gang.token or not gang.supervised:
         return {}
     return {TokenEnv.TOKEN: gang.token, **({TokenEnv.OPEN_METRICS: "true"} if gang.open_metrics else {})}
 

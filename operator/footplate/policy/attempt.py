@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.attempt_spec import AttemptSpec
 from footplate.objects import Object
-from footplate.podspec import build_pods, build_service, mounted_objects
+from footplate.podspec import build_pods, build_service
 from footplate.policy import (
     clean_pods,
     elastic,
@@ -52,13 +52,12 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     status, gang, now = job.status, job.gang, job.now
     counts = phase.count(gang, desired=job.desired)
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
-    mounts = mounted_objects(job.spec)
     since = _since(job, now_phase)
     said = None
     if now_phase is Phase.QUEUED:
         wait = explain(job, reason)
         reason, said = wait.reason, wait.said
-    text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, said=said, since=since, now=now)
+    text = phase.describe(now_phase, gang, counts, status.progress, mounts=job.mounts, said=said, since=since, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(job)
         text += f"; {idle.describe(status.idle_since, now=now)}" if status.idle_since is not None else ""
@@ -137,8 +136,9 @@ def _nodes_to_avoid(job: Job) -> list[str]:
     """
     recent = job.now - AVOID_NODE_FOR
     attempts = job.status.attempts
-    ended = {a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent}
-    return sorted(ended.union(_suspects(job)))
+    ended = [attempt for attempt in attempts if attempt.end_time is not None and attempt.end_time > recent]
+    blamed = {node for attempt in ended for node in (attempt.node, *(attempt.unfit_nodes or ())) if node is not None}
+    return sorted(blamed.union(_suspects(job)))
 
 
 def _suspects(job: Job) -> Mapping[str, str]:

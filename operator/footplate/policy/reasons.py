@@ -41,6 +41,7 @@ class Reason(StrEnum):
     NODE_REFUSED = "NodeRefused"
     INIT_FAILED = "InitContainerFailed"
     NODE_LOST = "NodeLost"
+    NODE_UNFIT = "NodeUnfit"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG = "ContainerConfigError"
     START_TIMEOUT = "StartTimeout"
