@@ -74,6 +74,7 @@ async def _observe_job(
         policies=policies or (),
         policies_known=policies is not None,
         gang_state=cluster.gang_state_of(job),
+        admission=cluster.line.admission_of(job),
         progress=poller.latest(uid_of(job)),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,

@@ -25,7 +25,7 @@ from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.recorder import Recorder
 from footplate.machinery.reflector import Reflector
-from footplate.machinery.resources import NAMESPACES, NODES, PODS, Resource
+from footplate.machinery.resources import NAMESPACES, NODES, PODS, PRIORITY_CLASSES, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.worker import Worker
@@ -100,8 +100,9 @@ class Leader:
             *pods,
             Reflector(client, NODES, cluster.nodes, clock=clock, metrics=metrics),
             Reflector(client, NAMESPACES, cluster.namespaces, clock=clock, metrics=metrics),
+            Reflector(client, PRIORITY_CLASSES, cluster.priority_classes, clock=clock, metrics=metrics),
         ]
-        for resource in (PODS, NODES, NAMESPACES):
+        for resource in (PODS, NODES, NAMESPACES, PRIORITY_CLASSES):
             metrics.event_age.labels(resource.plural).set_function(partial(self._age, resource))
 
     def start(self) -> None:
@@ -145,6 +146,7 @@ class Leader:
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")
+        self._spawn(cluster.line.run(), "wake jobs in the queue")
         for controller in controllers(cluster, self._queue, run_configs, poller):
             worker = Worker(controller, client, cluster, applier, clock=clock, metrics=metrics)
             for number in range(self._settings.workers):

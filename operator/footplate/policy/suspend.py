@@ -1,6 +1,7 @@
 """Suspend and resume: the gang is stopped after a checkpoint, and goes on from it when the user says so."""
 
 from footplate.api.status import Phase, TrainingJobStatus
+from footplate.policy import share
 from footplate.policy.end import doubts_of_stop, is_stopped, wait_until_stopped, with_end
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import Job, move, with_attempt_begun
@@ -36,11 +37,16 @@ def _suspended(status: TrainingJobStatus, job: Job) -> Step:
             text += f" from step {there.step:,}"
         elif there.time is not None:
             text += f" from what was saved at {there.time:%Y-%m-%d %H:%M:%S} UTC"
-    status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None, "trouble": None})
+    status = status.model_copy(
+        update={"nodes": None, "restart_time": None, "restart_nodes": None, "trouble": None, "queue": None}
+    )
     return Step(move(status, Phase.SUSPENDED, Reason.SUSPENDED, text, now=job.now), doubts=doubts_of_stop(job))
 
 
 def _resumed(job: Job) -> TrainingJobStatus:
+    waiting = share.enter(job.status, job.spec, job.observed, now=job.now)
+    if waiting is not None:
+        return waiting
     gang = of_new_attempt(job.spec, job.observed.gang_state)
     status = with_attempt_begun(job.status, nodes=job.spec.nodes, gang=gang, now=job.now)
     return move(status, Phase.PENDING, Reason.RESUMED, "resumed; the pods are being created", now=job.now)
