@@ -10,6 +10,8 @@ from footplate.contract import Label
 from footplate.gangs.kinds import GangKind
 from footplate.gangs.state import GangState
 from footplate.gangs.table import SCHEDULERS
+from footplate.machinery.clock import Clock, SystemClock
+from footplate.machinery.queue import Line
 from footplate.machinery.resources import TRAINING_JOBS
 from footplate.machinery.slim import (
     slim_job,
@@ -18,6 +20,7 @@ from footplate.machinery.slim import (
     slim_pod,
     slim_pod_group,
     slim_policy,
+    slim_priority_class,
     slim_runtime,
     slim_workload,
     stub_group,
@@ -41,8 +44,10 @@ from footplate.objects import (
     uid_of,
 )
 from footplate.policy import history
+from footplate.policy.claims import Quota
 from footplate.policy.conditions import EDITS_REFUSED
 from footplate.policy.pod import Pod
+from footplate.policy.quota import quota_of
 from footplate.policy.selectors import selects
 
 Enqueue = Callable[[Key], None]
@@ -62,10 +67,20 @@ _MOST_DEPARTED = 1024
 
 
 class Cluster:
-    """The stores. Each change enqueues the jobs that may have to do something about it."""
+    """The stores, and the line of those that wait for a quota. Each change enqueues the jobs that may have to do
+    something about it. `namespaces` are those served, none for all.
+    """
 
-    def __init__(self, enqueue: Enqueue) -> None:
+    def __init__(self, enqueue: Enqueue, *, clock: Clock | None = None, namespaces: Collection[str] = ()) -> None:
         self._enqueue = enqueue
+        self._served = namespaces
+        self.line = Line(
+            enqueue,
+            clock=clock or SystemClock(),
+            quotas=self._quotas,
+            jobs_in=lambda namespace: self.jobs.indexed("namespace", namespace),
+            runtime_of=self.runtime_of,
+        )
         self.jobs = Store(
             on_change=self._job_changed,
             indexes={"runtime": _runtime_of, "phase": _phase_of, "namespace": _namespace_of, "finished": _finished_in},
@@ -92,6 +107,7 @@ class Cluster:
             on_change=self._policy_changed, slim=slim_policy, stub=stub_policy, most_bytes=POLICY_BYTES
         )
         self.namespaces = Store(on_change=self._namespace_changed, slim=slim_namespace)
+        self.priority_classes = Store(on_change=self._priority_class_changed, slim=slim_priority_class)
 
     @property
     def nodes_by_name(self) -> Mapping[str, Object]:
@@ -200,11 +216,23 @@ class Cluster:
     def _store_of_runtimes(self) -> Store:
         return Store(on_change=self._runtime_changed, slim=slim_runtime, stub=stub_runtime, most_bytes=RUNTIME_BYTES)
 
+    def _quotas(self) -> dict[str, Quota]:
+        """The quotas of the namespaces that are served."""
+        served = (name for _, name in self.namespaces.objects() if not self._served or name in self._served)
+        found = {name: quota_of(self.policies_of(name) or ()) for name in served}
+        return {name: quota for name, quota in found.items() if quota is not None}
+
     def _job_changed(self, old: Object | None, new: Object | None) -> None:
-        self._enqueue(key_of(_present(old, new)))
+        key = key_of(_present(old, new))
+        self.line.job_changed(key, new)
+        self._enqueue(key)
         namespace = None if new is None else _finished_in(new)
         if namespace is not None and (old is None or _finished_in(old) is None):
             self._look_at_surplus(namespace)
+
+    def _priority_class_changed(self, old: Object | None, new: Object | None) -> None:
+        if old is None or new is None or old["value"] != new["value"] or old["globalDefault"] != new["globalDefault"]:
+            self.line.classes_changed([*self.priority_classes.objects().values()])
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         key = _job_key_of(_present(old, new))
@@ -247,6 +275,7 @@ class Cluster:
 
     def _policy_changed(self, old: Object | None, new: Object | None) -> None:
         """Jobs that wait may be allowed by now: those of namespaces that it selected, or selects."""
+        self.line.quotas_changed()
         selectors = [_selector_of(policy) for policy in (old, new) if policy is not None]
         for (_, name), namespace in self.namespaces.objects().items():
             if any(selects(selector, block(namespace, "metadata", "labels")) for selector in selectors):
@@ -257,6 +286,7 @@ class Cluster:
         """Its labels say which policies hold."""
         if block(old, "metadata", "labels") != block(new, "metadata", "labels") or old is None:
             _, name = key_of(_present(old, new))
+            self.line.quotas_changed()
             self._look_at_waiting(name)
             self._look_at_surplus(name)
 

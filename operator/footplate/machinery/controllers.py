@@ -100,6 +100,7 @@ async def _observe_job(
         policies_known=policies is not None,
         gang_state=cluster.gang_state_of(job),
         finished_since=cluster.finished_since(job) if history.limit(policies or ()) is not None else 0,
+        admission=cluster.line.admission_of(job),
         progress=poller.latest(uid_of(job)),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,

@@ -27,7 +27,7 @@ from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.prometheus import Prometheus
 from footplate.machinery.recorder import Recorder
 from footplate.machinery.reflector import Reflector
-from footplate.machinery.resources import NAMESPACES, NODES, PODS, Resource
+from footplate.machinery.resources import NAMESPACES, NODES, PODS, PRIORITY_CLASSES, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.suspects import Suspects
@@ -106,8 +106,9 @@ class Leader:
             *pods,
             Reflector(client, NODES, cluster.nodes, clock=clock, metrics=metrics),
             Reflector(client, NAMESPACES, cluster.namespaces, clock=clock, metrics=metrics),
+            Reflector(client, PRIORITY_CLASSES, cluster.priority_classes, clock=clock, metrics=metrics),
         ]
-        for resource in (PODS, NODES, NAMESPACES):
+        for resource in (PODS, NODES, NAMESPACES, PRIORITY_CLASSES):
             metrics.event_age.labels(resource.plural).set_function(partial(self._age, resource))
 
     def start(self) -> None:
@@ -152,6 +153,7 @@ class Leader:
         self._spawn(recorder.run(), "record events")
         self._spawn(KueueCleaner(client, cluster, clock=clock).run(), "free pods that Kueue holds")
         self._spawn(poller.run(), "poll progress")
+        self._spawn(cluster.line.run(), "wake jobs in the queue")
         found = controllers(
             cluster,
             self._queue,

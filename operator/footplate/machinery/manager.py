@@ -71,7 +71,7 @@ class Manager:
         self._troubles: dict[str, str] = {}
         self.failure: BaseException | None = None
         self.probes: Probes | None = None
-        self.cluster = Cluster(self._queue.add)
+        self.cluster = Cluster(self._queue.add, clock=self._clock, namespaces=settings.namespaces)
         self._metrics.jobs.chargeback.label = settings.chargeback_label
         self._metrics.jobs.serve(self.cluster.jobs.objects().values)
 

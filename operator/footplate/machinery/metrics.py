@@ -12,7 +12,7 @@ from footplate.machinery.job_metrics import JobMetrics
 RESULTS = ("settled", "changed", "refused", "conflict", "retry", "error", "gone", "left_alone")
 """How one reconciliation ended."""
 
-REFLECTED = ("pods", "nodes", "namespaces")
+REFLECTED = ("pods", "nodes", "namespaces", "priorityclasses")
 GROUPS = ("podgroups", "workloads")
 CREATED_KINDS = ("ConfigMap", "Service", "Pod", "PodGroup")
 POLL_RESULTS = ("ok", "unreachable", "invalid")
@@ -23,7 +23,7 @@ _CODES = ("2xx", "404", "409", "410", "422", "429", "4xx", "5xx", "lost")
 _CALLS = (
     *((verb, "pods") for verb in ("list", "watch", "create", "delete", "get")),
     *((verb, "nodes") for verb in ("list", "watch", "get")),
-    *((verb, "namespaces") for verb in ("list", "watch")),
+    *((verb, resource) for verb in ("list", "watch") for resource in ("namespaces", "priorityclasses")),
     *((verb, "trainingjobs") for verb in ("list", "get", "patch", "delete")),
     *(("list", resource) for resource in ("trainingruntimes", "clustertrainingruntimes", "trainingpolicies")),
     *((verb, "configmaps") for verb in ("get", "create", "delete")),

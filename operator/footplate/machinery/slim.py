@@ -16,7 +16,7 @@ from footplate.api.status import Phase
 from footplate.attempt_spec import job_of_group
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label, TokenEnv
 from footplate.gangs import kueue
-from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of, text
+from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of, number, text
 from footplate.policy.rules import MAX_SPEC_BYTES
 from footplate.text import MAX_TERMINATION_BYTES
 from footplate.tokens import token_of
@@ -195,6 +195,15 @@ def slim_workload(workload: Object) -> Object | None:
 def stub_group(group: Object) -> Object:
     """Of a gang's object for which there is no room: that it is there, and whose it is."""
     return Kept({**group, "status": {}})
+
+
+def slim_priority_class(priority_class: Object) -> Object:
+    """A PriorityClass's name, value, and whether it is the default."""
+    value = {
+        "value": number(priority_class, "value") or 0,
+        "globalDefault": priority_class.get("globalDefault") is True,
+    }
+    return {**_head(priority_class, _IDENTITY), **value}
 
 
 def slim_config_map(config_map: Object) -> Object:

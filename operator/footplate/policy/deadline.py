@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from footplate.policy import scheduling_timeout
+from footplate.policy import scheduling_timeout, share
 from footplate.policy.job import Job, seconds_run
 from footplate.policy.plan import Doubt
 from footplate.policy.reasons import Reason
@@ -32,7 +32,7 @@ def deadlines(job: Job) -> Iterable[Deadline]:
             "to go on from its newest checkpoint, set a longer limit and a new runPolicy.restartNonce",
             policy.active_deadline_seconds - used,
         )
-    waited = scheduling_timeout.seconds_waited(job)
+    waited = max((scheduling_timeout.seconds_waited(job), share.seconds_waited(job)), key=lambda each: each or 0.0)
     if policy.queue_deadline_seconds is not None and waited is not None:
         yield Deadline(
             Reason.QUEUE_DEADLINE,

@@ -15,6 +15,7 @@ from footplate.policy import (
     refusal,
     restart,
     scheduling_timeout,
+    share,
     start_trouble,
     usage,
 )
@@ -26,7 +27,7 @@ from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
-_GRACEFUL = (Reason.EVICTED, Reason.STOPPED, Reason.RESIZED)
+_GRACEFUL = (Reason.EVICTED, Reason.STOPPED, Reason.RESIZED, Reason.RECLAIMED)
 """Ends after which the ranks may still be saving a checkpoint that the next attempt wants."""
 
 _SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.NODE_UNFIT, Reason.HANG, Reason.START_TIMEOUT)
@@ -140,6 +141,7 @@ def _end_attempt(job: Job, cause: Failure) -> Step:
 def _end_and_wait(job: Job, cause: Failure, trouble: Trouble) -> Step:
     """Gives the nodes back while what the pods lack is waited for; nobody is charged."""
     status = with_end(job, cause.reason, cause).model_copy(update={"trouble": trouble})
+    status = share.given_up(status, now=job.now)
     patience = job.spec.run_policy.scheduling_timeout_seconds
     why = f"{cause.message}; it is waited for up to {patience} s (runPolicy.schedulingTimeoutSeconds)"
     delay = start_trouble.seconds_to_pause(job)
@@ -155,8 +157,25 @@ def end_half_scheduled(job: Job) -> Step:
         f"they are given back{_because(job)}"
     )
     status, delay = with_end(job, Reason.SCHEDULING_TIMEOUT), scheduling_timeout.backoff(job)
+    status = share.given_up(status, now=job.now)
     step = _restart(job, status, Reason.SCHEDULING_TIMEOUT, why, nodes=job.desired, delay=delay)
     return replace(step, doubts=(*scheduling_timeout.doubts(job), *unseen(job)))
+
+
+def end_reclaimed(job: Job) -> Step | None:
+    """Ends an attempt for what it holds of others: it goes on from its checkpoint, at once where it keeps enough nodes,
+    else when it is its turn again. Nobody is charged. None where nobody asks for it.
+    """
+    nodes, admission = share.nodes_to_give(job), job.observed.admission
+    if nodes is None or admission is None:
+        return None
+    status = share.leaving(with_end(job, Reason.RECLAIMED), nodes)
+    next_ = {"restart_time": job.now, "restart_nodes": nodes or None}
+    goes_on = f"on {nodes} node{'s' * (nodes > 1)} once they have" if nodes else "when it is its turn again"
+    loses = "" if job.spec.checkpoint is not None else "; it has no checkpoint, so it begins from the start"
+    text = f"{clean(admission.why, most=700)}; the ranks save and stop, and the job goes on {goes_on}{loses}"
+    ended = move(status.model_copy(update=next_), Phase.RESTARTING, Reason.RECLAIMED, text, now=job.now)
+    return Step(ended, doubts=unseen(job))
 
 
 def _because(job: Job) -> str:
@@ -193,9 +212,25 @@ def between_attempts(job: Job) -> Step:
     held = hold.begin(job.observed, status, job.spec, now=now)
     if held is not None:
         return replace(held, delete=clean_pods.outdated(job))
+    status, may_begin = share.before_attempt(job)
+    if not may_begin:
+        return _wait_for_turn(job, status)
     gang = of_new_attempt(job.spec, job.observed.gang_state)
-    begun = with_attempt_begun(status, nodes=elastic.next_size(job.spec, status), gang=gang, now=now)
+    nodes = elastic.next_size(job.spec, status)
+    nodes = nodes if status.queue is None else min(nodes, status.queue.nodes)
+    begun = with_attempt_begun(status, nodes=nodes, gang=gang, now=now)
+    if begun.phase is Phase.QUEUED:
+        begun = move(begun, Phase.PENDING, Reason.CREATING_PODS, f"0 of {nodes} nodes created", now=now)
     return Step(begun, delete=clean_pods.asked_for(job), doubts=doubts_of_stop(job))
+
+
+def _wait_for_turn(job: Job, status: TrainingJobStatus) -> Step:
+    """It is in the line, or goes there; what its gang held is free once that is sure to have stopped."""
+    admission = job.observed.admission
+    look = admission.look if admission is not None else None
+    stalled = admission is not None and admission.hopeless
+    doubts = doubts_of_stop(job) if job.status.queue is not None and job.status.queue.nodes else ()
+    return Step(status, delete=clean_pods.outdated(job), requeue=(look,), stalled=stalled, doubts=doubts)
 
 
 def wait_until_stopped(job: Job, requeue: Iterable[float] = ()) -> Step:

@@ -1,11 +1,13 @@
-"""A namespace's quota, of the TrainingPolicies that select it: of each resource the smallest counts, and what one of
-them doesn't lend isn't lent.
+"""What raw objects say of the line. A namespace's quota, of the TrainingPolicies that select it: of each resource the
+smallest counts, and what one of them doesn't lend isn't lent. And a job's claim, from its status alone: nothing that
+the line knows is lost with the process.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from footplate.objects import Object, block, number
-from footplate.policy.claims import Quota
+from footplate.api.status import Phase
+from footplate.objects import Object, block, blocks, key_of, number, text, time
+from footplate.policy.claims import Claim, Quota
 
 LOAN_SECONDS = 600
 
@@ -25,6 +27,68 @@ def quota_of(policies: Iterable[Object]) -> Quota | None:
         most[name] = min((count + limit for limit in limits if limit is not None), default=None)
     loan = min(_count(raw, "loanSeconds", default=LOAN_SECONDS) for raw in quotas)
     return Quota(own, most, float(loan))
+
+
+def claim_of(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
+    """What a raw job holds and wants; None where it isn't in the line.
+
+    Args:
+        job: the job. One that runs, and has no place in the line yet, holds what its spec asks for.
+        runtime: its runtime, None where it has none.
+        rank: by the name of a PriorityClass, how many classes are below it.
+    """
+    status = block(job, "status")
+    phase, place = text(status, "phase"), block(status, "queue")
+    if phase in ("", Phase.SUSPENDED, Phase.SUCCEEDED, Phase.FAILED):
+        return None
+    if not place:
+        return _of_running(job, runtime, rank=rank)
+    holds, wants = number(place, "nodes") or 0, number(place, "wanted") or 0
+    if not holds and (phase != Phase.QUEUED or block(job, "metadata").get("deletionTimestamp")):
+        return None
+    changed = _seconds(place, "changedTime")
+    each = block(place, "accelerators")
+    leaves = place.get("leaves")
+    return Claim(
+        key=key_of(job),
+        each=tuple((name, count) for name in sorted(each) if (count := number(each, name)) and count > 0),
+        wants=max(holds, wants),
+        least=number(place, "least") or 1,
+        since=_seconds(place, "since"),
+        rank=rank(text(place, "priorityClassName")),
+        holds=holds,
+        changed=changed,
+        saves=place.get("saves") is True,
+        saved=_seconds(block(status, "checkpoint"), "time") > changed,
+        leaves=leaves if isinstance(leaves, int) else None,
+    )
+
+
+def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
+    """The claim of a job that has begun without the line."""
+    status, spec = block(job, "status"), block(job, "spec")
+    attempt: Object = next(reversed(blocks(status, "attempts")), {})
+    nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
+    limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
+    each = [(name, int(str(limits[name]))) for name in sorted(limits) if "/" in name and str(limits[name]).isdecimal()]
+    if not attempt or (attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING):
+        return None
+    return Claim(
+        key=key_of(job),
+        each=tuple((name, count) for name, count in each if count),
+        wants=nodes,
+        least=nodes,
+        since=_seconds(status, "startTime"),
+        rank=rank(text(block(spec, "scheduling"), "priorityClassName")),
+        holds=nodes,
+        changed=_seconds(attempt, "startTime"),
+    )
+
+
+def _seconds(raw: Object, field: str) -> float:
+    """A time in seconds since 1970; 0 where there is none."""
+    found = time(raw, field)
+    return 0.0 if found is None else found.timestamp()
 
 
 def _lent(raw: Object, name: str) -> int | None:

@@ -26,6 +26,7 @@ from footplate.policy import (
     refusal,
     run_config,
     scheduling_timeout,
+    share,
     start_trouble,
     usage,
 )
@@ -35,6 +36,7 @@ from footplate.policy.end import (
     end_attempt,
     end_for_another_size,
     end_half_scheduled,
+    end_reclaimed,
     end_run,
     end_succeeded,
     has_succeeded,
@@ -114,6 +116,7 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
     known = with_facts(progress.update(status, polled=polled, gang=gang, now=now), gang, desired=nodes, now=now)
     job = Job(observed, now, known, config, spec, gang, edited.refused)
+    job = share.keep_up(job)
     used = usage.update(job, before=status, polled=polled)
     job = replace(job, status=job.status.model_copy(update={"usage": used}))
     return replace(job, status=idle.update(job))
@@ -175,6 +178,9 @@ def _attempt(job: Job) -> Step:
     ended_by = cause if settled else start_trouble.due(job)
     if ended_by is not None:
         return end_attempt(job, ended_by)
+    reclaimed = end_reclaimed(job) if cause is None else None
+    if reclaimed is not None:
+        return reclaimed
     resized = end_for_another_size(job) if cause is None else None
     if resized is not None:
         return resized

@@ -13,7 +13,7 @@ from footplate.attempt_spec import run_name
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
 from footplate.podspec import build_config_map
-from footplate.policy import boundary, deadline, hold, refusal
+from footplate.policy import boundary, deadline, hold, refusal, share
 from footplate.policy.end import with_run_failed
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import is_finished, move, wait_for_user, with_attempt_begun
@@ -189,6 +189,9 @@ def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, 
     if spec.run_policy.suspend:
         why = "created suspended; set runPolicy.suspend to false to start"
         return Step(move(status, Phase.SUSPENDED, Reason.SUSPENDED, why, now=now))
+    waiting = share.enter(status, spec, observed, now=now)
+    if waiting is not None:
+        return Step(waiting)
     gang = of_new_attempt(spec, observed.gang_state)
     begun = with_attempt_begun(status, nodes=spec.nodes, gang=gang, now=now)
     begun = begun.model_copy(update={"nodes": NodeCounts(desired=spec.nodes)})

@@ -5,7 +5,7 @@ has spent its budget, once that is raised.
 from dataclasses import replace
 
 from footplate.api.status import Phase, TrainingJobStatus, Usage
-from footplate.policy import budget
+from footplate.policy import budget, share
 from footplate.policy.end import doubts_of_stop, is_stopped, wait_until_stopped, with_end
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import Job, move, with_attempt_begun
@@ -62,7 +62,8 @@ def _waiting(job: Job, reason: Reason) -> Step:
 def _suspended(status: TrainingJobStatus, job: Job, reason: Reason | None) -> Step:
     reason = reason or Reason.SUSPENDED
     text = _way_out(status, job, reason)
-    status = status.model_copy(update={"nodes": None, "restart_time": None, "restart_nodes": None, "trouble": None})
+    given_back = dict.fromkeys(("nodes", "restart_time", "restart_nodes", "trouble", "queue"))
+    status = status.model_copy(update=given_back)
     return Step(move(status, Phase.SUSPENDED, reason, text, now=job.now), doubts=doubts_of_stop(job))
 
 
@@ -79,6 +80,9 @@ def _way_out(status: TrainingJobStatus, job: Job, reason: Reason) -> str:
 
 
 def _resumed(job: Job) -> TrainingJobStatus:
+    waiting = share.enter(job.status, job.spec, job.observed, now=job.now)
+    if waiting is not None:
+        return waiting
     gang = of_new_attempt(job.spec, job.observed.gang_state)
     status = with_attempt_begun(job.status, nodes=job.spec.nodes, gang=gang, now=job.now)
     return move(status, Phase.PENDING, Reason.RESUMED, "resumed; the pods are being created", now=job.now)

@@ -1,0 +1,272 @@
+"""The line as jobs, policies and classes change: what it answers, whom it wakes, and what it never gives twice."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from footplate.api.status import format_time
+from footplate.machinery.cluster import Cluster
+from footplate.objects import Key
+from footplate.policy.plan import Admission
+from unit.machinery.support import START, FakeClock, settle
+from unit.policy.build import job as make_job
+
+GPU = "nvidia.com/gpu"
+JSON = dict[str, Any]
+EARLY = format_time(START)
+
+
+class World:
+    """Stores that the test fills, and the line over them."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.woken: list[Key] = []
+        self.cluster = Cluster(self.woken.append, clock=clock)
+        self.version = 0
+
+    def _apply(self, store: Any, obj: JSON, *, deleted: bool = False) -> None:
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        store.apply(obj, deleted=deleted)
+
+    def namespace(self, name: str, **labels: str) -> None:
+        metadata = {"name": name, "labels": labels}
+        self._apply(self.cluster.namespaces, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+    def policy(self, name: str, *, gpus: int | None, borrow: bool = True, deleted: bool = False, **labels: str) -> None:
+        quota = {"accelerators": {GPU: gpus}, "loanSeconds": 60, **({"borrowing": {}} if borrow else {})}
+        spec = {"namespaceSelector": {"matchLabels": labels}, **({"quota": quota} if gpus is not None else {})}
+        self._apply(self.cluster.policies, {"metadata": {"name": name}, "spec": spec}, deleted=deleted)
+
+    def job(self, name: str, gpus: int = 4, *, holds: bool = False, phase: str = "", **place: Any) -> JSON:
+        """A job `namespace/name` of one node, in the line or holding."""
+        namespace, _, own = name.partition("/")
+        queue = {
+            "accelerators": {GPU: gpus}, "wanted": 1, "least": 1, "nodes": int(holds), "saves": True,
+            "since": EARLY, "changedTime": EARLY, **place,
+        }  # fmt: skip
+        status = {"phase": phase or ("Running" if holds else "Queued"), "queue": queue}
+        made = make_job(status=status, name=own, namespace=namespace, uid=name)
+        self._apply(self.cluster.jobs, made)
+        return made
+
+    def delete(self, made: JSON) -> None:
+        self._apply(self.cluster.jobs, made, deleted=True)
+
+    def ask(self, made: JSON) -> Admission:
+        found = self.cluster.line.admission_of(made)
+        assert found is not None
+        return found
+
+    def may_begin(self, made: JSON) -> bool:
+        return self.ask(made).nodes > 0
+
+
+@pytest.fixture
+def world() -> World:
+    """Two namespaces with eight accelerators each."""
+    found = World(FakeClock())
+    for name in ("a", "b"):
+        found.namespace(name, tenant="yes")
+    found.policy("all", gpus=8, tenant="yes")
+    return found
+
+
+@contextmanager
+def fresh(world: World) -> Iterator[list[Key]]:
+    """Those woken meanwhile."""
+    world.woken.clear()
+    yield world.woken
+
+
+def test_a_namespace_without_a_quota_has_no_line(world: World) -> None:
+    world.namespace("free")
+    assert world.cluster.line.admission_of(world.job("free/x")) is None
+
+
+def test_what_was_given_isn_t_given_again(world: World) -> None:
+    """Though no status says it yet, and whoever else comes meanwhile."""
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    first = world.job("a/first", 8)
+    assert world.may_begin(first)
+    high = world.job("a/high", 8, since=format_time(START.replace(year=2020)))
+    assert not world.may_begin(high)
+    assert world.may_begin(first), "asked again, the answer is the same"
+    world.job("a/first", 8, holds=True)
+    assert not world.may_begin(high)
+
+
+def test_another_leader_sees_the_same(world: World) -> None:
+    """All that it knows is in the statuses."""
+    made = [world.job("a/one", 8, holds=True), world.job("a/two", 8, holds=True), world.job("b/mine", 8)]
+    other = World(world.clock)
+    for name in ("b", "a"):
+        other.namespace(name, tenant="yes")
+    for each in reversed(made):
+        other._apply(other.cluster.jobs, {**each, "metadata": {**each["metadata"]}})
+    other.policy("all", gpus=8, tenant="yes")
+    other.clock._time = 100
+    for each in made:
+        assert world.ask(each) == other.ask(each)
+    assert not other.may_begin(made[2])
+
+
+def test_who_ran_before_the_quota_counts(world: World) -> None:
+    world.namespace("c", late="yes")
+    spec = {"nodes": 2, "resources": {"limits": {GPU: 4}}}
+    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2}
+    ran = make_job(spec, status={"phase": "Running", "attempts": [attempt]}, name="ran", namespace="c", uid="ran")
+    world._apply(world.cluster.jobs, ran)
+    with fresh(world) as woken:
+        world.policy("late", gpus=8, borrow=False, late="yes")
+        waits = world.job("c/waits", 4)
+        assert not world.may_begin(waits)
+        assert ("c", "ran") in woken, "it takes its place"
+    assert "ran 8" in world.ask(waits).why
+
+
+async def test_only_whose_answer_changes_is_woken(world: World) -> None:
+    import asyncio
+
+    holder = world.job("a/holder", 8, holds=True)
+    world.job("b/other", 8, holds=True)
+    waiting = [world.job(f"a/{n}", 4, since=format_time(START.replace(year=2020 + n))) for n in range(4)]
+    task = asyncio.create_task(world.cluster.line.run())
+    await settle()
+    for each in waiting:
+        assert not world.may_begin(each)
+    with fresh(world) as woken:
+        world.delete(holder)
+        await settle()
+        assert sorted(woken) == [("a", "0"), ("a", "1"), ("a", "holder")]
+    task.cancel()
+
+
+async def test_a_borrower_is_woken_when_its_loan_may_end(world: World) -> None:
+    import asyncio
+
+    world.job("a/old", 8, holds=True)
+    lent = world.job("a/lent", 8, holds=True, since=format_time(START.replace(minute=1)))
+    task = asyncio.create_task(world.cluster.line.run())
+    await settle()
+    mine = world.job("b/mine", 4, since=format_time(START.replace(minute=2)))
+    await settle()
+    assert not world.may_begin(mine)
+    assert world.ask(lent).keeps is None
+    with fresh(world) as woken:
+        await world.clock.advance(181)
+        assert ("a", "lent") in woken
+    asked = world.ask(lent)
+    assert asked.keeps == 0
+    assert "b/" not in asked.why
+    assert "mine" not in asked.why, "no names of another tenant's jobs"
+    world.job("a/lent", 8)
+    assert world.may_begin(mine)
+    task.cancel()
+
+
+def test_edits_of_the_quota_count_at_once(world: World) -> None:
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    holder, waits = world.job("a/holder", 8, holds=True), world.job("a/waits", 4)
+    assert not world.may_begin(waits)
+    with fresh(world) as woken:
+        world.policy("all", gpus=12, borrow=False, tenant="yes")
+        assert world.may_begin(waits)
+        assert ("a", "holder") in woken
+    world.policy("all", gpus=2, borrow=False, tenant="yes")
+    assert world.ask(holder) == Admission(frozenset([GPU])), "a lowered quota stops nobody"
+    with fresh(world) as woken:
+        world.policy("all", gpus=None, deleted=True, tenant="yes")
+        assert world.cluster.line.admission_of(waits) is None
+        assert ("a", "waits") in woken
+
+
+def test_of_several_policies_the_smallest_counts(world: World) -> None:
+    world.policy("one", gpus=4, tenant="yes")
+    world.policy("two", gpus=16, borrow=False, tenant="yes")
+    waits = world.job("a/waits", 8)
+    told = world.ask(waits)
+    assert told.hopeless
+    assert "a quota of 4 nvidia.com/gpu, and it may borrow none" in told.why
+    assert "have the quota raised" in told.why
+
+
+def test_who_can_never_fit_blocks_nobody(world: World) -> None:
+    huge, small = world.job("a/huge", 99, since=format_time(START.replace(year=2020))), world.job("a/small", 8)
+    assert world.ask(huge).hopeless
+    assert world.may_begin(small)
+
+
+def test_the_words_say_what_is_asked_who_holds_it_and_whose_turn_it_is(world: World) -> None:
+    world.job("a/train-x", 6, holds=True)
+    world.job("a/train-y", 2, holds=True)
+    world.job("b/secret-project", 8, holds=True)
+    world.job("a/next", 4)
+    said = world.ask(world.job("a/waits", 4, since=format_time(START.replace(hour=1)))).why
+    assert said == (
+        "waits for quota: it asks for 4 nvidia.com/gpu (1 node with 4 each); the quota of namespace a is 8 "
+        "nvidia.com/gpu, of which its jobs hold 8 (train-x 6, train-y 2); 0 of 16 in all are free; number 2 of 2 in "
+        "its namespace's line"
+    )
+
+
+def test_a_priority_class_counts_as_soon_as_it_is_there(world: World) -> None:
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    low = world.job("a/low", 8)
+    high = world.job("a/high", 8, since=format_time(START.replace(hour=1)), priorityClassName="high")
+    world._apply(world.cluster.priority_classes, {"metadata": {"name": "high"}, "value": 1000})
+    assert world.may_begin(high)
+    assert not world.may_begin(low)
+
+
+async def test_who_is_told_and_doesn_t_begin_is_passed_over(world: World) -> None:
+    """A job whose status can't be written holds nothing for ever."""
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    broken, next_ = world.job("a/broken", 8), world.job("a/next", 8, since=format_time(START.replace(hour=1)))
+    assert world.may_begin(broken)
+    assert not world.may_begin(next_)
+    await world.clock.advance(121)
+    assert world.may_begin(next_)
+    assert not world.may_begin(broken)
+
+
+def test_a_job_that_is_being_deleted_isn_t_begun(world: World) -> None:
+    waits = world.job("a/waits", 4)
+    waits = {**waits, "metadata": {**waits["metadata"], "deletionTimestamp": EARLY}}
+    world._apply(world.cluster.jobs, waits)
+    assert not world.may_begin(waits)
+
+
+@pytest.mark.parametrize("junk", [None, 7, "x", [], {"accelerators": 7, "wanted": "many", "since": "when"}])
+def test_whatever_a_status_says_the_line_goes_on(world: World, junk: Any) -> None:
+    waits = world.job("a/waits", 4)
+    odd = make_job(status={"phase": "Queued", "queue": junk}, name="odd", namespace="a", uid="odd")
+    world._apply(world.cluster.jobs, odd)
+    assert world.may_begin(waits)
+
+
+def test_one_change_costs_milliseconds_with_ten_thousand_jobs() -> None:
+    """500 namespaces with 20 jobs each, two of which hold what there is: the 18 others wait."""
+    world = World(FakeClock())
+    for number in range(500):
+        world.namespace(f"team-{number}", tenant="yes")
+    world.policy("all", gpus=8, tenant="yes")
+    for number in range(500):
+        for each in range(20):
+            since = format_time(START.replace(hour=each))
+            world.job(f"team-{number}/job-{each}", 4, holds=each < 2, since=since)
+    first = world.job("team-7/job-0", 4, holds=True)
+    world.ask(first)
+    began, rounds = time.process_time(), 30
+    for number in range(rounds):
+        freed = world.job(f"team-{number}/job-0", 4, holds=True, phase="Succeeded")
+        waiting = world.job(f"team-{number}/job-2", 4)
+        world.ask(freed)
+        assert world.may_begin(waiting)
+    each = (time.process_time() - began) / rounds / 4
+    print(f"a change among 10,000 jobs: {1000 * each:.1f} ms")
+    assert each < 0.05, f"{each:.3f} s"
