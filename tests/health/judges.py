@@ -50,12 +50,13 @@ def kstatus(obj: Object) -> Kstatus:
     observed = status.get("observedGeneration")
     if observed is not None and observed != metadata.get("generation", 0):
         return "InProgress"
-    held = {each["type"]: each["status"] for each in status.get("conditions") or ()}
-    if held.get("Reconciling") == "True":
-        return "InProgress"
-    if held.get("Stalled") == "True":
-        return "Failed"
-    return "Current" if held.get("Ready", "True") == "True" else "InProgress"
+    conditions = status.get("conditions") or ()
+    meanings: dict[str, Kstatus] = {"Reconciling": "InProgress", "Stalled": "Failed"}
+    for each in conditions:  # in their order
+        if each["status"] == "True" and each["type"] in meanings:
+            return meanings[each["type"]]
+    unready = any(each["type"] == "Ready" and each["status"] != "True" for each in conditions)
+    return "InProgress" if unready else "Current"
 
 
 @cache

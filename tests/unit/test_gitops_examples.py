@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_argo_cd_gets_the_charts_script() -> None:
 
 
 def test_flux_gets_the_charts_expressions() -> None:
-    [kustomization] = documents("flux/trainings.yaml")
+    _, kustomization = documents("flux/trainings.yaml")
     assert kustomization["spec"]["healthCheckExprs"] == [flux_expressions()]
     assert kustomization["spec"]["wait"] is True
 
@@ -42,6 +43,12 @@ def test_nothing_is_ignored() -> None:
     text = json.dumps(all_documents())
     for word in ("ignoreDifferences", "driftDetection", "IgnoreExtraneous", "RespectIgnoreDifferences"):
         assert word not in text
+
+
+def test_every_source_is_there() -> None:
+    sources = {each["metadata"]["name"] for each in all_documents() if each["kind"] == "GitRepository"}
+    named = re.findall(r'"sourceRef": {"kind": "GitRepository", "name": "([^"]+)"}', json.dumps(all_documents()))
+    assert sources == {*named} == {"footplate", "vision-trainings"}
 
 
 def paths() -> dict[str, str]:
