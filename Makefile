@@ -20,7 +20,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards chart release pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards chart release pictures bench bench-scale soak soak-replicas fuzz audit lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -130,6 +130,12 @@ soak: $(READY)  ## Random lives of jobs among API faults for 45 minutes; SOAK="-
 
 soak-replicas: $(READY)  ## Two replicas, silent watches, takeovers, in virtual time, for an hour; MINUTES=5
 	PYTHONPATH=tests $(BIN)/python -m replicas --minutes $(or $(MINUTES),60)
+
+fuzz: $(READY)  ## 10,000 hostile manifests, and 10,000 statuses, pods, answers and last words: minutes; SEED=20000 for others
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seed $(or $(SEED),0)
+
+audit: $(READY)  ## Known vulnerabilities of what is locked (pip-audit), a bill of materials and licences, in dist/
+	@$(BIN)/python .ci/audit
 
 lock: $(READY)  ## Writes the versions in use to .ci/constraints.txt
 	$(BIN)/pip freeze --exclude footplate --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt

@@ -127,7 +127,9 @@ def _type_of(value: Any) -> str:
 def _plain_value(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub(r"//[^/@]*@", "//***@", value)  # what stands there may be a password
-    if isinstance(value, int | float) and math.isfinite(value):
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else f"about 2^{value.bit_length()}"
+    if isinstance(value, float) and math.isfinite(value):
         return value
     return None if value is None or isinstance(value, Mapping | list) else str(value)
 

@@ -47,6 +47,7 @@ _NOT_TOLD = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 def redact_text(text: str) -> str:
     """A text without credentials in URIs, values that are assigned to telling names, and what has a key's shape."""
+    text = text.encode(errors="replace").decode()  # half a character is none to RE2
     for pattern, instead in _MASKED:
         text = pattern.sub(instead, text)
     return text

@@ -132,6 +132,8 @@ def _job_problems(job: Manifest, runtimes: Mapping[RuntimeKey, Manifest]) -> tup
     reference, runtime = at(job, "spec", "runtimeRef"), None
     if reference is not None:
         name, kind = at(reference, "name"), at(reference, "kind") or "ClusterTrainingRuntime"
+        if not (isinstance(name, str) and isinstance(kind, str)):
+            return check_alone(job), ""
         runtime = runtimes.get(
             _runtime_key({"kind": kind, "metadata": {"name": name, "namespace": at(job, "metadata", "namespace")}})
         )
