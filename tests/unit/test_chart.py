@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from documents import read_block
 from footplate.cli.operator import operator
 from footplate.contract import Label
+from footplate.gangs.kinds import GangKind
 from footplate.gangs.table import SCHEDULERS
 from footplate.machinery.settings import OperatorSettings
 from realcluster.chart import CHART, NAMESPACE, RELEASE, load_helm, render
@@ -58,6 +59,9 @@ def test_rights_on_gangs_are_those_of_the_schedulers_that_are_named() -> None:
     assert groups() == {*of_kind_of_gang.values()}
     for kind, group in of_kind_of_gang.items():
         assert groups(**{kind: False}) == {*of_kind_of_gang.values()} - {group}
+        [deployment] = of_kind("Deployment", gangs={kind: False})
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert command().make_context("operator", arguments).params["without_gang"] == [GangKind(kind)]
 
 
 def test_package_holds_all_that_it_needs(tmp_path: Path) -> None:
