@@ -70,6 +70,7 @@ async def test_what_doesnt_fit_is_said_and_waits(world: World) -> None:
         assert (await world.status("large"))["phase"] == "Queued"
 
 
+@pytest.mark.slow
 async def test_a_queued_gang_is_not_released_and_leaves_nothing_behind(world: World) -> None:
     """Its scheduling timeout of a second passes; it is suspended, resumed, and deleted, all in the queue."""
     player = await kueue(world, places=2)
@@ -94,6 +95,7 @@ async def test_a_queued_gang_is_not_released_and_leaves_nothing_behind(world: Wo
         whole_gangs(player, nodes=2)
 
 
+@pytest.mark.slow
 async def test_without_kueue_the_job_waits_and_goes_on_when_it_is_there(world: World) -> None:
     """Nothing runs past the queue that was named: not where Kueue isn't installed, nor where it isn't at work."""
     await world.prepare(nodes=2)

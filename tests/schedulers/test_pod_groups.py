@@ -57,7 +57,6 @@ async def test_of_two_gangs_that_dont_both_fit_one_runs_whole(
             lambda found: {name_of(each)[:9] for each in found if name_of(each).startswith("first")} == of_first,
         )
 
-        await world.until_phase("first", "Running")
         await world.edit("first", suspend=True)
         await world.until_phase("second", "Running")
         await world.edit("first", suspend=False)
@@ -90,6 +89,7 @@ async def test_an_elastic_gang_makes_do_with_its_fewest(
         assert {pod["spec"]["schedulerName"] for pod in scouts} == {player.scheduler}
 
 
+@pytest.mark.slow
 @kinds
 async def test_nobody_looks_after_the_group(
     world: World, play: type[PodGroupPlayer], kind: str, scheduling: dict[str, str]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from footplate.errors import FootplateError
+from footplate.gangs.kinds import GangKind
 from footplate.machinery.settings import OperatorSettings
 
 _DEFAULT = OperatorSettings()
@@ -67,6 +68,10 @@ def operator(
     open_pod_metrics: Annotated[
         bool, typer.Option("--open-pod-metrics", help="Pods show /metrics without a token, for Prometheus.")
     ] = False,
+    without_gang: Annotated[
+        list[GangKind] | None,
+        typer.Option(help="Scheduler of gangs to make no use of, repeatable: kueue, coscheduling, volcano or native."),
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -90,6 +95,7 @@ def operator(
             chargeback_label=chargeback_label,
             accelerators=tuple(accelerator or _DEFAULT.accelerators),
             prometheus=prometheus,
+            without_gangs=tuple(without_gang or ()),
             metrics_auth=metrics_auth,
             token_key_file=token_key_file,
             open_pod_metrics=open_pod_metrics,

@@ -1,4 +1,4 @@
-"""Frees deleted pods that Kueue's finalizer holds for ever: those of a group that was queued when it was all deleted.
+"""Frees deleted pods that Kueue's finalizer holds for ever: those of a group that was queued when all of it went.
 
 Kueue waits for such a group to be made whole again, retriable or not (seen with Kueue 0.14 and 1.36's API server), and
 lets the pods go when their Workload is deleted. That is done here, whatever became of the job; the finalizers stay

@@ -89,7 +89,14 @@ class Leader:
         self._spawn = spawn
         namespaces = settings.namespaces or ("",)
         self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
-        self._gangs = GangWatch(client, cluster, clock=clock, metrics=metrics, namespaces=namespaces)
+        self._gangs = GangWatch(
+            client,
+            cluster,
+            clock=clock,
+            metrics=metrics,
+            namespaces=namespaces,
+            without=settings.without_gangs,
+        )
         pods = [
             Reflector(
                 client,

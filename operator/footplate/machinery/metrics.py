@@ -31,6 +31,8 @@ _CALLS = (
     *((verb, "leases") for verb in ("get", "create", "update")),
     *((verb, "events") for verb in ("create", "patch")),
     *(("create", resource) for resource in ("tokenreviews", "subjectaccessreviews")),
+    *((verb, "podgroups") for verb in ("get", "list", "watch", "create", "delete")),
+    *((verb, "workloads") for verb in ("list", "watch", "delete")),
     ("get", "discovery"),
 )
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from footplate.api.accelerators import ACCELERATORS, check_names
 from footplate.errors import ConfigurationError
+from footplate.gangs.kinds import GangKind
 from footplate.machinery.prometheus import check_url
 from footplate.policy import labels
 
@@ -47,6 +48,8 @@ class OperatorSettings:
     """This replica's name in the Lease, unique by process."""
     propagate_labels: tuple[str, ...] = labels.DEFAULT
     """Keys of a job's labels, or prefixes of keys as `example.com/*`, that go on to its pods, Service and ConfigMap."""
+    without_gangs: tuple[GangKind, ...] = ()
+    """Schedulers of gangs that count as not served, such as those for which the operator has no rights."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
     chargeback_label: str = ""
@@ -82,9 +85,8 @@ class OperatorSettings:
         """
         names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
         values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
-        for name in ("namespaces", "accelerators", "propagate_labels"):
-            if name in values:
-                values[name] = tuple(filter(None, values[name].split(",")))
+        for name in {"namespaces", "accelerators", "propagate_labels", "without_gangs"} & values.keys():
+            values[name] = tuple(filter(None, values[name].split(",")))
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:

@@ -47,6 +47,12 @@ KUEUE = [
     pytest.param(
         pending("ExceedsMaxQuota", "request > maximum capacity"), {}, ["more than the queue can ever have"], id="never"
     ),
+    pytest.param(
+        pending("Pending", "insufficient quota for cpu in flavor default, request > maximum capacity (5 > 3)"),
+        {},
+        ["more than the queue can ever have"],
+        id="never, in older words",
+    ),
     pytest.param(pending("NoMatchingFlavor", "no flavor"), {}, ["nodeSelector"], id="no flavor"),
     pytest.param(pending("TopologyPlacementFailed", "no domain"), {}, ["scheduling.topologyKey"], id="topology"),
     pytest.param(

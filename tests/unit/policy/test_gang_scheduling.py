@@ -55,6 +55,13 @@ def test_what_isnt_served_is_waited_for_without_a_pod() -> None:
     assert plan.requeue_after == 60
 
 
+def test_while_it_waits_the_attempt_before_is_cleaned_up() -> None:
+    attempts = [*attempt("kueue", endTime=at(-60), reason="Evicted"), {"attempt": 1, "startTime": at(-1), "nodes": 2}]
+    plan = look(job(QUEUED), pod(0), phase="Pending", attempts=attempts)
+    assert [target.name for target in plan.delete] == ["fashion-1-0-0"]
+    assert not plan.create
+
+
 def test_it_goes_on_when_it_is_served() -> None:
     of = job(QUEUED)
     plan = look(of, phase="Pending", attempts=attempt(), gang_state=served(KUEUE))
