@@ -67,6 +67,11 @@ class Claim:
         """Whether it wants more than it holds; who is giving back isn't asked."""
         return self.holds < self.wants and self.leaves is None
 
+    @cached_property
+    def shape(self) -> tuple[str, tuple[tuple[str, int], ...], int]:
+        """What has the same shape fits, or doesn't, as well."""
+        return self.namespace, self.each, self.goal
+
     @property
     def goal(self) -> int:
         """Fewest nodes that are any use to it, where it waits."""
@@ -132,9 +137,11 @@ class Book:
         self.used: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.leaving: dict[Key, Claim] = {}
         self.lines: dict[str, list[Turn]] = {}
-        """Those who wait for something that they can get, by namespace."""
+        """Those who hold nothing, and wait for what they can get, by namespace."""
         self.line: list[Turn] = []
         """The same of all namespaces."""
+        self.growing: dict[Key, Claim] = {}
+        """Elastic gangs that hold something, and would have more."""
 
     @classmethod
     def of(cls, claims: Iterable[Claim], quotas: Mapping[str, Quota]) -> "Book":
@@ -168,7 +175,11 @@ class Book:
         if claim.leaves is not None:
             self.leaving[claim.key] = claim
         quota = self.quotas.get(claim.namespace)
-        if claim.waits and quota is not None and quota.allows(claim, self.pool):
+        if not claim.waits or quota is None or not quota.allows(claim, self.pool):
+            return
+        if claim.holds:
+            self.growing[claim.key] = claim
+        else:
             insort(self.lines.setdefault(claim.namespace, []), claim.turn)
             insort(self.line, claim.turn)
 
@@ -180,6 +191,7 @@ class Book:
         if self.holders[claim.namespace].pop(key, None) is not None:
             self._add(claim, -1)
         self.leaving.pop(key, None)
+        self.growing.pop(key, None)
         line = self.lines.get(claim.namespace, [])
         if _remove(line, claim.turn):
             _remove(self.line, claim.turn)

@@ -12,14 +12,14 @@
 Pure, and the same for the same book and time: nothing in it depends on the order in which things came to be known.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import filterfalse
 from operator import attrgetter
 
 from footplate.objects import Key
-from footplate.policy.claims import Book, Claim, Quota
+from footplate.policy.claims import Book, Claim, Quota, Turn
+from footplate.policy.shortage import ANY, Shortage, cover, or_any, what_it_keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,46 +67,61 @@ class _Round:
         lines = self._book.lines
         for namespace in sorted(lines, key=lambda each: lines[each][0]):
             self._serve_owners(namespace)
-        waiting = self._unserved()
-        self._lend(claim for claim in waiting if not claim.holds)
-        for claim in filter(_holds, waiting):
-            if claim.key not in self._done.gives:
-                quota = self._book.quotas[claim.namespace]
-                self._grant(claim, quota, quota.most)
+        growing = sorted(self._book.growing.values(), key=attrgetter("turn"))
+        self._grow(growing, by_right=True)
+        self._lend()
+        self._grow(growing, by_right=False)
         return self._done
 
     def _serve_owners(self, namespace: str) -> None:
-        """What the namespace has a right to: first for gangs that wait, then for elastic ones that would grow."""
+        """What the namespace has a right to, as far as its line goes."""
         quota, claims = self._book.quotas[namespace], self._book.claims
-        line = [claims[key] for _, key in self._book.lines[namespace]]
-        for claim in filterfalse(_holds, line):
+        for _, key in self._book.lines[namespace]:
+            claim = claims[key]
             if not self._grant(claim, quota, quota.own) and not self._reclaim(claim, quota, by_right=True):
-                break
-        for claim in filter(_holds, line):
-            if claim.key not in self._done.gives and not self._grant(claim, quota, quota.own):
+                return
+
+    def _grow(self, claims: Iterable[Claim], *, by_right: bool) -> None:
+        """Who runs already comes after those who wait: of a right before loans, of loans after them."""
+        for claim in claims:
+            if claim.key in self._done.gives or self._is_served(claim.key):
+                continue
+            quota = self._book.quotas[claim.namespace]
+            if not self._grant(claim, quota, quota.own if by_right else quota.most) and by_right:
                 self._reclaim(claim, quota, by_right=True)
 
-    def _unserved(self) -> list[Claim]:
-        claims, done = self._book.claims, self._done
-        return [claims[key] for _, key in self._book.line if key not in done.grants and key not in done.reserved]
-
-    def _lend(self, claims: Iterable[Claim]) -> None:
+    def _lend(self) -> None:
         """What is left. The first that it isn't enough for may take back from all whom it was given to since; the first
         of each other namespace from its own.
         """
-        refused: set[tuple[str, object, int]] = set()
+        refused: set[Hashable] = set()
         met: set[str] = set()
-        for claim in claims:
-            namespace, shape = claim.namespace, (claim.namespace, claim.each, claim.goal)
-            if shape in refused or (not claim.saves and (met or self._done.reserved)):
+        for claim in self._borrowing():
+            if claim.shape in refused or (not claim.saves and (met or self._done.reserved)):
                 continue
-            quota = self._book.quotas[namespace]
+            quota = self._book.quotas[claim.namespace]
             if self._grant(claim, quota, quota.most):
                 continue
-            refused.add(shape)
-            if namespace not in met:
+            refused.add(claim.shape)
+            if claim.namespace not in met:
                 self._reclaim(claim, quota, by_right=False, everywhere=not met)
-                met.add(namespace)
+                met.add(claim.namespace)
+
+    def _borrowing(self) -> Iterator[Claim]:
+        """Those who weren't served by right, in the order of the line; where nothing is free, the first of each
+        namespace are all that matters.
+        """
+        line: Iterable[Turn] = self._book.line
+        if all(self._free(name) <= 0 for name in self._book.pool):
+            lines = self._book.lines.values()
+            firsts = (next((each for each in line if not self._is_served(each[1])), None) for line in lines)
+            line = sorted(each for each in firsts if each is not None)
+        for _, key in line:
+            if not self._is_served(key):
+                yield self._book.claims[key]
+
+    def _is_served(self, key: Key) -> bool:
+        return key in self._done.grants or key in self._done.reserved
 
     def _grant(self, claim: Claim, quota: Quota, limits: Mapping[str, int | None]) -> bool:
         """Gives it what there is, within the limits, if that is of any use to it."""
@@ -124,9 +139,11 @@ class _Round:
 
     def _reclaim(self, claim: Claim, quota: Quota, *, by_right: bool, everywhere: bool = True) -> bool:
         """Reserves what it needs, where others give back enough now or soon; False where they don't."""
-        short = self._shortage(claim, quota, quota.own if by_right else quota.most)
         mine = self._overtakers(claim)
-        if not short.is_within_own and not _cover(mine, short.own):
+        if not mine and self._is_stuck(claim, quota, by_right=by_right, everywhere=everywhere):
+            return False
+        short = self._shortage(claim, quota, quota.own if by_right else quota.most)
+        if not short.is_within_own and not cover(mine, short.own):
             return False
         theirs = self._borrowers(claim, by_right=by_right) if everywhere and short.is_in_pool else []
         candidates = sorted((*mine, *theirs), key=attrgetter("gives_before"), reverse=True) if mine else theirs
@@ -145,10 +162,17 @@ class _Round:
         self._add(claim, quota, claim.goal - claim.holds)
         return True
 
-    def _shortage(self, claim: Claim, quota: Quota, limits: Mapping[str, int | None]) -> "_Shortage":
+    def _is_stuck(self, claim: Claim, quota: Quota, *, by_right: bool, everywhere: bool) -> bool:
+        """True where plainly nobody can make room for it: that is so for most of those who wait."""
+        if not by_right:
+            return not everywhere and not self._book.leaving and not self._done.gives
+        need = claim.amount(claim.goal - claim.holds)
+        return any(self._kept_by(claim.namespace, name) + n > quota.own.get(name, ANY) for name, n in need.items())
+
+    def _shortage(self, claim: Claim, quota: Quota, limits: Mapping[str, int | None]) -> Shortage:
         need = {name: n for name, n in claim.amount(claim.goal - claim.holds).items() if name in quota.own}
-        return _Shortage(
-            own={name: self._kept_by(claim.namespace, name) + n - _or_any(limits[name]) for name, n in need.items()},
+        return Shortage(
+            own={name: self._kept_by(claim.namespace, name) + n - or_any(limits[name]) for name, n in need.items()},
             pool={name: n - self._book.pool[name] + self._kept_in_all(name) for name, n in need.items()},
         )
 
@@ -171,7 +195,7 @@ class _Round:
         """Once a round: who is given something, or gives, isn't asked for more."""
         return claim.leaves is None and claim.key not in self._done.gives and claim.key not in self._done.grants
 
-    def _choose(self, candidates: Iterable[Claim], claim: Claim, short: "_Shortage") -> dict[Key, int] | None:
+    def _choose(self, candidates: Iterable[Claim], claim: Claim, short: Shortage) -> dict[Key, int] | None:
         """Nodes that each of some of them keeps, so that nothing is short any more; None where all aren't enough."""
         chosen: dict[Key, int] = {}
         over: dict[tuple[str, str], int] = {}
@@ -185,14 +209,14 @@ class _Round:
                 wanted = {name: min(n, self._excess(each.namespace, name, over)) for name, n in wanted.items()}
             if not any(n > 0 for n in wanted.values()):
                 continue
-            nodes = _what_it_keeps(each, wanted)
+            nodes = what_it_keeps(each, wanted)
             chosen[each.key] = nodes
             for name, count in each.amount(each.holds - nodes).items():
                 left.give(name, count, mine=mine)
                 over[each.namespace, name] = over.get((each.namespace, name), 0) + count
         return self._spare(chosen, claim, left) if left.is_over else None
 
-    def _spare(self, chosen: dict[Key, int], claim: Claim, left: "_Shortage") -> dict[Key, int]:
+    def _spare(self, chosen: dict[Key, int], claim: Claim, left: Shortage) -> dict[Key, int]:
         """Without those that aren't needed after all: a larger gang may have been found later."""
         for key in reversed([*chosen]):
             each, mine = self._book.claims[key], key[0] == claim.namespace
@@ -240,59 +264,3 @@ class _Round:
             self._kept[claim.namespace, name] -= count
             if quota is not None and name in quota.own:
                 self._kept["", name] -= count
-
-
-@dataclass(slots=True)
-class _Shortage:
-    """What a job lacks, by resource: within its namespace's limits, and in the pool. Negative is more than enough."""
-
-    own: dict[str, int]
-    pool: dict[str, int]
-
-    @property
-    def is_within_own(self) -> bool:
-        return all(n <= 0 for n in self.own.values())
-
-    @property
-    def is_in_pool(self) -> bool:
-        return any(n > 0 for n in self.pool.values())
-
-    @property
-    def is_over(self) -> bool:
-        return self.is_within_own and not self.is_in_pool
-
-    def of(self, name: str, *, mine: bool) -> int:
-        return max(self.own.get(name, 0) if mine else 0, self.pool.get(name, 0))
-
-    def give(self, name: str, count: int, *, mine: bool) -> None:
-        if name in self.pool:
-            self.pool[name] -= count
-            self.own[name] -= count if mine else 0
-
-    def copy(self) -> "_Shortage":
-        return _Shortage({**self.own}, {**self.pool})
-
-
-_ANY = 2**53
-
-
-def _or_any(limit: int | None) -> int:
-    return _ANY if limit is None else limit
-
-
-def _holds(claim: Claim) -> bool:
-    return claim.holds > 0
-
-
-def _cover(holders: Iterable[Claim], short: Mapping[str, int]) -> bool:
-    """Whether they hold what is short."""
-    sums: Counter[str] = Counter()
-    for each in holders:
-        sums.update(each.amount(each.holds))
-    return all(sums[name] >= n for name, n in short.items() if n > 0)
-
-
-def _what_it_keeps(claim: Claim, wanted: Mapping[str, int]) -> int:
-    """An elastic gang gives only as many nodes as are missing, where it can run on with the rest."""
-    missing = max(-(-wanted.get(name, 0) // count) for name, count in claim.each)
-    return claim.holds - missing if claim.least < claim.wants and claim.holds - missing >= claim.least else 0
