@@ -21,6 +21,7 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
 from footplate.machinery.custom_resources import CustomResources
 from footplate.machinery.metrics import Metrics
+from footplate.machinery.others import Others
 from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.recorder import Recorder
 from footplate.machinery.reflector import Reflector
@@ -80,6 +81,8 @@ class Leader:
         self._clock = clock
         self._metrics = metrics
         self._spawn = spawn
+        own = f"{settings.lease_namespace}/{settings.lease_name}" if settings.leader_election else ""
+        self.others = Others(client, own=own, clock=clock)
         namespaces = settings.namespaces or ("",)
         self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
         pods = [
@@ -135,7 +138,7 @@ class Leader:
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")
         for controller in controllers(cluster, self._queue, run_configs, poller):
-            worker = Worker(controller, client, cluster, applier, clock=clock, metrics=metrics)
+            worker = Worker(controller, client, cluster, applier, self.others, clock=clock, metrics=metrics)
             for number in range(self._settings.workers):
                 self._spawn(worker.run(), f"worker {number} of {controller.resource.plural}")
 
