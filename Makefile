@@ -20,7 +20,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards chart release pictures bench bench-scale soak soak-replicas fuzz audit lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos chaos-replicas test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards chart release pictures bench bench-scale soak soak-replicas fuzz audit lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ test-realcluster: $(READY)  ## Against etcd and kube-apiserver ($KUBEBUILDER_ASS
 chaos: $(READY)  ## 200 random schedules of faults, each with a bit-exact end, and the whole crash sweep; SEED=17 for one, SEEDS=0-19 for some
 	CHAOS_SEEDS=$(or $(SEED),$(SEEDS),0-199) $(PYTEST) tests/chaos -q -n $(if $(SEED),0,2)
 	$(if $(SEED)$(SEEDS),,SWEEP=all $(PYTEST) tests/integration/test_crash_sweep.py)
+
+chaos-replicas: $(READY)  ## 100 random schedules for two and three replicas: killed, frozen, cut off, slow, replaced; SEED=17 for one, SEEDS=0-9
+	FAILOVER_SEEDS=$(or $(SEED),$(SEEDS),0-99) $(PYTEST) tests/failover -q -n $(if $(SEED),0,2)
 
 test-e2e: $(READY)  ## On the nodes of $FOOTPLATE_E2E_KUBECONFIG, with both images built; else on kind; skips without either
 	$(PYTEST) -m e2e

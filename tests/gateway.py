@@ -52,6 +52,9 @@ class Gateway:
         self._stack = AsyncExitStack()
         self.faults = Faults()
         self.answer: Callable[[Request], web.StreamResponse | None] = lambda request: None
+        self.flowing = asyncio.Event()
+        """Clear: what watches bring is held back until it is set again, and nobody is told."""
+        self.flowing.set()
         self.requests: list[Request] = []
         self.writes: list[Write] = []
 
@@ -134,6 +137,7 @@ class Gateway:
             try:
                 with suppress(ConnectionError):
                     async for chunk in answer.content.iter_any():
+                        await self.flowing.wait()
                         await response.write(chunk)
             except aiohttp.ClientError:
                 close()  # as the server broke off; a proper end would be another answer

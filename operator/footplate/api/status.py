@@ -13,6 +13,8 @@ MAX_TRANSITIONS_KEPT = 20
 MAX_STRAGGLERS = 8
 MAX_UNFIT = 16
 MAX_NOTES_KEPT = 8
+MAX_OPERATOR = 63 + 1 + 253
+"""A namespace and a name."""
 MAX_RANKS_LENGTH = 32_768
 """Every other rank of ten thousand takes 25,000 characters."""
 MAX_NONCES_KEPT = 100
@@ -364,6 +366,11 @@ class TrainingJobStatus(Model):
         None,
         description="UID of the TrainingJob that this status speaks of. A copy's, such as a backup's that was restored "
         "with its status, is another: it is a new job.",
+    )
+    operator: Annotated[str, Field(max_length=MAX_OPERATOR)] | None = Field(
+        None,
+        description="Whose job it is: namespace and name of the Lease that the acting operator holds. While somebody "
+        "renews that, no other operator touches the job.",
     )
     phase: Annotated[Phase, Field(strict=False)] | None = Field(None, description="Where the run is in its life.")
     reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why, in CamelCase.")

@@ -8,10 +8,13 @@ Invariants:
 - A create whose answer was lost may have been done: its next try answers `AlreadyExists`, which the caller judges by
   the owner's UID.
 - No page of a list is longer than `PAGE_BYTES`, however large the objects in it are.
-- No write is sent, and none is waited for, when `lease` says that another replica may act (`LeaseLost`).
+- No write is sent, and none is waited for, when the fence says that another replica may act (`LeaseLost`).
+- Whoever gives the lease back first has the answers of all writes: one that is still under way may be done later.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -82,6 +85,20 @@ class KubeClient:
         self._pages: dict[Resource, int] = {}
         self._tries = tries
         self._timeout = timeout
+        self._closed = False
+        self._under_way = 0
+        self._abandoned = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def finish_writes(self, *, within: float) -> bool:
+        """Lets no write begin any more, and waits so many seconds for those that have. Whether each had its answer, so
+        that none of them can still be done.
+        """
+        self._closed = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), within)
+        return not self._under_way and not self._abandoned
 
     async def __aenter__(self) -> Self:
         return self
@@ -237,7 +254,33 @@ class KubeClient:
         content_type: str,
         most: int | None,
     ) -> Object:
-        timeout = self._timeout if data is None else self._write_timeout()
+        if data is None:
+            return await self._send(verb, resource, path, query, data, content_type, most, patience=self._timeout)
+        timeout = self._write_timeout()
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._send(verb, resource, path, query, data, content_type, most, patience=timeout)
+        except asyncio.CancelledError:
+            self._abandoned = True
+            raise
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _send(
+        self,
+        verb: str,
+        resource: Resource,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        content_type: str,
+        most: int | None,
+        *,
+        patience: float,
+    ) -> Object:
         status: int | None = None
         started = self._clock.monotonic()
         try:
@@ -247,7 +290,8 @@ class KubeClient:
                 params=query,
                 data=data,
                 headers={"Content-Type": content_type} if data is not None else None,
-                timeout=aiohttp.ClientTimeout(total=timeout),
+                timeout=aiohttp.ClientTimeout(total=patience),
+                trace_request_ctx=self._write_timeout if data is not None else None,  # in the moment before it goes out
             ) as response:
                 answer = await read_within(response, most=most)
                 status = response.status
@@ -266,7 +310,7 @@ class KubeClient:
 
     def _write_timeout(self) -> float:
         remaining = self._fence.remaining()
-        if remaining <= 0:
+        if self._closed or remaining <= 0:
             raise LeaseLost("this replica no longer holds the lease; nothing was written")
         return min(self._timeout, remaining)
 

@@ -9,11 +9,14 @@ restart. Who is refused all the same has lost his connection: that is tried agai
 import asyncio
 import logging
 import os
+import socket
 import ssl
+import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
+from aiohttp import AddrInfoType, ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
 from footplate import __version__
 from footplate.errors import ConfigurationError
@@ -84,13 +87,16 @@ class Credentials:
         )
         self._namespace = str(loader.current_context["context"].get("namespace") or "")
 
-    def open_session(self, *middlewares: ClientMiddlewareType) -> aiohttp.ClientSession:
+    def open_session(self, *middlewares: ClientMiddlewareType, fenced: bool = False) -> aiohttp.ClientSession:
         """A session whose requests are authorised, after they went through `middlewares`; whoever opens it closes it.
 
-        Its requests raise `Unauthorized` and never answer 401.
+        Its requests raise `Unauthorized` and never answer 401. `fenced`: what was given up is never sent any more.
         """
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=self._tls, keepalive_timeout=60, socket_factory=_open_abrupt if fenced else None
+            ),
+            trace_configs=[last_look()] if fenced else [],
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=[*middlewares, self._authorize],
             proxy=self._configuration.proxy,
@@ -138,6 +144,30 @@ class Credentials:
                 log.warning("credentials_not_renewed: %s", error)
                 return False
             return True
+
+
+def last_look() -> aiohttp.TraceConfig:
+    """Asks the request's `trace_request_ctx`, where it has one, in the moment before its bytes go out: a process may be
+    frozen for any time between its decision to write and that.
+    """
+
+    async def look(session: object, context: SimpleNamespace, params: object) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_chunk_sent.append(look)
+    return trace
+
+
+def _open_abrupt(address: AddrInfoType) -> socket.socket:
+    """A socket that is reset when it is closed. A kernel that couldn't deliver what was written goes on trying after a
+    proper close: a write would come through long after it was given up, when the network is back.
+    """
+    family, kind, protocol, _, _ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return opened
 
 
 def _present(files: str) -> str:

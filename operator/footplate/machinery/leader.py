@@ -23,6 +23,7 @@ from footplate.machinery.custom_resources import CustomResources
 from footplate.machinery.gang_watch import GangWatch
 from footplate.machinery.kueue_cleaner import KueueCleaner
 from footplate.machinery.metrics import Metrics
+from footplate.machinery.others import Others
 from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.prometheus import Prometheus
 from footplate.machinery.recorder import Recorder
@@ -87,6 +88,8 @@ class Leader:
         self._clock = clock
         self._metrics = metrics
         self._spawn = spawn
+        own = f"{settings.lease_namespace}/{settings.lease_name}" if settings.leader_election else ""
+        self.others = Others(client, own=own, clock=clock)
         namespaces = settings.namespaces or ("",)
         self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
         self._gangs = GangWatch(
@@ -172,7 +175,7 @@ class Leader:
             suspects=self._find_suspects(),
         )
         for controller in found:
-            worker = Worker(controller, client, cluster, applier, clock=clock, metrics=metrics)
+            worker = Worker(controller, client, cluster, applier, self.others, clock=clock, metrics=metrics)
             for number in range(self._settings.workers):
                 self._spawn(worker.run(), f"worker {number} of {controller.resource.plural}")
 

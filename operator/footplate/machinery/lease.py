@@ -7,12 +7,13 @@ Invariants:
   always over first. `remaining` says how much is left, and the client sends no write without.
 - Every write carries the resourceVersion of what was read: two that try at once can't both win.
 - A clean exit gives the lease back, so the next one need not wait.
+- A lease that ran out is lost, though nobody has taken it yet: a process that stood still begins anew.
 - Whatever somebody has written into the Lease counts for what can be read of it, and stops nobody.
 """
 
 import structlog
 
-from footplate.errors import Conflict, FootplateError, LeaseLost, NotFound
+from footplate.errors import Conflict, FootplateError, LeaseLost, NotFound, Refused
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock, micro_time
 from footplate.machinery.resources import LEASES
@@ -35,6 +36,15 @@ _LONGEST_DURATION = 300
 
 _MOST_TRANSITIONS = 2**31 - 2
 
+_PATIENCE = 30.0
+"""Seconds for which an API server may give no answer before that is said."""
+
+
+def believed_duration(spec: Object) -> float:
+    """Seconds for which whoever has written this into a Lease may act without renewing it."""
+    duration = number(spec, "leaseDurationSeconds") or 0
+    return min(duration, _LONGEST_DURATION) if duration > 0 else DURATION
+
 
 class Lease:
     """One replica's claim to lead. `client` must be unfenced, try once, and time out after `REQUEST_TIMEOUT`."""
@@ -48,6 +58,12 @@ class Lease:
         self._seen: Object | None = None
         self._seen_at = 0.0
         self._renewed_at: float | None = None
+        self._failing_since: float | None = None
+        self._trouble: str | None = None
+
+    def trouble(self) -> str | None:
+        """Why this replica can't come to lead, though nobody else does it in its place."""
+        return self._trouble
 
     def remaining(self) -> float:
         """Seconds for which no other replica may write, less a margin for requests on their way; 0 or less without."""
@@ -65,9 +81,12 @@ class Lease:
                 if pause <= 0:
                     await self._claim()
                     log.info("lease_acquired", lease=self._name, identity=self._identity)
+                    self._note_trouble(None)
                     return
+                self._note_trouble(None)
             except Exception as error:
                 self._warn("lease_not_acquired", error)
+                self._note_trouble(error)
                 pause = RETRY_PERIOD
             await self._clock.sleep(pause)
 
@@ -75,6 +94,9 @@ class Lease:
         """Renews until that fails: `LeaseLost`, while `remaining` still says that nobody else can lead."""
         while True:
             await self._clock.sleep(RETRY_PERIOD)
+            if self.remaining() <= 0:
+                self._renewed_at = None
+                raise LeaseLost(f"lease {self._namespace}/{self._name} ran out while this process stood still")
             try:
                 await self._renew()
             except LeaseLost:
@@ -113,9 +135,7 @@ class Lease:
         """Seconds until this replica may take what it has seen. Its own name on it is an answer that was lost."""
         if self._seen is None or self._holder() in ("", self._identity):
             return 0.0
-        duration = number(self._seen_spec, "leaseDurationSeconds") or 0
-        believed = min(duration, _LONGEST_DURATION) if duration > 0 else DURATION
-        return self._seen_at + believed - self._clock.monotonic()
+        return self._seen_at + believed_duration(self._seen_spec) - self._clock.monotonic()
 
     async def _claim(self) -> None:
         started = self._clock.monotonic()
@@ -150,6 +170,26 @@ class Lease:
             "renewTime": now,
             "leaseTransitions": transitions + (1 if changes_hands and self._seen else 0),
         }
+
+    def _note_trouble(self, error: Exception | None) -> None:
+        now = self._clock.monotonic()
+        if error is None:
+            self._failing_since = self._trouble = None
+            return
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if isinstance(error, Refused | NotFound) or now - self._failing_since > _PATIENCE:
+            self._trouble = f"{self._explain(error)}; without it this replica acts on nothing"
+
+    def _explain(self, error: Exception) -> str:
+        lease = f"the Lease {self._namespace}/{self._name}"
+        alone = "or run one replica alone, with --no-leader-election (chart: replicas: 1, leaderElection: false)"
+        if isinstance(error, NotFound) and "namespaces " in error.message:
+            return f"no namespace {self._namespace} for {lease}: create it, or name another one with --lease-namespace"
+        if isinstance(error, NotFound):
+            return f"the API server serves no Leases ({LEASES.api}): enable them, {alone}"
+        if isinstance(error, Refused) and error.status == 403:
+            return f"no right to {lease}: grant get, update and create of leases there, {alone} ({error.message})"
+        return f"{lease} can't be taken: {error}"
 
     def _warn(self, event: str, error: Exception) -> None:
         known = isinstance(error, FootplateError)

@@ -24,12 +24,17 @@ class LeaseThread:
         self._lease: Lease | None = None
         self._acquired: Future[None] = Future()
         self._lost: Future[None] = Future()
+        self._releases = True
         self._stopping: Future[Callable[[], None]] = Future()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def remaining(self) -> float:
         """Seconds for which no other replica may write; 0 or less without."""
         return self._lease.remaining() if self._lease is not None else 0.0
+
+    def trouble(self) -> str | None:
+        """Why this replica can't come to lead, where somebody must do something about it."""
+        return self._lease.trouble() if self._lease is not None else None
 
     async def acquire(self) -> None:
         """Waits until this replica leads; the lease is renewed from that moment on."""
@@ -40,10 +45,11 @@ class LeaseThread:
         """Waits until the lease is lost: `LeaseLost`, while `remaining` still says that nobody else can lead."""
         await asyncio.shield(asyncio.wrap_future(self._lost))
 
-    async def close(self) -> None:
-        """Gives the lease back, as far as it is ours, and ends the thread."""
+    async def close(self, *, release: bool = True) -> None:
+        """Gives the lease back, as far as it is ours and may be another's at once, and ends the thread."""
         if self._thread.ident is None:
             return
+        self._releases = release
         stop = await asyncio.wrap_future(self._stopping)
         stop()
         await asyncio.to_thread(self._thread.join)
@@ -68,7 +74,8 @@ class LeaseThread:
             await stopped.wait()
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            await lease.release()
+            if self._releases:
+                await lease.release()
 
     async def _work(self, lease: Lease) -> None:
         try:

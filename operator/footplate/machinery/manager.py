@@ -6,7 +6,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -17,14 +17,14 @@ from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import SystemClock
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.contact import Contact, Pace, tell_time
-from footplate.machinery.crds import find_missing_crds
+from footplate.machinery.crds import CrdsChanged, find_edition, find_problem
 from footplate.machinery.credentials import Credentials
 from footplate.machinery.leader import Election, Leader, Unopposed
 from footplate.machinery.lease import REQUEST_TIMEOUT, Lease
 from footplate.machinery.lease_thread import LeaseThread
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.probes import Probes
-from footplate.machinery.resources import TRAINING_JOBS
+from footplate.machinery.rights import Rights
 from footplate.machinery.scrape_auth import UNAVAILABLE, ScrapeAuth
 from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.store import Store
@@ -41,6 +41,12 @@ STALE_SECONDS = 180.0
 _RETRY_SECONDS = 5.0
 _REVIEWS_AT_ONCE = 4
 _REVIEW_SECONDS = 5.0
+_CRDS_SECONDS = 30.0
+"""Between two looks whether other CRDs are served."""
+_CRDS_LOOKS = 3
+
+_LAST_WRITES_SECONDS = 5.0
+"""For so long a replica that was asked to end waits for the answers of its writes."""
 
 
 class Manager:
@@ -63,6 +69,8 @@ class Manager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._contact = Contact(clock=self._clock)
         self._pace = Pace(clock=self._clock)
+        self._rights = Rights(clock=self._clock, metrics=self._metrics)
+        self._client: KubeClient | None = None
         self._lease: LeaseThread | None = None
         self._scrape_auth: ScrapeAuth | None = None
         self._leader: Leader | None = None
@@ -82,7 +90,7 @@ class Manager:
 
     def open_session(self) -> aiohttp.ClientSession:
         """An authorised session for kopf, who closes it; `/readyz` says so when its requests fail for long."""
-        return self._credentials.open_session(self._contact, self._pace)
+        return self._credentials.open_session(self._contact, self._rights, self._pace)
 
     async def connect(self) -> None:
         """Reads its key and how to reach the API server, and listens for probes: ConfigurationError where one of them
@@ -104,10 +112,13 @@ class Manager:
 
     async def start(self) -> None:
         """Waits for the CRDs, then starts everything in the background."""
-        session = await self._exits.enter_async_context(self._credentials.open_session(tell_time(self._clock)))
+        session = self._credentials.open_session(tell_time(self._clock), self._rights, fenced=True)
+        await self._exits.enter_async_context(session)
         election: Election = Unopposed()
         if self._settings.leader_election:
             election = self._lease = LeaseThread(self._open_lease)
+        client = KubeClient(session, self.server, metrics=self._metrics, clock=self._clock, fence=election)
+        self._client = client
         # Reviews change nothing, and who stands by is scraped too: no lease fences them.
         reviewer = KubeClient(
             session,
@@ -118,10 +129,11 @@ class Manager:
             timeout=_REVIEW_SECONDS,
         )
         self._scrape_auth = ScrapeAuth(reviewer, clock=self._clock)
-        self._client = KubeClient(session, self.server, metrics=self._metrics, clock=self._clock, fence=election)
-        await self._wait_for_crds()
+        self._spawn(self._rights.run(reviewer), "check rights")
+        await self._wait_for_crds(client)
+        self._spawn(self._watch_crds(client), "check CRDs")
         self._leader = Leader(
-            self._client,
+            client,
             election,
             self.cluster,
             self._queue,
@@ -135,7 +147,8 @@ class Manager:
 
     async def resume(self) -> None:
         """Waits for the CRDs, until events can be expected again; what was missed is listed."""
-        await self._wait_for_crds()
+        if self._client is not None:
+            await self._wait_for_crds(self._client)
         self.note_gap()
 
     def note_gap(self) -> None:
@@ -155,14 +168,17 @@ class Manager:
             self._troubles[part] = problem
 
     async def stop(self) -> None:
-        """Ends all writes, gives the lease back, closes every connection."""
+        """Ends all writes, gives the lease back, closes every connection. Where a write may still be done by the API
+        server, the lease is left to run out.
+        """
         self._stopping = True
+        done = self._client is None or await self._client.finish_writes(within=_LAST_WRITES_SECONDS)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._lease is not None:
-            await self._lease.close()
+            await self._lease.close(release=done)
         await self._exits.aclose()
 
     def _build_credentials(self) -> Credentials:
@@ -173,7 +189,7 @@ class Manager:
         """In the lease's own thread: nothing that belongs to an event loop is shared with the rest."""
         clock, credentials = SystemClock(), self._build_credentials()
         await credentials.load()
-        async with credentials.open_session(tell_time(clock)) as session:
+        async with credentials.open_session(tell_time(clock), self._rights, fenced=True) as session:
             client = KubeClient(
                 session, credentials.server, metrics=self._metrics, clock=clock, tries=1, timeout=REQUEST_TIMEOUT
             )
@@ -188,23 +204,51 @@ class Manager:
     async def _judge_scrape(self, authorization: str) -> int:
         return await self._scrape_auth.judge(authorization) if self._scrape_auth is not None else UNAVAILABLE
 
-    async def _wait_for_crds(self) -> None:
-        while (problem := await self._find_missing()) is not None:
+    async def _wait_for_crds(self, client: KubeClient) -> None:
+        while (problem := await self._find_problem_with_crds(client)) is not None:
             self.note_trouble("crds", problem)
             await self._clock.sleep(_RETRY_SECONDS)
         self.note_trouble("crds", None)
 
-    async def _find_missing(self) -> str | None:
+    async def _find_problem_with_crds(self, client: KubeClient) -> str | None:
         """Why there can be no TrainingJobs yet."""
         try:
-            missing = await find_missing_crds(self._client)
+            problem = await find_problem(client)
         except FootplateError as error:
             log.warning("api_server_unavailable", server=self.server, error=str(error))
             return str(error)
-        if not missing:
-            return None
-        log.warning("crds_missing", missing=missing, api=TRAINING_JOBS.api, way_out="kubectl apply -f crds/")
-        return f"not installed: {', '.join(missing)}; kubectl apply -f crds/"
+        if problem is not None:
+            log.warning("crds_do_not_fit", problem=problem)
+        return problem
+
+    async def _watch_crds(self, client: KubeClient) -> None:
+        """Ends the process where others are served for long that don't fit: what is started then waits for those that
+        do."""
+        edition = ""
+        while True:
+            try:
+                served = await find_edition(client)
+            except FootplateError as error:
+                log.warning("crds_not_checked", error=str(error))
+            else:
+                if served != edition:
+                    await self._check_crds(client)
+                edition = served
+            await self._clock.sleep(_CRDS_SECONDS)
+
+    async def _check_crds(self, client: KubeClient) -> None:
+        """An API server that was just started may not know them yet; who installs them does one after the other."""
+        looks = 0
+        while looks < _CRDS_LOOKS:
+            with suppress(FootplateError):
+                problem = await find_problem(client)
+                self.note_trouble("crds", problem)
+                if problem is None:
+                    return
+                looks += 1
+                log.warning("crds_do_not_fit", problem=problem)
+            await self._clock.sleep(_RETRY_SECONDS)
+        raise CrdsChanged(f"crds: {self._troubles['crds']}")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -227,7 +271,9 @@ class Manager:
         return {"operator": str(self.failure)} if self.failure is not None else {}
 
     def _what_is_unready(self) -> Mapping[str, str]:
-        problems = {**self._what_is_dead(), **self._troubles}
+        problems = {**self._what_is_dead(), **self._troubles, **self._rights.problems()}
+        if self._lease is not None and (trouble := self._lease.trouble()):
+            problems["lease"] = trouble
         for path, problem in self._contact.failing_for(STALE_SECONDS).items():
             problems[path] = f"not answered for {STALE_SECONDS:.0f} s: {problem}"
         if self._leader is None or not self._leader.custom_resources.synced.is_set():
@@ -235,6 +281,7 @@ class Manager:
         if self._leader is None:
             problems["pods"] = "not listed yet"
             return problems
+        problems.update(self._leader.others.problems())
         for reflector in self._leader.reflectors:
             age = reflector.age()
             if not reflector.synced.is_set():

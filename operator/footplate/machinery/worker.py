@@ -20,7 +20,9 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import Controller
 from footplate.machinery.memory import Memory
 from footplate.machinery.metrics import Metrics
+from footplate.machinery.others import LOOK_AGAIN_SECONDS, Others
 from footplate.objects import Key, Object, uid_of
+from footplate.policy.ownership import claim, owner_of
 from footplate.policy.plan import Plan
 
 log = structlog.get_logger(__name__)
@@ -46,10 +48,12 @@ class Worker:
         client: KubeClient,
         cluster: Cluster,
         applier: Applier,
+        others: Others,
         *,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
+        self._others = others
         self._controller = controller
         self._queue = controller.queue
         self._client = client
@@ -94,6 +98,10 @@ class Worker:
             if job is None:
                 self._forget(key)
                 return "gone"
+            if await self._others.has(key, owner_of(job)):
+                self._queue.forget(key)
+                self._queue.add_after(key, LOOK_AGAIN_SECONDS)
+                return "left_alone"
             status = job.get("status") or {}
             with bound_contextvars(run=status.get("run"), attempt=status.get("attempt")):
                 memory = self._remember(key, job)
@@ -116,7 +124,7 @@ class Worker:
         return memory
 
     async def _carry_out(self, key: Key, job: Object, wanted: Plan, memory: Memory) -> str:
-        plan = memory.hold_back(wanted, clock=self._clock)
+        plan = claim(memory.hold_back(wanted, clock=self._clock), job, operator=self._others.own)
         needless = memory.forgive(wanted, clock=self._clock)
         if not (plan.create or plan.delete or plan.events or plan.status is not None):
             self._settle(key, plan, memory)
@@ -163,5 +171,6 @@ class Worker:
 
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)
+        self._others.forget(key)
         self._controller.forget(key)
         self._memories.pop(key, None)

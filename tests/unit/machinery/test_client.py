@@ -344,3 +344,36 @@ async def test_a_watch_may_be_refused(code: int, error: type[FootplateError]) ->
         with pytest.raises(error):
             async for _ in client.watch(PODS, since="1", inactivity=1):
                 pass
+
+
+async def test_the_lease_isnt_given_back_before_every_write_has_its_answer() -> None:
+    """What is under way is done whenever the API server gets to it."""
+    let_go = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await let_go.wait()
+        return web.json_response(make("p"))
+
+    async with client_of(answer) as client:
+        writing = asyncio.create_task(client.create(make("p")))
+        await asyncio.sleep(0.05)
+        assert not await client.finish_writes(within=0.01)
+        with pytest.raises(LeaseLost):
+            await client.create(make("q"))
+        finishing = asyncio.create_task(client.finish_writes(within=5))
+        let_go.set()
+        assert await finishing
+        await writing
+
+
+async def test_a_write_that_was_broken_off_may_still_be_done() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+    async with client_of(answer) as client:
+        writing = asyncio.create_task(client.create(make("p")))
+        await asyncio.sleep(0.05)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        assert not await client.finish_writes(within=1)

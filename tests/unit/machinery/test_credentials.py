@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from certificates import Authority
-from footplate.errors import ConfigurationError
+from footplate.errors import ConfigurationError, LeaseLost
 from footplate.machinery.credentials import Credentials
 from unit.machinery.support import serve
 
@@ -191,3 +191,43 @@ async def test_a_pod_s_service_account_is_used(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
     with pytest.raises(ConfigurationError, match="Service certification file does not exist"):
         await Credentials().load()
+
+
+async def test_what_was_given_up_is_reset_and_never_sent_later(tmp_path: Path) -> None:
+    """A proper close would leave it to the kernel to deliver it whenever the network is back."""
+    ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.read(1000):
+                pass
+            ended.put_nowait(None)
+        except ConnectionResetError as error:
+            ended.put_nowait(error)
+        finally:
+            writer.transport.abort()
+
+    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        credentials = Credentials(kubeconfig=write_kubeconfig(tmp_path, url, {}))
+        await credentials.load()
+        async with credentials.open_session(fenced=True) as session:
+            with pytest.raises(TimeoutError):
+                await session.post(f"{url}/x", data=b"{}", timeout=aiohttp.ClientTimeout(total=0.2))
+            assert isinstance(await asyncio.wait_for(ended.get(), 5), ConnectionResetError)
+
+
+async def test_the_last_look_is_in_the_moment_before_anything_goes_out(tmp_path: Path) -> None:
+    guard = Guard("")
+
+    async with serve(guard) as url:
+        credentials = Credentials(kubeconfig=write_kubeconfig(tmp_path, url, {}))
+        await credentials.load()
+
+        def lost() -> None:
+            raise LeaseLost("it ran out while this process stood still")
+
+        async with credentials.open_session(fenced=True) as session:
+            with pytest.raises((LeaseLost, aiohttp.ClientError)):
+                await session.post(f"{url}/x", data=b"{}", trace_request_ctx=lost)
+    assert guard.shown == []

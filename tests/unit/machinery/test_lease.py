@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, LeaseLost, NotFound
+from footplate.errors import AlreadyExists, ApiUnavailable, Conflict, LeaseLost, NotFound, Refused
 from footplate.machinery.lease import DURATION, RENEW_DEADLINE, RETRY_PERIOD, Lease
 from unit.machinery.support import FakeClock, settle
 
@@ -178,6 +178,73 @@ async def test_a_leader_that_slept_may_not_write(leases: Leases, clock: FakeCloc
     async with two_replicas(leases, clock) as (first, _):
         clock._time += DURATION + 1
         assert not first.may_write()
+
+
+async def test_a_leader_that_slept_has_lost_a_lease_that_nobody_took(
+    leases: Leases, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may have seen it run out, and act under a lease of his own."""
+    sleep = clock.sleep
+    monkeypatch.setattr(clock, "sleep", lambda seconds: sleep(DURATION))
+    first = Replica("first", leases, clock)
+    first.start()
+    await settle()
+    version = leases.version
+    await clock.advance(DURATION)
+    assert "ran out" in str(first.error)
+    assert leases.version == version
+
+
+REFUSED = Refused(403, "Forbidden", "leases is forbidden")
+NOT_SERVED = NotFound(404, "Not Found", "404 page not found")
+NO_NAMESPACE = NotFound(404, "NotFound", 'namespaces "ns" not found')
+
+
+@pytest.mark.parametrize(
+    ("verb", "error", "said"),
+    [
+        (
+            "get",
+            REFUSED,
+            "no right to the Lease ns/op: grant get, update and create of leases there, or run one replica",
+        ),
+        ("create", REFUSED, "with --no-leader-election (chart: replicas: 1, leaderElection: false)"),
+        ("create", NOT_SERVED, "the API server serves no Leases (coordination.k8s.io/v1)"),
+        ("create", NO_NAMESPACE, "no namespace ns for the Lease ns/op: create it"),
+    ],
+)
+async def test_who_can_never_lead_says_why(
+    leases: Leases, clock: FakeClock, verb: str, error: Exception, said: str
+) -> None:
+    first = Replica("first", leases, clock)
+
+    async def refuse(*_: Any) -> Any:
+        raise error
+
+    allowed = getattr(first.line, verb)
+    setattr(first.line, verb, refuse)
+    first.start()
+    await clock.advance(RETRY_PERIOD)
+    assert said in (first.lease.trouble() or "")
+    assert "acts on nothing" in (first.lease.trouble() or "")
+    assert not first.may_write()
+    setattr(first.line, verb, allowed)
+    await clock.advance(RETRY_PERIOD)
+    assert first.lease.trouble() is None
+    assert first.may_write()
+    await first.kill()
+
+
+async def test_an_outage_is_said_once_it_lasts(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (_, second):
+        second.line.cut = True
+        await clock.advance(20)
+        assert second.lease.trouble() is None
+        await clock.advance(20)
+        assert "can't be taken: cut" in (second.lease.trouble() or "")
+        second.line.cut = False
+        await clock.advance(RETRY_PERIOD)
+        assert second.lease.trouble() is None
 
 
 @pytest.mark.parametrize("seconds", [2.0, RENEW_DEADLINE - RETRY_PERIOD], ids=["short", "almost too long"])

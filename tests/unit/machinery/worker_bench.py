@@ -12,6 +12,7 @@ from footplate.machinery.applier import Outcome
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
 from footplate.machinery.metrics import Metrics
+from footplate.machinery.others import Others
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.policy.plan import Observed, Plan, Refusal
@@ -57,6 +58,7 @@ class Bench:
             cast(Any, self.api),
             self.cluster,
             cast(Any, self),
+            Others(cast(Any, self.api), own="", clock=self.clock),
             clock=self.clock,
             metrics=self.metrics,
         )
