@@ -12,6 +12,7 @@ from fuzz.subjects import Escaped, any_pod, any_status, check, manifest
 from fuzz.words import any_answer, any_last_words
 from unit.policy.build import UID
 
+FIRST, CASES = 1_000_000, 100
 SECONDS_EACH = 0.1
 """CPU, on average; the slowest is a gang of 10,000 pods, looked at six times."""
 MAX_GROWTH = 400 * 2**20
@@ -20,12 +21,12 @@ MAX_GROWTH = 400 * 2**20
 @pytest.mark.parametrize(
     ("subject", "cases"), [(each, 100) for each in (manifest, any_status, any_pod, any_answer, any_last_words)]
 )
-def test_whatever_comes_it_is_answered(subject: Any, cases: int) -> None:
-    outcome = attack(subject, range(1_000_000, 1_000_000 + cases))
+def test_whatever_comes_it_is_answered(subject: Any) -> None:
+    outcome = attack(subject, range(FIRST, FIRST + CASES))
     print(outcome)
     assert not outcome.failures, "\n".join(said for _, _, said in outcome.failures.values())
     assert len(outcome.became) > 1, "all of them go the same way: nothing is tried"
-    assert outcome.seconds < SECONDS_EACH * cases
+    assert outcome.seconds < SECONDS_EACH * CASES
     assert outcome.peak_bytes < MAX_GROWTH
 
 
