@@ -15,7 +15,7 @@ RUNS_SECONDS = 0.01
 
 
 class Throttle:
-    """`with Throttle(find)`: what `find` finds, again and again, runs for 10 ms in each second, with all its threads."""
+    """`with Throttle(find)`: what `find` finds, again and again, runs for 10 ms a second, with all its threads."""
 
     def __init__(self, find: Callable[[], Iterable[int]]) -> None:
         self._find = find
