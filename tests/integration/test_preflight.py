@@ -82,6 +82,7 @@ def test_a_node_that_computes_slowly_names_itself(tmp_path: Path) -> None:
     assert "trained" not in done[1].log
 
 
+@pytest.mark.slow
 def test_the_slow_node_of_a_network_is_told_from_its_neighbours(tmp_path: Path) -> None:
     """A ring of four: all see a slow sum, and the neighbours of the slow one a slow link each."""
     preflight = {"network": True, "timeoutSeconds": 200, "floors": {"gigabitsPerSecond": 0.2}}
