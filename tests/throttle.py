@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 HELD_SECONDS = 1.0
-RUNS_SECONDS = 0.005
+RUNS_SECONDS = 0.01
 
 
 class Throttle:
-    """`with Throttle(find)`: what `find` finds, again and again, runs for 5 ms in each second, with all its threads."""
+    """`with Throttle(find)`: what `find` finds, again and again, runs for 10 ms a second, with all its threads."""
 
     def __init__(self, find: Callable[[], Iterable[int]]) -> None:
         self._find = find
@@ -33,13 +33,19 @@ class Throttle:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
-            pids = list(self._find())
-            _send(signal.SIGSTOP, pids)
-            self.held.update(pids)
-            self._ended.wait(HELD_SECONDS if pids else 0.01)
+        pids: set[int] = set()
+        try:
+            while not self._ended.is_set():
+                _send(signal.SIGSTOP, pids)  # to look for others takes its time
+                found = set(self._find())
+                _send(signal.SIGCONT, pids - found)
+                _send(signal.SIGSTOP, pids := found)
+                self.held |= pids
+                self._ended.wait(HELD_SECONDS if pids else 0.01)
+                _send(signal.SIGCONT, pids)
+                time.sleep(RUNS_SECONDS)
+        finally:
             _send(signal.SIGCONT, pids)
-            time.sleep(RUNS_SECONDS)
 
 
 def _send(number: signal.Signals, pids: Iterable[int]) -> None:

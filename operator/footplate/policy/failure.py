@@ -133,7 +133,7 @@ def _is_open(cause: Failure, gang: Gang, *, now: datetime) -> bool:
 
 def unfit_nodes(gang: Gang) -> list[str]:
     """Nodes that fell short in preflight, each of which says so itself."""
-    found = (pod.node for pod in gang.ended if pod.exit_code == ExitCode.NODE_UNFIT and pod.node)
+    found = (pod.node for pod in gang.ended if pod.node and pod.exit_code and _exit_reason(pod) is Reason.NODE_UNFIT)
     return sorted(clean(node, most=253) for node in found)[:MAX_UNFIT]
 
 
@@ -220,6 +220,8 @@ def _exit_reason(pod: Pod) -> Reason:
         return Reason.CONTAINER_CONFIG
     if said == "ContainerStatusUnknown":
         return Reason.POD_LOST
+    if pod.exit_code == ExitCode.NODE_UNFIT and pod.verdict is None:  # a bare command's own
+        return Reason.USER_ERROR
     return _EXIT_REASONS.get(pod.exit_code, Reason.USER_ERROR)
 
 

@@ -86,5 +86,6 @@ NOTICES = MILESTONES | {
     Reason.GRACE_TOO_SHORT,
     Reason.BUDGET_NEARLY_SPENT,
     Reason.SIDECAR,
+    Reason.SUSPECT_NODE,
 }
 """Notes about a run that goes on, which give way to all else that is to be said."""

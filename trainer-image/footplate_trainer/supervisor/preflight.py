@@ -82,17 +82,19 @@ async def _run(pod: Pod, launches: Sequence[Launch], limit: float) -> tuple[Mapp
     probes = [processes.start_one(launch) for launch in launches]
     for probe in probes:
         await probe.copy_output(f"[preflight {probe.rank}] ", None)
-    began, spent, over = time.monotonic(), 0.0, ""
+    began = now = time.monotonic()
+    spent, over = 0.0, ""
     try:
         while not over and not all(probe.ended for probe in probes):
             await asyncio.sleep(TICK_SECONDS)
             for probe in probes:
                 probe.poll()
             stages = {readings.read(path).stage for path in paths}
-            spent += TICK_SECONDS if stages & {"device", "network"} else 0.0
+            before, now = now, time.monotonic()
+            spent += now - before if stages & {"device", "network"} else 0.0
             if spent > limit:
                 over = f"it didn't end within {limit:g} s (preflight.timeoutSeconds)"
-            elif "starting" in stages and time.monotonic() - began > START_SECONDS:
+            elif "starting" in stages and now - began > START_SECONDS:
                 over = f"torch wasn't imported within {START_SECONDS:g} s"
     finally:
         for probe in probes:
