@@ -33,8 +33,8 @@ class Asked(NamedTuple):
 
 
 def read_audit_log(path: Path, *, user: str) -> list[Asked]:
-    """The requests of a user, in the order of their answers. Discovery isn't among them, nor what one may oneself, which
-    `helm test` asks with the operator's account: everybody may do that.
+    """The requests of a user, in the order of their answers. Discovery isn't among them, nor what one may oneself, as
+    `helm test` asks with the operator's account: everybody may ask that.
     """
     with path.open() as lines:
         events = [json.loads(line) for line in lines if line.endswith("\n")]
