@@ -31,11 +31,6 @@ PodGroup of that name the operator asks only when it finds one there that its wa
 OWNS = Right("footplate.dev", "trainingjobs/finalizers", "update")
 """Never asked for: the API server looks whether the operator has it when it creates what blocks a job's deletion."""
 
-OF_THE_CLUSTER = {"clustertrainingruntimes", "trainingpolicies", "namespaces", "nodes"}
-"""What the operator looks at outside its namespaces too."""
-OF_EVERYBODY = Right("authorization.k8s.io", "selfsubjectaccessreviews", "create")
-"""What one may do oneself: `helm test` asks with the operator's account; system:basic-user grants it to all."""
-
 
 def job(name: str, *command: str, **spec: Any) -> dict[str, Any]:
     trainer = {"image": "registry.example.com/trainer:1", "command": [*command]}
@@ -69,7 +64,7 @@ def granted(plane: ControlPlane) -> set[Right]:
 
 
 def asked(site: Site) -> set[Right]:
-    return {each.right for each in site.operator_asked()} - {OF_EVERYBODY}
+    return {each.right for each in site.operator_asked()}
 
 
 def bind(site: Site, pod: str, *, node: str) -> None:

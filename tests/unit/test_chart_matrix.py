@@ -103,6 +103,22 @@ def test_long_names_stay_apart() -> None:
     assert len(names) == 2
 
 
+@matrix
+def test_what_selects_finds_the_operator_and_not_the_test(path: Path) -> None:
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in rendered(path)}
+    operator = objects["Deployment", "footplate"]["spec"]["template"]["metadata"]["labels"]
+    test = objects["Pod", "footplate-test"]["metadata"]["labels"]
+    found = [
+        selector.get("matchLabels", selector)
+        for (kind, name), each in objects.items()
+        if kind in {"Deployment", "Service", "PodDisruptionBudget", "PodMonitor"} and not name.endswith("-trainers")
+        for selector in [each["spec"]["selector"]]
+    ]
+    assert len(found) >= 2
+    assert all(selector.items() <= operator.items() for selector in found)
+    assert not any(selector.items() <= test.items() for selector in found)
+
+
 def test_without_a_uid_the_cluster_s_is_taken() -> None:
     [path] = [path for path in VALUES if path.stem == "openshift"]
     for _, spec in pods(rendered(path)):
