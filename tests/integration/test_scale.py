@@ -12,7 +12,7 @@ import pytest
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.slow]
 
 TESTS = Path(__file__).parents[1]
-BENCHES = ["create", "player", "arrivals", "gang restart", "rest", "delete", "store"]
+BENCHES = ["create", "player", "arrivals", "gang restart", "rest", "delete", "store", "tenants", "turns"]
 
 
 def run(*arguments: str) -> list[dict[str, Any]]:
@@ -27,7 +27,8 @@ def test_the_bench_prints_every_figure_and_a_plot(tmp_path: Path) -> None:
     lines = run("bench.scale", "--smoke", "--plot", str(tmp_path / "scale.png"))
     found = {line["bench"]: line for line in lines}
     assert [bench for bench in BENCHES if bench not in found] == []
-    assert (found["rest"]["writes"], found["store"]["writes"], found["delete"]["operator_writes"]) == (0, 0, 0)
+    idle = found["rest"]["writes"], found["store"]["writes"], found["tenants"]["writes"]
+    assert (*idle, found["delete"]["operator_writes"]) == (0, 0, 0, 0)
     assert 0 < found["arrivals"]["pods_p50"] <= found["arrivals"]["pods_p99"] < found["arrivals"]["succeeded_p99"]
     assert found["rest"]["resident_mib"] > 20
     assert (tmp_path / "scale.png").stat().st_size > 0

@@ -7,6 +7,7 @@ follow within `PATIENCE_SECONDS` isn't counted on, nor waited for.
 """
 
 import asyncio
+import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -26,11 +27,11 @@ PATIENCE_SECONDS = 120.0
 PASSED_OVER_SECONDS = 600.0
 """How long a job isn't asked again that was told to begin and didn't."""
 
-_LOOK_SECONDS = 60.0
+_LOOK_SECONDS = 120.0
 _LAST_LOOK_SECONDS = 600.0
+"""How often words are renewed: of the first ten of a namespace every two minutes, of those behind them less often."""
+
 _LOOK_MARGIN = 0.5
-_LINE_PER_LOOK = 10
-"""The words of so many jobs are renewed each minute; those behind them have time."""
 
 
 class Line:
@@ -61,6 +62,7 @@ class Line:
         self._stale = True
         self._done = Settlement()
         self._woken: dict[Key, Any] = {}
+        self._words_due: dict[Key, tuple[bool, float]] = {}
         self._timer: Timer | None = None
         self._news = asyncio.Event()
 
@@ -127,12 +129,29 @@ class Line:
             return Admission(limited, keeps=told[0].nodes, why=why_it_gives(self._book, claim, told[0]))
         if claim.holds:
             return Admission(limited)
-        if not quota.allows(claim, self._book.pool):
-            return Admission(limited, why=why_it_never_fits(self._book, claim), hopeless=True, look=_LAST_LOOK_SECONDS)
-        why = why_it_waits(self._book, claim, is_reserved=claim.key in self._done.reserved)
+        hopeless = not quota.allows(claim, self._book.pool)
         place, _ = place_in_line(self._book, claim)
-        look = min(_LOOK_SECONDS * (1 + place // _LINE_PER_LOOK), _LAST_LOOK_SECONDS)
+        look = min(_LOOK_SECONDS * (1 + place // 10), _LAST_LOOK_SECONDS)
+        left = self._seconds_to_words(claim, look, hopeless=hopeless)
+        if left > 0:
+            return Admission(limited, hopeless=hopeless, look=left)
+        if hopeless:
+            return Admission(limited, why=why_it_never_fits(self._book, claim), hopeless=True, look=look)
+        why = why_it_waits(self._book, claim, is_reserved=claim.key in self._done.reserved)
         return Admission(limited, why=why, look=look)
+
+    def _seconds_to_words(self, claim: Claim, look: float, *, hopeless: bool) -> float:
+        """Seconds until a job is told anew how it stands, 0 for now: whoever comes at once, others in turns, so that
+        neither a busy line nor a new leader writes thousands of statuses that say little.
+        """
+        now, (said, due) = self._now(), self._words_due.get(claim.key, (hopeless, 0.0))
+        if not due and now - claim.changed > _LOOK_SECONDS:
+            due = now + look * random.random()
+            self._words_due[claim.key] = hopeless, due
+        if said == hopeless and due > now:
+            return due - now
+        self._words_due[claim.key] = hopeless, now + look
+        return 0.0
 
     def _settle(self) -> None:
         now = self._now()
@@ -175,6 +194,7 @@ class Line:
         self._passed_over.pop(key, None)
         if claim is None:
             self._seen.pop(key, None)
+            self._words_due.pop(key, None)
         else:
             self._seen[key] = claim
 

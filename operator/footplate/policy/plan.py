@@ -84,7 +84,7 @@ class Admission:
     keeps: int | None = None
     """Nodes that it keeps, being asked to give back the rest; None where nobody asks."""
     why: str = ""
-    """Why it waits, or for whom it gives back."""
+    """Why it waits, or for whom it gives back; empty where what it was told last will do."""
     hopeless: bool = False
     """True where it can't ever fit, however long it waits."""
     look: float = 60.0

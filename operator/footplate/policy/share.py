@@ -127,7 +127,10 @@ def _waiting(status: TrainingJobStatus, place: QueueStatus, observed: Observed, 
     admission = observed.admission
     hopeless = admission is not None and admission.hopeless
     reason = Reason.EXCEEDS_QUOTA if hopeless else Reason.WAITING_FOR_QUOTA
-    why = clean(admission.why if admission is not None and admission.why else TAKES_ITS_PLACE)
+    why = clean(admission.why) if admission is not None else ""
+    if not why:
+        told = status.reason == reason and status.phase is Phase.QUEUED
+        why = status.message if told and status.message else TAKES_ITS_PLACE
     return move(status.model_copy(update={"queue": place}), Phase.QUEUED, reason, why, now=now)
 
 

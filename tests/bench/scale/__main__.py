@@ -22,9 +22,11 @@ from bench.scale.arrival import bench_arrivals, bench_gang_restart, bench_player
 from bench.scale.creation import bench_creation
 from bench.scale.growth import Growth, plot
 from bench.scale.stock import bench_rest, bench_store
+from bench.scale.tenants import bench_tenants
 
 Bench = Callable[[Arena], Awaitable[None]]
 SMOKE = ["--sizes=2,4", "--rounds=1", "--jobs=6", "--per-second=20", "--jobs-at-rest=8", "--jobs-in-store=16"]
+SMOKE += ["--namespaces=3", "--jobs-of-each=4"]
 SMOKE += ["--gang=4", "--steps=1", "--run-seconds=0.5", "--rest-seconds=1", "--devcluster"]
 
 
@@ -43,6 +45,10 @@ def main() -> None:
         "gang": (2 * options.gang, partial(bench_gang_restart, nodes=options.gang)),
         "rest": (options.jobs_at_rest * PODS_PER_JOB, partial(bench_rest, jobs=options.jobs_at_rest)),
         "store": (0, partial(bench_store, jobs=options.jobs_in_store)),
+        "tenants": (
+            2 * options.namespaces,
+            partial(bench_tenants, namespaces=options.namespaces, jobs=options.jobs_of_each),
+        ),
     }
     growths: list[Growth] = []
     for name in options.only.split(",") if options.only else benches:
@@ -63,13 +69,17 @@ async def run(bench: Bench, *, real: bool, pods: int, **measures: Any) -> list[G
 def parse() -> argparse.Namespace:
     """The command line; --smoke stands for a row of small sizes, after which others may follow."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="comma-separated: create, player, arrivals, gang, rest, store")
+    parser.add_argument(
+        "--only", default="", help="comma-separated: create, player, arrivals, gang, rest, store, tenants"
+    )
     parser.add_argument("--sizes", default="8,256,1000,5000", help="nodes of one job")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1000, help="that arrive")
     parser.add_argument("--per-second", type=float, default=10.0)
     parser.add_argument("--jobs-at-rest", type=int, default=2000, help="of eight running pods each")
     parser.add_argument("--jobs-in-store", type=int, default=10000, help="suspended ones")
+    parser.add_argument("--namespaces", type=int, default=500, help="with a quota")
+    parser.add_argument("--jobs-of-each", type=int, default=20, help="in each namespace")
     parser.add_argument("--gang", type=int, default=256, help="nodes of the gang that restarts")
     parser.add_argument("--steps", default="8,4,2,1", help="to an eighth of the jobs at rest, a quarter, a half, all")
     parser.add_argument("--run-seconds", type=float, default=5.0, help="that a pod of an arriving job runs")

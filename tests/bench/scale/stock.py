@@ -42,23 +42,23 @@ async def bench_rest(arena: Arena, jobs: int) -> None:
 async def bench_store(arena: Arena, jobs: int) -> None:
     """Suspended jobs without any pod: what the mere number of jobs costs."""
     await _bench_stock(arena, "store", jobs, pods_per_job=0, spec=SUSPENDED, phase="Suspended")
-    await _side_by_side(arena.delete, _names("store", jobs))
+    await side_by_side(arena.delete, _names("store", jobs))
     await arena.until_empty("services", "configmaps")
 
 
 async def _bench_stock(
     arena: Arena, bench: str, jobs: int, *, pods_per_job: int, spec: Mapping[str, Any], phase: str
 ) -> None:
-    empty = asdict(await _restart(arena, 0))
+    empty = asdict(await restart(arena, 0))
     points: list[tuple[int, dict[str, float]]] = []
     names = _names(bench, jobs)
     done = 0
     for wanted in [jobs // step for step in arena.steps]:
         building = await _build(arena, names[done:wanted], pods_per_job=pods_per_job, spec=spec, phase=phase)
         done = wanted
-        restart = await _restart(arena, done)
-        points.append((done, asdict(restart)))
-        arena.say(bench, jobs=done, pods=done * pods_per_job, **building, **asdict(restart))
+        anew = asdict(await restart(arena, done))
+        points.append((done, anew))
+        arena.say(bench, jobs=done, pods=done * pods_per_job, **building, **anew)
     for what in ("start_cpu_seconds", "resident_mib"):
         sizes = [(float(size), figures[what]) for size, figures in points]
         arena.grows(f"{bench}: {what}", sizes, against="jobs", empty=empty[what])
@@ -73,14 +73,15 @@ async def _build(
             await operator.until_ready()
             cpu, began = operator.cpu_seconds(), time.perf_counter()
             before = witness.count(phase)
-            await _side_by_side(lambda name: arena.apply(name, **spec), names)
+            await side_by_side(lambda name: arena.apply(name, **spec), names)
             await witness.until(lambda: witness.count(phase) == before + len(names))
             seconds = time.perf_counter() - began
             used = operator.cpu_seconds() - cpu
     return {"built_per_second": len(names) / seconds, "built_cpu_seconds_per_job": used / len(names)}
 
 
-async def _restart(arena: Arena, jobs: int) -> Restart:
+async def restart(arena: Arena, jobs: int) -> Restart:
+    """An operator starts with so many jobs there, and has nothing to do then."""
     async with arena.operator() as operator:
         ready = await operator.until_ready()
         settled = await operator.until_settled(jobs)
@@ -124,11 +125,12 @@ async def _delete(arena: Arena, witness: Witness, names: Sequence[str]) -> float
     """Seconds from the first DELETE until the garbage collector and the player have taken away the last pod."""
     left = len(witness.pods) - len(names) * PODS_PER_JOB
     began = time.perf_counter()
-    await _side_by_side(arena.delete, names)
+    await side_by_side(arena.delete, names)
     return await witness.until(lambda: len(witness.pods) == left) - began
 
 
-async def _side_by_side(do: Any, names: Sequence[str]) -> None:
+async def side_by_side(do: Any, names: Sequence[Any]) -> None:
+    """Does something for each of them, several at a time."""
     rest = iter(names)
 
     async def lane() -> None:

@@ -124,9 +124,10 @@ def test_who_ran_before_the_quota_counts(world: World) -> None:
     with fresh(world) as woken:
         world.policy("late", gpus=8, borrow=False, late="yes")
         waits = world.job("c/waits", 4)
-        assert not world.may_begin(waits)
+        told = world.ask(waits)
+        assert not told.nodes
+        assert "(ran 8)" in told.why
         assert ("c", "ran") in woken, "it takes its place"
-    assert "ran 8" in world.ask(waits).why
 
 
 async def test_only_whose_answer_changes_is_woken(world: World) -> None:
@@ -212,6 +213,21 @@ def test_the_words_say_what_is_asked_who_holds_it_and_whose_turn_it_is(world: Wo
         "nvidia.com/gpu, of which its jobs hold 8 (train-x 6, train-y 2); 0 of 16 in all are free; number 2 of 2 in "
         "its namespace's line"
     )
+
+
+def test_words_are_renewed_in_turns(world: World) -> None:
+    """A new leader, or a busy line, tells nobody again what differs in a number."""
+    world.job("a/holds", 8, holds=True)
+    world.job("b/holds", 8, holds=True)
+    waits = world.job("a/waits", 4)
+    assert world.ask(waits).why
+    again = world.ask(waits)
+    assert (again.why, again.look) == ("", 120.0)
+    world.clock._time = 121
+    assert world.ask(waits).why
+    old = world.job("a/old", 4, changedTime=format_time(START.replace(year=2020)))
+    assert world.ask(old).why == "", "it was told by somebody before"
+    assert 0 < world.ask(old).look <= 120
 
 
 def test_a_priority_class_counts_as_soon_as_it_is_there(world: World) -> None:
