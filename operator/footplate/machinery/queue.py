@@ -131,9 +131,7 @@ class Line:
             return Admission(limited)
         hopeless = not quota.allows(claim, self._book.pool)
         place, _ = place_in_line(self._book, claim)
-        look = (
-            _LAST_LOOK_SECONDS if hopeless else min(_LOOK_SECONDS * (1 + place // _LINE_PER_LOOK), _LAST_LOOK_SECONDS)
-        )
+        look = min(_LOOK_SECONDS * (1 + place // 10), _LAST_LOOK_SECONDS)
         left = self._seconds_to_words(claim, look, hopeless=hopeless)
         if left > 0:
             return Admission(limited, hopeless=hopeless, look=left)
