@@ -207,11 +207,13 @@ class Structural:
         """CEL: each item says what it said, in whichever order."""
         items, field = self.inline(node["items"]), ".".join(path)
         had, has = (_has(root, path) for root in ("oldSelf", "self"))
-        old, new = f"({had} ? oldSelf.{field} : [])", f"({has} ? self.{field} : [])"
+        old, new = f"oldSelf.{field}", f"self.{field}"
         fields = {name: self.inline(each) for name, each in items["properties"].items()}
         alike = " && ".join(_alike(name, each, required=name in items["required"]) for name, each in fields.items())
-        every = f"{new}.size() == {old}.size() && {new}.all(i, {old}.exists(o, {alike}))"
-        return f"({has} == {had} || !has(self.runtimeRef)) && {every}"
+        # The cost is reckoned by the lists' bounds, which a conditional would hide.
+        as_many = f"({has} ? {new}.size() : 0) == ({had} ? {old}.size() : 0)"
+        every = f"(!{has} || !{had} || {new}.all(i, {old}.exists(o, {alike})))"
+        return f"({has} == {had} || !has(self.runtimeRef)) && {as_many} && {every}"
 
     def is_opaque(self, block: Json) -> bool:
         """True where a field of the block is free-form: CEL can't name it, and compares the block as a whole alone."""
