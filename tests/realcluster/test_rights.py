@@ -95,8 +95,8 @@ def use_gangs(site: Site) -> None:
         site.plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(path))
     site.reconfigure()
     for kind in ("coscheduling", "volcano"):
-        site.apply(job(kind, "true", scheduling={"gang": kind}))
-        site.wait(kind, "jsonpath={.status.phase}=Queued")
+        site.apply(job(kind, "sleep", "600", scheduling={"gang": kind}))
+        site.wait(kind, "jsonpath={.status.phase}=Running")  # the nodes of here take pods of any scheduler
         site.kubectl("patch", "tj", kind, "--type=merge", "-p", SUSPEND)
         site.wait(kind, "condition=Suspended")
     site.apply(job("queued", "true", scheduling={"queueName": "vision"}))

@@ -3,7 +3,7 @@
 Its webhook's part it does as soon as it sees a pod: Kueue's finalizer and its `managed` label. The gate is there
 already, since the operator puts it there. A group whose pods are all there gets a Workload, which is admitted where the
 quota has room, and its pods lose the gate. Finalizers go from groups that aren't retriable once their pods are over; of
-pods that were deleted in the queue they go only when the Workload does, as with Kueue 0.14.
+pods that were deleted in the queue they go only when the Workload does, as with Kueue 0.13.1.
 """
 
 from contextlib import suppress

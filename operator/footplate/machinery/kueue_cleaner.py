@@ -1,6 +1,6 @@
 """Frees deleted pods that Kueue's finalizer holds for ever: those of a group that was queued when all of it went.
 
-Kueue waits for such a group to be made whole again, retriable or not (seen with Kueue 0.14 and 1.36's API server), and
+Kueue waits for such a group to be made whole again, retriable or not (seen with Kueue 0.13.1 on Kubernetes 1.36), and
 lets the pods go when their Workload is deleted. That is done here, whatever became of the job; the finalizers stay
 Kueue's own. A group that holds any node, or of which any pod lives, is left alone: its end is Kueue's.
 """
