@@ -22,10 +22,7 @@ JSON_PATCH = "application/json-patch+json"
 
 
 class Kubelets:
-    """Report bound pods as Running, end those whose job is told to be done, and take deleted ones away.
-
-    `most` is the largest number of pods of one attempt that ran, and `halves` are attempts seen to run in part only.
-    """
+    """Report bound pods as Running, end those whose job is told to be done, and take deleted ones away."""
 
     def __init__(self, client: ApiClient, namespace: str) -> None:
         self.client = client
@@ -119,7 +116,7 @@ class Player(ABC):
         """As a scheduler says it of pods that it can't place."""
         said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
         for pod in pods:
-            before = next((c for c in pod["status"].get("conditions", ()) if c["type"] == "PodScheduled"), {})
+            before: Object = next((c for c in pod["status"].get("conditions", ()) if c["type"] == "PodScheduled"), {})
             if before.get("message") != message:
                 path = f"{self.kubelets.pods_path}/{pod['metadata']['name']}/status"
                 body = {"status": {"conditions": [{**said, "lastTransitionTime": timestamp()}]}}

@@ -99,6 +99,7 @@ async def test_a_queued_gang_is_not_released_and_leaves_nothing_behind(world: Wo
 async def test_without_kueue_the_job_waits_and_goes_on_when_it_is_there(world: World) -> None:
     """Nothing runs past the queue that was named: not where Kueue isn't installed, nor where it isn't at work."""
     await world.prepare(nodes=2)
+    await world.withdraw("kueue")
     async with world.at_work():
         await world.apply("early", nodes=2, **QUEUED)
         status = await world.until_status("early", lambda status: status.get("reason") == "WaitingForGang")

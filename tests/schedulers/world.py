@@ -44,19 +44,22 @@ class World:
 
     async def serve(self, name: str) -> None:
         """Installs the CRD of a scheduler, and waits until it is served."""
-        crd = yaml.safe_load((CRDS / f"{name}.yaml").read_text())
         with suppress(AlreadyExists):
-            await self.client.request("POST", DEFINITIONS, crd)
-        spec = crd["spec"]
-        path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+            await self.client.request("POST", DEFINITIONS, _crd(name))
+        await self.until(lambda: self._is_served(name), bool)
 
-        async def served() -> bool:
-            with suppress(NotFound):
-                await self.client.request("GET", path)
-                return True
-            return False
+    async def withdraw(self, name: str) -> None:
+        """Takes it away, where another test has left it."""
+        with suppress(NotFound):
+            await self.client.request("DELETE", f"{DEFINITIONS}/{_crd(name)['metadata']['name']}")
+        await self.until(lambda: self._is_served(name), lambda served: not served)
 
-        await self.until(served, bool)
+    async def _is_served(self, name: str) -> bool:
+        spec = _crd(name)["spec"]
+        with suppress(NotFound):
+            await self.client.request("GET", f"/apis/{spec['group']}/{spec['versions'][0]['name']}")
+            return True
+        return False
 
     @asynccontextmanager
     async def at_work(self, *parts: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
@@ -124,6 +127,10 @@ class World:
 
     async def until_phase(self, name: str, phase: str) -> Object:
         return await self.until_status(name, lambda status: status.get("phase") == phase)
+
+
+def _crd(name: str) -> Object:
+    return dict(yaml.safe_load((CRDS / f"{name}.yaml").read_text()))
 
 
 def whole_gangs(player: Player, *, nodes: int) -> None:

@@ -100,7 +100,8 @@ def test_kueue_makes_its_workload_itself() -> None:
 
 
 def test_a_group_that_somebody_deleted_is_made_again_while_it_is_needed() -> None:
-    of, gangs = job({"scheduling": {"gang": "native"}}), {"attempts": attempt("native"), "gang_state": served(NATIVE)}
+    of = job({"scheduling": {"gang": "native"}})
+    gangs: JSON = {"attempts": attempt("native"), "gang_state": served(NATIVE)}
     plan = look(of, waiting(0), waiting(1), phase="Queued", **gangs)
     assert [each["kind"] for each in plan.create] == ["PodGroup"]
     plan = look(of, pod(0), pod(1), phase="Running", **gangs)
