@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from crash_sweep import live_through
 from footplate.contract import Label
 from invariants import Invariants
 from job_life import problems
-from laptop import Laptop
+from laptop import EXAMPLES, Laptop
 
 pytestmark = pytest.mark.integration
 
@@ -121,6 +122,25 @@ def test_labels_go_on_by_the_allow_list_and_the_job_stays_as_it_was(laptop: Lapt
     assert metadata["annotations"].keys() == {"a", "kubectl.kubernetes.io/last-applied-configuration"}
     assert not {"finalizers", "ownerReferences"} & metadata.keys()
     assert metadata["generation"] == 1
+
+
+@pytest.mark.parametrize("example", ["digits", "gitops/trainings", "migrate/sagemaker"])
+def test_what_is_read_back_is_what_was_applied(laptop: Laptop, example: str) -> None:
+    """All of them, by client and by server, are in realcluster/test_gitops.py."""
+    path = EXAMPLES / example / "job.yaml"
+    wanted = {**yaml.safe_load(path.read_text())}
+    wanted["metadata"] |= {"name": "compared", "namespace": "default"}
+    wanted["spec"].setdefault("runPolicy", {})["suspend"] = True
+    text = json.dumps(wanted)
+    assert laptop.kubectl("apply", "-f", "-", stdin=text).stdout.endswith(" created\n")
+    there = laptop.get("tj", "compared")["spec"]
+    assert {key: there.get(key) for key in wanted["spec"]} == {**wanted["spec"], "output": there["output"]}
+    assert there["output"] == {"formats": ["safetensors"], **wanted["spec"]["output"]}, (
+        "the one default beside our kind's"
+    )
+    assert laptop.kubectl("diff", "-f", "-", stdin=text).stdout == ""
+    assert laptop.kubectl("apply", "-f", "-", stdin=text).stdout.endswith(" unchanged\n")
+    assert laptop.kubectl("delete", "tj", "compared").returncode == 0
 
 
 async def test_of_a_whole_life_nothing_is_written_but_the_status(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def examples() -> dict[str, Json]:
     for path in sorted(EXAMPLES.rglob("*.yaml")):
         for each in yaml.safe_load_all(path.read_text()):
             if each and each.get("apiVersion") == OURS:
+                each["metadata"].pop("namespace", None)
                 found[f"{path.relative_to(EXAMPLES)} {each['kind']}"] = each
     assert len(found) >= 20
     return found
