@@ -36,7 +36,7 @@ def advance(job: Job) -> Step:
     awaited = failing is not None and refusal.waits_for_older_pods(failing, job.gang)
     overdue = clean_pods.overdue(job)
     missing = _missing(job)
-    begun = job.attempt if missing and not job.gang.current else None
+    begun = job.attempt if missing and not job.gang.current and not job.refusals else None  # said once
     kept_away = suspects.kept_away(_suspects(job), attempt=begun.attempt) if begun is not None else ()
     return Step(
         _show(job, None if awaited else failing, room_awaited=awaited),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from footplate.client.rendering import render
 from footplate.contract import Progress, parse_verdict
 from footplate.policy.resolve import RuntimeRefuses, encode, resolve
 from unit.policy.build import UID, at, bare_job, job, look, node, pod, runtime, terminated
@@ -90,8 +91,6 @@ def test_a_bare_command_gets_our_supervisor_for_it() -> None:
 
 
 def container_of(of: JSON, theirs: JSON) -> JSON:
-    from footplate.client.rendering import render
-
     pods = [each for each in render(of, theirs) if each["kind"] == "Pod"]
     (container,) = pods[0]["spec"]["containers"]
     return dict(container)

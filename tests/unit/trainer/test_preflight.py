@@ -1,5 +1,6 @@
 """What is made of readings: who falls short, with the value beside the floor, and who is to blame for a network."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from footplate.api.preflight import Floors, Preflight
-from footplate.contract import ExitCode
+from footplate.contract import ExitCode, rendezvous_port
 from footplate_trainer.errors import ConfigError, NodeUnfit, PeerLost, TrainerError
 from footplate_trainer.preflight import devices
 from footplate_trainer.preflight import reading as readings
@@ -175,8 +176,6 @@ def test_a_product_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("missing", [True, False], ids=["no torch", "torch"])
 def test_an_image_without_torch_is_told(pod: Pod, monkeypatch: pytest.MonkeyPatch, missing: bool) -> None:
-    import asyncio
-
     async def run(*_: object) -> Any:
         return {0: SOUND}, 1.0, ""
 
@@ -199,6 +198,4 @@ def test_probes_have_a_rendezvous_of_their_own(pod: Pod) -> None:
 
 
 def pod_port(pod: Pod) -> str:
-    from footplate.contract import rendezvous_port
-
     return str(rendezvous_port(pod.uid, pod.run, pod.attempt))
