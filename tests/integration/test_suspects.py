@@ -32,6 +32,18 @@ class Quiet(SimpleHTTPRequestHandler):
         """Requests are no news."""
 
 
+class Once(SystemClock):
+    """For what does something, and then sleeps: it does it once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.set()
+        await asyncio.Event().wait()
+
+
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
     exporter = tmp_path / "exporter"
@@ -53,11 +65,10 @@ def test_a_node_with_a_fatal_error_is_suspect(prometheus: Prometheus) -> None:
     prometheus.wait_for("count(DCGM_FI_DEV_XID_ERRORS)", lambda samples: [value for _, value in samples] == [4.0])
 
     async def ask() -> dict[str, str]:
-        metrics, nodes = Metrics(), ("gpu-a", "gpu-b", "gpu-c")
-        suspects = Suspects(Client(prometheus.url), lambda: nodes, clock=SystemClock(), metrics=metrics)
+        clock, nodes = Once(), ("gpu-a", "gpu-b", "gpu-c")
+        suspects = Suspects(Client(prometheus.url), lambda: nodes, clock=clock, metrics=Metrics())
         asking = asyncio.create_task(suspects.run())
-        while not metrics.registry.get_sample_value("footplate_prometheus_queries_total", {"result": "ok"}):
-            await asyncio.sleep(0.01)
+        await clock.slept.wait()
         asking.cancel()
         return dict(suspects.now())
 

@@ -1,7 +1,7 @@
 """Which node a pod goes to: countable resources, selectors, affinity, taints. Pure.
 
 The part of kube-scheduler that decides whether a pod fits, with its words for why not; of the nodes that fit, the one
-with the fewest pods is taken.
+that the pod's node affinity prefers is taken and, among equals, the one with the fewest pods.
 """
 
 from collections import Counter, defaultdict
@@ -64,7 +64,8 @@ def place(pod: Object, nodes: Sequence[Object], load: Load) -> str:
         if not reasons:
             fitting.append(node["metadata"]["name"])
     if fitting:
-        return min(fitting, key=lambda name: load.used(name, "pods"))
+        wish = {node["metadata"]["name"]: _preference(pod["spec"], node) for node in nodes}
+        return min(fitting, key=lambda name: (-wish[name], load.used(name, "pods")))
     why = ", ".join(f"{count} {reason}" for reason, count in sorted(refusals.items()))
     raise Unschedulable(f"0/{len(nodes)} nodes are available: {why}." if nodes else "no nodes available")
 
@@ -110,12 +111,22 @@ def _selects(spec: Object, node: Object) -> bool:
         return False
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    return required is None or any(
-        all(_matches(each, labels) for each in term.get("matchExpressions") or ())
-        and all(_matches(each, fields) for each in term.get("matchFields") or ())
-        for term in required["nodeSelectorTerms"]
-        if term.get("matchExpressions") or term.get("matchFields")
-    )
+    return required is None or any(_holds(term, labels, fields) for term in required["nodeSelectorTerms"])
+
+
+def _preference(spec: Object, node: Object) -> int:
+    """The weights of what the pod prefers and this node has."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    labels, fields = node["metadata"].get("labels") or {}, {"metadata.name": node["metadata"]["name"]}
+    preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    return sum(each["weight"] for each in preferred if _holds(each["preference"], labels, fields))
+
+
+def _holds(term: Object, labels: Mapping[str, str], fields: Mapping[str, str]) -> bool:
+    """Whether a node meets a term; one that asks for nothing holds nowhere."""
+    expressions, names = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    asks = bool(expressions or names)
+    return asks and all(_matches(e, labels) for e in expressions) and all(_matches(name, fields) for name in names)
 
 
 def _matches(requirement: Object, values: Mapping[str, str]) -> bool:

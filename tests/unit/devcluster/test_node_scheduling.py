@@ -31,6 +31,19 @@ def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
     return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
 
 
+def test_where_a_pod_had_rather_not_be_it_goes_only_if_nowhere_else() -> None:
+    away = {"weight": 100, "preference": {"matchFields": [
+        {"key": "metadata.name", "operator": "NotIn", "values": ["a"]}]}}  # fmt: skip
+    shy = pod(affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [away]}})
+    load = Load()
+    for _ in range(2):
+        load.add("b", pod())
+    assert place(shy, [node("a"), node("b")], load) == "b"
+    load.add("b", pod())
+    assert place(shy, [node("a"), node("b")], load) == "a"
+    assert place(pod(), [node("a"), node("b", allocatable={"pods": "9"})], load) == "a"
+
+
 TAINTED = node("a", spec={"taints": [{"key": "gpu", "value": "h100", "effect": "NoSchedule"}]})
 LABELLED = node("a", labels={"zone": "z1", "gpus": "8"})
 
