@@ -133,6 +133,10 @@ TAKEN = (
     Case("command", trainer(recipe=UNSET, command=["python", "-m", "mine"])),
     Case("longest name", sound(), name="a" * MAX_NAME_LENGTH),
     Case("most nodes", sound(nodes=10_000)),
+    Case("preflight", {"preflight": {"devices": True, "network": True, "timeoutSeconds": 30, "floors": {
+        "deviceMemory": "75Gi", "teraflops": 500.5, "gigabitsPerSecond": 1200}}}, kind="ClusterTrainingRuntime"),
+    Case("claims", sound(processesPerNode=8, podTemplate={"resourceClaims": [
+        {"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]})),
     Case("elastic", sound(elastic=ELASTIC, nodes=2)),
     Case("elastic of one size", sound(elastic={"minNodes": 2, "maxNodes": 2}, nodes=2)),
     Case("processes auto", sound(processesPerNode="auto")),
@@ -300,6 +304,31 @@ REFUSED = (
          "annotations are more than 65,536 bytes together", "spec.podTemplate.annotations"),
     Case("same variable twice", trainer(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
          "name A comes twice", "spec.trainer.env", server='Duplicate value: {"name":"A"}'),
+    *(
+        Case(f"claim of {len(source)} kinds", pods(resourceClaims=[{"name": "gpus", **source}]),
+             "set exactly one of resourceClaimName and resourceClaimTemplateName",
+             "spec.podTemplate.resourceClaims[0]")
+        for source in ({}, {"resourceClaimName": "a", "resourceClaimTemplateName": "b"})
+    ),
+    *(
+        Case(f"preflight: {words}", {"preflight": preflight}, words, f"spec.preflight{path}", kind="TrainingRuntime")
+        for words, path, preflight in (
+            ("checks nothing: set devices or network to true", "", {}),
+            ("checks nothing: set devices or network to true", "", {"devices": False, "timeoutSeconds": 30}),
+            ("floors.deviceMemory and floors.teraflops go with devices: true", ".floors",
+             {"network": True, "floors": {"teraflops": 1}}),
+            ("floors.gigabitsPerSecond goes with network: true", ".floors.gigabitsPerSecond",
+             {"devices": True, "floors": {"gigabitsPerSecond": 1}}),
+        )
+    ),
+    Case("preflight of a second", {"preflight": {"devices": True, "timeoutSeconds": 1}}, "must be at least 5",
+         "spec.preflight.timeoutSeconds", kind="ClusterTrainingRuntime", server="should be greater than or equal to 5"),
+    Case("preflight of a job", sound(preflight={"devices": True}), "unknown field", "spec.preflight",
+         server='unknown field "spec.preflight"'),
+    Case("same claim twice", pods(resourceClaims=[{"name": "a", "resourceClaimName": "b"}] * 2), "name a comes twice",
+         "spec.podTemplate.resourceClaims", server='Duplicate value: {"name":"a"}'),
+    Case("claim's name", pods(resourceClaims=[{"name": "a b", "resourceClaimName": "b"}]), "must be lower-case letters",
+         "spec.podTemplate.resourceClaims[0].name", server="should match"),
     Case("same mount path twice", mounts("/a", "/a"), "mountPath /a comes twice", "spec.podTemplate.volumeMounts",
          server='Duplicate value: {"mountPath":"/a"}'),
     Case("mount of no volume", pods(volumeMounts=[{"name": "data", "mountPath": "/a"}]),

@@ -33,9 +33,10 @@ def pod_environment(
     grace_seconds: int = 20,
     files: Mapping[str, str] | None = None,
     metrics_address: str = "",
+    preflight: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Writes job.json under `root` and returns the pod's environment. `spec` is a TrainingJob's; `files` are those of
-    source.configMap.
+    source.configMap; `preflight` is its runtime's.
     """
     source = root / "source"
     for folder in (source, root / "run"):
@@ -49,6 +50,7 @@ def pod_environment(
         "metadata": {"name": job, "namespace": namespace, "uid": uid},
         "run": run,
         "spec": {**spec, "trainer": trainer, "nodes": nodes},
+        **({"preflight": preflight} if preflight is not None else {}),
     }
     (root / "job.json").write_text(json.dumps(config))
     is_command = trainer.get("command") is not None

@@ -21,6 +21,11 @@ class AttemptSpec:
     """Kubernetes nodes to keep away from as long as there are others."""
 
     @property
+    def supervised(self) -> bool:
+        """Whether our supervisor is the first process of its pods."""
+        return is_supervised(self.config, self.spec)
+
+    @property
     def hosts(self) -> list[str]:
         """Names of the pods in the run's headless Service, by rank."""
         return [f"{self.pod_name(rank)}.{self.run_name}" for rank in range(self.nodes)]
@@ -54,6 +59,11 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
     if spec.processes_per_node != "auto":
         return spec.processes_per_node
     return max(1, sum(spec.resources.accelerators.values()))
+
+
+def is_supervised(config: JobConfig, spec: TrainingJobSpec) -> bool:
+    """Whether our supervisor is the first process of the pods: for the job, or for its runtime's preflight."""
+    return config.preflight is not None or needs_supervisor(spec)
 
 
 def needs_supervisor(spec: TrainingJobSpec) -> bool:

@@ -12,12 +12,14 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from footplate.api.packages import PipPolicy
+from footplate.api.preflight import Preflight
 from footplate.api.status import (
     MAX_STRAGGLERS,
     ArtifactStatus,
     CheckpointStatus,
     Count,
     Metrics,
+    PreflightStatus,
     ProgressStatus,
     Straggler,
 )
@@ -169,6 +171,8 @@ class ExitCode(IntEnum):
     """No step was finished within the hang timeout."""
     CONFIG_ERROR = 78
     """The job can't run as it is written: permanent."""
+    NODE_UNFIT = 79
+    """This node falls short of what its runtime's preflight asks of it."""
 
 
 Activity = Literal["starting", "loading", "training", "evaluating", "checkpointing", "exporting", "stopping"]
@@ -190,6 +194,9 @@ class JobConfig(Model):
     """Accelerators of each node, by resource name, where the operator that began the run names others than by default;
     `processesPerNode` is a number then.
     """
+
+    preflight: Preflight | None = None
+    """What its runtime asked of nodes when the run began."""
 
     @property
     def devices(self) -> Mapping[str, int]:
@@ -217,6 +224,8 @@ class Progress(Model):
     checkpoint: CheckpointStatus | None = None
     resumed_from_step: Count | None = None
     productive_node_seconds: NodeSeconds = None
+    preflight: PreflightStatus | None = None
+    """Of this attempt; None where it hasn't passed any."""
     stragglers: Annotated[list[Straggler], Field(max_length=MAX_STRAGGLERS)] = Field(default=[])
     """Ranks that have been slower than the median for a while, the slowest first; who runs on which node is the
     operator's knowledge.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.attempt_spec import AttemptSpec, needs_supervisor, processes_per_node
+from footplate.attempt_spec import AttemptSpec, processes_per_node
 from footplate.contract import (
     JOB_FILE,
     MAX_HOSTS,
@@ -40,7 +40,7 @@ def variables(gang: AttemptSpec) -> list[Object]:
         Env.RUN_DIR: MountPath.RUN,
         Env.TERMINATION_LOG: MountPath.TERMINATION_LOG,
         **_place(gang, rendezvous, processes=processes),
-        **storage_variables(gang.spec.storage, supervised=needs_supervisor(gang.spec)),
+        **storage_variables(gang.spec.storage, supervised=gang.supervised),
     }
     defaults = {
         "HOME": "/tmp",  # noqa: S108

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.attempt_spec import AttemptSpec, needs_supervisor, processes_per_node
+from footplate.attempt_spec import AttemptSpec, processes_per_node
 from footplate.bare_command import bare_folders, bare_start
 from footplate.contract import (
     CONTAINER_NAME,
@@ -63,7 +63,7 @@ def build_pods(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     labels = {**template.labels, str(Label.ATTEMPT): str(gang.attempt)}
     annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
     spec, container, environment = _pod_spec(gang), _container(gang), variables(gang)
-    hosts, processes, supervised = gang.hosts, processes_per_node(gang.spec), needs_supervisor(gang.spec)
+    hosts, processes, supervised = gang.hosts, processes_per_node(gang.spec), gang.supervised
     numbered = rank_variables(gang)
 
     def build(rank: int) -> Object:
@@ -82,14 +82,14 @@ def build_pods(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     return [build(rank) for rank in ranks]
 
 
-def mounted_objects(spec: TrainingJobSpec) -> list[str]:
+def mounted_objects(spec: TrainingJobSpec, *, supervised: bool) -> list[str]:
     """What the pods' volumes need, besides what is ours: a pod waits for ever for one that isn't there."""
     source = spec.trainer.source
     named = []
-    if source is not None and source.config_map is not None and not needs_supervisor(spec):
+    if source is not None and source.config_map is not None and not supervised:
         named.append(f"ConfigMap {source.config_map.name}")
     authorities = spec.storage.ca_bundle
-    if authorities is not None and not needs_supervisor(spec):
+    if authorities is not None and not supervised:
         named.append(f"{authorities.kind} {authorities.reference.name}")
     for volume in spec.pod_template.volumes:
         if volume.persistent_volume_claim is not None:
@@ -136,8 +136,14 @@ def _pod_spec(gang: AttemptSpec) -> Object:
         "enableServiceLinks": False,
         "securityContext": _security_context(gang.spec),
         "volumes": _volumes(gang),
+        **_claims(gang.spec),
         **placement(gang.spec, gang_labels=_run_labels(gang.config), avoid=gang.avoid),
     }
+
+
+def _claims(spec: TrainingJobSpec) -> Object:
+    claims = [claim.to_json() for claim in spec.pod_template.resource_claims or ()]
+    return {"resourceClaims": claims} if claims else {}
 
 
 def _security_context(spec: TrainingJobSpec) -> Object:
@@ -152,13 +158,12 @@ def _security_context(spec: TrainingJobSpec) -> Object:
 
 def _container(gang: AttemptSpec) -> Object:
     spec = gang.spec
-    supervised = needs_supervisor(spec)
     container: dict[str, Any] = {
         "name": CONTAINER_NAME,
         "image": spec.trainer.image,
         "envFrom": list(variables_from(spec)),
-        "resources": {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)},
-        "volumeMounts": _mounts(spec),
+        "resources": _resources(spec),
+        "volumeMounts": _mounts(gang),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "terminationMessagePath": str(MountPath.TERMINATION_LOG),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -171,11 +176,17 @@ def _container(gang: AttemptSpec) -> Object:
     # What hyperparameters say isn't for the kubelet to expand.
     said = [word.replace("$", "$$") for word in hyperparameter_arguments(spec.trainer)]
     arguments = [*spec.trainer.args, *said]
-    if supervised:
+    if gang.supervised:
         # The user's words are arguments of ours, so that the kubelet expands $(NAME) in them as in a bare command.
         words = [*(spec.trainer.command or ()), *arguments]
         return {**container, "command": list(SUPERVISOR), "args": words, "livenessProbe": _liveness(spec)}
     return {**container, **bare_start(spec.trainer, arguments)}
+
+
+def _resources(spec: TrainingJobSpec) -> Object:
+    claims = [{"name": claim.name} for claim in spec.pod_template.resource_claims or ()]
+    amounts = {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)}
+    return {**amounts, "claims": claims} if claims else amounts
 
 
 def _liveness(spec: TrainingJobSpec) -> Object:
@@ -195,8 +206,8 @@ def _liveness(spec: TrainingJobSpec) -> Object:
     }
 
 
-def _mounts(spec: TrainingJobSpec) -> list[Object]:
-    supervised = needs_supervisor(spec)
+def _mounts(gang: AttemptSpec) -> list[Object]:
+    spec, supervised = gang.spec, gang.supervised
     mounts: list[Object] = [
         {"name": "footplate-config", "mountPath": str(MountPath.CONFIG), "readOnly": True},
         {"name": "footplate-source", "mountPath": str(MountPath.SOURCE), "readOnly": True},
@@ -216,7 +227,7 @@ def _volumes(gang: AttemptSpec) -> list[Object]:
     code: Object = {"emptyDir": {}}
     if source is not None and source.config_map is not None:
         # Optional where our supervisor runs: it names a missing ConfigMap better than a pod that waits for ever.
-        code = {"configMap": {"name": source.config_map.name, "optional": needs_supervisor(spec)}}
+        code = {"configMap": {"name": source.config_map.name, "optional": gang.supervised}}
     volumes: list[Object] = [
         {"name": "footplate-config", "configMap": {"name": gang.run_name}},
         {"name": "footplate-source", **code},
@@ -224,6 +235,6 @@ def _volumes(gang: AttemptSpec) -> list[Object]:
         {"name": "footplate-run", "emptyDir": {"medium": "Memory", "sizeLimit": RUN_DIR_SIZE}},
         {"name": "footplate-shm", "emptyDir": {"medium": "Memory", "sizeLimit": spec.pod_template.shared_memory}},
         {"name": "footplate-tmp", "emptyDir": {}},
-        *storage_volumes(spec.storage, supervised=needs_supervisor(spec)),
+        *storage_volumes(spec.storage, supervised=gang.supervised),
     ]
     return volumes + [volume.to_json() for volume in spec.pod_template.volumes]

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from documents import DOCS, names_in, read_table
-from footplate.api.status import CheckpointStatus, ProgressStatus
+from footplate.api.status import CheckpointStatus, PreflightStatus, ProgressStatus
 from footplate.machinery.metrics import Metrics
 from footplate_trainer import exchange
 from footplate_trainer.exchange import DurationCounts, Heartbeat, RankReport
@@ -57,7 +57,9 @@ def serve_trainer(folder: Path) -> str:
     heartbeat.beat(1, "training", 1.0)
     devices = (DeviceReading("0", memory_used=1.0, memory=2.0, utilization=0.5, power=1.0),)
     measured = SimpleNamespace(newest=lambda: devices)
-    return Telemetry(pod, clock=now.timestamp, devices=cast(DeviceReadings, measured)).metrics().decode()
+    telemetry = Telemetry(pod, clock=now.timestamp, devices=cast(DeviceReadings, measured))
+    telemetry.preflight = PreflightStatus(device_memory_bytes=1, teraflops=1.0, gigabits_per_second=1.0)
+    return telemetry.metrics().decode()
 
 
 def read_served(text: str) -> Served:

@@ -12,7 +12,7 @@ from documents import DOCS, names_in, read_block, read_table
 from footplate.api.recipes import RECIPES, Hyperparameters
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.attempt_spec import AttemptSpec, needs_supervisor
-from footplate.contract import Env, ExitCode, JobConfig
+from footplate.contract import Env, ExitCode, JobConfig, Verdict
 from footplate.dialects import VARIABLES
 from footplate.podspec import build_pods
 from footplate.policy import failure
@@ -119,7 +119,8 @@ def test_dialects() -> None:
 def test_exit_codes(row: list[str]) -> None:
     codes, _, reason, kind, _ = row
     for code in map(int, codes.split(",")):
-        ended = pod(0, phase="Failed" if code else "Succeeded", state=terminated(code))
+        said = Verdict(outcome="failed", exit_code=code).model_dump_json(by_alias=True) if code in set(ExitCode) else ""
+        ended = pod(0, phase="Failed" if code else "Succeeded", state=terminated(code, message=said))
         found = failure.find(gang(ended), {}, desired=1, all_created=True, now=NOW)
         if code == ExitCode.OK:
             assert found is None

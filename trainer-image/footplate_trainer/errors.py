@@ -58,6 +58,12 @@ class BrokenDevice(TrainerError):
     exit_code = ExitCode.PEER_LOST
 
 
+class NodeUnfit(TrainerError):
+    """This node falls short of what its runtime's preflight asks: another attempt goes elsewhere."""
+
+    exit_code = ExitCode.NODE_UNFIT
+
+
 class NoModel(ConfigError):
     """The code has left no file in the output folder."""
 

@@ -238,7 +238,7 @@ def read_error(run_dir: Path, rank: int) -> RankError | None:
 
 def clear(run_dir: Path) -> None:
     """Removes what an earlier gang left, so that nothing of it is taken for news."""
-    for pattern in ("rank-*.beat", "rank-*.stack", "error-*.json", "report.json", "*.answered"):
+    for pattern in ("rank-*.beat", "rank-*.stack", "error-*.json", "report.json", "*.answered", "preflight-*.json"):
         for path in run_dir.glob(pattern):
             path.unlink(missing_ok=True)
 

@@ -221,6 +221,24 @@ class SecurityContext(Model):
     )
 
 
+class ResourceClaim(Model):
+    """Devices of Dynamic Resource Allocation: a claim that all pods share, or a template that gives each its own."""
+
+    name: DnsLabel = Field(description="Name of the claim in the pods.", examples=["gpus"])
+    resource_claim_name: DnsSubdomain | None = Field(None, description="A ResourceClaim, which the pods share.")
+    resource_claim_template_name: DnsSubdomain | None = Field(
+        None, description="A ResourceClaimTemplate, of which each pod gets a claim of its own.", examples=["h100-8"]
+    )
+
+    rules = (
+        Rule(
+            "has(self.resourceClaimName) != has(self.resourceClaimTemplateName)",
+            "set exactly one of resourceClaimName and resourceClaimTemplateName",
+            lambda it: count(it, "resourceClaimName", "resourceClaimTemplateName") == 1,
+        ),
+    )
+
+
 def _annotation_texts(template: Mapping[str, Any]) -> list[Any]:
     return [text for pair in (at(template, "annotations") or {}).items() for text in pair]
 
@@ -249,6 +267,13 @@ class PodTemplate(Model):
     volumes: Annotated[ByName[Volume], Field(max_length=32)] = Field(default=[], description="Volumes of the pods.")
     volume_mounts: Annotated[ByMountPath[VolumeMount], Field(max_length=32)] = Field(
         default=[], description="Where the volumes appear in the trainer's container."
+    )
+    resource_claims: Annotated[ByName[ResourceClaim], Field(max_length=16)] | None = Field(
+        None,
+        description="Devices that the pods get through resource.k8s.io/v1, all of them in the trainer's container. "
+        "What a claim holds isn't known beforehand, so processesPerNode must be a number where resources.limits has no "
+        "accelerators.",
+        examples=[[{"name": "gpus", "resourceClaimTemplateName": "h100-8"}]],
     )
     shared_memory: Bytes = Field(
         default="2Gi",

@@ -10,6 +10,7 @@ from footplate.api.errors import field_names, nearest
 from footplate.api.packages import PipPolicy
 from footplate.api.patterns import URI_PREFIX_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
+from footplate.api.preflight import Preflight
 from footplate.api.resources import Resources
 from footplate.api.trainer import Trainer
 from footplate.api.trainingjob import NodeCount, TrainingJobSpec
@@ -86,6 +87,9 @@ class RuntimeSpec(Model):
     run_policy: RunPolicy | None = Field(None, description="Default for spec.runPolicy.")
     scheduling: Scheduling | None = Field(None, description="Default for spec.scheduling.")
     pod_template: PodTemplate | None = Field(None, description="Default for spec.podTemplate.")
+    preflight: Preflight | None = Field(
+        None, description="What nodes must show before each attempt; no job changes it. Default: nothing is checked."
+    )
     policy: RuntimePolicy = Field(default=RuntimePolicy(), description="What jobs may do.")
 
 

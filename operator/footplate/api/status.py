@@ -11,6 +11,7 @@ from footplate.api.types import ByType, Model, Schema
 MAX_ATTEMPTS_KEPT = 10
 MAX_TRANSITIONS_KEPT = 20
 MAX_STRAGGLERS = 8
+MAX_UNFIT = 16
 MAX_NOTES_KEPT = 8
 MAX_RANKS_LENGTH = 32_768
 """Every other rank of ten thousand takes 25,000 characters."""
@@ -246,6 +247,17 @@ class Straggler(Model):
     factor: float = Field(description="Its own work on a step takes so many times what the median rank's takes.")
 
 
+class PreflightStatus(Model):
+    """What the nodes of a gang have shown before training: the least of all, where each said it."""
+
+    seconds: float = Field(default=0.0, description="How long it took, without the wait for other pods.")
+    device_memory_bytes: Count | None = Field(None, description="Free memory of the device that had the least.")
+    teraflops: float | None = Field(None, description="TFLOP/s of the slowest device.")
+    gigabits_per_second: float | None = Field(
+        None, description="Gbit/s that each node sent while all nodes summed a tensor."
+    )
+
+
 class Attempt(Model):
     """One gang of a run."""
 
@@ -264,9 +276,13 @@ class Attempt(Model):
     node: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="Kubernetes node that was the cause; the next attempts avoid it for an hour."
     )
+    unfit_nodes: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MAX_UNFIT)] | None = Field(
+        None, description="Kubernetes nodes that fell short in preflight; the next attempts avoid them for an hour."
+    )
     nodes: Count | None = Field(None, description="Pods of this attempt's gang.")
     resumed_from_step: Count | None = Field(None, description="Step of the checkpoint it started from.")
     last_step: Count | None = Field(None, description="Last step seen.")
+    preflight: PreflightStatus | None = Field(None, description="What its nodes have shown before training.")
 
 
 class Transition(Model):

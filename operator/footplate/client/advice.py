@@ -53,6 +53,10 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
         "ask who runs the webhook that puts this container into pods, or keep it away by podTemplate.annotations",
     ),
     Reason.NODE_LOST: (_WAIT + ", on other nodes",),
+    Reason.NODE_UNFIT: (
+        _WAIT + ", on other nodes",
+        "look at that node; where it is sound, the floor in its runtime's preflight is too high",
+    ),
     Reason.IMAGE_PULL_FAILED: (
         "push the image, or correct the Secret in podTemplate.imagePullSecrets: the job goes on by itself",
         "for another image, " + ANEW,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.attempt_spec import AttemptSpec
 from footplate.objects import Object
-from footplate.podspec import build_pods, build_service, mounted_objects
+from footplate.podspec import build_pods, build_service
 from footplate.policy import (
     clean_pods,
     elastic,
@@ -32,7 +32,7 @@ def advance(job: Job) -> Step:
     awaited = failing is not None and refusal.waits_for_older_pods(failing, job.gang)
     overdue = clean_pods.overdue(job)
     missing = _missing(job)
-    begun = job.attempt if missing and not job.gang.current else None
+    begun = job.attempt if missing and not job.gang.current and not job.refusals else None  # said once
     kept_away = suspects.kept_away(_suspects(job), attempt=begun.attempt) if begun is not None else ()
     return Step(
         _show(job, None if awaited else failing, room_awaited=awaited),
@@ -48,9 +48,8 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     status, gang, now = job.status, job.gang, job.now
     counts = phase.count(gang, desired=job.desired)
     now_phase, reason = phase.derive(gang, counts, was=status.phase or Phase.PENDING)
-    mounts = mounted_objects(job.spec)
     since = _since(job, now_phase)
-    text = phase.describe(now_phase, gang, counts, status.progress, mounts=mounts, since=since, now=now)
+    text = phase.describe(now_phase, gang, counts, status.progress, mounts=job.mounts, since=since, now=now)
     if now_phase is Phase.RUNNING:
         text += elastic.describe(job)
     if room_awaited:
@@ -112,8 +111,9 @@ def _nodes_to_avoid(job: Job) -> list[str]:
     """
     recent = job.now - AVOID_NODE_FOR
     attempts = job.status.attempts
-    ended = {a.node for a in attempts if a.node is not None and a.end_time is not None and a.end_time > recent}
-    return sorted(ended.union(_suspects(job)))
+    ended = [attempt for attempt in attempts if attempt.end_time is not None and attempt.end_time > recent]
+    blamed = {node for attempt in ended for node in (attempt.node, *(attempt.unfit_nodes or ())) if node is not None}
+    return sorted(blamed.union(_suspects(job)))
 
 
 def _suspects(job: Job) -> Mapping[str, str]:

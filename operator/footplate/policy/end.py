@@ -17,7 +17,7 @@ from footplate.policy import (
     start_trouble,
     usage,
 )
-from footplate.policy.failure import Failure, node_lost
+from footplate.policy.failure import Failure, node_lost, unfit_nodes
 from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
 from footplate.policy.plan import Doubt, Step
 from footplate.policy.pod import Pod
@@ -27,7 +27,7 @@ from footplate.text import clean
 _GRACEFUL = (Reason.EVICTED, Reason.STOPPED, Reason.RESIZED)
 """Ends after which the ranks may still be saving a checkpoint that the next attempt wants."""
 
-_SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.HANG, Reason.START_TIMEOUT)
+_SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.NODE_UNFIT, Reason.HANG, Reason.START_TIMEOUT)
 """Ends that speak against the node they came from. So does what keeps a run from starting that has run elsewhere."""
 
 
@@ -77,6 +77,9 @@ def with_end(job: Job, reason: Reason, cause: Failure | None = None) -> Training
     step = progress.last_step(job.status, job.gang)
     status = with_attempt_ended(job.status, reason, now=job.now, node=node, last_step=step)
     update: dict[str, Any] = {"nodes": phase.count(job.gang, desired=job.desired)}
+    if reason is Reason.NODE_UNFIT:
+        *before, last = status.attempts
+        update["attempts"] = [*before, last.model_copy(update={"unfit_nodes": unfit_nodes(job.gang)})]
     if not job.between_attempts:
         update |= {"usage": usage.close(job, reason), "stragglers": [], "spent": restart.refilled(status)}
         update["progress"] = status.progress and progress.at_rest(status.progress)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from footplate.api.status import FailureClass, FailureStatus
+from footplate.api.status import MAX_UNFIT, FailureClass, FailureStatus
 from footplate.contract import KEEPING_SECONDS, ExitCode
 from footplate.objects import Object, text, time
 from footplate.policy import kubelet
@@ -45,6 +45,7 @@ _EXIT_REASONS: Mapping[int | None, Reason] = {
     ExitCode.STOPPED: Reason.STOPPED,
     ExitCode.PEER_LOST: Reason.PEER_LOST,
     ExitCode.HANG: Reason.HANG,
+    ExitCode.NODE_UNFIT: Reason.NODE_UNFIT,
     **dict.fromkeys((129, 130, 134, 135, 136, 137, 139, 143), Reason.KILLED),
 }
 
@@ -124,8 +125,16 @@ def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
 def _is_open(cause: Failure, gang: Gang, *, now: datetime) -> bool:
     if cause.reason is Reason.PEER_LOST:
         return len(gang.ended) < len(gang.pods)
+    if cause.reason is Reason.NODE_UNFIT:  # others may be about to say the same
+        return len(gang.ended) < len(gang.pods)
     pod = cause.pod
     return cause.reason is Reason.KILLED and pod is not None and pod.verdict is None and pod.awaits_last_word(now)
+
+
+def unfit_nodes(gang: Gang) -> list[str]:
+    """Nodes that fell short in preflight, each of which says so itself."""
+    found = (pod.node for pod in gang.ended if pod.node and pod.exit_code and _exit_reason(pod) is Reason.NODE_UNFIT)
+    return sorted(clean(node, most=253) for node in found)[:MAX_UNFIT]
 
 
 def next_look(gang: Gang, nodes: Mapping[str, Object], *, now: datetime) -> Iterable[float]:
@@ -203,6 +212,8 @@ def _exit_reason(pod: Pod) -> Reason:
         return Reason.CONTAINER_CONFIG
     if said == "ContainerStatusUnknown":
         return Reason.POD_LOST
+    if pod.exit_code == ExitCode.NODE_UNFIT and pod.verdict is None:  # a bare command's own
+        return Reason.USER_ERROR
     return _EXIT_REASONS.get(pod.exit_code, Reason.USER_ERROR)
 
 
@@ -233,6 +244,8 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
         )
     verdict = pod.verdict
     if (error := pod.error) is not None:
+        if reason is Reason.NODE_UNFIT:
+            return f"node {pod.node} (node rank {pod.rank}) falls short in preflight: {error.message}"
         return f"{error.type}: {error.message}" if error.type else error.message
     last_line = "" if verdict else _last_line(pod)
     if verdict is None and pod.exit_code == 128 + signal.SIGKILL:

@@ -19,9 +19,11 @@ from footplate.api.status import (
     Transition,
 )
 from footplate.api.trainingjob import TrainingJobSpec
+from footplate.attempt_spec import is_supervised
 from footplate.contract import JobConfig
 from footplate.errors import Terminal
 from footplate.objects import Object, block, blocks, number, text
+from footplate.podspec import mounted_objects
 from footplate.policy.conditions import phase_of
 from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import Observed, Refusal
@@ -63,6 +65,11 @@ class Job:
     def desired(self) -> int:
         """Pods of the newest attempt's gang."""
         return gang_size(self.spec, self.attempt)
+
+    @property
+    def mounts(self) -> list[str]:
+        """What the pods' volumes need."""
+        return mounted_objects(self.spec, supervised=is_supervised(self.config, self.spec))
 
     @property
     def refusals(self) -> list[Refusal]:

@@ -93,7 +93,7 @@ def _said(config: JobConfig, job: Object) -> Iterator[tuple[Path, Any]]:
 def may_change(path: Path, value: Any, runtime: Object | None) -> bool:
     """Whether a runtime's policy lets a job set this."""
     spec = block(runtime, "spec")
-    theirs = dict(leaves({key: part for key, part in spec.items() if key != "policy"}))
+    theirs = dict(leaves({key: part for key, part in spec.items() if key not in ("policy", "preflight")}))
     return may_set(path, value, theirs=theirs, allowed=block(spec, "policy").get("allowed"))
 
 

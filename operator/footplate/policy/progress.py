@@ -63,6 +63,9 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
         changes["artifact"] = last_words.artifact or status.artifact
     resumed = [said.resumed_from_step for said in (last_words, polled) if said is not None]
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
+    if running and polled is not None and polled.preflight is not None:
+        *before, last = changes["attempts"]
+        changes["attempts"] = [*before, last.model_copy(update={"preflight": polled.preflight})]
     changes |= {"progress": known, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)}
     return status.model_copy(update=changes)
 

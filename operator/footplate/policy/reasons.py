@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NODE_REFUSED = "NodeRefused"
     INIT_FAILED = "InitContainerFailed"
     NODE_LOST = "NodeLost"
+    NODE_UNFIT = "NodeUnfit"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG = "ContainerConfigError"
     START_TIMEOUT = "StartTimeout"
@@ -69,5 +70,11 @@ class Reason(StrEnum):
 MILESTONES = frozenset((Reason.FIRST_STEP, Reason.RESUMED_FROM, Reason.CHECKPOINT_SAVED, Reason.MODEL_VERIFIED))
 """How a run gets on, where all is well."""
 
-NOTICES = MILESTONES | {Reason.TRAINER_NOTE, Reason.STRAGGLER, Reason.GRACE_TOO_SHORT, Reason.SIDECAR}
+NOTICES = MILESTONES | {
+    Reason.TRAINER_NOTE,
+    Reason.STRAGGLER,
+    Reason.GRACE_TOO_SHORT,
+    Reason.SIDECAR,
+    Reason.SUSPECT_NODE,
+}
 """Notes about a run that goes on, which give way to all else that is to be said."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from footplate.api.accelerators import ACCELERATORS, count
 from footplate.api.errors import Problem, explain
+from footplate.api.preflight import Preflight
 from footplate.api.runtime import ClusterTrainingRuntime, RuntimePolicy, TrainingRuntime
 from footplate.api.trainer import ENTRY_KINDS
 from footplate.api.trainingjob import TrainingJob, TrainingJobSpec
@@ -29,6 +30,8 @@ _RUNTIMES: Mapping[str, type[Model]] = {
     "ClusterTrainingRuntime": ClusterTrainingRuntime,
 }
 
+_NO_DEFAULTS = ("policy", "preflight")
+"""What a runtime says that is no default for a job's spec."""
 _TRAINER = ("trainer",)
 _REPLACED_WHOLE = (("checkpoint", "every"), ("trainer", "source"), ("storage", "caBundle"))
 """Blocks of which exactly one member is set: a job's own replaces the runtime's."""
@@ -38,6 +41,7 @@ _MERGED_BY: Mapping[tuple[str, ...], str] = {
     ("podTemplate", "imagePullSecrets"): "name",
     ("podTemplate", "volumes"): "name",
     ("podTemplate", "volumeMounts"): "mountPath",
+    ("podTemplate", "resourceClaims"): "name",
 }
 """The lists that have keys, as in Kubernetes and in the CRDs."""
 
@@ -68,7 +72,7 @@ def resolve(job: Object, runtime: Object | None, *, run: int, accelerators: Sequ
         RuntimeRefuses: the job sets what the runtime's policy doesn't allow.
     """
     blueprint = _blueprint(runtime)
-    spec, defaults = block(job, "spec"), {key: value for key, value in blueprint.items() if key != "policy"}
+    spec, defaults = block(job, "spec"), {key: value for key, value in blueprint.items() if key not in _NO_DEFAULTS}
     own, problems = _read(TrainingJob, {key: job[key] for key in ("metadata", "spec") if key in job})
     # Without the reference nothing is left to somebody else to say: the models' rules hold for the whole.
     whole = _merge(defaults, {key: value for key, value in spec.items() if key != "runtimeRef"})
@@ -77,6 +81,7 @@ def resolve(job: Object, runtime: Object | None, *, run: int, accelerators: Sequ
     problems += rules.broken(whole)
     if merged is not None and own is not None:
         problems += unexpanded_variables(JobConfig(metadata=own.metadata, run=run, spec=merged))
+        problems += rules.uncounted(merged, accelerators)
     refused: Sequence[Problem] = ()
     policy = RuntimePolicy.model_validate(blueprint.get("policy") or {})
     if merged is not None and runtime is not None:
@@ -87,7 +92,9 @@ def resolve(job: Object, runtime: Object | None, *, run: int, accelerators: Sequ
         raise RuntimeRefuses(f"{text(runtime or {}, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
     settled = TrainingJobSpec.model_validate(_merge(defaults, without_live_fields(spec)), by_name=False)
     pip = policy.pip if policy.pip.is_closed else None
-    config = JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked_fields(runtime) or None, pip=pip)
+    locked = locked_fields(runtime) or None
+    preflight = Preflight.model_validate(asked) if (asked := blueprint.get("preflight")) is not None else None
+    config = JobConfig(metadata=own.metadata, run=run, spec=settled, locked=locked, pip=pip, preflight=preflight)
     return _counted(config, accelerators)
 
 

@@ -3,11 +3,12 @@ runtime's policy says.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from footplate.api import recipes
+from footplate.api.accelerators import count
 from footplate.api.errors import Problem
 from footplate.api.runtime import RuntimePolicy
 from footplate.api.trainer import ENTRY_KINDS
@@ -45,6 +46,19 @@ def _lost_working_dir(spec: Object) -> Iterator[Problem]:
         yield Problem(
             "spec.trainer.workingDir", folder, "is a folder of trainer.source, and there is none",
             "set trainer.source, or name an absolute path of the image", is_missing=True,
+        )  # fmt: skip
+
+
+def uncounted(spec: TrainingJobSpec, accelerators: Sequence[str]) -> Iterator[Problem]:
+    """That ranks are to be as many as there are accelerators, and only a claim knows how many these are."""
+    claims = [claim.name for claim in spec.pod_template.resource_claims or ()]
+    starts_ranks = spec.trainer.command is None
+    if claims and starts_ranks and spec.processes_per_node == "auto" and not count(spec.resources.limits, accelerators):
+        yield Problem(
+            "spec.processesPerNode", "auto",
+            f"can't be known: podTemplate.resourceClaims ({', '.join(claims)}) don't say beforehand how many devices a "
+            "pod gets, and resources.limits has no accelerators",
+            "write the number of ranks in each pod, such as 8",
         )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from footplate.api.status import FailureClass, TrainingJobStatus, Trouble
 from footplate.objects import block, blocks, text
-from footplate.podspec import mounted_objects
 from footplate.policy.failure import Failure
 from footplate.policy.job import Job
 from footplate.policy.plan import Doubt
@@ -139,8 +138,7 @@ def _too_slow(job: Job) -> Failure | None:
     limit = _slowest(job)
     for pod in _preparing(job):
         if job.now >= (pod.started or job.now) + limit:
-            mounts = mounted_objects(job.spec)
-            needs = f" (it mounts {clean(', '.join(mounts), most=256)})" if mounts else ""
+            needs = f" (it mounts {clean(', '.join(job.mounts), most=256)})" if job.mounts else ""
             message = (
                 f"pod {pod.name} on node {pod.node} has not started for {limit.total_seconds():.0f} s, and the node "
                 f"doesn't say why: an image that takes longer, a volume that can't be mounted{needs}, or a sick node; "

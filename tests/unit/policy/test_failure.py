@@ -87,6 +87,13 @@ CASES = [
     (failed(76), Reason.PEER_LOST, FailureClass.INFRASTRUCTURE, "exit code 76"),
     (failed(77), Reason.HANG, FailureClass.HANG, "exit code 77"),
     (failed(78), Reason.CONFIG_ERROR, FailureClass.PERMANENT, "exit code 78"),
+    (
+        failed(79, message=verdict(79, type="", message="device 3 (H100) computes 212 TFLOP/s")),
+        Reason.NODE_UNFIT,
+        FailureClass.INFRASTRUCTURE,
+        "node node-0 (node rank 1) falls short in preflight: device 3 (H100) computes 212 TFLOP/s",
+    ),
+    (failed(79), Reason.USER_ERROR, FailureClass.USER, "exit code 79"),
     (failed(137), Reason.KILLED, FailureClass.USER, "exit code 137"),
     (failed(137, message="step 5\n"), Reason.KILLED, FailureClass.USER, "somebody killed it, or its kubelet did"),
     (failed(137, message="step 5\n"), Reason.KILLED, FailureClass.USER, "its last line was: step 5"),

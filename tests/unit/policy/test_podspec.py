@@ -375,7 +375,10 @@ def test_a_bare_command_needs_nothing_of_ours(spec: JSON, supervised: bool) -> N
 
 
 def test_what_the_volumes_need() -> None:
-    assert mounted_objects(gang_of(COMMAND).spec) == ["ConfigMap code", "PersistentVolumeClaim datasets"]
+    assert mounted_objects(gang_of(COMMAND).spec, supervised=False) == [
+        "ConfigMap code",
+        "PersistentVolumeClaim datasets",
+    ]
     volumes = [
         {"name": "a", "configMap": {"name": "must-be"}},
         {"name": "b", "secret": {"secretName": "may-be", "optional": True}},
@@ -383,7 +386,7 @@ def test_what_the_volumes_need() -> None:
         {"name": "d", "emptyDir": {}},
     ]
     supervised = {"trainer": {"source": {"configMap": {"name": "code"}}}, "podTemplate": {"volumes": volumes}}
-    assert mounted_objects(gang_of(supervised).spec) == ["ConfigMap must-be", "Secret key"]
+    assert mounted_objects(gang_of(supervised).spec, supervised=True) == ["ConfigMap must-be", "Secret key"]
 
 
 AUTHORITIES = {"caBundle": {"configMapKeyRef": {"name": "company", "key": "ca.crt"}}}
@@ -421,7 +424,7 @@ def test_a_bare_command_waits_for_its_authorities() -> None:
     volumes, _, said = storage_of(bare)
     assert volumes["footplate-ca"]["configMap"]["optional"] is False
     assert StorageEnv.CA_BUNDLE in said
-    assert mounted_objects(gang_of(bare).spec)[:2] == ["ConfigMap code", "ConfigMap company"]
+    assert mounted_objects(gang_of(bare).spec, supervised=False)[:2] == ["ConfigMap code", "ConfigMap company"]
 
 
 def test_the_supervisor_sees_the_secret_as_it_is_now() -> None:
@@ -492,3 +495,12 @@ def test_what_the_device_plugin_says_of_devices_stands(limits: JSON, trainer: JS
     assert names
     assert [name for name in names if name.startswith(theirs)] == []
     assert container["resources"]["limits"] == {name: str(many) for name, many in limits.items()}
+
+
+def test_the_trainer_gets_all_claims_of_the_pod() -> None:
+    claims = [{"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]
+    spec = pod_of(gang_of({"podTemplate": {"resourceClaims": claims}, "processesPerNode": 8}))["spec"]
+    assert spec["resourceClaims"] == claims
+    (container,) = spec["containers"]
+    assert container["resources"]["claims"] == [{"name": "gpus"}, {"name": "net"}]
+    assert "resourceClaims" not in pod_of(gang_of({}))["spec"]

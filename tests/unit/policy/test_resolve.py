@@ -21,6 +21,7 @@ def dig(value: Any, path: str) -> Any:
 
 DATA = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
 A, B = ({"name": "data", "mountPath": path} for path in ("/a", "/b"))
+CLAIM: JSON = {"name": "gpus", "resourceClaimTemplateName": "h100-8"}
 MERGES = [
     pytest.param({"nodes": 4}, {}, "nodes", 4, id="the runtime's value"),
     pytest.param({"nodes": 4}, {"nodes": 2}, "nodes", 2, id="the job's value"),
@@ -90,6 +91,13 @@ MERGES = [
         "storage",
         {"endpoint": "https://s3", "caBundle": {"configMapKeyRef": {"name": "c", "key": "d"}}},
         id="authorities are replaced whole",
+    ),
+    pytest.param(
+        {"podTemplate": {"resourceClaims": [CLAIM, {"name": "net", "resourceClaimName": "shared"}]}},
+        {"processesPerNode": 8, "podTemplate": {"resourceClaims": [{"name": "gpus", "resourceClaimName": "mine"}]}},
+        "podTemplate.resourceClaims",
+        [{"name": "gpus", "resourceClaimName": "mine"}, {"name": "net", "resourceClaimName": "shared"}],
+        id="claims by name",
     ),
     pytest.param(
         {"trainer": {"command": ["x"]}},
@@ -202,6 +210,12 @@ INVALID = [
         id="a job with a hostPath",
     ),
     pytest.param({}, {"nodes": "four"}, "ClusterTrainingRuntime.spec.nodes", id="a broken runtime"),
+    pytest.param(
+        {},
+        {"podTemplate": {"resourceClaims": [{"name": "gpus", "resourceClaimTemplateName": "h100-8"}]}},
+        "can't be known: podTemplate.resourceClaims (gpus) don't say beforehand",
+        id="as many ranks as nobody knows",
+    ),
 ]
 
 
@@ -264,3 +278,20 @@ def test_where_the_names_make_no_difference_they_leave_no_trace() -> None:
     named = resolve(job(gpus), None, run=1, accelerators=("nvidia.com/gpu", "acme.com/npu-*"))
     assert encode(named) == encode(resolve(job(gpus), None, run=1))
     assert named.devices == {"nvidia.com/gpu": 2}
+
+
+CLAIMED: JSON = {"podTemplate": {"resourceClaims": [CLAIM]}}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {**CLAIMED, "processesPerNode": 8},
+        {**CLAIMED, "resources": {"limits": {"nvidia.com/gpu": 8}}},
+        {**CLAIMED, "trainer": {"command": ["torchrun", "train.py"], "recipe": None}},
+    ],
+    ids=["a number", "accelerators in the limits too", "a command, which starts its ranks itself"],
+)
+def test_claims_where_the_ranks_are_known(spec: JSON) -> None:
+    (claim,) = resolve(job(spec), None, run=1).spec.pod_template.resource_claims or ()
+    assert claim.to_json() == CLAIM

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from footplate.machinery.prometheus import Sample
+from footplate.policy.plan import Refusal
 from footplate.policy.suspects import FATAL_XIDS, MOST_NODES, QUERY, find
 from prometheus_server import find_tool
-from unit.policy.build import at, job, look, pod
+from unit.policy.build import NOW, at, job, look, pod
 
 ROOT = Path(__file__).parents[3]
 NODES = ("a", "b", "c")
@@ -78,6 +79,14 @@ def test_new_attempts_keep_away_and_say_so() -> None:
     (event,) = [event for event in plan.events if event.reason == "SuspectNode"]
     assert event.type == "Warning"
     assert "attempt 0 keeps away from node-9: XID 79 (GPU has fallen off the bus) of GPU 3" in event.message
+
+
+def test_it_is_said_once_though_no_pod_may_be_made_yet() -> None:
+    """Each word is a reason to look again: a job that waits for its quota would be looked at without end."""
+    refused = [Refusal("Pod", "fashion-1-0-0", 403, "Forbidden", "exceeded quota", since=NOW)]
+    attempts = [{"attempt": 0, "startTime": at(-1), "nodes": 2}]
+    plan = look(job(GPUS), phase="Pending", attempts=attempts, suspects=SUSPECT, refusals=refused)
+    assert [event for event in plan.events if event.reason == "SuspectNode"] == []
 
 
 def test_a_job_without_accelerators_goes_anywhere() -> None:

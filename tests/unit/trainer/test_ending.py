@@ -59,6 +59,7 @@ def rank_error(rank: int, code: int, time: float) -> RankError:
         (story(65), 65),
         (story(78), 78),
         (story(77), 77),
+        (story(79), 70),
         (story(70, 75, stop_requested=True), 70),
         (story(76, KILLED, ended_by_us=frozenset({1})), 76),
         (story(70, KILLED, TERMINATED, ended_by_us=frozenset({1, 2})), 70),

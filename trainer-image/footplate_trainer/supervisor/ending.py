@@ -109,7 +109,7 @@ def _exit_code(exit_: Exit, story: Story) -> int:
     """
     if (error := story.errors.get(exit_.rank)) is not None:
         return error.exit_code
-    if exit_.returncode == ExitCode.OK:
+    if exit_.returncode in (ExitCode.OK, ExitCode.NODE_UNFIT):  # of a node no program of the user's speaks
         return ExitCode.USER_ERROR
     if _watchdogs_words(exit_) or (story.nodes > 1 and (cause := _cause(exit_)) is not None and cause.lost_peer):
         return ExitCode.PEER_LOST

@@ -28,7 +28,7 @@ from footplate_trainer.storage.authorities import check_authorities
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
-from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, processes, telemetry
+from footplate_trainer.supervisor import artifact, flight_recorder, logs, packages, preflight, processes, telemetry
 from footplate_trainer.supervisor.belongings import Belongings
 from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
@@ -107,6 +107,8 @@ class Supervisor:
 
     async def _live(self) -> tuple[Ending, ArtifactStatus | None]:
         try:
+            if (asked := self._pod.config.preflight) is not None:
+                self._telemetry.preflight = await self._unless_stopped(preflight.check(self._pod, asked), grace=0.0)
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:

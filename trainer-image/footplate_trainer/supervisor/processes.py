@@ -125,6 +125,11 @@ async def start(launches: Sequence[Launch], *, hear: Hear | None = None) -> list
     return processes
 
 
+def start_one(launch: Launch) -> Process:
+    """Starts a process of our own. Raises ConfigError where it can't be."""
+    return Process(launch.rank, _spawn(launch))
+
+
 def _spawn(launch: Launch) -> forkserver.Child:
     supervisor = os.getpid()
     try:

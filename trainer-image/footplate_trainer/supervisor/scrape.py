@@ -13,13 +13,20 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from footplate.api.status import PreflightStatus
 from footplate_trainer.exchange import Beat, DurationCounts, RankReport
 from footplate_trainer.supervisor.device_readings import DeviceReading
 from footplate_trainer.timing.durations import SAVE_BOUNDS, STEP_BOUNDS, Durations
 
 
 def render(
-    report: RankReport, beats: Mapping[int, Beat], devices: Iterable[DeviceReading], *, saves: Durations, now: float
+    report: RankReport,
+    beats: Mapping[int, Beat],
+    devices: Iterable[DeviceReading],
+    *,
+    saves: Durations,
+    now: float,
+    preflight: PreflightStatus | None = None,
 ) -> bytes:
     """The text.
 
@@ -28,6 +35,7 @@ def render(
         beats: of each rank its last sign of life.
         devices: of each of the pod's devices.
         saves: of snapshots; those of our own checkpoints are in the report.
+        preflight: what the nodes have shown before training.
         now: by the clock of the report and the beats, `time.monotonic()`.
     """
     registry = CollectorRegistry(auto_describe=False)
@@ -36,6 +44,7 @@ def render(
         *_durations(report, saves),
         *_of_ranks(beats, now),
         *_of_devices(tuple(devices)),
+        *_of_preflight(preflight or PreflightStatus()),
     )
     registry.register(_Families(families))
     return generate_latest(registry)
@@ -99,6 +108,18 @@ def _of_devices(devices: Sequence[DeviceReading]) -> Iterator[Metric]:
         values = {each.device: value for each in devices if (value := value_of(each)) is not None}
         if values:
             yield _labelled(f"device_{name}", text, "device", values)
+
+
+def _of_preflight(found: PreflightStatus) -> Iterator[Metric]:
+    yield from _gauges(
+        ("preflight_device_memory_bytes", "Least free memory of a device before training.", found.device_memory_bytes),
+        ("preflight_teraflops", "TFLOP/s of the slowest device before training.", found.teraflops),
+        (
+            "preflight_gigabits_per_second",
+            "Gbit/s that each node sent before training, while all summed a tensor.",
+            found.gigabits_per_second,
+        ),
+    )
 
 
 _DEVICE_METRICS: Sequence[tuple[str, str, Callable[[DeviceReading], float | None]]] = (

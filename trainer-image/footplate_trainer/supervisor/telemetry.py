@@ -18,7 +18,7 @@ import structlog
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
-from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, ProgressStatus
+from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, PreflightStatus, ProgressStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.device_readings import DeviceReadings
@@ -58,6 +58,8 @@ class Telemetry:
         """What the supervisor itself does; None while the ranks are at work."""
         self.notes: list[str] = []
         """What the supervisor itself has to tell the user."""
+        self.preflight: PreflightStatus | None = None
+        """What the nodes have shown before training."""
         self.resumed_from: str | None = None
         """URI of the snapshot that lies in the checkpoint folder again."""
         self.recorder: Recorder | None = None
@@ -121,6 +123,7 @@ class Telemetry:
             checkpoint=report.checkpoint,
             resumed_from_step=report.resumed_from_step,
             productive_node_seconds=report.productive_node_seconds,
+            preflight=self.preflight,
             stragglers=list(report.stragglers[:MAX_STRAGGLERS]),
             notes=[note[:MAX_NOTE_LENGTH] for note in (*self.notes, *report.notes)][-MAX_NOTES:],
         )
@@ -145,7 +148,7 @@ class Telemetry:
         report, beats = self.report(), read_heartbeats(self._pod.run_dir)
         report = report.model_copy(update={"progress": self._as_of_now(report)})
         devices = self._devices.newest() if self._devices is not None else ()
-        return render(report, beats, devices, saves=self._saves, now=self._clock())
+        return render(report, beats, devices, saves=self._saves, now=self._clock(), preflight=self.preflight)
 
     def _activity_of_ranks(self, report: RankReport) -> Activity:
         beats = read_heartbeats(self._pod.run_dir)
