@@ -20,6 +20,7 @@ from footplate.policy.plan import Admission
 from footplate.policy.queue import Give, Settlement, settle
 from footplate.policy.queue_words import place_in_line, why_it_gives, why_it_never_fits, why_it_waits
 from footplate.policy.quota import claim_of
+from footplate.policy.share import TAKES_ITS_PLACE
 
 PATIENCE_SECONDS = 120.0
 """Longer than any write of a status takes, tries included."""
@@ -106,7 +107,8 @@ class Line:
         if key in self._done.gives and key not in self._told:
             self._told[key] = self._done.gives[key], self._now()
             self._put(key)
-        return self._answer(self._seen[key], quota, limited)
+        untold = text(block(job, "status"), "message") in ("", TAKES_ITS_PLACE)
+        return self._answer(self._seen[key], quota, limited, untold=untold)
 
     async def run(self) -> None:
         """Wakes jobs until cancelled."""
@@ -121,7 +123,7 @@ class Line:
             self._woken = answers
             self._look_later()
 
-    def _answer(self, claim: Claim, quota: Quota, limited: frozenset[str]) -> Admission:
+    def _answer(self, claim: Claim, quota: Quota, limited: frozenset[str], *, untold: bool) -> Admission:
         granted, told = self._granted.get(claim.key), self._told.get(claim.key)
         if granted is not None:
             return Admission(limited, nodes=granted[0])
@@ -132,7 +134,7 @@ class Line:
         hopeless = not quota.allows(claim, self._book.pool)
         place, _ = place_in_line(self._book, claim)
         look = min(_LOOK_SECONDS * (1 + place // 10), _LAST_LOOK_SECONDS)
-        left = self._seconds_to_words(claim, look, hopeless=hopeless)
+        left = 0.0 if untold else self._seconds_to_words(claim, look, hopeless=hopeless)
         if left > 0:
             return Admission(limited, hopeless=hopeless, look=left)
         if hopeless:
@@ -141,13 +143,11 @@ class Line:
         return Admission(limited, why=why, look=look)
 
     def _seconds_to_words(self, claim: Claim, look: float, *, hopeless: bool) -> float:
-        """Seconds until a job is told anew how it stands, 0 for now: whoever comes at once, others in turns, so that
-        neither a busy line nor a new leader writes thousands of statuses that say little.
+        """Seconds until a job is told anew how it stands, 0 for now: in turns, so that neither a busy line nor a new
+        leader writes thousands of statuses that say little.
         """
-        now, (said, due) = self._now(), self._words_due.get(claim.key, (hopeless, 0.0))
-        if not due and now - claim.changed > _LOOK_SECONDS:
-            due = now + look * random.random()
-            self._words_due[claim.key] = hopeless, due
+        now = self._now()
+        said, due = self._words_due.setdefault(claim.key, (hopeless, now + look * random.random()))
         if said == hopeless and due > now:
             return due - now
         self._words_due[claim.key] = hopeless, now + look
