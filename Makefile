@@ -20,7 +20,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos chaos-replicas test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards chart release pictures bench bench-scale soak soak-replicas fuzz audit lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos chaos-replicas test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards admission chart release pictures bench bench-scale soak soak-replicas fuzz audit lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -98,6 +98,7 @@ check: $(READY)  ## Lint, types, import directions, drift of generated files
 	$(BIN)/python -m footplate.api.crd --check $(CRDS)
 	$(BIN)/python -m footplate.observability --check $(OBSERVED)
 	$(BIN)/python helm/describe_values.py --check .
+	$(BIN)/python -m footplate.admission --check $(OBSERVED)
 
 format: $(READY)  ## Formats the code
 	$(BIN)/ruff check --fix-only .
@@ -116,6 +117,9 @@ release: $(READY)  ## Writes dist/crds.yaml, all CRDs in one file, and the packa
 	@mkdir -p dist
 	@for crd in crds/*.yaml; do printf -- '---\n'; cat $$crd; done > dist/crds.yaml
 	$(BIN)/python -c 'import helm_python; print(helm_python.package("helm/footplate", destination="dist"))'
+
+admission: $(READY)  ## Writes the admission policies that the chart ships, from the rules of TrainingPolicies
+	$(BIN)/python -m footplate.admission $(OBSERVED)
 
 pictures: $(READY)  ## Makes the pictures of README and docs, of jobs that really run
 	@.ci/setup --package chromium

@@ -277,5 +277,11 @@ def packages_of(observed: Observed, runtimes: PipPolicy | None) -> PipPolicy | N
     return PipPolicy(indexes=common) if common else PipPolicy(install="fromFiles")
 
 
-RUNTIMES = ListRule("runtimes", lambda said, entry: said == entry, "v == p", lambda one, other: bool(one == other))
+RUNTIMES = ListRule(
+    "runtimes",
+    lambda said, entry: said == entry,
+    "v == p",
+    lambda one, other: bool(one == other),
+    cel_entries="{list}.map(p, p.?kind.orValue('ClusterTrainingRuntime') + '/' + p.name)",
+)
 _RULES = (_runtime, _lists, _foreign_pods, _size, _packages)

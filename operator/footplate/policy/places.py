@@ -67,7 +67,8 @@ TOLERATION = Reading(
     "x.?value.orValue('')) + ':' + (x.?effect.orValue('') == '' ? '*' : x.effect)",
 )
 """As `kubectl taint` writes taints: key=value:effect; without value where any is tolerated, * for all."""
-PRESENCE = Reading(lambda value: "" if value == [] else "there")
+LISTED = Reading(lambda value: "there" if value else None, cel_if="x.size() > 0")
+PRESENT = Reading(lambda value: "there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +141,8 @@ PLACES: Sequence[Place] = (
         *(f"{term}.{field}[]" for term in _TERMS for field in ("matchExpressions", "matchFields")),
         reading=REQUIREMENT,
     ),
-    *_places(
-        "foreignPods",
-        *(f"{term}.{field}" for term in _PODS for field in ("namespaces", "namespaceSelector")),
-        reading=PRESENCE,
-    ),
+    *_places("foreignPods", *(f"{term}.namespaces" for term in _PODS), reading=LISTED),
+    *_places("foreignPods", *(f"{term}.namespaceSelector" for term in _PODS), reading=PRESENT),
     *_places("podAnnotations", "podTemplate.annotations{}", reading=KEY),
     *_places("podLabels", "podTemplate.labels{}", reading=KEY),
 )

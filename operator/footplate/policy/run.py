@@ -13,15 +13,15 @@ from footplate.attempt_spec import run_name
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
 from footplate.podspec import build_config_map
-from footplate.policy import boundary, deadline, hold, refusal, share
+from footplate.policy import deadline, hold, refusal, share
 from footplate.policy.end import with_run_failed
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import is_finished, move, wait_for_user, with_attempt_begun
 from footplate.policy.mutable import RESTART_NONCE, may_change, with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve, spec_digest
-from footplate.policy.run_config import config_target, own_config, refused_config
+from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, spec_digest
+from footplate.policy.run_config import config_target, own_config, refused_config, resolve_within
 
 ORDER_SECONDS = 60.0
 """So long may what a job names come after the job: who applies both, as GitOps does, gives up what has failed."""
@@ -101,8 +101,7 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
         why = _size(text(observed.runtime, "kind"), observed.runtime)
         return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
     try:
-        run = due_run(job, status, runtime=observed.runtime)
-        config = resolve(job, observed.runtime, run=run, accelerators=observed.accelerators)
+        config = resolve_within(observed, run=due_run(job, status, runtime=observed.runtime))
     except RuntimeRefuses as error:
         return wait_for_user(status, Reason.RUNTIME_REFUSES, str(error), now=now)
     except InvalidJob as error:
@@ -112,8 +111,7 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
     spec = with_live_fields(config, job, observed.runtime).spec
     if (held := hold.begin(observed, status, spec, now=now)) is not None:
         return held
-    pip = boundary.packages_of(observed, config.pip)
-    return _fix(observed, status, config.model_copy(update={"pip": pip}), now=now)
+    return _fix(observed, status, config, now=now)
 
 
 def _too_big(job: Object, status: TrainingJobStatus, *, now: datetime) -> Step:
