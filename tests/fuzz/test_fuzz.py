@@ -18,9 +18,10 @@ SECONDS_EACH = 0.1
 MAX_GROWTH = 400 * 2**20
 
 
-@pytest.mark.parametrize(
-    ("subject", "cases"), [(each, 100) for each in (manifest, any_status, any_pod, any_answer, any_last_words)]
-)
+SUBJECTS = (manifest, any_status, any_pod, any_answer, any_last_words)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
 def test_whatever_comes_it_is_answered(subject: Any) -> None:
     outcome = attack(subject, range(FIRST, FIRST + CASES))
     print(outcome)

@@ -246,3 +246,19 @@ def test_yaml_is_read_as_kubectl_reads_it() -> None:
     told = run("-", stdin=job).stdout
     assert "spec.trainer.command[2] = 0.0001: must be text, not a fraction" in told
     assert "spec.trainer.env[0].value = true: must be text, not true or false" in told
+
+
+@pytest.mark.parametrize(
+    "reference", ["{name: []}", "{name: {a: b}}", "{name: torch, kind: [x]}", "{name: 5}", "[]", "x"]
+)
+def test_a_reference_of_another_shape_is_a_mistake_like_any_other(reference: str) -> None:
+    result = run("-", stdin=ON_RUNTIME.replace("{name: torch}", reference))
+    assert result.exit_code == 1
+    assert "runtimeRef" in result.stdout
+
+
+@pytest.mark.parametrize("digits", [25, 400])
+def test_a_number_of_many_digits_is_a_mistake_like_any_other(digits: int) -> None:
+    result = run("-", stdin=f"{JOB}  nodes: {'9' * digits}\n")
+    assert result.exit_code == 1
+    assert "TrainingJob digits: spec.nodes" in result.stdout

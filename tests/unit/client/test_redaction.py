@@ -129,3 +129,7 @@ def test_names_at_any_depth() -> None:
 def test_a_megabyte_is_read_in_no_time() -> None:
     text = "key" * 350_000 + "=" * 1000 + "://" + "a" * 100_000
     redact_text(text)  # pytest's timeout is the bound
+
+
+def test_half_a_character_hides_nothing() -> None:
+    assert redact_text("\ud800 token=abcdefgh") == f"? token={MASK}"
