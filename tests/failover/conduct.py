@@ -11,12 +11,12 @@ from typing import Any
 from failover.judge import Record
 from failover.member import Member, until
 from failover.schedule import KINDS, LASTING, Kind, Schedule, Strike, Whom
-from failover.site import Site
+from failover.site import OptionsOf, Site
 from gateway import rewritten
 
 LOSES_LEASE = frozenset({Kind.KILLED, Kind.FROZEN, Kind.CUT_OFF, Kind.LEASE_CUT})
 """A leader whom this befalls doesn't lead for long."""
-RECOVERY_SECONDS = 60.0
+RECOVERY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,17 @@ class Outcome:
     seconds: float = 0.0
 
 
-async def live_through(schedule: Schedule, kubeconfig: Mapping[str, Any], folder: Path, **options: Any) -> Outcome:
-    """One life; `options` are those of the members."""
+async def live_through(
+    schedule: Schedule, kubeconfig: Mapping[str, Any], folder: Path, *, options_of: OptionsOf = lambda name: {}
+) -> Outcome:
+    """One life."""
     began = time.monotonic()
     outcome = Outcome(schedule)
-    async with Site(kubeconfig, folder, seed=schedule.seed) as site:
+    async with Site(kubeconfig, folder, seed=schedule.seed, options_of=options_of) as site:
         for _ in range(schedule.replicas):
-            await site.add(**options)
+            await site.add()
         await site.begin()
-        conductor = _Conductor(site, schedule, options)
+        conductor = _Conductor(site, schedule)
         await conductor.carry_out()
         await site.finish()
         await _judge(site, conductor, outcome)
@@ -64,10 +66,9 @@ async def live_through(schedule: Schedule, kubeconfig: Mapping[str, Any], folder
 
 
 class _Conductor:
-    def __init__(self, site: Site, schedule: Schedule, options: Mapping[str, Any]) -> None:
+    def __init__(self, site: Site, schedule: Schedule) -> None:
         self._site = site
         self._schedule = schedule
-        self._options = options
         self._chance = random.Random(schedule.seed)
         self._ongoing: set[asyncio.Task[None]] = set()
         self.struck: list[Struck] = []
@@ -91,8 +92,6 @@ class _Conductor:
         for member in self._choose(strike.whom, leader):
             self._note(strike, member if member is leader else None)
             self._spawn(_strike(member, strike))
-        if strike.whom is Whom.LEADER and leader is not None and strike.kind in LASTING:
-            await asyncio.sleep(0)
 
     def _choose(self, whom: Whom, leader: Member | None) -> list[Member]:
         members = self._site.members
@@ -113,7 +112,7 @@ class _Conductor:
     async def _upgrade(self) -> None:
         """As a Deployment does it: one more, and once that is ready one less."""
         for old in list(self._site.members):
-            new = await self._site.add(**self._options)
+            new = await self._site.add()
             await until(new.is_ready, f"{new.name} is ready", seconds=RECOVERY_SECONDS)
             await self._site.retire(old)
 

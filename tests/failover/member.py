@@ -183,7 +183,7 @@ class Member:
             self._process.send_signal(number)
 
 
-async def until(holds: Callable[[], Any], what: str, *, seconds: float = 60.0) -> None:
+async def until(holds: Callable[[], Any], what: str, *, seconds: float = 120.0) -> None:
     """Waits for a condition, which may be a coroutine's answer."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,9 @@ from soak.stories import NODES, STORIES, Story, fate_of
 from soak.witness import JOBS, PODS, Stuck, Witness
 
 _NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+OptionsOf = Callable[[str], Mapping[str, Any]]
+"""How a member of this name is set up."""
+
 HEALTHY = 3
 LANES = 3
 
@@ -23,7 +26,8 @@ LANES = 3
 class Site:
     """`async with Site(kubeconfig, folder, seed=…) as site`: nobody is at work, and nothing begins before `begin`."""
 
-    def __init__(self, kubeconfig: Mapping[str, Any], folder: Path, *, seed: int) -> None:
+    def __init__(self, kubeconfig: Mapping[str, Any], folder: Path, *, seed: int, options_of: OptionsOf) -> None:
+        self._options_of = options_of
         self._kubeconfig = kubeconfig
         self._folder = folder
         self._chance = random.Random(seed)
@@ -49,10 +53,10 @@ class Site:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def add(self, **options: Any) -> Member:
+    async def add(self) -> Member:
         """One more replica, which starts."""
         name = f"replica-{len(self.members) + len(self.retired)}"
-        member = Member(name, self._kubeconfig, self._folder, **options)
+        member = Member(name, self._kubeconfig, self._folder, **self._options_of(name))
         self.members.append(await self._stack.enter_async_context(member))
         return member
 

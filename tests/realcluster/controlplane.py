@@ -25,7 +25,7 @@ from typing import Any
 from certificates import Authority
 from footplate.devcluster import process
 from footplate.devcluster.process import MARK, find_program
-from realcluster.audit import POLICY, Asked, read_audit_log
+from realcluster.audit import POLICY, Asked, Written, read_audit_log, read_writes
 
 DEFAULT_ASSETS = "/usr/local/kubebuilder/bin"
 START_SECONDS = 60
@@ -200,6 +200,10 @@ class ControlPlane(Cluster):
     def asked_by(self, name: str, *, namespace: str) -> list[Asked]:
         """All that a ServiceAccount has asked the API server for so far."""
         return read_audit_log(self._audit_log, user=f"system:serviceaccount:{namespace}:{name}")
+
+    def written_by(self, *names: str, namespace: str) -> list[Written]:
+        """All that these ServiceAccounts have written so far."""
+        return read_writes(self._audit_log, users=[f"system:serviceaccount:{namespace}:{name}" for name in names])
 
     def _start_servers(self, assets: Path) -> None:
         client, peer, secure = _free_ports(3)
