@@ -610,6 +610,8 @@ def _steps(first: Any, second: Any) -> tuple[tuple[str, Any, Any], ...]:
 ON_RUNTIME = sound(runtimeRef={"name": "torch"})
 _NODES = {"elastic": {"nodes": 2}}
 
+CHANNEL = {"name": "a", "uri": "s3://abc/"}
+
 CHANGES_REFUSED = (
     *(
         _change(f"{field} {step}", sound(**_NODES.get(field, {}), **{field: old}),
@@ -633,6 +635,20 @@ CHANGES_REFUSED = (
             UNCHANGEABLE, "spec.runPolicy.cleanPods"),
     _change("empty list beside a runtime", ON_RUNTIME, ON_RUNTIME | {"podTemplate": {"tolerations": []}},
             UNCHANGEABLE, "spec.podTemplate.tolerations"),
+    *(
+        _change(f"input {way}", sound(inputs=old), sound(inputs=new), f"{UNCHANGEABLE}: inputs ", "spec.inputs")
+        for way, old, new in (
+            ("renamed", [CHANNEL], [CHANNEL | {"name": "b"}]),
+            ("moved", [CHANNEL], [CHANNEL | {"uri": "s3://abd/"}]),
+            ("added", [CHANNEL], [CHANNEL, CHANNEL | {"name": "b"}]),
+            ("removed", [CHANNEL, CHANNEL | {"name": "b"}], [CHANNEL]),
+            ("with a Secret", [CHANNEL], [CHANNEL | {"secretRef": {"name": "s3"}}]),
+            ("with another Secret", [CHANNEL | {"secretRef": {"name": "a"}}],
+             [CHANNEL | {"secretRef": {"name": "b"}}]),
+            ("without its digest", [CHANNEL | {"sha256": "0" * 64}], [CHANNEL]),
+            ("with another digest", [CHANNEL | {"sha256": "0" * 64}], [CHANNEL | {"sha256": "1" * 64}]),
+        )
+    ),
     _change("quantity changed", pods(sharedMemory="1Gi"), pods(sharedMemory="1G"), UNCHANGEABLE,
             "spec.podTemplate.sharedMemory"),
     _change("quantity of a map changed", resources({"cpu": 1}), resources({"cpu": "1001m"}), UNCHANGEABLE,
@@ -674,6 +690,7 @@ CHANGES_TAKEN = (
                                         runPolicy={"cleanPods": "never", "hangTimeoutSeconds": 1800})),
             ("default of a checkpoint", sound(checkpoint={"uri": "s3://abc/"}),
              sound(checkpoint={"uri": "s3://abc/", "keep": 3, "resume": "latest"})),
+            ("default in a list", sound(inputs=[CHANNEL]), sound(inputs=[CHANNEL | {"mode": "download"}])),
             ("order of a list with keys", sound(inputs=[{"name": "a", "uri": "s3://abc/"}, {"name": "b", "uri": "s3://abd/"}]),
              sound(inputs=[{"name": "b", "uri": "s3://abd/"}, {"name": "a", "uri": "s3://abc/"}])),
         )

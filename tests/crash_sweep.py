@@ -28,6 +28,7 @@ async def live_through(folder: Path, *, harm: Harm, write: int = 0) -> Life:
             if not request.agent.startswith("footplate-operator") or "/events" in request.path:
                 return None
             life.writes.append(f"{request.method} {request.path}")
+            life.bodies.append(request.body)
             if len(life.writes) != write or harm == "none":
                 return None
             if harm.startswith("killed"):

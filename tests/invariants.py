@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from footplate.contract import Label
+from health.rules import unhealthy
 
 Object = Mapping[str, Any]
 
@@ -37,6 +38,7 @@ class Invariants:
             f"run and attempt went back from {self._position} to {position}": position >= self._position,
             f"restarts went back from {self._restarts} to {restarts}": not same_run or restarts >= self._restarts,
         }
+        self.violations += [said for said in unhealthy(job) if said not in self.violations]
         self.violations += [rule for rule, holds in rules.items() if not holds and rule not in self.violations]
         self._position, self._restarts, self._finished = position, restarts, "Finished" in held
 

@@ -60,6 +60,10 @@ class Life:
     """What came of it: the operator's writes where they are known, every pod that was ever created, what was left."""
 
     writes: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    """What these wrote."""
+    job: Mapping[str, Any] = field(default_factory=dict)
+    """As it was in the end."""
     pods: Counter[str] = field(default_factory=Counter)
     end: dict[str, Any] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
@@ -137,7 +141,8 @@ async def lived(client: ApiClient, nodes: Nodes, operator: Operator, life: Life)
         await asyncio.gather(playing, *others, return_exceptions=True)
         with suppress(ProcessLookupError):
             operator.kill()
-    life.end = summarize(await client.request("GET", JOB))
+    life.job = await client.request("GET", JOB)
+    life.end = summarize(life.job)
     for kind in ("pods", "services", "configmaps"):
         items = (await client.request("GET", f"{CORE}/{kind}"))["items"]
         life.left += [f"{kind}/{item['metadata']['name']}" for item in items]

@@ -1,7 +1,7 @@
 """One attempt of a run as it is to be made: its names, and what a job's spec asks of its pods. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import UID_DIGITS, JobConfig
@@ -19,6 +19,12 @@ class AttemptSpec:
     nodes: int
     avoid: Sequence[str] = ()
     """Kubernetes nodes to keep away from as long as there are others."""
+    spec_sha256: str = ""
+    """Digest of the job's own spec, empty where it isn't known."""
+    nonce: str = ""
+    """Digest of the restartNonce that the run answers, empty for none."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What goes on from the job's labels to its pods'."""
 
     @property
     def hosts(self) -> list[str]:

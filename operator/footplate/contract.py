@@ -81,6 +81,12 @@ class Env(StrEnum):
     """tmpfs in which ranks and supervisor meet: heartbeats, reports, sockets."""
     TERMINATION_LOG = "FOOTPLATE_TERMINATION_LOG"
     """Path of the termination message, a `Verdict`."""
+    SPEC_SHA256 = "FOOTPLATE_SPEC_SHA256"
+    """Digest of the job's own spec, without what may change while it lives: by it the model of a job that is deleted
+    and created anew is known. Empty where nobody knows it.
+    """
+    NONCE = "FOOTPLATE_NONCE"
+    """Digest of the restartNonce that the run answers, empty for none."""
 
 
 class StorageEnv(StrEnum):
@@ -236,6 +242,8 @@ class Verdict(Model):
     progress: ProgressStatus | None = None
     checkpoint: CheckpointStatus | None = None
     artifact: ArtifactStatus | None = None
+    already_complete: bool = False
+    """Nothing was trained: a job of this name and spec had left the artifact, and it is as it should be."""
     metrics: Metrics = Field(default={})
     error: Failure | None = None
     resumed_from_step: Count | None = None

@@ -39,6 +39,8 @@ def variables(gang: AttemptSpec) -> list[Object]:
         Env.SOURCE_DIR: MountPath.SOURCE,
         Env.RUN_DIR: MountPath.RUN,
         Env.TERMINATION_LOG: MountPath.TERMINATION_LOG,
+        Env.SPEC_SHA256: gang.spec_sha256,
+        Env.NONCE: gang.nonce,
         **_place(gang, rendezvous, processes=processes),
         **storage_variables(gang.spec.storage, supervised=needs_supervisor(gang.spec)),
     }

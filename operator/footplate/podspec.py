@@ -32,27 +32,28 @@ PROBE_SECONDS = 10
 MIN_PROBES = 6
 """A pod has a minute to begin to answer, and to answer again, however short its hang timeout is."""
 HANG_SHARE = 0.8
+NO_LABELS: Mapping[str, str] = {}
 FS_GROUP = 10001
 """Owns the volumes, so that an image's own user may write to them."""
 
 
-def build_config_map(config: JobConfig, text: str, *, name: str) -> Object:
-    """The run's ConfigMap, which holds job.json and never changes."""
+def build_config_map(config: JobConfig, text: str, *, name: str, labels: Mapping[str, str] = NO_LABELS) -> Object:
+    """The run's ConfigMap, which holds job.json and never changes; `labels` are those that go on from the job."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(config, name, {}),
+        "metadata": _metadata(config, name, labels),
         "immutable": True,
         "data": {JOB_FILE: text},
     }
 
 
-def build_service(config: JobConfig, *, name: str) -> Object:
+def build_service(config: JobConfig, *, name: str, labels: Mapping[str, str] = NO_LABELS) -> Object:
     """The run's headless Service: gives each pod a name from the moment it has an address."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(config, name, {}),
+        "metadata": _metadata(config, name, labels),
         "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": _run_labels(config)},
     }
 
@@ -60,7 +61,7 @@ def build_service(config: JobConfig, *, name: str) -> Object:
 def build_pods(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
     """The pods of some ranks of one attempt. They share what is the same in all of them: don't write to it."""
     template = gang.spec.pod_template
-    labels = {**template.labels, str(Label.ATTEMPT): str(gang.attempt)}
+    labels = {**gang.labels, **template.labels, str(Label.ATTEMPT): str(gang.attempt)}
     annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
     spec, container, environment = _pod_spec(gang), _container(gang), variables(gang)
     hosts, processes, supervised = gang.hosts, processes_per_node(gang.spec), needs_supervisor(gang.spec)

@@ -143,8 +143,8 @@ def test_a_taken_name_is_free_in_another_run(laptop: Laptop) -> None:
 
 
 def test_jobs_wait_for_what_is_missing(laptop: Laptop) -> None:
-    stalled = laptop.wait("no-runtime", "Stalled", seconds=30)
-    assert (stalled["phase"], stalled["reason"]) == ("Pending", "RuntimeNotFound")
+    stalled = until(laptop, "no-runtime", "RuntimeNotFound", seconds=30)
+    assert stalled["phase"] == "Pending"
     assert stalled["message"] == (
         "spec.runtimeRef: there is no ClusterTrainingRuntime 'later'; the job starts once it is there"
     )

@@ -153,7 +153,7 @@ def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
 def test_every_example_has_its_test() -> None:
     tested = {
         *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
-        *("migrate", "sdk", "tabular"),
+        *("gitops", "migrate", "sdk", "tabular"),
     }
     frameworks = "".join(path.read_text() for path in (Path(__file__).parents[1] / "frameworks").glob("test_*.py"))
     examples = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}

@@ -92,6 +92,8 @@ def command() -> Any:
             {"logLevel": "debug", "workers": 4, "pollInterval": 0.5},
             ["--log-level=debug", "--workers=4", "--poll-interval=0.5"],
         ),
+        ({"propagateLabels": ["a.b/*", "cost"]}, ["--propagate-label=a.b/*", "--propagate-label=cost"]),
+        ({"propagateLabels": []}, ["--propagate-label="]),
     ],
 )
 def test_options(values: dict[str, Any], options: list[str]) -> None:
@@ -108,6 +110,7 @@ def test_defaults_are_the_operator_s() -> None:
     given = command().make_context("operator", deployment["spec"]["template"]["spec"]["containers"][0]["args"]).params
     settings = OperatorSettings()
     assert (given["workers"], given["poll_interval"]) == (settings.workers, settings.poll_interval)
+    assert tuple(given["propagate_label"]) == settings.propagate_labels
 
 
 def test_values_of_the_pod() -> None:
@@ -251,6 +254,7 @@ def test_dashboards_are_as_grafana_s_sidecar_wants_them() -> None:
         ({"logLevel": "verbose"}, "at '/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
         ({"workers": 0}, "at '/workers': minimum: got 0, want 1"),
         ({"pollInterval": 0}, "at '/pollInterval': minimum: got 0, want 0.1"),
+        ({"propagateLabels": ["cost-"]}, "at '/propagateLabels/0': 'cost-' does not match pattern"),
         ({"extraEnv": [{"value": "x"}]}, "at '/extraEnv/0': missing property 'name'"),
         ({"metrics": {"runbooks": "alerts.md#a"}}, "at '/metrics/runbooks': 'alerts.md#a' does not match pattern"),
         ({"podAnnotations": {"a": True}}, "at '/podAnnotations/a': got boolean, want string"),

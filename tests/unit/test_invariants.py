@@ -9,7 +9,8 @@ from invariants import Invariants
 
 def job(*conditions: str, generation: int = 1, **status: Any) -> dict[str, Any]:
     held = [{"type": kind, "status": "True"} for kind in conditions]
-    return {"metadata": {"generation": generation}, "status": {"run": 1, **status, "conditions": held}}
+    seen = {"run": 1, "observedGeneration": 1, "phase": "Running", **status, "conditions": held}
+    return {"metadata": {"generation": generation}, "status": seen}
 
 
 def pod(uid: str, *, attempt: int = 0, phase: str = "Running") -> dict[str, Any]:
@@ -31,12 +32,22 @@ def test_a_broken_invariant(versions: list[dict[str, Any]], violation: str) -> N
     seen = Invariants()
     for version in versions:
         seen.see_job(version)
-    assert seen.violations == [violation]
+    assert violation in seen.violations
+
+
+def test_a_status_that_generic_tools_would_misread() -> None:
+    seen = Invariants()
+    seen.see_job(job("Stalled"))
+    assert seen.violations == [
+        "running: kstatus, Argo CD and Flux say ('Failed', 'Degraded', 'Failed'), "
+        "not ('Current', 'Progressing', 'InProgress')"
+    ]
 
 
 def test_an_ordinary_life() -> None:
     seen = Invariants()
-    for version in (job(), job(attempt=0), job("Complete", "Finished", attempt=1, restarts={"total": 1}), job(run=2)):
+    done = job("Complete", "Finished", phase="Succeeded", attempt=1, restarts={"total": 1})
+    for version in (job("Reconciling", phase="Pending"), job("Running", attempt=0), done, job(run=2)):
         seen.see_job(version)
     for each, gone in ((pod("a"), False), (pod("b", attempt=1), False), (pod("a"), True), (pod("c"), False)):
         seen.see_pod(each, gone=gone)

@@ -67,6 +67,12 @@ class ModelManifest(Model):
     uid: str
     run: int
     attempt: int
+    spec_sha256: str | None = None
+    """Digest of the job's own spec, without what may change while it lives: by it a job that is created anew finds its
+    model.
+    """
+    nonce: str | None = None
+    """Digest of the `restartNonce` that the run has answered; empty for none."""
     created: Time
     files: list[ModelFile]
     metrics: Metrics

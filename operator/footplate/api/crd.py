@@ -191,8 +191,29 @@ class Structural:
                 continue
             elif "properties" in node and not self.is_opaque(node):
                 yield from self.immutability_rules(node, here)
+            elif self.has_defaults(node):
+                yield _immutable(here, self.unchanged_items(here, node))
             else:
                 yield _immutable(here, _unchanged(here, node))
+
+    def has_defaults(self, node: Json) -> bool:
+        """Whether it is a list with keys of objects whose fields have defaults. None of those stands in the schema:
+        what the API server fills into a list is a difference to whoever compares lists as a whole, such as Argo CD.
+        """
+        fields = self.inline(node["items"]).get("properties", {}) if "x-kubernetes-list-map-keys" in node else {}
+        return any(self.inline(field).get("default") not in (None, "", [], {}) for field in fields.values())
+
+    def unchanged_items(self, path: tuple[str, ...], node: Json) -> str:
+        """CEL: each item says what it said, in whichever order."""
+        items, field = self.inline(node["items"]), ".".join(path)
+        had, has = (_has(root, path) for root in ("oldSelf", "self"))
+        old, new = f"oldSelf.{field}", f"self.{field}"
+        fields = {name: self.inline(each) for name, each in items["properties"].items()}
+        alike = " && ".join(_alike(name, each, required=name in items["required"]) for name, each in fields.items())
+        # The cost is reckoned by the lists' bounds, which a conditional would hide.
+        as_many = f"({has} ? {new}.size() : 0) == ({had} ? {old}.size() : 0)"
+        every = f"(!{has} || !{had} || {new}.all(i, {old}.exists(o, {alike})))"
+        return f"({has} == {had} || !has(self.runtimeRef)) && {as_many} && {every}"
 
     def is_opaque(self, block: Json) -> bool:
         """True where a field of the block is free-form: CEL can't name it, and compares the block as a whole alone."""
@@ -223,6 +244,16 @@ def _unchanged(path: tuple[str, ...], node: Json) -> str:
     old, new = f"({had} ? {old} : {default})", f"({has} ? {new} : {default})"
     equal = same(new, old) if node.get("pattern") == QUANTITY_PATTERN else f"{new} == {old}"
     return f"({has} == {had} || !has(self.runtimeRef)) && {equal}"
+
+
+def _alike(name: str, node: Json, *, required: bool) -> str:
+    """CEL: items `i` and `o` of a list agree in a field."""
+    default = _literal(node.get("default"))
+    if required:
+        return f"i.{name} == o.{name}"
+    if default is not None:
+        return f"(has(i.{name}) ? i.{name} : {default}) == (has(o.{name}) ? o.{name} : {default})"
+    return f"has(i.{name}) == has(o.{name}) && (!has(i.{name}) || i.{name} == o.{name})"
 
 
 def _has(root: str, path: tuple[str, ...]) -> str:

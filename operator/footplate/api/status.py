@@ -294,12 +294,22 @@ class ResolvedRun(Model):
     sha256: Annotated[str, Field(max_length=64)] = Field(
         description="SHA-256 of its job.json; a ConfigMap that differs is not used."
     )
+    spec_sha256: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="SHA-256 of the job's own spec, without what may change while it lives: by it the model of a job "
+        "that is deleted and created anew is known.",
+    )
 
 
 class TrainingJobStatus(Model):
     """What is seen of a TrainingJob."""
 
     observed_generation: int = Field(default=-1, description="Generation of the spec that this status speaks of.")
+    uid: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="UID of the TrainingJob that this status speaks of. A copy's, such as a backup's that was restored "
+        "with its status, is another: it is a new job.",
+    )
     phase: Annotated[Phase, Field(strict=False)] | None = Field(None, description="Where the run is in its life.")
     reason: Annotated[str, Field(max_length=63)] | None = Field(None, description="Why, in CamelCase.")
     message: Text | None = Field(None, description="Why, in words, and what to do.")

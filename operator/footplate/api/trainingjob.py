@@ -75,9 +75,7 @@ class InputChannel(Model):
     )
     uri: Uri = Field(description="Object, or prefix ending in '/'.", examples=["s3://datasets/fashion/train/"])
     secret_ref: LocalRef | None = Field(None, description="Credentials. Default: storage.secretRef.")
-    mode: Annotated[Literal["download"], SERVER_DEFAULT] = Field(
-        default="download", description="download copies the data to the node's disk."
-    )
+    mode: Literal["download"] = Field(default="download", description="download copies the data to the node's disk.")
     sha256: Sha256 | None = Field(
         None,
         description="SHA-256 in hex of the object; for a prefix, of the sorted lines '<sha256>  <relative path>\\n'.",

@@ -38,6 +38,13 @@ def operator(
     lease_namespace: Annotated[
         str, typer.Option(help="Namespace of the Lease; default: $POD_NAMESPACE.")
     ] = _DEFAULT.lease_namespace,
+    propagate_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Key of a job's label that goes on to its pods, or a prefix as example.com/*, repeatable; '' for "
+            f"none. Default: {', '.join(_DEFAULT.propagate_labels)}."
+        ),
+    ] = None,
     poll_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a job's progress.")
     ] = _DEFAULT.poll_interval,
@@ -48,18 +55,20 @@ def operator(
     from footplate.operator import run_operator
 
     configure_logging(level=logging.getLevelNamesMapping()[log_level.upper()])
-    settings = OperatorSettings(
-        kubeconfig=kubeconfig,
-        context=context,
-        namespaces=tuple(namespace or ()),
-        host=host,
-        port=port,
-        workers=workers,
-        leader_election=leader_election,
-        lease_namespace=lease_namespace,
-        poll_interval=poll_interval,
-    )
+    labels = _DEFAULT.propagate_labels if propagate_label is None else tuple(filter(None, propagate_label))
     try:
+        settings = OperatorSettings(
+            kubeconfig=kubeconfig,
+            context=context,
+            namespaces=tuple(namespace or ()),
+            host=host,
+            port=port,
+            workers=workers,
+            leader_election=leader_election,
+            lease_namespace=lease_namespace,
+            propagate_labels=labels,
+            poll_interval=poll_interval,
+        )
         asyncio.run(run_operator(settings))
     except FootplateError as error:
         typer.echo(f"footplate operator: {error}", err=True)

@@ -35,6 +35,7 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.SUSPENDED: ("`footplate resume {name}` goes on from the checkpoint",),
     Reason.RESUMED: (_WAIT,),
     Reason.COMPLETED: (),
+    Reason.ALREADY_COMPLETE: ("nothing; to train again all the same, `footplate restart {name}`",),
     Reason.USER_ERROR: (_MEND, _LOGS),
     Reason.OUT_OF_MEMORY: (_MEMORY,),
     Reason.OUT_OF_DISK: (

@@ -13,7 +13,8 @@ from footplate.manifests.validation import with_name
 from footplate.objects import Object, block, uid_of
 from footplate.podspec import build_config_map, build_pods, build_service
 from footplate.policy.mutable import with_live_fields
-from footplate.policy.resolve import encode, resolve
+from footplate.policy.resolve import encode, resolve, spec_digest
+from footplate.policy.run import nonce_digest, restart_nonce
 
 UNKNOWN_UID = "00000000-0000-0000-0000-000000000000"
 _FIRST_RUN = 1
@@ -48,13 +49,23 @@ def settle(job: Object, runtime: Object | None) -> Settled:
 
 
 def render(job: Object, runtime: Object | None = None) -> list[Object]:
-    """ConfigMap, Service and pods of the job's first attempt, in the order in which the operator creates them.
+    """ConfigMap, Service and pods of the job's first attempt, in the order in which the operator creates them; without
+    those labels of the job that its `--propagate-label` lets go on.
 
     The pods share what is the same in all of them: don't write to it. Raises what `settle` raises.
     """
     settled = settle(job, runtime)
     config, name = settled.config, settled.run_name
-    gang = AttemptSpec(config, settled.spec, name, attempt=0, nodes=settled.spec.nodes)
+    nonce = restart_nonce(job)
+    gang = AttemptSpec(
+        config,
+        settled.spec,
+        name,
+        attempt=0,
+        nodes=settled.spec.nodes,
+        spec_sha256=spec_digest(job),
+        nonce=nonce_digest(nonce) if nonce else "",
+    )
     return [
         build_config_map(config, encode(config), name=name),
         build_service(config, name=name),

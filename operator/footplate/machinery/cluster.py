@@ -173,7 +173,7 @@ class Cluster:
         """Only jobs that wait for their runtime care: a run keeps the one it was started with."""
         runtime = _present(old, new)
         for job in self.jobs.indexed("runtime", (runtime["kind"], key_of(runtime))):
-            if _is_stalled(job):
+            if _may_wait_for_it(job):
                 self._enqueue(key_of(job))
 
     def _policy_changed(self, old: Object | None, new: Object | None) -> None:
@@ -193,7 +193,7 @@ class Cluster:
 
     def _look_at_waiting(self, namespace: str) -> None:
         for job in self.jobs.indexed("namespace", namespace):
-            if _is_stalled(job) or _has_refused_edits(job):
+            if _may_wait_for_it(job) or _has_refused_edits(job):
                 self._enqueue(key_of(job))
 
     def _look_at_surplus(self, namespace: str) -> None:
@@ -257,10 +257,9 @@ def _runtime_of(job: Object) -> tuple[str, Key] | None:
     return kind, (namespace, reference["name"])
 
 
-def _is_stalled(job: Object) -> bool:
-    status = job.get("status") or {}
-    conditions = status.get("conditions") or ()
-    return not status.get("phase") or any(c["type"] == "Stalled" and c["status"] == "True" for c in conditions)
+def _may_wait_for_it(job: Object) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return _phase_of(job) == "Pending" or any(c["type"] == "Stalled" and c["status"] == "True" for c in conditions)
 
 
 def _without_version(node: Object) -> dict[str, Any]:

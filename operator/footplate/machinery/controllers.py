@@ -3,7 +3,7 @@ must be looked at, what is observed of one, and a pure decision. Another kind is
 policy and a queue of its own: a key doesn't say of which kind it is.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,8 +17,9 @@ from footplate.machinery.resources import TRAINING_JOBS, Resource
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.store import Store
 from footplate.machinery.workqueue import WorkQueue
-from footplate.objects import Key, Object, key_of, uid_of
+from footplate.objects import Key, Object, block, key_of, uid_of
 from footplate.policy import history
+from footplate.policy.labels import propagated
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.reconcile import reconcile
 
@@ -47,9 +48,13 @@ class Controller:
     """Called with the key of an object that is gone."""
 
 
-def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poller: Poller) -> tuple[Controller, ...]:
-    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill."""
-    observe_job = partial(_observe_job, cluster, run_configs, poller)
+def controllers(
+    cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poller: Poller, *, labels: Sequence[str] = ()
+) -> tuple[Controller, ...]:
+    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill. `labels` are the patterns
+    of those that go on from a job to what is created for it.
+    """
+    observe_job = partial(_observe_job, cluster, run_configs, poller, labels)
 
     def note_look(key: Key, observed: Observed) -> None:
         cluster.note_look(key, observed.pods)
@@ -62,7 +67,13 @@ def controllers(cluster: Cluster, jobs: WorkQueue, run_configs: RunConfigs, poll
 
 
 async def _observe_job(
-    cluster: Cluster, run_configs: RunConfigs, poller: Poller, job: Object, memory: Memory, answers: Answers
+    cluster: Cluster,
+    run_configs: RunConfigs,
+    poller: Poller,
+    labels: Sequence[str],
+    job: Object,
+    memory: Memory,
+    answers: Answers,
 ) -> Observed:
     runtime, policies = cluster.runtime_of(job), cluster.policies_of(key_of(job)[0])
     return Observed(
@@ -76,6 +87,7 @@ async def _observe_job(
         policies_known=policies is not None,
         finished_since=cluster.finished_since(job) if history.limit(policies or ()) is not None else 0,
         progress=poller.latest(uid_of(job)),
+        labels=propagated(block(job, "metadata", "labels"), labels),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,
     )

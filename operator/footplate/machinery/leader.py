@@ -138,7 +138,8 @@ class Leader:
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
         self._spawn(poller.run(), "poll progress")
-        for controller in controllers(cluster, self._queue, run_configs, poller):
+        labels = self._settings.propagate_labels
+        for controller in controllers(cluster, self._queue, run_configs, poller, labels=labels):
             worker = Worker(controller, client, cluster, applier, clock=clock, metrics=metrics)
             for number in range(self._settings.workers):
                 self._spawn(worker.run(), f"worker {number} of {controller.resource.plural}")

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import TypeAdapter, ValidationError
 
 from footplate.errors import ConfigurationError
+from footplate.policy import labels
 
 _ENV_PREFIX = "FOOTPLATE_OPERATOR_"
 
@@ -42,8 +43,14 @@ class OperatorSettings:
     lease_name: str = "footplate-operator"
     identity: str = field(default_factory=_own_identity)
     """This replica's name in the Lease, unique by process."""
+    propagate_labels: tuple[str, ...] = labels.DEFAULT
+    """Keys of a job's labels, or prefixes of keys as `example.com/*`, that go on to its pods, Service and ConfigMap."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError where it can't be meant."""
+        labels.check_patterns(self.propagate_labels)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -54,8 +61,9 @@ class OperatorSettings:
         """
         names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
         values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
-        if "namespaces" in values:
-            values["namespaces"] = tuple(values["namespaces"].split(","))
+        for name in ("namespaces", "propagate_labels"):
+            if name in values:
+                values[name] = tuple(filter(None, values[name].split(",")))
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:

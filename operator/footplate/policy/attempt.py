@@ -21,6 +21,7 @@ from footplate.policy import (
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Refusal, Step
+from footplate.policy.run import nonce_digest
 
 AVOID_NODE_FOR = timedelta(hours=1)
 
@@ -88,7 +89,8 @@ def _missing(job: Job) -> tuple[Object, ...]:
         return ()
     gang = job.gang
     ranks = [rank for rank in range(job.desired) if rank not in gang.current and rank not in gang.succeeded]
-    return (build_service(job.config, name=job.run_name), *build_pods(_gang_of(job), ranks))
+    service = build_service(job.config, name=job.run_name, labels=job.observed.labels)
+    return (service, *build_pods(_gang_of(job), ranks))
 
 
 def _scouts(job: Job) -> Sequence[Object]:
@@ -99,7 +101,18 @@ def _scouts(job: Job) -> Sequence[Object]:
 def _gang_of(job: Job) -> AttemptSpec:
     number = job.attempt.attempt if job.attempt is not None else 0
     avoid = _nodes_to_avoid(job)
-    return AttemptSpec(job.config, job.spec, job.run_name, attempt=number, nodes=job.desired, avoid=avoid)
+    resolved, nonce = job.status.resolved, job.status.restart_nonce
+    return AttemptSpec(
+        job.config,
+        job.spec,
+        job.run_name,
+        attempt=number,
+        nodes=job.desired,
+        avoid=avoid,
+        spec_sha256=(resolved and resolved.spec_sha256) or "",
+        nonce=nonce_digest(nonce) if nonce else "",
+        labels=job.observed.labels,
+    )
 
 
 def _nodes_to_avoid(job: Job) -> list[str]:

@@ -34,20 +34,26 @@ _SUSPECT_NODE = (Reason.NODE_LOST, Reason.NODE_REFUSED, Reason.HANG, Reason.STAR
 
 def has_succeeded(job: Job) -> bool:
     """True once every rank of the newest attempt is done, whatever became of their pods since; even where the attempt
-    was to be stopped meanwhile.
+    was to be stopped meanwhile. Or rank 0 has found that nothing is to be done.
     """
-    return job.attempt is not None and len(job.gang.succeeded) == job.desired
+    done = len(job.gang.succeeded) == job.desired or job.gang.is_already_complete
+    return job.attempt is not None and done
 
 
 def end_succeeded(job: Job) -> Step:
     """The run ends as Succeeded."""
-    status, now = with_end(job, Reason.COMPLETED), job.now
-    status = status.model_copy(update={"completion_time": now, "failure": None})
-    return Step(move(status, Phase.SUCCEEDED, Reason.COMPLETED, _what_came_out(job), now=now))
+    reason, now = Reason.ALREADY_COMPLETE if job.gang.is_already_complete else Reason.COMPLETED, job.now
+    status = with_end(job, reason).model_copy(update={"completion_time": now, "failure": None})
+    return Step(move(status, Phase.SUCCEEDED, reason, _what_came_out(job), now=now))
 
 
 def _what_came_out(job: Job) -> str:
     artifact, output = job.status.artifact, job.spec.output
+    if artifact is not None and job.gang.is_already_complete:
+        return (
+            "nothing was trained: a TrainingJob of this name and spec has left its model, which was verified anew, at "
+            f"{clean(artifact.uri, most=512)}; set runPolicy.restartNonce to a new value to train again"
+        )
     if artifact is not None:
         return f"training finished; the verified model is at {clean(artifact.uri, most=512)}"
     if output is not None:

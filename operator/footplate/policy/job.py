@@ -2,6 +2,7 @@
 status may take.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +20,9 @@ from footplate.api.status import (
     Transition,
 )
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.contract import JobConfig
+from footplate.contract import UID_DIGITS, JobConfig
 from footplate.errors import Terminal
-from footplate.objects import Object, block, blocks, number, text
+from footplate.objects import Object, block, blocks, number, text, uid_of
 from footplate.policy.conditions import phase_of
 from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import Observed, Refusal, Step
@@ -99,13 +100,31 @@ class UnknownStatus(Terminal):
     """A status that this version can't read, such as a newer operator's: nothing may be concluded from it."""
 
 
+def is_copied(job: Object) -> bool:
+    """True where the status is another TrainingJob's: of one that a backup was taken of, or that was moved here. A
+    status says whose it is; an older operator's does by its ConfigMap's name.
+    """
+    uid, status = uid_of(job), block(job, "status")
+    said = text(status, "uid")
+    if said or not uid:
+        return bool(said) and said != uid
+    name = re.escape(text(block(job, "metadata"), "name"))
+    whose = re.fullmatch(rf"{name}-run-\d+-(.{{{UID_DIGITS}}})", text(block(status, "resolved"), "configMap"))
+    return whose is not None and whose[1] != uid[:UID_DIGITS]
+
+
+def without_copied_status(job: Object) -> Object:
+    """The job as the operator sees it: nothing is believed of a status that isn't its own, so that it is a new job."""
+    return {key: value for key, value in job.items() if key != "status"} if is_copied(job) else job
+
+
 def read_status(job: Object) -> TrainingJobStatus:
-    """The status as the operator wrote it, in the phase that its conditions say.
+    """The status as the operator wrote it, in the phase that its conditions say; another job's counts as none.
 
     Raises:
         UnknownStatus: there is one, and it isn't understood. Only an absent one counts as none.
     """
-    raw = job.get("status") or {}
+    raw = without_copied_status(job).get("status") or {}
     try:
         status = TrainingJobStatus.model_validate(raw, extra="ignore")
     except ValidationError as error:

@@ -94,6 +94,8 @@ class Observed:
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,
     until it is time to try again.
     """
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Those of the job's labels that go on to what is created for it."""
     status_written: datetime | None = None
     """When this process last wrote the job's status, None if it hasn't: what is of little weight waits its turn."""
     confirmed: frozenset[Doubt] = frozenset()

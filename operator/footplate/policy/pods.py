@@ -96,6 +96,15 @@ class Gang:
         """
         return [pod for pod in self.not_at_work if pod.rank not in self.succeeded]
 
+    @property
+    def is_already_complete(self) -> bool:
+        """True where rank 0 has found the model that the run was to make, and so trained nothing: the others wait for
+        it in vain.
+        """
+        pod = self.current.get(0)
+        said = pod.verdict if pod is not None and pod.succeeded(self.now) else None
+        return said is not None and said.already_complete and said.artifact is not None
+
     def may_have_succeeded(self, desired: int) -> bool:
         """True while nothing but the kubelets' last words is awaited of the ranks that aren't done."""
         open_ = [pod for pod in self.unsettled if pod.may_have_succeeded(self.now)]

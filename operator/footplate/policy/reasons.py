@@ -21,6 +21,7 @@ class Reason(StrEnum):
     RESUMED = "Resumed"
     # Ends of an attempt, and of the run where no budget is left or none was given
     COMPLETED = "Completed"
+    ALREADY_COMPLETE = "AlreadyComplete"
     USER_ERROR = "UserError"
     OUT_OF_MEMORY = "OutOfMemory"
     OUT_OF_DISK = "OutOfDisk"

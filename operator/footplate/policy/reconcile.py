@@ -38,7 +38,7 @@ from footplate.policy.end import (
     has_succeeded,
 )
 from footplate.policy.facts import all_created, parse_ranks, with_facts
-from footplate.policy.job import Job, UnknownStatus, gang_size, is_finished, read_status
+from footplate.policy.job import Job, UnknownStatus, gang_size, is_finished, read_status, without_copied_status
 from footplate.policy.measures import measure
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Step
@@ -56,6 +56,7 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
         observed: the job, its pods, and all else that matters; nothing is remembered from look to look.
         now: the time, with a time zone.
     """
+    observed = replace(observed, job=without_copied_status(observed.job))
     if (
         block(observed.job, "metadata").get("deletionTimestamp")
         or text(block(observed.job, "status"), "phase") == OVERSIZE

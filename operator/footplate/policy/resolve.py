@@ -105,6 +105,17 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def spec_digest(job: Object) -> str:
+    """SHA-256 of a valid job's own spec, without what may change while it lives: the same for the same job, however
+    often it is created, and whatever defaults its API server fills in.
+    """
+    spec = TrainingJobSpec.model_validate(without_live_fields(block(job, "spec")), by_name=False)
+    said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    if "elastic" in said:
+        said.pop("nodes", None)
+    return digest(json.dumps(said, sort_keys=True, separators=(",", ":")))
+
+
 def decode(run_config: Object, *, sha256: str) -> JobConfig | None:
     """The job in a run's ConfigMap; None where it isn't the one with this digest."""
     encoded = text(block(run_config, "data"), JOB_FILE)

@@ -19,8 +19,11 @@ from footplate.policy.job import is_finished, move, wait_for_user, with_attempt_
 from footplate.policy.mutable import RESTART_NONCE, may_change, with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode
+from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, spec_digest
 from footplate.policy.run_config import config_target, own_config, refused_config, resolve_within
+
+ORDER_SECONDS = 60.0
+"""So long may what a job names come after the job: who applies both, as GitOps does, gives up what has failed."""
 
 MAX_NONCE_LENGTH = 253
 
@@ -53,16 +56,17 @@ def _is_new(nonce: str, status: TrainingJobStatus) -> bool:
     """True for a value that no run of this job has answered: one that was taken back, or comes back by a revert, asks
     for nothing.
     """
-    return nonce not in ("", status.restart_nonce) and _digest(nonce) not in status.restart_nonces
+    return nonce not in ("", status.restart_nonce) and nonce_digest(nonce) not in status.restart_nonces
 
 
-def _digest(nonce: str) -> str:
+def nonce_digest(nonce: str) -> str:
+    """How a nonce is remembered: in few characters, whatever it is."""
     return digest(nonce)[:16]
 
 
 def _answered(status: TrainingJobStatus, nonce: str) -> list[str]:
     """Digests of the values that runs have answered, this one among them."""
-    last = [_digest(each) for each in (status.restart_nonce, nonce) if each]
+    last = [nonce_digest(each) for each in (status.restart_nonce, nonce) if each]
     return [*dict.fromkeys([*status.restart_nonces, *last])][-MAX_NONCES_KEPT:]
 
 
@@ -72,6 +76,7 @@ def begin_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
     if status.run == run:
         return status.model_copy(update={"restart_nonce": nonce, "restart_nonces": _answered(status, nonce)})
     return TrainingJobStatus(
+        uid=uid_of(observed.job) or None,
         run=run,
         restart_nonce=nonce,
         restart_nonces=_answered(status, nonce),
@@ -90,7 +95,7 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
     if reference and observed.runtime is None:
         kind = text(reference, "kind") or "ClusterTrainingRuntime"
         why = f"spec.runtimeRef: there is no {kind} {text(reference, 'name')!r}; the job starts once it is there"
-        return wait_for_user(status, Reason.RUNTIME_NOT_FOUND, why, now=now)
+        return _wait_for_runtime(status, why, now=now)
     if observed.runtime is not None and OVERSIZE in observed.runtime:
         why = _size(text(observed.runtime, "kind"), observed.runtime)
         return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
@@ -132,13 +137,21 @@ def _size(kind: str, obj: Object) -> str:
     )
 
 
+def _wait_for_runtime(status: TrainingJobStatus, why: str, *, now: datetime) -> Step:
+    """What is applied together comes in any order: for a moment that is no reason to call for somebody."""
+    waited = (now - (status.start_time or now)).total_seconds()
+    step = wait_for_user(status, Reason.RUNTIME_NOT_FOUND, why, now=now)
+    return replace(step, stalled=waited >= ORDER_SECONDS, requeue=(*step.requeue, ORDER_SECONDS - waited))
+
+
 def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:
     encoded, found, refused = encode(config), own_config(observed), refused_config(observed)
     if found is None:
         return _create(observed, status, config, refused, now=now)
     if text(block(found, "data"), JOB_FILE) != encoded:
         return Step(delete=(config_target(found),))
-    resolved = ResolvedRun(config_map=text(block(found, "metadata"), "name"), sha256=digest(encoded))
+    name = text(block(found, "metadata"), "name")
+    resolved = ResolvedRun(config_map=name, sha256=digest(encoded), spec_sha256=spec_digest(observed.job))
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 
 
@@ -146,7 +159,7 @@ def _create(
     observed: Observed, status: TrainingJobStatus, config: JobConfig, refused: Refusal | None, *, now: datetime
 ) -> Step:
     name = run_name(config.metadata.name, config.run, uid=config.metadata.uid)
-    create = (build_config_map(config, encode(config), name=name),)
+    create = (build_config_map(config, encode(config), name=name, labels=observed.labels),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)

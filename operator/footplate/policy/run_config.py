@@ -59,7 +59,8 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
         return _end_run(status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
     if found is not None:
         return Step(delete=(config_target(found),))
-    create = (build_config_map(config, encode(config), name=status.resolved.config_map),)
+    name, labels = status.resolved.config_map, observed.labels
+    create = (build_config_map(config, encode(config), name=name, labels=labels),)
     failing = refusal.failing((refused,) if refused is not None else (), now=now)
     if failing is None:
         return Step(create=create)

@@ -91,7 +91,6 @@ def test_defaults_are_only_where_no_runtime_could_have_one() -> None:
     }
     assert found == {
         "TrainingJob.spec.runtimeRef.kind": "ClusterTrainingRuntime",
-        "TrainingJob.spec.inputs[].mode": "download",
         "TrainingJob.spec.output.formats": ["safetensors"],
         "TrainingPolicy.spec.runtimes.allowed[].kind": "ClusterTrainingRuntime",
         "TrainingJob.status": {"observedGeneration": -1},

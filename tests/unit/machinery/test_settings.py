@@ -20,5 +20,14 @@ def test_a_value_of_another_type_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         OperatorSettings.from_environment()
 
 
+def test_labels_that_never_go_on_are_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOTPLATE_OPERATOR_PROPAGATE_LABELS", "example.com/*,cost-center")
+    assert OperatorSettings.from_environment().propagate_labels == ("example.com/*", "cost-center")
+    monkeypatch.setenv("FOOTPLATE_OPERATOR_PROPAGATE_LABELS", "")
+    assert OperatorSettings.from_environment().propagate_labels == ()
+    with pytest.raises(ConfigurationError, match=r"propagateLabels: 'app.kubernetes.io/instance' never goes on"):
+        OperatorSettings(propagate_labels=("app.kubernetes.io/instance",))
+
+
 def test_two_processes_of_one_host_are_two() -> None:
     assert OperatorSettings().identity != OperatorSettings().identity

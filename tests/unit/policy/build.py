@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from footplate.api.status import TrainingJobStatus, format_time
+from footplate.attempt_spec import run_name
 from footplate.contract import CONTAINER_NAME, JobConfig
+from footplate.objects import uid_of
 from footplate.podspec import build_config_map
 from footplate.policy.facts import parse_ranks
 from footplate.policy.job import Job, gang_size, read_status
@@ -16,6 +18,7 @@ from footplate.policy.plan import Observed, Plan
 from footplate.policy.pods import Gang
 from footplate.policy.reconcile import reconcile
 from footplate.policy.resolve import digest, encode, resolve
+from health.rules import unhealthy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UID = "0b9fb7b6-0000-4000-8000-000000000001"
@@ -153,7 +156,7 @@ def gang(*pods: JSON, nodes: int = 2, attempt: int = 0) -> Gang:
 def config_map(of: JSON, *, runtime: JSON | None = None, run: int = 1) -> JSON:
     """The run's ConfigMap of a job."""
     config = resolve(of, runtime, run=run)
-    return build_config_map(config, encode(config), name=f"fashion-run-{run}-{UID[:8]}")
+    return dict(build_config_map(config, encode(config), name=run_name("fashion", run, uid=uid_of(of))))
 
 
 def status(
@@ -163,7 +166,8 @@ def status(
     running = {"runningTime": at(-300)} if phase == "Running" else {}
     if attempts is None:
         attempts = [{"attempt": 0, "startTime": at(-600), "nodes": of["spec"]["nodes"], **running}]
-    resolved = {"configMap": f"fashion-run-{run}-{UID[:8]}", "sha256": digest(config_map(of)["data"]["job.json"])}
+    name = run_name("fashion", run, uid=uid_of(of))
+    resolved = {"configMap": name, "sha256": digest(config_map(of)["data"]["job.json"])}
     if attempts and phase in ("Queued", "Starting", "Running"):
         attempts = [*attempts[:-1], {"createdTime": at(-599), **attempts[-1]}]
     raw = {
@@ -224,4 +228,7 @@ def plan_of(observed: Observed, *, now: datetime) -> Plan:
         assert not plan.confirm <= observed.confirmed, "asked for what was confirmed"
         observed = replace(observed, confirmed=observed.confirmed | plan.confirm)
         plan = reconcile(observed, now=now)
+    if plan.status is not None:
+        judged = {"metadata": observed.job["metadata"], "status": plan.status}
+        assert not [*unhealthy(judged)], "what generic tools make of it"
     return plan

@@ -323,3 +323,38 @@ def test_a_trainer_that_ends_with_0_as_it_was_told_to_stop_holds_nothing_up() ->
     told = pod(0, state=terminated(0, ended=-2), deleted=-4)
     after = status_of(look(job({"nodes": 1, "runPolicy": {"suspend": True}}), told))
     assert after["phase"] == "Suspended"
+
+
+FOUND = {"uri": "s3://m/fashion/1/", "manifest": "s3://m/fashion/1/manifest.json", "sha256": "a" * 64, "sizeBytes": 5}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [pod(1), pod(1, phase="Pending", on=None), failed(1, 76), None],
+    ids=["waits for its peer", "has no node", "has lost its peer", "isn't there yet"],
+)
+def test_a_model_that_is_there_already_ends_the_run_whatever_the_others_do(other: JSON | None) -> None:
+    pods = [says(0, artifact=FOUND, alreadyComplete=True), *([other] if other is not None else [])]
+    of = job({"output": {"uri": "s3://models/"}})
+    after = status_of(look(of, *pods, phase="Starting"))
+    assert (after["phase"], after["reason"]) == ("Succeeded", "AlreadyComplete")
+    assert (after["artifact"]["uri"], after["restarts"]["total"]) == ("s3://m/fashion/1/", 0)
+    for word in ("nothing was trained", "s3://m/fashion/1/", "runPolicy.restartNonce"):
+        assert word in after["message"]
+    gone = look({**of, "status": after}, *pods).delete
+    living = [] if other is None or other["status"]["phase"] == "Failed" else ["Pod/fashion-1-0-1"]
+    assert names(gone) == living, "and no node is held for longer"
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        [says(0, alreadyComplete=True), pod(1)],
+        [says(0, artifact=FOUND), pod(1)],
+        [pod(0), says(1, artifact=FOUND, alreadyComplete=True)],
+    ],
+    ids=["it names no model", "it says nothing of the kind", "another rank says it"],
+)
+def test_by_one_rank_that_is_done_no_run_is(pods: list[JSON]) -> None:
+    plan = look(job(), *pods)
+    assert plan.status is None or plan.status["phase"] == "Running"

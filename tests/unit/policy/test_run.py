@@ -9,10 +9,9 @@ import pytest
 
 from footplate.policy.job import read_status
 from footplate.policy.plan import Observed, Plan, Refusal
-from footplate.policy.reconcile import reconcile
 from footplate.policy.resolve import digest
 from footplate.policy.run import run_config_name
-from unit.policy.build import NOW, at, config_map, job, merged, names, runtime, status
+from unit.policy.build import NOW, at, config_map, job, merged, names, plan_of, runtime, status
 
 JSON = dict[str, Any]
 REF = job({"runtimeRef": {"name": "torch"}})
@@ -23,7 +22,7 @@ TAKEN = Refusal(
 
 
 def begin(of: JSON, **observed: Any) -> Plan:
-    return reconcile(Observed(of, **observed), now=NOW)
+    return plan_of(Observed(of, **observed), now=NOW)
 
 
 def conditions(plan: Plan) -> dict[str, str]:
@@ -59,7 +58,6 @@ def test_created_suspended() -> None:
 
 
 STALLS = [
-    pytest.param(REF, {}, "RuntimeNotFound", "no ClusterTrainingRuntime 'torch'", id="no runtime"),
     pytest.param(
         REF,
         {"runtime": runtime({"nodes": 1, "policy": {"allowed": []}})},
@@ -77,6 +75,24 @@ STALLS = [
     ),
     pytest.param(job(), {"refusals": [FORBIDDEN]}, "PodsRefused", "exceeded quota", id="a quota is full"),
 ]
+
+
+def test_a_runtime_may_come_after_its_job_before_anybody_is_called() -> None:
+    """Who applies both at once, as GitOps does, gives up what is Stalled."""
+    plan, seen = begin(REF), list[tuple[float, str]]()
+    for after in (0, 30, 59, 60, 600):
+        assert plan.status is not None
+        assert plan.status["reason"] == "RuntimeNotFound"
+        assert "there is no ClusterTrainingRuntime 'torch'" in plan.status["message"]
+        of = {**REF, "status": plan.status}
+        later = plan_of(Observed(of), now=NOW + timedelta(seconds=after))
+        plan = later if later.status is not None else plan
+        seen.append((after, ", ".join(conditions(plan))))
+    assert seen == [
+        (0, "Reconciling"), (30, "Reconciling"), (59, "Reconciling"), (60, "Stalled"), (600, "Stalled"),
+    ]  # fmt: skip
+    fixed = begin(of, runtime=runtime()).create
+    assert [each["kind"] for each in fixed] == ["ConfigMap"]
 
 
 def test_a_job_that_is_too_big_is_rejected_with_the_way_out() -> None:
@@ -240,11 +256,11 @@ def test_only_a_nonce_that_the_job_never_had_starts_a_run(nonces: list[str | Non
     assert runs(job(), *nonces) == expected
 
 
-def test_a_restored_copy_remembers_what_was_answered() -> None:
-    """A backup that brings the status back under another UID."""
+def test_a_restored_copy_is_a_new_job() -> None:
+    """A backup that brings the status back under another UID. That it needs no training is told by its storage."""
     of = run_to_its_end(run_to_its_end(job(), "a"), "b")
     copy = {**of, "metadata": {**of["metadata"], "uid": "another"}}
-    assert runs(copy, "a", "b", "c") == [2, 2, 3]
+    assert runs(copy, "a", "b", "c") == [1, 2, 3]
 
 
 def test_an_older_operators_status_knows_its_own_nonce() -> None:
@@ -283,7 +299,7 @@ def test_the_queue_deadline_counts_before_the_first_attempt() -> None:
     plan = begin(waited, refusals=[refused])
     assert plan.status is not None
     assert (plan.status["phase"], plan.requeue_after) == ("Pending", 20)
-    later = reconcile(Observed({**of, "status": plan.status}, refusals=[refused]), now=NOW + timedelta(seconds=20))
+    later = plan_of(Observed({**of, "status": plan.status}, refusals=[refused]), now=NOW + timedelta(seconds=20))
     assert later.status is not None
     assert (later.status["phase"], later.status["reason"]) == ("Failed", "QueueDeadlineExceeded")
 

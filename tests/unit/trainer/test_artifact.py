@@ -18,7 +18,7 @@ from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor import artifact, model_files
+from footplate_trainer.supervisor import artifact, committed, model_files
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
@@ -265,9 +265,9 @@ def test_the_output_is_checked_before_training(pod: Pod) -> None:
 
 
 def names_of(pod: Pod) -> list[str]:
-    committed = artifact._find(artifact.output_store(pod))
-    assert committed is not None
-    return [file.name for file in committed.manifest.files]
+    model = committed.find(artifact.output_store(pod))
+    assert model is not None
+    return [file.name for file in model.manifest.files]
 
 
 def test_what_is_no_file_is_left_out_and_told(pod: Pod, tmp_path: Path) -> None:

@@ -146,6 +146,11 @@ class Store:
         for batch in obstore.list(backend, self._path(prefix) or None, chunk_size=1000):
             yield from map(self._info, batch)
 
+    def folders(self) -> Sequence[str]:
+        """Names of the folders right below this one, whatever lies in them; none where there is nothing."""
+        found = self._patiently("", lambda: obstore.list_with_delimiter(self._backend, self._prefix or None), to="list")
+        return [path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"]]
+
     def get(self, key: str) -> bytes:
         """A small object as a whole."""
         return self._patiently(key, lambda: bytes(obstore.get(self._backend, self._path(key)).bytes()), to="read")

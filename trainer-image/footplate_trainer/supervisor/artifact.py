@@ -12,75 +12,70 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
-from pydantic import ValidationError
 
 from footplate.api.status import ArtifactStatus
 from footplate.contract import UID_DIGITS
-from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable, UserError
+from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable, UserError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelFile, ModelManifest
-from footplate_trainer.storage.errors import Changed
 from footplate_trainer.storage.fetch import Fetched, naming
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor import claims
+from footplate_trainer.supervisor import claims, committed
+from footplate_trainer.supervisor.committed import FILES_AT_ONCE, Committed
 from footplate_trainer.supervisor.manifest import make_manifest
 from footplate_trainer.supervisor.model_files import MANIFEST, model_files
+from footplate_trainer.supervisor.places import Place, find_place, place_uri
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.source import Code
-
-FILES_AT_ONCE = 4
-READS = 10
-"""Tries to read an object that is being written."""
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A manifest in storage, and its very bytes."""
-
-    manifest: ModelManifest
-    data: bytes
-
-    def is_of(self, pod: Pod) -> bool:
-        """True where it is the model of this pod's run."""
-        return (self.manifest.uid, self.manifest.run) == (pod.uid, pod.run)
+def output_store(pod: Pod, number: int | None = None, *folder: str) -> Store:
+    """The place of this number, the run's own where none is given, or a folder in it."""
+    return _open(pod, place_uri(pod, str(number or pod.run), *folder))
 
 
-def output_store(pod: Pod, *folder: str) -> Store:
-    """Where the model of this run goes, or a folder there. Call where `spec.output` is set."""
-    if pod.spec.output is None:
-        raise ConfigError("spec.output is not set")
-    uri = "/".join((pod.spec.output.uri.rstrip("/"), pod.job, str(pod.run), *folder))
+def _open(pod: Pod, uri: str) -> Store:
     return Store.open(uri, endpoint=pod.spec.storage.endpoint)
 
 
-def check_output(pod: Pod) -> None:
-    """Claims the model's place before training, and finds out now, not after it, that it can't be used.
+def check_output(pod: Pod) -> Place:
+    """Says where the model goes, and claims that place before training; or that the model is there already. Finds out
+    now, not after training, that the place can't be used.
 
     Raises:
         NotFound, Denied, StorageUnavailable: the bucket can't be read or written.
         ConfigError: another job's model is there, or is going to be.
     """
     with naming("spec.output.uri"):
-        store = output_store(pod)
-        next(store.list(), None)
-        _check_manifest(store, pod)
-        claims.claim(store, pod)
+        place = find_place(pod, partial(_open, pod))
+        if place.model is None:
+            store = output_store(pod, place.number)
+            next(store.list(), None)
+            _check_manifest(store, pod)
+            claims.claim(store, pod)
+        return place
 
 
 def _check_manifest(store: Store, pod: Pod) -> None:
-    committed = _find(store)
-    if committed is not None and not committed.is_of(pod):
+    model = committed.find(store)
+    if model is not None and not model.is_of(pod):
         raise ConfigError(
-            f"{store.uri} holds the model of another TrainingJob of this name (uid {committed.manifest.uid}); "
-            "choose another output.uri or job name, or start a new run with runPolicy.restartNonce"
+            f"{store.uri} holds the model of {_differs(model, pod)} (uid {model.manifest.uid}); choose another "
+            "output.uri or job name, or start a new run with runPolicy.restartNonce"
         )
+
+
+def _differs(model: Committed, pod: Pod) -> str:
+    if not model.is_of_this_name(pod) or None in (model.manifest.spec_sha256, pod.spec_sha256 or None):
+        return "another TrainingJob of this name"
+    return "a TrainingJob of this name with another spec"
 
 
 def publish(
@@ -89,13 +84,15 @@ def publish(
     report: RankReport,
     code: Code,
     inputs: Mapping[str, Fetched],
+    number: int | None = None,
     history: Path | None = None,
     note: Callable[[str], object] = log.warning,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ArtifactStatus:
     """Uploads, verifies and commits the model of this run; one that is committed and verifies is taken as it is.
-    `history` is a file that goes with it; what a place holds of that already stays. `note` tells the user what of the
-    folder isn't in it, or has another name there.
+    `number` is that of the place which `check_output` has found, the run's own where none is given. `history` is a file
+    that goes with it; what a place holds of that already stays. `note` tells the user what of the folder isn't in it,
+    or has another name there.
 
     Raises:
         ConfigError: there is nothing to upload.
@@ -104,47 +101,34 @@ def publish(
     """
     paths = model_files(pod.output_dir, note, exclude=_excluded(pod))
     with naming("spec.output.uri"):
-        store = output_store(pod)
+        store = output_store(pod, number)
         done = _find_ours(store, pod)
         if done is not None and _is_whole(store, done):
             log.info("the model is there already", uri=store.uri)
-            return _status(store, done)
+            return committed.to_status(store, done)
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
             files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
             if why := _why_not_here(store, files, pod):
-                store = output_store(pod, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
+                store = output_store(pod, number, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
                 note(f"the model is stored beside its place, as {store.uri}/: {why}")
             list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
         if history is not None and history.name not in paths:
             files.append(_add_history(store, history))
         manifest = make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
-        return _status(store, _commit(store, manifest, pod))
+        return committed.to_status(store, _commit(store, manifest, pod))
 
 
 def _excluded(pod: Pod) -> Sequence[str]:
     return pod.spec.output.exclude if pod.spec.output is not None else ()
 
 
-def _find(store: Store) -> Committed | None:
-    """The manifest that is there; None where there is none."""
-    try:
-        data = store.get(MANIFEST)
-        return Committed(ModelManifest.model_validate_json(data), data)
-    except NotFound:
-        return None
-    except ValidationError as error:
-        raise ConfigError(
-            f"{store.uri}/{MANIFEST} is not a manifest that Footplate wrote; choose another output.uri"
-        ) from error
-
-
 def _find_ours(store: Store, pod: Pod) -> Committed | None:
     """This run's manifest; None where there is none, or somebody has put something of his own under its name."""
     try:
-        committed = _find(store)
+        model = committed.find(store)
     except ConfigError:
         return None
-    return committed if committed is not None and committed.is_of(pod) else None
+    return model if model is not None and model.is_of(pod) else None
 
 
 def _why_not_here(store: Store, files: Sequence[ModelFile], pod: Pod) -> str:
@@ -162,19 +146,8 @@ def _why_not_here(store: Store, files: Sequence[ModelFile], pod: Pod) -> str:
     return f"{store.uri} is to hold other bytes, those of another attempt or of a later job of this name"
 
 
-def _is_whole(store: Store, committed: Committed) -> bool:
-    return all(_is_there(store, file) for file in committed.manifest.files)
-
-
-def _is_there(store: Store, file: ModelFile) -> bool:
-    for _ in range(READS):
-        try:
-            return store.sha256(file.name) == file.sha256
-        except NotFound:
-            return False
-        except Changed:
-            continue  # another attempt writes the same bytes
-    return False
+def _is_whole(store: Store, model: Committed) -> bool:
+    return all(committed.is_there(store, file) for file in model.manifest.files)
 
 
 def _measure(name: str, path: Path) -> ModelFile:
@@ -190,10 +163,10 @@ def _measure(name: str, path: Path) -> ModelFile:
 
 
 def _upload(store: Store, file: ModelFile, path: Path) -> None:
-    if _is_there(store, file):
+    if committed.is_there(store, file):
         return
     store.put_file(file.name, path)
-    if not _is_there(store, file):
+    if not committed.is_there(store, file):
         raise StorageUnavailable(f"{store.uri}/{file.name} was read back with other bytes than were written")
 
 
@@ -210,19 +183,9 @@ def _commit(store: Store, manifest: ModelManifest, pod: Pod) -> Committed:
         store.put(MANIFEST, data, create=True)
     except Exists:
         # Either our own put, whose answer was lost, or another attempt was faster: both wrote the same bytes.
-        committed = _find(store)
-        if committed is None or not committed.is_of(pod) or not _is_whole(store, committed):
+        model = committed.find(store)
+        if model is None or not model.is_of(pod) or not _is_whole(store, model):
             raise StorageUnavailable(f"{store.uri}/{MANIFEST} was written by another attempt meanwhile") from None
-        return committed
+        return model
     log.info("model committed", uri=store.uri, files=len(manifest.files))
     return Committed(manifest, data)
-
-
-def _status(store: Store, committed: Committed) -> ArtifactStatus:
-    return ArtifactStatus(
-        uri=f"{store.uri}/",
-        manifest=f"{store.uri}/{MANIFEST}",
-        sha256=hashlib.sha256(committed.data).hexdigest(),
-        size_bytes=sum(file.size_bytes for file in committed.manifest.files),
-        metrics=committed.manifest.metrics,
-    )

@@ -1,6 +1,6 @@
 """Who may leave a model in a place: told before training, and never undone by anybody's late writes.
 
-    <output.uri>/<job>/<run>/
+    <output.uri>/<job>/<number>/
       .footplate/claim-00000001.json   the run that the place belongs to; of several the highest number counts
       .footplate/proof-00000000        empty: attempt 0 has shown that the place can be written to
       .footplate/content.json          the only bytes that may ever be written here, by name
@@ -85,10 +85,16 @@ def claim(store: Store, pod: Pod) -> None:
     raise StorageUnavailable(f"{store.uri}: others claim this place without end; try again")
 
 
+def holder(store: Store) -> Claim | None:
+    """The claim that counts, None where the place is nobody's."""
+    claims = _read_claims(store)
+    return claims[-1][1] if claims else None
+
+
 def holds(store: Store, pod: Pod) -> bool:
     """False where a later job of this name has taken the place."""
-    claims = _read_claims(store)
-    return bool(claims) and claims[-1][1].is_of(pod)
+    claim = holder(store)
+    return claim is not None and claim.is_of(pod)
 
 
 def has_claimed(store: Store, pod: Pod) -> bool:

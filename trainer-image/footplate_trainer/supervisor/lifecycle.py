@@ -38,6 +38,7 @@ from footplate_trainer.supervisor.history.history import History
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
 from footplate_trainer.supervisor.listening import Listening
+from footplate_trainer.supervisor.places import Place
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.snapshots import beginning as snapshots
 from footplate_trainer.supervisor.snapshots.keeper import Keeper
@@ -67,6 +68,8 @@ class Supervisor:
         self._belongings: Belongings | None = None
         self._history = History(pod, self._telemetry.report, self._note)
         self._keeper: Keeper | None = None
+        self._place: Place | None = None
+        """Where the model goes, once this pod has claimed it, or that it is there already."""
 
     def stop(self) -> None:
         """Asks the pod to stop: at once before training, with a checkpoint in it, within the grace after it."""
@@ -107,6 +110,9 @@ class Supervisor:
 
     async def _live(self) -> tuple[Ending, ArtifactStatus | None]:
         try:
+            model = await self._unless_stopped(asyncio.to_thread(self._find_model), grace=0.0)
+            if model is not None:
+                return Ending(ExitCode.OK), model
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:
@@ -154,17 +160,24 @@ class Supervisor:
         except Exception as error:  # what went wrong before it is the verdict
             self._note(f"the log of node {self._pod.node_rank} could not be kept: {words_of(error)}")
 
+    def _find_model(self) -> ArtifactStatus | None:
+        """The model, where it is there already: before anything is fetched, as accelerators are idle meanwhile."""
+        pod = self._pod
+        if pod.spec.trainer.recipe is not None:  # a mistake in it shows before hours of download, not after
+            find_recipe(pod.spec.trainer.recipe).check(pod.spec.trainer.hyperparameters)
+        check_authorities(pod.spec.storage)
+        if not self._owns_output:
+            return None
+        with keys_may_come(pod.attempt):
+            self._place = artifact.check_output(pod)
+        return self._place.model
+
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
         with keys_may_come(self._pod.attempt):
             return self._fetch_all()
 
     def _fetch_all(self) -> tuple[Code, dict[str, Fetched]]:
         pod, endpoint = self._pod, self._pod.spec.storage.endpoint
-        if pod.spec.trainer.recipe is not None:  # a mistake in it shows before hours of download, not after
-            find_recipe(pod.spec.trainer.recipe).check(pod.spec.trainer.hyperparameters)
-        check_authorities(pod.spec.storage)
-        if self._owns_output:
-            artifact.check_output(pod)
         code = fetch_source(
             pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
         )
@@ -255,7 +268,13 @@ class Supervisor:
         def publish(history: Path | None) -> ArtifactStatus:
             try:
                 return artifact.publish(
-                    self._pod, report=report, code=code, inputs=inputs, history=history, note=self._note
+                    self._pod,
+                    report=report,
+                    code=code,
+                    inputs=inputs,
+                    number=self._place.number if self._place is not None else None,
+                    history=history,
+                    note=self._note,
                 )
             except NoModel as error:  # success would promise a model; but what was trained is kept
                 if self._belongings is None or not self._belongings.keep_unclaimed():
@@ -313,7 +332,8 @@ class Supervisor:
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
         report = self._telemetry.report()
         report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-MAX_NOTES:]})
-        return judge(exit_code, report=report, error=error, artifact=model)
+        already_complete = model is not None and self._place is not None and self._place.model == model
+        return judge(exit_code, report=report, error=error, artifact=model, already_complete=already_complete)
 
 
 async def supervise(pod: Pod) -> Verdict:

@@ -33,6 +33,8 @@ def make_manifest(
         uid=pod.uid,
         run=pod.run,
         attempt=pod.attempt,
+        spec_sha256=pod.spec_sha256 or None,
+        nonce=pod.nonce if pod.spec_sha256 else None,
         created=created,
         files=list(files),
         metrics=report.progress.metrics,

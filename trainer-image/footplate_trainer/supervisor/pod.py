@@ -39,6 +39,10 @@ class Pod:
     """Files of source.configMap."""
     work_dir: Path
     run_dir: Path
+    spec_sha256: str = ""
+    """Digest of the job's own spec; empty where the operator doesn't say."""
+    nonce: str = ""
+    """Digest of the restartNonce that this run answers; empty for none."""
     arguments: tuple[str, ...] = ()
     """The job's `command` and `args`, in which Kubernetes has expanded $(NAME), and what hyperparameterArgs adds."""
 
@@ -121,6 +125,8 @@ def read_pod(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] =
         source_dir=Path(source_dir) if source_dir else None,
         work_dir=read(Env.WORK_DIR, Path),
         run_dir=read(Env.RUN_DIR, Path),
+        spec_sha256=environ.get(Env.SPEC_SHA256, ""),
+        nonce=environ.get(Env.NONCE, ""),
         arguments=tuple(arguments) or (*(trainer.command or ()), *trainer.args, *hyperparameter_arguments(trainer)),
     )
 

@@ -32,10 +32,15 @@ def judge(
     report: RankReport | None = None,
     error: Failure | None = None,
     artifact: ArtifactStatus | None = None,
+    already_complete: bool = False,
 ) -> Verdict:
-    """What there is to say about a pod that ends with `exit_code`."""
+    """What there is to say about a pod that ends with `exit_code`; `already_complete` where it has found the artifact,
+    and trained nothing.
+    """
     report = report or RankReport()
     outcome = _OUTCOMES.get(exit_code, "failed")
+    if already_complete:  # no rank has ever run
+        return Verdict(outcome=outcome, exit_code=exit_code, artifact=artifact, already_complete=True)
     try:
         return _with_report(outcome, exit_code, report=report, error=error, artifact=artifact)
     except ValidationError as problem:  # it lies in a folder that user code may write to
@@ -112,7 +117,13 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     yield (verdict := verdict.model_copy(update={"metrics": {}}))
     yield (verdict := _shorten_error(verdict, message=256, traceback=0))
     yield verdict.model_copy(update={"checkpoint": None})
-    yield Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code, step=verdict.step, artifact=verdict.artifact)
+    yield Verdict(
+        outcome=verdict.outcome,
+        exit_code=verdict.exit_code,
+        step=verdict.step,
+        artifact=verdict.artifact,
+        already_complete=verdict.already_complete,
+    )
     if verdict.artifact is None:
         yield Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code)
 
