@@ -67,7 +67,7 @@ def refused(observed: Observed, spec: TrainingJobSpec) -> list[Problem]:
     policies, not_understood = policies_of(observed)
     if not_understood or not policies:
         return not_understood
-    asked = _Asked.of(observed.job, spec)
+    asked = _Asked.of(observed, spec)
     return [*dict.fromkeys(problem for rule in _RULES for problem in rule(asked, policies))]
 
 
@@ -100,15 +100,17 @@ class _Asked:
     """The fields of its spec that aren't the platform's word, raw."""
     spec: TrainingJobSpec
     """All of them."""
+    labels: Sequence[str]
+    """Keys of the job's own labels that go on to its pods."""
 
     @classmethod
-    def of(cls, job: Object, spec: TrainingJobSpec) -> "_Asked":
-        raw = block(job, "spec")
+    def of(cls, observed: Observed, spec: TrainingJobSpec) -> "_Asked":
+        job, raw = observed.job, block(observed.job, "spec")
         runtime = block(raw, "runtimeRef")
         # Of a job that isn't kept whole nobody knows what is whose.
         is_whole = OVERSIZE not in job and text(runtime, "kind") != "TrainingRuntime"
         own = _with_edits(raw, spec) if is_whole else spec.to_json()
-        return cls(text(block(job, "metadata"), "namespace"), runtime, own, spec)
+        return cls(text(block(job, "metadata"), "namespace"), runtime, own, spec, [*observed.labels])
 
     @property
     def sets_nodes(self) -> bool:
@@ -194,6 +196,8 @@ def _lists(asked: _Asked, policies: Sequence[Policy]) -> Iterator[Problem]:
         held = [(policy, rule.entries(listed, namespace=asked.namespace)) for policy, listed in lists]
         for said in dict.fromkeys(place.texts(asked.own)):
             yield from _of_list(place.where, said, rule, held, asked)
+        for key in asked.labels if place.rule == "podLabels" else ():
+            yield from _of_list("metadata.labels", key, rule, held, asked)
 
 
 def _of_list(
