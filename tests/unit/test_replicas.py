@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from footplate.machinery.client import Unfenced
+from footplate.machinery.lease import Lease
 from footplate.machinery.resources import NODES, PODS, TRAINING_JOBS
 from footplate.policy import status
 from replicas.__main__ import live
 from replicas.apiserver import ApiServer
-from replicas.replica import Client, Replica
+from replicas.replica import Replica
 from replicas.virtual import VirtualClock, run
 from replicas.world import NAMESPACE, World
 from unit.policy.build import job as make_job
@@ -42,13 +42,8 @@ def test_a_policy_that_believes_its_view_is_found_out(monkeypatch: pytest.Monkey
     assert any("healthy attempt" in violation for violation in live(7).violations)
 
 
-def test_a_leader_without_a_fence_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    fenced = Client.__init__
-
-    def unfenced(self: Client, line: Any, who: str, _: Any, **options: Any) -> None:
-        fenced(self, line, who, Unfenced(), **options)
-
-    monkeypatch.setattr(Client, "__init__", unfenced)
+def test_a_leader_that_believes_in_its_lease_for_ever_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "remaining", lambda _: float("inf"))
     assert any("wrote" in violation for violation in live(6).violations)
 
 
