@@ -5,6 +5,7 @@ training: it runs no code of the user's, knows no secret, writes nothing, and go
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from footplate.attempt_spec import AttemptSpec
 from footplate.contract import Label
@@ -20,8 +21,10 @@ _KEPT = ("name", "image", "resources", "securityContext")
 
 
 def build_scouts(gang: AttemptSpec, ranks: Iterable[int]) -> list[Object]:
-    """The scouts for ranks that the attempt doesn't have."""
-    return [_scout(pod) for pod in build_pods(gang, ranks, member=scout_membership(gang))]
+    """The scouts for ranks that the attempt doesn't have: as pods of a gang that has them would be."""
+    ranks = [*ranks]
+    wide = replace(gang, nodes=max([gang.nodes, *(rank + 1 for rank in ranks)]))
+    return [_scout(pod) for pod in build_pods(wide, ranks, member=scout_membership(gang))]
 
 
 def _scout(pod: Object) -> Object:

@@ -106,7 +106,8 @@ class Cluster:
 class ControlPlane(Cluster):
     """`with ControlPlane() as cp`: ready for requests at `cp.url`, and for kubectl by `cp.kubeconfig_path`.
 
-    `controller_options` are more of kube-controller-manager's own, such as another `--kube-api-qps`. With `authority`
+    `server_options` are more of kube-apiserver's own, such as `--feature-gates`, and `controller_options` of
+    kube-controller-manager's, such as another `--kube-api-qps`. With `authority`
     the API server's certificate is this one's, and whoever shows a certificate of it is who that says.
 
     Raises on entry:
@@ -114,8 +115,15 @@ class ControlPlane(Cluster):
         TimeoutError, RuntimeError: the API server didn't get ready; the message ends with its log.
     """
 
-    def __init__(self, *, controller_options: Sequence[str] = (), authority: Authority | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        server_options: Sequence[str] = (),
+        controller_options: Sequence[str] = (),
+        authority: Authority | None = None,
+    ) -> None:
         self.token = secrets.token_hex(16)
+        self._server_options = server_options
         self._controller_options = controller_options
         self._authority = authority
         self._stack = contextlib.ExitStack()
@@ -150,6 +158,20 @@ class ControlPlane(Cluster):
             f"--kubeconfig={self.kubeconfig_path}",
             f"--controllers={controllers}",
             f"--service-account-private-key-file={self.folder / 'service-account.key'}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            *options,
+        )
+
+    def start_scheduler(self, *options: str) -> subprocess.Popen[bytes]:
+        """Starts a kube-scheduler; it ends with the control plane at the latest.
+
+        Raises:
+            FileNotFoundError: there is none where $KUBEBUILDER_ASSETS says.
+        """
+        return self._start(
+            (find_assets() or Path()) / "kube-scheduler",
+            f"--kubeconfig={self.kubeconfig_path}",
             "--leader-elect=false",
             "--secure-port=0",
             *options,
@@ -217,6 +239,7 @@ class ControlPlane(Cluster):
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self._audit_log}",
             *self._certificate_options(),
+            *self._server_options,
         )
         self._wait_until_ready(server)
         self.kubeconfig_path.write_text(json.dumps(self._kubeconfig()))

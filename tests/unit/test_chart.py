@@ -13,8 +13,10 @@ from pydantic.alias_generators import to_camel
 from documents import read_block
 from footplate.cli.operator import operator
 from footplate.contract import Label
+from footplate.gangs.kinds import GangKind
+from footplate.gangs.table import SCHEDULERS
 from footplate.machinery.settings import OperatorSettings
-from realcluster.chart import CHART, NAMESPACE, load_helm, render
+from realcluster.chart import CHART, NAMESPACE, RELEASE, load_helm, render
 
 ROOT = Path(__file__).parents[2]
 MONITORED = {"service": True, "podMonitor": True, "prometheusRule": True, "dashboards": True}
@@ -45,6 +47,21 @@ def test_crds_are_those_of_kubectl_and_are_kept() -> None:
         crd["metadata"].setdefault("annotations", {})["helm.sh/resource-policy"] = "keep"
     assert of_kind("CustomResourceDefinition") == crds
     assert of_kind("CustomResourceDefinition", crds={"install": False}) == []
+
+
+def test_rights_on_gangs_are_those_of_the_schedulers_that_are_named() -> None:
+    def groups(**gangs: bool) -> set[str]:
+        roles = of_kind("ClusterRole", gangs=gangs)
+        rules = next(role for role in roles if role["metadata"]["name"] == RELEASE)["rules"]
+        return {rule["apiGroups"][0] for rule in rules if {"workloads", "podgroups"} & {*rule["resources"]}}
+
+    of_kind_of_gang = {str(kind): scheduler.apis[0].split("/")[0] for kind, scheduler in SCHEDULERS.items()}
+    assert groups() == {*of_kind_of_gang.values()}
+    for kind, group in of_kind_of_gang.items():
+        assert groups(**{kind: False}) == {*of_kind_of_gang.values()} - {group}
+        [deployment] = of_kind("Deployment", gangs={kind: False})
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert command().make_context("operator", arguments).params["without_gang"] == [GangKind(kind)]
 
 
 def test_package_holds_all_that_it_needs(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from footplate.errors import FootplateError
+from footplate.gangs.kinds import GangKind
 from footplate.machinery.settings import OperatorSettings
 
 _DEFAULT = OperatorSettings()
@@ -41,6 +42,10 @@ def operator(
     poll_interval: Annotated[
         float, typer.Option(min=0.1, help="Seconds between two looks at a job's progress.")
     ] = _DEFAULT.poll_interval,
+    without_gang: Annotated[
+        list[GangKind] | None,
+        typer.Option(help="Scheduler of gangs to make no use of, repeatable: kueue, coscheduling, volcano or native."),
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="Least level that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the operator: it turns TrainingJobs into gangs of trainer pods, until it is told to stop."""
@@ -58,6 +63,7 @@ def operator(
         leader_election=leader_election,
         lease_namespace=lease_namespace,
         poll_interval=poll_interval,
+        without_gangs=tuple(without_gang or ()),
     )
     try:
         asyncio.run(run_operator(settings))

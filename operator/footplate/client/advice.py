@@ -23,6 +23,11 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.RUNTIME_REFUSES: ("keep to the runtime's policy: " + ANEW, "or ask the platform team to widen the policy"),
     Reason.WAITING_FOR_NODES: (_NODES, "`footplate top` shows who holds the accelerators"),
     Reason.GATED: ("wait for the queue that holds the pods back: its own objects say for what",),
+    Reason.WAITING_FOR_QUEUE: ("wait: the queue lets the whole gang in when there is room; the message says for what",),
+    Reason.WAITING_FOR_GANG: (
+        "the message says what the gang waits for; where a scheduler is missing, install it, or create the job anew "
+        "with another scheduling.gang",
+    ),
     Reason.STARTING_PODS: (
         "where it takes long: an image of many GB, or a Secret, ConfigMap or volume claim that isn't there; "
         "`kubectl describe pod` says which, and once it is there the pod starts by itself",

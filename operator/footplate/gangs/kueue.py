@@ -39,6 +39,8 @@ _WAYS_OUT: Mapping[str, str] = {
     "WaitingForPodsReady": "the queue admits one workload after the other, and waits for the one before to start",
 }
 """What the reasons of QuotaReserved mean to a user."""
+_OLDER: Mapping[str, str] = {"maximum capacity": "ExceedsMaxQuota", "insufficient unused quota": "WaitingForQuota"}
+"""Older versions of Kueue say only Pending: they are read from its messages."""
 
 
 def _member(gang: AttemptSpec) -> Membership:
@@ -95,6 +97,7 @@ def _why(said: Mapping[str, Object]) -> str:
     if evicted.get("status") == "True":
         parts.append(f"it was thrown out ({text(evicted, 'reason')}: {clean(text(evicted, 'message'), most=256)})")
     parts.append(message or "it waits for its turn")
+    reason = next((new for words, new in _OLDER.items() if words in message), reason)
     way_out = _MISSING_QUEUE if "doesn't exist" in message else _WAYS_OUT.get(reason, "")
     return "; ".join(part for part in (*parts, way_out) if part)
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from footplate.attempt_spec import job_of_group
+from footplate.attempt_spec import group_name, job_of_group
+from footplate.contract import Label
 from footplate.gangs.kinds import GangKind
 from footplate.gangs.state import GangState
 from footplate.gangs.table import SCHEDULERS
@@ -37,6 +38,7 @@ from footplate.objects import (
     key_of,
     place_of,
     place_of_controller,
+    text,
     uid_of,
 )
 from footplate.policy.claims import Quota
@@ -83,7 +85,7 @@ class Cluster:
         )
         self.pods = Store(
             on_change=self._pod_changed,
-            indexes={"owner": place_of_controller, "node": _node_of},
+            indexes={"owner": place_of_controller, "node": _node_of, "group": _group_of},
             slim=slim_pod,
             stub=stub_pod,
             most_bytes=POD_BYTES,
@@ -289,6 +291,17 @@ def _job_key_of(pod: Object) -> Key | None:
     if controller is None or controller.get("kind") != "TrainingJob" or controller["apiVersion"] != TRAINING_JOBS.api:
         return None
     return pod["metadata"]["namespace"], controller["name"]
+
+
+def _group_of(pod: Object) -> Key | None:
+    """Namespace and name of the group that the pod is in, if its gang is known as one to anybody; scouts aren't."""
+    labels = block(pod, "metadata", "labels")
+    if str(Label.SCOUT) in labels:
+        return None
+    job, uid, run, attempt = (text(labels, label) for label in (Label.JOB, Label.UID, Label.RUN, Label.ATTEMPT))
+    if not (run.isdigit() and attempt.isdigit()):
+        return None
+    return key_of(pod)[0], group_name(job, run=int(run), attempt=int(attempt), uid=uid)
 
 
 def _job_of_workload(workload: Object) -> Key | None:

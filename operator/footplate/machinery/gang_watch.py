@@ -3,7 +3,7 @@ and Kueue's Workloads. None of it is needed to act, so nothing waits for these w
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -26,16 +26,26 @@ _RETRY_SECONDS = 5.0
 
 
 class GangWatch:
-    """Keeps `cluster.gang_apis` and `cluster.groups`; `namespaces` are those served, or "" alone for all."""
+    """Keeps `cluster.gang_apis` and `cluster.groups`; `namespaces` are those served, or "" alone for all;
+    `without` are schedulers that count as not served.
+    """
 
     def __init__(
-        self, client: KubeClient, cluster: Cluster, *, clock: Clock, metrics: Metrics, namespaces: Sequence[str]
+        self,
+        client: KubeClient,
+        cluster: Cluster,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        namespaces: Sequence[str],
+        without: Collection[GangKind] = (),
     ) -> None:
         self._client = client
         self._cluster = cluster
         self._clock = clock
         self._metrics = metrics
         self._namespaces = namespaces
+        self._without = without
         self._watches: dict[GangKind, tuple[str, asyncio.Task[None]]] = {}
         self.synced = asyncio.Event()
         """Set once it is known what the API server serves."""
@@ -51,10 +61,11 @@ class GangWatch:
     async def refresh(self) -> bool:
         """Asks what is served; whether that was answered. What is known stays until then."""
         try:
-            apis = await find_gang_apis(self._client)
+            found = await find_gang_apis(self._client)
         except FootplateError as error:
             log.warning("discovery_retries", error=str(error))
             return False
+        apis = {kind: api for kind, api in found.items() if kind not in self._without}
         if apis != self._cluster.gang_apis:
             log.info("gang_apis", served={str(kind): api for kind, api in apis.items()})
         self._cluster.note_gang_apis(apis)

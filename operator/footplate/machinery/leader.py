@@ -21,6 +21,7 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
 from footplate.machinery.custom_resources import CustomResources
 from footplate.machinery.gang_watch import GangWatch
+from footplate.machinery.kueue_cleaner import KueueCleaner
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.poller import Poller, Target, target_of
 from footplate.machinery.recorder import Recorder
@@ -83,7 +84,14 @@ class Leader:
         self._spawn = spawn
         namespaces = settings.namespaces or ("",)
         self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
-        self._gangs = GangWatch(client, cluster, clock=clock, metrics=metrics, namespaces=namespaces)
+        self._gangs = GangWatch(
+            client,
+            cluster,
+            clock=clock,
+            metrics=metrics,
+            namespaces=namespaces,
+            without=settings.without_gangs,
+        )
         pods = [
             Reflector(
                 client,
@@ -145,6 +153,7 @@ class Leader:
         )
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
         self._spawn(recorder.run(), "record events")
+        self._spawn(KueueCleaner(client, cluster, clock=clock).run(), "free pods that Kueue holds")
         self._spawn(poller.run(), "poll progress")
         self._spawn(cluster.line.run(), "wake jobs in the queue")
         for controller in controllers(cluster, self._queue, run_configs, poller):

@@ -29,6 +29,8 @@ _CALLS = (
     *((verb, "services") for verb in ("get", "create", "delete")),
     *((verb, "leases") for verb in ("get", "create", "update")),
     *((verb, "events") for verb in ("create", "patch")),
+    *((verb, "podgroups") for verb in ("get", "list", "watch", "create", "delete")),
+    *((verb, "workloads") for verb in ("list", "watch", "delete")),
     ("get", "discovery"),
 )
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import TypeAdapter, ValidationError
 
 from footplate.errors import ConfigurationError
+from footplate.gangs.kinds import GangKind
 
 _ENV_PREFIX = "FOOTPLATE_OPERATOR_"
 
@@ -42,6 +43,8 @@ class OperatorSettings:
     lease_name: str = "footplate-operator"
     identity: str = field(default_factory=_own_identity)
     """This replica's name in the Lease, unique by process."""
+    without_gangs: tuple[GangKind, ...] = ()
+    """Schedulers of gangs that count as not served, such as those for which the operator has no rights."""
     poll_interval: float = 5.0
     """Seconds between two looks at a running job's progress."""
 
@@ -54,8 +57,8 @@ class OperatorSettings:
         """
         names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
         values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
-        if "namespaces" in values:
-            values["namespaces"] = tuple(values["namespaces"].split(","))
+        for name in {"namespaces", "without_gangs"} & values.keys():
+            values[name] = tuple(values[name].split(","))
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:

@@ -10,6 +10,9 @@ from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
+_NO_NODE = "nodes are available"
+"""In kube-scheduler's words for a pod that fits nowhere."""
+
 SLOW_START = timedelta(seconds=90)
 """A pod that the node has prepared for so long may lack a volume, which only its events say."""
 
@@ -84,13 +87,17 @@ def _steps(progress: ProgressStatus | None) -> str:
 
 
 def because(gang: Gang) -> str:
-    """What the scheduler, or whoever gates the pods, says of the first pod that has no node."""
-    for pod in gang.pods:
-        if pod.node is None:
-            gate = "held back by a scheduling gate" if pod.gated else ""
-            said = text(pod.condition("PodScheduled"), "message") or gate
-            return f"; {clean(said, most=512)}" if said else ""
-    return ""
+    """What the scheduler, or whoever gates the pods, says of those that have no node: of the first, or of one that
+    finds none, since those that would find one wait for it.
+    """
+    waiting = [pod for pod in gang.pods if pod.node is None]
+    if not waiting:
+        return ""
+    gate = "held back by a scheduling gate" if waiting[0].gated else ""
+    words = (text(pod.condition("PodScheduled"), "message") for pod in waiting)
+    first = next(words) or gate
+    said = first if _NO_NODE in first else next((each for each in words if _NO_NODE in each), first)
+    return f"; {clean(said, most=512)}" if said else ""
 
 
 def _waiting(pods: Sequence[Pod], *, mounts: Sequence[str], now: datetime) -> str:

@@ -17,6 +17,8 @@ from footplate.text import clean, clean_json
 
 COUNTS_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 15.0
+HELD_EVERY_SECONDS = 3.0
+"""What a queue says of a job that waits in it is all that its user has."""
 LOOK_AT_LEAST_EVERY_SECONDS = 600.0
 """Where something is awaited at all: how long was reckoned by a clock that may have been wrong."""
 
@@ -24,6 +26,8 @@ _PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "us
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
 _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 """Phases in which what was left unwritten can be learnt again. A pod's last words go with the pod."""
+
+_HELD = (Reason.WAITING_FOR_GANG, Reason.WAITING_FOR_QUEUE)
 
 _TROUBLE = (
     Reason.RUNTIME_NOT_FOUND,
@@ -115,6 +119,8 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     if not changed or observed.status_written is None or changed - _COUNT_KEYS or new.get("phase") not in _LIVING:
         return None
     every = COUNTS_EVERY_SECONDS if changed - _PROGRESS_KEYS else PROGRESS_EVERY_SECONDS
+    if new.get("reason") in _HELD:
+        every = min(every, HELD_EVERY_SECONDS)
     since = (now - observed.status_written).total_seconds()
     return every - since if 0 <= since < every else None
 

@@ -20,6 +20,8 @@ from footplate.policy.resolve import digest, encode, resolve
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UID = "0b9fb7b6-0000-4000-8000-000000000001"
 JSON = dict[str, Any]
+FIELDS = ("nodes", "progress", "refusals", "status_written", "gang_state")
+"""Of what is observed, not of the status."""
 
 
 def at(seconds: float = 0.0) -> str:
@@ -185,7 +187,7 @@ def status(
 
 def observe(of: JSON, *pods: JSON, phase: str = "Running", **more: Any) -> Observed:
     """A job in the middle of its first run; `more` are fields of the status or of what is observed."""
-    fields = {name: more.pop(name) for name in ("nodes", "progress", "refusals", "status_written") if name in more}
+    fields = {name: more.pop(name) for name in FIELDS if name in more}
     fields.setdefault("nodes", {name: node(name) for name in ("node-0", "node-1", "node-2")})
     living = of if "status" in of else {**of, "status": status(of, phase, **more)}
     return Observed(living, pods, run_config=config_map(of), **fields)

@@ -341,6 +341,15 @@ def test_a_scout_is_a_rank_to_the_scheduler_and_nothing_to_training() -> None:
     assert mine["terminationGracePeriodSeconds"] == 0
 
 
+def test_a_bare_command_s_gang_has_scouts_too() -> None:
+    """What it is told of its place among the others names hosts that the gang hasn't got."""
+    command = {"recipe": None, "command": ["python", "train.py"]}
+    situation = situate(observe(merged(ELASTIC, {"spec": {"trainer": command}}), attempts=attempt(3)))
+    gang = AttemptSpec(situation.config, situation.spec, situation.run_name, attempt=0, nodes=3)
+    [scout_] = build_scouts(gang, [3])
+    assert scout_["metadata"]["name"] == gang.pod_name(3)
+
+
 def test_only_elastic_jobs_have_scouts() -> None:
     situation = situate(observe(job({"nodes": 4}), *ranks(3), attempts=attempt(3)))
     assert not elastic.scouts_are_due(situation)

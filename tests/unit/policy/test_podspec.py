@@ -6,6 +6,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from pydantic import ValidationError
 
 from footplate.api.errors import explain
 from footplate.api.references import RESERVED_ENV
-from footplate.attempt_spec import AttemptSpec, processes_per_node, run_name
+from footplate.attempt_spec import AttemptSpec, group_name, job_of_group, processes_per_node, run_name
 from footplate.contract import Env, Label, MountPath, StorageEnv, rendezvous_port
 from footplate.dialects import VARIABLES, Setter
-from footplate.podspec import build_pods, build_service, mounted_objects
+from footplate.gangs.kinds import GangKind
+from footplate.gangs.table import SCHEDULERS
+from footplate.podspec import build_group, build_pods, build_service, mounted_objects
 from footplate.policy.resolve import resolve
+from footplate.scouts import build_scouts
 from unit.policy.build import UID, config_map, job, merged
 
 JSON = dict[str, Any]
@@ -112,6 +116,64 @@ def test_golden(name: str, manifest: JSON) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert text == path.read_text()
+
+
+def scheduled_by(kind: GangKind, **scheduling: str) -> AttemptSpec:
+    return replace(gang_of({"scheduling": scheduling}, attempt=2), gang=kind)
+
+
+QUEUED = {"queueName": "vision", "topologyKey": "topology.kubernetes.io/rack", "priorityClassName": "batch"}
+BY_GANG = {
+    "kueue": scheduled_by(GangKind.KUEUE, **QUEUED),
+    "coscheduling": scheduled_by(GangKind.COSCHEDULING),
+    "volcano": scheduled_by(GangKind.VOLCANO, gang="volcano", queueName="vision", priorityClassName="batch"),
+    "native": scheduled_by(GangKind.NATIVE),
+}
+
+
+def marks(pod: JSON) -> JSON:
+    """What differs from a pod of nobody's gang, but for affinity and priority."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    return {
+        "labels": metadata["labels"],
+        "annotations": metadata.get("annotations", {}),
+        **{name: spec[name] for name in ("schedulerName", "schedulingGates", "schedulingGroup") if name in spec},
+    }
+
+
+@pytest.mark.parametrize("kind", BY_GANG)
+def test_golden_gangs(kind: str) -> None:
+    """What a rank's pod carries, what a scout's does, and the PodGroup."""
+    gang = BY_GANG[kind]
+    scout = plain(build_scouts(gang, [2])[0])
+    group = plain(build_group(gang, SCHEDULERS[GangKind(kind)].apis[0]))
+    text = yaml.safe_dump({"rank": marks(pod_of(gang, 1)), "scout": marks(scout), "group": group}, sort_keys=False)
+    path = GOLDEN / f"gang-{kind}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_a_job_s_own_topology_annotation_stays() -> None:
+    own = {"kueue.x-k8s.io/podset-required-topology": "rack"}
+    spec = {"scheduling": QUEUED, "podTemplate": {"annotations": own}}
+    annotations = pod_of(replace(gang_of(spec), gang=GangKind.KUEUE))["metadata"]["annotations"]
+    assert {key: text for key, text in annotations.items() if "topology" in key} == own
+
+
+@pytest.mark.parametrize(
+    ("job_name", "run", "attempt"), [("a" * 40, 1, 0), ("a" * 40, 123_456, 1_234_567), ("a", 1, 0)]
+)
+def test_a_group_s_name_is_a_label(job_name: str, run: int, attempt: int) -> None:
+    name = group_name(job_name, run=run, attempt=attempt, uid="0b9fb7b6-0000")
+    assert len(name) <= 63
+    assert name.endswith(f"-{run}-{attempt}-0b9fb7b6")
+    assert job_of_group(name) == name.removesuffix(f"-{run}-{attempt}-0b9fb7b6")
+
+
+@pytest.mark.parametrize("name", ["job-sample-a1b2c", "fashion-1-0", "x-1-0-0b9fb7b6" + "x" * 60, ""])
+def test_other_names_are_nobodys_group(name: str) -> None:
+    assert job_of_group(name) is None
 
 
 GANGS = [
