@@ -20,7 +20,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion chaos test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-frameworks check format crds dashboards admission pictures bench bench-scale soak soak-replicas lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -85,6 +85,7 @@ check: $(READY)  ## Lint, types, import directions, drift of generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m footplate.api.crd --check $(CRDS)
 	$(BIN)/python -m footplate.observability --check $(OBSERVED)
+	$(BIN)/python -m footplate.admission --check $(OBSERVED)
 
 format: $(READY)  ## Formats the code
 	$(BIN)/ruff check --fix-only .
@@ -95,6 +96,9 @@ crds: $(READY)  ## Writes the CRDs, for kubectl and for the chart, from the mode
 
 dashboards: $(READY)  ## Writes the alerts and dashboards that the chart ships, from Python
 	$(BIN)/python -m footplate.observability $(OBSERVED)
+
+admission: $(READY)  ## Writes the admission policies that the chart ships, from the rules of TrainingPolicies
+	$(BIN)/python -m footplate.admission $(OBSERVED)
 
 pictures: $(READY)  ## Makes the pictures of README and docs, of jobs that really run
 	@.ci/setup --package chromium

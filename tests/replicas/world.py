@@ -67,6 +67,7 @@ class World:
 
     async def live(self) -> Outcome:
         """One life, in virtual time; it ends where something didn't hold."""
+        self.server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         for number in range(5):
             self.server.create({**make_node(f"node-{number}")})
         for number in range(3):

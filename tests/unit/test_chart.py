@@ -172,6 +172,12 @@ def test_who_only_has_a_namespace_may_be_let_read_the_cluster_s_runtimes() -> No
     ]
 
 
+def test_admission_policies_can_be_left_to_another_release() -> None:
+    kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    assert [len(of_kind(kind)) for kind in kinds] == [3, 3]
+    assert [len(of_kind(kind, admissionPolicy=False)) for kind in kinds] == [0, 0]
+
+
 def bound(kind: str, **values: Any) -> set[tuple[str | None, str]]:
     """Namespaces and roles of the bindings."""
     return {(each["metadata"].get("namespace"), each["roleRef"]["name"]) for each in of_kind(kind, **values)}

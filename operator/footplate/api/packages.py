@@ -12,6 +12,9 @@ MAX_REQUIREMENTS = 256
 WHEELS = "wheels"
 """The input channel whose files packages are installed from: then no index is asked."""
 
+FROM_FILES = f"files of the source or of the input channel {WHEELS!r}"
+"""Where packages may always come from, in words."""
+
 Requirement = Annotated[str, Field(min_length=1, max_length=1024, pattern=REQUIREMENT_PATTERN)]
 _Index = Annotated[str, Field(max_length=1024, pattern=HTTP_PATTERN)]
 
@@ -61,8 +64,7 @@ class PipPolicy(Model):
     @property
     def places(self) -> str:
         """Where packages may come from, for a message."""
-        files = f"files of the source or of the input channel {WHEELS!r}"
-        return f"{', '.join(self.indexes)}, or {files}" if self.indexes else files
+        return f"{', '.join(self.indexes)}, or {FROM_FILES}" if self.indexes else FROM_FILES
 
     def _allows(self, address: str) -> bool:
         """A prefix ends where a path segment does, and credentials are the user's business."""

@@ -21,6 +21,10 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.FAILED_CREATE: ("ask who runs the webhook or API server that the message names", _WAIT + " then"),
     Reason.RUNTIME_NOT_FOUND: ("create the runtime, and the job starts by itself; or correct its name: " + ANEW,),
     Reason.RUNTIME_REFUSES: ("keep to the runtime's policy: " + ANEW, "or ask the platform team to widen the policy"),
+    Reason.POLICY_REFUSES: (
+        "keep to the TrainingPolicy that the message names: " + ANEW,
+        "or ask the platform team to widen it: the job then goes on by itself",
+    ),
     Reason.WAITING_FOR_NODES: (_NODES, "`footplate top` shows who holds the accelerators"),
     Reason.GATED: ("wait for the queue that holds the pods back: its own objects say for what",),
     Reason.WAITING_FOR_QUEUE: ("wait: the queue lets the whole gang in when there is room; the message says for what",),

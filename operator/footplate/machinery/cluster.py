@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from footplate.api.status import Phase
 from footplate.attempt_spec import group_name, job_of_group
 from footplate.contract import Label
 from footplate.gangs.kinds import GangKind
@@ -34,6 +35,7 @@ from footplate.objects import (
     Key,
     Object,
     block,
+    blocks,
     controller_of,
     key_of,
     place_of,
@@ -41,7 +43,9 @@ from footplate.objects import (
     text,
     uid_of,
 )
+from footplate.policy import history
 from footplate.policy.claims import Quota
+from footplate.policy.conditions import EDITS_REFUSED
 from footplate.policy.pod import Pod
 from footplate.policy.quota import quota_of
 from footplate.policy.selectors import selects
@@ -57,6 +61,7 @@ GROUP_BYTES = 32 * 2**20
 gets a third.
 """
 
+_FINISHED = tuple(phase for phase in Phase if phase.finished)
 _MOST_DEPARTED = 1024
 """Of one job, between two looks at it."""
 
@@ -78,7 +83,7 @@ class Cluster:
         )
         self.jobs = Store(
             on_change=self._job_changed,
-            indexes={"runtime": _runtime_of, "phase": _phase_of, "namespace": _namespace_of},
+            indexes={"runtime": _runtime_of, "phase": _phase_of, "namespace": _namespace_of, "finished": _finished_in},
             slim=slim_job,
             stub=stub_job,
             most_bytes=JOB_BYTES,
@@ -202,6 +207,12 @@ class Cluster:
             most_bytes=GROUP_BYTES,
         )
 
+    def finished_since(self, job: Object) -> int:
+        """Jobs of its namespace that finished after this one; 0 for one that hasn't."""
+        own = _finished_in(job)
+        end = _end_of(job)
+        return sum(_end_of(each) > end for each in self.jobs.indexed("finished", own)) if own is not None else 0
+
     def _store_of_runtimes(self) -> Store:
         return Store(on_change=self._runtime_changed, slim=slim_runtime, stub=stub_runtime, most_bytes=RUNTIME_BYTES)
 
@@ -215,6 +226,9 @@ class Cluster:
         key = key_of(_present(old, new))
         self.line.job_changed(key, new)
         self._enqueue(key)
+        namespace = None if new is None else _finished_in(new)
+        if namespace is not None and (old is None or _finished_in(old) is None):
+            self._look_at_surplus(namespace)
 
     def _priority_class_changed(self, old: Object | None, new: Object | None) -> None:
         if old is None or new is None or old["value"] != new["value"] or old["globalDefault"] != new["globalDefault"]:
@@ -266,16 +280,27 @@ class Cluster:
         for (_, name), namespace in self.namespaces.objects().items():
             if any(selects(selector, block(namespace, "metadata", "labels")) for selector in selectors):
                 self._look_at_waiting(name)
+                self._look_at_surplus(name)
 
     def _namespace_changed(self, old: Object | None, new: Object | None) -> None:
         """Its labels say which policies hold."""
         if block(old, "metadata", "labels") != block(new, "metadata", "labels") or old is None:
+            _, name = key_of(_present(old, new))
             self.line.quotas_changed()
-            self._look_at_waiting(key_of(_present(old, new))[1])
+            self._look_at_waiting(name)
+            self._look_at_surplus(name)
 
     def _look_at_waiting(self, namespace: str) -> None:
         for job in self.jobs.indexed("namespace", namespace):
-            if _is_stalled(job):
+            if _is_stalled(job) or _has_refused_edits(job):
+                self._enqueue(key_of(job))
+
+    def _look_at_surplus(self, namespace: str) -> None:
+        """Finished jobs of which a policy keeps fewer go, those first that ended first."""
+        most = history.limit(self.policies_of(namespace) or ())
+        if most is not None:
+            ended = sorted(self.jobs.indexed("finished", namespace), key=_end_of)
+            for job in ended[: max(0, len(ended) - most)]:
                 self._enqueue(key_of(job))
 
 
@@ -316,6 +341,19 @@ def _node_of(pod: Object) -> str | None:
 
 def _phase_of(job: Object) -> str:
     return (job.get("status") or {}).get("phase") or "Pending"
+
+
+def _has_refused_edits(job: Object) -> bool:
+    return any(each.get("type") == EDITS_REFUSED for each in blocks(block(job, "status"), "conditions"))
+
+
+def _finished_in(job: Object) -> str | None:
+    return key_of(job)[0] if _phase_of(job) in _FINISHED else None
+
+
+def _end_of(job: Object) -> tuple[str, str]:
+    """When a job finished; those of one second have an order too."""
+    return text(block(job, "status"), "completionTime"), key_of(job)[1]
 
 
 def _namespace_of(job: Object) -> str:

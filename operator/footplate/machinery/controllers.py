@@ -18,6 +18,7 @@ from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.store import Store
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, key_of, uid_of
+from footplate.policy import history
 from footplate.policy.plan import Observed, Plan
 from footplate.policy.reconcile import reconcile
 
@@ -75,6 +76,7 @@ async def _observe_job(
         policies_known=policies is not None,
         gang_state=cluster.gang_state_of(job),
         admission=cluster.line.admission_of(job),
+        finished_since=cluster.finished_since(job) if history.limit(policies or ()) is not None else 0,
         progress=poller.latest(uid_of(job)),
         refusals=memory.failures(job, living=partial(cluster.living_pods_of, job)),
         status_written=memory.written,

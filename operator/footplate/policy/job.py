@@ -24,10 +24,13 @@ from footplate.errors import Terminal
 from footplate.objects import Object, block, blocks, number, text
 from footplate.policy.conditions import phase_of
 from footplate.policy.facts import parse_ranks
-from footplate.policy.plan import Observed, Refusal
+from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.pods import Gang
 from footplate.policy.reasons import Reason
 from footplate.text import clean
+
+LOOK_AGAIN_SECONDS = 30.0
+"""A job that waits for its user is looked at again though nothing was seen to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,12 @@ def move(status: TrainingJobStatus, phase: Phase, reason: Reason, message: str, 
         passed = [*status.transitions, Transition(phase=phase, time=now)]
         update["transitions"] = passed[-MAX_TRANSITIONS_KEPT:]
     return status.model_copy(update=update)
+
+
+def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, now: datetime) -> Step:
+    """The job waits for somebody to change something, and goes on by itself then."""
+    status = move(status, Phase.PENDING, reason, clean(message), now=now)
+    return Step(status, stalled=True, requeue=(LOOK_AGAIN_SECONDS,))
 
 
 def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, gang: str | None, now: datetime) -> TrainingJobStatus:

@@ -6,7 +6,7 @@ edit that doesn't count is told. `suspend: true` always counts: it gives the nod
 a gang that its owner wants to stop.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ LIVE_FIELDS: Sequence[Path] = (
 
 _NODES: Path = ("nodes",)
 _SUSPEND: Path = ("runPolicy", "suspend")
+_JUDGED = (_NODES, ("scheduling", "priorityClassName"))
+"""Of which TrainingPolicies say something."""
 RESTART_NONCE: Path = ("runPolicy", "restartNonce")
 
 
@@ -57,13 +59,27 @@ def locked_fields(runtime: Object | None) -> list[str]:
     return [".".join(path) for path in (*LIVE_FIELDS, _NODES) if not may_change(path, object(), runtime)]
 
 
-def with_live_fields(config: JobConfig, job: Object, runtime: Object | None) -> Edited:
+Judge = Callable[[TrainingJobSpec], Sequence[Problem]]
+"""What TrainingPolicies refuse of a job."""
+
+
+def with_live_fields(
+    config: JobConfig,
+    job: Object,
+    runtime: Object | None,
+    *,
+    judge: Judge = lambda spec: (),
+    living: int | None = None,
+) -> Edited:
     """The resolved spec with what the job says now.
 
     Args:
         config: what the run was started with.
         job: the raw job.
         runtime: its runtime as it is now, None where it has none or it is gone.
+        judge: what the policies say of a spec.
+        living: nodes of the gang that runs, None where none does: an edit to as many that was allowed once, and isn't
+            any more, counts until it ends.
     """
     said = [*_said(config, job)]
     spec, refused, as_begun = config.spec, list[Problem](), config.spec.to_json() if said else {}
@@ -76,10 +92,25 @@ def with_live_fields(config: JobConfig, job: Object, runtime: Object | None) -> 
             refused.append(_locked(path, value, settled))
             continue
         try:
-            spec = _with_value(spec, path, value)
+            edited = _with_value(spec, path, value)
         except ValidationError as error:
             refused += explain(error, "spec", model=TrainingJobSpec)
+            continue
+        broken = _broken_by(path, judge, before=spec, after=edited)
+        refused += broken
+        if not broken:
+            spec = edited
+        elif path == _NODES:
+            spec = _with_value(spec, path, max(settled, min(value, living or 0)))
     return Edited(spec, refused)
+
+
+def _broken_by(path: Path, judge: Judge, *, before: TrainingJobSpec, after: TrainingJobSpec) -> list[Problem]:
+    """What the policies refuse of an edit: of a job that they refuse by now anyway, what it makes worse."""
+    if path not in _JUDGED:
+        return []
+    known = judge(before)
+    return [problem for problem in judge(after) if problem not in known]
 
 
 def _said(config: JobConfig, job: Object) -> Iterator[tuple[Path, Any]]:

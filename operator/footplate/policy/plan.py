@@ -111,6 +111,8 @@ class Observed:
     """False where it isn't known which these are: nothing that a policy could refuse is begun then."""
     admission: Admission | None = None
     """What the line says of it; None where its namespace has no quota."""
+    finished_since: int = 0
+    """Jobs of its namespace that finished after this one, where that is asked for."""
     progress: Progress | None = None
     refusals: Sequence[Refusal] = ()
     """The job's writes that failed when they were last tried. Whoever plans needn't hold them back: the worker does,

@@ -12,6 +12,7 @@ class Reason(StrEnum):
     FAILED_CREATE = "FailedCreate"
     RUNTIME_NOT_FOUND = "RuntimeNotFound"
     RUNTIME_REFUSES = "RuntimeRefuses"
+    POLICY_REFUSES = "PolicyRefuses"
     WAITING_FOR_NODES = "WaitingForNodes"
     GATED = "Gated"
     WAITING_FOR_QUOTA = "WaitingForQuota"

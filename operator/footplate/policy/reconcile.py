@@ -7,16 +7,20 @@ the decision made.
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
 from footplate.objects import OVERSIZE, block, text
 from footplate.policy import (
+    boundary,
     clean_pods,
     deadline,
     events,
     failure,
     gang_scheduling,
+    history,
+    hold,
     progress,
     refusal,
     run_config,
@@ -75,6 +79,8 @@ def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> 
     run_is_due = status.run != due_run(observed.job, status, runtime=observed.runtime)
     if run_is_due or (status.resolved is None and not is_finished(status)):
         return start_run(observed, begin_run(observed, status, now=now), now=now)
+    if is_finished(status) and history.is_over(observed):
+        return Step(delete=(clean_pods.whole_job(observed.job),))
     config = run_config.read(observed, status)
     if config is None:
         return run_config.go_without(observed, status, now=now)
@@ -85,9 +91,16 @@ def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> 
 
 
 def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Job:
-    edited = with_live_fields(config, observed.job, observed.runtime)
-    spec = edited.spec
     attempt = status.attempts[-1] if status.attempts else None
+    edited = with_live_fields(
+        config,
+        observed.job,
+        observed.runtime,
+        judge=partial(boundary.refused, observed),
+        living=attempt.nodes if attempt is not None and attempt.end_time is None else None,
+    )
+    edited = hold.hold(observed, status, edited)
+    spec = edited.spec
     nodes = gang_size(spec, attempt)
     gang = Gang.of(
         observed.pods,

@@ -13,19 +13,15 @@ from footplate.attempt_spec import run_name
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
 from footplate.podspec import build_config_map
-from footplate.policy import deadline, refusal, share
+from footplate.policy import deadline, hold, refusal, share
 from footplate.policy.end import with_run_failed
 from footplate.policy.gang_scheduling import of_new_attempt
-from footplate.policy.job import is_finished, move, with_attempt_begun
+from footplate.policy.job import is_finished, move, wait_for_user, with_attempt_begun
 from footplate.policy.mutable import RESTART_NONCE, may_change, with_live_fields
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.reasons import Reason
-from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode, resolve
-from footplate.policy.run_config import config_target, own_config, refused_config
-from footplate.text import clean
-
-LOOK_AGAIN_SECONDS = 30.0
-"""A job that waits for its user is looked at again though nothing was seen to change."""
+from footplate.policy.resolve import InvalidJob, RuntimeRefuses, digest, encode
+from footplate.policy.run_config import config_target, own_config, refused_config, resolve_within
 
 MAX_NONCE_LENGTH = 253
 
@@ -100,13 +96,16 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
         why = _size(text(observed.runtime, "kind"), observed.runtime)
         return wait_for_user(status, Reason.INVALID_SPEC, why, now=now)
     try:
-        config = resolve(job, observed.runtime, run=due_run(job, status, runtime=observed.runtime))
+        config = resolve_within(observed, run=due_run(job, status, runtime=observed.runtime))
     except RuntimeRefuses as error:
         return wait_for_user(status, Reason.RUNTIME_REFUSES, str(error), now=now)
     except InvalidJob as error:
         if reference:
             return wait_for_user(status, Reason.INVALID_SPEC, str(error), now=now)
         return Step(with_run_failed(status, Reason.INVALID_SPEC, str(error), now=now))
+    spec = with_live_fields(config, job, observed.runtime).spec
+    if (held := hold.begin(observed, status, spec, now=now)) is not None:
+        return held
     return _fix(observed, status, config, now=now)
 
 
@@ -132,12 +131,6 @@ def _size(kind: str, obj: Object) -> str:
         f"{kind} {name!r} isn't read: the {kind}s of its namespace take more than its share of the operator's memory; "
         "delete some that are finished, and this one is taken up within ten minutes"
     )
-
-
-def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, now: datetime) -> Step:
-    """The job waits for somebody to change something, and goes on by itself then."""
-    status = move(status, Phase.PENDING, reason, clean(message), now=now)
-    return Step(status, stalled=True, requeue=(LOOK_AGAIN_SECONDS,))
 
 
 def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:

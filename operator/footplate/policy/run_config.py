@@ -8,7 +8,7 @@ from footplate.api.status import Phase, TrainingJobStatus
 from footplate.contract import JobConfig
 from footplate.objects import Object, block, is_controlled_by, number, text
 from footplate.podspec import build_config_map
-from footplate.policy import clean_pods, refusal
+from footplate.policy import boundary, clean_pods, refusal
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import is_finished, move, with_attempt_ended
 from footplate.policy.plan import Observed, Refusal, Step, Target
@@ -30,6 +30,12 @@ def own_config(observed: Observed) -> Object | None:
     """The run's ConfigMap, None where there is none that the job controls."""
     found = observed.run_config
     return found if found is not None and is_controlled_by(found, observed.job) else None
+
+
+def resolve_within(observed: Observed, *, run: int) -> JobConfig:
+    """The job over its runtime, with what the policies of its namespace say to the trainer; raises as `resolve`."""
+    config = resolve(observed.job, observed.runtime, run=run)
+    return config.model_copy(update={"pip": boundary.packages_of(observed, config.pip)})
 
 
 def refused_config(observed: Observed) -> Refusal | None:
@@ -70,7 +76,7 @@ def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) 
 def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
     """What the run was started with, where the job and its runtime still say the same."""
     try:
-        config = resolve(observed.job, observed.runtime, run=status.run or 1)
+        config = resolve_within(observed, run=status.run or 1)
     except (InvalidJob, RuntimeRefuses):
         return None
     return config if status.resolved is not None and digest(encode(config)) == status.resolved.sha256 else None

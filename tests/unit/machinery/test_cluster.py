@@ -178,6 +178,42 @@ def test_labels_of_a_namespace_concern_those_that_wait_in_it(cluster: Cluster, e
     assert enqueued.taken() == [KEY]
 
 
+def finished(name: str, end: str) -> dict[str, Any]:
+    return make_job(name, uid=name, status={"phase": "Succeeded", "completionTime": end})
+
+
+def test_of_finished_jobs_each_knows_how_many_ended_after_it(cluster: Cluster) -> None:
+    jobs = [
+        finished("b", "2026-01-01T00:00:01Z"),
+        finished("a", "2026-01-01T00:00:01Z"),
+        finished("c", "2026-01-01T00:00:02Z"),
+    ]
+    for each in (*jobs, make_job("living", uid="l", status={"phase": "Running"})):
+        cluster.jobs.observe(each)
+    assert [cluster.finished_since(each) for each in jobs] == [1, 2, 0]
+    assert cluster.finished_since(make_job("living", status={"phase": "Running"})) == 0
+
+
+def test_a_job_that_finishes_concerns_those_that_ended_too_long_ago(cluster: Cluster, enqueued: Enqueued) -> None:
+    cluster.namespaces.apply(namespace(), deleted=False)
+    history = policy("history", 2)
+    history["spec"] = {"namespaceSelector": {}, "historyLimit": 1}
+    cluster.policies.apply(history, deleted=False)
+    cluster.jobs.observe(finished("first", "2026-01-01T00:00:01Z"))
+    enqueued.clear()
+    cluster.jobs.observe(finished("second", "2026-01-01T00:00:02Z"))
+    assert enqueued.taken() == [("ns", "second"), ("ns", "first")]
+
+
+def test_a_job_whose_edit_was_refused_is_looked_at_when_a_policy_changes(cluster: Cluster, enqueued: Enqueued) -> None:
+    cluster.namespaces.apply(namespace(), deleted=False)
+    held = {"phase": "Suspended", "conditions": [{"type": "EditsRefused", "status": "True"}]}
+    cluster.jobs.observe(make_job(status=held))
+    enqueued.clear()
+    cluster.policies.apply(policy("all", 2), deleted=False)
+    assert enqueued.taken() == [KEY]
+
+
 def test_what_nobody_reads_is_not_kept(cluster: Cluster) -> None:
     bulk = {"managedFields": [{"x": 1}], "annotations": {"a": "b"}}
     spec = {"containers": [{"name": "trainer", "env": []}], "nodeName": "n1"}
