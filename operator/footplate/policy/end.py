@@ -211,7 +211,8 @@ def between_attempts(job: Job) -> Step:
         return wait_until_stopped(job, requeue=[wait])
     held = hold.begin(job.observed, status, job.spec, now=now)
     if held is not None:
-        return replace(held, delete=clean_pods.outdated(job))
+        gives_up = held.status and share.given_up(held.status, now=now)
+        return replace(held, status=gives_up, delete=clean_pods.outdated(job), doubts=_doubts_of_giving(job))
     status, may_begin = share.before_attempt(job)
     if not may_begin:
         return _wait_for_turn(job, status)
@@ -229,8 +230,13 @@ def _wait_for_turn(job: Job, status: TrainingJobStatus) -> Step:
     admission = job.observed.admission
     look = admission.look if admission is not None else None
     stalled = admission is not None and admission.hopeless
-    doubts = doubts_of_stop(job) if job.status.queue is not None and job.status.queue.nodes else ()
-    return Step(status, delete=clean_pods.outdated(job), requeue=(look,), stalled=stalled, doubts=doubts)
+    delete, doubts = clean_pods.outdated(job), _doubts_of_giving(job)
+    return Step(status, delete=delete, requeue=(look,), stalled=stalled, doubts=doubts)
+
+
+def _doubts_of_giving(job: Job) -> tuple[Doubt, ...]:
+    """What must be confirmed before what the job holds is free for others."""
+    return doubts_of_stop(job) if job.status.queue is not None and job.status.queue.nodes else ()
 
 
 def wait_until_stopped(job: Job, requeue: Iterable[float] = ()) -> Step:

@@ -111,8 +111,10 @@ def leaving(status: TrainingJobStatus, nodes: int) -> TrainingJobStatus:
 
 def given_up(status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
     """The status of a job that holds nothing any more, and asks again behind all others."""
+    if status.queue is None or not status.queue.nodes:
+        return status
     gone = {"nodes": 0, "leaves": None, "since": now, "changed_time": now}
-    return status.model_copy(update={"queue": status.queue and status.queue.model_copy(update=gone)})
+    return status.model_copy(update={"queue": status.queue.model_copy(update=gone)})
 
 
 def seconds_waited(job: Job) -> float | None:

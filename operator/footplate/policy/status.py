@@ -12,6 +12,7 @@ from footplate.policy import conditions, refusal
 from footplate.policy.job import UnknownStatus
 from footplate.policy.plan import Event, Observed, Plan, Refusal, Step, once_confirmed
 from footplate.policy.reasons import Reason
+from footplate.policy.share import TAKES_ITS_PLACE
 from footplate.text import clean, clean_json
 
 COUNTS_EVERY_SECONDS = 1.0
@@ -125,12 +126,12 @@ def _wait(old: Mapping[str, Any], new: Mapping[str, Any], *, observed: Observed,
     return every - since if 0 <= since < every else None
 
 
-def _facts(status: Mapping[str, Any]) -> tuple[bool, list[tuple[Any, Any]]]:
-    """What attempts have seen for good: it can't be learnt again once a pod is gone. And that training has begun, which
-    the user waits for.
+def _facts(status: Mapping[str, Any]) -> tuple[bool, bool, list[tuple[Any, Any]]]:
+    """What attempts have seen for good: it can't be learnt again once a pod is gone. And what the user waits for: that
+    training has begun, and why it waits in the queue.
     """
-    steps = bool(block(status, "progress").get("step"))
-    return steps, [(each.get("createdTime"), each.get("succeededRanks")) for each in blocks(status, "attempts")]
+    steps, told = bool(block(status, "progress").get("step")), text(status, "message") != TAKES_ITS_PLACE
+    return steps, told, [(each.get("createdTime"), each.get("succeededRanks")) for each in blocks(status, "attempts")]
 
 
 def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """How a job takes its place in the line, begins, gives back, and goes on: one job under a line that the test plays."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -20,9 +20,10 @@ class Town(FakeCluster):
     """A job, and what the line says of it."""
 
     admission: Admission | None = WAITS
+    policies: list[JSON] = field(default_factory=list)
 
     def observe(self) -> Observed:
-        return replace(super().observe(), admission=self.admission)
+        return replace(super().observe(), admission=self.admission, policies=self.policies)
 
     @property
     def place(self) -> JSON:
@@ -46,6 +47,10 @@ class Town(FakeCluster):
         for pod in self.live_pods():
             self.end(pod, code)
         self.settle()
+
+
+def policy(spec: JSON) -> JSON:
+    return {"kind": "TrainingPolicy", "metadata": {"name": "all"}, "spec": {"namespaceSelector": {}, **spec}}
 
 
 def town(spec: JSON | None = None, **more: Any) -> Town:
@@ -241,6 +246,22 @@ def test_the_queue_deadline_counts_in_the_line() -> None:
     waits.tick(2)
     waits.settle()
     assert waits.said == ("Failed", "QueueDeadlineExceeded")
+
+
+def test_whom_a_policy_refuses_isn_t_in_the_line() -> None:
+    """What it held is free, and it takes its place again once it is allowed."""
+    lives = running({"runPolicy": {"restartBackoffSeconds": 0}})
+    lives.policies = [policy({"maxNodes": 1})]
+    lives.end(lives.live_pods()[0], 1)
+    lives.tick(5)
+    lives.stop_all()
+    lives.tick(5)
+    lives.settle()
+    assert lives.said == ("Pending", "PolicyRefuses")
+    assert lives.place["nodes"] == 0
+    lives.policies = []
+    lives.settle()
+    assert lives.said == ("Queued", "WaitingForQuota")
 
 
 ELASTIC: JSON = {"nodes": 3, "elastic": {"minNodes": 1, "maxNodes": 4}}
