@@ -152,12 +152,17 @@ def manifest(rng: random.Random) -> str:
     return "pods made" if made else "refused"
 
 
+def sent(raw: Any) -> Any:
+    """As an API server's answer can hold it: JSON has no NaN and no infinity."""
+    return json.loads(json.dumps(raw), parse_constant=lambda _: None)
+
+
 def any_status(rng: random.Random) -> str:
     """A status that somebody else wrote."""
     base = (
         FULL_STATUS if rng.random() < 0.7 else status(job(), rng.choice(("Queued", "Succeeded", "Failed", "Pending")))
     )
-    raw = mutated(base, rng) if rng.random() < 0.9 else hostile(rng)
+    raw = sent(mutated(base, rng) if rng.random() < 0.9 else hostile(rng))
     of = slim_job({**job(), "status": raw})
     found = config_map(job()) if rng.random() < 0.8 else None
     plan = reconcile(Observed(of, (pod(0), pod(1)), nodes=NODES, run_config=found, tokens=TOKENS), now=NOW)

@@ -15,6 +15,8 @@ from footplate.objects import Object, block
 from footplate_trainer.supervisor.secrets import TELLING
 
 MASK = "***"
+MAX_DEPTH = 100
+"""Of an object, in levels; Python itself gives up at some hundred."""
 _PRIVATE_KEY = re2.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\z)")
 _SHAPES = re2.compile(
     r"\b(?:A[KS]IA[A-Z0-9]{12,}|gh[a-z]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_\w{16,}|sk-[\w-]{16,}"
@@ -68,36 +70,47 @@ def redact_object(obj: Object) -> dict[str, Any]:
     return {**_redacted({**obj, **held, "metadata": _metadata(obj)})}
 
 
-def redact_named(value: Any) -> Any:
-    """Free-form values without those whose names tell, at any depth."""
+def redact_named(value: Any, *, depth: int = 0) -> Any:
+    """Free-form values without those whose names tell, and without what lies deeper than anybody reads."""
+    if depth > MAX_DEPTH:
+        return MASK
     if isinstance(value, Mapping):
-        return {key: MASK if TELLING.search(str(key)) else redact_named(each) for key, each in value.items()}
-    return [redact_named(each) for each in value] if isinstance(value, list | tuple) else value
+        return {
+            key: MASK if TELLING.search(str(key)) else redact_named(each, depth=depth + 1)
+            for key, each in value.items()
+        }
+    return [redact_named(each, depth=depth + 1) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _metadata(obj: Object) -> dict[str, Any]:
     return {key: value for key, value in block(obj, "metadata").items() if key != "managedFields"}
 
 
-def _redacted(value: Any, *, of: str = "") -> Any:
+def _redacted(value: Any, *, of: str = "", depth: int = 0) -> Any:
     """`of` is the name of the field that holds it."""
+    if depth > MAX_DEPTH:
+        return MASK
     if isinstance(value, Mapping):
         if of in _VALUES and "value" in value:
             return {**value, "value": MASK}
         if of in _FREE:
             value = redact_named({key: each for key, each in value.items() if key not in _NOT_TOLD})
-        return {key: _redacted(each, of=str(key)) for key, each in value.items()}
+        return {key: _redacted(each, of=str(key), depth=depth + 1) for key, each in value.items()}
     if isinstance(value, list | tuple):
         words = of in ("args", "command")
-        return _redacted_words(value) if words else [_redacted(each, of=of) for each in value]
+        return (
+            _redacted_words(value, depth=depth + 1)
+            if words
+            else [_redacted(each, of=of, depth=depth + 1) for each in value]
+        )
     return redact_text(value) if isinstance(value, str) else value
 
 
-def _redacted_words(words: Sequence[Any]) -> list[Any]:
+def _redacted_words(words: Sequence[Any], *, depth: int) -> list[Any]:
     """A command line: what follows `--api-key` is its value."""
     kept: list[Any] = []
     for before, word in zip(["", *words], words, strict=False):
         follows = isinstance(before, str) and bool(_OPTION.match(before)) and bool(TELLING.search(before))
         is_option = isinstance(word, str) and word.startswith("-")
-        kept.append(MASK if follows and not is_option else _redacted(word))
+        kept.append(MASK if follows and not is_option else _redacted(word, depth=depth))
     return kept

@@ -133,3 +133,13 @@ def test_a_megabyte_is_read_in_no_time() -> None:
 
 def test_half_a_character_hides_nothing() -> None:
     assert redact_text("\ud800 token=abcdefgh") == f"? token={MASK}"
+
+
+@pytest.mark.parametrize("field", ["a", "args", "annotations"])
+def test_what_lies_deeper_than_anybody_reads_is_left_out(field: str) -> None:
+    deep: Any = "token"
+    for _ in range(400):
+        deep = {field: [deep]}
+    parameters = {"spec": {"trainer": {"hyperparameters": deep}}, "metadata": {}}
+    for redacted in (redact_object({"metadata": {}, "spec": deep}), redact_job(parameters)):
+        assert MASK in str(redacted)
