@@ -105,6 +105,7 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     ),
     Reason.GRACE_TOO_SHORT: ("create the job anew with a longer runPolicy.terminationGracePeriodSeconds",),
     Reason.STATUS_NOT_UNDERSTOOD: ("run the newer operator again, or delete the job",),
+    Reason.SUSPECT_NODE: ("look at that node's `dmesg`, and reset or drain it; the job goes on elsewhere by itself",),
     Reason.SIDECAR: ("nothing; native sidecars end by themselves",),
     Reason.EDIT_REFUSED: ("set the field back, or leave it out",),
 }
