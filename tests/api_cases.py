@@ -150,6 +150,8 @@ POLICY = {
     "podAnnotations": ["example.com/*", "team"],
     "podLabels": ["*"],
     "historyLimit": 0,
+    "quota": {"accelerators": {"nvidia.com/gpu": 8, "amd.com/gpu": 0},
+              "borrowing": {"limit": {"nvidia.com/gpu": 4}}, "loanSeconds": 0},
 }  # fmt: skip
 
 TAKEN = (
@@ -624,6 +626,22 @@ REFUSED = (
             ("uriPrefixes", "models/", "must begin with s3://"),
             ("podAnnotations", "example.com/*/x", "must be a key such as example.com/team"),
             ("nodeLabels", "gpu=*", "must be a node's label such as gpu"),
+        )
+    ),
+    *(
+        Case(f"quota {name}", {"namespaceSelector": {}, "quota": quota}, problem, f"spec.quota{path}",
+             kind="TrainingPolicy", server=server)
+        for name, quota, problem, path, server in (
+            ("without accelerators", {}, "is required", ".accelerators", "Required value"),
+            ("of nothing", {"accelerators": {}}, "must have at least 1 item", ".accelerators",
+             "should have at least 1 properties"),
+            ("below zero", {"accelerators": {"nvidia.com/gpu": -1}}, "must be at least 0", ".accelerators",
+             "should be greater than or equal to 0"),
+            ("that lends what it doesn't name",
+             {"accelerators": {"nvidia.com/gpu": 8}, "borrowing": {"limit": {"nvidia.com/gpus": 1}}},
+             "borrowing.limit must name resources of accelerators", ".borrowing.limit", ""),
+            ("whose loans last too long", {"accelerators": {"nvidia.com/gpu": 8}, "loanSeconds": 100_000},
+             "must be at most 86,400", ".loanSeconds", "should be less than or equal to 86400"),
         )
     ),
     Case("policy's accelerators", {"namespaceSelector": {}, "maxAccelerators": {"nvidia.com/gpu": -1}},

@@ -24,7 +24,7 @@ from footplate.api.patterns import (
 )
 from footplate.api.runtime import RuntimeMetadata
 from footplate.api.trainingjob import NodeCount, RuntimeRef
-from footplate.api.types import SERVER_DEFAULT, LabelKey, Model, Rule, Schema, at, keep
+from footplate.api.types import LabelKey, Model, Rule, Schema, at, keep
 
 MAX_ITEMS = 64
 
@@ -107,7 +107,7 @@ class Quota(Model):
     borrowing: Borrowing | None = Field(
         None, description="Lets a namespace hold more while others leave theirs idle. Default: it may not."
     )
-    loan_seconds: Annotated[int, Field(ge=0, le=86_400), SERVER_DEFAULT] = Field(
+    loan_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=600,
         description="How long a gang keeps what it has borrowed, or was given before others of its namespace, until it "
         "can be asked to checkpoint and give back; three times as long where it hasn't saved a checkpoint yet.",

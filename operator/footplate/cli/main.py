@@ -56,7 +56,9 @@ SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
         "render": Subcommand(
             "render:render", "Print the objects that a job's first attempt would consist of, as YAML."
         ),
-        "top": Subcommand("top:top", "Show accelerators by namespace and job, and how well they are used."),
+        "top": Subcommand(
+            "top:top", "Show accelerators by namespace and job, how well they are used, and what they cost."
+        ),
     },
     "Without a cluster": {
         "explain": Subcommand("explain:explain", "List a recipe's hyperparameters, their rules and defaults."),

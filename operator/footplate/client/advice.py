@@ -28,6 +28,15 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.WAITING_FOR_NODES: (_NODES, "`footplate top` shows who holds the accelerators"),
     Reason.GATED: ("wait for the queue that holds the pods back: its own objects say for what",),
     Reason.WAITING_FOR_QUEUE: ("wait: the queue lets the whole gang in when there is room; the message says for what",),
+    Reason.WAITING_FOR_QUOTA: (
+        _WAIT + ": it starts by itself when it is its turn",
+        "`footplate top` shows who holds what",
+    ),
+    Reason.EXCEEDS_QUOTA: (
+        "ask for fewer nodes or accelerators: " + ANEW,
+        "or ask the platform team for a larger quota",
+    ),
+    Reason.RECLAIMED: (_WAIT + ": it goes on from its checkpoint when there is room again",),
     Reason.WAITING_FOR_GANG: (
         "the message says what the gang waits for; where a scheduler is missing, install it, or create the job anew "
         "with another scheduling.gang",
@@ -103,6 +112,7 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
         "look at that node's accelerators, CPU and disk",
         "to leave it, `kubectl cordon` it, then `footplate suspend {name}` and `footplate resume {name}`",
     ),
+    Reason.BUDGET_NEARLY_SPENT: ("raise `runPolicy.budget` before it is spent, or let the run be suspended then",),
     Reason.GRACE_TOO_SHORT: ("create the job anew with a longer runPolicy.terminationGracePeriodSeconds",),
     Reason.STATUS_NOT_UNDERSTOOD: ("run the newer operator again, or delete the job",),
     Reason.SUSPECT_NODE: ("look at that node's `dmesg`, and reset or drain it; the job goes on elsewhere by itself",),

@@ -307,7 +307,7 @@ def test_checkpoints(jobs: list[SimpleNamespace]) -> None:
 def test_artifact(jobs: list[SimpleNamespace], tmp_path: Path) -> None:
     files = [SimpleNamespace(name="model.bin", size_bytes=2_000, sha256="ab")]
     manifest = SimpleNamespace(files=files, model_dump=lambda **_: {"files": []})
-    jobs[0].artifact = SimpleNamespace(uri="s3://m/", verify=lambda: manifest, download=lambda folder: folder)
+    jobs[0].artifact = SimpleNamespace(uri="s3://m/", verify=lambda key=None: manifest, download=lambda folder: folder)
     lines = footplate_("artifact", "verify", "digits").stdout.splitlines()
     assert [line.split() for line in lines[:2]] == [["FILE", "SIZE", "SHA-256"], ["model.bin", "2.0", "kB", "ab"]]
     assert lines[2] == "all files of s3://m/ are what was trained"

@@ -66,7 +66,8 @@ def test_valid_file() -> None:
         (JOB.replace("apiVersion: footplate.dev/v1alpha1\n", ""), 1,
          "TrainingJob digits: apiVersion: must be footplate.dev/v1alpha1"),
         (JOB.replace("TrainingJob", "TrainigJob"), 2,
-         'TrainigJob digits: kind = "TrainigJob": must be TrainingJob, TrainingRuntime or ClusterTrainingRuntime; '
+         'TrainigJob digits: kind = "TrainigJob": must be TrainingJob, TrainingRuntime, ClusterTrainingRuntime '
+         'or TrainingPolicy; '
          "did you mean TrainingJob?"),
         (JOB.replace("metadata: {name: digits}\n", ""), 1, "TrainingJob: metadata: is required"),
     ],

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from documents import read_table
 from footplate.objects import Key
 from footplate.policy.claims import AGEING_SECONDS, Book, Claim, Quota
 from footplate.policy.queue import Give, Settlement, settle
@@ -355,3 +356,32 @@ def test_two_days_of_random_arrivals(load: float) -> None:
     assert all(job.finished is not None for job in report.jobs)
     assert report.longest_right <= 3 * LOAN + 2 * 60 + 1
     assert report.utilisation(2 * DAY) >= fifo.utilisation(2 * DAY) - 0.01
+
+
+def test_the_example_of_the_documents() -> None:
+    """docs/queueing.md: what each namespace holds, minute by minute."""
+    minute = 60.0
+
+    def job(key: str, at: float, gpus: int, minutes: float) -> Job:
+        namespace, _, name = key.partition("/")
+        return Job((namespace, name), at * minute, 1, minutes * minute, each=gpus)
+
+    world = World(
+        [
+            job("a/one", 0, 8, 60),
+            job("a/two", 0, 8, 300),
+            job("b/mine", 5, 4, 20),
+            job("b/late", 20, 8, 300),
+            job("b/small", 21, 4, 300),
+        ],
+        quotas(ABLE, lend=8),
+        stop_seconds=0.0,
+        start_seconds=0.0,
+    )
+    held = []
+    for line in read_table("queueing.md", "an example"):
+        clock, _, *wanted = line
+        hours, _, minutes = clock.partition(":")
+        world.run(((int(hours) - 9) * 60 + int(minutes)) * minute)
+        held.append((clock, [str(world.book.used[namespace][GPU]) for namespace in "ab"], wanted))
+    assert [each for each in held if each[1] != each[2]] == []
