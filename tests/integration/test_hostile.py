@@ -22,7 +22,7 @@ from unit.policy.test_fuzz import FULL_STATUS, SPEC
 
 __all__ = ["bare", "bench"]  # fixtures
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(200)]
 
 HOSTILE = "/apis/footplate.dev/v1alpha1/namespaces/hostile/trainingjobs"
 PODS = "/api/v1/namespaces/hostile/pods"

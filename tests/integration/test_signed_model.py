@@ -12,7 +12,7 @@ from footplate_trainer.storage.store import Store
 from trainer_pods import Done, RunningPod, pod_environment
 from unit.trainer.test_signing import private_pem, public_pem
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TRAIN = """
 import os
