@@ -31,7 +31,7 @@ PodGroup of that name the operator asks only when it finds one there that its wa
 OWNS = Right("footplate.dev", "trainingjobs/finalizers", "update")
 """Never asked for: the API server looks whether the operator has it when it creates what blocks a job's deletion."""
 
-OF_THE_CLUSTER = {"clustertrainingruntimes", "trainingpolicies", "namespaces", "nodes"}
+OF_THE_CLUSTER = {"clustertrainingruntimes", "trainingpolicies", "namespaces", "nodes", "priorityclasses"}
 """What the operator looks at outside its namespaces too."""
 
 
