@@ -55,11 +55,8 @@ class World:
         await self.until(lambda: self._is_served(name), lambda served: not served)
 
     async def _is_served(self, name: str) -> bool:
-        spec = _crd(name)["spec"]
-        with suppress(NotFound):
-            await self.client.request("GET", f"/apis/{spec['group']}/{spec['versions'][0]['name']}")
-            return True
-        return False
+        groups = (await self.client.request("GET", "/apis"))["groups"]
+        return _crd(name)["spec"]["group"] in {group["name"] for group in groups}
 
     @asynccontextmanager
     async def at_work(self, *parts: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
