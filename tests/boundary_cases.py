@@ -35,6 +35,8 @@ STRICT: Json = {
     "priorityClasses": ["batch-low"],
     "runtimeClasses": [],
     "schedulers": [],
+    "queues": ["{namespace}"],
+    "resourceClaims": ["{namespace}-gpus"],
     "csiDrivers": [],
     "tolerations": [{"key": GPU, "effect": "NoSchedule"}, {"key": "dedicated", "value": "shared"}],
     "nodeLabels": ["gpu", "example.com/pool=shared"],
@@ -85,7 +87,7 @@ HONEST: Json = {
         {"name": "wheels", "uri": "s3://shared/wheels/"},
     ],
     "checkpoint": {"uri": "s3://data/team/checkpoints/", "initFrom": "s3://shared/models/base/"},
-    "output": {"uri": "s3://data/team"},
+    "output": {"uri": "s3://data/team", "sign": {"secretKeyRef": {"name": "team.keys", "key": "key.pem"}}},
     "storage": {"secretRef": {"name": "s3"}, "endpoint": "https://minio.example.com/"},
     "scheduling": {"priorityClassName": "batch-low"},
     "podTemplate": {
@@ -107,6 +109,7 @@ HONEST: Json = {
         "annotations": {"example.com/cost": "1"},
         "labels": {"team": "a", "example.com/project": "b"},
         "imagePullSecrets": [{"name": "pull-registry"}],
+        "resourceClaims": [{"name": "gpus", "resourceClaimTemplateName": "team-gpus"}],
         "volumes": [
             {"name": "keys", "secret": {"secretName": "s3"}},
             {"name": "config", "configMap": {"name": "any"}},
@@ -252,6 +255,7 @@ def _secrets() -> Sequence[Attempt]:
                 ("storage/secretRef", {"name": "admin"}),
                 ("storage/caBundle", {"secretKeyRef": {"name": "admin", "key": "ca.crt"}}),
                 ("inputs/0/secretRef", {"name": "admin"}),
+                ("output/sign", {"secretKeyRef": {"name": "admin", "key": "key.pem"}}),
                 ("trainer/env/1/valueFrom/secretKeyRef/name", "admin"),
                 ("trainer/envFrom/0/secretRef/name", "admin"),
                 ("podTemplate/imagePullSecrets", [{"name": "admin"}]),
@@ -284,6 +288,14 @@ def _pods() -> Sequence[Attempt]:
                 refused("PriorityClasses")),
         Attempt("RuntimeClass", with_("podTemplate/runtimeClassName", "privileged"), refused("RuntimeClasses")),
         Attempt("scheduler", with_("podTemplate/schedulerName", "mine"), refused("schedulers")),
+        Attempt("Volcano's scheduler by the gang", with_("scheduling/gang", "volcano"), refused("schedulers")),
+        Attempt("another scheduler by the gang", with_("scheduling/gang", "coscheduling"), refused("schedulers")),
+        Attempt("another team's queue", with_("scheduling/queueName", "other"), refused("queues")),
+        *(
+            Attempt(f"devices by {kind}", with_("podTemplate/resourceClaims", [{"name": "more", kind: "gpus"}]),
+                    refused("resource claims and templates"))
+            for kind in ("resourceClaimName", "resourceClaimTemplateName")
+        ),
         Attempt("CSI driver", with_("podTemplate/volumes",
                 [{"name": "host", "csi": {"driver": "hostpath.csi.k8s.io"}}]), refused("CSI drivers")),
         Attempt("hostPath", with_("podTemplate/volumes", [{"name": "host", "hostPath": {"path": "/"}}]),

@@ -141,6 +141,8 @@ LIST_RULES: Mapping[str, ListRule] = {
     "priorityClasses": _names("PriorityClasses"),
     "runtimeClasses": _names("RuntimeClasses"),
     "schedulers": _names("schedulers"),
+    "queues": _names("queues"),
+    "resourceClaims": _names("resource claims and templates"),
     "csiDrivers": _names("CSI drivers"),
     "podAnnotations": _names("annotations"),
     "podLabels": _names("labels"),

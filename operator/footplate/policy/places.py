@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from footplate.gangs.kinds import COSCHEDULING_SCHEDULER, VOLCANO_SCHEDULER, GangKind
 from footplate.objects import Object, block, text
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -67,6 +68,13 @@ TOLERATION = Reading(
     "x.?value.orValue('')) + ':' + (x.?effect.orValue('') == '' ? '*' : x.effect)",
 )
 """As `kubectl taint` writes taints: key=value:effect; without value where any is tolerated, * for all."""
+_BY_GANG = {GangKind.VOLCANO: VOLCANO_SCHEDULER, GangKind.COSCHEDULING: COSCHEDULING_SCHEDULER}
+GANG = Reading(
+    _BY_GANG.get,
+    f"x == '{GangKind.VOLCANO}' ? '{VOLCANO_SCHEDULER}' : '{COSCHEDULING_SCHEDULER}'",
+    f"x in {[*map(str, _BY_GANG)]}",
+)
+"""The scheduler that a kind of gang goes to without being named."""
 LISTED = Reading(lambda value: "there" if value else None, cel_if="x.size() > 0")
 PRESENT = Reading(lambda value: "there")
 
@@ -123,6 +131,7 @@ PLACES: Sequence[Place] = (
         "storage.secretRef.name",
         "storage.caBundle.secretKeyRef.name",
         "inputs[].secretRef.name",
+        "output.sign.secretKeyRef.name",
         "trainer.env[].valueFrom.secretKeyRef.name",
         "trainer.envFrom[].secretRef.name",
         "podTemplate.imagePullSecrets[].name",
@@ -133,6 +142,13 @@ PLACES: Sequence[Place] = (
     *_places("priorityClasses", "scheduling.priorityClassName"),
     *_places("runtimeClasses", "podTemplate.runtimeClassName"),
     *_places("schedulers", "podTemplate.schedulerName"),
+    *_places("schedulers", "scheduling.gang", reading=GANG),
+    *_places("queues", "scheduling.queueName"),
+    *_places(
+        "resourceClaims",
+        "podTemplate.resourceClaims[].resourceClaimName",
+        "podTemplate.resourceClaims[].resourceClaimTemplateName",
+    ),
     *_places("csiDrivers", "podTemplate.volumes[].csi.driver"),
     *_places("tolerations", "podTemplate.tolerations[]", reading=TOLERATION),
     *_places("nodeLabels", "podTemplate.nodeSelector{}", reading=PAIR),
@@ -181,6 +197,7 @@ FREE: Mapping[str, str] = {
     "checkpoint.initStrict": "how weights are taken",
     "output.formats": "of the model",
     "output.exclude": "of the model",
+    "output.sign.secretKeyRef.key": "which key of a Secret that is ruled over",
     "storage.caBundle.configMapKeyRef": "an object of the namespace that is no secret",
     "storage.caBundle.secretKeyRef.key": "which key of a Secret that is ruled over",
     "runPolicy": "how long, and how often again: nodes and accelerators bound what it takes at a time",
@@ -195,6 +212,7 @@ FREE: Mapping[str, str] = {
         for kind in ("nodeAffinity", "podAffinity", "podAntiAffinity")
     },
     "podTemplate.securityContext": "never root: the pods keep the Pod Security Standard restricted",
+    "podTemplate.resourceClaims[].name": "a name in the pod",
     "podTemplate.volumes[].name": "a name in the pod",
     "podTemplate.volumes[].persistentVolumeClaim": "a claim of the namespace",
     "podTemplate.volumes[].emptyDir": "the pod's own scratch space",

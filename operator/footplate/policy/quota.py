@@ -6,6 +6,8 @@ the line knows is lost with the process.
 from collections.abc import Callable, Iterable
 
 from footplate.api.status import Phase
+from footplate.gangs.kinds import GangKind
+from footplate.gangs.table import SCHEDULERS
 from footplate.objects import Object, block, blocks, key_of, number, text, time
 from footplate.policy.claims import Claim, Quota
 
@@ -65,13 +67,17 @@ def claim_of(job: Object, runtime: Object | None, *, rank: Callable[[str], int])
 
 
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
-    """The claim of a job that has begun without the line."""
+    """The claim of a job that has begun without the line, and has pods. Whom another queue lets in isn't counted here:
+    it would never be asked for what it holds, and others would wait for it for ever.
+    """
     status, spec = block(job, "status"), block(job, "spec")
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
     nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
     limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
     each = [(name, int(str(limits[name]))) for name in sorted(limits) if "/" in name and str(limits[name]).isdecimal()]
-    if not attempt or (attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING):
+    is_over = attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING
+    has_pods = attempt.get("createdTime") or attempt.get("runningTime")
+    if is_over or not has_pods or _is_queued_elsewhere(text(attempt, "gang")):
         return None
     return Claim(
         key=key_of(job),
@@ -83,6 +89,10 @@ def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], in
         holds=nodes,
         changed=_seconds(attempt, "startTime"),
     )
+
+
+def _is_queued_elsewhere(gang: str) -> bool:
+    return gang in SCHEDULERS and SCHEDULERS[GangKind(gang)].queues
 
 
 def _seconds(raw: Object, field: str) -> float:

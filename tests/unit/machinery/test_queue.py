@@ -118,7 +118,7 @@ def test_another_leader_sees_the_same(world: World) -> None:
 def test_who_ran_before_the_quota_counts(world: World) -> None:
     world.namespace("c", late="yes")
     spec = {"nodes": 2, "resources": {"limits": {GPU: 4}}}
-    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2}
+    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2, "createdTime": EARLY}
     ran = make_job(spec, status={"phase": "Running", "attempts": [attempt]}, name="ran", namespace="c", uid="ran")
     world._apply(world.cluster.jobs, ran)
     with fresh(world) as woken:

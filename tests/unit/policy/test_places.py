@@ -31,6 +31,7 @@ KNOWN = {
     "podTemplate.volumes[].secret.optional": "whether it must be there",
     "trainer.env[].valueFrom.secretKeyRef.key": "which key",
     "trainer.env[].valueFrom.secretKeyRef.optional": "whether it must be there",
+    "output.sign.secretKeyRef.key": "which key",
     "storage.caBundle.secretKeyRef.key": "which key",
     "trainer.source.git.ref": "a commit",
 }
@@ -110,5 +111,8 @@ UNUSED = {
     "podTemplate.volumes[].csi.driver",
     "podTemplate.runtimeClassName",
     "podTemplate.schedulerName",
+    "podTemplate.resourceClaims[].resourceClaimName",
+    "scheduling.gang",
+    "scheduling.queueName",
 }
 """Of which there is only one, or which STRICT allows nobody."""
