@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from footplate.api.status import Phase
 from footplate.gangs.kinds import GangKind
 from footplate.gangs.table import SCHEDULERS
-from footplate.objects import Object, block, blocks, key_of, number, text, time
+from footplate.objects import Key, Object, block, blocks, key_of, number, text, time
 from footplate.policy.claims import Claim, Quota
 
 LOAN_SECONDS = 600
@@ -64,6 +64,26 @@ def claim_of(job: Object, runtime: Object | None, *, rank: Callable[[str], int])
         saved=_seconds(block(status, "checkpoint"), "time") > changed,
         leaves=leaves if isinstance(leaves, int) else None,
     )
+
+
+def leftover_of(job: Object, pods: int, *, key: Key, known: Claim | None, is_gone: bool) -> Claim | None:
+    """The claim of a job's pods on nodes beyond what it holds; None where there are none.
+
+    Args:
+        job: the job, as it is or was last.
+        pods: how many of its pods have nodes.
+        key: of the claim.
+        known: what it was before: a new run's status says nothing of the old one's pods.
+        is_gone: whether the job was deleted, so that it holds nothing any more.
+    """
+    own = claim_of(job, None, rank=lambda name: 0)
+    place = block(job, "status", "queue", "accelerators")
+    each = tuple((name, count) for name in sorted(place) if (count := number(place, name)) and count > 0)
+    each = each or (known.each if known is not None else ())
+    extra = pods - (own.holds if own is not None and not is_gone else 0)
+    if extra <= 0 or not each:
+        return None
+    return Claim(key=key, each=each, wants=extra, least=extra, since=0.0, holds=extra, is_left=True)
 
 
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:

@@ -130,6 +130,81 @@ def test_who_ran_before_the_quota_counts(world: World) -> None:
         assert ("c", "ran") in woken, "it takes its place"
 
 
+def left_pod(owned: bool = True, version: int = 100, **metadata: Any) -> JSON:
+    """The pod of job a/old."""
+    owner = {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingJob", "name": "old", "uid": "a/old"}
+    labels = {"footplate.dev/job": "old", "footplate.dev/job-uid": "a/old", "footplate.dev/rank": "0"}
+    head = {"name": "old-1-0-0", "namespace": "a", "uid": "pod", "resourceVersion": str(version), "labels": labels}
+    owners = [{**owner, "controller": True}] if owned else []
+    return {"metadata": {**head, "ownerReferences": owners, **metadata}, "spec": {"nodeName": "n"}, "status": {}}
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["a long grace period", "--cascade=orphan"])
+def test_who_is_deleted_holds_as_long_as_its_pods_are_there(world: World, owned: bool) -> None:
+    """Else a job that is deleted and created again and again has as much as it likes."""
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    pods, old = world.cluster.pods, world.job("a/old", 8, holds=True)
+    pods.apply(left_pod(version=world.version + 1), deleted=False)
+    pods.apply(left_pod(owned, version=world.version + 2, deletionTimestamp=EARLY), deleted=False)
+    world.version += 2
+    world.delete(old)
+    again = world.job("a/again", 8)
+    told = world.ask(again)
+    assert not told.nodes
+    assert "(old (stopping, a/old) 8)" in told.why
+    assert world.may_begin(world.job("b/mine", 8)), "who left them is nobody else's business"
+    pods.apply(left_pod(owned, version=world.version + 1), deleted=True)
+    assert world.may_begin(again)
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Restarting"])
+def test_who_gives_its_share_back_holds_what_its_pods_still_hold(world: World, phase: str) -> None:
+    """A rank that fails at once, and others that ignore SIGTERM for a day, were a way to have more than the quota."""
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 8, holds=True)
+    again = world.job("a/again", 8)
+    assert not world.may_begin(again)
+    given_up = {**old["status"], "phase": phase, "queue": {**old["status"]["queue"], "nodes": 0}}
+    world._apply(world.cluster.jobs, {**old, "status": given_up})
+    assert not world.may_begin(again)
+    world.version += 1
+    world.cluster.pods.apply(left_pod(version=world.version), deleted=True)
+    assert world.may_begin(again)
+
+
+def test_what_was_borrowed_and_left_behind_isn_t_lent_again_nor_kept_from_its_owner(world: World) -> None:
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 16, holds=True)
+    world.delete(old)
+    assert not world.may_begin(world.job("a/again", 16))
+    assert not world.may_begin(world.job("a/small", 4))
+    assert world.may_begin(world.job("b/mine", 8))
+
+
+def test_a_new_run_counts_beside_the_pods_of_the_old(world: World) -> None:
+    world.policy("all", gpus=16, borrow=False, tenant="yes")
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 8, holds=True)
+    other = world.job("a/other", 16)
+    world._apply(world.cluster.jobs, {**old, "status": {**old["status"], "phase": "Failed"}})
+    world._apply(world.cluster.jobs, {**old, "status": {"phase": "Pending", "run": 2}})
+    assert "hold 8 (old (stopping, a/old) 8)" in world.ask(other).why
+    world._apply(world.cluster.jobs, old)
+    assert not world.may_begin(other), "what it holds by right isn't counted twice"
+    assert world.may_begin(world.job("a/small", 8, since=format_time(START.replace(year=2020))))
+
+
+def test_of_a_job_that_is_created_anew_both_count(world: World) -> None:
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 8, holds=True)
+    queue = {**old["status"]["queue"], "nodes": 0}
+    anew = {**old, "metadata": {**old["metadata"], "uid": "new"}, "status": {"phase": "Queued", "queue": queue}}
+    world._apply(world.cluster.jobs, anew)
+    assert not world.may_begin(anew)
+
+
 async def test_only_whose_answer_changes_is_woken(world: World) -> None:
     import asyncio
 
