@@ -39,7 +39,7 @@ def test_no_healthy_gang_ends_and_nobody_acts_beside_another(seed: int) -> None:
 
 def test_a_policy_that_believes_its_view_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "once_confirmed", lambda plan, **_: plan)
-    assert any("healthy attempt" in violation for violation in live(8).violations)
+    assert any("healthy attempt" in violation for violation in live(14).violations)
 
 
 def test_a_leader_without_a_fence_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def test_a_leader_without_a_fence_is_found_out(monkeypatch: pytest.MonkeyPatch) 
         fenced(self, line, who, Unfenced(), **options)
 
     monkeypatch.setattr(Client, "__init__", unfenced)
-    assert any("wrote" in violation for violation in live(6).violations)
+    assert any("wrote" in violation for violation in live(2).violations)
 
 
 class Handover:
