@@ -57,6 +57,7 @@ class World:
         self.clock = VirtualClock(asyncio.get_running_loop())
         self.server = ApiServer(self.clock)
         self.server.on_status = self._judge
+        self.server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         self.replicas: list[Replica] = []
         self.harms: defaultdict[Attempt, list[Harm]] = defaultdict(list)
         self.harmed = 0
@@ -67,7 +68,6 @@ class World:
 
     async def live(self) -> Outcome:
         """One life, in virtual time; it ends where something didn't hold."""
-        self.server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         for number in range(5):
             self.server.create({**make_node(f"node-{number}")})
         for number in range(3):
