@@ -253,7 +253,9 @@ def test_a_job_that_is_seen_before_its_namespace_waits_without_a_word() -> None:
 @pytest.mark.parametrize(
     ("policy", "why"),
     [
-        pytest.param({"spec": {"namespaceSelector": {}, "bandwidth": {}}}, "spec.bandwidth: unknown field", id="a newer one"),
+        pytest.param(
+            {"spec": {"namespaceSelector": {}, "bandwidth": {}}}, "spec.bandwidth: unknown field", id="a newer one"
+        ),
         pytest.param({"spec": {"namespaceSelector": {}, "maxNodes": "4"}}, "spec.maxNodes", id="another type"),
         pytest.param({}, "spec: is required", id="nothing in it"),
         pytest.param({"spec": {"namespaceSelector": {}}, "oversize": {"bytes": 1}}, "too large", id="too large"),
