@@ -34,9 +34,9 @@ STRICT: Json = {
     "serviceAccounts": ["trainer"],
     "priorityClasses": ["batch-low"],
     "runtimeClasses": [],
+    "resourceClaims": [],
     "schedulers": [],
     "queues": ["{namespace}"],
-    "resourceClaims": ["{namespace}-gpus"],
     "csiDrivers": [],
     "tolerations": [{"key": GPU, "effect": "NoSchedule"}, {"key": "dedicated", "value": "shared"}],
     "nodeLabels": ["gpu", "example.com/pool=shared"],
@@ -109,7 +109,6 @@ HONEST: Json = {
         "annotations": {"example.com/cost": "1"},
         "labels": {"team": "a", "example.com/project": "b"},
         "imagePullSecrets": [{"name": "pull-registry"}],
-        "resourceClaims": [{"name": "gpus", "resourceClaimTemplateName": "team-gpus"}],
         "volumes": [
             {"name": "keys", "secret": {"secretName": "s3"}},
             {"name": "config", "configMap": {"name": "any"}},
@@ -255,7 +254,7 @@ def _secrets() -> Sequence[Attempt]:
                 ("storage/secretRef", {"name": "admin"}),
                 ("storage/caBundle", {"secretKeyRef": {"name": "admin", "key": "ca.crt"}}),
                 ("inputs/0/secretRef", {"name": "admin"}),
-                ("output/sign", {"secretKeyRef": {"name": "admin", "key": "key.pem"}}),
+                ("output/sign", {"secretKeyRef": {"name": "admin", "key": "key"}}),
                 ("trainer/env/1/valueFrom/secretKeyRef/name", "admin"),
                 ("trainer/envFrom/0/secretRef/name", "admin"),
                 ("podTemplate/imagePullSecrets", [{"name": "admin"}]),
@@ -287,15 +286,15 @@ def _pods() -> Sequence[Attempt]:
         Attempt("PriorityClass", with_("scheduling/priorityClassName", "system-node-critical"),
                 refused("PriorityClasses")),
         Attempt("RuntimeClass", with_("podTemplate/runtimeClassName", "privileged"), refused("RuntimeClasses")),
+        *(
+            Attempt(f"claim by {field}", with_("podTemplate/resourceClaims", [{"name": "gpu", field: "eight-gpus"}]),
+                    refused("ResourceClaims and ResourceClaimTemplates"))
+            for field in ("resourceClaimName", "resourceClaimTemplateName")
+        ),
         Attempt("scheduler", with_("podTemplate/schedulerName", "mine"), refused("schedulers")),
         Attempt("Volcano's scheduler by the gang", with_("scheduling/gang", "volcano"), refused("schedulers")),
         Attempt("another scheduler by the gang", with_("scheduling/gang", "coscheduling"), refused("schedulers")),
         Attempt("another team's queue", with_("scheduling/queueName", "other"), refused("queues")),
-        *(
-            Attempt(f"devices by {kind}", with_("podTemplate/resourceClaims", [{"name": "more", kind: "gpus"}]),
-                    refused("resource claims and templates"))
-            for kind in ("resourceClaimName", "resourceClaimTemplateName")
-        ),
         Attempt("CSI driver", with_("podTemplate/volumes",
                 [{"name": "host", "csi": {"driver": "hostpath.csi.k8s.io"}}]), refused("CSI drivers")),
         Attempt("hostPath", with_("podTemplate/volumes", [{"name": "host", "hostPath": {"path": "/"}}]),

