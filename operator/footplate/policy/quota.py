@@ -6,10 +6,14 @@ the line knows is lost with the process.
 from collections.abc import Callable, Iterable
 
 from footplate.api.status import Phase
+from footplate.gangs.table import SCHEDULERS
 from footplate.objects import Object, block, blocks, key_of, number, text, time
 from footplate.policy.claims import Claim, Quota
 
 LOAN_SECONDS = 600
+
+QUEUES = frozenset(str(kind) for kind, scheduler in SCHEDULERS.items() if scheduler.queues)
+"""Schedulers that keep quotas of their own: what waits with them, or runs, is counted there alone."""
 
 
 def quota_of(policies: Iterable[Object]) -> Quota | None:
@@ -65,9 +69,11 @@ def claim_of(job: Object, runtime: Object | None, *, rank: Callable[[str], int])
 
 
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
-    """The claim of a job that has begun without the line."""
+    """The claim of a job that has begun without the line; None where another queue counts it."""
     status, spec = block(job, "status"), block(job, "spec")
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
+    if text(attempt, "gang") in QUEUES:
+        return None
     nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
     limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
     each = [(name, int(str(limits[name]))) for name in sorted(limits) if "/" in name and str(limits[name]).isdecimal()]
