@@ -42,8 +42,8 @@ def blame(links: Sequence[Link], floor: float) -> Blame:
     """Who is to blame, where each node was measured with its neighbours in a ring.
 
     A node all of whose links are slow, two or more, is; of a slow link that none of these explains both ends are, since
-    nobody can tell which. Where that is more than half of three or more nodes, and half of all links are slow, it is the
-    network, or the floor.
+    nobody can tell which. Where that is more than half of three or more nodes, and half of all links are slow, it is
+    the network, or the floor.
     """
     slow = [link for link in links if link.gigabits_per_second < floor]
     tested = Counter(node for link in links for node in link.nodes)
