@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 120.0
 """Longer than any write of a status takes, tries included."""
 
 PASSED_OVER_SECONDS = 600.0
-"""How long a job isn't asked again that was told to begin and didn't."""
+"""How long a job isn't asked again that was told to begin, or to give back, and didn't."""
 
 _LOOK_SECONDS = 120.0
 _LAST_LOOK_SECONDS = 600.0
@@ -60,6 +60,7 @@ class Line:
         self._granted: dict[Key, tuple[int, float]] = {}
         self._told: dict[Key, tuple[Give, float]] = {}
         self._passed_over: dict[Key, float] = {}
+        self._deaf: dict[Key, float] = {}
         self._ranks: dict[str, int] = {}
         self._default_rank = 0
         self._quotas_stale = True
@@ -218,6 +219,7 @@ class Line:
         if told is not None and (claim is None or claim.leaves is not None or claim.holds <= told[0].nodes):
             del self._told[key]
         self._passed_over.pop(key, None)
+        self._deaf.pop(key, None)
         if claim is None:
             self._seen.pop(key, None)
             self._words_due.pop(key, None)
@@ -237,6 +239,8 @@ class Line:
                 claim = replace(claim, leaves=self._told[key][0].nodes)
             if key in self._passed_over:
                 claim = replace(claim, wants=claim.holds)
+            if key in self._deaf:
+                claim = replace(claim, leaves=claim.holds)  # as one that gives nothing more
             self._book.put(claim)
         self._stale = True
         self._note()
@@ -248,10 +252,12 @@ class Line:
             self._put(key)
         for key in [key for key, (_, at) in self._told.items() if at + PATIENCE_SECONDS < now]:
             del self._told[key]
+            self._deaf[key] = now + PASSED_OVER_SECONDS
             self._put(key)
-        for key in [key for key, until in self._passed_over.items() if until < now]:
-            del self._passed_over[key]
-            self._put(key)
+        for waiting in (self._passed_over, self._deaf):
+            for key in [key for key, until in waiting.items() if until < now]:
+                del waiting[key]
+                self._put(key)
 
     def _note(self) -> None:
         self._news.set()
@@ -261,7 +267,7 @@ class Line:
             self._timer.cancel()
         waits = [self._done.look] if self._done.look is not None else []
         waits += [at + PATIENCE_SECONDS for _, at in (*self._granted.values(), *self._told.values())]
-        waits += self._passed_over.values()
+        waits += [*self._passed_over.values(), *self._deaf.values()]
         self._timer = None
         if waits:
             seconds = max(0.0, min(waits) - self._now()) + _LOOK_MARGIN

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -246,7 +247,7 @@ async def test_a_borrower_is_woken_when_its_loan_may_end(world: World) -> None:
     assert not world.may_begin(mine)
     assert world.ask(lent).keeps is None
     with fresh(world) as woken:
-        await world.clock.advance(181)
+        await world.clock.advance(200)
         assert ("a", "lent") in woken
     asked = world.ask(lent)
     assert asked.keeps == 0
@@ -336,6 +337,32 @@ async def test_who_is_told_and_doesn_t_begin_is_passed_over(world: World) -> Non
     await world.clock.advance(121)
     assert world.may_begin(next_)
     assert not world.may_begin(broken)
+
+
+async def test_who_is_asked_and_gives_nothing_back_keeps_nobody_waiting(world: World) -> None:
+    """Such as a job whose status only a newer operator understands: others, that can, are asked instead."""
+    early, late = (format_time(START + timedelta(seconds=seconds)) for seconds in (1, 2))
+    world.job("a/own", 8, holds=True)
+    good = world.job("a/good", 4, holds=True, since=early, changedTime=early)
+    deaf = world.job("a/deaf", 4, holds=True, since=late, changedTime=late)
+    owner = world.job("b/mine", 4)
+    await world.clock.advance(200)
+    assert (world.ask(good).keeps, world.ask(deaf).keeps) == (None, 0)
+    await world.clock.advance(121)
+    assert (world.ask(good).keeps, world.ask(deaf).keeps) == (0, None)
+    world.delete(good)
+    assert world.may_begin(owner)
+
+
+@pytest.mark.parametrize("gang", ["kueue", "volcano"])
+def test_who_runs_by_another_queue_holds_nothing_of_a_quota(world: World, gang: str) -> None:
+    spec = {"nodes": 2, "resources": {"limits": {GPU: 8}}, "scheduling": {"gang": gang, "queueName": "mine"}}
+    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2, "gang": gang}
+    ran = make_job(spec, status={"phase": "Running", "attempts": [attempt]}, name="ran", namespace="a", uid="ran")
+    world._apply(world.cluster.jobs, ran)
+    assert world.may_begin(world.job("a/mine", 8))
+    assert world.may_begin(world.job("b/mine", 8))
+    assert world.ask(ran).keeps is None
 
 
 def test_a_job_that_is_being_deleted_isn_t_begun(world: World) -> None:
