@@ -203,7 +203,8 @@ def _queue_fits(it: Mapping[str, Any]) -> bool:
 class Scheduling(Model):
     """How the gang is placed."""
 
-    # Null where it isn't set, and not auto: trainers of 0.1.0 refuse a job.json with a field that they don't know.
+    # Null, and not its default, where it isn't set: a trainer's image of 0.1.0 refuses a job.json with a field that it
+    # doesn't know.
     gang: Literal["auto", "none", "kueue", "coscheduling", "volcano", "native"] | None = Field(
         None,
         description="Who starts the gang whole or not at all; the job waits where the cluster hasn't got it. native: "

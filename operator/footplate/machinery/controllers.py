@@ -60,8 +60,9 @@ def controllers(
     tokens: PodTokens,
     suspects: Callable[[], Mapping[str, str]] = dict,
 ) -> tuple[Controller, ...]:
-    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill. `suspects` tells which nodes
-    new attempts keep away from, and why.
+    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill.
+
+    `suspects` tells which nodes new attempts keep away from, and why.
     """
 
     async def observe_job(job: Object, memory: Memory, answers: Answers) -> Observed:

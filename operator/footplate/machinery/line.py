@@ -32,6 +32,9 @@ _LOOK_SECONDS = 120.0
 _LAST_LOOK_SECONDS = 600.0
 """How often words are renewed: of the first ten of a namespace every two minutes, of those behind them less often."""
 
+_ROUND_SECONDS = 0.05
+"""Between news and a round: where a thousand jobs come at once, each of them changes little."""
+
 _LOOK_MARGIN = 0.5
 
 
@@ -92,9 +95,11 @@ class Line:
         self._read_again(self._book.quotas)
 
     def admission_of(self, job: Object) -> Admission | None:
-        """What the line says of a job; None where its namespace has no quota. What it is told counts as done."""
+        """What the line says of a job, as of the last round; None where its namespace has no quota. What it is told
+        counts as done.
+        """
         key = key_of(job)
-        self._settle()
+        self._read_quotas()
         quota, claim = self._book.quotas.get(key[0]), self._book.claims.get(key)
         if quota is None:
             return None
@@ -111,11 +116,12 @@ class Line:
         return self._answer(self._seen[key], quota, limited, untold=untold)
 
     async def run(self) -> None:
-        """Wakes jobs until cancelled."""
+        """Decides, and wakes jobs, until cancelled: of news that come together once."""
         while True:
             await self._news.wait()
+            await self._clock.sleep(_ROUND_SECONDS)
             self._news.clear()
-            self._settle()
+            self.settle()
             answers = {**self._done.grants, **self._done.gives}
             for key, answer in answers.items():
                 if self._woken.get(key) != answer:
@@ -153,7 +159,8 @@ class Line:
         self._words_due[claim.key] = hopeless, now + look
         return 0.0
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """One round: decides who may begin, and who must give back."""
         now = self._now()
         self._read_quotas()
         self._lose_patience(now)
@@ -171,6 +178,7 @@ class Line:
         if not changed:
             return
         self._book.set_quotas(quotas)
+        self._done = Settlement()  # what the others allowed doesn't hold any more
         self._read_again(changed)
         for namespace in changed:
             for job in self._jobs_in(namespace):

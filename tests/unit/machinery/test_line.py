@@ -11,7 +11,7 @@ from footplate.api.status import format_time
 from footplate.machinery.cluster import Cluster
 from footplate.objects import Key
 from footplate.policy.plan import Admission
-from unit.machinery.support import START, FakeClock, settle
+from unit.machinery.support import START, FakeClock
 from unit.policy.build import job as make_job
 
 GPU = "nvidia.com/gpu"
@@ -58,6 +58,7 @@ class World:
         self._apply(self.cluster.jobs, made, deleted=True)
 
     def ask(self, made: JSON) -> Admission:
+        self.cluster.line.settle()
         found = self.cluster.line.admission_of(made)
         assert found is not None
         return found
@@ -130,6 +131,17 @@ def test_who_ran_before_the_quota_counts(world: World) -> None:
         assert ("c", "ran") in woken, "it takes its place"
 
 
+def test_a_new_quota_holds_from_its_first_moment(world: World) -> None:
+    """Whoever is looked at before the next round finds no room that there was before."""
+    world.policy("all", gpus=16, borrow=False, tenant="yes")
+    waits = world.job("a/waits", 16)
+    world.cluster.line.settle()
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    told = world.cluster.line.admission_of(waits)
+    assert told is not None
+    assert (told.nodes, told.hopeless) == (0, True)
+
+
 async def test_only_whose_answer_changes_is_woken(world: World) -> None:
     import asyncio
 
@@ -137,12 +149,12 @@ async def test_only_whose_answer_changes_is_woken(world: World) -> None:
     world.job("b/other", 8, holds=True)
     waiting = [world.job(f"a/{n}", 4, since=format_time(START.replace(year=2020 + n))) for n in range(4)]
     task = asyncio.create_task(world.cluster.line.run())
-    await settle()
+    await world.clock.advance(0.1)
     for each in waiting:
         assert not world.may_begin(each)
     with fresh(world) as woken:
         world.delete(holder)
-        await settle()
+        await world.clock.advance(0.1)
         assert sorted(woken) == [("a", "0"), ("a", "1"), ("a", "holder")]
     task.cancel()
 
@@ -153,9 +165,9 @@ async def test_a_borrower_is_woken_when_its_loan_may_end(world: World) -> None:
     world.job("a/old", 8, holds=True)
     lent = world.job("a/lent", 8, holds=True, since=format_time(START.replace(minute=1)))
     task = asyncio.create_task(world.cluster.line.run())
-    await settle()
+    await world.clock.advance(0.1)
     mine = world.job("b/mine", 4, since=format_time(START.replace(minute=2)))
-    await settle()
+    await world.clock.advance(0.1)
     assert not world.may_begin(mine)
     assert world.ask(lent).keeps is None
     with fresh(world) as woken:
@@ -182,6 +194,7 @@ def test_edits_of_the_quota_count_at_once(world: World) -> None:
     assert world.ask(holder) == Admission(frozenset([GPU])), "a lowered quota stops nobody"
     with fresh(world) as woken:
         world.policy("all", gpus=None, deleted=True, tenant="yes")
+        world.cluster.line.settle()
         assert world.cluster.line.admission_of(waits) is None
         assert ("a", "waits") in woken
 
