@@ -12,7 +12,7 @@ from footplate.gangs.state import GangState
 from footplate.gangs.table import SCHEDULERS
 from footplate.machinery.clock import Clock, SystemClock
 from footplate.machinery.leftovers import Leftovers
-from footplate.machinery.queue import Line
+from footplate.machinery.line import Line
 from footplate.machinery.resources import TRAINING_JOBS
 from footplate.machinery.slim import (
     slim_job,

@@ -3,19 +3,19 @@ must be looked at, what is observed of one, and a pure decision. Another kind is
 policy and a queue of its own: a key doesn't say of which kind it is.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from footplate.api.accelerators import ACCELERATORS
 from footplate.machinery.answers import Answers
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.memory import Memory
 from footplate.machinery.poller import Poller
 from footplate.machinery.resources import TRAINING_JOBS, Resource
 from footplate.machinery.run_configs import RunConfigs
+from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.store import Store
 from footplate.machinery.workqueue import WorkQueue
 from footplate.objects import Key, Object, block, key_of, uid_of
@@ -56,19 +56,24 @@ def controllers(
     run_configs: RunConfigs,
     poller: Poller,
     *,
+    settings: OperatorSettings,
     tokens: PodTokens,
-    labels: Sequence[str] = (),
-    accelerators: Sequence[str] = ACCELERATORS,
     suspects: Callable[[], Mapping[str, str]] = dict,
 ) -> tuple[Controller, ...]:
-    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill. `labels` are the patterns
-    of those that go on from a job to what is created for it.
+    """The table; `jobs` is the queue of TrainingJobs, which the stores and the poller fill.
+
+    `suspects` tells which nodes new attempts keep away from, and why.
     """
 
     async def observe_job(job: Object, memory: Memory, answers: Answers) -> Observed:
         observed = await _observe_job(cluster, run_configs, poller, job, memory, answers)
-        known = propagated(block(job, "metadata", "labels"), labels)
-        return replace(observed, tokens=tokens, labels=known, accelerators=accelerators, suspects=suspects())
+        return replace(
+            observed,
+            labels=propagated(block(job, "metadata", "labels"), settings.propagate_labels),
+            accelerators=settings.accelerators,
+            tokens=tokens,
+            suspects=suspects(),
+        )
 
     def note_look(key: Key, observed: Observed) -> None:
         cluster.note_look(key, observed.pods)

@@ -100,25 +100,14 @@ class Leader:
             namespaces=namespaces,
             without=settings.without_gangs,
         )
-        pods = [
-            Reflector(
-                client,
-                PODS,
-                cluster.pods,
-                clock=clock,
-                metrics=metrics,
-                namespace=namespace,
-                selector=MANAGED_SELECTOR,
-            )
-            for namespace in namespaces
-        ]
+        reflect = partial(Reflector, client, clock=clock, metrics=metrics)
         self.reflectors = [
-            *pods,
-            Reflector(client, NODES, cluster.nodes, clock=clock, metrics=metrics),
-            Reflector(client, NAMESPACES, cluster.namespaces, clock=clock, metrics=metrics),
-            Reflector(client, PRIORITY_CLASSES, cluster.priority_classes, clock=clock, metrics=metrics),
+            *(reflect(PODS, cluster.pods, namespace=each, selector=MANAGED_SELECTOR) for each in namespaces),
+            reflect(NODES, cluster.nodes),
+            reflect(NAMESPACES, cluster.namespaces),
+            reflect(PRIORITY_CLASSES, cluster.priority_classes),
         ]
-        for resource in (PODS, NODES, NAMESPACES, PRIORITY_CLASSES):
+        for resource in {reflector.resource for reflector in self.reflectors}:
             metrics.event_age.labels(resource.plural).set_function(partial(self._age, resource))
 
     def start(self) -> None:
@@ -169,9 +158,8 @@ class Leader:
             self._queue,
             run_configs,
             poller,
+            settings=self._settings,
             tokens=self._tokens,
-            labels=self._settings.propagate_labels,
-            accelerators=self._settings.accelerators,
             suspects=self._find_suspects(),
         )
         for controller in found:

@@ -56,7 +56,6 @@ class OperatorSettings:
     """Label of TrainingJobs whose value says who pays; empty: their namespace alone does."""
     accelerators: tuple[str, ...] = ACCELERATORS
     """Resources that are accelerators, in which `*` stands for any text."""
-
     prometheus: str = ""
     """URL of a Prometheus that scrapes DCGM's exporter; empty: none is asked."""
     metrics_auth: bool = False
@@ -85,7 +84,8 @@ class OperatorSettings:
         """
         names = {f"{_ENV_PREFIX}{each.name.upper()}": each.name for each in fields(cls)}
         values: dict[str, Any] = {names[env]: text for env, text in os.environ.items() if env in names}
-        for name in {"namespaces", "accelerators", "propagate_labels", "without_gangs"} & values.keys():
+        lists = {each.name for each in fields(cls) if isinstance(each.default, tuple)}
+        for name in lists & values.keys():
             values[name] = tuple(filter(None, values[name].split(",")))
         try:
             return TypeAdapter(cls).validate_python(values)

@@ -69,7 +69,8 @@ def _prefixes_meet(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 
-def _is_named(name: str, entry: str) -> bool:
+def is_named(name: str, entry: str) -> bool:
+    """Whether a name, or names that begin so, are the entry's."""
     return name.startswith(entry[:-1]) if entry.endswith("*") else name == entry
 
 
@@ -78,7 +79,7 @@ _CEL_IS_NAMED = "p.endsWith('*') ? v.startsWith(p.substring(0, p.size() - 1)) : 
 
 def _names_meet(one: str, other: str) -> bool:
     stems = one.removesuffix("*"), other.removesuffix("*")
-    return _is_named(stems[0], other) or _is_named(stems[1], one)
+    return is_named(stems[0], other) or is_named(stems[1], one)
 
 
 def _is_label(choice: str, entry: str) -> bool:
@@ -128,7 +129,7 @@ def _addresses(noun: str) -> ListRule:
 
 
 def _names(noun: str) -> ListRule:
-    return ListRule(noun, _is_named, _CEL_IS_NAMED, _names_meet)
+    return ListRule(noun, is_named, _CEL_IS_NAMED, _names_meet)
 
 
 LIST_RULES: Mapping[str, ListRule] = {

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from footplate.api.patterns import LABEL_KEY_PATTERN
 from footplate.errors import ConfigurationError
+from footplate.policy.allowed import is_named
 
 DEFAULT = ("cost-center", "team")
 
@@ -43,7 +44,7 @@ def check_patterns(patterns: Sequence[str]) -> None:
                 f"propagateLabels: {pattern!r} is neither a label's key nor a prefix of keys; write it as cost-center, "
                 "example.com/team, or example.com/* for all that begin so"
             )
-        if any(_covers(never, pattern) for never in NEVER):
+        if _is_among(NEVER, pattern):
             raise ConfigurationError(
                 f"propagateLabels: {pattern!r} never goes on to pods: by such labels tools like Argo CD, Flux and Helm "
                 "know what they have applied, and they would prune the pods; leave it out"
@@ -55,14 +56,10 @@ def propagated(labels: Mapping[str, object], patterns: Sequence[str]) -> Mapping
     return {
         key: value
         for key, value in sorted(labels.items())
-        if isinstance(value, str) and _is_named(key, patterns) and not _is_named(key, NEVER)
+        if isinstance(value, str) and _is_among(patterns, key) and not _is_among(NEVER, key)
     }
 
 
-def _is_named(key: str, patterns: Sequence[str]) -> bool:
-    return any(_covers(pattern, key) for pattern in patterns)
-
-
-def _covers(pattern: str, key: str) -> bool:
-    """Whether a key, or a whole prefix, is the pattern's."""
-    return key.startswith(pattern[:-1]) if pattern.endswith("/*") else key == pattern
+def _is_among(patterns: Sequence[str], key: str) -> bool:
+    """Whether a key, or a whole prefix, is one of the patterns'."""
+    return any(is_named(key, pattern) for pattern in patterns)

@@ -41,3 +41,10 @@ def test_accelerators_are_named_by_the_environment_too(monkeypatch: pytest.Monke
 def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"--accelerator: 'gpu' is no accelerator's name"):
         OperatorSettings(accelerators=("gpu",))
+
+
+@pytest.mark.parametrize("name", ["namespaces", "propagate_labels", "without_gangs", "accelerators"])
+def test_each_list_is_read_with_commas(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "kueue,volcano" if name == "without_gangs" else "example.com/a,example.com/b"
+    monkeypatch.setenv(f"FOOTPLATE_OPERATOR_{name.upper()}", said)
+    assert getattr(OperatorSettings.from_environment(), name) == tuple(said.split(","))

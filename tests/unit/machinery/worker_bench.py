@@ -13,6 +13,7 @@ from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.others import Others
+from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.policy.plan import Observed, Plan, Refusal
@@ -52,7 +53,14 @@ class Bench:
         self.decide: Callable[[Observed], Plan] = lambda _: Plan()
         self.outcome: Callable[[Plan], list[Refusal]] = lambda _: []
         self.applied: list[Plan] = []
-        [controller] = controllers(self.cluster, self.queue, cast(Any, self), cast(Any, self), tokens=NO_TOKENS)
+        [controller] = controllers(
+            self.cluster,
+            self.queue,
+            cast(Any, self),
+            cast(Any, self),
+            settings=OperatorSettings(),
+            tokens=NO_TOKENS,
+        )
         self.worker = Worker(
             replace(controller, reconcile=self.reconcile),
             cast(Any, self.api),
