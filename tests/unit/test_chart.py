@@ -158,7 +158,7 @@ def test_the_key_of_the_pods_tokens_is_mounted_and_not_read() -> None:
 
 def test_tokens_and_a_pod_monitor_contradict_each_other() -> None:
     values = {"podTokens": {"enabled": True}, "metrics": {"podMonitor": True}}
-    with pytest.raises(Exception, match=r"set podTokens\.openMetrics: true"):
+    with pytest.raises(Exception, match=r"Set podTokens\.openMetrics: true"):
         of_kind("PodMonitor", **values)
     assert of_kind("PodMonitor", podTokens={"enabled": True, "openMetrics": True}, metrics={"podMonitor": True})
 
