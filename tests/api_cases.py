@@ -142,6 +142,7 @@ POLICY = {
     "serviceAccounts": [],
     "priorityClasses": ["*"],
     "runtimeClasses": ["nvidia"],
+    "resourceClaims": ["single-*"],
     "schedulers": ["volcano"],
     "csiDrivers": ["secrets-store.csi.k8s.io"],
     "tolerations": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}, {"key": ""}, {}],

@@ -34,6 +34,7 @@ STRICT: Json = {
     "serviceAccounts": ["trainer"],
     "priorityClasses": ["batch-low"],
     "runtimeClasses": [],
+    "resourceClaims": [],
     "schedulers": [],
     "csiDrivers": [],
     "tolerations": [{"key": GPU, "effect": "NoSchedule"}, {"key": "dedicated", "value": "shared"}],
@@ -252,6 +253,7 @@ def _secrets() -> Sequence[Attempt]:
                 ("storage/secretRef", {"name": "admin"}),
                 ("storage/caBundle", {"secretKeyRef": {"name": "admin", "key": "ca.crt"}}),
                 ("inputs/0/secretRef", {"name": "admin"}),
+                ("output/sign", {"secretKeyRef": {"name": "admin", "key": "key"}}),
                 ("trainer/env/1/valueFrom/secretKeyRef/name", "admin"),
                 ("trainer/envFrom/0/secretRef/name", "admin"),
                 ("podTemplate/imagePullSecrets", [{"name": "admin"}]),
@@ -283,6 +285,11 @@ def _pods() -> Sequence[Attempt]:
         Attempt("PriorityClass", with_("scheduling/priorityClassName", "system-node-critical"),
                 refused("PriorityClasses")),
         Attempt("RuntimeClass", with_("podTemplate/runtimeClassName", "privileged"), refused("RuntimeClasses")),
+        *(
+            Attempt(f"claim by {field}", with_("podTemplate/resourceClaims", [{"name": "gpu", field: "eight-gpus"}]),
+                    refused("ResourceClaims and ResourceClaimTemplates"))
+            for field in ("resourceClaimName", "resourceClaimTemplateName")
+        ),
         Attempt("scheduler", with_("podTemplate/schedulerName", "mine"), refused("schedulers")),
         Attempt("CSI driver", with_("podTemplate/volumes",
                 [{"name": "host", "csi": {"driver": "hostpath.csi.k8s.io"}}]), refused("CSI drivers")),

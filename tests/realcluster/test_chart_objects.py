@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import yaml
 from chart_matrix import VALUES, Object, pods, rendered
 from pod_security import violations
 from realcluster.chart import NAMESPACE, load_helm
-from realcluster.controlplane import ControlPlane
+from realcluster.controlplane import ControlPlane, find_assets
 
-pytestmark = [pytest.mark.realcluster]
+pytestmark = [
+    pytest.mark.realcluster,
+    pytest.mark.skipif(find_assets() is None, reason="needs etcd and kube-apiserver in $KUBEBUILDER_ASSETS"),
+]
 load_helm()
 
 GOLDEN = Path(__file__).parents[1] / "unit/policy/golden"
@@ -38,16 +41,21 @@ def crd_of(kind: str) -> Object:
 
 
 @pytest.fixture(scope="module")
-def prepared(plane: ControlPlane) -> ControlPlane:
-    """With the namespaces of the values files, a restricted one, and the Prometheus operator's kinds."""
+def prepared() -> Iterator[ControlPlane]:
+    """Nothing of ours: the namespaces of the values files, a restricted one, and the Prometheus operator's kinds."""
+    with ControlPlane() as plane:
+        prepare(plane)
+        yield plane
+
+
+def prepare(plane: ControlPlane) -> None:
     for name in (NAMESPACE, "vision", "speech", RESTRICTED):
-        plane.kubectl("create", "namespace", name, check=False)
-    plane.kubectl("label", "namespace", RESTRICTED, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
-    plane.kubectl("create", "priorityclass", "platform", "--value=1000", check=False)
+        plane.kubectl("create", "namespace", name)
+    plane.kubectl("label", "namespace", RESTRICTED, "pod-security.kubernetes.io/enforce=restricted")
+    plane.kubectl("create", "priorityclass", "platform", "--value=1000")
     for kind in MONITORING:
         plane.kubectl("apply", "-f", "-", stdin=crd_of(kind))
         plane.kubectl("wait", "--for=condition=Established", f"crd/{kind.lower()}s.monitoring.coreos.com")
-    return plane
 
 
 @pytest.mark.parametrize("path", VALUES, ids=lambda path: path.stem)

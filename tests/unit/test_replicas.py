@@ -37,14 +37,19 @@ def test_no_healthy_gang_ends_and_nobody_acts_beside_another(seed: int) -> None:
     assert outcome.harms >= 5
 
 
+def found_out(words: str) -> bool:
+    """Whether one of some lives shows it: which does, changes with every write that the operator does otherwise."""
+    return any(words in violation for seed in range(2, 22) for violation in live(seed).violations)
+
+
 def test_a_policy_that_believes_its_view_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "once_confirmed", lambda plan, **_: plan)
-    assert any("healthy attempt" in violation for violation in live(7).violations)
+    assert found_out("healthy attempt")
 
 
 def test_a_leader_that_believes_in_its_lease_for_ever_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lease, "remaining", lambda _: float("inf"))
-    assert any("wrote" in violation for violation in live(6).violations)
+    assert found_out("wrote")
 
 
 class Handover:

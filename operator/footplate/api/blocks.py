@@ -203,15 +203,17 @@ def _queue_fits(it: Mapping[str, Any]) -> bool:
 class Scheduling(Model):
     """How the gang is placed."""
 
-    gang: Literal["auto", "none", "kueue", "coscheduling", "volcano", "native"] = Field(
-        default="auto",
+    # Null, and not its default, where it isn't set: a trainer's image of 0.1.0 refuses a job.json with a field that it
+    # doesn't know.
+    gang: Literal["auto", "none", "kueue", "coscheduling", "volcano", "native"] | None = Field(
+        None,
         description="Who starts the gang whole or not at all; the job waits where the cluster hasn't got it. native: "
         "Kubernetes' own PodGroups. none: each pod by itself; a half scheduled gang gives its nodes back. auto, the "
         "default: kueue where queueName is set, else what podTemplate.schedulerName reads, if it is served.",
         examples=["kueue"],
     )
-    queue_name: Annotated[str, Field(max_length=63, pattern=QUEUE_PATTERN)] = Field(
-        default="",
+    queue_name: Annotated[str, Field(max_length=63, pattern=QUEUE_PATTERN)] | None = Field(
+        None,
         description="LocalQueue of Kueue or, with gang: volcano, Queue of Volcano. Default: none.",
         examples=["team-vision"],
     )

@@ -184,6 +184,12 @@ class TrainingPolicySpec(Model):
         None, description="PriorityClasses that a job may name. Default: any.", examples=[["batch-low", "batch-high"]]
     )
     runtime_classes: Names | None = Field(None, description="RuntimeClasses that a job may name. Default: any.")
+    resource_claims: Names | None = Field(
+        None,
+        description="ResourceClaims and ResourceClaimTemplates that a job may name. Accelerators that come by a claim "
+        "count against no maxAccelerators and no quota. Default: any.",
+        examples=[["single-gpu"]],
+    )
     schedulers: Names | None = Field(None, description="Schedulers that a job may name. Default: any.")
     csi_drivers: Names | None = Field(
         None, description="CSI drivers whose ephemeral volumes a job may have. Default: any.", examples=[[]]

@@ -45,7 +45,7 @@ def choose(spec: TrainingJobSpec, served: Collection[GangKind]) -> Choice:
         spec: the resolved job.
         served: kinds whose API the cluster serves.
     """
-    asked = spec.scheduling.gang
+    asked = spec.scheduling.gang or "auto"
     kind = _of_auto(spec, served) if asked == "auto" else GangKind(asked)
     return Choice(kind, kind is GangKind.NONE or kind in served)
 

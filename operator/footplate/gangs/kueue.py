@@ -55,7 +55,7 @@ def _member(gang: AttemptSpec) -> Membership:
 
 
 def _alone(gang: AttemptSpec) -> Membership:
-    labels = {QUEUE_NAME: gang.spec.scheduling.queue_name}
+    labels = {QUEUE_NAME: gang.spec.scheduling.queue_name or ""}
     return Membership(labels, spec={"schedulingGates": [{"name": ADMISSION_GATE}]})
 
 

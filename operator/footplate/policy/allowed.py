@@ -140,6 +140,7 @@ LIST_RULES: Mapping[str, ListRule] = {
     "serviceAccounts": _names("ServiceAccounts"),
     "priorityClasses": _names("PriorityClasses"),
     "runtimeClasses": _names("RuntimeClasses"),
+    "resourceClaims": _names("ResourceClaims and ResourceClaimTemplates"),
     "schedulers": _names("schedulers"),
     "csiDrivers": _names("CSI drivers"),
     "podAnnotations": _names("annotations"),

@@ -122,7 +122,7 @@ def next_looks(job: Job) -> Iterator[float | None]:
 
 
 def _not_served(spec: TrainingJobSpec, kind: GangKind) -> str:
-    asked = f"scheduling.gang: {kind}" if spec.scheduling.gang != "auto" else "scheduling.queueName"
+    asked = f"scheduling.gang: {kind}" if (spec.scheduling.gang or "auto") != "auto" else "scheduling.queueName"
     return (
         f"{asked} needs {SCHEDULERS[kind].needs}; the job starts by itself once it does. To run without, delete the "
         "job and create it anew with scheduling.gang: none and without queueName"
@@ -146,7 +146,7 @@ def _sight(job: Job, kind: GangKind) -> Sight:
         is_certain=kind in state.watched,
         seconds=_seconds_created(job),
         is_gated=any(pod.gated for pod in job.gang.pods),
-        queue=job.spec.scheduling.queue_name,
+        queue=job.spec.scheduling.queue_name or "",
     )
 
 

@@ -127,11 +127,17 @@ PLACES: Sequence[Place] = (
         "trainer.envFrom[].secretRef.name",
         "podTemplate.imagePullSecrets[].name",
         "podTemplate.volumes[].secret.secretName",
+        "output.sign.secretKeyRef.name",
     ),
     *_places("secrets", "podTemplate.volumes[].csi.volumeAttributes{}", reading=ATTRIBUTE),
     *_places("serviceAccounts", "podTemplate.serviceAccountName"),
     *_places("priorityClasses", "scheduling.priorityClassName"),
     *_places("runtimeClasses", "podTemplate.runtimeClassName"),
+    *_places(
+        "resourceClaims",
+        "podTemplate.resourceClaims[].resourceClaimName",
+        "podTemplate.resourceClaims[].resourceClaimTemplateName",
+    ),
     *_places("schedulers", "podTemplate.schedulerName"),
     *_places("csiDrivers", "podTemplate.volumes[].csi.driver"),
     *_places("tolerations", "podTemplate.tolerations[]", reading=TOLERATION),
@@ -181,9 +187,12 @@ FREE: Mapping[str, str] = {
     "checkpoint.initStrict": "how weights are taken",
     "output.formats": "of the model",
     "output.exclude": "of the model",
+    "output.sign.secretKeyRef.key": "which key of a Secret that is ruled over",
     "storage.caBundle.configMapKeyRef": "an object of the namespace that is no secret",
     "storage.caBundle.secretKeyRef.key": "which key of a Secret that is ruled over",
     "runPolicy": "how long, and how often again: nodes and accelerators bound what it takes at a time",
+    "scheduling.gang": "who starts the pods together; nodes and accelerators bound what they take",
+    "scheduling.queueName": "a queue of the namespace",
     "scheduling.topologyKey": "a preference among the nodes that the job may have",
     **{
         f"{term}.{field}": "whose pods these may be is ruled over"
@@ -195,6 +204,7 @@ FREE: Mapping[str, str] = {
         for kind in ("nodeAffinity", "podAffinity", "podAntiAffinity")
     },
     "podTemplate.securityContext": "never root: the pods keep the Pod Security Standard restricted",
+    "podTemplate.resourceClaims[].name": "a name in the pod",
     "podTemplate.volumes[].name": "a name in the pod",
     "podTemplate.volumes[].persistentVolumeClaim": "a claim of the namespace",
     "podTemplate.volumes[].emptyDir": "the pod's own scratch space",

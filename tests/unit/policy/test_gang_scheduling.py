@@ -211,4 +211,8 @@ def test_preemption_is_the_infrastructures_and_told_in_kueues_words() -> None:
 
 
 def test_the_config_map_says_what_was_asked() -> None:
-    assert '"gang":"auto","priorityClassName":""' in config_map(job())["data"]["job.json"]
+    assert (
+        '"gang":"none","priorityClassName":""' in config_map(job({"scheduling": {"gang": "none"}}))["data"]["job.json"]
+    )
+    said = config_map(job())["data"]["job.json"]
+    assert '"scheduling":{"priorityClassName":"","topologyKey":""}' in said, "a trainer of 0.1.0 knows no other field"

@@ -32,6 +32,7 @@ KNOWN = {
     "trainer.env[].valueFrom.secretKeyRef.key": "which key",
     "trainer.env[].valueFrom.secretKeyRef.optional": "whether it must be there",
     "storage.caBundle.secretKeyRef.key": "which key",
+    "output.sign.secretKeyRef.key": "which key",
     "trainer.source.git.ref": "a commit",
 }
 
@@ -109,6 +110,9 @@ UNUSED = {
     "podTemplate.volumes[].csi.volumeAttributes{}",
     "podTemplate.volumes[].csi.driver",
     "podTemplate.runtimeClassName",
+    "podTemplate.resourceClaims[].resourceClaimName",
+    "podTemplate.resourceClaims[].resourceClaimTemplateName",
     "podTemplate.schedulerName",
+    "output.sign.secretKeyRef.name",
 }
 """Of which there is only one, or which STRICT allows nobody."""

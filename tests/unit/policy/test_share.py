@@ -155,6 +155,17 @@ def test_a_reclaimed_job_keeps_its_place_in_the_line() -> None:
     assert lent.place["changedTime"] != since
 
 
+def test_who_waits_for_a_scheduler_that_isn_t_there_gives_back_too() -> None:
+    waits = town({"scheduling": {"gang": "coscheduling"}, "podTemplate": {"schedulerName": "gangs"}})
+    waits.is_told(nodes=2)
+    waits.is_told()
+    assert waits.said == ("Pending", "WaitingForGang")
+    assert waits.place["nodes"] == 2
+    waits.is_told(keeps=0, why="4 are asked for")
+    assert waits.said[0] == "Queued"
+    assert waits.place["nodes"] == 0
+
+
 def test_a_restart_keeps_its_share() -> None:
     lives = running()
     lives.end(lives.live_pods()[0], 1)
