@@ -127,6 +127,12 @@ JOBS_HAVE_POLICIES = {"jobs": {"enabled": True, "namespaces": ["team"]}}
         ({"podTokens": {"existingSecret": "ours"}}, "podTokens.existingSecret is set and podTokens.enabled is false"),
         ({"podTokens": {"openMetrics": True}}, "podTokens.openMetrics is set and podTokens.enabled is false"),
         ({"podTokens": {"enabled": True}, "metrics": {"podMonitor": True}}, "Set podTokens.openMetrics: true"),
+        ({"metrics": {"auth": True, "podMonitor": True}}, "every scrape of the operator would be a 401."),
+        (
+            {"metrics": {"auth": True, "service": True, "serviceMonitor": True}},
+            "Name the Secret that holds one in metrics.authSecret",
+        ),
+        ({"metrics": {"authSecret": "scrape"}}, "metrics.authSecret is set, and nothing would read it."),
         *(({"propagateLabels": [never]}, f"propagateLabels has {never}, by which tools know") for never in NEVER),
         ({"propagateLabels": ["helm.sh/chart"]}, "propagateLabels has helm.sh/chart, by which tools know"),
     ],
