@@ -30,9 +30,9 @@ class ClusterSite(User):
             stack.callback(self._delete_namespace, NAMESPACE)
             stack.callback(self.uninstall)
             begin = time.monotonic()
+            self._installed = True  # an install that fails leaves what it has made, some of it in no namespace
             with open_helm(self.cluster) as helm:
                 helm.install(CHART, RELEASE, self._values, create_namespace=True)
-            self._installed = True
             self._wait_for_operator()
             print(f"\nhelm install → ready, and one leads: {time.monotonic() - begin:.1f} s")
             stack.callback(self._delete_namespace, TEAM)

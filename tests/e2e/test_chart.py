@@ -50,3 +50,11 @@ def test_helm_test_names_what_is_missing(installed: Cluster) -> None:
         assert "'resource': 'nodes'" in log
     finally:
         installed.kubectl("replace", "--force", "-f", "-", stdin=role)
+
+
+def test_a_second_release_leaves_to_the_first_what_is_the_clusters(installed: Cluster) -> None:
+    install = ("install", f"{RELEASE}-two", str(CHART), "--dry-run=server", "--set", "namespaces={default}")
+    whole = run_helm(4, *install, cluster=installed, check=False)
+    assert "invalid ownership metadata" in whole.stderr
+    assert run_helm(4, *install, "--take-ownership", cluster=installed)
+    assert run_helm(4, *install, "--set", "crds.install=false", "--set", "admissionPolicy=false", cluster=installed)

@@ -158,9 +158,23 @@ def test_the_key_of_the_pods_tokens_is_mounted_and_not_read() -> None:
 
 def test_tokens_and_a_pod_monitor_contradict_each_other() -> None:
     values = {"podTokens": {"enabled": True}, "metrics": {"podMonitor": True}}
-    with pytest.raises(Exception, match=r"set podTokens\.openMetrics: true"):
+    with pytest.raises(Exception, match=r"Set podTokens\.openMetrics: true"):
         of_kind("PodMonitor", **values)
     assert of_kind("PodMonitor", podTokens={"enabled": True, "openMetrics": True}, metrics={"podMonitor": True})
+
+
+@pytest.mark.parametrize(
+    ("kind", "monitor"),
+    [("PodMonitor", {"podMonitor": True}), ("ServiceMonitor", {"service": True, "serviceMonitor": True})],
+)
+def test_who_scrapes_shows_the_token_that_is_asked_for(kind: str, monitor: dict[str, bool]) -> None:
+    shown = [
+        endpoint["authorization"]["credentials"]
+        for each in of_kind(kind, metrics={"auth": True, "authSecret": "scrape", **monitor})
+        for endpoint in each["spec"].get("podMetricsEndpoints") or each["spec"]["endpoints"]
+        if "authorization" in endpoint
+    ]
+    assert shown == [{"name": "scrape", "key": "token"}], "and the pods of jobs never see it"
 
 
 def test_who_scrapes_is_asked_for_with_a_right_of_its_own() -> None:

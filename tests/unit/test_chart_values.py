@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from footplate.gangs.table import SCHEDULERS
+from footplate.policy.labels import NEVER
 from realcluster.chart import CHART, ROOT, load_helm, render, render_texts
 
 helm = load_helm()
@@ -60,11 +62,29 @@ def test_each_value_is_described_and_has_a_default() -> None:
         ({"networkPolicies": {"metricsFrom": [{}]}}, "at '/networkPolicies/metricsFrom/0': minProperties"),
         ({"networkPolicies": {"apiServer": {"cidrs": ["10.0.0.1"]}}}, "'10.0.0.1' does not match pattern"),
         ({"runtime": {"gpu": {"env": {"A-B": "1"}}}}, "at '/runtime/gpu/env': additional properties 'A-B' not allowed"),
+        ({"chargebackLabel": "cost center"}, "at '/chargebackLabel': 'cost center' does not match pattern"),
+        (
+            {"networkPolicies": {"apiServer": {"ports": None}}},
+            "/apiServer': missing property 'ports'",
+        ),
     ],
 )
 def test_what_is_wrong_by_itself_is_named(values: dict[str, Any], words: str) -> None:
     with pytest.raises(helm.HelmValuesError, match=re.escape(words)):
         render(values)
+
+
+NEEDED = {*SCHEMA["required"]}
+
+
+@pytest.mark.parametrize("name", sorted({*SCHEMA["properties"]} - {"global"}))
+def test_a_value_that_is_null_is_missed_or_not_needed(name: str) -> None:
+    """Helm takes a value that is null away, with its default."""
+    if name not in NEEDED:
+        assert render({name: None})
+        return
+    with pytest.raises(helm.HelmValuesError, match=f"missing property '{name}'"):
+        render({name: None})
 
 
 JOBS_HAVE_POLICIES = {"jobs": {"enabled": True, "namespaces": ["team"]}}
@@ -104,6 +124,17 @@ JOBS_HAVE_POLICIES = {"jobs": {"enabled": True, "namespaces": ["team"]}}
             {"networkPolicies": {"jobs": {"namespaces": ["a", "b"]}}},
             "names a, b, and networkPolicies.jobs.enabled is false: nothing would keep them.",
         ),
+        ({"podTokens": {"existingSecret": "ours"}}, "podTokens.existingSecret is set and podTokens.enabled is false"),
+        ({"podTokens": {"openMetrics": True}}, "podTokens.openMetrics is set and podTokens.enabled is false"),
+        ({"podTokens": {"enabled": True}, "metrics": {"podMonitor": True}}, "Set podTokens.openMetrics: true"),
+        ({"metrics": {"auth": True, "podMonitor": True}}, "every scrape of the operator would be a 401."),
+        (
+            {"metrics": {"auth": True, "service": True, "serviceMonitor": True}},
+            "Name the Secret that holds one in metrics.authSecret",
+        ),
+        ({"metrics": {"authSecret": "scrape"}}, "metrics.authSecret is set, and nothing would read it."),
+        *(({"propagateLabels": [never]}, f"propagateLabels has {never}, by which tools know") for never in NEVER),
+        ({"propagateLabels": ["helm.sh/chart"]}, "propagateLabels has helm.sh/chart, by which tools know"),
     ],
 )
 def test_contradictions_end_in_a_sentence(values: dict[str, Any], words: str) -> None:
@@ -156,3 +187,5 @@ def test_values_of_the_first_chart_render_what_they_did(tmp_path: Path) -> None:
     [deployment] = [each for each in render({"runtime": {"image": "a"}}, chart=chart) if each["kind"] == "Deployment"]
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"]
+    given = {*deployment["spec"]["template"]["spec"]["containers"][0]["args"]}
+    assert {f"--without-gang={kind}" for kind in SCHEDULERS} <= given, "it has no rights for them"

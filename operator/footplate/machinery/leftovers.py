@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from footplate.contract import Label
-from footplate.machinery.queue import Line
+from footplate.machinery.line import Line
 from footplate.objects import Key, Object, block, key_of, text, uid_of
 from footplate.policy.pod import Pod
 
