@@ -36,6 +36,7 @@ STRICT: Json = {
     "runtimeClasses": [],
     "resourceClaims": [],
     "schedulers": [],
+    "queues": ["{namespace}"],
     "csiDrivers": [],
     "tolerations": [{"key": GPU, "effect": "NoSchedule"}, {"key": "dedicated", "value": "shared"}],
     "nodeLabels": ["gpu", "example.com/pool=shared"],
@@ -86,7 +87,7 @@ HONEST: Json = {
         {"name": "wheels", "uri": "s3://shared/wheels/"},
     ],
     "checkpoint": {"uri": "s3://data/team/checkpoints/", "initFrom": "s3://shared/models/base/"},
-    "output": {"uri": "s3://data/team"},
+    "output": {"uri": "s3://data/team", "sign": {"secretKeyRef": {"name": "team.keys", "key": "key.pem"}}},
     "storage": {"secretRef": {"name": "s3"}, "endpoint": "https://minio.example.com/"},
     "scheduling": {"priorityClassName": "batch-low"},
     "podTemplate": {
@@ -291,6 +292,9 @@ def _pods() -> Sequence[Attempt]:
             for field in ("resourceClaimName", "resourceClaimTemplateName")
         ),
         Attempt("scheduler", with_("podTemplate/schedulerName", "mine"), refused("schedulers")),
+        Attempt("Volcano's scheduler by the gang", with_("scheduling/gang", "volcano"), refused("schedulers")),
+        Attempt("another scheduler by the gang", with_("scheduling/gang", "coscheduling"), refused("schedulers")),
+        Attempt("another team's queue", with_("scheduling/queueName", "other"), refused("queues")),
         Attempt("CSI driver", with_("podTemplate/volumes",
                 [{"name": "host", "csi": {"driver": "hostpath.csi.k8s.io"}}]), refused("CSI drivers")),
         Attempt("hostPath", with_("podTemplate/volumes", [{"name": "host", "hostPath": {"path": "/"}}]),

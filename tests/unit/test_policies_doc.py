@@ -19,7 +19,7 @@ def examples() -> list[Any]:
 def test_the_example_is_a_policy() -> None:
     [policy] = [each for each in examples() if each["kind"] == "TrainingPolicy"]
     TrainingPolicy.model_validate(policy, by_name=False)
-    assert set(field_names(TrainingPolicySpec)) - set(policy["spec"]) == {"foreignPods"}
+    assert set(field_names(TrainingPolicySpec)) - set(policy["spec"]) == {"foreignPods", "quota"}
 
 
 def test_every_field_is_spoken_of() -> None:

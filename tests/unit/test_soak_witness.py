@@ -26,7 +26,7 @@ def job(phase: str, *conditions: str) -> dict[str, Any]:
     held = [{"type": kind, "status": "True"} for kind in conditions]
     return {
         "metadata": {"name": "j", "uid": "u", "generation": 1},
-        "status": {"phase": phase, "run": 1, "conditions": held},
+        "status": {"observedGeneration": -1, "phase": phase, "run": 1, "conditions": held},
     }
 
 

@@ -190,7 +190,17 @@ class TrainingPolicySpec(Model):
         "count against no maxAccelerators and no quota. Default: any.",
         examples=[["single-gpu"]],
     )
-    schedulers: Names | None = Field(None, description="Schedulers that a job may name. Default: any.")
+    schedulers: Names | None = Field(
+        None,
+        description="Schedulers that a job may name; scheduling.gang: volcano names volcano, and coscheduling "
+        "scheduler-plugins-scheduler. Default: any.",
+    )
+    queues: Names | None = Field(
+        None,
+        description="Queues that a job may name in scheduling.queueName. Volcano's belong to no "
+        "namespace. Default: any.",
+        examples=[["{namespace}"]],
+    )
     csi_drivers: Names | None = Field(
         None, description="CSI drivers whose ephemeral volumes a job may have. Default: any.", examples=[[]]
     )

@@ -1,8 +1,11 @@
 """Who pays for what: accelerator seconds and money by namespace, and by a label of the jobs that the platform names.
 
-The labels' values are the tenants' words: of each metric at most `MAX_SERIES` become series, those that came first; the
-rest of a namespace counts together, under an empty value, and what has no place at all under no namespace.
+The labels' values are the tenants' words: of each metric at most `MAX_SERIES` of all, and `MAX_OF_NAMESPACE` of one,
+become series, those that came first; the rest of a namespace counts together, under an empty value, for which there is
+always room.
 """
+
+from collections import Counter as Tally
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -10,6 +13,7 @@ from footplate.objects import Object, block, key_of, text
 from footplate.policy.measures import Measures
 
 MAX_SERIES = 1000
+MAX_OF_NAMESPACE = 100
 
 
 class Chargeback:
@@ -30,6 +34,7 @@ class Chargeback:
             registry=registry,
         )
         self._known: dict[Counter, set[tuple[str, str, str]]] = {self._seconds: set(), self._cost: set()}
+        self._of_namespace: Tally[tuple[Counter, str]] = Tally()
 
     def enter(self, job: Object, measures: Measures) -> None:
         """Takes in what a job has held and cost since it was last heard of."""
@@ -46,8 +51,12 @@ class Chargeback:
     def _add(self, counter: Counter, series: tuple[str, str, str], more: float) -> None:
         if more <= 0:
             return
-        namespace, _, unit = series
-        known, tried = self._known[counter], (series, (namespace, "", unit))
-        place = next((each for each in tried if each in known or len(known) < MAX_SERIES), ("", "", unit))
-        known.add(place)
-        counter.labels(*place).inc(more)
+        namespace, payer, unit = series
+        known, here = self._known[counter], (counter, namespace)
+        if payer and series not in known:
+            if len(known) >= MAX_SERIES or self._of_namespace[here] >= MAX_OF_NAMESPACE:
+                series = namespace, "", unit
+            else:
+                known.add(series)
+                self._of_namespace[here] += 1
+        counter.labels(*series).inc(more)

@@ -11,6 +11,7 @@ from footplate.gangs.kinds import GangKind
 from footplate.gangs.state import GangState
 from footplate.gangs.table import SCHEDULERS
 from footplate.machinery.clock import Clock, SystemClock
+from footplate.machinery.leftovers import Leftovers
 from footplate.machinery.queue import Line
 from footplate.machinery.resources import TRAINING_JOBS
 from footplate.machinery.slim import (
@@ -95,6 +96,7 @@ class Cluster:
             stub=stub_pod,
             most_bytes=POD_BYTES,
         )
+        self._leftovers = Leftovers(self.line, self.jobs.get)
         self.nodes = Store(on_change=self._node_changed, slim=slim_node)
         self._nodes_by_name: dict[str, Object] = {}
         self._departed: dict[Key, dict[str, Object]] = {}
@@ -225,6 +227,7 @@ class Cluster:
     def _job_changed(self, old: Object | None, new: Object | None) -> None:
         key = key_of(_present(old, new))
         self.line.job_changed(key, new)
+        self._leftovers.job_changed(old, new)
         self._enqueue(key)
         namespace = None if new is None else _finished_in(new)
         if namespace is not None and (old is None or _finished_in(old) is None):
@@ -235,6 +238,7 @@ class Cluster:
             self.line.classes_changed([*self.priority_classes.objects().values()])
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        self._leftovers.pod_changed(old, new)
         key = _job_key_of(_present(old, new))
         if key is None:
             return
@@ -321,7 +325,7 @@ def _job_key_of(pod: Object) -> Key | None:
 def _group_of(pod: Object) -> Key | None:
     """Namespace and name of the group that the pod is in, if its gang is known as one to anybody; scouts aren't."""
     labels = block(pod, "metadata", "labels")
-    if str(Label.SCOUT) in labels:
+    if str(Label.SCOUT) in labels or controller_of(pod) is None:
         return None
     job, uid, run, attempt = (text(labels, label) for label in (Label.JOB, Label.UID, Label.RUN, Label.ATTEMPT))
     if not (run.isdigit() and attempt.isdigit()):

@@ -14,23 +14,26 @@ from dataclasses import replace
 from typing import Any
 
 from footplate.machinery.clock import Clock, Timer
-from footplate.objects import Key, Object, block, key_of, number, text
+from footplate.objects import Key, Object, block, key_of, number, text, uid_of
 from footplate.policy.claims import Book, Claim, Quota
 from footplate.policy.plan import Admission
 from footplate.policy.queue import Give, Settlement, settle
 from footplate.policy.queue_words import place_in_line, why_it_gives, why_it_never_fits, why_it_waits
-from footplate.policy.quota import claim_of
+from footplate.policy.quota import claim_of, leftover_of
 from footplate.policy.share import TAKES_ITS_PLACE
 
 PATIENCE_SECONDS = 120.0
 """Longer than any write of a status takes, tries included."""
 
 PASSED_OVER_SECONDS = 600.0
-"""How long a job isn't asked again that was told to begin and didn't."""
+"""How long a job isn't asked again that was told to begin, or to give back, and didn't."""
 
 _LOOK_SECONDS = 120.0
 _LAST_LOOK_SECONDS = 600.0
 """How often words are renewed: of the first ten of a namespace every two minutes, of those behind them less often."""
+
+_ROUND_SECONDS = 0.05
+"""Between news and a round: where a thousand jobs come at once, each of them changes little."""
 
 _LOOK_MARGIN = 0.5
 
@@ -57,6 +60,7 @@ class Line:
         self._granted: dict[Key, tuple[int, float]] = {}
         self._told: dict[Key, tuple[Give, float]] = {}
         self._passed_over: dict[Key, float] = {}
+        self._deaf: dict[Key, float] = {}
         self._ranks: dict[str, int] = {}
         self._default_rank = 0
         self._quotas_stale = True
@@ -77,6 +81,24 @@ class Line:
         self._follow(key, claim)
         self._put(key)
 
+    def left_behind(self, job: Object, pods: int, *, is_gone: bool) -> bool:
+        """A job, which may be gone, has so many pods on nodes: those beyond what it holds count too. False where there
+        are none.
+        """
+        (namespace, name), uid = key_of(job), uid_of(job)
+        ghost = namespace, f"{name} (stopping, {uid[:8]})"
+        known = self._book.claims.get(ghost)
+        if not pods and known is None:
+            return False
+        left = leftover_of(job, pods, key=ghost, known=known, is_gone=is_gone)
+        if left != known:
+            self._book.drop(ghost)
+            if left is not None:
+                self._book.put(left)
+            self._stale = True
+            self._note()
+        return left is not None
+
     def quotas_changed(self) -> None:
         """Policies, or the namespaces that they select, are others."""
         self._quotas_stale = True
@@ -92,9 +114,11 @@ class Line:
         self._read_again(self._book.quotas)
 
     def admission_of(self, job: Object) -> Admission | None:
-        """What the line says of a job; None where its namespace has no quota. What it is told counts as done."""
+        """What the line says of a job, as of the last round; None where its namespace has no quota. What it is told
+        counts as done.
+        """
         key = key_of(job)
-        self._settle()
+        self._read_quotas()
         quota, claim = self._book.quotas.get(key[0]), self._book.claims.get(key)
         if quota is None:
             return None
@@ -111,11 +135,12 @@ class Line:
         return self._answer(self._seen[key], quota, limited, untold=untold)
 
     async def run(self) -> None:
-        """Wakes jobs until cancelled."""
+        """Decides, and wakes jobs, until cancelled: of news that come together once."""
         while True:
             await self._news.wait()
+            await self._clock.sleep(_ROUND_SECONDS)
             self._news.clear()
-            self._settle()
+            self.settle()
             answers = {**self._done.grants, **self._done.gives}
             for key, answer in answers.items():
                 if self._woken.get(key) != answer:
@@ -153,7 +178,8 @@ class Line:
         self._words_due[claim.key] = hopeless, now + look
         return 0.0
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """One round: decides who may begin, and who must give back."""
         now = self._now()
         self._read_quotas()
         self._lose_patience(now)
@@ -171,6 +197,7 @@ class Line:
         if not changed:
             return
         self._book.set_quotas(quotas)
+        self._done = Settlement()  # what the others allowed doesn't hold any more
         self._read_again(changed)
         for namespace in changed:
             for job in self._jobs_in(namespace):
@@ -192,6 +219,7 @@ class Line:
         if told is not None and (claim is None or claim.leaves is not None or claim.holds <= told[0].nodes):
             del self._told[key]
         self._passed_over.pop(key, None)
+        self._deaf.pop(key, None)
         if claim is None:
             self._seen.pop(key, None)
             self._words_due.pop(key, None)
@@ -211,6 +239,8 @@ class Line:
                 claim = replace(claim, leaves=self._told[key][0].nodes)
             if key in self._passed_over:
                 claim = replace(claim, wants=claim.holds)
+            if key in self._deaf:
+                claim = replace(claim, leaves=claim.holds)  # as one that gives nothing more
             self._book.put(claim)
         self._stale = True
         self._note()
@@ -222,10 +252,12 @@ class Line:
             self._put(key)
         for key in [key for key, (_, at) in self._told.items() if at + PATIENCE_SECONDS < now]:
             del self._told[key]
+            self._deaf[key] = now + PASSED_OVER_SECONDS
             self._put(key)
-        for key in [key for key, until in self._passed_over.items() if until < now]:
-            del self._passed_over[key]
-            self._put(key)
+        for waiting in (self._passed_over, self._deaf):
+            for key in [key for key, until in waiting.items() if until < now]:
+                del waiting[key]
+                self._put(key)
 
     def _note(self) -> None:
         self._news.set()
@@ -235,7 +267,7 @@ class Line:
             self._timer.cancel()
         waits = [self._done.look] if self._done.look is not None else []
         waits += [at + PATIENCE_SECONDS for _, at in (*self._granted.values(), *self._told.values())]
-        waits += self._passed_over.values()
+        waits += [*self._passed_over.values(), *self._deaf.values()]
         self._timer = None
         if waits:
             seconds = max(0.0, min(waits) - self._now()) + _LOOK_MARGIN

@@ -68,13 +68,15 @@ _TAINT = ("key", "value", "effect", "timeAdded")
 
 
 def slim_pod(pod: Object) -> Object | None:
-    """A pod as far as it matters to the TrainingJob that controls it; None for any other pod, which isn't kept."""
-    owner = controller_of(pod)
-    if owner is None or owner.get("kind") != "TrainingJob":
+    """A pod as far as it matters to the TrainingJob that controls it, or that let it go when it was deleted; None for
+    any other pod, which isn't kept.
+    """
+    owner, labels = controller_of(pod), _pick(block(pod, "metadata", "labels"), _LABELS)
+    if str(Label.UID) not in labels if owner is None else owner.get("kind") != "TrainingJob":
         return None
     metadata = _pick(pod["metadata"], _POD_METADATA)
-    metadata["labels"] = _pick(block(pod, "metadata", "labels"), _LABELS)
-    metadata["ownerReferences"] = [_pick(owner, _OWNER)]
+    metadata["labels"] = labels
+    metadata["ownerReferences"] = [] if owner is None else [_pick(owner, _OWNER)]
     spec = _pick(block(pod, "spec"), _POD_SPEC)
     if gates := blocks(block(pod, "spec"), "schedulingGates"):
         spec["schedulingGates"] = [_pick(gate, ("name",)) for gate in gates[:_MOST]]

@@ -142,6 +142,7 @@ LIST_RULES: Mapping[str, ListRule] = {
     "runtimeClasses": _names("RuntimeClasses"),
     "resourceClaims": _names("ResourceClaims and ResourceClaimTemplates"),
     "schedulers": _names("schedulers"),
+    "queues": _names("queues"),
     "csiDrivers": _names("CSI drivers"),
     "podAnnotations": _names("annotations"),
     "podLabels": _names("labels"),

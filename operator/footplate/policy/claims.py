@@ -49,6 +49,8 @@ class Claim:
     """Whether it saves checkpoints at all."""
     saved: bool = False
     """Whether it has saved one since then."""
+    is_left: bool = False
+    """Whether these are pods that a job has left behind: nobody can ask them for anything."""
     leaves: int | None = None
     """Nodes that it will hold once its gang has stopped; None where nobody has asked it to give any back."""
 
@@ -135,6 +137,8 @@ class Book:
         self.claims: dict[Key, Claim] = {}
         self.holders: defaultdict[str, dict[Key, Claim]] = defaultdict(dict)
         self.used: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.left: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        """What of it are pods that jobs have left behind: it keeps no other namespace from what is its own."""
         self.leaving: dict[Key, Claim] = {}
         self.lines: dict[str, list[Turn]] = {}
         """Those who hold nothing, and wait for what they can get, by namespace."""
@@ -206,7 +210,7 @@ class Book:
         if all(used[name] <= own for name, own in left.items()):
             return []
         owed = []
-        for claim in sorted(self.holders[namespace].values(), key=attrgetter("turn")):
+        for claim in sorted(self.holders[namespace].values(), key=attrgetter("is_left", "turn")):
             need = {name: n for name, n in claim.amount(claim.holds).items() if name in left}
             if any(n > left[name] for name, n in need.items()):
                 owed.append(claim)
@@ -218,7 +222,9 @@ class Book:
         quota = self.quotas.get(claim.namespace)
         for name, count in claim.each:
             self.used[claim.namespace][name] += sign * count * claim.holds
-            if quota is not None and name in quota.own:
+            if claim.is_left:
+                self.left[claim.namespace][name] += sign * count * claim.holds
+            elif quota is not None and name in quota.own:
                 self.total[name] += sign * count * claim.holds
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from footplate.gangs.kinds import COSCHEDULING_SCHEDULER, VOLCANO_SCHEDULER, GangKind
 from footplate.objects import Object, block, text
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -67,6 +68,13 @@ TOLERATION = Reading(
     "x.?value.orValue('')) + ':' + (x.?effect.orValue('') == '' ? '*' : x.effect)",
 )
 """As `kubectl taint` writes taints: key=value:effect; without value where any is tolerated, * for all."""
+_BY_GANG = {GangKind.VOLCANO: VOLCANO_SCHEDULER, GangKind.COSCHEDULING: COSCHEDULING_SCHEDULER}
+GANG = Reading(
+    _BY_GANG.get,
+    f"x == '{GangKind.VOLCANO}' ? '{VOLCANO_SCHEDULER}' : '{COSCHEDULING_SCHEDULER}'",
+    f"x in {[*map(str, _BY_GANG)]}",
+)
+"""The scheduler that a kind of gang goes to without being named."""
 LISTED = Reading(lambda value: "there" if value else None, cel_if="x.size() > 0")
 PRESENT = Reading(lambda value: "there")
 
@@ -139,6 +147,8 @@ PLACES: Sequence[Place] = (
         "podTemplate.resourceClaims[].resourceClaimTemplateName",
     ),
     *_places("schedulers", "podTemplate.schedulerName"),
+    *_places("schedulers", "scheduling.gang", reading=GANG),
+    *_places("queues", "scheduling.queueName"),
     *_places("csiDrivers", "podTemplate.volumes[].csi.driver"),
     *_places("tolerations", "podTemplate.tolerations[]", reading=TOLERATION),
     *_places("nodeLabels", "podTemplate.nodeSelector{}", reading=PAIR),
@@ -191,8 +201,6 @@ FREE: Mapping[str, str] = {
     "storage.caBundle.configMapKeyRef": "an object of the namespace that is no secret",
     "storage.caBundle.secretKeyRef.key": "which key of a Secret that is ruled over",
     "runPolicy": "how long, and how often again: nodes and accelerators bound what it takes at a time",
-    "scheduling.gang": "who starts the pods together; nodes and accelerators bound what they take",
-    "scheduling.queueName": "a queue of the namespace",
     "scheduling.topologyKey": "a preference among the nodes that the job may have",
     **{
         f"{term}.{field}": "whose pods these may be is ruled over"

@@ -128,7 +128,7 @@ class _Round:
         nodes = claim.wants
         for name, count in claim.each:
             if name in limits:
-                limit, free = limits[name], self._free(name)
+                limit, free = limits[name], self._free(name) - self._book.left[claim.namespace][name]
                 room = free if limit is None else min(free, limit - self._held_by(claim.namespace, name))
                 nodes = min(nodes, claim.holds + max(0, room) // count)
         if nodes < claim.goal:
@@ -193,7 +193,12 @@ class _Round:
 
     def _can_give(self, claim: Claim) -> bool:
         """Once a round: who is given something, or gives, isn't asked for more."""
-        return claim.leaves is None and claim.key not in self._done.gives and claim.key not in self._done.grants
+        return (
+            not claim.is_left
+            and claim.leaves is None
+            and claim.key not in self._done.gives
+            and claim.key not in self._done.grants
+        )
 
     def _choose(self, candidates: Iterable[Claim], claim: Claim, short: Shortage) -> dict[Key, int] | None:
         """Nodes that each of some of them keeps, so that nothing is short any more; None where all aren't enough."""

@@ -6,7 +6,9 @@ the line knows is lost with the process.
 from collections.abc import Callable, Iterable
 
 from footplate.api.status import Phase
-from footplate.objects import Object, block, blocks, key_of, number, text, time
+from footplate.gangs.kinds import GangKind
+from footplate.gangs.table import SCHEDULERS
+from footplate.objects import Key, Object, block, blocks, key_of, number, text, time
 from footplate.policy.claims import Claim, Quota
 
 LOAN_SECONDS = 600
@@ -64,14 +66,38 @@ def claim_of(job: Object, runtime: Object | None, *, rank: Callable[[str], int])
     )
 
 
+def leftover_of(job: Object, pods: int, *, key: Key, known: Claim | None, is_gone: bool) -> Claim | None:
+    """The claim of a job's pods on nodes beyond what it holds; None where there are none.
+
+    Args:
+        job: the job, as it is or was last.
+        pods: how many of its pods have nodes.
+        key: of the claim.
+        known: what it was before: a new run's status says nothing of the old one's pods.
+        is_gone: whether the job was deleted, so that it holds nothing any more.
+    """
+    own = claim_of(job, None, rank=lambda name: 0)
+    place = block(job, "status", "queue", "accelerators")
+    each = tuple((name, count) for name in sorted(place) if (count := number(place, name)) and count > 0)
+    each = each or (known.each if known is not None else ())
+    extra = pods - (own.holds if own is not None and not is_gone else 0)
+    if extra <= 0 or not each:
+        return None
+    return Claim(key=key, each=each, wants=extra, least=extra, since=0.0, holds=extra, is_left=True)
+
+
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
-    """The claim of a job that has begun without the line."""
+    """The claim of a job that has begun without the line, and has pods. Whom another queue lets in isn't counted here:
+    it would never be asked for what it holds, and others would wait for it for ever.
+    """
     status, spec = block(job, "status"), block(job, "spec")
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
     nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
     limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
     each = [(name, int(str(limits[name]))) for name in sorted(limits) if "/" in name and str(limits[name]).isdecimal()]
-    if not attempt or (attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING):
+    is_over = attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING
+    has_pods = attempt.get("createdTime") or attempt.get("runningTime")
+    if is_over or not has_pods or _is_queued_elsewhere(text(attempt, "gang")):
         return None
     return Claim(
         key=key_of(job),
@@ -83,6 +109,10 @@ def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], in
         holds=nodes,
         changed=_seconds(attempt, "startTime"),
     )
+
+
+def _is_queued_elsewhere(gang: str) -> bool:
+    return gang in SCHEDULERS and SCHEDULERS[GangKind(gang)].queues
 
 
 def _seconds(raw: Object, field: str) -> float:

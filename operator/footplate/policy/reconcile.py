@@ -169,7 +169,7 @@ def _await_last_words(job: Job) -> Step:
 def _attempt(job: Job) -> Step:
     """A living attempt goes on unless there is a reason to end it."""
     settling = gang_scheduling.settle(job)
-    if settling is not None:
+    if settling is not None:  # whoever waits without a pod gives back what it has borrowed, too
         return end_reclaimed(job) or replace(settling, delete=clean_pods.outdated(job))
     cause = failure.find(
         job.gang, job.observed.nodes, desired=job.desired, all_created=all_created(job.attempt), now=job.now

@@ -133,13 +133,23 @@ def digest(text: str) -> str:
 
 def spec_digest(job: Object) -> str:
     """SHA-256 of a valid job's own spec, without what may change while it lives: the same for the same job, however
-    often it is created, and whatever defaults its API server fills in.
+    often it is created, and whatever defaults its API server fills in. A value that is the default counts where the
+    job has a runtime: there it overrides what that says.
     """
     spec = TrainingJobSpec.model_validate(without_live_fields(block(job, "spec")), by_name=False)
     said = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    if spec.runtime_ref is not None:
+        said = _without_empty(spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True))
+        said["runtimeRef"] = spec.runtime_ref.model_dump(mode="json", by_alias=True)
     if "elastic" in said:
         said.pop("nodes", None)
     return digest(json.dumps(said, sort_keys=True, separators=(",", ":")))
+
+
+def _without_empty(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Without blocks in which nothing is said: they are as good as absent."""
+    parts = {key: _without_empty(value) if isinstance(value, Mapping) else value for key, value in said.items()}
+    return {key: value for key, value in parts.items() if value != {}}
 
 
 def decode(run_config: Object, *, sha256: str) -> JobConfig | None:

@@ -63,15 +63,26 @@ def test_what_costs_nothing_makes_no_series() -> None:
 
 
 def test_no_tenant_makes_more_series_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chargeback, "MAX_SERIES", 3)
+    monkeypatch.setattr(chargeback, "MAX_SERIES", 4)
+    monkeypatch.setattr(chargeback, "MAX_OF_NAMESPACE", 3)
     ledger = Ledger()
     ledger.enter("team", {"cost-center": "known"})
-    ledger.enter("team")
     for number in range(20):
         ledger.enter("team", {"cost-center": f"c-{number}"})
-    ledger.enter("other", {"cost-center": "42"})
-    assert ledger.cost("team", "c-0") == 2.5
-    assert ledger.cost("team", "") == 20 * 2.5
-    assert ledger.cost("", "") == 2.5
+    assert ledger.cost("team", "c-1") == 2.5
+    assert ledger.cost("team", "") == 18 * 2.5
     ledger.enter("team", {"cost-center": "known"})
     assert ledger.cost("team", "known") == 5.0
+
+
+def test_no_tenant_hides_what_others_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thousand values of the label others' costs were nobody's."""
+    monkeypatch.setattr(chargeback, "MAX_SERIES", 4)
+    monkeypatch.setattr(chargeback, "MAX_OF_NAMESPACE", 3)
+    ledger = Ledger()
+    for number in range(20):
+        ledger.enter("team", {"cost-center": f"c-{number}"})
+    for other in ("other", "third"):
+        ledger.enter(other, {"cost-center": "42"})
+    assert ledger.cost("other", "42") == 2.5
+    assert ledger.cost("third", "") == 2.5, "there is no room for its label, but for its namespace"

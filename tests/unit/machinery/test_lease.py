@@ -174,6 +174,15 @@ async def test_the_leader_gives_up_while_it_is_still_alone(leases: Leases, clock
         assert leases.holder == "first"
 
 
+async def test_a_slow_api_server_can_be_led_from(leases: Leases, clock: FakeClock) -> None:
+    async with two_replicas(leases, clock) as (first, second):
+        first.line.delay = second.line.delay = 2.8
+        for _ in range(120):
+            await clock.advance(0.5)
+            assert first.may_write()
+            assert not second.may_write()
+
+
 async def test_a_leader_that_slept_may_not_write(leases: Leases, clock: FakeClock) -> None:
     async with two_replicas(leases, clock) as (first, _):
         clock._time += DURATION + 1

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from footplate.api.status import format_time
 from footplate.machinery.cluster import Cluster
 from footplate.objects import Key
 from footplate.policy.plan import Admission
-from unit.machinery.support import START, FakeClock, settle
+from unit.machinery.support import START, FakeClock
 from unit.policy.build import job as make_job
 
 GPU = "nvidia.com/gpu"
@@ -58,6 +59,7 @@ class World:
         self._apply(self.cluster.jobs, made, deleted=True)
 
     def ask(self, made: JSON) -> Admission:
+        self.cluster.line.settle()
         found = self.cluster.line.admission_of(made)
         assert found is not None
         return found
@@ -118,7 +120,7 @@ def test_another_leader_sees_the_same(world: World) -> None:
 def test_who_ran_before_the_quota_counts(world: World) -> None:
     world.namespace("c", late="yes")
     spec = {"nodes": 2, "resources": {"limits": {GPU: 4}}}
-    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2}
+    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2, "createdTime": EARLY}
     ran = make_job(spec, status={"phase": "Running", "attempts": [attempt]}, name="ran", namespace="c", uid="ran")
     world._apply(world.cluster.jobs, ran)
     with fresh(world) as woken:
@@ -130,6 +132,92 @@ def test_who_ran_before_the_quota_counts(world: World) -> None:
         assert ("c", "ran") in woken, "it takes its place"
 
 
+def left_pod(owned: bool = True, version: int = 100, **metadata: Any) -> JSON:
+    """The pod of job a/old."""
+    owner = {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingJob", "name": "old", "uid": "a/old"}
+    labels = {"footplate.dev/job": "old", "footplate.dev/job-uid": "a/old", "footplate.dev/rank": "0"}
+    head = {"name": "old-1-0-0", "namespace": "a", "uid": "pod", "resourceVersion": str(version), "labels": labels}
+    owners = [{**owner, "controller": True}] if owned else []
+    return {"metadata": {**head, "ownerReferences": owners, **metadata}, "spec": {"nodeName": "n"}, "status": {}}
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["a long grace period", "--cascade=orphan"])
+def test_who_is_deleted_holds_as_long_as_its_pods_are_there(world: World, owned: bool) -> None:
+    """Else a job that is deleted and created again and again has as much as it likes."""
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    pods, old = world.cluster.pods, world.job("a/old", 8, holds=True)
+    pods.apply(left_pod(version=world.version + 1), deleted=False)
+    pods.apply(left_pod(owned, version=world.version + 2, deletionTimestamp=EARLY), deleted=False)
+    world.version += 2
+    world.delete(old)
+    again = world.job("a/again", 8)
+    told = world.ask(again)
+    assert not told.nodes
+    assert "(old (stopping, a/old) 8)" in told.why
+    assert world.may_begin(world.job("b/mine", 8)), "who left them is nobody else's business"
+    pods.apply(left_pod(owned, version=world.version + 1), deleted=True)
+    assert world.may_begin(again)
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Restarting"])
+def test_who_gives_its_share_back_holds_what_its_pods_still_hold(world: World, phase: str) -> None:
+    """A rank that fails at once, and others that ignore SIGTERM for a day, were a way to have more than the quota."""
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 8, holds=True)
+    again = world.job("a/again", 8)
+    assert not world.may_begin(again)
+    given_up = {**old["status"], "phase": phase, "queue": {**old["status"]["queue"], "nodes": 0}}
+    world._apply(world.cluster.jobs, {**old, "status": given_up})
+    assert not world.may_begin(again)
+    world.version += 1
+    world.cluster.pods.apply(left_pod(version=world.version), deleted=True)
+    assert world.may_begin(again)
+
+
+def test_what_was_borrowed_and_left_behind_isn_t_lent_again_nor_kept_from_its_owner(world: World) -> None:
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 16, holds=True)
+    world.delete(old)
+    assert not world.may_begin(world.job("a/again", 16))
+    assert not world.may_begin(world.job("a/small", 4))
+    assert world.may_begin(world.job("b/mine", 8))
+
+
+def test_a_new_run_counts_beside_the_pods_of_the_old(world: World) -> None:
+    world.policy("all", gpus=16, borrow=False, tenant="yes")
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 8, holds=True)
+    other = world.job("a/other", 16)
+    world._apply(world.cluster.jobs, {**old, "status": {**old["status"], "phase": "Failed"}})
+    world._apply(world.cluster.jobs, {**old, "status": {"phase": "Pending", "run": 2}})
+    assert "hold 8 (old (stopping, a/old) 8)" in world.ask(other).why
+    world._apply(world.cluster.jobs, old)
+    assert not world.may_begin(other), "what it holds by right isn't counted twice"
+    assert world.may_begin(world.job("a/small", 8, since=format_time(START.replace(year=2020))))
+
+
+def test_of_a_job_that_is_created_anew_both_count(world: World) -> None:
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    old = world.job("a/old", 8, holds=True)
+    queue = {**old["status"]["queue"], "nodes": 0}
+    anew = {**old, "metadata": {**old["metadata"], "uid": "new"}, "status": {"phase": "Queued", "queue": queue}}
+    world._apply(world.cluster.jobs, anew)
+    assert not world.may_begin(anew)
+
+
+def test_a_new_quota_holds_from_its_first_moment(world: World) -> None:
+    """Whoever is looked at before the next round finds no room that there was before."""
+    world.policy("all", gpus=16, borrow=False, tenant="yes")
+    waits = world.job("a/waits", 16)
+    world.cluster.line.settle()
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    told = world.cluster.line.admission_of(waits)
+    assert told is not None
+    assert (told.nodes, told.hopeless) == (0, True)
+
+
 async def test_only_whose_answer_changes_is_woken(world: World) -> None:
     import asyncio
 
@@ -137,12 +225,12 @@ async def test_only_whose_answer_changes_is_woken(world: World) -> None:
     world.job("b/other", 8, holds=True)
     waiting = [world.job(f"a/{n}", 4, since=format_time(START.replace(year=2020 + n))) for n in range(4)]
     task = asyncio.create_task(world.cluster.line.run())
-    await settle()
+    await world.clock.advance(0.1)
     for each in waiting:
         assert not world.may_begin(each)
     with fresh(world) as woken:
         world.delete(holder)
-        await settle()
+        await world.clock.advance(0.1)
         assert sorted(woken) == [("a", "0"), ("a", "1"), ("a", "holder")]
     task.cancel()
 
@@ -153,13 +241,13 @@ async def test_a_borrower_is_woken_when_its_loan_may_end(world: World) -> None:
     world.job("a/old", 8, holds=True)
     lent = world.job("a/lent", 8, holds=True, since=format_time(START.replace(minute=1)))
     task = asyncio.create_task(world.cluster.line.run())
-    await settle()
+    await world.clock.advance(0.1)
     mine = world.job("b/mine", 4, since=format_time(START.replace(minute=2)))
-    await settle()
+    await world.clock.advance(0.1)
     assert not world.may_begin(mine)
     assert world.ask(lent).keeps is None
     with fresh(world) as woken:
-        await world.clock.advance(181)
+        await world.clock.advance(200)
         assert ("a", "lent") in woken
     asked = world.ask(lent)
     assert asked.keeps == 0
@@ -182,6 +270,7 @@ def test_edits_of_the_quota_count_at_once(world: World) -> None:
     assert world.ask(holder) == Admission(frozenset([GPU])), "a lowered quota stops nobody"
     with fresh(world) as woken:
         world.policy("all", gpus=None, deleted=True, tenant="yes")
+        world.cluster.line.settle()
         assert world.cluster.line.admission_of(waits) is None
         assert ("a", "waits") in woken
 
@@ -248,6 +337,32 @@ async def test_who_is_told_and_doesn_t_begin_is_passed_over(world: World) -> Non
     await world.clock.advance(121)
     assert world.may_begin(next_)
     assert not world.may_begin(broken)
+
+
+async def test_who_is_asked_and_gives_nothing_back_keeps_nobody_waiting(world: World) -> None:
+    """Such as a job whose status only a newer operator understands: others, that can, are asked instead."""
+    early, late = (format_time(START + timedelta(seconds=seconds)) for seconds in (1, 2))
+    world.job("a/own", 8, holds=True)
+    good = world.job("a/good", 4, holds=True, since=early, changedTime=early)
+    deaf = world.job("a/deaf", 4, holds=True, since=late, changedTime=late)
+    owner = world.job("b/mine", 4)
+    await world.clock.advance(200)
+    assert (world.ask(good).keeps, world.ask(deaf).keeps) == (None, 0)
+    await world.clock.advance(121)
+    assert (world.ask(good).keeps, world.ask(deaf).keeps) == (0, None)
+    world.delete(good)
+    assert world.may_begin(owner)
+
+
+@pytest.mark.parametrize("gang", ["kueue", "volcano"])
+def test_who_runs_by_another_queue_holds_nothing_of_a_quota(world: World, gang: str) -> None:
+    spec = {"nodes": 2, "resources": {"limits": {GPU: 8}}, "scheduling": {"gang": gang, "queueName": "mine"}}
+    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2, "gang": gang}
+    ran = make_job(spec, status={"phase": "Running", "attempts": [attempt]}, name="ran", namespace="a", uid="ran")
+    world._apply(world.cluster.jobs, ran)
+    assert world.may_begin(world.job("a/mine", 8))
+    assert world.may_begin(world.job("b/mine", 8))
+    assert world.ask(ran).keeps is None
 
 
 def test_a_job_that_is_being_deleted_isn_t_begun(world: World) -> None:

@@ -31,8 +31,8 @@ KNOWN = {
     "podTemplate.volumes[].secret.optional": "whether it must be there",
     "trainer.env[].valueFrom.secretKeyRef.key": "which key",
     "trainer.env[].valueFrom.secretKeyRef.optional": "whether it must be there",
-    "storage.caBundle.secretKeyRef.key": "which key",
     "output.sign.secretKeyRef.key": "which key",
+    "storage.caBundle.secretKeyRef.key": "which key",
     "trainer.source.git.ref": "a commit",
 }
 
@@ -113,6 +113,8 @@ UNUSED = {
     "podTemplate.resourceClaims[].resourceClaimName",
     "podTemplate.resourceClaims[].resourceClaimTemplateName",
     "podTemplate.schedulerName",
+    "scheduling.gang",
+    "scheduling.queueName",
     "output.sign.secretKeyRef.name",
 }
 """Of which there is only one, or which STRICT allows nobody."""

@@ -6,7 +6,7 @@ import pytest
 
 from footplate.api.crd import KINDS, build_crd
 from footplate.contract import JobConfig
-from footplate.policy.resolve import _MERGED_BY, InvalidJob, decode, digest, encode, resolve
+from footplate.policy.resolve import _MERGED_BY, InvalidJob, decode, digest, encode, resolve, spec_digest
 from unit.policy.build import bare_job, config_map, job, merged, runtime
 
 JSON = dict[str, Any]
@@ -300,3 +300,23 @@ CLAIMED: JSON = {"podTemplate": {"resourceClaims": [CLAIM]}}
 def test_claims_where_the_ranks_are_known(spec: JSON) -> None:
     (claim,) = resolve(job(spec), None, run=1).spec.pod_template.resource_claims or ()
     assert claim.to_json() == CLAIM
+
+
+TRAINER = {"image": "a/b:1", "entrypoint": "train.py"}
+
+
+@pytest.mark.parametrize("said", [{"nodes": 1}, {"checkpoint": {"keep": 3}}], ids=str)
+def test_a_default_that_overrides_the_runtime_makes_another_job_of_it(said: dict[str, Any]) -> None:
+    """By its digest a job that is created anew finds its model: one on four nodes is no answer to one on one."""
+    blueprint, reference = runtime({"nodes": 4, "checkpoint": {"uri": "s3://bucket/c/", "keep": 9}}), {"name": "torch"}
+    silent, explicit = at_rest({"runtimeRef": reference}), at_rest({"runtimeRef": reference, **said})
+    assert resolve(silent, blueprint, run=1).spec != resolve(explicit, blueprint, run=1).spec
+    assert spec_digest(silent) != spec_digest(explicit)
+    same = [{"runtimeRef": {**reference, "kind": "ClusterTrainingRuntime"}}, {"runPolicy": {"restartNonce": "x"}}]
+    assert {spec_digest(at_rest({"runtimeRef": reference, **each})) for each in same} == {spec_digest(silent)}
+    assert spec_digest(at_rest({"nodes": 1})) == spec_digest(at_rest({})), "without a runtime it overrides nothing"
+
+
+def at_rest(spec: dict[str, Any]) -> dict[str, Any]:
+    made = bare_job({"trainer": TRAINER})
+    return {**made, "spec": {"trainer": TRAINER, **spec}}

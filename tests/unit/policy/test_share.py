@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from footplate.gangs.kinds import GangKind
+from footplate.gangs.state import GangState
 from footplate.policy.plan import Admission, Observed
+from footplate.policy.quota import claim_of
 from unit.policy.build import job
 from unit.policy.fakecluster import FakeCluster
 
@@ -21,9 +24,10 @@ class Town(FakeCluster):
 
     admission: Admission | None = WAITS
     policies: list[JSON] = field(default_factory=list)
+    gangs: GangState = field(default_factory=GangState)
 
     def observe(self) -> Observed:
-        return replace(super().observe(), admission=self.admission, policies=self.policies)
+        return replace(super().observe(), admission=self.admission, policies=self.policies, gang_state=self.gangs)
 
     @property
     def place(self) -> JSON:
@@ -96,6 +100,17 @@ def test_others_are_in_no_line(spec: JSON, admission: Admission | None) -> None:
 def test_the_queue_of_another_scheduler_is_enough() -> None:
     begins = town({"scheduling": {"gang": "kueue", "queueName": "team"}})
     assert not begins.place
+
+
+@pytest.mark.parametrize("served", [{}, {GangKind.KUEUE: "kueue.x-k8s.io/v1beta2"}], ids=["not served", "served"])
+def test_who_went_to_another_queue_holds_nothing_in_this_one(served: JSON) -> None:
+    """It would never be asked to give back: a job without a pod kept another namespace from its quota."""
+    evil = town(
+        {"nodes": 1000, "resources": {"limits": {GPU: 1000}}, "scheduling": {"gang": "kueue", "queueName": "none"}},
+        gangs=GangState(served),
+    )
+    assert (not evil.pods()) == (not served)
+    assert claim_of(evil.job, None, rank=lambda name: 0) is None
 
 
 def test_what_can_never_fit_is_said_at_once() -> None:

@@ -48,6 +48,8 @@ PAIR = (Link(nodes=(0, 1), gigabits_per_second=2.0),)
         pytest.param(ring(9, 1, 1, 1, 9, 9), {2, 3}, False, id="two beside each other"),
         pytest.param(ring(1, 1, 9, 1, 1, 9, 9), {1, 4}, False, id="two apart"),
         pytest.param(ring(9, 9, 1, 9, 9, 9), {2, 3}, False, id="a link: both its ends"),
+        pytest.param(ring(1, 9, 9), {0, 1}, False, id="a link of three: two are fast"),
+        pytest.param(ring(1, 9, 1, 9), set(), True, id="every other link"),
         pytest.param(ring(1, 1, 1, 1), set(), True, id="everywhere"),
         pytest.param(ring(1, 1, 1), set(), True, id="everywhere, of three"),
         pytest.param(PAIR, {0, 1}, False, id="two nodes, of which nobody can tell"),

@@ -1,12 +1,14 @@
 """A model's signature, held against OpenSSF model-signing's own tool, and against whoever changes something."""
 
 import base64
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from footplate.contract import SIGNING_KEY
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.signature import BadSignature, read_private_key, read_public_key, sign, verify
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor import artifact, signing
+from footplate_trainer.supervisor import artifact, committed, signing
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
@@ -59,8 +61,8 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pod:
     return pod
 
 
-def publish(pod: Pod) -> Artifact:
-    status = artifact.publish(pod, report=REPORT, code=Code(None, None), inputs={}, clock=lambda: NOW)
+def publish(pod: Pod, *, created: datetime = NOW) -> Artifact:
+    status = artifact.publish(pod, report=REPORT, code=Code(None, None), inputs={}, clock=lambda: created)
     assert status.signature == f"{status.uri}model.sig"
     return Artifact(status, Store.open)
 
@@ -167,7 +169,7 @@ def test_an_attempt_that_died_before_it_signed_leaves_that_to_the_next(
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as dying:
-        dying.setattr(artifact, "sign_model", lambda *_: 1 / 0)
+        dying.setattr(committed, "sign_model", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             publish(pod)
     published = publish(replace(pod, attempt=1))
@@ -176,8 +178,57 @@ def test_an_attempt_that_died_before_it_signed_leaves_that_to_the_next(
     before = path.read_bytes()
     publish(replace(pod, attempt=2))
     assert path.read_bytes() == before, "one that is right stays"
-    path.write_bytes(b"somebody's")
-    publish(replace(pod, attempt=2)).verify(key=public_pem())
+
+
+def test_a_signature_that_could_not_be_written_is_tried_again_in_the_same_place(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(committed, "sign_model", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            publish(pod)
+    published = publish(pod, created=NOW + timedelta(minutes=1))
+    assert published.uri == f"{artifact.place_uri(pod, '1')}/"
+    published.verify(key=public_pem())
+
+
+def forge(folder: Path, key: Any) -> None:
+    """What somebody can do who may write to the bucket, and has no key, or one of his own."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    (folder / "evil.bin").write_bytes(b"evil")
+    digest = hashlib.sha256(b"evil").hexdigest()
+    manifest["files"] = [{"name": "evil.bin", "sizeBytes": 4, "sha256": digest}]
+    data = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(data)
+    if key is not None:
+        files = {"evil.bin": digest, "manifest.json": hashlib.sha256(data).hexdigest()}
+        (folder / "model.sig").write_bytes(sign(files, key, name="digits-1"))
+
+
+@pytest.mark.parametrize("key", [None, ec.generate_private_key(ec.SECP256R1())], ids=["no key", "a key of his own"])
+def test_a_forged_model_is_never_signed(pod: Pod, key: Any) -> None:
+    """Neither where a job is created anew, nor where an attempt finds what seems to be its own run's model."""
+    pod = replace(pod, spec_sha256="5" * 64)
+    folder = Path(publish(pod).uri.removeprefix("file://"))
+    before = (folder / "model.sig").read_bytes()
+    forge(folder, key)
+    signature = (folder / "model.sig").read_bytes()
+    assert (signature == before) == (key is None)
+    with pytest.raises(ConfigError, match=r"its model\.sig is missing, or not by spec\.output\.sign.*restartNonce"):
+        artifact.check_output(replace(pod, uid="uid-2"))
+    published = publish(replace(pod, attempt=1))
+    assert published.uri == f"file://{folder}/uid-1-attempt-1/"
+    assert (folder / "model.sig").read_bytes() == signature
+    published.verify(key=public_pem())
+
+
+def test_a_signed_model_of_the_same_job_is_taken(pod: Pod) -> None:
+    pod = replace(pod, spec_sha256="5" * 64)
+    published = publish(pod)
+    found = artifact.check_output(replace(pod, uid="uid-2")).model
+    assert found is not None
+    assert found.uri == published.uri
+    Artifact(found, Store.open).verify(key=public_pem())
 
 
 BAD_KEYS = {

@@ -42,7 +42,8 @@ def blame(links: Sequence[Link], floor: float) -> Blame:
     """Who is to blame, where each node was measured with its neighbours in a ring.
 
     A node all of whose links are slow, two or more, is; of a slow link that none of these explains both ends are, since
-    nobody can tell which. Where that is more than half of three or more nodes, it is the network, or the floor.
+    nobody can tell which. Where that is more than half of three or more nodes, and half of all links are slow, it is
+    the network, or the floor.
     """
     slow = [link for link in links if link.gigabits_per_second < floor]
     tested = Counter(node for link in links for node in link.nodes)
@@ -50,7 +51,8 @@ def blame(links: Sequence[Link], floor: float) -> Blame:
     blamed = {node for node, times in found.items() if times == tested[node] >= 2}
     unexplained = [link for link in slow if blamed.isdisjoint(link.nodes)]
     blamed.update(node for link in unexplained for node in link.nodes)
-    everywhere = len(tested) > 2 and 2 * len(blamed) > len(tested)
+    is_most = 2 * len(slow) >= len(links) and 2 * len(blamed) > len(tested)
+    everywhere = len(tested) > 2 and is_most
     return Blame(frozenset() if everywhere else frozenset(blamed), everywhere)
 
 

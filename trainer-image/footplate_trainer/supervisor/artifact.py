@@ -31,6 +31,7 @@ from footplate_trainer.supervisor.manifest import make_manifest
 from footplate_trainer.supervisor.model_files import MANIFEST, model_files
 from footplate_trainer.supervisor.places import Place, find_place, place_uri
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.signing import why_unknown
 from footplate_trainer.supervisor.source import Code
 
 log = structlog.get_logger()
@@ -89,7 +90,8 @@ def publish(
     note: Callable[[str], object] = log.warning,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ArtifactStatus:
-    """Uploads, verifies and commits the model of this run; one that is committed and verifies is taken as it is.
+    """Uploads, verifies and commits the model of this run; one that is committed and verifies is taken as it is, unless
+    it should be signed and isn't: whoever may write to the bucket could have left it.
     `number` is that of the place which `check_output` has found, the run's own where none is given. `history` is a file
     that goes with it; what a place holds of that already stays. `note` tells the user what of the folder isn't in it,
     or has another name there.
@@ -100,22 +102,28 @@ def publish(
         StorageUnavailable: storage stayed away for minutes, or returns other bytes than it was given.
     """
     paths = model_files(pod.output_dir, note, exclude=_excluded(pod))
+
+    def describe(files: Sequence[ModelFile]) -> ModelManifest:
+        return make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
+
     with naming("spec.output.uri"):
         store = output_store(pod, number)
         done = _find_ours(store, pod)
-        if done is not None and _is_whole(store, done):
+        unknown = why_unknown(store, done.manifest, done.data, pod) if done is not None else ""
+        if done is not None and _is_whole(store, done) and not unknown:
             log.info("the model is there already", uri=store.uri)
             return committed.to_status(store, done, pod)
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="upload") as pool:
             files = list(pool.map(lambda name: _measure(name, paths[name]), paths))
-            if why := _why_not_here(store, files, pod):
+            if done is not None and unknown and _is_by(describe(files), done):
+                unknown = ""
+            if why := unknown or _why_not_here(store, files, pod):
                 store = output_store(pod, number, f"{pod.uid[:UID_DIGITS]}-attempt-{pod.attempt}")
                 note(f"the model is stored beside its place, as {store.uri}/: {why}")
             list(pool.map(lambda file: _upload(store, file, paths[file.name]), files))
         if history is not None and history.name not in paths:
             files.append(_add_history(store, history))
-        manifest = make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
-        return committed.to_status(store, _commit(store, manifest, pod), pod)
+        return committed.to_status(store, _commit(store, describe(files), pod), pod)
 
 
 def _excluded(pod: Pod) -> Sequence[str]:
@@ -129,6 +137,20 @@ def _find_ours(store: Store, pod: Pod) -> Committed | None:
     except ConfigError:
         return None
     return model if model is not None and model.is_of(pod) else None
+
+
+def _may_be_signed(store: Store, model: Committed, manifest: ModelManifest, pod: Pod) -> bool:
+    return _is_by(manifest, model) or not why_unknown(store, model.manifest, model.data, pod)
+
+
+def _is_by(manifest: ModelManifest, model: Committed) -> bool:
+    """Whether the attempt that says this of its model has committed the other, and then came to no signature: but for
+    the time, and what was noted since, both say the same.
+    """
+    names = {file.name for file in manifest.files}
+    files = [file for file in model.manifest.files if file.name in names]
+    same = {"files": files, "created": manifest.created, "notes": manifest.notes}
+    return model.manifest.model_copy(update=same) == manifest
 
 
 def _why_not_here(store: Store, files: Sequence[ModelFile], pod: Pod) -> str:
@@ -184,7 +206,12 @@ def _commit(store: Store, manifest: ModelManifest, pod: Pod) -> Committed:
     except Exists:
         # Either our own put, whose answer was lost, or another attempt was faster: both wrote the same bytes.
         model = committed.find(store)
-        if model is None or not model.is_of(pod) or not _is_whole(store, model):
+        if (
+            model is None
+            or not model.is_of(pod)
+            or not _is_whole(store, model)
+            or not _may_be_signed(store, model, manifest, pod)
+        ):
             raise StorageUnavailable(f"{store.uri}/{MANIFEST} was written by another attempt meanwhile") from None
         return model
     log.info("model committed", uri=store.uri, files=len(manifest.files))

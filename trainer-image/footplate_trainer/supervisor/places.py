@@ -21,6 +21,7 @@ from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import claims, committed
 from footplate_trainer.supervisor.committed import Committed
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.signing import why_unknown
 
 MOST_PLACES = 100
 """The newest places that are looked at: each costs two requests, while accelerators are idle."""
@@ -49,7 +50,7 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> Place:
     """Looks for a model that an earlier job of this name has left for the same spec, else for the run's place.
 
     Raises:
-        ConfigError: such a model is there, but it is damaged.
+        ConfigError: such a model is there, but it is damaged, or not signed as the job's models are.
     """
     if not pod.spec_sha256:  # of a run that an older operator began nobody knows the job's own spec
         return Place(pod.run)
@@ -57,15 +58,16 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> Place:
     damage = []
     for store, model in models:
         if _answers(model, pod) and not model.is_of(pod):
-            wrong = committed.what_is_wrong(store, model.manifest.files)
+            unknown = why_unknown(store, model.manifest, model.data, pod)
+            wrong = unknown or committed.what_is_wrong(store, model.manifest.files)
             if not wrong:
                 log.info("the model is there already", uri=store.uri, uid=model.manifest.uid, run=model.manifest.run)
                 return Place(pod.run, committed.to_status(store, model, pod))
             damage.append(f"{store.uri}: {wrong}")
     if damage:
         raise ConfigError(
-            f"a model of this very job is there, but it is damaged ({damage[0]}); restore it, delete what is left of "
-            "it, or set another runPolicy.restartNonce to train again, beside it"
+            f"a model of this very job is there, but it is damaged or not what it says ({damage[0]}); restore it, "
+            "delete what is left of it, or set another runPolicy.restartNonce to train again, beside it"
         )
     answered = any(model.manifest.nonce == pod.nonce for _, model in models if not model.is_of(pod))
     return Place(pod.run if answered or not pod.nonce else _free_number(pod, open_store))

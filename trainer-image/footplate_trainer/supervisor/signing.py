@@ -48,13 +48,29 @@ def sign_model(store: Store, manifest: ModelManifest, data: bytes, pod: Pod) -> 
     """
     if _wanted(pod) is None:
         return None
-    key = _read_key(pod)
-    files = {file.name: file.sha256 for file in manifest.files} | {MANIFEST: hashlib.sha256(data).hexdigest()}
+    key, files = _read_key(pod), _signed_files(manifest, data)
     if not _is_there(store, files, key):
         store.put(SIGNATURE, sign(files, key, name=f"{manifest.job}-{manifest.run}"))
         if not _is_there(store, files, key):
             raise StorageUnavailable(f"{store.uri}/{SIGNATURE} was read back otherwise than it was written")
     return f"{store.uri}/{SIGNATURE}"
+
+
+def why_unknown(store: Store, manifest: ModelManifest, data: bytes, pod: Pod) -> str:
+    """Why a model that was found in storage isn't known to be one of this key's owner, in words; empty where it is, or
+    where the job's models aren't signed. Whoever may write to the bucket can leave a manifest there, and must never get
+    it signed.
+
+    Raises:
+        ConfigError: the key isn't there any more.
+    """
+    if _wanted(pod) is None or _is_there(store, _signed_files(manifest, data), _read_key(pod)):
+        return ""
+    return f"its {SIGNATURE} is missing, or not by {_wanted(pod)}"
+
+
+def _signed_files(manifest: ModelManifest, data: bytes) -> dict[str, str]:
+    return {file.name: file.sha256 for file in manifest.files} | {MANIFEST: hashlib.sha256(data).hexdigest()}
 
 
 def _wanted(pod: Pod) -> str | None:
