@@ -16,8 +16,14 @@ from realcluster.chart import CHART, NAMESPACE, load_helm, render
 load_helm()
 KIND = "ClusterTrainingRuntime"
 GOLDEN = Path(__file__).parent / "policy/golden"
-CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "ClusterTrainingRuntime", "CustomResourceDefinition"}
-CLUSTER_SCOPED |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+CLUSTER_SCOPED = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ClusterTrainingRuntime",
+    "CustomResourceDefinition",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
 LABELS = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "version", "managed-by", "component", "part-of")}
 matrix = pytest.mark.parametrize("path", VALUES, ids=lambda path: path.stem)
 
