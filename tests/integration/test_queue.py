@@ -53,8 +53,8 @@ class Town:
         policy = {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingPolicy", "metadata": {"name": "teams"}}
         await self.post(f"{GROUP}/trainingpolicies", {**policy, "spec": spec})
 
-    async def create(self, team: str, name: str, *, gpus: int = 1, epochs: int = EPOCHS) -> None:
-        settings = {"samples": SAMPLES, "batchSize": BATCH, "epochs": epochs, "stepSeconds": 0.1}
+    async def create(self, team: str, name: str, *, gpus: int = 1, epochs: int = EPOCHS, pace: float = 0.1) -> None:
+        settings = {"samples": SAMPLES, "batchSize": BATCH, "epochs": epochs, "stepSeconds": pace}
         spec = {
             "trainer": {
                 "image": "registry.example.com/trainer:1",
@@ -126,7 +126,7 @@ def expected_samples() -> list[list[int]]:
 
 
 async def test_what_was_lent_is_given_back_with_a_checkpoint_and_nothing_is_lost(town: Town) -> None:
-    await town.create("borrower", "lent", gpus=2)
+    await town.create("borrower", "lent", gpus=2, pace=0.7)  # not done before it is stopped
     await town.trains("lent", steps=SAVE_EVERY + 2)
     held = await town.status("borrower", "lent")
     assert held["queue"]["nodes"] == 2, "one of its own, and one that is lent"
@@ -146,6 +146,7 @@ async def test_what_was_lent_is_given_back_with_a_checkpoint_and_nothing_is_lost
     assert (await town.status("borrower", "lent"))["phase"] == "Queued", "nothing is given twice after a failover"
 
     await town.is_in("owner", "mine", "Succeeded")
+    (town.folder / "lent.hurry").touch()
     await town.trains("lent", attempt=1)
     done = await town.is_in("borrower", "lent", "Succeeded")
     assert [each["reason"] for each in done["attempts"]] == ["Reclaimed", "Completed"]
