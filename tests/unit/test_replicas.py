@@ -44,7 +44,7 @@ def test_a_policy_that_believes_its_view_is_found_out(monkeypatch: pytest.Monkey
 
 def test_a_leader_that_believes_in_its_lease_for_ever_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lease, "remaining", lambda _: float("inf"))
-    assert any("wrote" in violation for violation in live(6).violations)
+    assert any("wrote" in violation for violation in live(1).violations)
 
 
 class Handover:
