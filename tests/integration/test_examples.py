@@ -155,6 +155,7 @@ def test_every_example_has_its_test() -> None:
         *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
         *("gitops", "migrate", "sdk", "tabular"),
         "kueue",  # unit/gangs/test_example.py
+        "runtimes",  # unit/test_example_runtimes.py
     }
     frameworks = "".join(path.read_text() for path in (Path(__file__).parents[1] / "frameworks").glob("test_*.py"))
     examples = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
