@@ -104,8 +104,7 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    # Of a job that is deleted while nobody tells the operator so, its run's ConfigMap goes first: it may come again, with
-    # an owner that isn't there, for as long as the garbage collector takes.
+    # Where a job is deleted while nobody tells the operator so, it misses the run's ConfigMap, and makes it once more.
     assert [each for each in rewritten(gateway.writes) if "/configmaps gone-" not in each] == []
 
 
