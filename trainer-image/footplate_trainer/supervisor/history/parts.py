@@ -33,7 +33,8 @@ class Parts:
         self._first = first
         self._last = last
         self._part_bytes = part_bytes
-        self._lock = threading.Lock()
+        # What is thrown right after the lock is taken may leave it so, and is logged: by another line here.
+        self._lock = threading.RLock()
         self._sizes: dict[int, int] = {}
         self._left_out = 0
         self._number = 0
