@@ -268,7 +268,8 @@ class Cluster:
         if old is not None and new is not None and _without_version(old) == _without_version(new):
             return
         for pod in self.pods.indexed("node", name):
-            self._pod_changed(None, pod)
+            if (key := _job_key_of(pod)) is not None:
+                self._enqueue(key)
 
     def _runtime_changed(self, old: Object | None, new: Object | None) -> None:
         """Only jobs that wait for their runtime care: a run keeps the one it was started with."""

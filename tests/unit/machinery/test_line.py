@@ -175,6 +175,18 @@ def test_who_gives_its_share_back_holds_what_its_pods_still_hold(world: World, p
     assert world.may_begin(again)
 
 
+def test_a_node_that_changes_counts_none_of_its_pods_again(world: World) -> None:
+    world.policy("all", gpus=12, borrow=False, tenant="yes")
+    world.job("a/old", 8, holds=True)
+    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    world.version += 1
+    for unschedulable in (True, False):
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"unschedulable": unschedulable}}
+        world._apply(world.cluster.nodes, node)
+        assert world.woken.pop() == ("a", "old")
+    assert world.may_begin(world.job("a/small", 4))
+
+
 def test_what_was_borrowed_and_left_behind_isn_t_lent_again_nor_kept_from_its_owner(world: World) -> None:
     world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
     old = world.job("a/old", 16, holds=True)
