@@ -1,6 +1,5 @@
 """Requests for one resource or object: what a URL means, and the verbs as HTTP has them."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -237,7 +236,7 @@ def _options(target: Target, request: web.BaseRequest) -> Options:
 
 def _deletion(request: web.BaseRequest, data: bytes) -> Deletion:
     """DeleteOptions from the body, else from the query."""
-    options: Mapping[str, Any] = json.loads(data) if data else {}
+    options: Mapping[str, Any] = parse(data) if data else {}
     grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
     propagation = options.get("propagationPolicy", request.query.get("propagationPolicy"))
     if propagation not in (None, *PROPAGATIONS):
@@ -269,8 +268,8 @@ def _decode(resource: Resource, data: bytes) -> Body:
 def _decode_configuration(data: bytes, name: str) -> Body:
     """What a server-side apply sends, which must say what it is about and mustn't claim ownership itself."""
     try:
-        configuration = yaml.load(data, Loader=YAML_LOADER)  # noqa: S506 - a safe one
-    except yaml.YAMLError as error:
+        configuration = parse(quote(yaml.load(data, Loader=YAML_LOADER)))  # noqa: S506 - a safe one
+    except (yaml.YAMLError, ValueError) as error:
         raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {error}") from error
     if not isinstance(configuration, dict) or not configuration.get("kind"):
         raise bad_request("invalid object type: /, Kind=")

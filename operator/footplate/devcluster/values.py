@@ -1,6 +1,7 @@
 """JSON data: parsing, copies, paths, associative lists and quantities."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -26,12 +27,21 @@ def parse_quantity(text: object) -> Fraction | None:
 
 def _number(text: str) -> float:
     value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"json: cannot unmarshal number {text[:40]} into Go value of type float64")
     return int(value) if value.is_integer() and abs(value) < 2**63 else value
 
 
+def _integer(text: str) -> float:
+    _number(text)
+    return int(text)
+
+
 def parse(data: bytes | str) -> Any:
-    """JSON data, whole numbers as integers however they are written; ValueError."""
-    return json.loads(data, parse_float=_number)
+    """JSON data, whole numbers as integers however they are written; ValueError, also for a number that no double can
+    hold.
+    """
+    return json.loads(data, parse_float=_number, parse_int=_integer)
 
 
 quote = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -21,6 +21,12 @@ def test_whole_numbers_are_integers_however_written() -> None:
     assert quote(parse("[1.0,2.5,1e2]")) == "[1,2.5,100]"
 
 
+@pytest.mark.parametrize("text", ["1e400", "-1e400", "1" + 400 * "0", "-1" + 400 * "0"], ids=lambda text: text[:5])
+def test_a_number_that_no_double_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="cannot unmarshal number"):
+        parse(f'{{"nodes": {text}}}')
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
