@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from footplate.api.status import MAX_YEAR
+from footplate.api.scalars import MAX_YEAR
 
 Object = Mapping[str, Any]
 """A raw Kubernetes object."""

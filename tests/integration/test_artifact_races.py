@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport

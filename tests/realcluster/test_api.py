@@ -7,16 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from api_cases import Case, Json, sound
-from footplate.api.status import (
-    ArtifactStatus,
-    CurveStatus,
-    NodeCounts,
-    Phase,
-    ProgressStatus,
-    Restarts,
-    TrainingJobStatus,
-    Transition,
-)
+from footplate.api.reports import ArtifactStatus, CurveStatus, ProgressStatus
+from footplate.api.status import NodeCounts, Phase, Restarts, TrainingJobStatus, Transition
 from realcluster.controlplane import Cluster
 
 pytestmark = pytest.mark.realcluster

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from footplate.api.status import Attempt, Phase, ProgressStatus, TrainingJobStatus
+from footplate.api.reports import ProgressStatus
+from footplate.api.status import Attempt, Phase, TrainingJobStatus
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError, JobDeleted, NotAllowed
 from footplate.client.events import EVENTS, JobEvent, view_events

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from footplate.api.status import NodeCounts, Phase, ProgressStatus, format_time
+from footplate.api.reports import ProgressStatus
+from footplate.api.scalars import format_time
+from footplate.api.status import NodeCounts, Phase
 from footplate.objects import text
 from footplate.policy.pod import PREPARING, Pod
 from footplate.policy.pods import Gang

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate_trainer.errors import ConfigError, Denied, NotFound, TrainerError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelManifest

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.contract import UID_DIGITS
 from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable, UserError
 from footplate_trainer.exchange import RankReport

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import structlog
 
 from footplate.api.packages import WHEELS
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.contract import KEEPING_SECONDS, MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
 from footplate_trainer.errors import NoModel, Stopped, TrainerError, words_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import claims, committed

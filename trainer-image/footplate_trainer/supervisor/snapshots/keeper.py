@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from footplate.api.status import CheckpointStatus
+from footplate.api.reports import CheckpointStatus
 from footplate_trainer.errors import TrainerError
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.snapshots.archive import LAST, Archive, Number, complete, newest_of
