@@ -166,7 +166,7 @@ class Applier:
         elif obj["kind"] == "ConfigMap":
             self._run_configs.put(obj)
         elif obj["kind"] == "PodGroup":
-            self._cluster.observe_group(obj)
+            self._cluster.gangs.observe(obj)
 
     async def _delete(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:
         if target.kind == "TrainingJob":
@@ -187,7 +187,7 @@ class Applier:
         elif target.kind == "Pod":
             self._cluster.pods.discard(key, uid=target.uid)
         elif target.kind == "PodGroup":
-            self._cluster.note_group_deleted(key, target.api, answer)
+            self._cluster.gangs.note_deleted(key, target.api, answer)
         return []
 
     async def _delete_job(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:

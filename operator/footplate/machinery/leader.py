@@ -94,7 +94,7 @@ class Leader:
         self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
         self._gangs = GangWatch(
             client,
-            cluster,
+            cluster.gangs,
             clock=clock,
             metrics=metrics,
             namespaces=namespaces,
