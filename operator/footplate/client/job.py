@@ -205,9 +205,9 @@ class Job:
 
     def support_bundle(self, path: str | Path) -> Path:
         """Writes a zip that helps others to help, without what may be secret: see `footplate.client.bundle`."""
-        from footplate.client.bundle import write_bundle
+        from footplate.client.bundle import Told, write_bundle
 
-        return write_bundle(self, path)
+        return write_bundle(Told(self.connection, self.manifest, self.events, self.why), path)
 
     def suspend(self) -> Self:
         """Stops the gang after a checkpoint, and gives its nodes back."""
