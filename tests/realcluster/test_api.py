@@ -10,6 +10,7 @@ from api_cases import Case, Json, sound
 from footplate.api.reports import ArtifactStatus, CurveStatus, ProgressStatus
 from footplate.api.status import NodeCounts, Phase, Restarts, TrainingJobStatus, Transition
 from realcluster.controlplane import Cluster
+from realcluster.planes import namespace_of_its_own
 
 pytestmark = pytest.mark.realcluster
 
@@ -38,9 +39,8 @@ STATUS = TrainingJobStatus(
 @pytest.fixture(scope="module", autouse=True)
 def namespace(cluster: Cluster) -> Iterator[None]:
     """A namespace of this module's own."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    yield
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    with namespace_of_its_own(cluster, NAMESPACE):
+        yield
 
 
 def manifest(name: str) -> Json:

@@ -35,8 +35,8 @@ from footplate.machinery.settings import OperatorSettings
 from footplate.operator import run_operator
 from footplate.policy import boundary
 from footplate.policy.plan import Observed
-from realcluster.conftest import NEEDS_BINARIES, with_crds
-from realcluster.controlplane import Cluster, ControlPlane, find_assets
+from realcluster.controlplane import Cluster, ControlPlane
+from realcluster.planes import plane_with_crds
 
 pytestmark = [pytest.mark.realcluster, pytest.mark.timeout(300)]
 
@@ -52,10 +52,7 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """A control plane of this module's own: what it installs refuses everybody's jobs."""
-    if find_assets() is None:
-        pytest.skip(NEEDS_BINARIES)
-    with ControlPlane() as plane:
-        with_crds(plane)
+    with plane_with_crds() as plane:
         labels = {NAMESPACE: TENANT, "probe": {"probe": "true"}}
         for name, given in labels.items():
             head = {"apiVersion": "v1", "kind": "Namespace"}
