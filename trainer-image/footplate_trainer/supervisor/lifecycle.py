@@ -43,7 +43,7 @@ from footplate_trainer.supervisor.history.history import History
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
 from footplate_trainer.supervisor.listening import Listening
-from footplate_trainer.supervisor.places import Place
+from footplate_trainer.supervisor.model_places import ModelPlace
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.processes import end_leftovers
 from footplate_trainer.supervisor.snapshots import beginning as snapshots
@@ -73,7 +73,7 @@ class Supervisor:
         self._belongings: Belongings | None = None
         self._history = History(pod, self._telemetry.report, self._note)
         self._keeper: Keeper | None = None
-        self._place: Place | None = None
+        self._place: ModelPlace | None = None
         """Where the model goes, once this pod has claimed it, or that it is there already."""
 
     def stop(self) -> None:
