@@ -44,7 +44,10 @@ class Phase(StrEnum):
     @property
     def finished(self) -> bool:
         """True where nothing more happens without the user."""
-        return self in (Phase.SUCCEEDED, Phase.FAILED)
+        return self in FINISHED
+
+
+FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
 
 
 class FailureClass(StrEnum):

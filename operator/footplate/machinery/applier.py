@@ -280,7 +280,8 @@ async def _side_by_side(items: Sequence[T], do: Callable[[T], Awaitable[None]]) 
 
 async def _all_of(*works: Awaitable[None]) -> Exception | None:
     """Waits for all, whatever becomes of each, and answers the first error: a lost answer for one pod is no reason to
-    leave the others half-way."""
+    leave the others half-way.
+    """
     results = await asyncio.gather(*works, return_exceptions=True)
     errors = [error for error in results if error is not None]
     for error in errors:

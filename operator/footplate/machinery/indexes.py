@@ -2,13 +2,11 @@
 itself. Read from raw objects, whatever is in them. Pure.
 """
 
-from footplate.api.status import Phase
+from footplate.api.status import FINISHED
 from footplate.attempt_spec import group_name, job_of_group
 from footplate.contract import Label
 from footplate.machinery.resources import TRAINING_JOBS
 from footplate.objects import Key, Object, block, controller_of, key_of, text
-
-_FINISHED = tuple(phase for phase in Phase if phase.finished)
 
 
 def job_key_of(pod: Object) -> Key | None:
@@ -49,7 +47,7 @@ def phase_of(job: Object) -> str:
 
 def finished_in(job: Object) -> str | None:
     """The namespace of a job that has finished; None of others."""
-    return key_of(job)[0] if phase_of(job) in _FINISHED else None
+    return key_of(job)[0] if phase_of(job) in FINISHED else None
 
 
 def end_of(job: Object) -> tuple[str, str]:

@@ -58,8 +58,7 @@ def describe(
     now: datetime,
 ) -> str:
     """The message for a living attempt: what is there, what is awaited, since when, and why. `mounts` is what its
-    volumes need, `said` why it has no nodes, where that isn't what its
-    pods say.
+    volumes need, `said` why it has no nodes, where that isn't what its pods say.
     """
     waiting = f", waiting since {format_time(since)}"
     nodes = f"of {counts.desired} nodes"
