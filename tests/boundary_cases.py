@@ -136,6 +136,11 @@ class Attempt:
     """Spec of the runtime that the job names, of the kind that it names."""
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        """Of the namespace that it is made in: some are made where the platform team hasn't set any."""
+        return {} if "unlabelled" in self.policies else TENANT
+
+    @property
     def name(self) -> str:
         """A name for its objects."""
         return "".join(char if char.isalnum() else "-" for char in self.id.lower()).strip("-")[:40].strip("-")
@@ -152,6 +157,11 @@ class Edit:
     policies: Mapping[str, Json] = field(default_factory=lambda: {POLICY: STRICT})
     """Those that hold when it is edited."""
 
+    @property
+    def begins_a_run(self) -> bool:
+        """True where it asks for another run, once the first is done."""
+        return "restartNonce" in self.id
+
 
 def with_(path: str, value: Any, *, base: Mapping[str, Any] = HONEST) -> Json:
     """A spec with this at a path such as `inputs.0.uri`; None takes it away."""
@@ -165,6 +175,12 @@ def with_(path: str, value: Any, *, base: Mapping[str, Any] = HONEST) -> Json:
     else:
         target[last] = value
     return spec
+
+
+def objects_of(policies: Mapping[str, Json]) -> list[Json]:
+    """The policies as objects, by their names."""
+    head = {"kind": "TrainingPolicy"}
+    return [{**head, "metadata": {"name": name}, "spec": spec} for name, spec in sorted(policies.items())]
 
 
 def only(**rules: Any) -> Mapping[str, Json]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.contract import Verdict
 from footplate.devcluster.client import MERGE, ApiClient
 from footplate.devcluster.node import Nodes

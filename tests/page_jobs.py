@@ -8,7 +8,8 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from footplate.api.status import ProgressStatus, format_time
+from footplate.api.reports import ProgressStatus
+from footplate.api.scalars import format_time
 from footplate.client import Change, ClusterView, History, Job, JobEvent, LogLine, RankView, StorageUnreadable, Why
 from footplate.client.cluster import ResourceView, UseView
 from footplate.client.errors import JobNotFound

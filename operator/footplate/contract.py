@@ -14,16 +14,16 @@ from pydantic import Field, ValidationError
 from footplate.api.money import Prices
 from footplate.api.packages import PipPolicy
 from footplate.api.preflight import Preflight
-from footplate.api.status import (
+from footplate.api.reports import (
     MAX_STRAGGLERS,
     ArtifactStatus,
     CheckpointStatus,
-    Count,
     Metrics,
     PreflightStatus,
     ProgressStatus,
     Straggler,
 )
+from footplate.api.scalars import Count
 from footplate.api.trainingjob import JobMetadata, TrainingJobSpec
 from footplate.api.types import Model
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
-from footplate.api.status import MAX_CURVE_METRICS, MAX_CURVE_POINTS, CurveStatus
+from footplate.api.reports import MAX_CURVE_METRICS, MAX_CURVE_POINTS, CurveStatus
 
 MAX_BYTES = 8_000
 """Of a curve as JSON."""

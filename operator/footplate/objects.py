@@ -4,11 +4,13 @@ Most of an object is a tenant's text: what hasn't the shape that Kubernetes give
 error. Only metadata's name, which every object of the API server has, is taken for granted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from footplate.api.status import MAX_YEAR
+from footplate.api.scalars import MAX_YEAR
+
+T = TypeVar("T")
 
 Object = Mapping[str, Any]
 """A raw Kubernetes object."""
@@ -30,6 +32,16 @@ class Kept(dict[str, Any]):
 
     __slots__ = ("view",)
     view: Any
+
+
+def view_of(obj: Object, read: Callable[[Object], T]) -> T:
+    """What is read of an object, of a `Kept` one only once; no other function may read views of its kind."""
+    view: T | None = getattr(obj, "view", None)
+    if view is None:
+        view = read(obj)
+        if isinstance(obj, Kept):
+            obj.view = view
+    return view
 
 
 def block(raw: object, *path: str) -> Mapping[str, Any]:

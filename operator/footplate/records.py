@@ -22,7 +22,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from footplate.api.status import MAX_COUNT, MAX_METRIC_NAME, MAX_METRICS
+from footplate.api.reports import MAX_METRIC_NAME, MAX_METRICS
+from footplate.api.scalars import MAX_COUNT
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import UID_DIGITS
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from footplate.api.status import format_time
+from footplate.api.scalars import format_time
 from footplate.contract import CONTAINER_NAME
 from footplate.machinery.slim import slim_node, slim_pod
 from footplate.policy.plan import Observed

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.bench_create import child
 from bench.scale.arena import LANES, Arena, open_arena
 from bench.scale.witness import watching
-from footplate.api.status import ProgressStatus
+from footplate.api.reports import ProgressStatus
 from footplate.contract import MANAGED_SELECTOR, METRICS_PORT, Label, Progress
 from footplate.curves import curve_of, size_of
 from footplate.devcluster.client import ApiClient

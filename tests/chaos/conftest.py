@@ -10,17 +10,15 @@ import pytest
 import pytest_asyncio
 
 from chaos.site import Site
+from seeds import parametrize_seeds
 
 SEEDS = os.environ.get("CHAOS_SEEDS", "")
-"""`17` for one, `0-199` for many; a few where nothing is said."""
 FEW = "0-2"
+"""Where nothing is said."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seed" in metafunc.fixturenames:
-        first, _, last = (SEEDS or FEW).partition("-")
-        seeds = range(int(first), int(last or first) + 1)
-        metafunc.parametrize("seed", seeds, ids=[f"seed {seed}" for seed in seeds])
+    parametrize_seeds(metafunc, SEEDS or FEW)
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")

@@ -7,17 +7,15 @@ from typing import Any
 import pytest
 
 from failover.judge import middle_and_worst
+from seeds import parametrize_seeds
 
 SEEDS = os.environ.get("FAILOVER_SEEDS", "")
-"""`17` for one, `0-99` for many; a few where nothing is said."""
 FEW = "0-1"
+"""Where nothing is said."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seed" in metafunc.fixturenames:
-        first, _, last = (SEEDS or FEW).partition("-")
-        seeds = range(int(first), int(last or first) + 1)
-        metafunc.parametrize("seed", seeds, ids=[f"seed {seed}" for seed in seeds])
+    parametrize_seeds(metafunc, SEEDS or FEW)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -10,6 +10,7 @@ from api_cluster import ApiCluster
 from footplate.devcluster.faults import Faults
 from footplate.devcluster.server import ApiServer
 from realcluster.controlplane import ControlPlane, find_assets
+from realcluster.planes import NEEDS_BINARIES
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def devcluster(api_server: ApiServer, tmp_path: Path) -> AsyncIterator[Api
 def control_plane() -> Iterator[ControlPlane]:
     """A real control plane, once a session."""
     if find_assets() is None:
-        pytest.skip("needs etcd and kube-apiserver in $KUBEBUILDER_ASSETS (default /usr/local/kubebuilder/bin)")
+        pytest.skip(NEEDS_BINARIES)
     with ControlPlane() as plane:
         yield plane
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.contract import Progress
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.exchange import RankReport

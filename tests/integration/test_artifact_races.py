@@ -4,11 +4,9 @@ In each round some begin at once, and all that may begin end at once, each with 
 what a manifest names is there for good.
 """
 
-import asyncio
 import hashlib
 import os
 import random
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.devcluster.s3 import S3Server
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport
@@ -26,6 +24,7 @@ from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import artifact
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
+from s3_thread import s3_in_a_thread
 from trainer_pods import pod_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -58,16 +57,8 @@ SIDES = (
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    loop, server = asyncio.new_event_loop(), S3Server(tmp_path_factory.mktemp("s3"))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(60)
-    finally:
-        asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with s3_in_a_thread(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 def make_pod(root: Path, uri: str, racer: Racer) -> Pod:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import CurveStatus
+from footplate.api.reports import CurveStatus
 from trainer_pods import Done, RunningPod, pod_environment
 
 pytestmark = pytest.mark.integration

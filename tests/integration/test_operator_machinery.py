@@ -18,7 +18,7 @@ import yaml
 from aiohttp import web
 
 from crds import install_crds
-from footplate.api.status import format_time
+from footplate.api.scalars import format_time
 from footplate.contract import METRICS_PORT, Progress
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.faults import Fault, Request

@@ -4,9 +4,7 @@ nothing that was complete is lost.
 Minutes and hours are seconds here: `programs/hurried.py`.
 """
 
-import asyncio
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from footplate_trainer.checkpoint.manifest import Manifest
 from footplate_trainer.storage.store import Store
 from rank_processes import Gang, Job, Result, result_of
 from s3_proxy import Fault, S3Proxy, gets, puts
+from s3_thread import s3_in_a_thread
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -30,16 +29,8 @@ SETTINGS = {"samples": 100, "batchSize": 24, "epochs": EPOCHS}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    loop, server = asyncio.new_event_loop(), S3Server(tmp_path_factory.mktemp("s3"))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(60)
-    finally:
-        asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with s3_in_a_thread(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture

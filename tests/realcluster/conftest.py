@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 
 from realcluster.controlplane import Cluster, ControlPlane, find_assets
+from realcluster.planes import NEEDS_BINARIES, plane_with_crds, with_crds
 from realcluster.site import Site
-
-CRDS = Path(__file__).parents[2] / "crds"
-ESTABLISH_SECONDS = 30
-NEEDS_BINARIES = "needs etcd and kube-apiserver in $KUBEBUILDER_ASSETS (default /usr/local/kubebuilder/bin)"
 
 
 @pytest.fixture(scope="session")
@@ -22,17 +19,14 @@ def cluster() -> Iterator[Cluster]:
     elif find_assets() is None:
         pytest.skip(f"{NEEDS_BINARIES} or a cluster in $FOOTPLATE_TEST_KUBECONFIG")
     else:
-        with ControlPlane() as plane:
-            yield with_crds(plane)
+        with plane_with_crds() as plane:
+            yield plane
 
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
     """A control plane of our own, in which nothing runs pods but what a test brings along."""
-    if find_assets() is None:
-        pytest.skip(NEEDS_BINARIES)
-    with ControlPlane() as plane:
-        with_crds(plane)
+    with plane_with_crds() as plane:
         yield plane
 
 
@@ -41,9 +35,3 @@ def site(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The control plane with chart, operator, nodes and S3."""
     with Site(plane, tmp_path_factory.mktemp("site")) as site:
         yield site
-
-
-def with_crds(cluster: Cluster) -> Cluster:
-    cluster.kubectl("apply", "-f", str(CRDS))
-    cluster.kubectl("wait", "--for=condition=Established", f"--timeout={ESTABLISH_SECONDS}s", "-f", str(CRDS))
-    return cluster

@@ -7,17 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from api_cases import Case, Json, sound
-from footplate.api.status import (
-    ArtifactStatus,
-    CurveStatus,
-    NodeCounts,
-    Phase,
-    ProgressStatus,
-    Restarts,
-    TrainingJobStatus,
-    Transition,
-)
+from footplate.api.reports import ArtifactStatus, CurveStatus, ProgressStatus
+from footplate.api.status import NodeCounts, Phase, Restarts, TrainingJobStatus, Transition
 from realcluster.controlplane import Cluster
+from realcluster.planes import namespace_of_its_own
 
 pytestmark = pytest.mark.realcluster
 
@@ -46,9 +39,8 @@ STATUS = TrainingJobStatus(
 @pytest.fixture(scope="module", autouse=True)
 def namespace(cluster: Cluster) -> Iterator[None]:
     """A namespace of this module's own."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    yield
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    with namespace_of_its_own(cluster, NAMESPACE):
+        yield
 
 
 def manifest(name: str) -> Json:

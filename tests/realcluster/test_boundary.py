@@ -25,6 +25,7 @@ from boundary_cases import (
     TENANT,
     Attempt,
     Edit,
+    objects_of,
     only,
     with_,
 )
@@ -35,8 +36,8 @@ from footplate.machinery.settings import OperatorSettings
 from footplate.operator import run_operator
 from footplate.policy import boundary
 from footplate.policy.plan import Observed
-from realcluster.conftest import NEEDS_BINARIES, with_crds
-from realcluster.controlplane import Cluster, ControlPlane, find_assets
+from realcluster.controlplane import Cluster, ControlPlane
+from realcluster.planes import plane_with_crds
 
 pytestmark = [pytest.mark.realcluster, pytest.mark.timeout(300)]
 
@@ -52,10 +53,7 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """A control plane of this module's own: what it installs refuses everybody's jobs."""
-    if find_assets() is None:
-        pytest.skip(NEEDS_BINARIES)
-    with ControlPlane() as plane:
-        with_crds(plane)
+    with plane_with_crds() as plane:
         labels = {NAMESPACE: TENANT, "probe": {"probe": "true"}}
         for name, given in labels.items():
             head = {"apiVersion": "v1", "kind": "Namespace"}
@@ -191,15 +189,15 @@ async def operator(plane: Cluster) -> AsyncIterator[None]:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def label(api: Api, attempts: Sequence[Attempt]) -> None:
-    """Some attempts are made in a namespace that its platform team hasn't labelled."""
-    labels = {"example.com/tenant": None if "unlabelled" in attempts[0].policies else "true"}
+async def label(api: Api, attempt: Attempt) -> None:
+    """Gives the namespace the labels that the attempt is made under."""
+    labels = {key: attempt.labels.get(key) for key in TENANT}
     await api.client.request("PATCH", f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": labels}}, kind=MERGE)
 
 
 async def try_group(api: Api, attempts: Sequence[Attempt]) -> None:
     """Creates the jobs, and then their runtime: none is judged by one that was there before."""
-    await label(api, attempts)
+    await label(api, attempts[0])
     await api.rule_operator(attempts[0].policies)
     await asyncio.gather(*(create_before_runtime(api, attempt) for attempt in attempts))
     if (runtime := attempts[0].runtime) is not None:
@@ -266,13 +264,13 @@ async def test_the_operator_alone_refuses_every_edit(plane: ControlPlane, api: A
         await api.create("TrainingJob", "living", edit.before)
         suspended = edit.before.get("runPolicy", {}).get("suspend")
         begun = await until(lambda: api.status("living"), lambda it: it.get("phase") in ("Suspended", "Queued"))
-        if "restartNonce" in edit.id:
+        if edit.begins_a_run:
             await end_pods(api)
             begun = await until(lambda: api.status("living"), lambda it: it.get("phase") == "Succeeded")
         await api.rule_operator(edit.policies)
         await api.patch("living", edit.after)
         status = await until(lambda: api.status("living"), lambda it: edit.problem in json.dumps(it))
-        if "restartNonce" in edit.id:
+        if edit.begins_a_run:
             assert (status["reason"], status["attempts"]) == ("PolicyRefuses", [])
         else:
             assert status["phase"] == ("Suspended" if suspended else begun["phase"])
@@ -302,8 +300,7 @@ def guarded(plane: ControlPlane) -> ControlPlane:
 
 def words_of(attempt: Attempt) -> list[str]:
     """What the operator says of the raw job, or of the runtime that its tenant writes."""
-    policies = [{"metadata": {"name": name}, "spec": spec} for name, spec in attempt.policies.items()]
-    said = []
+    policies, said = objects_of(attempt.policies), []
     for raw in filter(None, (attempt.spec, attempt.runtime)):
         written = {key: value for key, value in raw.items() if key != "policy"}
         spec = TrainingJobSpec.model_validate({"runtimeRef": {"name": "any"}, **written}, by_name=False)
@@ -314,7 +311,7 @@ def words_of(attempt: Attempt) -> list[str]:
 
 @pytest.mark.parametrize("attempt", SEEN_BY_POLICIES, ids=lambda attempt: attempt.id)
 async def test_admission_refuses_what_it_can_see(guarded: ControlPlane, api: Api, attempt: Attempt) -> None:
-    await label(api, [attempt])
+    await label(api, attempt)
     await api.rule(attempt.policies)
     kind, name, spec = "TrainingJob", attempt.name, attempt.spec
     is_own = spec.get("runtimeRef", {}).get("kind") == "TrainingRuntime"

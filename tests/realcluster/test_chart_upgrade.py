@@ -9,6 +9,7 @@ import pytest
 
 from realcluster.chart import CHART, RELEASE, run_helm
 from realcluster.controlplane import ControlPlane, find_assets
+from realcluster.jobs import job
 from realcluster.site import Site
 
 pytestmark = [
@@ -47,16 +48,6 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HelmSite]:
     """The first chart, by this Helm, on a cluster that has never heard of us."""
     with ControlPlane() as plane, HelmSite(plane, tmp_path, helm=request.param) as site:
         yield site
-
-
-def job(name: str, *command: str) -> dict[str, Any]:
-    trainer = {"image": "registry.example.com/trainer:1", "command": [*command]}
-    return {
-        "apiVersion": "footplate.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": name},
-        "spec": {"trainer": trainer, "nodes": 2},
-    }
 
 
 def pods(site: Site) -> dict[str, str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from e2e import steps
-from realcluster.conftest import NEEDS_BINARIES
 from realcluster.controlplane import ControlPlane, find_assets
+from realcluster.planes import NEEDS_BINARIES
 from realcluster.site import Site
 
 pytestmark = [

@@ -9,6 +9,7 @@ import yaml
 
 from footplate.client.rendering import render
 from realcluster.controlplane import Cluster
+from realcluster.planes import namespace_of_its_own
 from unit.test_example_runtimes import FOLDER, RUNTIMES, job
 
 pytestmark = pytest.mark.realcluster
@@ -19,9 +20,8 @@ NAMESPACE = "footplate-test-hardware"
 @pytest.fixture(scope="module", autouse=True)
 def namespace(cluster: Cluster) -> Iterator[None]:
     """A namespace of this module's own."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    yield
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    with namespace_of_its_own(cluster, NAMESPACE):
+        yield
 
 
 def taken(cluster: Cluster, manifest: Any) -> Any:

@@ -22,11 +22,10 @@ from footplate.devcluster.faults import Fault
 from footplate.devcluster.node import Nodes
 from gateway import Gateway, rewritten
 from job_life import Life, Operator, lived, problems
-from realcluster.chart import CHART, NAMESPACE, RELEASE, open_helm
-from realcluster.conftest import NEEDS_BINARIES, with_crds
+from realcluster.chart import NAMESPACE, RELEASE
 from realcluster.controlplane import ControlPlane, find_assets
+from realcluster.planes import NEEDS_BINARIES, plane_with_chart
 from realcluster.replica import Replica
-from realcluster.site import VALUES
 
 pytestmark = [
     pytest.mark.realcluster,
@@ -51,10 +50,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def fragile(authority: Authority) -> Iterator[ControlPlane]:
     """A control plane with the chart, for these tests alone: its servers are killed."""
-    with ControlPlane(authority=authority) as plane:
-        with_crds(plane)
-        with open_helm(plane) as helm:
-            helm.install(CHART, RELEASE, VALUES, create_namespace=True)
+    with plane_with_chart(authority=authority) as plane:
         plane.kubectl("create", "namespace", job_life.NAMESPACE)
         yield plane
 

@@ -16,10 +16,9 @@ from failover.member import Member, until
 from footplate.api.crd import build_crds
 from footplate.devcluster.client import ApiClient
 from footplate.errors import NotFound
-from realcluster.chart import CHART, NAMESPACE, RELEASE, open_helm
-from realcluster.conftest import NEEDS_BINARIES, with_crds
+from realcluster.chart import NAMESPACE, RELEASE
 from realcluster.controlplane import ControlPlane, find_assets
-from realcluster.site import VALUES
+from realcluster.planes import NEEDS_BINARIES, plane_with_chart
 
 pytestmark = [
     pytest.mark.realcluster,
@@ -36,10 +35,7 @@ RBAC = "rbac.authorization.k8s.io/v1"
 @pytest.fixture(scope="module")
 def misused() -> Iterator[ControlPlane]:
     """A control plane with the chart, for these tests alone: CRDs and roles are changed under the operator."""
-    with ControlPlane() as plane:
-        with_crds(plane)
-        with open_helm(plane) as helm:
-            helm.install(CHART, RELEASE, VALUES, create_namespace=True)
+    with plane_with_chart() as plane:
         plane.kubectl("create", "namespace", OTHER)
         yield plane
 

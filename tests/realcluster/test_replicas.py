@@ -14,10 +14,9 @@ from failover.conduct import live_through
 from failover.judge import middle_and_worst
 from failover.schedule import KINDS, draw
 from realcluster.audit import outside
-from realcluster.chart import CHART, NAMESPACE, RELEASE, open_helm
-from realcluster.conftest import NEEDS_BINARIES, with_crds
+from realcluster.chart import NAMESPACE, RELEASE
 from realcluster.controlplane import ControlPlane, find_assets
-from realcluster.site import VALUES
+from realcluster.planes import NEEDS_BINARIES, plane_with_chart
 
 pytestmark = [
     pytest.mark.realcluster,
@@ -34,10 +33,7 @@ FAILOVER_SECONDS = 15.0
 @pytest.fixture(scope="module")
 def judged() -> Iterator[ControlPlane]:
     """A control plane with the chart, and an account for each replica with the rights of the chart's own."""
-    with ControlPlane() as plane:
-        with_crds(plane)
-        with open_helm(plane) as helm:
-            helm.install(CHART, RELEASE, VALUES, create_namespace=True)
+    with plane_with_chart() as plane:
         for number in range(ACCOUNTS):
             plane.kubectl("create", "serviceaccount", f"replica-{number}", "-n", NAMESPACE)
         subjects = [

@@ -11,6 +11,7 @@ from footplate.devcluster.client import MERGE, ApiClient
 from realcluster.audit import Right, rights
 from realcluster.chart import NAMESPACE, RELEASE
 from realcluster.controlplane import Cluster, ControlPlane
+from realcluster.jobs import job
 from realcluster.site import Site
 from realcluster.user import TEAM
 
@@ -33,16 +34,6 @@ OWNS = Right("footplate.dev", "trainingjobs/finalizers", "update")
 
 OF_THE_CLUSTER = {"clustertrainingruntimes", "trainingpolicies", "namespaces", "nodes", "priorityclasses"}
 """What the operator looks at outside its namespaces too."""
-
-
-def job(name: str, *command: str, **spec: Any) -> dict[str, Any]:
-    trainer = {"image": "registry.example.com/trainer:1", "command": [*command]}
-    return {
-        "apiVersion": "footplate.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": name},
-        "spec": {"trainer": trainer, "nodes": 2, **spec},
-    }
 
 
 def pod(name: str, **metadata: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from api_cases import CHANGES, CLUSTER_SCOPED, CREATES, Case, Json
 from realcluster.controlplane import Cluster
+from realcluster.planes import namespace_of_its_own
 
 pytestmark = pytest.mark.realcluster
 
@@ -16,11 +17,10 @@ NAMESPACE = "footplate-test-rules"
 @pytest.fixture(scope="module", autouse=True)
 def stored(cluster: Cluster) -> Iterator[None]:
     """A namespace of this module's own, which holds the old object of each change."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    items = [old_manifest(number) for number in range(len(CHANGES))]
-    cluster.kubectl("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": items})
-    yield
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    with namespace_of_its_own(cluster, NAMESPACE):
+        items = [old_manifest(number) for number in range(len(CHANGES))]
+        cluster.kubectl("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": items})
+        yield
 
 
 def old_manifest(number: int) -> Json:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from footplate.api.status import format_time
+from footplate.api.scalars import format_time
 from footplate.errors import AlreadyExists, Conflict, NotFound
 from footplate.machinery.resources import LEASES, PODS, TRAINING_JOBS, Resource, resource_of
 from footplate.objects import Key, key_of, uid_of, version_of

@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 from typing import Any, cast
 
 from footplate.errors import ApiUnavailable, FootplateError, LeaseLost
-from footplate.machinery.client import Fence, KubeClient, Unfenced
+from footplate.machinery.client import KubeClient
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.leader import Leader
 from footplate.machinery.lease import REQUEST_TIMEOUT, Lease
@@ -18,6 +18,7 @@ from footplate.machinery.metrics import Metrics
 from footplate.machinery.reflector import INACTIVITY_SECONDS
 from footplate.machinery.resources import EVENTS, NODES, PODS, TRAINING_JOBS, Resource, resource_of
 from footplate.machinery.settings import OperatorSettings
+from footplate.machinery.transport import Fence, Unfenced
 from footplate.machinery.workqueue import WorkQueue
 from replicas.apiserver import ApiServer
 from replicas.virtual import VirtualClock

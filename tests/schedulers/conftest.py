@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from footplate.devcluster.server import ApiServer
-from realcluster.conftest import NEEDS_BINARIES
 from realcluster.controlplane import ControlPlane, find_assets
+from realcluster.planes import NEEDS_BINARIES
 from schedulers.world import World
 
 

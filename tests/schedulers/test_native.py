@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from footplate.devcluster.client import MERGE
-from realcluster.conftest import NEEDS_BINARIES
 from realcluster.controlplane import ControlPlane, find_assets
+from realcluster.planes import NEEDS_BINARIES
 from schedulers.players import LOOK_SECONDS, Kubelets, is_bound
 from schedulers.world import World
 

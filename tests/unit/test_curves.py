@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footplate.api.status import MAX_COUNT, MAX_CURVE_METRICS, MAX_CURVE_POINTS, MAX_METRIC_NAME, CurveStatus
+from footplate.api.reports import MAX_CURVE_METRICS, MAX_CURVE_POINTS, MAX_METRIC_NAME, CurveStatus
+from footplate.api.scalars import MAX_COUNT
 from footplate.curves import MAX_BYTES, Point, curve_of, merge, points_of, size_of, thin
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=MAX_METRIC_NAME)

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from documents import DOCS, names_in, read_table
-from footplate.api.status import CheckpointStatus, PreflightStatus, ProgressStatus
+from footplate.api.reports import CheckpointStatus, PreflightStatus, ProgressStatus
 from footplate.machinery.metrics import Metrics
 from footplate.policy.measures import Measures
 from footplate_trainer import exchange

@@ -22,7 +22,8 @@ from typing import Annotated, BinaryIO, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
-from footplate.api.status import MAX_METRICS, CheckpointStatus, Count, ProgressStatus, Straggler
+from footplate.api.reports import MAX_METRICS, CheckpointStatus, ProgressStatus, Straggler
+from footplate.api.scalars import Count
 from footplate.api.types import Model
 from footplate.causes import way_out
 from footplate.contract import Activity, ExitCode, Failure

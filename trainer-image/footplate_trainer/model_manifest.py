@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from footplate.api.status import Metrics, Time
+from footplate.api.reports import Metrics
+from footplate.api.scalars import Time
 from footplate.api.trainer import Source
 from footplate.api.types import Model
 

@@ -1,16 +1,24 @@
 """TrainingJob.status: what the operator has seen and decided, and all that it must remember between two looks."""
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
+from pydantic import Field
 
-from footplate.api.types import ByType, Model, Schema
+from footplate.api.reports import (
+    MAX_STRAGGLERS,
+    ArtifactStatus,
+    CheckpointStatus,
+    PreflightStatus,
+    ProgressStatus,
+    Straggler,
+)
+from footplate.api.scalars import Count, Text, Time
+from footplate.api.types import ByType, Model
+from footplate.api.usage import Usage
 
 MAX_ATTEMPTS_KEPT = 10
 MAX_TRANSITIONS_KEPT = 20
-MAX_STRAGGLERS = 8
 MAX_UNFIT = 16
 MAX_NOTES_KEPT = 8
 MAX_OPERATOR = 63 + 1 + 253
@@ -18,44 +26,6 @@ MAX_OPERATOR = 63 + 1 + 253
 MAX_RANKS_LENGTH = 32_768
 """Every other rank of ten thousand takes 25,000 characters."""
 MAX_NONCES_KEPT = 100
-
-
-def format_time(time: datetime) -> str:
-    """A time as Kubernetes writes it: UTC, whole seconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-MAX_YEAR = 9_000
-
-
-def _in_utc(time: datetime) -> datetime:
-    """The time as it is written: a year that is in bounds in its own zone may not be in UTC."""
-    try:
-        time = time.astimezone(UTC)
-    except OverflowError:
-        time = datetime.max.replace(tzinfo=UTC)
-    if not 1970 <= time.year <= MAX_YEAR:
-        raise ValueError(f"must lie between the years 1970 and {MAX_YEAR}")
-    return time
-
-
-Time = Annotated[
-    AwareDatetime,
-    Field(strict=False),
-    AfterValidator(_in_utc),
-    PlainSerializer(format_time, return_type=str, when_used="json"),
-    Schema({"format": "date-time"}),
-]
-Text = Annotated[str, Field(max_length=1024)]
-MAX_COUNT = 2**53
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-"""A number that JSON carries exactly, wherever it passes: larger ones come back from the API server as floats."""
-MAX_METRICS = 64
-MAX_METRIC_NAME = 63
-Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
-
-MAX_CURVE_POINTS = 120
-MAX_CURVE_METRICS = 8
 
 
 class Phase(StrEnum):
@@ -74,7 +44,10 @@ class Phase(StrEnum):
     @property
     def finished(self) -> bool:
         """True where nothing more happens without the user."""
-        return self in (Phase.SUCCEEDED, Phase.FAILED)
+        return self in FINISHED
+
+
+FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
 
 
 class FailureClass(StrEnum):
@@ -133,77 +106,6 @@ class Trouble(Model):
     )
 
 
-class CurveStatus(Model):
-    """A few metrics over the steps of a run, evenly thinned: `footplate.curves` makes it. At most 8 kB of JSON."""
-
-    steps: Annotated[list[Count], Field(max_length=MAX_CURVE_POINTS)] = Field(
-        default=[], description="Optimizer steps of the points, ascending; of code that counts none, its reports."
-    )
-    metrics: Annotated[
-        dict[
-            Annotated[str, Field(max_length=MAX_METRIC_NAME)],
-            Annotated[list[Annotated[float | None, Schema({"nullable": True})]], Field(max_length=MAX_CURVE_POINTS)],
-        ],
-        Field(max_length=MAX_CURVE_METRICS),
-    ] = Field(default={}, description="A value for each of the steps, by metric; null where none was reported.")
-
-
-class ProgressStatus(Model):
-    """How far training is. Null where not known, never guessed."""
-
-    epoch: Count | None = Field(None, description="Epochs finished.")
-    epochs: Count | None = Field(None, description="Epochs in all.")
-    step: Count | None = Field(None, description="Optimizer steps finished.")
-    total_steps: Count | None = Field(None, description="Optimizer steps in all.")
-    percent: float | None = Field(None, description="step of totalSteps, in percent.")
-    eta_seconds: Count | None = Field(
-        None, description="Seconds until the last step, at the speed of recent steps; null where there are none."
-    )
-    update_time: Time | None = Field(None, description="When the trainer said so.")
-    last_step_time: Time | None = Field(None, description="When the last step was finished.")
-    samples_per_second: float | None = Field(None, description="Samples of all ranks together per second.")
-    metrics: Metrics = Field(default={}, description="Latest values that the code reported.")
-    history: CurveStatus | None = Field(
-        None, description="The course of up to 8 metrics, in at most 120 points; undone steps are not in it."
-    )
-    loss: float | None = Field(
-        default_factory=lambda said: _to_four_digits(said.get("metrics", {}).get("loss")),
-        description="metrics.loss to four significant digits, for the printer column.",
-    )
-    eta: Annotated[str, Field(max_length=16)] | None = Field(
-        None, description="etaSeconds for the printer column.", examples=["1h12m"]
-    )
-
-
-def _to_four_digits(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
-
-
-class CheckpointStatus(Model):
-    """The newest complete checkpoint, or snapshot of what other code has left in its checkpoint folder."""
-
-    uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
-    step: Count | None = Field(
-        None, description="Optimizer steps it holds; none for a snapshot, of which only the code knows."
-    )
-    time: Time | None = Field(None, description="When it was committed.")
-    size_bytes: Count | None = Field(None, description="Bytes of all its files.")
-    save_seconds: float | None = Field(
-        None, description="How long it took to save, from the copy in memory to the commit, in seconds."
-    )
-
-
-class ArtifactStatus(Model):
-    """The verified model."""
-
-    uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
-    manifest: Annotated[str, Field(max_length=2048)] = Field(description="Its manifest.")
-    sha256: Annotated[str, Field(max_length=64)] = Field(description="SHA-256 of the manifest.")
-    size_bytes: Count = Field(description="Bytes of all its files.")
-    metrics: Metrics = Field(default={}, description="Final metrics.")
-    signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
-
-
 class FailureStatus(Model):
     """The root cause of the last failure: the earliest failing rank's."""
 
@@ -216,59 +118,6 @@ class FailureStatus(Model):
     )
     message: Text = Field(default="", description="What went wrong and what to do.")
     traceback: Annotated[str, Field(max_length=4096)] | None = Field(None, description="End of the traceback.")
-
-
-class Cost(Model):
-    """Money."""
-
-    amount: float = Field(description="How much, rounded to hundredths.")
-    currency: Annotated[str, Field(max_length=3)] = Field(description="Code of the currency.")
-
-
-class Usage(Model):
-    """What the run has cost, and how much of it went into the model.
-
-    Productive and lost seconds are accelerator seconds (node seconds where the job has no accelerators) and add up to
-    what the run's pods have held.
-    """
-
-    node_seconds: Count = Field(
-        default=0, description="Seconds for which pods have held their nodes, summed over pods."
-    )
-    ended_node_seconds: Count = Field(default=0, description="Of these, the seconds of attempts that have ended.")
-    accelerator_seconds: Annotated[dict[str, Count], Field(max_length=32)] = Field(
-        default={}, description="Accelerators times seconds, by resource name."
-    )
-    productive_seconds: Count | None = Field(
-        None, description="Accelerator seconds of the steps that the model stands on; null where the code reports none."
-    )
-    lost_seconds: Count | None = Field(
-        None, description="The rest: starting, waiting for each other, repeated steps, saving, stopping."
-    )
-    goodput_percent: float | None = Field(None, description="productiveSeconds of all seconds held, in percent.")
-    cost: Cost | None = Field(
-        None, description="What the accelerators have cost by the prices of the runtime; null where it names none."
-    )
-
-
-class Straggler(Model):
-    """A rank that is slower than the others."""
-
-    rank: Count = Field(description="Rank of the process.")
-    node_rank: Count = Field(description="Rank of its pod in the gang.")
-    node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Kubernetes node.")
-    factor: float = Field(description="Its own work on a step takes so many times what the median rank's takes.")
-
-
-class PreflightStatus(Model):
-    """What the nodes of a gang have shown before training: the least of all, where each said it."""
-
-    seconds: float = Field(default=0.0, description="How long it took, without the wait for other pods.")
-    device_memory_bytes: Count | None = Field(None, description="Free memory of the device that had the least.")
-    teraflops: float | None = Field(None, description="TFLOP/s of the slowest device.")
-    gigabits_per_second: float | None = Field(
-        None, description="Gbit/s that each node sent while all nodes summed a tensor."
-    )
 
 
 class Attempt(Model):

@@ -22,7 +22,7 @@ from footplate.api.patterns import (
 )
 from footplate.api.recipes import RecipeName
 from footplate.api.references import EnvFromSource, EnvVar, LocalRef
-from footplate.api.status import MAX_METRIC_NAME
+from footplate.api.reports import MAX_METRIC_NAME
 from footplate.api.types import (
     MAX_TEXT_BYTES,
     ByName,

@@ -21,7 +21,8 @@ from footplate.client.status import phases_of_run
 from footplate.client.untrusted import plain, plain_lines
 
 if TYPE_CHECKING:
-    from footplate.api.status import ProgressStatus, TrainingJobStatus
+    from footplate.api.reports import ProgressStatus
+    from footplate.api.status import TrainingJobStatus
     from footplate.client import History, Job, JobEvent, RankView
 
 Row = tuple[str, Text]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError
 from footplate.client.resolved import read_spec

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from footplate.api.status import Usage
+from footplate.api.usage import Usage
 from footplate.client.status import read_status
 from footplate.objects import Object, block, key_of, text
 

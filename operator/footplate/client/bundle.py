@@ -14,17 +14,20 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from footplate import __version__
+from footplate.client.connection import Connection
 from footplate.client.errors import ClientError
+from footplate.client.events import JobEvent
+from footplate.client.logs import LogRequest, read_logs
 from footplate.client.redaction import redact_job, redact_object, redact_text
+from footplate.client.status import read_status
+from footplate.client.why import Why
 from footplate.contract import Label
 from footplate.errors import FootplateError
 from footplate.machinery.resources import PODS
-
-if TYPE_CHECKING:
-    from footplate.client.job import Job
+from footplate.objects import Object, key_of, uid_of
 
 LOG_LINES = 500
 LOG_CHARACTERS = 262_144
@@ -51,7 +54,17 @@ class _Part:
     read: Callable[[], str]
 
 
-def write_bundle(job: "Job", path: str | Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A job as it was read, and what can be asked about it."""
+
+    connection: Connection
+    manifest: Object
+    events: Callable[[], Sequence[JobEvent]]
+    why: Callable[[], Why]
+
+
+def write_bundle(job: Told, path: str | Path) -> Path:
     """Writes the bundle of a job, a zip, where nothing is yet.
 
     Raises:
@@ -74,7 +87,7 @@ def write_bundle(job: "Job", path: str | Path) -> Path:
     return target
 
 
-def _contents(job: "Job", now: datetime) -> Iterator[tuple[str, str]]:
+def _contents(job: Told, now: datetime) -> Iterator[tuple[str, str]]:
     """Names and texts of the files; the README, which tells of all of them, is the last."""
     told = []
     for part in _parts(job):
@@ -86,41 +99,44 @@ def _contents(job: "Job", now: datetime) -> Iterator[tuple[str, str]]:
         yield part.name, text
         told.append(f"{part.name}: {part.what}")
     time, files = now.isoformat(" ", "seconds"), "\n".join(told)
-    yield "README.txt", _README.format(name=job.name, namespace=job.namespace, time=time, files=files)
+    namespace, name = key_of(job.manifest)
+    yield "README.txt", _README.format(name=name, namespace=namespace, time=time, files=files)
 
 
-def _parts(job: "Job") -> Iterator[_Part]:
+def _parts(job: Told) -> Iterator[_Part]:
     yield _Part("job.json", "the TrainingJob with its status", lambda: _json(redact_job(job.manifest)))
     yield _Part("why.txt", "what `footplate why` says", lambda: _why(job))
     yield _Part("events.json", "its events", lambda: _json([_redacted(asdict(event)) for event in job.events()]))
     yield _Part("pods.json", "its pods", lambda: _json([redact_object(pod) for pod in _pods(job)]))
     yield _Part("versions.json", "of client, Python and cluster", lambda: _json(_versions(job)))
-    desired = job.status.nodes.desired if job.status.nodes is not None else 0
+    status = read_status(job.manifest)
+    desired = status.nodes.desired if status.nodes is not None else 0
     for rank in range(min(desired, NODES)):
-        name = f"logs/attempt-{job.attempt}-node-{rank}.txt"
+        name = f"logs/attempt-{status.attempt or 0}-node-{rank}.txt"
         yield _Part(name, f"the last {LOG_LINES} lines of its log", partial(_log, job, rank=rank))
-    if job.status.failure is not None:
+    if status.failure is not None:
         yield _Part("logs/failed.txt", "the end of the log of what failed last", partial(_log, job, failed=True))
 
 
-def _why(job: "Job") -> str:
+def _why(job: Told) -> str:
     why = job.why()
     return redact_text("\n".join([why.headline, "", *why.facts, "", *why.way_out])) + "\n"
 
 
-def _pods(job: "Job") -> Sequence[Mapping[str, Any]]:
-    selector = f"{Label.UID}={job.uid}"
-    found, _ = job.connection.run(job.connection.list(PODS, namespace=job.namespace, selector=selector))
+def _pods(job: Told) -> Sequence[Mapping[str, Any]]:
+    namespace, selector = key_of(job.manifest)[0], f"{Label.UID}={uid_of(job.manifest)}"
+    found, _ = job.connection.run(job.connection.list(PODS, namespace=namespace, selector=selector))
     return found
 
 
-def _versions(job: "Job") -> dict[str, Any]:
+def _versions(job: Told) -> dict[str, Any]:
     cluster = job.connection.run(job.connection.kube.get_path("/version"))
     return {"footplate": __version__, "python": sys.version, "platform": platform.platform(), "cluster": cluster}
 
 
-def _log(job: "Job", *, rank: int | None = None, failed: bool = False) -> str:
-    lines = [line.text for line in job.logs(rank, tail=LOG_LINES, failed=failed)]
+def _log(job: Told, *, rank: int | None = None, failed: bool = False) -> str:
+    asked = LogRequest(rank, tail=LOG_LINES, failed=failed)
+    lines = [line.text for line in read_logs(job.connection, job.manifest, asked)]
     return redact_text("\n".join(lines))[-LOG_CHARACTERS:] + "\n"
 
 

@@ -13,11 +13,12 @@ import aiohttp
 from footplate.client.errors import explained
 from footplate.client.loop import EventLoop, Iteration
 from footplate.errors import ApiUnavailable
-from footplate.machinery.client import KubeClient, describe
+from footplate.machinery.client import KubeClient
 from footplate.machinery.credentials import Credentials
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.resources import Resource
 from footplate.machinery.responses import error_of
+from footplate.machinery.transport import describe
 from footplate.objects import Object
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from footplate import records
-from footplate.api.status import MAX_METRICS, CurveStatus
+from footplate.api.reports import MAX_METRICS, CurveStatus
 from footplate.client.errors import ClientError
 from footplate.client.stored import Records
 from footplate.records import Line

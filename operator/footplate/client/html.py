@@ -7,7 +7,8 @@ for nothing from elsewhere.
 import math
 from html import escape
 
-from footplate.api.status import CurveStatus, ProgressStatus, TrainingJobStatus
+from footplate.api.reports import CurveStatus, ProgressStatus
+from footplate.api.status import TrainingJobStatus
 from footplate.durations import in_words
 from footplate.text import clean
 

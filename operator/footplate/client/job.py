@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from footplate.api.status import Attempt, Phase, ProgressStatus, TrainingJobStatus
+from footplate.api.reports import ProgressStatus
+from footplate.api.status import Attempt, Phase, TrainingJobStatus
 from footplate.client.connection import Connection
 from footplate.client.errors import ClientError, JobDeleted, NotAllowed
 from footplate.client.events import EVENTS, JobEvent, view_events
@@ -204,9 +205,9 @@ class Job:
 
     def support_bundle(self, path: str | Path) -> Path:
         """Writes a zip that helps others to help, without what may be secret: see `footplate.client.bundle`."""
-        from footplate.client.bundle import write_bundle
+        from footplate.client.bundle import Told, write_bundle
 
-        return write_bundle(self, path)
+        return write_bundle(Told(self.connection, self.manifest, self.events, self.why), path)
 
     def suspend(self) -> Self:
         """Stops the gang after a checkpoint, and gives its nodes back."""

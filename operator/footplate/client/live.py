@@ -9,7 +9,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus
+from footplate.api.reports import ProgressStatus
+from footplate.api.status import Phase, TrainingJobStatus
 from footplate.attempt_spec import pod_name
 from footplate.client.connection import Connection
 from footplate.client.status import read_status

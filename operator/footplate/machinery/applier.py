@@ -166,7 +166,7 @@ class Applier:
         elif obj["kind"] == "ConfigMap":
             self._run_configs.put(obj)
         elif obj["kind"] == "PodGroup":
-            self._cluster.observe_group(obj)
+            self._cluster.gangs.observe(obj)
 
     async def _delete(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:
         if target.kind == "TrainingJob":
@@ -187,7 +187,7 @@ class Applier:
         elif target.kind == "Pod":
             self._cluster.pods.discard(key, uid=target.uid)
         elif target.kind == "PodGroup":
-            self._cluster.note_group_deleted(key, target.api, answer)
+            self._cluster.gangs.note_deleted(key, target.api, answer)
         return []
 
     async def _delete_job(self, job: Object, target: Target, *, turn: int) -> list[Refusal]:
@@ -280,7 +280,8 @@ async def _side_by_side(items: Sequence[T], do: Callable[[T], Awaitable[None]]) 
 
 async def _all_of(*works: Awaitable[None]) -> Exception | None:
     """Waits for all, whatever becomes of each, and answers the first error: a lost answer for one pod is no reason to
-    leave the others half-way."""
+    leave the others half-way.
+    """
     results = await asyncio.gather(*works, return_exceptions=True)
     errors = [error for error in results if error is not None]
     for error in errors:

@@ -76,10 +76,10 @@ def controllers(
         )
 
     def note_look(key: Key, observed: Observed) -> None:
-        cluster.note_look(key, observed.pods)
+        cluster.departed.note_look(key, observed.pods)
 
     def forget(key: Key) -> None:
-        cluster.forget(key)
+        cluster.departed.forget(key)
         run_configs.discard(key)
 
     return (Controller(TRAINING_JOBS, cluster.jobs, jobs, observe_job, reconcile, note_look, forget),)
@@ -97,13 +97,13 @@ async def _observe_job(
     return Observed(
         job=job,
         run_config=await run_configs.get(job, runtime=runtime),
-        pods=[*cluster.departed_of(key_of(job)), *answers.correct_pods(cluster.pods_of(job))],
+        pods=[*cluster.departed.of(key_of(job)), *answers.correct_pods(cluster.pods_of(job))],
         nodes=answers.correct_nodes(cluster.nodes_by_name),
         confirmed=answers.confirmed,
         runtime=runtime,
         policies=policies or (),
         policies_known=policies is not None,
-        gang_state=cluster.gang_state_of(job),
+        gang_state=cluster.gangs.state_of(job),
         finished_since=cluster.finished_since(job) if history.limit(policies or ()) is not None else 0,
         admission=cluster.line.admission_of(job),
         progress=poller.latest(uid_of(job)),

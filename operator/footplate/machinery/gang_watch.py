@@ -14,7 +14,7 @@ from footplate.gangs.table import SCHEDULERS
 from footplate.machinery.api_discovery import find_gang_apis
 from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
-from footplate.machinery.cluster import Cluster
+from footplate.machinery.gang_objects import GangObjects
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.reflector import Reflector
 from footplate.machinery.resources import Resource
@@ -26,14 +26,14 @@ _RETRY_SECONDS = 5.0
 
 
 class GangWatch:
-    """Keeps `cluster.gang_apis` and `cluster.groups`; `namespaces` are those served, or "" alone for all;
+    """Keeps what `GangObjects` holds; `namespaces` are those served, or "" alone for all;
     `without` are schedulers that count as not served.
     """
 
     def __init__(
         self,
         client: KubeClient,
-        cluster: Cluster,
+        gangs: GangObjects,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -41,7 +41,7 @@ class GangWatch:
         without: Collection[GangKind] = (),
     ) -> None:
         self._client = client
-        self._cluster = cluster
+        self._gangs = gangs
         self._clock = clock
         self._metrics = metrics
         self._namespaces = namespaces
@@ -66,20 +66,20 @@ class GangWatch:
             log.warning("discovery_retries", error=str(error))
             return False
         apis = {kind: api for kind, api in found.items() if kind not in self._without}
-        if apis != self._cluster.gang_apis:
+        if apis != self._gangs.apis:
             log.info("gang_apis", served={str(kind): api for kind, api in apis.items()})
-        self._cluster.note_gang_apis(apis)
+        self._gangs.note_apis(apis)
         self.synced.set()
         return True
 
     def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Watches what is served, and forgets what isn't any more."""
-        apis = self._cluster.gang_apis
+        apis = self._gangs.apis
         for kind, (api, watch) in [*self._watches.items()]:
             if apis.get(kind) != api:
                 watch.cancel()
                 del self._watches[kind]
-                self._cluster.forget_groups(kind)
+                self._gangs.forget(kind)
         for kind, api in apis.items():
             if kind not in self._watches:
                 self._watches[kind] = api, tasks.create_task(self._watch(kind, api))
@@ -91,14 +91,14 @@ class GangWatch:
                 tasks.create_task(reflector.run())
             for reflector in reflectors:
                 await reflector.synced.wait()
-            self._cluster.gangs_watched |= {kind}
+            self._gangs.watched |= {kind}
 
     def _reflector(self, kind: GangKind, api: str, namespace: str) -> Reflector:
         is_ours = SCHEDULERS[kind].group_spec is not None
         return Reflector(
             self._client,
             Resource(api, SCHEDULERS[kind].plural),
-            self._cluster.groups[kind],
+            self._gangs.stores[kind],
             clock=self._clock,
             metrics=self._metrics,
             namespace=namespace,

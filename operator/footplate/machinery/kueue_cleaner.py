@@ -34,7 +34,7 @@ class KueueCleaner:
         """Runs until cancelled."""
         while True:
             await self._clock.sleep(_EVERY_SECONDS)
-            for workload in [*self._cluster.groups[GangKind.KUEUE].objects().values()]:
+            for workload in [*self._cluster.gangs.stores[GangKind.KUEUE].objects().values()]:
                 if self._holds_deleted_pods(workload):
                     await self._delete(workload)
 
@@ -58,4 +58,4 @@ class KueueCleaner:
             log.warning("workload_stays", workload=name, namespace=namespace, error=str(error))
             return
         log.info("workload_deleted", workload=name, namespace=namespace)
-        self._cluster.groups[GangKind.KUEUE].discard(key_of(workload), uid=uid_of(workload))
+        self._cluster.gangs.stores[GangKind.KUEUE].discard(key_of(workload), uid=uid_of(workload))

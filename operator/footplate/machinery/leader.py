@@ -15,7 +15,7 @@ import structlog
 
 from footplate.contract import MANAGED_SELECTOR
 from footplate.machinery.applier import Applier
-from footplate.machinery.client import Fence, KubeClient, Unfenced
+from footplate.machinery.client import KubeClient
 from footplate.machinery.clock import Clock
 from footplate.machinery.cluster import Cluster
 from footplate.machinery.controllers import controllers
@@ -32,6 +32,7 @@ from footplate.machinery.resources import NAMESPACES, NODES, PODS, PRIORITY_CLAS
 from footplate.machinery.run_configs import RunConfigs
 from footplate.machinery.settings import OperatorSettings
 from footplate.machinery.suspects import Suspects
+from footplate.machinery.transport import Fence, Unfenced
 from footplate.machinery.worker import Worker
 from footplate.machinery.workqueue import WorkQueue
 from footplate.tokens import NO_TOKENS, PodTokens
@@ -94,7 +95,7 @@ class Leader:
         self.custom_resources = CustomResources(client, cluster, clock=clock, namespaces=namespaces)
         self._gangs = GangWatch(
             client,
-            cluster,
+            cluster.gangs,
             clock=clock,
             metrics=metrics,
             namespaces=namespaces,

@@ -69,7 +69,7 @@ class Others:
     def problems(self) -> Mapping[str, str]:
         """What to say of it, for /readyz."""
         found = {owner: other.jobs for owner, other in self._others.items() if other.jobs}
-        return {f"operator {owner}": _describe(owner, jobs) for owner, jobs in found.items()}
+        return {f"operator {owner}": _describe(jobs) for owner, jobs in found.items()}
 
     async def _ask(self, owner: str, other: _Other) -> None:
         namespace, _, name = owner.partition("/")
@@ -92,7 +92,7 @@ class Others:
         return now - other.seen_at < believed_duration(spec)
 
 
-def _describe(owner: str, jobs: set[Key]) -> str:
+def _describe(jobs: set[Key]) -> str:
     namespaces = sorted({namespace for namespace, _ in jobs})
     named = ", ".join(namespaces[:_MOST_NAMED]) + (", …" if len(namespaces) > _MOST_NAMED else "")
     return (

@@ -15,6 +15,7 @@ import aiohttp
 import orjson
 
 from footplate.errors import ConfigurationError, Retryable
+from footplate.machinery.responses import TooLong, read_within
 
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 4 * 2**20
@@ -68,21 +69,14 @@ class Prometheus:
         """
         try:
             async with self._session.post(self._url, data={"query": promql}, allow_redirects=False) as answer:
-                body = await _read(answer.content)
+                body = await read_within(answer, most=MAX_ANSWER_BYTES)
                 if answer.status != 200:
                     raise PrometheusError(f"{self._url} answers {answer.status}: {body[:200]!r}")
+        except TooLong as error:
+            raise PrometheusError(f"an answer of {error}; ask for fewer series") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise PrometheusError(f"{self._url} doesn't answer: {type(error).__name__}: {error}") from error
         return _samples(body)
-
-
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise PrometheusError(f"an answer of more than {MAX_ANSWER_BYTES} bytes; ask for fewer series")
-    return bytes(body)
 
 
 def _samples(body: bytes) -> list[Sample]:

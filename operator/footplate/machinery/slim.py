@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from footplate.api.status import Phase
+from footplate.api.status import FINISHED
 from footplate.attempt_spec import job_of_group
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label, TokenEnv
 from footplate.gangs import kueue
@@ -40,7 +40,6 @@ _OWN_METADATA = (
 )
 _IDENTITY = tuple(key for key in _OWN_METADATA if key != "labels")
 
-_FINISHED = tuple(phase for phase in Phase if phase.finished)
 _MOST = 16
 """Of each kind of list in a pod or a node."""
 _SHORT = 256
@@ -124,7 +123,7 @@ def _without_curve(status: Object) -> Object:
     those that run. What isn't known isn't changed either.
     """
     progress = block(status, "progress")
-    if status.get("phase") not in _FINISHED or "history" not in progress:
+    if status.get("phase") not in FINISHED or "history" not in progress:
         return status
     return {**status, "progress": {key: value for key, value in progress.items() if key != "history"}}
 

@@ -168,3 +168,11 @@ class Store:
                     del index[before]
             if after is not None and new is not None:
                 index[after][key] = new
+
+
+def either(old: Object | None, new: Object | None) -> Object:
+    """The object that a change is of: as it is now, or was."""
+    obj = new if new is not None else old
+    if obj is None:
+        raise ValueError("a change has an old object, a new one, or both")
+    return obj

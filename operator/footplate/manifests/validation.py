@@ -18,8 +18,8 @@ API_VERSION = f"{GROUP}/{VERSION}"
 GENERATED_SUFFIX = "xxxxx"
 """As long as what the API server appends to generateName."""
 MODEL_STAYS = (
-    "its model outlives it: deleted and applied again under this name, it is refused; metadata.generateName and "
-    "`kubectl create` give each its own"
+    "its model outlives it: deleted and applied again it trains no second time, and with another spec it is refused; "
+    "a new runPolicy.restartNonce, or metadata.generateName and `kubectl create`, give each its own"
 )
 
 Manifest = Mapping[str, Any]

@@ -20,7 +20,7 @@ from footplate.api.packages import PipPolicy
 from footplate.api.policy import TrainingPolicy, TrainingPolicySpec
 from footplate.api.quantities import amount
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.objects import OVERSIZE, Kept, Object, block, text
+from footplate.objects import OVERSIZE, Object, block, text, view_of
 from footplate.policy.allowed import LIST_RULES, ListRule
 from footplate.policy.places import PLACES
 from footplate.policy.plan import Observed
@@ -46,13 +46,7 @@ class Policy:
 
 def read(policy: Object) -> Policy | Problem:
     """A raw TrainingPolicy, or why it isn't understood. What a store keeps is read once."""
-    known = getattr(policy, "view", None)
-    if isinstance(known, Policy | Problem):
-        return known
-    found = _read(policy)
-    if isinstance(policy, Kept):
-        policy.view = found
-    return found
+    return view_of(policy, _read)
 
 
 def refused(observed: Observed, spec: TrainingJobSpec) -> list[Problem]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from footplate.api.errors import Problem
 from footplate.api.money import Budget, Prices
-from footplate.api.status import Cost, Usage
+from footplate.api.usage import Cost, Usage
 
 WARN_AT = 0.8
 HOUR = 3600

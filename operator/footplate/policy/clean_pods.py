@@ -17,8 +17,7 @@ from footplate.policy.pod import Pod
 
 def outdated(job: Job) -> tuple[Target, ...]:
     """Pods of older attempts, and of the current one where it has ended, and scouts that nobody needs any more.
-    Terminating ones are left to their grace. PodGroups go with
-    their attempts.
+    Terminating ones are left to their grace. PodGroups go with their attempts.
     """
     gang, useful = job.gang, elastic.useful_scouts(job)
     over = gang.everyone if job.between_attempts else [*gang.older, *gang.scouts.values()]

@@ -9,7 +9,6 @@ from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJ
 from footplate.policy import (
     clean_pods,
     elastic,
-    hold,
     phase,
     progress,
     refusal,
@@ -18,6 +17,7 @@ from footplate.policy import (
     share,
     start_trouble,
     usage,
+    withholding,
 )
 from footplate.policy.failure import Failure, node_lost, unfit_nodes
 from footplate.policy.gang_scheduling import of_new_attempt
@@ -209,7 +209,7 @@ def between_attempts(job: Job) -> Step:
         wait = max(wait, _seconds_to_stop(job))
     if wait > 0:
         return wait_until_stopped(job, requeue=[wait])
-    held = hold.begin(job.observed, status, job.spec, now=now)
+    held = withholding.start(job.observed, status, job.spec, now=now)
     if held is not None:
         gives_up = held.status and share.given_up(held.status, now=now)
         return replace(held, status=gives_up, delete=clean_pods.outdated(job), doubts=_doubts_of_giving(job))

@@ -6,7 +6,9 @@ Pure from the status before and after, so an event is said when, and only when, 
 import math
 from collections.abc import Iterator
 
-from footplate.api.status import Attempt, Straggler, TrainingJobStatus, format_time
+from footplate.api.reports import Straggler
+from footplate.api.scalars import format_time
+from footplate.api.status import Attempt, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import GRACE_FACTOR, working_grace
 from footplate.policy import budget

@@ -123,9 +123,7 @@ def is_settled(cause: Failure, gang: Gang, *, now: datetime) -> bool:
 
 
 def _is_open(cause: Failure, gang: Gang, *, now: datetime) -> bool:
-    if cause.reason is Reason.PEER_LOST:
-        return len(gang.ended) < len(gang.pods)
-    if cause.reason is Reason.NODE_UNFIT:  # others may be about to say the same
+    if cause.reason in (Reason.PEER_LOST, Reason.NODE_UNFIT):  # another may know why, or be about to say the same
         return len(gang.ended) < len(gang.pods)
     pod = cause.pod
     return cause.reason is Reason.KILLED and pod is not None and pod.verdict is None and pod.awaits_last_word(now)

@@ -162,7 +162,7 @@ def _silence(job: Job, kind: GangKind) -> str:
         return ""
     return (
         f"; scheduler {name} has said nothing of the pods for {SO_LONG}: it places all of them at once, "
-        " or none of that name runs here (then create the job anew with another podTemplate.schedulerName or "
+        "or none of that name runs here (then create the job anew with another podTemplate.schedulerName or "
         "scheduling.gang)"
     )
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from footplate.api.status import Attempt, Phase, Restarts, TrainingJobStatus, Usage
+from footplate.api.status import Attempt, Phase, Restarts, TrainingJobStatus
+from footplate.api.usage import Usage
 from footplate.objects import Object, block, time
 
 PHASES = (Phase.QUEUED, Phase.STARTING, Phase.RUNNING, Phase.RESTARTING)

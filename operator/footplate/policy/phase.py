@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from footplate.api.status import NodeCounts, Phase, ProgressStatus, format_time
+from footplate.api.reports import ProgressStatus
+from footplate.api.scalars import format_time
+from footplate.api.status import NodeCounts, Phase
 from footplate.objects import text
 from footplate.policy.pod import PREPARING, Pod
 from footplate.policy.pods import Gang
@@ -56,8 +58,7 @@ def describe(
     now: datetime,
 ) -> str:
     """The message for a living attempt: what is there, what is awaited, since when, and why. `mounts` is what its
-    volumes need, `said` why it has no nodes, where that isn't what its
-    pods say.
+    volumes need, `said` why it has no nodes, where that isn't what its pods say.
     """
     waiting = f", waiting since {format_time(since)}"
     nodes = f"of {counts.desired} nodes"

@@ -13,7 +13,7 @@ from typing import Any
 
 from footplate.causes import Cause, find_cause
 from footplate.contract import CONTAINER_NAME, Failure, Label, Verdict, parse_verdict
-from footplate.objects import Kept, Object, block, blocks, number, place_of_controller, text, time
+from footplate.objects import Object, block, blocks, number, place_of_controller, text, time, view_of
 from footplate.policy.plan import Target
 from footplate.text import MAX_TERMINATION_BYTES, clean_lines
 
@@ -45,12 +45,7 @@ class Pod:
     @classmethod
     def of(cls, raw: Object) -> "Pod":
         """The view of a raw pod: one that a store keeps has a single one."""
-        if not isinstance(raw, Kept):
-            return cls(raw)
-        view: Pod | None = getattr(raw, "view", None)
-        if view is None:
-            view = raw.view = cls(raw)
-        return view
+        return view_of(raw, cls)
 
     @cached_property
     def metadata(self) -> Mapping[str, Any]:

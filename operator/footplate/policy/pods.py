@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from footplate.attempt_spec import attempt_name
-from footplate.objects import Kept, Object, block, blocks, place_of, text, time
+from footplate.objects import Object, block, blocks, place_of, text, time, view_of
 from footplate.policy.plan import Doubt
 from footplate.policy.pod import Pod
 
@@ -138,14 +138,7 @@ def owned_pods(pods: Sequence[Object], job: Object) -> list[Pod]:
 
 def node_is_lost(node: Object | None) -> bool:
     """True for a node that is gone, not ready, or throws its pods out."""
-    if node is None:
-        return True
-    if not isinstance(node, Kept):
-        return _is_lost(node)
-    known: bool | None = getattr(node, "view", None)
-    if known is None:
-        known = node.view = _is_lost(node)
-    return known
+    return node is None or view_of(node, _is_lost)
 
 
 def _is_lost(node: Object) -> bool:

@@ -7,15 +7,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from footplate.api.status import (
-    MAX_NOTES_KEPT,
-    Attempt,
-    CheckpointStatus,
-    CurveStatus,
-    ProgressStatus,
-    Straggler,
-    TrainingJobStatus,
-)
+from footplate.api.reports import CheckpointStatus, CurveStatus, ProgressStatus, Straggler
+from footplate.api.status import MAX_NOTES_KEPT, Attempt, TrainingJobStatus
 from footplate.contract import Label, Progress, Verdict
 from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
 from footplate.durations import short

@@ -20,7 +20,6 @@ from footplate.policy import (
     failure,
     gang_scheduling,
     history,
-    hold,
     idle,
     progress,
     refusal,
@@ -29,6 +28,7 @@ from footplate.policy import (
     share,
     start_trouble,
     usage,
+    withholding,
 )
 from footplate.policy.attempt import advance
 from footplate.policy.end import (
@@ -101,7 +101,7 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
         judge=partial(boundary.refused, observed),
         living=attempt.nodes if attempt is not None and attempt.end_time is None else None,
     )
-    edited = hold.hold(observed, status, edited)
+    edited = withholding.edits(observed, status, edited)
     spec = edited.spec
     nodes = gang_size(spec, attempt)
     gang = Gang.of(

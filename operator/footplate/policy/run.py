@@ -13,7 +13,7 @@ from footplate.attempt_spec import run_name
 from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
 from footplate.podspec import build_config_map
-from footplate.policy import deadline, hold, refusal, share
+from footplate.policy import deadline, refusal, share, withholding
 from footplate.policy.end import with_run_failed
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import is_finished, move, wait_for_user, with_attempt_begun
@@ -109,7 +109,7 @@ def start_run(observed: Observed, status: TrainingJobStatus, *, now: datetime) -
             return wait_for_user(status, Reason.INVALID_SPEC, str(error), now=now)
         return Step(with_run_failed(status, Reason.INVALID_SPEC, str(error), now=now))
     spec = with_live_fields(config, job, observed.runtime).spec
-    if (held := hold.begin(observed, status, spec, now=now)) is not None:
+    if (held := withholding.start(observed, status, spec, now=now)) is not None:
         return held
     return _fix(observed, status, config, now=now)
 

@@ -143,13 +143,12 @@ def _conditions_hold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _refused_edits(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
     """An event for edits that don't count, whenever they are others than before."""
-    before, after = (_said_of_edits(status) for status in (old, new))
+    before, after = (text(_condition(status, conditions.EDITS_REFUSED), "message") for status in (old, new))
     return (Event("Warning", Reason.EDIT_REFUSED, after, "Edit"),) if after and after != before else ()
 
 
-def _said_of_edits(status: Mapping[str, Any]) -> str:
-    found = (c for c in blocks(status, "conditions") if c.get("type") == conditions.EDITS_REFUSED)
-    return text(next(found, {}), "message")
+def _condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    return next((each for each in blocks(status, "conditions") if each.get("type") == type_), {})
 
 
 def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
@@ -167,10 +166,7 @@ def _events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]
 
 def _failures(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
     """A Warning for writes that begin to fail, unless the reason of the phase says it already."""
-    before, after = (
-        next((c for c in blocks(status, "conditions") if c.get("type") == conditions.REPLICA_FAILURE), {})
-        for status in (old, new)
-    )
+    before, after = (_condition(status, conditions.REPLICA_FAILURE) for status in (old, new))
     reason = after.get("reason")
     if reason in (None, before.get("reason")) or new.get("reason") in _TROUBLE:
         return ()

@@ -4,7 +4,8 @@ has spent its budget, once that is raised.
 
 from dataclasses import replace
 
-from footplate.api.status import Phase, TrainingJobStatus, Usage
+from footplate.api.status import Phase, TrainingJobStatus
+from footplate.api.usage import Usage
 from footplate.policy import budget, share
 from footplate.policy.end import doubts_of_stop, is_stopped, wait_until_stopped, with_end
 from footplate.policy.gang_scheduling import of_new_attempt

@@ -13,7 +13,9 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 
-from footplate.api.status import MAX_COUNT, Phase, TrainingJobStatus, Usage
+from footplate.api.scalars import MAX_COUNT
+from footplate.api.status import Phase, TrainingJobStatus
+from footplate.api.usage import Usage
 from footplate.contract import Progress
 from footplate.policy import budget
 from footplate.policy.facts import all_created

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus
+from footplate.api.reports import ProgressStatus
+from footplate.api.status import Phase, TrainingJobStatus
 from footplate.client import Job, RankView
 from footplate.objects import block
 from footplate.ui.charts import Line, charts, metrics_table

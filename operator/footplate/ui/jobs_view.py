@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from footplate.api.accelerators import is_accelerator
-from footplate.api.status import Phase, ProgressStatus
+from footplate.api.reports import ProgressStatus
+from footplate.api.status import Phase
 from footplate.client import Job
 from footplate.objects import block, number
 from footplate.ui.charts import sparkline

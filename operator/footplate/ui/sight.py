@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from footplate.api.status import ProgressStatus
+from footplate.api.reports import ProgressStatus
 from footplate.client import Job, JobEvent, RankView, Why
 from footplate.errors import FootplateError
 

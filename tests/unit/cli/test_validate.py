@@ -103,7 +103,10 @@ def test_documents_are_counted(text: str, expected: str) -> None:
             "valid (ClusterTrainingRuntime torch isn't among the valid files: its defaults and policy weren't",
         ),
         (JOB.replace("name: digits", "generateName: digits-"), "TrainingJob digits-: valid"),
-        (f"{JOB}  output: {{uri: s3://models/}}\n", "valid (its model outlives it: deleted and applied again under"),
+        (
+            f"{JOB}  output: {{uri: s3://models/}}\n",
+            "valid (its model outlives it: deleted and applied again it",
+        ),
         (
             f"{JOB.replace('name: digits', 'generateName: digits-')}  output: {{uri: s3://models/}}\n",
             "TrainingJob digits-: valid\n",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from client_site import Site
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.client import Client
 from footplate.client.artifacts import Artifact, ArtifactDamaged
 from footplate.client.errors import ClientError

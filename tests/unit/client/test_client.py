@@ -23,6 +23,7 @@ from footplate.client import (
     NotAllowed,
     NotInstalled,
     WaitTimeout,
+    connection,
 )
 from footplate.devcluster.faults import Fault, WatchFault
 from footplate.errors import ConfigurationError
@@ -211,11 +212,11 @@ def test_no_cluster(tmp_path: Path) -> None:
             assert "object at" not in str(caught.value)
 
 
-def test_a_server_that_hangs_is_given_up(site: Site, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client.connection.kube, "_timeout", 0.2)
+def test_a_server_that_hangs_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
     site.faults.add(Fault(delay=5.0), path="trainingjobs")
     began = time.monotonic()
-    with pytest.raises(ClusterUnreachable):
+    with Client(kubeconfig=site.kubeconfig) as client, pytest.raises(ClusterUnreachable):
         client.list()
     assert time.monotonic() - began < 3
     site.faults.clear()

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from client_site import Site
-from footplate.api.status import CurveStatus, ProgressStatus, TrainingJobStatus
+from footplate.api.reports import CurveStatus, ProgressStatus
+from footplate.api.status import TrainingJobStatus
 from footplate.client import Client
 from footplate.client.html import HEIGHT, WIDTH, job_html
 

@@ -19,7 +19,7 @@ import structlog
 
 from client_site import Site
 from footplate import records
-from footplate.api.status import CurveStatus
+from footplate.api.reports import CurveStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.client import Client, StorageUnreadable, checkpoints, history, stored
 from footplate.client.checkpoints import list_checkpoints

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from unit.machinery.support import make_job
+from unit.machinery.support import FakeClock, make_job
 from unit.machinery.worker_bench import Bench
 
 
@@ -13,6 +13,11 @@ def logs() -> Iterator[list[Any]]:
     """What is logged during a test, instead of on the terminal."""
     with capture_logs() as entries:
         yield entries
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture

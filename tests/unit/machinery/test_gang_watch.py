@@ -89,18 +89,18 @@ async def test_workloads_are_followed_while_they_are_served(logs: list[Any]) -> 
     cluster.jobs.observe(make_job(uid=UID, status={"phase": "Pending"}))
     enqueued.clear()
     async with client_of(handle, clock=clock) as client:
-        watch = GangWatch(client, cluster, clock=clock, metrics=Metrics(), namespaces=("",))
+        watch = GangWatch(client, cluster.gangs, clock=clock, metrics=Metrics(), namespaces=("",))
         task = asyncio.create_task(watch.run())
-        await eventually(lambda: GangKind.KUEUE in cluster.gangs_watched, state=lambda: logs)
+        await eventually(lambda: GangKind.KUEUE in cluster.gangs.watched, state=lambda: logs)
         assert enqueued == [("ns", "job"), ("ns", "job")], "of what is served, and of its Workload"
-        assert [*cluster.groups[GangKind.KUEUE].objects()] == [("ns", GROUP)]
-        state = cluster.gang_state_of(make_job(uid=UID))
+        assert [*cluster.gangs.stores[GangKind.KUEUE].objects()] == [("ns", GROUP)]
+        state = cluster.gangs.state_of(make_job(uid=UID))
         assert state.group(GangKind.KUEUE, GROUP) is not None
         answers["/apis"] = {"groups": []}
         await clock.advance(60)
-        await eventually(lambda: not cluster.gang_apis)
-        assert not cluster.gangs_watched
-        assert not cluster.groups[GangKind.KUEUE].objects()
+        await eventually(lambda: not cluster.gangs.apis)
+        assert not cluster.gangs.watched
+        assert not cluster.gangs.stores[GangKind.KUEUE].objects()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -111,12 +111,12 @@ async def test_a_failed_discovery_takes_nothing_back() -> None:
         return web.json_response({}, status=503)
 
     cluster = Cluster(lambda key: None)
-    cluster.note_gang_apis({GangKind.NATIVE: "scheduling.k8s.io/v1beta1"})
+    cluster.gangs.note_apis({GangKind.NATIVE: "scheduling.k8s.io/v1beta1"})
     async with client_of(handle, clock=HurriedClock()) as client:
-        watch = GangWatch(client, cluster, clock=HurriedClock(), metrics=Metrics(), namespaces=("",))
+        watch = GangWatch(client, cluster.gangs, clock=HurriedClock(), metrics=Metrics(), namespaces=("",))
         assert not await watch.refresh()
     assert not watch.synced.is_set()
-    assert cluster.gang_apis == {GangKind.NATIVE: "scheduling.k8s.io/v1beta1"}
+    assert cluster.gangs.apis == {GangKind.NATIVE: "scheduling.k8s.io/v1beta1"}
 
 
 def queued_pod(rank: int, *, deleted: bool, node: str = "") -> JSON:
@@ -138,7 +138,7 @@ async def deleted_by_cleaner(*pods: JSON) -> list[str]:
         return web.json_response({"kind": "Status", "status": "Success"})
 
     clock, cluster = FakeClock(), Cluster(lambda key: None)
-    cluster.groups[GangKind.KUEUE].observe(workload())
+    cluster.gangs.stores[GangKind.KUEUE].observe(workload())
     for pod in pods:
         cluster.pods.observe(pod)
     async with client_of(handle, clock=clock) as client:

@@ -100,11 +100,6 @@ class Replica:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def leases() -> Leases:
     return Leases()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import format_time
+from footplate.api.scalars import format_time
 from footplate.machinery.cluster import Cluster
 from footplate.objects import Key
 from footplate.policy.plan import Admission

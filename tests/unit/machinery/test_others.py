@@ -39,11 +39,6 @@ class Leases:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def leases() -> Leases:
     return Leases()
 

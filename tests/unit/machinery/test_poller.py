@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from footplate.api.status import format_time
+from footplate.api.scalars import format_time
 from footplate.contract import MAX_PROGRESS_BYTES, Progress
 from footplate.machinery.clock import SystemClock
 from footplate.machinery.cluster import Cluster

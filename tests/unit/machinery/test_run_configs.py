@@ -30,11 +30,6 @@ def reads() -> Reads:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def run_configs(reads: Reads, clock: FakeClock) -> RunConfigs:
     return RunConfigs(cast(Any, reads), clock=clock)
 

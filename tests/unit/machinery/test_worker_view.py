@@ -67,7 +67,7 @@ async def test_last_words_of_a_job_that_is_gone_are_forgotten(bench: Bench) -> N
         bench.cluster.jobs.discard(("ns", "job"), uid="uid-job")
         show(bench, *versions(make_pod(make_job(), version=2), ENDED))
         await settle()
-    assert bench.cluster.departed_of(("ns", "job")) == []
+    assert bench.cluster.departed.of(("ns", "job")) == []
 
 
 POD = Doubt("Pod", "job-1-0-0")

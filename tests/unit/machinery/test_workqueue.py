@@ -12,11 +12,6 @@ A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def queue(clock: FakeClock) -> WorkQueue:
     return WorkQueue(workers=24, clock=clock, metrics=Metrics())
 

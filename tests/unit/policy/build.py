@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from footplate.api.status import TrainingJobStatus, format_time
+from footplate.api.scalars import format_time
+from footplate.api.status import TrainingJobStatus
 from footplate.attempt_spec import run_name
 from footplate.contract import CONTAINER_NAME, JobConfig
 from footplate.objects import uid_of

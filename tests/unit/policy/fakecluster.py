@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from footplate.api.status import TrainingJobStatus, format_time
+from footplate.api.scalars import format_time
+from footplate.api.status import TrainingJobStatus
 from footplate.contract import CONTAINER_NAME, Progress, parse_verdict
 from footplate.machinery.memory import RETRY_REFUSED_SECONDS
 from footplate.policy.facts import parse_ranks

@@ -19,6 +19,7 @@ from boundary_cases import (
     TENANT,
     Attempt,
     Edit,
+    objects_of,
     only,
     with_,
 )
@@ -34,13 +35,8 @@ TIGHTER = only(imagePrefixes=["registry.example.com/other/"])
 HELD = "isn't among the images that TrainingPolicy tenants allows namespace team"
 
 
-def make_policy(name: str, spec: Mapping[str, Any]) -> JSON:
-    return {"kind": "TrainingPolicy", "metadata": {"name": name}, "spec": spec}
-
-
 def selected(policies: Mapping[str, JSON], labels: Mapping[str, str] = TENANT) -> list[JSON]:
-    found = [make_policy(name, spec) for name, spec in sorted(policies.items())]
-    return [each for each in found if selects(each["spec"]["namespaceSelector"], labels)]
+    return [each for each in objects_of(policies) if selects(each["spec"]["namespaceSelector"], labels)]
 
 
 def make_job(spec: Mapping[str, Any], **more: Any) -> JSON:
@@ -113,8 +109,8 @@ def test_what_the_platform_s_runtime_sets_passes_where_the_job_leaves_it() -> No
 def test_an_attempt_is_refused_by_the_operator_alone(attempt: Attempt) -> None:
     kind = attempt.spec.get("runtimeRef", {}).get("kind", "ClusterTrainingRuntime")
     blueprint = None if attempt.runtime is None else runtime(attempt.runtime, kind=kind)
-    labels = {} if "unlabelled" in attempt.policies else TENANT
-    observed = Observed(make_job(attempt.spec), runtime=blueprint, policies=selected(attempt.policies, labels))
+    policies = selected(attempt.policies, attempt.labels)
+    observed = Observed(make_job(attempt.spec), runtime=blueprint, policies=policies)
     plan = reconcile(observed, now=NOW)
     assert plan.create == ()
     assert plan.status is not None
@@ -137,7 +133,7 @@ def test_an_edit_is_refused_by_the_operator_alone(edit: Edit) -> None:
     life.look()
     if life.status["phase"] != "Suspended":
         life.run(2)
-    if "restartNonce" in edit.id:
+    if edit.begins_a_run:
         life.look(pods=[pod(rank, phase="Succeeded") for rank in range(2)])
         assert life.status["phase"] == "Succeeded"
     before = life.status
@@ -145,7 +141,7 @@ def test_an_edit_is_refused_by_the_operator_alone(edit: Edit) -> None:
     assert plan.create == ()
     told = condition(life.status, "EditsRefused").get("message") or life.status["message"]
     assert edit.problem in told
-    if "restartNonce" not in edit.id:
+    if not edit.begins_a_run:
         assert life.status["phase"] == before["phase"]
         assert life.status["attempts"] == before["attempts"]
 
@@ -350,7 +346,8 @@ def test_labels_of_the_job_that_go_on_to_its_pods_are_held_like_the_pods_own() -
 
 
 def test_a_policy_that_a_store_keeps_is_read_once() -> None:
-    kept = Kept(make_policy(POLICY, STRICT))
+    [policy] = objects_of({POLICY: STRICT})
+    kept = Kept(policy)
     assert read(kept) is read(kept)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from footplate.api.money import Budget, Prices
-from footplate.api.status import Cost, Usage
+from footplate.api.usage import Cost, Usage
 from footplate.policy import budget
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.resolve import InvalidJob, resolve

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import Phase, TrainingJobStatus, format_time
+from footplate.api.scalars import format_time
+from footplate.api.status import Phase, TrainingJobStatus
 from footplate.policy.measures import Measures, measure
 from unit.policy.build import NOW, at, job, look, pod
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import Phase, ProgressStatus
+from footplate.api.reports import ProgressStatus
+from footplate.api.status import Phase
 from footplate.policy.phase import count, derive, describe, seconds_until_slow
 from unit.policy.build import NOW, at, gang, pod, waiting
 

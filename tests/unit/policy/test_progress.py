@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import Phase, ProgressStatus, TrainingJobStatus, format_time
+from footplate.api.reports import ProgressStatus
+from footplate.api.scalars import format_time
+from footplate.api.status import Phase, TrainingJobStatus
 from footplate.contract import Progress
 from footplate.curves import MAX_BYTES
 from footplate.policy.job import with_attempt_ended

@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 
 from footplate.api.blocks import RunPolicy
-from footplate.api.status import (
-    Attempt,
-    CheckpointStatus,
-    FailureClass,
-    FailureStatus,
-    ProgressStatus,
-    Restarts,
-    Spent,
-    TrainingJobStatus,
-)
+from footplate.api.reports import CheckpointStatus, ProgressStatus
+from footplate.api.status import Attempt, FailureClass, FailureStatus, Restarts, Spent, TrainingJobStatus
 from footplate.contract import Progress
 from footplate.policy import failure, restart
 from footplate.policy.failure import Failure

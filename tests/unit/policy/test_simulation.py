@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from documents import names_in, read_table
-from footplate.api.status import CheckpointStatus, ProgressStatus, Straggler
+from footplate.api.reports import CheckpointStatus, ProgressStatus, Straggler
 from footplate.contract import Label, Progress, Verdict
 from footplate.policy.plan import Target
 from footplate.policy.pod import Pod

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import CurveStatus, Phase, ProgressStatus, TrainingJobStatus
+from footplate.api.reports import CurveStatus, ProgressStatus
+from footplate.api.status import Phase, TrainingJobStatus
 from footplate.policy.job import move
 from footplate.policy.plan import Step
 from footplate.policy.reasons import Reason

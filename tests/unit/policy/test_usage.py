@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footplate.api.status import MAX_COUNT, TrainingJobStatus, Usage
+from footplate.api.scalars import MAX_COUNT
+from footplate.api.status import TrainingJobStatus
+from footplate.api.usage import Usage
 from footplate.contract import Progress
 from footplate.policy import usage
 from footplate.policy.reasons import Reason

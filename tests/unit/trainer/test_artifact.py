@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import ArtifactStatus, ProgressStatus
+from footplate.api.reports import ArtifactStatus, ProgressStatus
 from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable, UserError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelManifest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.status import ProgressStatus
+from footplate.api.reports import ProgressStatus
 from footplate.contract import Activity, ExitCode
 from footplate_trainer import errors, exchange
 from footplate_trainer.exchange import ACTIVITIES, Heartbeat, RankReport

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from footplate.api.status import MAX_COUNT, MAX_METRICS, ProgressStatus
+from footplate.api.reports import MAX_METRICS, ProgressStatus
+from footplate.api.scalars import MAX_COUNT
 from footplate.api.trainer import MetricDefinition
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.supervisor.heard import Heard

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from footplate import records
-from footplate.api.status import MAX_CURVE_METRICS, MAX_CURVE_POINTS, ProgressStatus
+from footplate.api.reports import MAX_CURVE_METRICS, MAX_CURVE_POINTS, ProgressStatus
 from footplate.curves import MAX_BYTES, size_of
 from footplate_trainer.errors import Denied, StorageUnavailable
 from footplate_trainer.exchange import RankReport

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from footplate.api.status import MAX_METRICS, CheckpointStatus, Straggler
+from footplate.api.reports import MAX_METRICS, CheckpointStatus, Straggler
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport

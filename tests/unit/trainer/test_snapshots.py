@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import CheckpointStatus
+from footplate.api.reports import CheckpointStatus
 from footplate_trainer.errors import ConfigError, DataError, PeerLost, UserError
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor.held import held_files

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, CurveStatus, ProgressStatus, Straggler
+from footplate.api.reports import MAX_STRAGGLERS, CheckpointStatus, CurveStatus, ProgressStatus, Straggler
 from footplate.contract import MAX_PROGRESS_BYTES, TOKEN_HEADER, Progress
 from footplate_trainer import exchange
 from footplate_trainer.exchange import DurationCounts, Heartbeat, RankReport

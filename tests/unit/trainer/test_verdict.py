@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footplate.api.status import ArtifactStatus, CheckpointStatus, ProgressStatus
+from footplate.api.reports import ArtifactStatus, CheckpointStatus, ProgressStatus
 from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, parse_verdict
 from footplate.curves import curve_of
 from footplate_trainer.exchange import RankReport

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from footplate.api.status import CheckpointStatus, Time
+from footplate.api.reports import CheckpointStatus
+from footplate.api.scalars import Time
 from footplate.api.types import Model, Sha256
 from footplate_trainer.checkpoint.names import MAIN
 from footplate_trainer.errors import ConfigError

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from footplate.api.status import CheckpointStatus
+from footplate.api.reports import CheckpointStatus
 from footplate.contract import Env
 from footplate_trainer.checkpoint.manifest import Manifest
 from footplate_trainer.checkpoint.names import MAIN

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from footplate.api.status import MAX_COUNT
+from footplate.api.scalars import MAX_COUNT
 from footplate.contract import ExitCode
 from footplate_trainer.rank import stopping
 from footplate_trainer.rank.environment import read_place

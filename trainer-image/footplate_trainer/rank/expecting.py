@@ -2,7 +2,7 @@
 
 import math
 
-from footplate.api.status import MAX_COUNT
+from footplate.api.scalars import MAX_COUNT
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.rank.report import reporter
 

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from footplate.api.status import MAX_COUNT, ProgressStatus
+from footplate.api.reports import ProgressStatus
+from footplate.api.scalars import MAX_COUNT
 from footplate_trainer.timing.speed import Speed
 
 

@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from footplate.api.status import MAX_COUNT, CheckpointStatus, Straggler
+from footplate.api.reports import CheckpointStatus, Straggler
+from footplate.api.scalars import MAX_COUNT
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, Activity
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of

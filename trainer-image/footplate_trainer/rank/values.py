@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from footplate.api.status import MAX_METRIC_NAME, MAX_METRICS
+from footplate.api.reports import MAX_METRIC_NAME, MAX_METRICS
 from footplate_trainer.errors import sendable
 from footplate_trainer.rank.readings import Readings, is_on_gpu
 

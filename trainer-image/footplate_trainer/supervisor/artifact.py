@@ -4,8 +4,8 @@
 without a manifest there is no model. All of it may be done again by a later attempt, with the same end.
 
 Nothing that a manifest names is ever replaced: a place holds one run's bytes, fixed before the first of them is written
-(`claims`). A model whose place holds others, such as a half upload of an older attempt that has trained to other bytes,
-goes to a folder of its attempt's own beside them.
+(`model_claims`). A model whose place holds others, such as a half upload of an older attempt that has trained to other
+bytes, goes to a folder of its attempt's own beside them.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from pathlib import Path
 
 import structlog
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.contract import UID_DIGITS
 from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable, UserError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelFile, ModelManifest
 from footplate_trainer.storage.fetch import Fetched, naming
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor import claims, committed
+from footplate_trainer.supervisor import committed, model_claims
 from footplate_trainer.supervisor.committed import FILES_AT_ONCE, Committed
 from footplate_trainer.supervisor.manifest import make_manifest
 from footplate_trainer.supervisor.model_files import MANIFEST, model_files
-from footplate_trainer.supervisor.places import Place, find_place, place_uri
+from footplate_trainer.supervisor.model_places import ModelPlace, find_place, place_uri
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.signing import why_unknown
 from footplate_trainer.supervisor.source import Code
@@ -46,7 +46,7 @@ def _open(pod: Pod, uri: str) -> Store:
     return Store.open(uri, endpoint=pod.spec.storage.endpoint)
 
 
-def check_output(pod: Pod) -> Place:
+def check_output(pod: Pod) -> ModelPlace:
     """Says where the model goes, and claims that place before training; or that the model is there already. Finds out
     now, not after training, that the place can't be used.
 
@@ -60,7 +60,7 @@ def check_output(pod: Pod) -> Place:
             store = output_store(pod, place.number)
             next(store.list(), None)
             _check_manifest(store, pod)
-            claims.claim(store, pod)
+            model_claims.claim(store, pod)
         return place
 
 
@@ -159,9 +159,9 @@ def _why_not_here(store: Store, files: Sequence[ModelFile], pod: Pod) -> str:
     """
     try:
         _check_manifest(store, pod)
-        if not claims.has_claimed(store, pod):
-            claims.claim(store, pod)
-        if claims.holds(store, pod) and claims.fix_content(store, files, pod):
+        if not model_claims.has_claimed(store, pod):
+            model_claims.claim(store, pod)
+        if model_claims.holds(store, pod) and model_claims.fix_content(store, files, pod):
             return ""
     except ConfigError as error:
         return str(error)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from pydantic import ValidationError
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate_trainer.errors import ConfigError, NotFound
 from footplate_trainer.model_manifest import ModelFile, ModelManifest
 from footplate_trainer.storage.errors import Changed

@@ -12,7 +12,8 @@ from itertools import islice
 from threading import Lock
 from typing import Any
 
-from footplate.api.status import MAX_COUNT, MAX_METRIC_NAME, MAX_METRICS, ProgressStatus
+from footplate.api.reports import MAX_METRIC_NAME, MAX_METRICS, ProgressStatus
+from footplate.api.scalars import MAX_COUNT
 from footplate_trainer.errors import sendable
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.rank.progress import RankProgress

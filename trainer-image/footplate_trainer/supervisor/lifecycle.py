@@ -7,32 +7,28 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
-from footplate.api.packages import WHEELS
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.contract import KEEPING_SECONDS, MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
-from footplate_trainer.errors import NoModel, Stopped, TrainerError, words_of
+from footplate_trainer.errors import NoModel, TrainerError, words_of
 from footplate_trainer.rank import devices
 from footplate_trainer.recipes import find_recipe
 from footplate_trainer.storage import contact
 from footplate_trainer.storage.authorities import check_authorities
-from footplate_trainer.storage.fetch import Fetched, fetch_inputs
+from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.runs import checkpoints_uri, mark_finished
 from footplate_trainer.supervisor import (
     artifact,
     flight_recorder,
     logs,
-    packages,
     preflight,
     processes,
     signing,
@@ -42,16 +38,19 @@ from footplate_trainer.supervisor.belongings import Belongings
 from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
-from footplate_trainer.supervisor.held import held_files
+from footplate_trainer.supervisor.fetching import fetch_all
 from footplate_trainer.supervisor.history.history import History
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
 from footplate_trainer.supervisor.listening import Listening
-from footplate_trainer.supervisor.places import Place
+from footplate_trainer.supervisor.model_places import ModelPlace
 from footplate_trainer.supervisor.pod import Pod
+from footplate_trainer.supervisor.processes import end_leftovers
 from footplate_trainer.supervisor.snapshots import beginning as snapshots
+from footplate_trainer.supervisor.snapshots.closing import save_last
 from footplate_trainer.supervisor.snapshots.keeper import Keeper
-from footplate_trainer.supervisor.source import Code, fetch_source
+from footplate_trainer.supervisor.source import Code
+from footplate_trainer.supervisor.stop_request import StopRequest
 from footplate_trainer.supervisor.verdict import judge
 from footplate_trainer.supervisor.watch import Watch
 
@@ -62,8 +61,6 @@ LAST_SECONDS = 1.0
 """What is left of the grace for the way out."""
 log = structlog.get_logger()
 
-_NO_TIME = "there was no time left; raise runPolicy.terminationGracePeriodSeconds"
-
 
 class Supervisor:
     """Runs one pod. `stop` may be called at any moment, from a signal handler."""
@@ -72,19 +69,16 @@ class Supervisor:
         self._pod = pod
         self._devices = DeviceReadings()
         self._telemetry = telemetry.Telemetry(pod, devices=self._devices)
-        self._stop = asyncio.Event()
-        self._stopped_at = 0.0
+        self._stop = StopRequest()
         self._belongings: Belongings | None = None
         self._history = History(pod, self._telemetry.report, self._note)
         self._keeper: Keeper | None = None
-        self._place: Place | None = None
+        self._place: ModelPlace | None = None
         """Where the model goes, once this pod has claimed it, or that it is there already."""
 
     def stop(self) -> None:
         """Asks the pod to stop: at once before training, with a checkpoint in it, within the grace after it."""
-        if not self._stop.is_set():
-            self._stopped_at = time.monotonic()
-        self._stop.set()
+        self._stop.make()
 
     async def run(self) -> Verdict:
         """Runs the pod to its end. Raises nothing: whatever happens is in the verdict."""
@@ -153,12 +147,9 @@ class Supervisor:
             goes_on = exit_code in (ExitCode.STOPPED, ExitCode.PEER_LOST)  # in another attempt
             self._belongings.keep(unclaimed=not goes_on, output=not done)
 
-        async def out_of_time() -> None:
-            await self._stop.wait()
-            await asyncio.sleep(self._stopped_at + self._pod.grace_seconds - LAST_SECONDS - time.monotonic())
-
         await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
-        keeping, waiting = asyncio.create_task(asyncio.to_thread(keep)), asyncio.create_task(out_of_time())
+        keeping = asyncio.create_task(asyncio.to_thread(keep))
+        waiting = asyncio.create_task(self._stop.over(self._pod.grace_seconds - LAST_SECONDS))
         limit = SUCCESS_SECONDS if done else KEEPING_SECONDS
         await asyncio.wait({keeping, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -186,20 +177,11 @@ class Supervisor:
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
         with keys_may_come(self._pod.attempt):
-            return self._fetch_all()
-
-    def _fetch_all(self) -> tuple[Code, dict[str, Fetched]]:
-        pod, endpoint = self._pod, self._pod.spec.storage.endpoint
-        code = fetch_source(
-            pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
-        )
-        wheels = [channel for channel in pod.spec.inputs if channel.name == WHEELS]
-        data = [channel for channel in pod.spec.inputs if channel.name != WHEELS]
-        fetched = fetch_inputs(wheels, pod.input_dir, endpoint=endpoint)
-        code = replace(code, installed=packages.install(pod, code.folder, tell=self._note))
-        fetched |= fetch_inputs(data, pod.input_dir, endpoint=endpoint)
-        self._keeper, self._telemetry.resumed_from = snapshots.begin(pod, note=self._note, safe=self._telemetry.safe)
-        return code, fetched
+            code, inputs = fetch_all(self._pod, self._note)
+            self._keeper, self._telemetry.resumed_from = snapshots.begin(
+                self._pod, note=self._note, safe=self._telemetry.safe
+            )
+            return code, inputs
 
     async def _train(self, code: Code) -> Ending:
         pod = self._pod
@@ -227,50 +209,24 @@ class Supervisor:
             await asyncio.to_thread(history.look, last=True)
 
     async def _watch(self, started: list[processes.Process]) -> Ending:
-        watch = Watch(self._pod, started, self._stop)
+        watch = Watch(self._pod, started, self._stop.made)
         if self._keeper is None:
             return await watch.run()
         keeping = asyncio.create_task(asyncio.to_thread(self._keeper.run))
         ending = await watch.run()
         self._keeper.close()
         self._telemetry.activity = "stopping"
-        await self._keep_last(self._keeper, keeping, whole=watch.ended_by_themselves, done=ending.exit_code == 0)
+        await save_last(
+            self._keeper, keeping, self._pod, self._stop,
+            whole=watch.ended_by_themselves, done=ending.exit_code == ExitCode.OK, note=self._note,
+        )  # fmt: skip
         return ending
-
-    async def _keep_last(self, keeper: Keeper, keeping: asyncio.Task[None], *, whole: bool, done: bool) -> None:
-        """Saves what lies in the checkpoint folder at the end. Where that is all that a job leaves, which has come to
-        its end, it must be safe.
-        """
-
-        held: set[str] = set()
-
-        def look() -> None:
-            held.update(held_files(self._pod.checkpoint_dir, os.getpid()))
-
-        async def keep() -> None:
-            await keeping
-            if done:
-                await asyncio.to_thread(self._end_leftovers, look)
-            else:
-                await asyncio.to_thread(look)
-                await asyncio.to_thread(processes.kill_all_children)
-            await asyncio.to_thread(keeper.last, whole=whole, prune=not self._stop.is_set(), held=held)
-
-        try:
-            await self._unless_stopped(keep(), grace=self._pod.working_grace)
-        except Exception as error:  # a model is yet to be stored
-            if not isinstance(error, TrainerError):
-                log.exception("the last snapshot failed")
-            why = _NO_TIME if isinstance(error, Stopped) else words_of(error)
-            self._note(f"what lay in $FOOTPLATE_CHECKPOINT_DIR at the end may not all be saved: {why}")
-            if done and self._pod.spec.output is None and keeper.holds_files:
-                raise
 
     async def _finish(self, code: Code, inputs: dict[str, Fetched]) -> ArtifactStatus | None:
         if not self._owns_output:
             return None
         self._telemetry.activity = "exporting"
-        await asyncio.to_thread(self._end_leftovers)
+        await asyncio.to_thread(end_leftovers, self._note)
         try:
             gather(self._pod)
         except OSError as error:
@@ -300,13 +256,6 @@ class Supervisor:
 
         return await self._unless_stopped(asyncio.to_thread(finish), grace=self._pod.working_grace)
 
-    def _end_leftovers(self, look: Callable[[], object] = lambda: None) -> None:
-        if left := processes.end_leftovers(look):
-            self._note(
-                "the program has ended, but what it had started hadn't, and was ended before what it left was stored: "
-                f"{', '.join(left)}. What it was writing is as far as it got; wait for it in the program"
-            )
-
     def _mark_finished(self) -> None:
         """What fails here takes nothing away from a run that has succeeded."""
         pod, block = self._pod, self._pod.spec.checkpoint
@@ -328,18 +277,7 @@ class Supervisor:
         return self._pod.spec.output is not None and self._pod.node_rank == 0
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T], *, grace: float) -> T:
-        """The result of work, or Stopped when `grace` seconds have gone by since this pod was asked to stop."""
-
-        async def stopped() -> None:
-            await self._stop.wait()
-            await asyncio.sleep(self._stopped_at + grace - time.monotonic())
-
-        working, stopping = asyncio.create_task(work), asyncio.create_task(stopped())
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if working.done():
-            return working.result()
-        raise Stopped(f"asked to stop while {self._telemetry.activity}")
+        return await self._stop.unless_over(work, grace=grace, doing=lambda: self._telemetry.activity)
 
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
         report = self._telemetry.report()

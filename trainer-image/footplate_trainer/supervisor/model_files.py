@@ -8,7 +8,7 @@ from pathlib import Path
 
 from footplate_trainer.errors import NoModel, sendable
 from footplate_trainer.signature import SIGNATURE
-from footplate_trainer.supervisor import claims
+from footplate_trainer.supervisor import model_claims
 
 MANIFEST = "manifest.json"
 LISTED = 5
@@ -58,14 +58,14 @@ def _by_name(folder: Path, paths: Sequence[Path], note: Callable[[str], object])
     if renamed := [name for name, path in sorted(files.items()) if name != own[path]]:
         note(
             "files of the model have other names in storage, since theirs are no UTF-8, hold control characters or are "
-            f"Footplate's own ({MANIFEST}, {SIGNATURE}, {claims.FOLDER}/): {listed(renamed)}"
+            f"Footplate's own ({MANIFEST}, {SIGNATURE}, {model_claims.FOLDER}/): {listed(renamed)}"
         )
     return dict(sorted(files.items()))
 
 
 def _not_ours(name: str) -> str:
     first, slash, rest = storable(name).partition("/")
-    return f"{'own-' if first in (claims.FOLDER, MANIFEST, SIGNATURE) else ''}{first}{slash}{rest}"
+    return f"{'own-' if first in (model_claims.FOLDER, MANIFEST, SIGNATURE) else ''}{first}{slash}{rest}"
 
 
 def storable(name: str) -> str:

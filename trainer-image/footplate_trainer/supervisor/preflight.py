@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from footplate.api.preflight import Preflight
-from footplate.api.status import PreflightStatus
+from footplate.api.reports import PreflightStatus
 from footplate.contract import rendezvous_port
 from footplate_trainer.errors import ConfigError, NodeUnfit, PeerLost
 from footplate_trainer.preflight import reading as readings

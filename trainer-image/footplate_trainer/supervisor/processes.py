@@ -197,12 +197,12 @@ def reap(processes: Sequence[Process]) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def end_leftovers(look: Callable[[], object] = lambda: None) -> list[str]:
-    """Ends what the ranks have left behind, all that they have started included, and returns the command lines of what
-    had to be told to. `look` is called before they are.
+def end_leftovers(note: Callable[[str], object], look: Callable[[], object] = lambda: None) -> None:
+    """Ends what the ranks have left behind, all that they have started included. `note` tells the user of what had to
+    be told to, and `look` is called before it is.
     """
     if _are_gone_soon():
-        return []
+        return
     look()
     left = children()
     told = [_command_of(pid) for pid in left]
@@ -211,7 +211,11 @@ def end_leftovers(look: Callable[[], object] = lambda: None) -> list[str]:
             os.kill(pid, signal.SIGTERM)
     _are_gone_soon()
     kill_all_children()
-    return told
+    if told:
+        note(
+            "the program has ended, but what it had started hadn't, and was ended before what it left was stored: "
+            f"{', '.join(told)}. What it was writing is as far as it got; wait for it in the program"
+        )
 
 
 def _are_gone_soon() -> bool:

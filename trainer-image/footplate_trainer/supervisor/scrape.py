@@ -13,7 +13,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from footplate.api.status import PreflightStatus
+from footplate.api.reports import PreflightStatus
 from footplate_trainer.exchange import Beat, DurationCounts, RankReport
 from footplate_trainer.supervisor.device_readings import DeviceReading
 from footplate_trainer.timing.durations import SAVE_BOUNDS, STEP_BOUNDS, Durations

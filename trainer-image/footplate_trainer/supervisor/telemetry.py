@@ -20,7 +20,7 @@ import structlog
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
-from footplate.api.status import MAX_STRAGGLERS, CheckpointStatus, PreflightStatus, ProgressStatus
+from footplate.api.reports import MAX_STRAGGLERS, CheckpointStatus, PreflightStatus, ProgressStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, TOKEN_HEADER, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.device_readings import DeviceReadings

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from footplate.api.status import ArtifactStatus, CurveStatus
+from footplate.api.reports import ArtifactStatus, CurveStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
 from footplate.curves import thin
 from footplate_trainer.errors import sendable

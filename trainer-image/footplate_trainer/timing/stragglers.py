@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from footplate.api.status import MAX_STRAGGLERS, Straggler
+from footplate.api.reports import MAX_STRAGGLERS, Straggler
 
 FACTOR = 1.5
 WINDOW_SECONDS = 30.0

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from footplate.api.status import CurveStatus
+from footplate.api.reports import CurveStatus
 from footplate.curves import curve_of, merge
 from footplate.records import Line, write_line
 from footplate_trainer.exchange import RankReport

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from footplate.api.blocks import Checkpoint
-from footplate.api.status import CheckpointStatus
+from footplate.api.reports import CheckpointStatus
 from footplate_trainer.errors import DataError
 from footplate_trainer.storage.fetch import naming
 from footplate_trainer.storage.runs import checkpoints_uri

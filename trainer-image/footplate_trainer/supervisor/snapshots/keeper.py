@@ -7,16 +7,15 @@ goes wrong costs no training: it is told, and tried again.
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
-from footplate.api.status import CheckpointStatus
+from footplate.api.reports import CheckpointStatus
 from footplate_trainer.errors import TrainerError
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.snapshots.archive import LAST, Archive, Number, complete, newest_of
-from footplate_trainer.supervisor.snapshots.manifest import File, Manifest
+from footplate_trainer.supervisor.snapshots.content import ALWAYS, Content, saved_before
+from footplate_trainer.supervisor.snapshots.manifest import Manifest
 from footplate_trainer.supervisor.snapshots.quiet import PATIENCE_SECONDS, QUIET_SECONDS, Watcher
 from footplate_trainer.supervisor.snapshots.restore import Restored
 from footplate_trainer.supervisor.snapshots.scan import MAX_FILES, Scan, State, scan
@@ -30,21 +29,11 @@ SHARE = 10
 MAX_REST_SECONDS = 600.0
 WAIT_SECONDS = 10.0
 """How long the first node waits at the end for the others' last words, which only tell what is safe."""
-ALWAYS = 10
-"""A file that has been written anew for so many times what others are waited for is no checkpoint that takes long."""
 TRIES = 3
 """Before the user is told that what he writes can't be caught."""
 LISTED = 3
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A file of this node that is in the newest manifest, and what it looked like."""
-
-    state: State
-    file: File
 
 
 class Keeper:
@@ -69,20 +58,18 @@ class Keeper:
         self._clock = clock
         self._patience = patience
         self._closed = threading.Event()
-        self._sender = Sender(pod.checkpoint_dir, archive.send, closed=self._closed)
         others = restored.others if restored is not None else ()
         there = scan(pod.checkpoint_dir, max_files=MAX_FILES + len(others)).files
-        self._saved = _saved_before(restored, archive, there)
         self._others = {path: there[path] for path in others if path in there}
         """What other nodes keep, as it was put back here."""
-        self._sender.sent.update(str(each.file.sha256) for each in self._saved.values() if each.file.sha256)
+        saved = saved_before(restored, archive, there)
         self._watcher = Watcher(there, now=clock(), quiet=quiet, patience=patience)
+        sender = Sender(pod.checkpoint_dir, archive.send, closed=self._closed)
+        self._content = Content(pod, archive, saved, sender=sender, watcher=self._watcher, tell=self._tell, clock=clock)
         self._number = 0
         """The newest that this node has its part in, in this attempt."""
         self._told: set[str] = set()
         """What kinds of trouble the user knows of."""
-        self._own: Number | None = None
-        """The newest that this attempt has committed here."""
         self._safe_number: Number | None = None
         self._asked_at = float("-inf")
         self._asked = 0
@@ -131,12 +118,12 @@ class Keeper:
         found, now = self._scan(), self._clock()
         self._watcher.look(found.files, now=now)
         self._tell_restless(now)
-        is_due = now >= self._rest_until and self._watcher.is_due(self._states, now=now)
+        is_due = now >= self._rest_until and self._watcher.is_due(self._content.states, now=now)
         asked = self._number_asked(now, at_once=is_due or not self._watcher.is_settled(now=now))
         if self._is_emptied(found.files) or not (is_due or (asked > self._number and self._may_answer(now))):
             return False
-        at_rest = self._watcher.finished(self._saved, now=now, times=ALWAYS)
-        if self._is_half(at_rest, now) or (asked <= self._number and not self._is_news(at_rest)):
+        at_rest = self._watcher.finished(self._content.saved, now=now, times=ALWAYS)
+        if self._is_half(at_rest, now) or (asked <= self._number and not self._content.is_news(at_rest)):
             return False
         number = max(asked, self._number + is_due)
         if asked > self._number and self._watcher.changed_at(now=now) > self._free_at:
@@ -146,16 +133,16 @@ class Keeper:
             number = asked + 1
         self._open_since = None
         try:
-            self._take(at_rest, Number(self._pod.attempt, number))
+            self._content.take(at_rest, Number(self._pod.attempt, number))
         except Torn as error:
             self._torn += 1
             if self._torn >= TRIES:
                 raise
             log.info("no snapshot", why=str(error))
             return True
-        self._torn = 0
+        self._number, self._torn = number, 0
         self._tell_safe()
-        self._archive_prune()
+        self._content.prune()
         return True
 
     def last(self, *, whole: bool, prune: bool, held: Collection[str] = ()) -> None:
@@ -175,7 +162,7 @@ class Keeper:
         self._watcher.look(found.files, now=now)
         if not whole and (
             not self._watcher.is_settled(now=now)
-            or self._is_half(self._watcher.finished(self._saved, now=now, times=ALWAYS), now)
+            or self._is_half(self._watcher.finished(self._content.saved, now=now, times=ALWAYS), now)
         ):
             self._tell(
                 "half",
@@ -183,7 +170,7 @@ class Keeper:
                 "there last may be half, and isn't saved",
             )
             return
-        at_rest = found.files if whole else self._watcher.finished(self._saved, now=now, times=ALWAYS)
+        at_rest = found.files if whole else self._watcher.finished(self._content.saved, now=now, times=ALWAYS)
         if half := sorted(at_rest.keys() & set(held)):
             self._tell(
                 "half", f"not saved of $FOOTPLATE_CHECKPOINT_DIR: {half[0]} was being written when its writer was ended"
@@ -191,15 +178,15 @@ class Keeper:
             at_rest = {path: state for path, state in at_rest.items() if path not in held}
         if self._is_emptied(found.files):
             return
-        if self._pod.nodes > 1 or self._is_news(at_rest):
-            self._take(at_rest, Number(self._pod.attempt, LAST))
-        if self._own is None:
+        if self._pod.nodes > 1 or self._content.is_news(at_rest):
+            self._content.take(at_rest, Number(self._pod.attempt, LAST))
+        if self._content.newest is None:
             return
         try:
-            if whole and self._saved:
+            if whole and self._content.saved:
                 self._wait_for_others()
             if prune:
-                self._archive_prune()
+                self._content.prune()
         except TrainerError as error:  # what is there is safe
             log.warning("what else is to be done after the last snapshot failed", error=str(error))
 
@@ -227,76 +214,7 @@ class Keeper:
 
     def _is_emptied(self, found: Mapping[str, State]) -> bool:
         """True where the code has removed all that was saved, as it may before it writes it anew."""
-        return bool(self._saved) and not found
-
-    def _take(self, at_rest: dict[str, State], number: Number) -> None:
-        """Sends and commits. A log that isn't at rest stays as it was in the snapshot before.
-
-        Raises:
-            Torn: what lies there is of two moments by now.
-        """
-        began = self._clock()
-        there = {path: each for path, each in self._saved.items() if path in self._watcher}
-        same = {path: each for path, each in there.items() if at_rest.get(path, each.state) == each.state}
-        new = {path: state for path, state in at_rest.items() if path not in same}
-        sent = {path: Saved(new[path], file) for path, file in self._sender.send(new).items()}
-        dropped = self._without(there, at_rest, new.keys() - sent.keys(), last=number.number == LAST)
-        saved = {path: each for path, each in {**there, **sent}.items() if not _is_in(path, dropped)}
-        manifest = Manifest(
-            job=self._pod.job,
-            uid=self._pod.uid,
-            run=self._pod.run,
-            attempt=self._pod.attempt,
-            node=self._pod.node_rank,
-            nodes=self._pod.nodes,
-            time=datetime.now(UTC),
-            files=tuple(each.file for _, each in sorted(saved.items())),
-        )
-        self._archive.commit(number, manifest)
-        self._saved, self._own = saved, number
-        self._watcher.wait_anew()
-        if number.number != LAST:
-            self._number = number.number
-        log.info(
-            "snapshot of the checkpoint folder",
-            number=str(number),
-            files=len(saved),
-            sent=len(sent),
-            seconds=round(self._clock() - began, 3),
-        )
-
-    def _without(
-        self, there: Mapping[str, Saved], at_rest: Mapping[str, State], unsent: Collection[str], *, last: bool
-    ) -> list[str]:
-        """The files and folders that a snapshot is whole without: they are gone, or can't be read. What is only added
-        to, a log, may stay as it was.
-        """
-        dropped: list[str] = []
-        always = self._watcher.restless(now=self._clock(), times=ALWAYS)
-        busy = {path for path in there if path not in at_rest}.difference(always)
-        for path in sorted(busy.union(unsent)):
-            before = self._saved.get(path)
-            fate = self._sender.fate(path, None if before is None else before.file)
-            if fate == "longer" and not (last and path in unsent):
-                continue
-            if before is not None or last or fate == "other":
-                raise Torn(f"{path} was written to, or couldn't be read, while it was saved")
-            folder = path.rpartition("/")[0]
-            gone = fate == "gone" and not (self._pod.checkpoint_dir / folder).is_dir()
-            dropped.append(folder if gone else path)
-            if fate == "unreadable":
-                self._tell("unreadable", f"not saved of $FOOTPLATE_CHECKPOINT_DIR: {path} can't be read")
-        return dropped
-
-    def _is_news(self, at_rest: dict[str, State]) -> bool:
-        saved = self._states
-        return any(path not in self._watcher for path in saved) or any(
-            saved.get(path) != state for path, state in at_rest.items()
-        )
-
-    @property
-    def _states(self) -> dict[str, State]:
-        return {path: each.state for path, each in self._saved.items()}
+        return bool(self._content.saved) and not found
 
     def _number_asked(self, now: float, *, at_once: bool) -> int:
         """The newest number that any node has begun, as far as is known."""
@@ -327,12 +245,7 @@ class Keeper:
             if any(manifest.files for manifest in manifests):
                 self._safe(describe(self._archive.uri(newest), manifests))
             self._safe_number = newest
-        return self._own is None or (newest is not None and newest >= self._own)
-
-    def _archive_prune(self) -> None:
-        block = self._pod.spec.checkpoint
-        if block is not None:
-            self._sender.sent = self._archive.prune(block.keep)
+        return self._content.newest is None or (newest is not None and newest >= self._content.newest)
 
     def _tell_restless(self, now: float) -> None:
         for path in self._watcher.restless(now=now)[:1]:
@@ -349,10 +262,6 @@ class Keeper:
             self._note(text)
 
 
-def _is_in(path: str, folders: Collection[str]) -> bool:
-    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
-
-
 def describe(uri: str, manifests: Sequence[Manifest]) -> CheckpointStatus:
     """A complete snapshot as the job's status shows it: which step it is of only the code knows. It is as old as the
     look at the first node's folder.
@@ -360,10 +269,3 @@ def describe(uri: str, manifests: Sequence[Manifest]) -> CheckpointStatus:
     return CheckpointStatus(
         uri=uri, time=manifests[0].time, size_bytes=sum(manifest.size_bytes for manifest in manifests)
     )
-
-
-def _saved_before(restored: Restored | None, archive: Archive, there: dict[str, State]) -> dict[str, Saved]:
-    """Of what was put back, the files whose contents this run's folder has as this node's."""
-    if restored is None or not archive.has(restored.uri):
-        return {}
-    return {path: Saved(there[path], file) for path, file in restored.own.items() if path in there}

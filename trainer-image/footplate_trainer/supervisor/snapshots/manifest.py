@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from footplate.api.status import Time
+from footplate.api.scalars import Time
 from footplate.api.types import Model, Sha256
 from footplate_trainer.errors import DataError
 

@@ -20,7 +20,7 @@ YOUNG = timedelta(seconds=10)
 """A job may be seen before its namespace is, if both were just created: that isn't worth a word yet."""
 
 
-def begin(observed: Observed, status: TrainingJobStatus, spec: TrainingJobSpec, *, now: datetime) -> Step | None:
+def start(observed: Observed, status: TrainingJobStatus, spec: TrainingJobSpec, *, now: datetime) -> Step | None:
     """What is done instead of beginning a run or an attempt; None where it may begin."""
     problems = boundary.refused(observed, spec)
     if not problems:
@@ -31,8 +31,8 @@ def begin(observed: Observed, status: TrainingJobStatus, spec: TrainingJobSpec, 
     return wait_for_user(status, Reason.POLICY_REFUSES, "; ".join(map(str, problems)), now=now)
 
 
-def hold(observed: Observed, status: TrainingJobStatus, edited: Edited) -> Edited:
-    """The edits of a living job, without those by which something would begin that policies refuse."""
+def edits(observed: Observed, status: TrainingJobStatus, edited: Edited) -> Edited:
+    """What counts of the edits of a living job: all but those by which something would begin that policies refuse."""
     if status.phase is Phase.SUSPENDED and not edited.spec.run_policy.suspend:
         return _kept_suspended(edited, boundary.refused(observed, edited.spec))
     attempt = status.attempts[-1] if status.attempts else None

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor import claims, committed
+from footplate_trainer.supervisor import committed, model_claims
 from footplate_trainer.supervisor.committed import Committed
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.signing import why_unknown
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelPlace:
     """What is known of a run's model before it is trained."""
 
     number: int
@@ -46,14 +46,14 @@ def place_uri(pod: Pod, *folder: str) -> str:
     return "/".join((pod.spec.output.uri.rstrip("/"), pod.job, *folder))
 
 
-def find_place(pod: Pod, open_store: Callable[[str], Store]) -> Place:
+def find_place(pod: Pod, open_store: Callable[[str], Store]) -> ModelPlace:
     """Looks for a model that an earlier job of this name has left for the same spec, else for the run's place.
 
     Raises:
         ConfigError: such a model is there, but it is damaged, or not signed as the job's models are.
     """
     if not pod.spec_sha256:  # of a run that an older operator began nobody knows the job's own spec
-        return Place(pod.run)
+        return ModelPlace(pod.run)
     models = [*_models(pod, open_store)]
     damage = []
     for store, model in models:
@@ -62,7 +62,7 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> Place:
             wrong = unknown or committed.what_is_wrong(store, model.manifest.files)
             if not wrong:
                 log.info("the model is there already", uri=store.uri, uid=model.manifest.uid, run=model.manifest.run)
-                return Place(pod.run, committed.to_status(store, model, pod))
+                return ModelPlace(pod.run, committed.to_status(store, model, pod))
             damage.append(f"{store.uri}: {wrong}")
     if damage:
         raise ConfigError(
@@ -70,7 +70,7 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> Place:
             "delete what is left of it, or set another runPolicy.restartNonce to train again, beside it"
         )
     answered = any(model.manifest.nonce == pod.nonce for _, model in models if not model.is_of(pod))
-    return Place(pod.run if answered or not pod.nonce else _free_number(pod, open_store))
+    return ModelPlace(pod.run if answered or not pod.nonce else _free_number(pod, open_store))
 
 
 def _answers(model: Committed, pod: Pod) -> bool:
@@ -109,6 +109,6 @@ def _free_number(pod: Pod, open_store: Callable[[str], Store]) -> int:
 
 def _is_taken(store: Store, pod: Pod) -> bool:
     """True where a deleted job of this name has left its model, or another run of this one has been at work."""
-    model, holder = _find(store), claims.holder(store)
+    model, holder = _find(store), model_claims.holder(store)
     of_another_run = holder is not None and holder.uid == pod.uid and not holder.is_of(pod)
     return of_another_run or (model is not None and model.is_of_this_name(pod) and not model.is_of(pod))

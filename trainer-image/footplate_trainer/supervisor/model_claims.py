@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from footplate.api.status import Time
+from footplate.api.scalars import Time
 from footplate.api.types import Model
 from footplate_trainer.errors import ConfigError, Exists, NotFound, StorageUnavailable
 from footplate_trainer.model_manifest import ModelFile

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate.contract import Verdict
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import RankReport

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.reports import ArtifactStatus
 from footplate_trainer.errors import ConfigError, Denied, NotFound, TrainerError
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor import artifact, claims
+from footplate_trainer.supervisor import artifact, model_claims
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.source import Code
 from trainer_pods import pod_environment
@@ -244,7 +244,7 @@ def test_another_jobs_place_is_not_written_to(tmp_path: Path) -> None:
         make_pod(tmp_path / name, tmp_path / "m", content=name, namespace=name, uid=f"uid-{name}") for name in "ab"
     )
     artifact.check_output(one)
-    proof = tmp_path / "m/digits/1" / claims.FOLDER / "proof-00000000"
+    proof = tmp_path / "m/digits/1" / model_claims.FOLDER / "proof-00000000"
     proof.unlink()
     with pytest.raises(ConfigError, match="is claimed by"):
         artifact.check_output(other)

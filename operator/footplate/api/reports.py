@@ -1,0 +1,107 @@
+"""What a trainer reports of its run: parts of the status that cross `footplate.contract` in the same shape."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from footplate.api.scalars import Count, Time
+from footplate.api.types import Model, Schema
+
+MAX_STRAGGLERS = 8
+MAX_METRICS = 64
+MAX_METRIC_NAME = 63
+Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
+
+MAX_CURVE_POINTS = 120
+MAX_CURVE_METRICS = 8
+
+
+class CurveStatus(Model):
+    """A few metrics over the steps of a run, evenly thinned: `footplate.curves` makes it. At most 8 kB of JSON."""
+
+    steps: Annotated[list[Count], Field(max_length=MAX_CURVE_POINTS)] = Field(
+        default=[], description="Optimizer steps of the points, ascending; of code that counts none, its reports."
+    )
+    metrics: Annotated[
+        dict[
+            Annotated[str, Field(max_length=MAX_METRIC_NAME)],
+            Annotated[list[Annotated[float | None, Schema({"nullable": True})]], Field(max_length=MAX_CURVE_POINTS)],
+        ],
+        Field(max_length=MAX_CURVE_METRICS),
+    ] = Field(default={}, description="A value for each of the steps, by metric; null where none was reported.")
+
+
+class ProgressStatus(Model):
+    """How far training is. Null where not known, never guessed."""
+
+    epoch: Count | None = Field(None, description="Epochs finished.")
+    epochs: Count | None = Field(None, description="Epochs in all.")
+    step: Count | None = Field(None, description="Optimizer steps finished.")
+    total_steps: Count | None = Field(None, description="Optimizer steps in all.")
+    percent: float | None = Field(None, description="step of totalSteps, in percent.")
+    eta_seconds: Count | None = Field(
+        None, description="Seconds until the last step, at the speed of recent steps; null where there are none."
+    )
+    update_time: Time | None = Field(None, description="When the trainer said so.")
+    last_step_time: Time | None = Field(None, description="When the last step was finished.")
+    samples_per_second: float | None = Field(None, description="Samples of all ranks together per second.")
+    metrics: Metrics = Field(default={}, description="Latest values that the code reported.")
+    history: CurveStatus | None = Field(
+        None, description="The course of up to 8 metrics, in at most 120 points; undone steps are not in it."
+    )
+    loss: float | None = Field(
+        default_factory=lambda said: _to_four_digits(said.get("metrics", {}).get("loss")),
+        description="metrics.loss to four significant digits, for the printer column.",
+    )
+    eta: Annotated[str, Field(max_length=16)] | None = Field(
+        None, description="etaSeconds for the printer column.", examples=["1h12m"]
+    )
+
+
+def _to_four_digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+class CheckpointStatus(Model):
+    """The newest complete checkpoint, or snapshot of what other code has left in its checkpoint folder."""
+
+    uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
+    step: Count | None = Field(
+        None, description="Optimizer steps it holds; none for a snapshot, of which only the code knows."
+    )
+    time: Time | None = Field(None, description="When it was committed.")
+    size_bytes: Count | None = Field(None, description="Bytes of all its files.")
+    save_seconds: float | None = Field(
+        None, description="How long it took to save, from the copy in memory to the commit, in seconds."
+    )
+
+
+class ArtifactStatus(Model):
+    """The verified model."""
+
+    uri: Annotated[str, Field(max_length=2048)] = Field(description="Its folder.")
+    manifest: Annotated[str, Field(max_length=2048)] = Field(description="Its manifest.")
+    sha256: Annotated[str, Field(max_length=64)] = Field(description="SHA-256 of the manifest.")
+    size_bytes: Count = Field(description="Bytes of all its files.")
+    metrics: Metrics = Field(default={}, description="Final metrics.")
+    signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
+
+
+class Straggler(Model):
+    """A rank that is slower than the others."""
+
+    rank: Count = Field(description="Rank of the process.")
+    node_rank: Count = Field(description="Rank of its pod in the gang.")
+    node: Annotated[str, Field(max_length=253)] | None = Field(None, description="Kubernetes node.")
+    factor: float = Field(description="Its own work on a step takes so many times what the median rank's takes.")
+
+
+class PreflightStatus(Model):
+    """What the nodes of a gang have shown before training: the least of all, where each said it."""
+
+    seconds: float = Field(default=0.0, description="How long it took, without the wait for other pods.")
+    device_memory_bytes: Count | None = Field(None, description="Free memory of the device that had the least.")
+    teraflops: float | None = Field(None, description="TFLOP/s of the slowest device.")
+    gigabits_per_second: float | None = Field(
+        None, description="Gbit/s that each node sent while all nodes summed a tensor."
+    )
