@@ -1,4 +1,8 @@
-"""From the first chart to this one and back, by Helm 3 and by Helm 4, while jobs run: they don't notice."""
+"""From the first chart to this one and back, by Helm 3 and by Helm 4, while jobs run: they don't notice.
+
+There is no operator of the first chart any more. Today's stands in for it, which that chart gives neither the CRDs nor
+the rights that it needs: jobs begin under this chart, and under the first one it must leave all as it is, and say why.
+"""
 
 import json
 from collections.abc import Iterator
@@ -22,6 +26,8 @@ FIRST = Path(__file__).parent / "charts/footplate-0.1.0.tgz"
 """The chart as it was before it had two replicas, NetworkPolicies and a closed schema."""
 
 RUNTIME = ("--set", "runtime.image=registry.example.com/footplate/trainer:0.1.0")
+UPGRADE = ("upgrade", RELEASE, str(CHART))
+TO_THE_FIRST = ("rollback", RELEASE, "1")
 FACTS = ("phase", "run", "attempt", "startTime", "completionTime", "restarts", "attempts", "history", "conditions")
 
 
@@ -71,27 +77,25 @@ def wait_for_a_look(site: Site) -> None:
 
 
 def test_running_jobs_notice_neither_upgrade_nor_rollback(site: HelmSite) -> None:
+    site.change(*UPGRADE, "--reuse-values")
     site.apply(job("done", "true"), job("going", "sleep", "600"))
     site.wait("done", "condition=Complete")
     site.wait("going", "jsonpath={.status.phase}=Running")
     before = pods(site), facts(site, "done"), facts(site, "going")
-    assert before[2]["phase"] == "Running"
 
-    changes = (
-        ("upgrade", RELEASE, str(CHART), "--reuse-values"),
-        ("rollback", RELEASE, "1"),
-        ("upgrade", RELEASE, str(CHART), "--reset-then-reuse-values"),
-        ("rollback", RELEASE, "2"),
-    )
-    for change in changes:
+    site.change(*TO_THE_FIRST)
+    site.until(site.tail, lambda tail: "is older than this operator" in tail)
+    assert pods(site) == before[0]
+
+    for change in ((*UPGRADE, "--reuse-values"), ("rollback", RELEASE, "2"), (*UPGRADE, "--reset-then-reuse-values")):
         site.change(*change)
         wait_for_a_look(site)
         assert (pods(site), facts(site, "done"), facts(site, "going")) == before, change
-        assert "torch" in site.plane.kubectl("get", "ctrt", "-o", "name").stdout or change == changes[1], change
+        assert "torch" in site.plane.kubectl("get", "ctrt", "-o", "name").stdout, change
 
 
 def test_replicas_become_two_where_nobody_has_said_one(site: HelmSite) -> None:
-    site.change("upgrade", RELEASE, str(CHART), "--reset-then-reuse-values")
+    site.change(*UPGRADE, "--reset-then-reuse-values")
     assert site.get("deployment", RELEASE, namespace="footplate-system")["spec"]["replicas"] == 2
     assert site.get("pdb", RELEASE, namespace="footplate-system")["spec"]["maxUnavailable"] == 1
 
@@ -100,6 +104,6 @@ def test_a_lease_may_be_given_up_and_taken_again(site: HelmSite) -> None:
     """Recreate instead of RollingUpdate: what the API server has put there by itself must go."""
     with_lease, without = ("replicas=2", "RollingUpdate"), ("replicas=1,leaderElection=false", "Recreate")
     for values, strategy in (with_lease, without, with_lease):
-        site.change("upgrade", RELEASE, str(CHART), "--set", values)
+        site.change(*UPGRADE, "--set", values)
         deployment = site.get("deployment", RELEASE, namespace="footplate-system")
         assert deployment["spec"]["strategy"]["type"] == strategy
