@@ -51,7 +51,7 @@ from footplate_trainer.supervisor.places import Place
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.snapshots import beginning as snapshots
 from footplate_trainer.supervisor.snapshots.keeper import Keeper
-from footplate_trainer.supervisor.source import Code, fetch_source
+from footplate_trainer.supervisor.source import Code, fetch_code
 from footplate_trainer.supervisor.verdict import judge
 from footplate_trainer.supervisor.watch import Watch
 
@@ -172,7 +172,7 @@ class Supervisor:
             self._note(f"the log of node {self._pod.node_rank} could not be kept: {words_of(error)}")
 
     def _find_model(self) -> ArtifactStatus | None:
-        """The model, where it is there already: before anything is fetched, as accelerators are idle meanwhile."""
+        """The model, where it is there already: before data is fetched, as accelerators are idle meanwhile."""
         pod = self._pod
         if pod.spec.trainer.recipe is not None:  # a mistake in it shows before hours of download, not after
             find_recipe(pod.spec.trainer.recipe).check(pod.spec.trainer.hyperparameters)
@@ -190,9 +190,7 @@ class Supervisor:
 
     def _fetch_all(self) -> tuple[Code, dict[str, Fetched]]:
         pod, endpoint = self._pod, self._pod.spec.storage.endpoint
-        code = fetch_source(
-            pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
-        )
+        code = fetch_code(pod)
         wheels = [channel for channel in pod.spec.inputs if channel.name == WHEELS]
         data = [channel for channel in pod.spec.inputs if channel.name != WHEELS]
         fetched = fetch_inputs(wheels, pod.input_dir, endpoint=endpoint)
