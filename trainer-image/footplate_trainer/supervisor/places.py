@@ -88,8 +88,8 @@ def _take(pod: Pod, models: Sequence[tuple[Store, Committed]]) -> ArtifactStatus
         )
     raise ConfigError(
         f"spec.trainer.source leads to other code than the model of this very job was made by: {changed[0]}, and by "
-        f"now it leads to {_described(code)}; set another runPolicy.restartNonce to train with that, beside it, or bring "
-        "the old code back"
+        f"now it leads to {_described(code)}; set another runPolicy.restartNonce to train with that, beside it, or "
+        "bring the old code back"
     )
 
 
