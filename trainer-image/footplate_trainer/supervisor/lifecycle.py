@@ -148,7 +148,9 @@ class Supervisor:
 
         def keep() -> None:
             if self._belongings is None:  # it came to no training
-                self._keep_log()
+                # Whoever finds its model says so each time that the job is created anew: nothing grows by that.
+                if not done:
+                    self._keep_log()
                 return
             goes_on = exit_code in (ExitCode.STOPPED, ExitCode.PEER_LOST)  # in another attempt
             self._belongings.keep(unclaimed=not goes_on, output=not done)
