@@ -14,7 +14,7 @@ from footplate.policy.allowed import is_named
 
 DEFAULT = ("cost-center", "team")
 
-NEVER = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "aadpodidbinding", "applicationId")
+NEVER = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "aadpodidbinding", "applicationId", "queue")
 """Keys that no allow-list can name."""
 
 NEVER_OF = (

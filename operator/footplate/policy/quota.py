@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
+from footplate.api.quantities import amount
 from footplate.api.status import Phase
 from footplate.gangs import kueue, volcano
 from footplate.gangs.kinds import GangKind
@@ -16,7 +17,7 @@ from footplate.policy.claims import Claim, Quota
 
 LOAN_SECONDS = 600
 
-_DEVICES = re.compile("[0-9]{1,6}")
+_QUANTITY = re.compile("[0-9]{1,6}k?")
 _MAX_NAME = 253
 _MOST_NAMES = 16
 
@@ -80,10 +81,15 @@ def held_by(pod: Object) -> dict[str, int]:
         return {}
     held: Counter[str] = Counter()
     for container in blocks(block(pod, "spec"), "containers"):
-        for name, many in block(container, "resources", "limits").items():
-            if "/" in name and len(name) <= _MAX_NAME and _DEVICES.fullmatch(str(many)):
-                held[name] += int(str(many))
+        held.update(_devices(block(container, "resources", "limits")))
     return dict(held.most_common(_MOST_NAMES))
+
+
+def _devices(limits: Object) -> dict[str, int]:
+    """What limits say of resources with a maker's domain, where it is a number that any node could have."""
+    named = {name: str(many) for name, many in limits.items() if "/" in name and len(name) <= _MAX_NAME}
+    counts = {name: int(amount(many)) for name, many in named.items() if _QUANTITY.fullmatch(many)}
+    return {name: count for name, count in counts.items() if count > 0}
 
 
 def leftover_of(held: Mapping[str, int], job: Object | None, *, key: Key) -> Claim | None:
@@ -113,14 +119,15 @@ def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], in
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
     nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
     limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
-    each = [(name, int(str(limits[name]))) for name in sorted(limits) if "/" in name and str(limits[name]).isdecimal()]
+    # What the run was started with: a runtime may be edited meanwhile, by the tenant who wrote it too.
+    each = _devices(block(status, "resolved", "accelerators") or limits)
     is_over = attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING
     has_pods = attempt.get("createdTime") or attempt.get("runningTime")
     if is_over or not has_pods or _is_queued_elsewhere(text(attempt, "gang")):
         return None
     return Claim(
         key=key_of(job),
-        each=tuple((name, count) for name, count in each if count),
+        each=(*sorted(each.items()),),
         wants=nodes,
         least=nodes,
         since=_seconds(status, "startTime"),

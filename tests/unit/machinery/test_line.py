@@ -12,6 +12,7 @@ from footplate.api.status import format_time
 from footplate.machinery.cluster import Cluster
 from footplate.objects import Key
 from footplate.policy.plan import Admission
+from footplate.policy.quota import claim_of
 from unit.machinery.support import START, FakeClock
 from unit.policy.build import job as make_job
 
@@ -130,6 +131,35 @@ def test_who_ran_before_the_quota_counts(world: World) -> None:
         assert not told.nodes
         assert "(ran 8)" in told.why
         assert ("c", "ran") in woken, "it takes its place"
+
+
+def test_what_ran_before_the_quota_counts_as_it_was_started_whatever_its_runtime_says_by_now() -> None:
+    """A TrainingRuntime is its tenant's to edit."""
+    status = {
+        "phase": "Running",
+        "resolved": {"accelerators": {GPU: 4}},
+        "attempts": [{"attempt": 0, "startTime": EARLY, "nodes": 2, "createdTime": EARLY}],
+    }
+    edited = {"spec": {"resources": {"limits": {GPU: "0"}}}}
+    claim = claim_of(make_job({"nodes": 2}, status=status), edited, rank=lambda name: 0)
+    assert claim is not None
+    assert claim.each == ((GPU, 4),)
+
+
+@pytest.mark.parametrize(
+    ("limits", "each"),
+    [
+        ({GPU: "1k"}, ((GPU, 1000),)),
+        ({GPU: 8, "cpu": "4"}, ((GPU, 8),)),
+        ({GPU: "9" * 5000, "a.b/c": "\u00b2", "a.b/d": {}, "a.b/e": "-1", "a.b/f": "0"}, ()),
+    ],
+    ids=["thousands", "a number", "what no node has"],
+)
+def test_limits_are_counted_whatever_is_in_them(limits: JSON, each: tuple[tuple[str, int], ...]) -> None:
+    status = {"phase": "Running", "attempts": [{"attempt": 0, "startTime": EARLY, "createdTime": EARLY}]}
+    claim = claim_of(make_job({"resources": {"limits": limits}}, status=status), None, rank=lambda name: 0)
+    assert claim is not None
+    assert claim.each == each
 
 
 def left_pod(owned: bool = True, version: int = 100, gpus: int = 8, **metadata: Any) -> JSON:
