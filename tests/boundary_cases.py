@@ -40,8 +40,8 @@ STRICT: Json = {
     "csiDrivers": [],
     "tolerations": [{"key": GPU, "effect": "NoSchedule"}, {"key": "dedicated", "value": "shared"}],
     "nodeLabels": ["gpu", "example.com/pool=shared"],
-    "podAnnotations": ["example.com/*"],
-    "podLabels": ["team", "example.com/*"],
+    "podAnnotations": ["example.com/*", "yunikorn.apache.org/queue"],
+    "podLabels": ["team", "example.com/*", "kai.scheduler/queue", "kueue.x-k8s.io/priority-class"],
 }  # fmt: skip
 
 PLATFORM: Json = {
@@ -106,8 +106,11 @@ HONEST: Json = {
                 {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"team": "a"}}},
             ]},
         },
-        "annotations": {"example.com/cost": "1"},
-        "labels": {"team": "a", "example.com/project": "b"},
+        "annotations": {"example.com/cost": "1", "yunikorn.apache.org/queue": "team"},
+        "labels": {
+            "team": "a", "example.com/project": "b",
+            "kai.scheduler/queue": "team", "kueue.x-k8s.io/priority-class": "batch-low",
+        },
         "imagePullSecrets": [{"name": "pull-registry"}],
         "volumes": [
             {"name": "keys", "secret": {"secretName": "s3"}},
@@ -311,6 +314,15 @@ def _pods() -> Sequence[Attempt]:
         Attempt("Volcano's scheduler by the gang", with_("scheduling/gang", "volcano"), refused("schedulers")),
         Attempt("another scheduler by the gang", with_("scheduling/gang", "coscheduling"), refused("schedulers")),
         Attempt("another team's queue", with_("scheduling/queueName", "other"), refused("queues")),
+        *(
+            Attempt(f"a queue by {field} {key}", with_(f"podTemplate/{field}", {key: "other"}), refused("queues"),
+                    policies=only(queues=["{namespace}"]))
+            for field, key in (("labels", "kueue.x-k8s.io/queue-name"), ("labels", "queue"),
+                               ("labels", "kai.scheduler/queue"), ("annotations", "scheduling.volcano.sh/queue-name"),
+                               ("annotations", "yunikorn.apache.org/queue"))
+        ),
+        Attempt("Kueue's priority by a label", with_("podTemplate/labels", {"kueue.x-k8s.io/priority-class": "high"}),
+                refused("PriorityClasses"), policies=only(priorityClasses=["batch-low"])),
         Attempt("CSI driver", with_("podTemplate/volumes",
                 [{"name": "host", "csi": {"driver": "hostpath.csi.k8s.io"}}]), refused("CSI drivers")),
         Attempt("hostPath", with_("podTemplate/volumes", [{"name": "host", "hostPath": {"path": "/"}}]),
@@ -362,7 +374,7 @@ def _pods() -> Sequence[Attempt]:
         ),
         *(
             Attempt(f"label {key}", with_("podTemplate/labels", {key: "x"}), refused("labels"))
-            for key in ("kueue.x-k8s.io/priority-class", "azure.workload.identity/use", "teams")
+            for key in ("scheduling.x-k8s.io/pod-group", "azure.workload.identity/use", "teams")
         ),
     ]  # fmt: skip
 

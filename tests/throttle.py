@@ -12,6 +12,8 @@ from typing import Self
 
 HELD_SECONDS = 1.0
 RUNS_SECONDS = 0.01
+LOOK_SECONDS = 0.002
+"""Between two looks for those who aren't there yet: of a second that is measured nothing is to be missed."""
 
 
 class Throttle:
@@ -41,7 +43,10 @@ class Throttle:
                 _send(signal.SIGCONT, pids - found)
                 _send(signal.SIGSTOP, pids := found)
                 self.held |= pids
-                self._ended.wait(HELD_SECONDS if pids else 0.01)
+                if not pids:
+                    self._ended.wait(LOOK_SECONDS)
+                    continue
+                self._ended.wait(HELD_SECONDS)
                 _send(signal.SIGCONT, pids)
                 time.sleep(RUNS_SECONDS)
         finally:

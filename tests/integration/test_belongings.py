@@ -26,13 +26,14 @@ SAVE = LEAVE + "pathlib.Path(os.environ['FOOTPLATE_OUTPUT_DIR'], 'model.bin').wr
 FAIL = SAVE + "sys.exit(3)"
 
 
-def run(root: Path, code: str, **pod: Any) -> Done:
+def run(root: Path, code: str, *, spec_sha256: str = "", **pod: Any) -> Done:
     trainer = {"command": [sys.executable, "-c", code], "workingDir": str(root / "app")}
     spec = {"trainer": trainer, "output": {"uri": f"file://{root}/models/"}}
     (root / "app").mkdir(exist_ok=True)
     environment = pod_environment(root, spec, **pod)
     (root / "home").mkdir(exist_ok=True)
-    return RunningPod(root, {**environment, "HOME": str(root / "home"), "WANDB_API_KEY": "very-secret"}).finish()
+    more = {"HOME": str(root / "home"), "WANDB_API_KEY": "very-secret", "FOOTPLATE_SPEC_SHA256": spec_sha256}
+    return RunningPod(root, {**environment, **more}).finish()
 
 
 def records(root: Path) -> dict[str, bytes]:
@@ -88,6 +89,16 @@ def test_a_pod_that_comes_to_no_training_leaves_its_log(tmp_path: Path) -> None:
     kept = records(tmp_path)
     assert kept.keys() == {f"pods/{HERE}.log.gz"}
     assert b"gone.py does not exist" in gzip.decompress(kept[f"pods/{HERE}.log.gz"])
+
+
+def test_a_job_that_is_created_over_and_over_leaves_no_more_in_storage(tmp_path: Path) -> None:
+    first = run(tmp_path, SAVE, spec_sha256="5" * 64)
+    assert first.exit_code == 0, first.log
+    stored = {path for path in (tmp_path / "models").rglob("*") if path.is_file()}
+    for uid in ("again", "and-again"):
+        done = run(tmp_path, SAVE, spec_sha256="5" * 64, uid=uid)
+        assert (done.exit_code, done.verdict.already_complete) == (0, True), done.log
+    assert {path for path in (tmp_path / "models").rglob("*") if path.is_file()} == stored
 
 
 def test_a_pod_that_is_killed_has_left_its_log_and_its_metrics(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Pods:
         port = str(free_port())
         self.folders = [root / f"node-{rank}" for rank in range(nodes)]
         self.running = []
+        self.probes: dict[int, list[int]] = {}
         for rank, folder in enumerate(self.folders):
             folder.mkdir()
             environment = pod_environment(folder, spec, node_rank=rank, nodes=nodes, preflight=preflight)
@@ -45,10 +46,14 @@ class Pods:
                 pod.kill()
 
     def probes_of(self, rank: int) -> Iterator[int]:
-        """Those that measure: while it starts, a slow one would only be late."""
+        """Those that measure: while it starts, a slow one would only be late. They are known by then, since to look for
+        them takes a good part of what a device is measured for.
+        """
         reading = readings.read(readings.path_of(self.folders[rank] / "run", 0))
-        if reading.stage in ("device", "network"):
-            yield from (pid for pid in descendants(self.running[rank].process.pid) if runs(pid, PROBE))
+        if reading.stage == "starting" and not self.probes.get(rank):
+            self.probes[rank] = [pid for pid in descendants(self.running[rank].process.pid) if runs(pid, PROBE)]
+        elif reading.stage in ("device", "network"):
+            yield from self.probes[rank]
 
     def finish(self) -> list[Done]:
         return [pod.finish(seconds=SECONDS) for pod in self.running]

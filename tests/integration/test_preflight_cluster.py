@@ -27,12 +27,15 @@ class SlowNode:
         self._laptop = laptop
         self._node = node
         self._nodes: dict[str, str] = {}
+        self._probes: dict[int, Path] = {}
         self._is_here("")  # while probes import torch: to ask takes longer than what they measure
 
     def __call__(self) -> Iterator[int]:
-        for path in Path("/proc").glob("[0-9]*"):
-            if runs(int(path.name), PROBE) and _measures(path) and self._is_here(_pod_of(path)):
-                yield int(path.name)
+        self._probes = {pid: reading for pid, reading in self._probes.items() if runs(pid, PROBE)}
+        if not self._probes:  # while they start: to look for them takes a good part of what they measure
+            found = (path for path in Path("/proc").glob("[0-9]*") if runs(int(path.name), PROBE))
+            self._probes = {int(path.name): _reading_of(path) for path in found if self._is_here(_pod_of(path))}
+        yield from (pid for pid, path in self._probes.items() if readings.read(path).stage in ("device", "network"))
 
     def _is_here(self, pod: str) -> bool:
         if pod not in self._nodes:
@@ -53,9 +56,8 @@ def _pod_of(path: Path) -> str:
     return "-".join(env.get(f"FOOTPLATE_{name}", "") for name in ("JOB", "RUN", "ATTEMPT", "NODE_RANK"))
 
 
-def _measures(path: Path) -> bool:
-    folder = _environment(path).get("FOOTPLATE_RUN_DIR", "/nowhere")
-    return readings.read(readings.path_of(Path(folder), 0)).stage in ("device", "network")
+def _reading_of(path: Path) -> Path:
+    return readings.path_of(Path(_environment(path).get("FOOTPLATE_RUN_DIR", "/nowhere")), 0)
 
 
 def test_a_slow_node_is_named_and_the_next_attempt_runs_elsewhere(tmp_path: Path) -> None:

@@ -33,6 +33,13 @@ def test_every_place_is_judged_of_jobs_and_of_runtimes_that_have_it(place: Any) 
     assert (f'"{place.where}' in words_of("trainingruntimes")) is has
 
 
+def test_a_reading_s_own_texts_stay_as_they_are() -> None:
+    """`x` and `m` are names in its expressions, and letters in its texts."""
+    said = render()
+    for key in ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"):
+        assert f"''{key}''" in said
+
+
 def test_every_list_of_a_policy_is_a_variable() -> None:
     names = {each["name"] for each in POLICIES["trainingjobs.footplate.dev"]["variables"]}
     assert {*LIST_RULES, "runtimes", "applies"} <= names

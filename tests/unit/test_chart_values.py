@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from footplate.policy.labels import NEVER
+from footplate.policy.labels import NEVER, NEVER_OF
 from realcluster.chart import CHART, ROOT, load_helm, render, render_texts
 
 helm = load_helm()
@@ -133,6 +133,11 @@ JOBS_HAVE_POLICIES = {"jobs": {"enabled": True, "namespaces": ["team"]}}
         ),
         ({"metrics": {"authSecret": "scrape"}}, "metrics.authSecret is set, and nothing would read it."),
         *(({"propagateLabels": [never]}, f"propagateLabels has {never}, by which tools know") for never in NEVER),
+        *(
+            ({"propagateLabels": [f"{at}{domain}/*"]}, f"propagateLabels has {at}{domain}/*, by which tools know")
+            for domain in NEVER_OF
+            for at in ("", "below.")
+        ),
         ({"propagateLabels": ["helm.sh/chart"]}, "propagateLabels has helm.sh/chart, by which tools know"),
     ],
 )

@@ -54,8 +54,9 @@ class Walk:
 
 
 def _with(expression: str, value: str, holder: str) -> str:
-    """A reading's expression for one value, and for the map that holds it."""
-    return re.sub(r"\b[xm]\b", lambda name: value if name[0] == "x" else holder, expression)
+    """A reading's expression for one value, and for the map that holds it. Literals stay as they are."""
+    names = {"x": value, "m": holder}
+    return re.sub(r"'[^']*'|\b[xm]\b", lambda found: names.get(found[0], found[0]), expression)
 
 
 def _optional(root: str, names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ import structlog
 from footplate.errors import NotFound
 from footplate.machinery.client import KubeClient
 from footplate.machinery.cluster import Cluster
-from footplate.machinery.resources import NODES, PODS
+from footplate.machinery.resources import resource_of_kind
 from footplate.machinery.store import Store
 from footplate.objects import Key, Object, is_newer, key_of, uid_of, version_of
 from footplate.policy.plan import Doubt, Plan
@@ -73,7 +73,7 @@ class Answers:
     async def _read(self, doubt: Doubt) -> Object | None:
         store, key = self._place_of(doubt)
         try:
-            found = await self._client.get(NODES if doubt.kind == "Node" else PODS, *key)
+            found = await self._client.get(resource_of_kind(doubt.kind), *key)
         except NotFound:
             seen = store.get(key)
             if seen is not None:
@@ -91,7 +91,8 @@ class Answers:
     def _place_of(self, doubt: Doubt) -> tuple[Store, Key]:
         if doubt.kind == "Node":
             return self._cluster.nodes, ("", doubt.name)
-        return self._cluster.pods, (self._namespace, doubt.name)
+        store = self._cluster.jobs if doubt.kind == "TrainingJob" else self._cluster.pods
+        return store, (self._namespace, doubt.name)
 
     def _of_kind(self, kind: str) -> dict[Key, Object | None]:
         return {self._place_of(doubt)[1]: answer for doubt, answer in self._answers.items() if doubt.kind == kind}

@@ -178,7 +178,7 @@ class Cluster:
         if old is not None and new is not None and _without_version(old) == _without_version(new):
             return
         for pod in self.pods.indexed("node", name):
-            if (key := _job_key_of(pod)) is not None:
+            if (key := job_key_of(pod)) is not None:
                 self._enqueue(key)
 
     def _runtime_changed(self, old: Object | None, new: Object | None) -> None:

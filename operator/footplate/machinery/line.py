@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 from footplate.machinery.clock import Clock, Timer
-from footplate.objects import Key, Object, block, key_of, number, text, uid_of
+from footplate.objects import Key, Object, block, key_of, number, text
 from footplate.policy.claims import Book, Claim, Quota
 from footplate.policy.plan import Admission
 from footplate.policy.queue import Give, Settlement, settle
 from footplate.policy.queue_words import place_in_line, why_it_gives, why_it_never_fits, why_it_waits
-from footplate.policy.quota import claim_of, leftover_of
+from footplate.policy.quota import claim_of
 from footplate.policy.share import TAKES_ITS_PLACE
 
 PATIENCE_SECONDS = 120.0
@@ -81,23 +81,15 @@ class Line:
         self._follow(key, claim)
         self._put(key)
 
-    def left_behind(self, job: Object, pods: int, *, is_gone: bool) -> bool:
-        """A job, which may be gone, has so many pods on nodes: those beyond what it holds count too. False where there
-        are none.
-        """
-        (namespace, name), uid = key_of(job), uid_of(job)
-        ghost = namespace, f"{name} (stopping, {uid[:8]})"
-        known = self._book.claims.get(ghost)
-        if not pods and known is None:
-            return False
-        left = leftover_of(job, pods, key=ghost, known=known, is_gone=is_gone)
-        if left != known:
-            self._book.drop(ghost)
-            if left is not None:
-                self._book.put(left)
-            self._stale = True
-            self._note()
-        return left is not None
+    def left_behind(self, key: Key, left: Claim | None) -> None:
+        """What pods hold beyond what their job does, under a key of its own; None where that is nothing."""
+        if left == self._book.claims.get(key):
+            return
+        self._book.drop(key)
+        if left is not None:
+            self._book.put(left)
+        self._stale = True
+        self._note()
 
     def quotas_changed(self) -> None:
         """Policies, or the namespaces that they select, are others."""

@@ -35,7 +35,13 @@ SECRETS = Resource("v1", "secrets")
 EVENTS = Resource("events.k8s.io/v1", "events")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 
-_BY_KIND = {"Pod": PODS, "Service": SERVICES, "ConfigMap": CONFIG_MAPS}
+_BY_KIND = {
+    "Pod": PODS,
+    "Service": SERVICES,
+    "ConfigMap": CONFIG_MAPS,
+    "Node": NODES,
+    "TrainingJob": TRAINING_JOBS,
+}
 
 
 def resource_of(manifest: Object) -> Resource:
@@ -49,5 +55,5 @@ def resource_of_target(kind: str, api: str) -> Resource:
 
 
 def resource_of_kind(kind: str) -> Resource:
-    """The collection of a kind that the operator deletes from; KeyError for any other."""
+    """The collection of a kind of which the operator reads or deletes single objects; KeyError for any other."""
     return _BY_KIND[kind]

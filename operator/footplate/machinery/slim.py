@@ -17,6 +17,7 @@ from footplate.attempt_spec import job_of_group
 from footplate.contract import CONTAINER_NAME, JOB_FILE, Label, TokenEnv
 from footplate.gangs import kueue
 from footplate.objects import OVERSIZE, TOO_DEEP, Kept, Object, block, blocks, controller_of, number, text
+from footplate.policy.quota import held_by
 from footplate.policy.rules import MAX_SPEC_BYTES
 from footplate.text import MAX_TERMINATION_BYTES
 from footplate.tokens import token_of
@@ -79,6 +80,8 @@ def slim_pod(pod: Object) -> Object | None:
     spec = _pick(block(pod, "spec"), _POD_SPEC)
     if gates := blocks(block(pod, "spec"), "schedulingGates"):
         spec["schedulingGates"] = [_pick(gate, ("name",)) for gate in gates[:_MOST]]
+    if held := held_by(pod):
+        spec["resources"] = {"limits": held}
     if metadata["name"].endswith("-0") and (token := token_of(pod)):  # rank 0 is asked how far the gang is
         spec["containers"] = [{"env": [{"name": str(TokenEnv.TOKEN), "value": token}]}]
     return Kept(apiVersion="v1", kind="Pod", metadata=metadata, spec=spec, status=_pod_status(pod))
@@ -87,7 +90,7 @@ def slim_pod(pod: Object) -> Object | None:
 def stub_pod(pod: Object) -> Object:
     """Of a pod for which there is no room: that it is there, whose it is, and how far."""
     status = _pick(block(pod, "status"), ("phase",))
-    return Kept({**pod, "spec": _pick(block(pod, "spec"), ("nodeName",)), "status": status})
+    return Kept({**pod, "spec": _pick(block(pod, "spec"), ("nodeName", "resources")), "status": status})
 
 
 def slim_node(node: Object) -> Object:

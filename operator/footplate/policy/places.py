@@ -75,6 +75,27 @@ GANG = Reading(
     f"x in {[*map(str, _BY_GANG)]}",
 )
 """The scheduler that a kind of gang goes to without being named."""
+
+
+def _of_keys(keys: Sequence[str]) -> Reading:
+    """The value of each of these keys of a map."""
+    return Reading(lambda entry: str(entry[1]) if entry[0] in keys else None, "m[x]", f"x in {[*keys]} && m[x] != ''")
+
+
+QUEUE = _of_keys(
+    (
+        "kueue.x-k8s.io/queue-name",
+        "scheduling.volcano.sh/queue-name",
+        "volcano.sh/queue-name",
+        "yunikorn.apache.org/queue",
+        "kai.scheduler/queue",
+        "runai/queue",
+        "queue",
+    )
+)
+"""Queues read a pod's labels and annotations, whatever `scheduling.queueName` says; the last is YuniKorn's."""
+PRIORITY = _of_keys(("kueue.x-k8s.io/priority-class",))
+"""So does Kueue, of a class of its own kind."""
 LISTED = Reading(lambda value: "there" if value else None, cel_if="x.size() > 0")
 PRESENT = Reading(lambda value: "there")
 
@@ -140,6 +161,7 @@ PLACES: Sequence[Place] = (
     *_places("secrets", "podTemplate.volumes[].csi.volumeAttributes{}", reading=ATTRIBUTE),
     *_places("serviceAccounts", "podTemplate.serviceAccountName"),
     *_places("priorityClasses", "scheduling.priorityClassName"),
+    *_places("priorityClasses", "podTemplate.labels{}", reading=PRIORITY),
     *_places("runtimeClasses", "podTemplate.runtimeClassName"),
     *_places(
         "resourceClaims",
@@ -149,6 +171,7 @@ PLACES: Sequence[Place] = (
     *_places("schedulers", "podTemplate.schedulerName"),
     *_places("schedulers", "scheduling.gang", reading=GANG),
     *_places("queues", "scheduling.queueName"),
+    *_places("queues", "podTemplate.labels{}", "podTemplate.annotations{}", reading=QUEUE),
     *_places("csiDrivers", "podTemplate.volumes[].csi.driver"),
     *_places("tolerations", "podTemplate.tolerations[]", reading=TOLERATION),
     *_places("nodeLabels", "podTemplate.nodeSelector{}", reading=PAIR),

@@ -69,9 +69,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A pod of the job's namespace, or a node, of which the view may be old: that it isn't there, or isn't well."""
+    """A pod of the job's namespace, or a node, of which the view may be old: that it isn't there, or isn't well; or the
+    job itself, which may be deleted.
+    """
 
-    kind: Literal["Pod", "Node"]
+    kind: Literal["Pod", "Node", "TrainingJob"]
     name: str
 
 

@@ -3,15 +3,23 @@ smallest counts, and what one of them doesn't lend isn't lent. And a job's claim
 the line knows is lost with the process.
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
+from footplate.api.quantities import amount
 from footplate.api.status import Phase
+from footplate.gangs import kueue, volcano
 from footplate.gangs.kinds import GangKind
 from footplate.gangs.table import SCHEDULERS
 from footplate.objects import Key, Object, block, blocks, key_of, number, text, time
 from footplate.policy.claims import Claim, Quota
 
 LOAN_SECONDS = 600
+
+_QUANTITY = re.compile("[0-9]{1,6}k?")
+_MAX_NAME = 253
+_MOST_NAMES = 16
 
 
 def quota_of(policies: Iterable[Object]) -> Quota | None:
@@ -66,24 +74,41 @@ def claim_of(job: Object, runtime: Object | None, *, rank: Callable[[str], int])
     )
 
 
-def leftover_of(job: Object, pods: int, *, key: Key, known: Claim | None, is_gone: bool) -> Claim | None:
-    """The claim of a job's pods on nodes beyond what it holds; None where there are none.
+def held_by(pod: Object) -> dict[str, int]:
+    """What a raw pod holds of resources with a maker's domain, by name; nothing where another queue counts it."""
+    labels, annotations = (block(pod, "metadata", field) for field in ("labels", "annotations"))
+    if kueue.QUEUE_NAME in labels or volcano.GROUP_NAME in annotations:
+        return {}
+    held: Counter[str] = Counter()
+    for container in blocks(block(pod, "spec"), "containers"):
+        held.update(_devices(block(container, "resources", "limits")))
+    return dict(held.most_common(_MOST_NAMES))
+
+
+def _devices(limits: Object) -> dict[str, int]:
+    """What limits say of resources with a maker's domain, where it is a number that any node could have."""
+    named = {name: str(many) for name, many in limits.items() if "/" in name and len(name) <= _MAX_NAME}
+    counts = {name: int(amount(many)) for name, many in named.items() if _QUANTITY.fullmatch(many)}
+    return {name: count for name, count in counts.items() if count > 0}
+
+
+def leftover_of(held: Mapping[str, int], job: Object | None, *, key: Key) -> Claim | None:
+    """The claim of a job's pods on nodes beyond what it holds; None where there is nothing.
 
     Args:
-        job: the job, as it is or was last.
-        pods: how many of its pods have nodes.
+        held: what its pods on nodes hold, by resource name.
+        job: the job as it is; None for one that is deleted, which holds nothing any more.
         key: of the claim.
-        known: what it was before: a new run's status says nothing of the old one's pods.
-        is_gone: whether the job was deleted, so that it holds nothing any more.
     """
-    own = claim_of(job, None, rank=lambda name: 0)
-    place = block(job, "status", "queue", "accelerators")
-    each = tuple((name, count) for name in sorted(place) if (count := number(place, name)) and count > 0)
-    each = each or (known.each if known is not None else ())
-    extra = pods - (own.holds if own is not None and not is_gone else 0)
-    if extra <= 0 or not each:
-        return None
-    return Claim(key=key, each=each, wants=extra, least=extra, since=0.0, holds=extra, is_left=True)
+    place, own = block(job, "status", "queue"), None
+    if place:
+        own = claim_of(job or {}, None, rank=lambda name: 0)
+        held = {name: held.get(name, 0) for name in block(place, "accelerators")}
+    elif blocks(block(job, "status"), "attempts"):
+        return None  # it has begun without the line, and counts as a whole, or in another queue
+    mine = own.amount(own.holds) if own is not None else {}
+    each = tuple((name, left) for name in sorted(held) if (left := held[name] - mine.get(name, 0)) > 0)
+    return Claim(key=key, each=each, wants=1, least=1, since=0.0, holds=1, is_left=True) if each else None
 
 
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
@@ -94,14 +119,15 @@ def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], in
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
     nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
     limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
-    each = [(name, int(str(limits[name]))) for name in sorted(limits) if "/" in name and str(limits[name]).isdecimal()]
+    # What the run was started with: a runtime may be edited meanwhile, by the tenant who wrote it too.
+    each = _devices(block(status, "resolved", "accelerators") or limits)
     is_over = attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING
     has_pods = attempt.get("createdTime") or attempt.get("runningTime")
     if is_over or not has_pods or _is_queued_elsewhere(text(attempt, "gang")):
         return None
     return Claim(
         key=key_of(job),
-        each=tuple((name, count) for name, count in each if count),
+        each=(*sorted(each.items()),),
         wants=nodes,
         least=nodes,
         since=_seconds(status, "startTime"),

@@ -47,6 +47,7 @@ from footplate.policy.measures import measure
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Step
 from footplate.policy.pods import Gang
+from footplate.policy.reasons import Reason
 from footplate.policy.run import begin_run, due_run, start_run
 from footplate.policy.status import leave_alone, publish
 from footplate.policy.suspend import suspend
@@ -84,8 +85,19 @@ def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> 
     if is_finished(status) and history.is_over(observed):
         return Step(delete=(clean_pods.whole_job(observed.job),))
     config = run_config.read(observed, status)
-    if config is None:
-        return run_config.go_without(observed, status, now=now)
+    if config is not None:
+        return _decide_of(observed, status, config, now=now)
+    if is_finished(status):
+        return run_config.sweep(observed, status, now=now)
+    again = run_config.made_again(observed, status)
+    if again is None:
+        return run_config.end_without(status, now=now)
+    config, config_map = again
+    step = _decide_of(replace(observed, run_config=config_map), status, config, now=now)
+    return run_config.put_back(observed, step, config_map)
+
+
+def _decide_of(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:
     job = _read_job(observed, status, config, now=now)
     step = _finished(job) if is_finished(status) else _live(job)
     news = tuple(events.news(before=status, after=step.status, spec=job.spec))
@@ -135,8 +147,7 @@ def _finished(job: Job) -> Step:
 
 
 def _live(job: Job) -> Step:
-    refused = refusal.final(job.refusals, has_run=start_trouble.has_run(job.status))
-    if refused is not None:
+    if (refused := _refused_for_good(job)) is not None:
         return end_run(job, *refused)
     if has_succeeded(job):
         return end_succeeded(job)
@@ -155,6 +166,13 @@ def _live(job: Job) -> Step:
         return end_run(job, *resting)
     step = between_attempts(job) if job.between_attempts else _attempt(job)
     return replace(step, requeue=(*step.requeue, *(limit.left for limit in limits)))
+
+
+def _refused_for_good(job: Job) -> tuple[Reason, str] | None:
+    """The first refusal that ends the run. Its ConfigMap was taken when the run began, whatever has run of it since."""
+    has_run = start_trouble.has_run(job.status)
+    found = (refusal.final([each], has_run=has_run or each.kind == "ConfigMap") for each in job.refusals)
+    return next((end for end in found if end is not None), None)
 
 
 def _await_last_words(job: Job) -> Step:

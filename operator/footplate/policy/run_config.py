@@ -2,22 +2,20 @@
 somebody deleted it.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
-from footplate.api.status import Phase, TrainingJobStatus
+from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
 from footplate.objects import Object, block, is_controlled_by, number, text
 from footplate.podspec import build_config_map
-from footplate.policy import boundary, clean_pods, refusal
+from footplate.policy import boundary, clean_pods
 from footplate.policy.end import with_run_failed
-from footplate.policy.job import is_finished, move, with_attempt_ended
-from footplate.policy.plan import Observed, Refusal, Step, Target
+from footplate.policy.job import with_attempt_ended
+from footplate.policy.plan import Doubt, Observed, Refusal, Step, Target
 from footplate.policy.pods import owned_pods
 from footplate.policy.reasons import Reason
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, decode, digest, encode, resolve
-
-_AT_REST = (Phase.SUSPENDING, Phase.SUSPENDED, Phase.RESTARTING)
-"""Phases whose reason and message no later look would put right: that a create fails is told by the condition alone."""
 
 
 def read(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
@@ -50,41 +48,34 @@ def config_target(config_map: Object) -> Target:
     return Target("ConfigMap", text(metadata, "namespace"), text(metadata, "name"), text(metadata, "uid"))
 
 
-def go_without(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
-    """What is to be done where it can't be read."""
-    if is_finished(status):
-        return _sweep(observed, status, now=now)
-    config, found, refused = _again(observed, status), own_config(observed), refused_config(observed)
-    if config is None or status.resolved is None:
-        return _end_run(status, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now)
-    if found is not None:
-        return Step(delete=(config_target(found),))
-    name, labels = status.resolved.config_map, observed.labels
-    create = (build_config_map(config, encode(config), name=name, labels=labels),)
-    failing = refusal.failing((refused,) if refused is not None else (), now=now)
-    if failing is None:
-        return Step(create=create)
-    final = refusal.final([failing], has_run=True)
-    if final is not None:
-        return _end_run(status, *final, now=now)
-    if status.phase in _AT_REST:
-        return Step(status, create=create)
-    reason = refusal.waits_as(failing)
-    told = move(status, status.phase or Phase.PENDING, reason, refusal.describe(failing), now=now)
-    return Step(told, create=create)
-
-
-def _again(observed: Observed, status: TrainingJobStatus) -> JobConfig | None:
-    """What the run was started with, where the job and its runtime still say the same."""
+def made_again(observed: Observed, status: TrainingJobStatus) -> tuple[JobConfig, Object] | None:
+    """What the run was started with and its ConfigMap, where the job and its runtime still say the same."""
     try:
         config = resolve_within(observed, run=status.run or 1)
     except (InvalidJob, RuntimeRefuses):
         return None
-    return config if status.resolved is not None and digest(encode(config)) == status.resolved.sha256 else None
+    encoded = encode(config)
+    if status.resolved is None or digest(encoded) != status.resolved.sha256:
+        return None
+    return config, build_config_map(config, encoded, name=status.resolved.config_map, labels=observed.labels)
 
 
-def _end_run(status: TrainingJobStatus, reason: Reason, why: str, *, now: datetime) -> Step:
-    return Step(with_run_failed(with_attempt_ended(status, reason, now=now), reason, why, now=now))
+def put_back(observed: Observed, step: Step, config_map: Object) -> Step:
+    """The step, and the run's ConfigMap again. It is decided of the run as ever: whoever keeps the ConfigMap from being
+    created, as by a full quota, keeps no gang. No pod is made beside one that isn't right, which goes first; and of a
+    job that was deleted unseen the ConfigMap has gone with it.
+    """
+    found = own_config(observed)
+    if found is not None:
+        return replace(step, create=(), delete=(*step.delete, config_target(found)))
+    doubt = Doubt("TrainingJob", text(block(observed.job, "metadata"), "name"))
+    return replace(step, create=(config_map, *step.create), doubts=(*step.doubts, doubt))
+
+
+def end_without(status: TrainingJobStatus, *, now: datetime) -> Step:
+    """The end of a run of which nobody knows any more what it was started with."""
+    ended = with_attempt_ended(status, Reason.RUN_CONFIG_LOST, now=now)
+    return Step(with_run_failed(ended, Reason.RUN_CONFIG_LOST, _why_lost(status), now=now))
 
 
 def _why_lost(status: TrainingJobStatus) -> str:
@@ -95,7 +86,7 @@ def _why_lost(status: TrainingJobStatus) -> str:
     )
 
 
-def _sweep(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
+def sweep(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:
     """A finished run keeps no living pod; one without its ConfigMap was being cleaned up, so the Service goes too.
     Runs that never had one, as their spec was invalid, end here as well.
     """

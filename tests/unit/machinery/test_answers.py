@@ -6,7 +6,7 @@ from footplate.errors import NotFound
 from footplate.machinery.answers import Answers
 from footplate.machinery.cluster import Cluster
 from footplate.policy.plan import Doubt
-from unit.policy.build import merged, node, pod
+from unit.policy.build import job, merged, node, pod
 
 JSON = dict[str, Any]
 OWNER = {"apiVersion": "footplate.dev/v1alpha1"}
@@ -59,3 +59,17 @@ async def test_what_is_gone_is_gone_whatever_a_view_shows() -> None:
     answers = about(Cluster(lambda _: None), None)
     await answers.ask([Doubt("Pod", "fashion-1-0-0")])
     assert answers.correct_pods([version(4, pod(0))]) == []
+
+
+async def test_a_job_that_was_deleted_unseen_is_found_out() -> None:
+    cluster = Cluster(lambda _: None)
+    cluster.jobs.apply(version(4, job()), deleted=False)
+    await about(cluster, None).ask([Doubt("TrainingJob", "fashion")])
+    assert cluster.jobs.get(("team", "fashion")) is None
+
+
+async def test_one_that_was_created_again_takes_its_place() -> None:
+    cluster = Cluster(lambda _: None)
+    cluster.jobs.apply(version(4, job()), deleted=False)
+    await about(cluster, version(5, job(uid="another"))).ask([Doubt("TrainingJob", "fashion")])
+    assert (cluster.jobs.get(("team", "fashion")) or {})["metadata"]["uid"] == "another"

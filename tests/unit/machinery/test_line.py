@@ -12,6 +12,7 @@ from footplate.api.scalars import format_time
 from footplate.machinery.cluster import Cluster
 from footplate.objects import Key
 from footplate.policy.plan import Admission
+from footplate.policy.quota import claim_of
 from unit.machinery.support import START, FakeClock
 from unit.policy.build import job as make_job
 
@@ -132,13 +133,43 @@ def test_who_ran_before_the_quota_counts(world: World) -> None:
         assert ("c", "ran") in woken, "it takes its place"
 
 
-def left_pod(owned: bool = True, version: int = 100, **metadata: Any) -> JSON:
+def test_what_ran_before_the_quota_counts_as_it_was_started_whatever_its_runtime_says_by_now() -> None:
+    """A TrainingRuntime is its tenant's to edit."""
+    status = {
+        "phase": "Running",
+        "resolved": {"accelerators": {GPU: 4}},
+        "attempts": [{"attempt": 0, "startTime": EARLY, "nodes": 2, "createdTime": EARLY}],
+    }
+    edited = {"spec": {"resources": {"limits": {GPU: "0"}}}}
+    claim = claim_of(make_job({"nodes": 2}, status=status), edited, rank=lambda name: 0)
+    assert claim is not None
+    assert claim.each == ((GPU, 4),)
+
+
+@pytest.mark.parametrize(
+    ("limits", "each"),
+    [
+        ({GPU: "1k"}, ((GPU, 1000),)),
+        ({GPU: 8, "cpu": "4"}, ((GPU, 8),)),
+        ({GPU: "9" * 5000, "a.b/c": "\u00b2", "a.b/d": {}, "a.b/e": "-1", "a.b/f": "0"}, ()),
+    ],
+    ids=["thousands", "a number", "what no node has"],
+)
+def test_limits_are_counted_whatever_is_in_them(limits: JSON, each: tuple[tuple[str, int], ...]) -> None:
+    status = {"phase": "Running", "attempts": [{"attempt": 0, "startTime": EARLY, "createdTime": EARLY}]}
+    claim = claim_of(make_job({"resources": {"limits": limits}}, status=status), None, rank=lambda name: 0)
+    assert claim is not None
+    assert claim.each == each
+
+
+def left_pod(owned: bool = True, version: int = 100, gpus: int = 8, **metadata: Any) -> JSON:
     """The pod of job a/old."""
     owner = {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingJob", "name": "old", "uid": "a/old"}
     labels = {"footplate.dev/job": "old", "footplate.dev/job-uid": "a/old", "footplate.dev/rank": "0"}
     head = {"name": "old-1-0-0", "namespace": "a", "uid": "pod", "resourceVersion": str(version), "labels": labels}
     owners = [{**owner, "controller": True}] if owned else []
-    return {"metadata": {**head, "ownerReferences": owners, **metadata}, "spec": {"nodeName": "n"}, "status": {}}
+    spec = {"nodeName": "n", "containers": [{"resources": {"limits": {GPU: str(gpus), "cpu": "4"}}}]}
+    return {"metadata": {**head, "ownerReferences": owners, **metadata}, "spec": spec, "status": {}}
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["a long grace period", "--cascade=orphan"])
@@ -157,6 +188,44 @@ def test_who_is_deleted_holds_as_long_as_its_pods_are_there(world: World, owned:
     assert world.may_begin(world.job("b/mine", 8)), "who left them is nobody else's business"
     pods.apply(left_pod(owned, version=world.version + 1), deleted=True)
     assert world.may_begin(again)
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["a long grace period", "--cascade=orphan"])
+def test_so_it_does_for_an_operator_that_never_saw_the_job(world: World, owned: bool) -> None:
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    world.version += 1
+    world.cluster.pods.apply(left_pod(owned, version=world.version, deletionTimestamp=EARLY), deleted=False)
+    again = world.job("a/again", 8)
+    assert "(old (stopping, a/old) 8)" in world.ask(again).why
+    assert not world.may_begin(again)
+    world.version += 1
+    world.cluster.pods.apply(left_pod(owned, version=world.version), deleted=True)
+    assert world.may_begin(again)
+
+
+def test_pods_that_are_listed_before_their_job_are_no_leftovers_once_it_is_there(world: World) -> None:
+    world.policy("all", gpus=16, borrow=False, tenant="yes")
+    world.version += 1
+    world.cluster.pods.apply(left_pod(version=world.version), deleted=False)
+    both = world.job("a/both", 16)
+    assert not world.may_begin(both)
+    world.job("a/old", 8, holds=True)
+    world.delete(both)
+    assert world.may_begin(world.job("a/late", 8)), "what it holds isn't counted twice"
+
+
+@pytest.mark.parametrize(
+    "queued",
+    [{"labels": {"kueue.x-k8s.io/queue-name": "q"}}, {"annotations": {"scheduling.k8s.io/group-name": "old-1-0"}}],
+    ids=["Kueue", "Volcano"],
+)
+def test_what_another_queue_counts_isn_t_counted_twice(world: World, queued: JSON) -> None:
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    pod = left_pod(version=world.version + 1)
+    metadata = {name: {**pod["metadata"].get(name, {}), **more} for name, more in queued.items()}
+    world.cluster.pods.apply({**pod, "metadata": {**pod["metadata"], **metadata}}, deleted=False)
+    world.version += 1
+    assert world.may_begin(world.job("a/again", 8))
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Restarting"])
@@ -188,7 +257,7 @@ def test_a_node_that_changes_counts_none_of_its_pods_again(world: World) -> None
 
 
 def test_what_was_borrowed_and_left_behind_isn_t_lent_again_nor_kept_from_its_owner(world: World) -> None:
-    world.cluster.pods.apply(left_pod(version=world.version + 1), deleted=False)
+    world.cluster.pods.apply(left_pod(version=world.version + 1, gpus=16), deleted=False)
     old = world.job("a/old", 16, holds=True)
     world.delete(old)
     assert not world.may_begin(world.job("a/again", 16))

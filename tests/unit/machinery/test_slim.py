@@ -218,3 +218,11 @@ def test_the_curve_of_a_finished_job_takes_no_room(phase: str, kept: bool) -> No
     assert (slim["status"] == status) is kept
     assert (weigh(slim) > weigh(bare) + 100) is kept
     assert "history" not in str(merge_patch(slim["status"], {**slim["status"], "run": 2}))
+
+
+def test_what_a_pod_holds_is_kept_even_where_there_is_no_room_for_it() -> None:
+    limits = {"nvidia.com/gpu": "4", "cpu": "8", "example.com/odd": "half"}
+    labels = {"footplate.dev/job-uid": "u"}
+    pod = make("p", metadata={"labels": labels}, spec={"containers": [{"resources": {"limits": limits}}] * 2})
+    kept: Any = slim_pod(pod)
+    assert kept["spec"]["resources"] == stub_pod(kept)["spec"]["resources"] == {"limits": {"nvidia.com/gpu": 8}}

@@ -216,6 +216,12 @@ class FakeCluster:
         changed = {**spec.get(block, {}), **fields}
         self.job = {**self.job, "metadata": metadata, "spec": {**spec, block: changed}}
 
+    def lose_run_config(self) -> None:
+        """What a tenant can do: delete the run's ConfigMap, and fill the quota that another one takes."""
+        name = self.status["resolved"]["configMap"]
+        del self.objects["ConfigMap", name]
+        self.refusing = 403, "exceeded quota: configmaps=1"
+
     def scale(self, nodes: int) -> None:
         """What a user's `kubectl scale` does."""
         metadata = {**self.job["metadata"], "generation": self.job["metadata"]["generation"] + 1}

@@ -334,14 +334,14 @@ def test_the_trainer_is_told_where_packages_may_come_from() -> None:
 
 
 def test_labels_of_the_job_that_go_on_to_its_pods_are_held_like_the_pods_own() -> None:
-    """Else a queue's class would be had by a label that isn't in the spec."""
-    labels = {"team": "a", "kueue.x-k8s.io/priority-class": "high"}
+    """Else more would be had by a label that isn't in the spec."""
+    labels = {"team": "a", "example.net/class": "high"}
     plan = reconcile(Observed(make_job(HONEST), policies=selected({POLICY: STRICT}), labels=labels), now=NOW)
     assert plan.create == ()
     assert plan.status is not None
     assert plan.status["message"] == (
-        'metadata.labels = "kueue.x-k8s.io/priority-class": isn\'t among the labels that TrainingPolicy tenants allows '
-        "namespace team; allowed are team, example.com/*"
+        'metadata.labels = "example.net/class": isn\'t among the labels that TrainingPolicy tenants allows '
+        "namespace team; allowed are team, example.com/*, kai.scheduler/queue, kueue.x-k8s.io/priority-class"
     )
 
 

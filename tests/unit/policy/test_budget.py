@@ -156,6 +156,15 @@ def test_a_spent_budget_stops_the_gang_and_a_raised_one_lets_it_go_on() -> None:
     _let_run(cluster)
 
 
+def test_a_tenant_who_takes_the_run_config_away_spends_no_more() -> None:
+    cluster = budgeted()
+    cluster.lose_run_config()
+    _pass_time(cluster, until="Suspending")
+    cluster.settle()
+    assert all(each.terminating for each in cluster.live_pods())
+    assert cluster.status["reason"] == "BudgetSpent"
+
+
 def test_the_warning_comes_when_it_is_due() -> None:
     cluster = budgeted()
     began = cluster.now

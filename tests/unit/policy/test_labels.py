@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from footplate.errors import ConfigurationError
-from footplate.policy.labels import DEFAULT, NEVER, check_patterns, propagated
+from footplate.policy.labels import DEFAULT, NEVER, NEVER_OF, check_patterns, propagated
 from footplate.policy.plan import Observed
 from unit.policy.build import JSON, NOW, config_map, job, plan_of
 
@@ -20,7 +20,39 @@ TRACKING = {
     "footplate.dev/job": "somebody-elses",
     "kueue.x-k8s.io/queue-name": "gpus",
 }
-WANTED = {"cost-center": "4711", "team": "vision", "example.com/project": "x", "app.kubernetes.io/part-of": "vision"}
+STEERING = (
+    "scheduling.x-k8s.io/pod-group",
+    "pod-group.scheduling.sigs.k8s.io/name",
+    "scheduling.k8s.io/group-name",
+    "jobset.sigs.k8s.io/jobset-name",
+    "volcano.sh/queue-name",
+    "scheduling.volcano.sh/queue-name",
+    "yunikorn.apache.org/queue",
+    "applicationId",
+    "kai.scheduler/queue",
+    "karpenter.sh/do-not-disrupt",
+    "karpenter.k8s.aws/x",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict",
+    "descheduler.alpha.kubernetes.io/evict",
+    "controller.kubernetes.io/pod-deletion-cost",
+    "batch.kubernetes.io/job-name",
+    "pod-security.kubernetes.io/enforce",
+    "sidecar.istio.io/inject",
+    "istio.io/rev",
+    "linkerd.io/inject",
+    "config.linkerd.io/proxy-image",
+    "azure.workload.identity/use",
+    "aadpodidbinding",
+    "eks.amazonaws.com/fargate-profile",
+)
+"""What others read of a pod's labels: who schedules, evicts, injects into, or lends an identity to it."""
+WANTED = {
+    "cost-center": "4711",
+    "team": "vision",
+    "example.com/project": "x",
+    "app.kubernetes.io/part-of": "vision",
+    "notvolcano.sh/x": "y",
+}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +63,7 @@ WANTED = {"cost-center": "4711", "team": "vision", "example.com/project": "x", "
         (("example.com/*",), {"example.com/project"}),
         (("app.kubernetes.io/*",), {"app.kubernetes.io/part-of"}),
         (("cost-center", "example.com/project"), {"cost-center", "example.com/project"}),
+        (("notvolcano.sh/*",), {"notvolcano.sh/x"}),
         (("example.co/*", "cost"), set()),
     ],
 )
@@ -39,7 +72,7 @@ def test_what_goes_on(patterns: tuple[str, ...], expected: set[str]) -> None:
     assert propagated({**WANTED, **TRACKING}, patterns).keys() == expected
 
 
-@pytest.mark.parametrize("never", [*TRACKING, *NEVER])
+@pytest.mark.parametrize("never", [*TRACKING, *STEERING, *NEVER, *(f"{domain}/*" for domain in NEVER_OF)])
 def test_an_allow_list_that_names_what_never_goes_on_is_refused(never: str) -> None:
     with pytest.raises(ConfigurationError, match=r"propagateLabels: .* never goes on to pods"):
         check_patterns(["cost-center", never])
@@ -49,6 +82,11 @@ def test_an_allow_list_that_names_what_never_goes_on_is_refused(never: str) -> N
 def test_a_pattern_that_can_match_no_label_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=r"is neither a label's key nor a prefix"):
         check_patterns([wrong])
+
+
+@pytest.mark.parametrize("key", [*TRACKING, *STEERING])
+def test_even_one_that_is_named_stays_behind(key: str) -> None:
+    assert propagated({key: "x"}, [key, f"{key.partition('/')[0]}/*"]) == {}
 
 
 def test_an_allow_list_has_a_bound() -> None:

@@ -4,24 +4,33 @@ from typing import Any
 
 import pytest
 
-from footplate.policy.plan import Observed, Plan, Refusal
+from footplate.policy.plan import Doubt, Observed, Plan, Refusal
 from footplate.policy.reconcile import reconcile
-from unit.policy.build import NOW, at, config_map, job, merged, names, pod, status
+from unit.policy.build import NOW, at, config_map, job, merged, names, node, plan_of, pod, status
 
 JSON = dict[str, Any]
+NODES = {"node-0": node("node-0")}
 
 
 def without(of: JSON, *pods: JSON, phase: str = "Running", found: JSON | None = None, **more: Any) -> Plan:
     refusals = more.pop("refusals", ())
     living = {**of, "status": status(job(), phase, **more)}
-    return reconcile(Observed(living, pods, run_config=found, refusals=refusals), now=NOW)
+    return plan_of(Observed(living, pods, NODES, run_config=found, refusals=refusals), now=NOW)
 
 
-@pytest.mark.parametrize("phase", ["Pending", "Running", "Suspended", "Restarting"])
+GANG = pod(0), pod(1)
+
+
+@pytest.mark.parametrize("phase", ["Queued", "Starting", "Running"])
 def test_it_is_put_back(phase: str) -> None:
-    plan = without(job(), pod(0), phase=phase)
-    assert plan.create == (config_map(job()),)
-    assert (plan.status, plan.delete) == (None, ())
+    plan = without(job(), *GANG, phase=phase)
+    assert (plan.create, plan.delete) == ((config_map(job()),), ())
+
+
+def test_it_is_put_back_before_the_pods_that_mount_it() -> None:
+    plan = without(job(), phase="Pending")
+    first, *others = (each["kind"] for each in plan.create)
+    assert (first, *sorted(others)) == ("ConfigMap", "Pod", "Pod", "Service")
 
 
 def test_it_is_put_back_after_a_live_field_changed() -> None:
@@ -29,9 +38,18 @@ def test_it_is_put_back_after_a_live_field_changed() -> None:
     assert names(without(edited).create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
 
 
-def test_an_altered_one_goes_first() -> None:
-    plan = without(job(), found=merged(config_map(job()), {"data": {"job.json": "{}"}}))
+def test_it_is_asked_first_whether_the_job_is_still_there() -> None:
+    """The ConfigMap of a job that was deleted unseen has gone with it."""
+    living = {**job(), "status": status(job())}
+    assert reconcile(Observed(living, GANG, NODES), now=NOW) == Plan(
+        confirm=frozenset({Doubt("TrainingJob", "fashion")})
+    )
+
+
+def test_an_altered_one_goes_first_and_no_pod_is_made_beside_it() -> None:
+    plan = without(job(), phase="Pending", found=merged(config_map(job()), {"data": {"job.json": "{}"}}))
     assert names(plan.delete) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
+    assert plan.create == ()
 
 
 def refusal(code: int, reason: str) -> Refusal:
@@ -39,7 +57,7 @@ def refusal(code: int, reason: str) -> Refusal:
 
 
 def test_a_refusal_is_told_and_the_create_is_wanted_still() -> None:
-    plan = without(job(), refusals=[refusal(403, "Forbidden")])
+    plan = without(job(), *GANG, refusals=[refusal(403, "Forbidden")])
     assert (plan.create, plan.delete) == ((config_map(job()),), ())
     assert plan.status is not None
     assert plan.status["conditions"][-1]["type"] == "ReplicaFailure"
@@ -51,7 +69,7 @@ def test_a_refusal_is_told_and_the_create_is_wanted_still() -> None:
 @pytest.mark.parametrize("code", [400, 403, 422])
 def test_no_refusal_ends_a_run_that_has_its_pods(code: int) -> None:
     said = Refusal("ConfigMap", "fashion-run-1", code, "Invalid", 'ConfigMap "fashion-run-1" is invalid: data')
-    plan = without(job(), pod(0), refusals=[said])
+    plan = without(job(), *GANG, refusals=[said])
     assert plan.status is not None
     assert plan.status["phase"] == "Running"
 
@@ -105,15 +123,20 @@ def test_a_run_keeps_the_name_that_it_began_with() -> None:
 
 def test_it_is_put_back_under_the_name_that_it_had() -> None:
     begun, found = begun_under_the_old_name()
-    assert reconcile(Observed({**job(), "status": begun}), now=NOW).create == (found,)
+    assert plan_of(Observed({**job(), "status": begun}), now=NOW).create[0] == found
 
 
 @pytest.mark.parametrize("phase", ["Suspending", "Suspended", "Restarting"])
 def test_of_a_job_at_rest_the_condition_alone_tells_of_a_refusal(phase: str) -> None:
     """Nobody would take it back there once the create succeeds."""
-    plan = without(job(), phase=phase, refusals=[refusal(403, "Forbidden")], message="suspended")
+    rests = job({"runPolicy": {"suspend": phase != "Restarting"}})
+    said = {"reason": "SuspendedByUser", "message": "it rests"}
+    ended = [{"attempt": 0, "startTime": at(-600), "endTime": at(-1), "reason": "UserError", "nodes": 2}]
+    later = {"restartTime": at(60)} if phase == "Restarting" else {}
+    pods = [] if phase != "Suspending" else [*GANG]
+    plan = without(rests, *pods, phase=phase, attempts=ended, refusals=[refusal(403, "Forbidden")], **said, **later)
     assert plan.status is not None
     assert names(plan.create) == ["ConfigMap/fashion-run-1-0b9fb7b6"]
-    assert (plan.status["phase"], plan.status["reason"], plan.status["message"]) == (phase, "Testing", "suspended")
+    assert (plan.status["phase"], plan.status["message"]) == (phase, "it rests")
     [failure] = [each for each in plan.status["conditions"] if each["type"] == "ReplicaFailure"]
     assert (failure["status"], failure["reason"]) == ("True", "FailedCreate")

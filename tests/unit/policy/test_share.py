@@ -145,6 +145,17 @@ def test_a_borrower_saves_stops_and_waits_for_its_turn() -> None:
     assert (lent.status["attempt"], len(lent.live_pods())) == (1, 2)
 
 
+def test_a_borrower_who_takes_its_run_config_away_gives_back_too() -> None:
+    lent = running()
+    lent.lose_run_config()
+    lent.is_told(keeps=0, why="4 nvidia.com/gpu are asked for")
+    assert lent.said == ("Restarting", "Reclaimed")
+    assert all(pod.terminating for pod in lent.live_pods())
+    lent.is_told()
+    lent.stop_all()
+    assert lent.place["nodes"] == 0
+
+
 def test_nobody_is_charged_and_nothing_waits_for_a_backoff() -> None:
     lent = running({"runPolicy": {"maxRestarts": 0, "maxDisruptions": 0}})
     for attempt in range(1, 5):

@@ -27,6 +27,17 @@ def test_a_living_gang_is_stopped(phase: str) -> None:
     assert names(after.delete) == ["Pod/fashion-1-0-0", "Pod/fashion-1-0-1"]
 
 
+def test_a_gang_whose_run_config_is_taken_away_is_stopped_too() -> None:
+    cluster = FakeCluster()
+    cluster.settle()
+    cluster.schedule(cluster.live_pods()[0], "node-0")
+    cluster.lose_run_config()
+    cluster.edit("runPolicy", suspend=True)
+    cluster.settle()
+    assert cluster.phase == "Suspending"
+    assert [pod.terminating for pod in cluster.live_pods()] == [True]
+
+
 def test_without_living_pods_it_is_suspended_at_once() -> None:
     for phase in ("Pending", "Queued", "Restarting"):
         plan = look(SUSPEND, phase=phase)

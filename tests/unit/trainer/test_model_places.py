@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +13,17 @@ import pytest
 
 from footplate.api.reports import ArtifactStatus
 from footplate.contract import Verdict
-from footplate_trainer.errors import ConfigError
+from footplate_trainer.errors import ConfigError, NotFound
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import artifact, committed
 from footplate_trainer.supervisor.pod import Pod, read_pod
-from footplate_trainer.supervisor.source import Code
+from footplate_trainer.supervisor.source import Code, fetch_code
 from footplate_trainer.supervisor.verdict import encode, judge
 from trainer_pods import pod_environment
+
+Json = dict[str, Any]
 
 SPEC = "5" * 64
 OTHER_SPEC = "0" * 64
@@ -32,10 +36,13 @@ def _no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("footplate_trainer.supervisor.manifest.installed_versions", lambda folders: {})
 
 
-def pod(root: Path, *, spec: str = SPEC, nonce: str = "", content: bytes = b"", **place: Any) -> Pod:
+def pod(
+    root: Path, *, spec: str = SPEC, nonce: str = "", content: bytes = b"", source: Json | None = None, **place: Any
+) -> Pod:
     """A pod of the job `digits` in `team`, unless told otherwise, that stores its models in `models` beside it."""
     folder = root / f"{place.get('uid', 'old')}-{place.get('run', 1)}-{place.get('attempt', 0)}"
-    wanted = {"trainer": {"entrypoint": "train.py"}, "output": {"uri": f"file://{root}/models/"}}
+    code = {"source": source} if source is not None else {}
+    wanted = {"trainer": {"entrypoint": "train.py", **code}, "output": {"uri": f"file://{root}/models/"}}
     made = read_pod(pod_environment(folder, wanted, **{"uid": "old", **place}))
     made.make_folders()
     for name, data in FILES.items():
@@ -49,7 +56,7 @@ def train(of: Pod) -> ArtifactStatus:
     """What a pod does that finds no model: it claims its place, and stores one there."""
     place = artifact.check_output(of)
     assert place.model is None, "it was there already"
-    return artifact.publish(of, report=RankReport(), code=Code(Path("/code"), None), inputs={}, number=place.number)
+    return artifact.publish(of, report=RankReport(), code=fetch_code(of), inputs={}, number=place.number)
 
 
 def folder_of(model: ArtifactStatus) -> Path:
@@ -71,6 +78,75 @@ def test_an_attempt_of_the_run_itself_goes_its_own_way(tmp_path: Path) -> None:
     """Its model is looked at when it has trained: one that is damaged is then mended."""
     train(pod(tmp_path))
     assert artifact.check_output(pod(tmp_path, attempt=1)).model is None
+
+
+def archived(root: Path, text: str) -> Json:
+    """A source at one URI, whatever is in it."""
+    with zipfile.ZipFile(root / "code.zip", "w") as bundle:
+        bundle.writestr("train.py", text)
+    return {"source": {"uri": f"file://{root}/code.zip"}}
+
+
+def of_config_map(root: Path, text: str) -> Json:
+    return {"files": {"train.py": text}}
+
+
+def on_a_branch(root: Path, text: str) -> Json:
+    folder = root / "repository"
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+    if not folder.exists():
+        folder.mkdir()
+        git("init", "--quiet", "--initial-branch=main")
+    (folder / "train.py").write_text(text)
+    git("add", "train.py")
+    git("commit", "--quiet", "--allow-empty", "--message=x")
+    return {"source": {"git": {"url": "https://git.example.com/repository", "ref": "main"}}}
+
+
+@pytest.fixture
+def _git_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repositories beside the models, at an address that the API takes."""
+    config = {"COUNT": "1", "KEY_0": f"url.file://{tmp_path}/.insteadOf", "VALUE_0": "https://git.example.com/"}
+    for name, value in config.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "file")
+
+
+SOURCES = [of_config_map, archived, on_a_branch]
+
+
+@pytest.mark.usefixtures("_git_server")
+@pytest.mark.parametrize("put", SOURCES)
+def test_other_code_behind_the_same_spec_is_seen(tmp_path: Path, put: Callable[[Path, str], Json]) -> None:
+    """Which file a URI, a branch or a ConfigMap leads to is no part of a spec."""
+    old = train(pod(tmp_path, **put(tmp_path, "print(1)")))
+    before = everything(tmp_path)
+    changed = put(tmp_path, "print(2)")
+    with pytest.raises(ConfigError, match=r"^spec.trainer.source leads to other code .*another runPolicy.restartNonce"):
+        artifact.check_output(pod(tmp_path, uid="new", **changed))
+    assert everything(tmp_path) == before
+    new = train(pod(tmp_path, uid="new", nonce="a", content=b"2", **changed))
+    assert folder_of(new) == tmp_path / "models/digits/2"
+    assert artifact.check_output(pod(tmp_path, uid="newer", **changed)).model == new
+    assert artifact.check_output(pod(tmp_path, uid="newest", **put(tmp_path, "print(1)"))).model == old
+
+
+@pytest.mark.usefixtures("_git_server")
+def test_the_same_code_of_another_commit_is_the_same(tmp_path: Path) -> None:
+    model = train(pod(tmp_path, **on_a_branch(tmp_path, "print(1)")))
+    assert artifact.check_output(pod(tmp_path, uid="new", **on_a_branch(tmp_path, "print(1)"))).model == model
+
+
+def test_code_that_cant_be_had_is_told_by_its_own_field(tmp_path: Path) -> None:
+    source = archived(tmp_path, "print(1)")
+    train(pod(tmp_path, **source))
+    (tmp_path / "code.zip").unlink()
+    with pytest.raises(NotFound, match=r"^spec.trainer.source: "):
+        artifact.check_output(pod(tmp_path, uid="new", **source))
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,10 @@ JUDGED = [
                  id="a link that hangs"),
     pytest.param({"stage": "network"}, "late", PeerLost, "which node is to blame can't be told: late",
                  id="a sum that hangs"),
+    pytest.param({"stage": "starting"}, "1800 s were over", PeerLost,
+                 "didn't come to measure anything: 1800 s were over", id="an import that takes for ever"),
+    pytest.param({"stage": "starting"}, "", PeerLost, "anything: a probe was ended while it imported torch",
+                 id="killed while it imported"),
     pytest.param({"stage": "waiting", "lost": "rank 9 could not join"}, "", PeerLost, "rank 9 could not", id="lost"),
     pytest.param({"mistake": "no torch"}, "", ConfigError, "the runtime's preflight can't be done: no torch",
                  id="a mistake"),
@@ -188,6 +192,33 @@ def test_an_image_without_torch_is_told(pod: Pod, monkeypatch: pytest.MonkeyPatc
         return
     with pytest.raises(ConfigError, match="no torch to check with; use an image with"):
         asyncio.run(preflight.check(pod, ALL))
+
+
+async def run_slowly(pod: Pod, monkeypatch: pytest.MonkeyPatch, program: str) -> tuple[Reading, float, str]:
+    """What comes of a program in the place of the probe, where checks may take 0.3 s and imports 1.5 s."""
+    path = readings.path_of(pod.run_dir, 0)
+    for folder in (pod.run_dir, pod.work_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    script = f"import pathlib, time; say = pathlib.Path({str(path)!r}).write_text; {program}"
+    monkeypatch.setattr(preflight, "_PROBE", ("-c", script))
+    monkeypatch.setattr(preflight, "IMPORT_SECONDS", 1.5)
+    found, seconds, over = await preflight._run(pod, [preflight._launch(pod, 0, 1, [])], 0.3)
+    return found[0], seconds, over
+
+
+async def test_what_an_import_takes_is_no_part_of_what_is_measured(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, seconds, over = await run_slowly(pod, monkeypatch, """time.sleep(0.6); say('{"stage": "done"}')""")
+    assert (found.stage, seconds, over) == ("done", 0.0, "")
+
+
+async def test_an_import_without_an_end_has_a_bound_of_its_own(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _, over = await run_slowly(pod, monkeypatch, "time.sleep(600)")
+    assert (found.stage, over) == ("starting", "1.5 s were over")
+
+
+async def test_a_check_without_an_end_has_the_runtimes(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _, over = await run_slowly(pod, monkeypatch, """say('{"stage": "device"}'); time.sleep(600)""")
+    assert (found.stage, over) == ("device", "it didn't end within 0.3 s (preflight.timeoutSeconds)")
 
 
 def test_probes_have_a_rendezvous_of_their_own(pod: Pod) -> None:

@@ -4,7 +4,7 @@ that the supervisor, which ends it when its time is over, knows how far it came.
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -69,3 +69,16 @@ def read(path: Path) -> Reading:
             return Reading.model_validate_json(file.read(MAX_BYTES))
     except (OSError, ValidationError):
         return Reading()
+
+
+class Recorder:
+    """The reading so far, and its file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.reading = Reading()
+
+    def add(self, **changes: Any) -> None:
+        """Writes it with these changes."""
+        self.reading = self.reading.model_copy(update=changes)
+        write(self._path, self.reading)

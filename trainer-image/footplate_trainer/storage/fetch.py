@@ -166,10 +166,12 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def naming(field: str) -> Iterator[None]:
-    """Puts the field that is to blame before the message of any of our errors."""
+    """Puts the field that is to blame before the message of any of our errors that names none yet."""
     try:
         yield
     except TrainerError as error:
+        if str(error).startswith("spec."):
+            raise
         raise type(error)(f"{field}: {error}") from error
 
 

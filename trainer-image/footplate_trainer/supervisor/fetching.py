@@ -7,7 +7,7 @@ from footplate.api.packages import WHEELS
 from footplate_trainer.storage.fetch import Fetched, fetch_inputs
 from footplate_trainer.supervisor import packages
 from footplate_trainer.supervisor.pod import Pod
-from footplate_trainer.supervisor.source import Code, fetch_source
+from footplate_trainer.supervisor.source import Code, fetch_code
 
 
 def fetch_all(pod: Pod, note: Callable[[str], object]) -> tuple[Code, dict[str, Fetched]]:
@@ -21,9 +21,7 @@ def fetch_all(pod: Pod, note: Callable[[str], object]) -> tuple[Code, dict[str, 
         TrainerError: something can't be fetched or installed.
     """
     endpoint = pod.spec.storage.endpoint
-    code = fetch_source(
-        pod.spec.trainer.source, config_map_dir=pod.source_dir, work_dir=pod.work_dir, endpoint=endpoint
-    )
+    code = fetch_code(pod)
     wheels = [channel for channel in pod.spec.inputs if channel.name == WHEELS]
     data = [channel for channel in pod.spec.inputs if channel.name != WHEELS]
     fetched = fetch_inputs(wheels, pod.input_dir, endpoint=endpoint)

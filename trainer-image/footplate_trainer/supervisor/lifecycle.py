@@ -142,7 +142,9 @@ class Supervisor:
 
         def keep() -> None:
             if self._belongings is None:  # it came to no training
-                self._keep_log()
+                # Whoever finds its model says so each time that the job is created anew: nothing grows by that.
+                if not done:
+                    self._keep_log()
                 return
             goes_on = exit_code in (ExitCode.STOPPED, ExitCode.PEER_LOST)  # in another attempt
             self._belongings.keep(unclaimed=not goes_on, output=not done)
@@ -163,7 +165,7 @@ class Supervisor:
             self._note(f"the log of node {self._pod.node_rank} could not be kept: {words_of(error)}")
 
     def _find_model(self) -> ArtifactStatus | None:
-        """The model, where it is there already: before anything is fetched, as accelerators are idle meanwhile."""
+        """The model, where it is there already: before data is fetched, as accelerators are idle meanwhile."""
         pod = self._pod
         if pod.spec.trainer.recipe is not None:  # a mistake in it shows before hours of download, not after
             find_recipe(pod.spec.trainer.recipe).check(pod.spec.trainer.hyperparameters)

@@ -4,24 +4,26 @@
     <output.uri>/<job>/<number>/<UID>-attempt-<n>/     a model that its place would not take
 
 Who deletes a finished job and creates it again, as pruning, a TTL and GitOps do, wants no second training: a model that
-a job of this name and namespace has left, made by the same spec, is the run's own, if every byte of it is what its
-manifest says. Only a `restartNonce` that no such model has answered asks for another, which goes to the next free
-place. A model of another spec is never replaced, and never taken for this one's.
+a job of this name and namespace has left, made by the same spec and the same code, is the run's own, if every byte
+of it is what its manifest says. Only a `restartNonce` that no such model has answered asks for another, which goes to
+the next free place. A model of another spec, or of other code, is never replaced, and never taken for this one's.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from footplate.api.reports import ArtifactStatus
 from footplate_trainer.errors import ConfigError
+from footplate_trainer.model_manifest import CodeRecord
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import committed, model_claims
 from footplate_trainer.supervisor.committed import Committed
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.signing import why_unknown
+from footplate_trainer.supervisor.source import Code, fetch_code
 
 MOST_PLACES = 100
 """The newest places that are looked at: each costs two requests, while accelerators are idle."""
@@ -50,33 +52,58 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> ModelPlace:
     """Looks for a model that an earlier job of this name has left for the same spec, else for the run's place.
 
     Raises:
-        ConfigError: such a model is there, but it is damaged, or not signed as the job's models are.
+        ConfigError: such a model is there, but it was made by other code behind the same spec, or is damaged, or not
+            signed as the job's models are; or the code can't be had.
     """
     if not pod.spec_sha256:  # of a run that an older operator began nobody knows the job's own spec
         return ModelPlace(pod.run)
     models = [*_models(pod, open_store)]
-    damage = []
+    same_spec = [(store, model) for store, model in models if _answers(model, pod) and not model.is_of(pod)]
+    if same_spec:
+        return ModelPlace(pod.run, _take(pod, same_spec))
+    answered = any(model.manifest.nonce == pod.nonce for _, model in models if not model.is_of(pod))
+    return ModelPlace(pod.run if answered or not pod.nonce else _free_number(pod, open_store))
+
+
+def _take(pod: Pod, models: Sequence[tuple[Store, Committed]]) -> ArtifactStatus:
+    """The first of these models of the job's spec that its code has made, and that is whole. Code is fetched for it:
+    what a branch, a ConfigMap or a URI leads to is no part of a spec.
+    """
+    code = fetch_code(pod)
+    changed, damage = [], []
     for store, model in models:
-        if _answers(model, pod) and not model.is_of(pod):
-            unknown = why_unknown(store, model.manifest, model.data, pod)
-            wrong = unknown or committed.what_is_wrong(store, model.manifest.files)
-            if not wrong:
-                log.info("the model is there already", uri=store.uri, uid=model.manifest.uid, run=model.manifest.run)
-                return ModelPlace(pod.run, committed.to_status(store, model, pod))
-            damage.append(f"{store.uri}: {wrong}")
+        if model.manifest.code.sha256 != code.sha256:
+            changed.append(f"{store.uri} was made by {_described(model.manifest.code)}")
+            continue
+        unknown = why_unknown(store, model.manifest, model.data, pod)
+        wrong = unknown or committed.what_is_wrong(store, model.manifest.files)
+        if not wrong:
+            log.info("the model is there already", uri=store.uri, uid=model.manifest.uid, run=model.manifest.run)
+            return committed.to_status(store, model, pod)
+        damage.append(f"{store.uri}: {wrong}")
     if damage:
         raise ConfigError(
             f"a model of this very job is there, but it is damaged or not what it says ({damage[0]}); restore it, "
             "delete what is left of it, or set another runPolicy.restartNonce to train again, beside it"
         )
-    answered = any(model.manifest.nonce == pod.nonce for _, model in models if not model.is_of(pod))
-    return ModelPlace(pod.run if answered or not pod.nonce else _free_number(pod, open_store))
+    raise ConfigError(
+        f"spec.trainer.source leads to other code than the model of this very job was made by: {changed[0]}, and by "
+        f"now it leads to {_described(code)}; set another runPolicy.restartNonce to train with that, beside it, or "
+        "bring the old code back"
+    )
 
 
 def _answers(model: Committed, pod: Pod) -> bool:
     """True for a model of the same spec. Without a nonce each will do, with one only a model that has answered it."""
     made = model.manifest
     return made.spec_sha256 == pod.spec_sha256 and pod.nonce in ("", made.nonce)
+
+
+def _described(code: Code | CodeRecord) -> str:
+    """Which code it is, as far as it can be told."""
+    if code.sha256 is None:
+        return "no source"
+    return f"code of SHA-256 {code.sha256[:12]}" + (f" (commit {code.commit[:12]})" if code.commit else "")
 
 
 def _models(pod: Pod, open_store: Callable[[str], Store]) -> Iterator[tuple[Store, Committed]]:

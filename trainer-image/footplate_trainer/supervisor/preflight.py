@@ -27,8 +27,10 @@ from footplate_trainer.supervisor.launch import Launch
 from footplate_trainer.supervisor.pod import Pod
 
 TICK_SECONDS = 0.1
-START_SECONDS = 300.0
-"""How long a probe takes at most to import torch, from an image that nobody has read yet."""
+IMPORT_SECONDS = 1800.0
+"""How long a probe may take to import torch, gigabytes of an image that nobody has read yet. It says nothing of the
+node's devices or network, so it is no part of what they are measured by, nor held against the node.
+"""
 _PROBE = ("-m", "footplate_trainer.preflight.probe")
 log = structlog.get_logger()
 
@@ -94,8 +96,8 @@ async def _run(pod: Pod, launches: Sequence[Launch], limit: float) -> tuple[Mapp
             spent += now - before if stages & {"device", "network"} else 0.0
             if spent > limit:
                 over = f"it didn't end within {limit:g} s (preflight.timeoutSeconds)"
-            elif "starting" in stages and now - began > START_SECONDS:
-                over = f"torch wasn't imported within {START_SECONDS:g} s"
+            elif "starting" in stages and now - began > IMPORT_SECONDS:
+                over = f"{IMPORT_SECONDS:g} s were over"
     finally:
         for probe in probes:
             probe.kill()
@@ -117,8 +119,13 @@ def _judge(pod: Pod, preflight: Preflight, found: Mapping[int, Reading], *, over
         if pod.node_rank in blamed.nodes:
             raise NodeUnfit(of_node(pod.node_rank, first.links, floor))
         lost = of_others(blamed, first.links, floor) if blamed.nodes or blamed.everywhere else lost
+    why = over or "a probe was ended"
+    if not lost and any(each.stage == "starting" for each in found.values()):
+        lost = (
+            f"the preflight didn't come to measure anything: {why} while it imported torch; look at this pod's memory, "
+            "and at how fast its node reads the image"
+        )
     if not lost and any(each.stage != "done" for each in found.values()):
-        why = over or "a probe was ended"
         lost = f"the network's check is unfinished, and which node is to blame can't be told: {why}"
     if lost:
         raise PeerLost(lost)
@@ -133,7 +140,7 @@ def _unfinished(local: int, reading: Reading, over: str) -> str:
         return (
             f"the network of this node and of node rank {reading.exchanges_with}: {why}; which of the two can't be told"
         )
-    return f"device {local}: {why}" if reading.stage == "starting" else ""
+    return ""
 
 
 def _summary(found: Mapping[int, Reading], seconds: float) -> PreflightStatus:

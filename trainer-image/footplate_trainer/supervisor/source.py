@@ -29,6 +29,7 @@ from footplate_trainer.storage.errors import AUTHORITY
 from footplate_trainer.storage.fetch import check_space, disk_errors, download, listing_digest, naming
 from footplate_trainer.storage.store import Store, split_uri
 from footplate_trainer.supervisor.packages import Installed
+from footplate_trainer.supervisor.pod import Pod
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
@@ -52,6 +53,16 @@ class Code:
     """Commit hash, where the code comes from git."""
     installed: Installed | None = None
     """What was installed for it, if anything was."""
+
+
+def fetch_code(pod: Pod) -> Code:
+    """The code of a pod's job, as `fetch_source` brings it."""
+    return fetch_source(
+        pod.spec.trainer.source,
+        config_map_dir=pod.source_dir,
+        work_dir=pod.work_dir,
+        endpoint=pod.spec.storage.endpoint,
+    )
 
 
 def fetch_source(source: Source | None, *, config_map_dir: Path | None, work_dir: Path, endpoint: str | None) -> Code:
