@@ -86,13 +86,24 @@ def leftover_of(job: Object, pods: int, *, key: Key, known: Claim | None, is_gon
     return Claim(key=key, each=each, wants=extra, least=extra, since=0.0, holds=extra, is_left=True)
 
 
+def held_without_line(of_attempt: int | None, asked: int) -> int:
+    """Nodes that a job holds which has begun without the line: those of its gang. An elastic one asks before it grows.
+
+    Args:
+        of_attempt: nodes of its newest attempt; None or 0 where that doesn't say, as an old operator's.
+        asked: nodes that its spec asks for.
+    """
+    return of_attempt or asked
+
+
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
     """The claim of a job that has begun without the line, and has pods. Whom another queue lets in isn't counted here:
     it would never be asked for what it holds, and others would wait for it for ever.
     """
     status, spec = block(job, "status"), block(job, "spec")
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
-    nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
+    asked = number(spec, "nodes") or number(block(runtime, "spec"), "nodes") or 1
+    nodes = held_without_line(number(attempt, "nodes"), asked)
     limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
     each = [(name, int(str(limits[name]))) for name in sorted(limits) if "/" in name and str(limits[name]).isdecimal()]
     is_over = attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING

@@ -17,6 +17,7 @@ from footplate.gangs.kinds import choose
 from footplate.gangs.table import SCHEDULERS
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Observed
+from footplate.policy.quota import held_without_line
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
@@ -64,7 +65,7 @@ def keep_up(job: Job) -> Job:
         if job.attempt is None:
             return job
         since = job.status.start_time or job.now
-        held = max(job.desired, job.spec.nodes)
+        held = held_without_line(job.attempt.nodes, job.spec.nodes)
         place = QueueStatus(
             accelerators={**each}, nodes=held, since=since, changed_time=job.attempt.start_time or since
         )

@@ -242,6 +242,31 @@ def test_who_runs_when_a_quota_comes_holds_what_it_has() -> None:
     assert len(lives.live_pods()) == 2
 
 
+def test_an_elastic_gang_that_grows_when_a_quota_comes_holds_what_it_has() -> None:
+    """The line and the job count the same nodes: those that it looks for, it asks for."""
+    lives = town(ELASTIC, admission=None)
+    lives.run_gang()
+    lives.job["spec"]["nodes"] = 4
+    lives.settle()
+    assert len(lives.live_pods()) == 4, "three, and a scout"
+    counted = claim_of(lives.job, None, rank=lambda name: 0)
+    lives.is_told()
+    assert counted is not None
+    assert (counted.holds, lives.place["nodes"], lives.place["wanted"]) == (3, 3, 4)
+    assert len([pod for pod in lives.live_pods() if not pod.terminating]) == 3
+    lives.is_told(nodes=4)
+    assert lives.place["nodes"] == 4
+
+
+def test_what_an_old_operators_attempt_holds_its_runtime_says() -> None:
+    status = {"phase": "Running", "attempts": [{"attempt": 0, "createdTime": "2026-01-01T00:00:00Z"}]}
+    limits = {"resources": {"limits": {GPU: 1}}}
+    raw = {"metadata": {"namespace": "ns", "name": "job"}, "spec": limits, "status": status}
+    claim = claim_of(raw, {"spec": {"nodes": 3}}, rank=lambda name: 0)
+    assert claim is not None
+    assert claim.holds == 3
+
+
 def test_where_the_quota_goes_whoever_waits_begins() -> None:
     waits = town()
     waits.admission = None
