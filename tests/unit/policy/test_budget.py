@@ -166,6 +166,27 @@ def test_the_warning_comes_when_it_is_due() -> None:
     assert (cluster.now - began).total_seconds() == pytest.approx(8 / 8 * 3600, abs=10)
 
 
+def test_a_budget_that_is_spent_between_two_looks_is_warned_of_and_ended() -> None:
+    """The operator was away, or slow: who hears the warning alone acts on it, and who hears the end alone wonders."""
+    cluster = budgeted()
+    cluster.tick(2 * 3600)
+    plan = cluster.plan()
+    assert plan.status is not None
+    assert plan.status["reason"] == "BudgetSpent"
+    assert [e.reason for e in plan.events if e.reason.startswith("Budget")] == ["BudgetSpent", "BudgetNearlySpent"]
+    cluster.apply(plan)
+    assert not [e for e in cluster.plan().events if e.reason == "BudgetNearlySpent"], "once"
+
+
+def test_of_a_run_that_ends_with_it_there_is_nothing_to_warn() -> None:
+    cluster = budgeted()
+    cluster.tick(3600)
+    for each in cluster.live_pods():
+        cluster.end(each, 0)
+    heard = _pass_time(cluster, until="Succeeded")
+    assert not [reason for reason in heard if reason.startswith("Budget")]
+
+
 def test_who_suspends_a_job_whose_budget_is_spent_must_resume_it() -> None:
     over = {"usage": {"nodeSeconds": 9000, "acceleratorSeconds": {"nvidia.com/gpu": 36000}}}
     ended = [{"attempt": 0, "startTime": at(-600), "endTime": at(-9), "reason": "BudgetSpent"}]
