@@ -92,6 +92,14 @@ def test_a_budget_that_would_never_be_reached_is_refused(spec: JSON, words: str)
         resolve(job(spec), None, run=1)
 
 
+def test_nor_can_a_budget_in_money_be_reached_by_what_costs_nothing() -> None:
+    free = priced({"currency": "EUR", "perHour": {"nvidia.com/gpu": "0.00"}})
+    asked = bare_job(GPUS | {"runPolicy": {"budget": {"cost": 5}}})
+    with pytest.raises(InvalidJob, match="its accelerators cost nothing"):
+        resolve(asked, free, run=1)
+    assert resolve(bare_job(GPUS), free, run=1).prices is not None
+
+
 def test_nor_is_it_set_later() -> None:
     edited = with_live_fields(resolve(job(GPUS), None, run=1), job(GPUS | {"runPolicy": {"budget": {"cost": 5}}}), None)
     assert edited.spec.run_policy.budget is None
