@@ -91,11 +91,18 @@ class _Round:
                     return
 
     def _grow(self, claims: Iterable[Claim], *, by_right: bool) -> None:
-        """Who runs already comes after those who wait: of a right before loans, of loans after them."""
+        """Who runs already comes after those who wait: of a right before loans, of loans after them. It doesn't grow by
+        what somebody before it in the line waits for, who couldn't take that back: the gang began before.
+        """
+        waiting = [self._book.claims[key] for namespace in self._book.lines for _, key in self._firsts(namespace)]
         for claim in claims:
+            quota = self._book.quotas[claim.namespace]
+            names = claim.names & quota.own.keys()
+            before = (each for each in waiting if each.turn < claim.turn and not names.isdisjoint(each.names))
+            if any(not by_right or each.namespace == claim.namespace for each in before):
+                continue
             if claim.key in self._done.gives or self._is_served(claim.key):
                 continue
-            quota = self._book.quotas[claim.namespace]
             if not self._grant(claim, quota, quota.own if by_right else quota.most) and by_right:
                 self._reclaim(claim, quota, by_right=True)
 

@@ -170,6 +170,18 @@ def test_an_elastic_gang_starts_with_what_there_is_and_grows() -> None:
     assert done.grants == {("a", "new"): 4, ("a", "two"): 4}
 
 
+@pytest.mark.parametrize("namespace", ["a", "b"])
+def test_an_elastic_gang_doesn_t_grow_by_what_somebody_before_it_waits_for(namespace: str) -> None:
+    """It began before, so that nobody could take it back: the large gang waited for the end of the elastic one."""
+    among = quotas({"a": 12} if namespace == "a" else {"a": 4, "b": 8})
+    elastic = claim("a/elastic", 8, at=1, since=9, least=2, holds=4, saved=True)
+    done = play(held(f"{namespace}/ends", 4), elastic, claim(f"{namespace}/large", 8, at=5), among=among)
+    assert not done.grants
+    assert play(elastic, claim(f"{namespace}/large", 8, at=5), among=among).grants == {(namespace, "large"): 8}
+    later = play(held(f"{namespace}/ends", 4), elastic, claim(f"{namespace}/large", 8, at=10), among=among)
+    assert later.grants == {("a", "elastic"): 8}
+
+
 def test_who_can_never_fit_is_in_nobodys_way() -> None:
     among = quotas(borrow=False)
     book = Book.of([claim("a/huge", 9), claim("a/small", 8, at=1)], among)
