@@ -314,6 +314,28 @@ async def test_progress_is_asked_of_rank_0(bench: Bench) -> None:
         await runner.cleanup()
 
 
+async def test_a_job_that_is_deleted_pays_for_what_it_has_held(bench: Bench) -> None:
+    """The metric is there at all: it is at 0 for a while, whatever was counted."""
+    port = free_port()
+    metric = 'footplate_charged_accelerator_seconds_total{charged_to="",namespace="default",resource="node"}'
+    async with bench.operator(port=port):
+        await bench.apply(nodes=1)
+        await bench.until_created(nodes=1)
+        await run_pod(bench, "job-1-0-0", "127.0.0.1")
+
+        async def runs() -> bool:
+            return bool((await bench.job())["status"]["phase"] == "Running")
+
+        async def is_charged() -> bool:
+            return metric in (await probe(port, "/metrics"))[1]
+
+        await until(runs, state=bench.job)
+        await asyncio.sleep(2)  # what it holds is counted in whole seconds
+        assert not await is_charged()
+        await bench.client.request("DELETE", f"{JOBS}/job")
+        await until(is_charged, state=lambda: probe(port, "/metrics"))
+
+
 async def columns(bench: Bench) -> dict[str, Any]:
     """What `kubectl get tj -o wide` shows of the only job."""
     async with aiohttp.ClientSession() as session:

@@ -80,7 +80,7 @@ while not (path.exists() and path.stat().st_size):
 
 REPORT = """
 import os, pathlib, time
-from footplate.api.status import ProgressStatus
+from footplate.api.reports import ProgressStatus
 from footplate_trainer.exchange import Heartbeat, RankReport, write_report
 run_dir = pathlib.Path(os.environ["FOOTPLATE_RUN_DIR"])
 Heartbeat(run_dir, 0).beat(5, "evaluating")

@@ -67,6 +67,8 @@ class Cluster:
         self, enqueue: Callable[[Key], None], *, clock: Clock | None = None, namespaces: Collection[str] = ()
     ) -> None:
         self._enqueue = enqueue
+        self.on_deleted: Callable[[Object], object] = lambda job: None
+        """Called with each job as it was before it is deleted, when that begins."""
         self._served = namespaces
         self.line = Line(
             enqueue,
@@ -151,6 +153,8 @@ class Cluster:
         key = key_of(either(old, new))
         self.line.job_changed(key, new)
         self._leftovers.job_changed(old, new)
+        if old is not None and _is_deleted_by(old, new):
+            self.on_deleted(old)
         self._enqueue(key)
         namespace = None if new is None else finished_in(new)
         if namespace is not None and (old is None or finished_in(old) is None):
@@ -217,6 +221,13 @@ class Cluster:
             ended = sorted(self.jobs.indexed("finished", namespace), key=end_of)
             for job in ended[: max(0, len(ended) - most)]:
                 self._enqueue(key_of(job))
+
+
+def _is_deleted_by(old: Object, new: Object | None) -> bool:
+    """Whether a change is the deletion of what was there, or its beginning."""
+    if block(old, "metadata").get("deletionTimestamp"):
+        return False
+    return new is None or uid_of(new) != uid_of(old) or bool(block(new, "metadata").get("deletionTimestamp"))
 
 
 def _has_refused_edits(job: Object) -> bool:

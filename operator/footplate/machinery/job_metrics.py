@@ -5,6 +5,7 @@ Of numbers that are read at each scrape the namespaces with the most jobs are sh
 a counter that changed its label would be one that falls. The rest count together, under the empty namespace.
 """
 
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from footplate.api.status import Phase
 from footplate.machinery.chargeback import Chargeback
+from footplate.machinery.from_zero import FromZero
 from footplate.objects import Object, block, key_of, text
 from footplate.policy.measures import NODE, OUTCOMES, PHASES, Measures
 
@@ -36,9 +38,10 @@ _Seen = tuple[str, str, Object]
 class JobMetrics:
     """Of all jobs. What `count` is given is counted at once; what can be read off the jobs is read at each scrape."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._registry = registry
-        self.chargeback = Chargeback(registry)
+        from_zero = FromZero(monotonic)
+        self.chargeback = Chargeback(from_zero)
         self.restarts = Counter(
             "footplate_gang_restarts", "Gang restarts, by the class of their cause.", ["class"], registry=registry
         )
@@ -67,8 +70,9 @@ class JobMetrics:
             buckets=_LONG,
             registry=registry,
         )
-        self._ledger = Ledger()
+        self._ledger = Ledger(from_zero)
         registry.register(self._ledger)
+        registry.register(self.chargeback)
         for class_ in RESTART_CLASSES:
             self.restarts.labels(class_)
         for phase in PHASES:
@@ -123,10 +127,11 @@ class Account:
 
 class Ledger(Collector):
     """Who has held what: `footplate_accelerator_seconds_total`. Every resource that is known has its series in every
-    namespace, so that a rate misses no first increment. A namespace without jobs gives up its place when it is needed.
+    namespace. A namespace without jobs gives up its place when it is needed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, from_zero: FromZero) -> None:
+        self._from_zero = from_zero
         self.jobs: Jobs = tuple
         self._namespaces: dict[str, None] = {"": None}
         self._resources: dict[str, None] = {NODE: None}
@@ -157,7 +162,8 @@ class Ledger(Collector):
                 account = self._accounts.get((namespace, resource))
                 for outcome in OUTCOMES:
                     seconds = account.counted[outcome] if account is not None else 0.0
-                    family.add_metric([namespace, resource, outcome], seconds)
+                    series = namespace, resource, outcome
+                    family.add_metric(series, self._from_zero.show(series, seconds))
         yield family
 
     @property
@@ -170,6 +176,8 @@ class Ledger(Collector):
             del self._namespaces[namespace]
             for resource in self._labels:
                 self._accounts.pop((namespace, resource), None)
+                for outcome in OUTCOMES:
+                    self._from_zero.forget((namespace, resource, outcome))
 
 
 def _place(known: dict[str, None], name: str, *, most: int, else_: str) -> str:

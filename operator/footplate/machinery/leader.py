@@ -22,6 +22,7 @@ from footplate.machinery.controllers import controllers
 from footplate.machinery.custom_resources import CustomResources
 from footplate.machinery.gang_watch import GangWatch
 from footplate.machinery.kueue_cleaner import KueueCleaner
+from footplate.machinery.last_bills import LastBills
 from footplate.machinery.metrics import Metrics
 from footplate.machinery.others import Others
 from footplate.machinery.poller import Poller, Target, target_of
@@ -150,6 +151,8 @@ class Leader:
             interval=self._settings.poll_interval,
         )
         applier = Applier(client, cluster, run_configs, recorder=recorder, clock=clock, metrics=metrics)
+        bills = LastBills(cluster, run_configs, poller, own=self.others.own, clock=clock, metrics=metrics.jobs)
+        cluster.on_deleted = bills.enter
         self._spawn(recorder.run(), "record events")
         self._spawn(KueueCleaner(client, cluster, clock=clock).run(), "free pods that Kueue holds")
         self._spawn(poller.run(), "poll progress")

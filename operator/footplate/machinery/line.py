@@ -190,6 +190,8 @@ class Line:
             return
         self._book.set_quotas(quotas)
         self._done = Settlement()  # what the others allowed doesn't hold any more
+        self._woken = {}
+        self._stale = True  # of a namespace without jobs, too: the pool is another
         self._read_again(changed)
         for namespace in changed:
             for job in self._jobs_in(namespace):

@@ -44,6 +44,11 @@ class RunConfigs:
             found = await self._read(key, name)
         return found if found is not None and is_controlled_by(found, job) else None
 
+    def known(self, job: Key) -> Object | None:
+        """What was last read for a job, however long ago: a run's never changes."""
+        _, config_map = self._cached.get(job, (0.0, None))
+        return config_map
+
     def put(self, config_map: Object) -> None:
         """Remembers one that was just created or read, for the job that controls it."""
         controller = controller_of(config_map)

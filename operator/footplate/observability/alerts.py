@@ -90,6 +90,19 @@ OPERATOR = (
         ),
     ),
     Alert(
+        "FootplateRightsMissing",
+        measures="max by (verb, resource) (footplate_rights_missing)",
+        fires="> 0",
+        lasting="5m",
+        severity="critical",
+        summary="The operator may not {{ $labels.verb }} {{ $labels.resource }}",
+        description=(
+            "RBAC refuses the operator to {{ $labels.verb }} {{ $labels.resource }}, as of {{ $value }} namespaces or "
+            "of the cluster, and jobs that need it stand still. /readyz and the log under right_missing name it: "
+            "grant it as the chart does, and the operator goes on by itself."
+        ),
+    ),
+    Alert(
         "FootplateProgressUnreachable",
         measures=(
             'sum(rate(footplate_progress_polls_total{result="unreachable"}[10m])) '

@@ -88,6 +88,12 @@ def mistakes(budget: Budget | None, *, devices: Mapping[str, int], prices: Price
             "spec.runPolicy.budget.cost", budget.cost, why,
             "use runPolicy.budget.acceleratorHours, or a ClusterTrainingRuntime whose spec.prices names it",
         )  # fmt: skip
+    elif budget.cost is not None and devices and not _share_of_second(budget, devices, prices):
+        yield Problem(
+            "spec.runPolicy.budget.cost", budget.cost,
+            "can't be kept: by the prices of the job's runtime its accelerators cost nothing",
+            "use runPolicy.budget.acceleratorHours",
+        )  # fmt: skip
 
 
 def _hours(usage: Usage) -> float:

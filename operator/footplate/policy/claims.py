@@ -64,6 +64,11 @@ class Claim:
         """Its place in the line: whoever has the smaller one goes first."""
         return self.since - AGEING_SECONDS * self.rank, self.key
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of the resources that it asks for."""
+        return frozenset(name for name, _ in self.each)
+
     @property
     def waits(self) -> bool:
         """Whether it wants more than it holds; who is giving back isn't asked."""

@@ -208,7 +208,9 @@ def between_attempts(job: Job) -> Step:
     if job.attempt is not None and job.attempt.reason in _GRACEFUL:
         wait = max(wait, _seconds_to_stop(job))
     if wait > 0:
-        return wait_until_stopped(job, requeue=[wait])
+        step = wait_until_stopped(job, requeue=[wait])
+        given = share.given_in_pause(job) if is_stopped(job) else None
+        return step if given is None else replace(step, status=given, doubts=_doubts_of_giving(job))
     held = withholding.start(job.observed, status, job.spec, now=now)
     if held is not None:
         gives_up = held.status and share.given_up(held.status, now=now)

@@ -155,10 +155,13 @@ def _enough(needed: float) -> int:
 
 
 def _budget(before: TrainingJobStatus, after: TrainingJobStatus, spec: TrainingJobSpec) -> Iterator[Event]:
+    """Of a budget that is spent within one look, too: who is told of the end alone looks for a warning."""
     limit = spec.run_policy.budget
     if limit is None or after.usage is None or before.run != after.run:
         return
-    if budget.share(limit, before.usage) < budget.WARN_AT <= budget.share(limit, after.usage) < 1:
+    if after.phase is not None and after.phase.finished:
+        return
+    if budget.share(limit, before.usage) < budget.WARN_AT <= budget.share(limit, after.usage):
         message = (
             f"the run has spent {budget.describe(limit, after.usage)}; when it is spent, the gang is stopped after a "
             "checkpoint, and goes on from it once the budget is raised"

@@ -60,6 +60,8 @@ class _Round:
         self._kept: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._done = Settlement()
         self._lent: list[Claim] | None = None
+        self._reserved: set[str] = set()
+        """Resources of those in `reserved`."""
         for claim in book.leaving.values():
             self._leave(claim, claim.leaves or 0)
 
@@ -74,38 +76,54 @@ class _Round:
         return self._done
 
     def _serve_owners(self, namespace: str) -> None:
-        """What the namespace has a right to, as far as its line goes."""
-        quota, claims = self._book.quotas[namespace], self._book.claims
+        """What the namespace has a right to, as far as its line goes: who waits for one resource is in nobody's way
+        who asks for another.
+        """
+        quota, awaited = self._book.quotas[namespace], set[str]()
         for _, key in self._book.lines[namespace]:
-            claim = claims[key]
+            claim = self._book.claims[key]
+            names = claim.names & quota.own.keys()
+            if not awaited.isdisjoint(names):
+                continue
             if not self._grant(claim, quota, quota.own) and not self._reclaim(claim, quota, by_right=True):
-                return
+                awaited |= names
+                if awaited == quota.own.keys():
+                    return
 
     def _grow(self, claims: Iterable[Claim], *, by_right: bool) -> None:
-        """Who runs already comes after those who wait: of a right before loans, of loans after them."""
+        """Who runs already comes after those who wait: of a right before loans, of loans after them. It doesn't grow by
+        what somebody before it in the line waits for, who couldn't take that back: the gang began before.
+        """
+        waiting = [self._book.claims[key] for namespace in self._book.lines for _, key in self._firsts(namespace)]
         for claim in claims:
+            quota = self._book.quotas[claim.namespace]
+            names = claim.names & quota.own.keys()
+            before = (each for each in waiting if each.turn < claim.turn and not names.isdisjoint(each.names))
+            if any(not by_right or each.namespace == claim.namespace for each in before):
+                continue
             if claim.key in self._done.gives or self._is_served(claim.key):
                 continue
-            quota = self._book.quotas[claim.namespace]
             if not self._grant(claim, quota, quota.own if by_right else quota.most) and by_right:
                 self._reclaim(claim, quota, by_right=True)
 
     def _lend(self) -> None:
         """What is left. The first that it isn't enough for may take back from all whom it was given to since; the first
-        of each other namespace from its own.
+        of each other namespace from its own. Each resource has firsts of its own.
         """
         refused: set[Hashable] = set()
-        met: set[str] = set()
+        awaited: defaultdict[str, set[str]] = defaultdict(set)
+        everywhere: set[str] = set()
         for claim in self._borrowing():
-            if claim.shape in refused or (not claim.saves and (met or self._done.reserved)):
-                continue
             quota = self._book.quotas[claim.namespace]
-            if self._grant(claim, quota, quota.most):
+            names = claim.names & quota.own.keys()
+            overtakes = not names.isdisjoint(everywhere | self._reserved)
+            if claim.shape in refused or (overtakes and not claim.saves) or self._grant(claim, quota, quota.most):
                 continue
             refused.add(claim.shape)
-            if claim.namespace not in met:
-                self._reclaim(claim, quota, by_right=False, everywhere=not met)
-                met.add(claim.namespace)
+            if names.isdisjoint(awaited[claim.namespace]):
+                self._reclaim(claim, quota, by_right=False, everywhere=names.isdisjoint(everywhere))
+                awaited[claim.namespace] |= names
+                everywhere |= names
 
     def _borrowing(self) -> Iterator[Claim]:
         """Those who weren't served by right, in the order of the line; where nothing is free, the first of each
@@ -113,12 +131,21 @@ class _Round:
         """
         line: Iterable[Turn] = self._book.line
         if all(self._free(name) <= 0 for name in self._book.pool):
-            lines = self._book.lines.values()
-            firsts = (next((each for each in line if not self._is_served(each[1])), None) for line in lines)
-            line = sorted(each for each in firsts if each is not None)
+            line = sorted(turn for namespace in self._book.lines for turn in self._firsts(namespace))
         for _, key in line:
             if not self._is_served(key):
                 yield self._book.claims[key]
+
+    def _firsts(self, namespace: str) -> Iterator[Turn]:
+        """Of those who weren't served the first of each resource."""
+        own, seen = self._book.quotas[namespace].own.keys(), set[str]()
+        for turn in self._book.lines[namespace]:
+            names = self._book.claims[turn[1]].names & own
+            if not self._is_served(turn[1]) and seen.isdisjoint(names):
+                yield turn
+                seen |= names
+                if seen == own:
+                    return
 
     def _is_served(self, key: Key) -> bool:
         return key in self._done.grants or key in self._done.reserved
@@ -159,6 +186,7 @@ class _Round:
             self._leave(self._book.claims[key], nodes)
             self._done.gives[key] = Give(nodes, claim.key)
         self._done.reserved.add(claim.key)
+        self._reserved |= claim.names & quota.own.keys()
         self._add(claim, quota, claim.goal - claim.holds)
         return True
 

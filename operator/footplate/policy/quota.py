@@ -111,13 +111,24 @@ def leftover_of(held: Mapping[str, int], job: Object | None, *, key: Key) -> Cla
     return Claim(key=key, each=each, wants=1, least=1, since=0.0, holds=1, is_left=True) if each else None
 
 
+def held_without_line(of_attempt: int | None, asked: int) -> int:
+    """Nodes that a job holds which has begun without the line: those of its gang. An elastic one asks before it grows.
+
+    Args:
+        of_attempt: nodes of its newest attempt; None or 0 where that doesn't say, as an old operator's.
+        asked: nodes that its spec asks for.
+    """
+    return of_attempt or asked
+
+
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
     """The claim of a job that has begun without the line, and has pods. Whom another queue lets in isn't counted here:
     it would never be asked for what it holds, and others would wait for it for ever.
     """
     status, spec = block(job, "status"), block(job, "spec")
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
-    nodes = number(attempt, "nodes") or number(spec, "nodes") or 1
+    asked = number(spec, "nodes") or number(block(runtime, "spec"), "nodes") or 1
+    nodes = held_without_line(number(attempt, "nodes"), asked)
     limits = {**block(runtime, "spec", "resources", "limits"), **block(spec, "resources", "limits")}
     # What the run was started with: a runtime may be edited meanwhile, by the tenant who wrote it too.
     each = _devices(block(status, "resolved", "accelerators") or limits)

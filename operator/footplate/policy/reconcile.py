@@ -43,7 +43,7 @@ from footplate.policy.end import (
 )
 from footplate.policy.facts import all_created, parse_ranks, with_facts
 from footplate.policy.job import Job, UnknownStatus, gang_size, is_finished, read_status, without_copied_status
-from footplate.policy.measures import measure
+from footplate.policy.measures import Measures, measure
 from footplate.policy.mutable import with_live_fields
 from footplate.policy.plan import Observed, Plan, Step
 from footplate.policy.pods import Gang
@@ -76,6 +76,24 @@ def reconcile(observed: Observed, *, now: datetime) -> Plan:
     if plan.status is None or step.status is None:
         return plan
     return replace(plan, measures=measure(observed.job, before=status, after=step.status, now=now))
+
+
+def measure_deleted(observed: Observed, *, now: datetime) -> Measures:
+    """What a job that is being deleted, or is gone, has held and cost since its status last said so: it says no more.
+
+    Raises:
+        UnknownStatus: the status isn't understood.
+    """
+    status = read_status(observed.job)
+    config = run_config.read(observed, status)
+    if config is None or is_finished(status):
+        return Measures()
+    job = _read_job(observed, status, config, now=now)
+    if job.between_attempts:
+        return Measures()
+    after = job.status.model_copy(update={"usage": usage.close(job, Reason.STOPPED)})
+    found = measure(observed.job, before=status, after=after, now=now)
+    return Measures(spent=found.spent, cost=found.cost)
 
 
 def _decide(observed: Observed, status: TrainingJobStatus, *, now: datetime) -> Step:

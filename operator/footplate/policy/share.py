@@ -2,8 +2,9 @@
 back. `queue` decides who; here is what that means for one job.
 
 All that the line knows of a job is `status.queue`. A job holds from the write that gives it nodes to the one that takes
-them away, so whoever leads, and whenever it has begun to, sees the same. A gang that restarts keeps its share; one that
-gives its nodes back, since it found too few or its image isn't there, goes to the end of the line.
+them away, so whoever leads, and whenever it has begun to, sees the same. A gang that restarts keeps its share, in its
+backoff too, unless it is asked for it; one that gives its nodes back, since it found too few or its image isn't there,
+goes to the end of the line.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from footplate.gangs.kinds import choose
 from footplate.gangs.table import SCHEDULERS
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Observed
+from footplate.policy.quota import held_without_line
 from footplate.policy.reasons import Reason
 from footplate.text import clean
 
@@ -64,7 +66,7 @@ def keep_up(job: Job) -> Job:
         if job.attempt is None:
             return job
         since = job.status.start_time or job.now
-        held = max(job.desired, job.spec.nodes)
+        held = held_without_line(job.attempt.nodes, job.spec.nodes)
         place = QueueStatus(
             accelerators={**each}, nodes=held, since=since, changed_time=job.attempt.start_time or since
         )
@@ -91,8 +93,19 @@ def before_attempt(job: Job) -> tuple[TrainingJobStatus, bool]:
         return status.model_copy(update={"queue": kept}), True
     if left:
         return _given(status, place, left, now=job.now), True
-    gone = place.model_copy(update={"nodes": 0, "leaves": None, "changed_time": job.now})
-    return _waiting(status, gone, job.observed, now=job.now), False
+    return _without_nodes(status, place, job), False
+
+
+def given_in_pause(job: Job) -> TrainingJobStatus | None:
+    """The status of a job that waits out a backoff, and gives back at once what it is asked for: its ranks have nothing
+    to save. With what it keeps it waits on; with nothing, in the line. None where nobody asks it.
+    """
+    left, place = nodes_to_give(job), job.status.queue
+    if left is None or place is None:
+        return None
+    if left:
+        return _given(job.status, place, left, now=job.now)
+    return _without_nodes(job.status.model_copy(update={"restart_time": None}), place, job)
 
 
 def nodes_to_give(job: Job) -> int | None:
@@ -134,6 +147,11 @@ def _waiting(status: TrainingJobStatus, place: QueueStatus, observed: Observed, 
         told = status.reason == reason and status.phase is Phase.QUEUED
         why = status.message if told and status.message else TAKES_ITS_PLACE
     return move(status.model_copy(update={"queue": place}), Phase.QUEUED, reason, why, now=now)
+
+
+def _without_nodes(status: TrainingJobStatus, place: QueueStatus, job: Job) -> TrainingJobStatus:
+    gone = place.model_copy(update={"nodes": 0, "leaves": None, "changed_time": job.now})
+    return _waiting(status, gone, job.observed, now=job.now)
 
 
 def _given(status: TrainingJobStatus, place: QueueStatus, nodes: int, *, now: datetime) -> TrainingJobStatus:

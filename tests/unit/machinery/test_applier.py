@@ -354,15 +354,15 @@ async def test_the_status_is_one_patch_of_what_differs_with_the_version(bench: B
     assert stored["metadata"]["resourceVersion"] == "200"
 
 
-MEASURES = Measures(restarts={"user": 2}, spent={"node": {"lost": 5.0}})
+MEASURES = Measures(restarts={"user": 2}, finished={"node": {"lost": 5.0}})
 
 
 def counted(bench: Bench) -> tuple[float | None, float | None]:
-    spent = {"namespace": "ns", "resource": "node", "outcome": "lost"}
+    held = {"held": "nodes", "outcome": "lost"}
     registry = bench.metrics.registry
     return (
         registry.get_sample_value("footplate_gang_restarts_total", {"class": "user"}),
-        registry.get_sample_value("footplate_accelerator_seconds_total", spent),
+        registry.get_sample_value("footplate_finished_run_seconds_total", held),
     )
 
 
@@ -378,7 +378,7 @@ async def test_a_write_that_fails_is_not_counted(bench: Bench, error: Exception)
     bench.api.answers = {("patch", "job"): error, ("get", "job"): make_job(version=50)}
     with pytest.raises(type(error)):
         await bench.apply(status={"phase": "Running"}, measures=MEASURES)
-    assert counted(bench) == (0, None)
+    assert counted(bench) == (0, 0)
 
 
 async def test_a_status_that_says_the_same_is_not_written(bench: Bench) -> None:

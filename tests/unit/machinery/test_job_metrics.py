@@ -1,5 +1,6 @@
 """What Prometheus is told of jobs, and how many series that may be."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from footplate.api.status import Phase
+from footplate.machinery.from_zero import SEEN_AFTER_SECONDS
 from footplate.machinery.job_metrics import MAX_NAMESPACES, MAX_RESOURCES, Account, JobMetrics, busiest
 from footplate.policy.measures import Measures
 from unit.machinery.support import make_job
@@ -21,11 +23,13 @@ class Scraped:
 
     def __init__(self, jobs: Iterable[Any] = ()) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = JobMetrics(self.registry)
+        self.metrics = JobMetrics(self.registry, monotonic=itertools.count(0.0, 2 * SEEN_AFTER_SECONDS).__next__)
         self.jobs = [*jobs]
         self.metrics.serve(lambda: self.jobs)
 
     def series(self, name: str) -> Series:
+        """What is said once everybody who scrapes has seen each series at 0."""
+        generate_latest(self.registry)
         text = generate_latest(self.registry).decode()
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         found = (sample for sample in samples if sample.name == name)

@@ -339,6 +339,25 @@ async def test_a_borrower_is_woken_when_its_loan_may_end(world: World) -> None:
     task.cancel()
 
 
+async def test_a_namespace_without_jobs_makes_the_pool_larger_at_once(world: World) -> None:
+    """Who could begin with it waited until any job changed, and who had just been told to was told no more."""
+    import asyncio
+
+    world.job("a/one", 8, holds=True)
+    world.job("b/one", 8, holds=True)
+    waits = world.job("a/waits", 8)
+    task = asyncio.create_task(world.cluster.line.run())
+    await world.clock.advance(0.1)
+    assert not world.may_begin(waits)
+    for name in ("c", "d"):
+        with fresh(world) as woken:
+            world.namespace(name, tenant="yes")
+            await world.clock.advance(0.1)
+            assert ("a", "waits") in woken, f"told again, since it hadn't begun when {name} came"
+    assert world.may_begin(waits)
+    task.cancel()
+
+
 def test_edits_of_the_quota_count_at_once(world: World) -> None:
     world.policy("all", gpus=8, borrow=False, tenant="yes")
     holder, waits = world.job("a/holder", 8, holds=True), world.job("a/waits", 4)

@@ -67,6 +67,13 @@ def requests(ok: str, bad: str) -> dict[str, str]:
     return results("footplate_api_requests_total", "code", **{"2xx": ok, "404": ok, "429": "0x600", "5xx": bad})
 
 
+def refused(values: str) -> dict[str, str]:
+    return {
+        'footplate_rights_missing{verb="create",resource="pods",instance="operator:8080"}': values,
+        'footplate_rights_missing{verb="patch",resource="pods",instance="operator:8080"}': "0x60",
+    }
+
+
 def restarts(kind: str, values: str) -> dict[str, str]:
     return results("footplate_gang_restarts_total", "class", **{"user": "0+5x600", kind: values})
 
@@ -119,6 +126,9 @@ CASES = (
     Case("FootplateQueueSlow", waits("0+1000x60", "0+1001x60"), "20m"),
     Case("FootplateApiRequestsFail", requests("0+60x60", "0+40x60"), "20m", {}, "25%"),
     Case("FootplateApiRequestsFail", requests("0+60x60", "0+10x60"), "20m"),
+    Case("FootplateRightsMissing", refused("0x5 2x30"), "15m", {"verb": "create", "resource": "pods"}, "2"),
+    Case("FootplateRightsMissing", refused("0x5 2x3 0x30"), "15m", why="it was granted soon"),
+    Case("FootplateRightsMissing", refused("0x30"), "15m", why="none is missing"),
     Case(
         "FootplateProgressUnreachable",
         results("footplate_progress_polls_total", "result", ok="0+30x90", unreachable="0+10x90", invalid="0x90"),

@@ -92,6 +92,14 @@ def test_a_budget_that_would_never_be_reached_is_refused(spec: JSON, words: str)
         resolve(job(spec), None, run=1)
 
 
+def test_nor_can_a_budget_in_money_be_reached_by_what_costs_nothing() -> None:
+    free = priced({"currency": "EUR", "perHour": {"nvidia.com/gpu": "0.00"}})
+    asked = bare_job(GPUS | {"runPolicy": {"budget": {"cost": 5}}})
+    with pytest.raises(InvalidJob, match="its accelerators cost nothing"):
+        resolve(asked, free, run=1)
+    assert resolve(bare_job(GPUS), free, run=1).prices is not None
+
+
 def test_nor_is_it_set_later() -> None:
     edited = with_live_fields(resolve(job(GPUS), None, run=1), job(GPUS | {"runPolicy": {"budget": {"cost": 5}}}), None)
     assert edited.spec.run_policy.budget is None
@@ -173,6 +181,27 @@ def test_the_warning_comes_when_it_is_due() -> None:
         cluster.apply(plan)
         cluster.tick(plan.requeue_after if plan.status is None else 0)
     assert (cluster.now - began).total_seconds() == pytest.approx(8 / 8 * 3600, abs=10)
+
+
+def test_a_budget_that_is_spent_between_two_looks_is_warned_of_and_ended() -> None:
+    """The operator was away, or slow: who hears the warning alone acts on it, and who hears the end alone wonders."""
+    cluster = budgeted()
+    cluster.tick(2 * 3600)
+    plan = cluster.plan()
+    assert plan.status is not None
+    assert plan.status["reason"] == "BudgetSpent"
+    assert [e.reason for e in plan.events if e.reason.startswith("Budget")] == ["BudgetSpent", "BudgetNearlySpent"]
+    cluster.apply(plan)
+    assert not [e for e in cluster.plan().events if e.reason == "BudgetNearlySpent"], "once"
+
+
+def test_of_a_run_that_ends_with_it_there_is_nothing_to_warn() -> None:
+    cluster = budgeted()
+    cluster.tick(3600)
+    for each in cluster.live_pods():
+        cluster.end(each, 0)
+    heard = _pass_time(cluster, until="Succeeded")
+    assert not [reason for reason in heard if reason.startswith("Budget")]
 
 
 def test_who_suspends_a_job_whose_budget_is_spent_must_resume_it() -> None:

@@ -170,6 +170,18 @@ def test_an_elastic_gang_starts_with_what_there_is_and_grows() -> None:
     assert done.grants == {("a", "new"): 4, ("a", "two"): 4}
 
 
+@pytest.mark.parametrize("namespace", ["a", "b"])
+def test_an_elastic_gang_doesn_t_grow_by_what_somebody_before_it_waits_for(namespace: str) -> None:
+    """It began before, so that nobody could take it back: the large gang waited for the end of the elastic one."""
+    among = quotas({"a": 12} if namespace == "a" else {"a": 4, "b": 8})
+    elastic = claim("a/elastic", 8, at=1, since=9, least=2, holds=4, saved=True)
+    done = play(held(f"{namespace}/ends", 4), elastic, claim(f"{namespace}/large", 8, at=5), among=among)
+    assert not done.grants
+    assert play(elastic, claim(f"{namespace}/large", 8, at=5), among=among).grants == {(namespace, "large"): 8}
+    later = play(held(f"{namespace}/ends", 4), elastic, claim(f"{namespace}/large", 8, at=10), among=among)
+    assert later.grants == {("a", "elastic"): 8}
+
+
 def test_who_can_never_fit_is_in_nobodys_way() -> None:
     among = quotas(borrow=False)
     book = Book.of([claim("a/huge", 9), claim("a/small", 8, at=1)], among)
@@ -190,6 +202,52 @@ def test_each_resource_counts_for_itself() -> None:
     other = Claim(("a", "other"), (("example.com/free", 9),), 2, 2, 1.0)
     done = play(both, held("a/one", 1), other, among=among)
     assert done.grants == {("a", "other"): 2}
+
+
+A100, H100 = "example.com/a100", "example.com/h100"
+
+
+def of(resource: str, name: str, *, at: float = 0.0, holds: bool = False, **more: object) -> Claim:
+    """A claim of eight of this resource."""
+    return replace(claim(name, 1, at=at, holds=int(holds), saved=True, **more), each=((resource, 8),))
+
+
+def both_kinds(*, own: int = 8) -> dict[str, Quota]:
+    """Quotas of two resources, which lend without end."""
+    return {name: Quota({A100: own, H100: own}, {A100: None, H100: None}, LOAN) for name in "ab"}
+
+
+def test_who_waits_for_one_resource_keeps_nobody_from_another_by_right() -> None:
+    """A tenant went without its A100, which another had on loan, for as long as its own jobs held all its H100."""
+    full = of(H100, "a/one", holds=True), of(H100, "b/one", holds=True), of(A100, "b/own", holds=True)
+    lent, first, mine = of(A100, "b/lent", at=1, holds=True), of(H100, "a/two", at=1), of(A100, "a/mine", at=2)
+    done = play(*full, lent, first, mine, among=both_kinds())
+    assert done.gives == {("b", "lent"): Give(0, ("a", "mine"))}
+    assert set(play(*full[:2], first, mine, among=both_kinds()).grants) == keys("a/mine")
+
+
+def test_who_asks_for_both_keeps_its_place_before_those_behind_it_in_each() -> None:
+    """What is free goes to them on loan, as ever."""
+    both = replace(of(H100, "a/both", at=1), each=((A100, 8), (H100, 8)))
+    busy = of(H100, "a/one", holds=True), of(H100, "b/one", holds=True), of(A100, "b/own", holds=True)
+    lent = of(A100, "b/lent", at=1, holds=True)
+    assert not play(*busy, lent, both, of(A100, "a/mine", at=2), among=both_kinds()).gives
+
+
+def test_each_resource_has_a_first_in_the_line_who_takes_back_what_it_was_overtaken_by() -> None:
+    three = {**both_kinds(), "c": both_kinds()["a"]}
+    full = [of(H100, f"{name}/h", holds=True) for name in "abc"] + [of(A100, f"{name}/a", holds=True) for name in "ab"]
+    late, first, second = of(A100, "b/late", at=9, holds=True), of(H100, "a/first", at=1), of(A100, "a/second", at=2)
+    done = play(*full, late, first, second, among=three)
+    assert done.gives == {("b", "late"): Give(0, ("a", "second"))}
+
+
+def test_who_saves_no_checkpoints_waits_for_nobody_who_asks_for_another_resource() -> None:
+    full = of(H100, "a/one", holds=True), of(H100, "b/one", holds=True), of(A100, "a/own", holds=True)
+    first, unsafe = of(H100, "a/two", at=1), of(A100, "a/unsafe", at=2, saves=False)
+    assert set(play(*full, first, unsafe, among=both_kinds()).grants) == keys("a/unsafe")
+    ahead = replace(of(H100, "a/two", at=1), each=((A100, 8), (H100, 8)))
+    assert not play(*full, ahead, unsafe, among=both_kinds()).grants
 
 
 # Whatever comes.

@@ -203,16 +203,72 @@ def test_a_restart_keeps_its_share() -> None:
     assert lives.place["nodes"] == 2
 
 
-def test_what_is_asked_back_between_two_attempts_is_given_at_once() -> None:
+def crashes(found: Town) -> None:
+    found.end(found.live_pods()[0], 1)
+    found.tick(5)
+    found.stop_all(1)
+
+
+def in_backoff(spec: JSON | None = None, nodes: int = 2) -> Town:
+    """A job that has crashed twice, at different steps, and waits a hundred seconds for its third attempt."""
+    lives = town({"runPolicy": {"restartBackoffSeconds": 100}} | (spec or {}))
+    lives.is_told(nodes=nodes)
+    lives.is_told()
+    for _ in range(2):
+        lives.run_gang()
+        crashes(lives)
+    assert (lives.phase, lives.status["attempt"]) == ("Restarting", 1)
+    return lives
+
+
+def test_a_gang_in_its_backoff_keeps_its_share() -> None:
+    lives = in_backoff()
+    since = lives.place["since"]
+    lives.tick(50)
+    lives.settle()
+    counted = claim_of(lives.job, None, rank=lambda name: 0)
+    assert counted is not None
+    assert (lives.phase, counted.holds, lives.live_pods()) == ("Restarting", 2, [])
+    lives.tick(60)
+    lives.settle()
+    assert (lives.status["attempt"], lives.place["nodes"], lives.place["since"]) == (2, 2, since)
+
+
+def test_what_is_asked_back_in_a_backoff_is_given_at_once() -> None:
+    """An owner waited ten minutes for accelerators that nobody used, and after two of them took those of others."""
+    lives = in_backoff()
+    since = lives.place["since"]
+    lives.is_told(keeps=0, why="4 are asked for")
+    assert lives.said == ("Queued", "WaitingForQuota")
+    assert (lives.place["nodes"], lives.place["since"]) == (0, since)
+    lives.is_told(nodes=2)
+    assert (lives.status["attempt"], len(lives.live_pods())) == (2, 2)
+
+
+def test_an_elastic_gang_gives_in_its_backoff_what_it_is_asked_for_and_waits_on() -> None:
+    lives = in_backoff(ELASTIC, nodes=3)
+    held = lives.place["nodes"]
+    lives.is_told(keeps=1, why="4 are asked for")
+    assert (held, lives.phase, lives.place["nodes"]) == (3, "Restarting", 1)
+    lives.is_told()
+    assert lives.live_pods() == []
+    lives.tick(110)
+    lives.settle()
+    assert (lives.status["attempt"], len(lives.live_pods())) == (2, 1)
+
+
+def test_what_is_asked_back_while_ranks_still_stop_is_given_when_they_have() -> None:
     lives = running({"runPolicy": {"restartBackoffSeconds": 100}})
+    crashes(lives)
+    lives.run_gang()
     lives.end(lives.live_pods()[0], 1)
     lives.tick(5)
-    lives.admission = Admission(LIMITED, keeps=0, why="x")
-    lives.stop_all()
-    lives.tick(130)
     lives.settle()
-    assert lives.said[0] == "Queued"
-    assert lives.place["nodes"] == 0
+    assert lives.phase == "Restarting"
+    lives.is_told(keeps=0, why="4 are asked for")
+    assert lives.place["nodes"] == 2, "what the other rank still holds"
+    lives.stop_all()
+    assert (lives.phase, lives.place["nodes"]) == ("Queued", 0)
 
 
 def test_a_suspended_job_holds_nothing_and_comes_back_behind_all_others() -> None:
@@ -251,6 +307,31 @@ def test_who_runs_when_a_quota_comes_holds_what_it_has() -> None:
     lives.is_told()
     assert (lives.phase, lives.place["nodes"]) == ("Running", 2)
     assert len(lives.live_pods()) == 2
+
+
+def test_an_elastic_gang_that_grows_when_a_quota_comes_holds_what_it_has() -> None:
+    """The line and the job count the same nodes: those that it looks for, it asks for."""
+    lives = town(ELASTIC, admission=None)
+    lives.run_gang()
+    lives.job["spec"]["nodes"] = 4
+    lives.settle()
+    assert len(lives.live_pods()) == 4, "three, and a scout"
+    counted = claim_of(lives.job, None, rank=lambda name: 0)
+    lives.is_told()
+    assert counted is not None
+    assert (counted.holds, lives.place["nodes"], lives.place["wanted"]) == (3, 3, 4)
+    assert len([pod for pod in lives.live_pods() if not pod.terminating]) == 3
+    lives.is_told(nodes=4)
+    assert lives.place["nodes"] == 4
+
+
+def test_what_an_old_operators_attempt_holds_its_runtime_says() -> None:
+    status = {"phase": "Running", "attempts": [{"attempt": 0, "createdTime": "2026-01-01T00:00:00Z"}]}
+    limits = {"resources": {"limits": {GPU: 1}}}
+    raw = {"metadata": {"namespace": "ns", "name": "job"}, "spec": limits, "status": status}
+    claim = claim_of(raw, {"spec": {"nodes": 3}}, rank=lambda name: 0)
+    assert claim is not None
+    assert claim.holds == 3
 
 
 def test_where_the_quota_goes_whoever_waits_begins() -> None:
