@@ -54,6 +54,10 @@ MAX_METRICS = 64
 MAX_METRIC_NAME = 63
 Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
 
+MAX_GATES = 16
+MAX_GATE_METRIC = 160
+MAX_HEADLINES = 8
+
 MAX_CURVE_POINTS = 120
 MAX_CURVE_METRICS = 8
 
@@ -202,6 +206,36 @@ class ArtifactStatus(Model):
     size_bytes: Count = Field(description="Bytes of all its files.")
     metrics: Metrics = Field(default={}, description="Final metrics.")
     signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
+    accepted: bool | None = Field(
+        None, description="Whether it has passed the gates of spec.evaluation; null where there are none."
+    )
+
+
+class GateStatus(Model):
+    """A gate, and how the model has met it."""
+
+    metric: Annotated[str, Field(max_length=MAX_GATE_METRIC)] = Field(description="What was measured.")
+    at_least: float | None = Field(None, description="Lowest value that passes.")
+    at_most: float | None = Field(None, description="Highest value that passes.")
+    value: float | None = Field(None, description="What it was; null where it is not a number, or was not measured.")
+    passed: bool = Field(description="Whether the value keeps the bound.")
+    why: Annotated[str, Field(max_length=256)] | None = Field(None, description="Why there is no value.")
+
+
+class EvaluationStatus(Model):
+    """What was measured of the finished model, in short; its evaluation.json has all."""
+
+    metrics: Annotated[
+        dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_HEADLINES)
+    ] = Field(default={}, description="The values that say most.")
+    gates: Annotated[list[GateStatus], Field(max_length=MAX_GATES)] = Field(
+        default=[], description="The gates of spec.evaluation."
+    )
+
+    @property
+    def accepted(self) -> bool | None:
+        """Whether all gates are passed; None where there are none."""
+        return all(gate.passed for gate in self.gates) if self.gates else None
 
 
 class FailureStatus(Model):
@@ -404,6 +438,7 @@ class TrainingJobStatus(Model):
     progress: ProgressStatus | None = Field(None, description="How far training is.")
     checkpoint: CheckpointStatus | None = Field(None, description="The newest complete checkpoint.")
     artifact: ArtifactStatus | None = Field(None, description="The verified model.")
+    evaluation: EvaluationStatus | None = Field(None, description="What was measured of the finished model, in short.")
     failure: FailureStatus | None = Field(None, description="Root cause of the last failure.")
     usage: Usage | None = Field(None, description="What the run has cost, and how much of it went into the model.")
     idle_since: Time | None = Field(

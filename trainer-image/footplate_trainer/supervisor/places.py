@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from footplate.api.status import ArtifactStatus
+from footplate.api.status import ArtifactStatus, EvaluationStatus
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import claims, committed
@@ -37,6 +37,8 @@ class Place:
     number: int
     model: ArtifactStatus | None = None
     """The verified model, where it is there already."""
+    evaluation: EvaluationStatus | None = None
+    """What was measured of it."""
 
 
 def place_uri(pod: Pod, *folder: str) -> str:
@@ -62,7 +64,7 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> Place:
             wrong = unknown or committed.what_is_wrong(store, model.manifest.files)
             if not wrong:
                 log.info("the model is there already", uri=store.uri, uid=model.manifest.uid, run=model.manifest.run)
-                return Place(pod.run, committed.to_status(store, model, pod))
+                return Place(pod.run, committed.to_status(store, model, pod), model.manifest.evaluation)
             damage.append(f"{store.uri}: {wrong}")
     if damage:
         raise ConfigError(
