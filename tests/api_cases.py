@@ -673,6 +673,7 @@ FIXED: Mapping[str, tuple[Any, Any]] = {
     "inputs": ([{"name": "a", "uri": "s3://abc/"}], [{"name": "b", "uri": "s3://abc/"}]),
     "checkpoint": ({"uri": "s3://abc/"}, {"uri": "s3://abc/", "keep": 4}),
     "output": ({"uri": "s3://abc/"}, {"uri": "s3://abd/"}),
+    "evaluation": ({"slices": ["country"]}, {"slices": ["age"]}),
     "storage": ({"secretRef": {"name": "a"}}, {"endpoint": "http://s3.example.com"}),
     "podTemplate": ({"labels": {"a": "1"}}, {"labels": {"a": "1", "b": "2"}}),
 }

@@ -95,8 +95,8 @@ class Evaluation(Model):
     )
     gates: Annotated[list[Gate], Field(max_length=MAX_GATES)] = Field(
         default=[],
-        description="What the model must reach: else the job ends as Failed with reason GateNotPassed, and the model is "
-        "kept as not accepted.",
+        description="What the model must reach. Where it doesn't, it is kept as not accepted, and the job ends as "
+        "Failed with reason GateNotPassed.",
         examples=[[{"metric": "testAccuracy", "atLeast": 0.9}]],
     )
     slices: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=8)] = Field(

@@ -221,6 +221,11 @@ class GateStatus(Model):
     passed: bool = Field(description="Whether the value keeps the bound.")
     why: Annotated[str, Field(max_length=256)] | None = Field(None, description="Why there is no value.")
 
+    @property
+    def bound(self) -> str:
+        """What is asked, in words."""
+        return f"at least {self.at_least:.10g}" if self.at_least is not None else f"at most {self.at_most or 0:.10g}"
+
 
 class EvaluationStatus(Model):
     """What was measured of the finished model, in short; its evaluation.json has all."""

@@ -62,7 +62,7 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.DATA_ERROR: ("put the data right; " + AGAIN, "or correct the URI: " + ANEW),
     Reason.CONFIG_ERROR: ("correct the Secret or ConfigMap if it is one; " + AGAIN, "for all else, " + ANEW),
     Reason.GATE_NOT_PASSED: (
-        "`footplate artifact download {name}` fetches the model all the same, with its evaluation.json and README.md",
+        "`footplate artifact get {name} FOLDER` fetches the model all the same, with its evaluation.json and README.md",
         "train better, or set another bound in spec.evaluation.gates: " + ANEW,
     ),
     Reason.HANG: (

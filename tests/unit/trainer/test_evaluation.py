@@ -1,6 +1,7 @@
 """What an evaluation computes: scikit-learn's values on the same predictions, and where there are none, why."""
 
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_calibration_has_scikit_learns_bins(seed: int, samples: int) -> None:
     assert np.allclose(found.calibration.confidence, sure)
     edges = np.linspace(0, 1, classification.CALIBRATION_BINS + 1)
     gaps = 0.0
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         inside = (confidence > low) & (confidence <= high)
         if inside.any():
             gaps += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())

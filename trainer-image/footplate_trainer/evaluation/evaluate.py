@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 
 from footplate.api.evaluation import Evaluation, EvaluationMetric, Task
 from footplate.contract import Env
-from footplate_trainer.errors import UserError
+from footplate_trainer.errors import UserError, words_of
 from footplate_trainer.evaluation.compute import evaluate_samples
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation.samples import make_samples, to_array
 from footplate_trainer.evaluation_file import DataEvaluation, EvaluationFile, add_evaluation
 from footplate_trainer.rank.environment import read_config, read_place
 from footplate_trainer.rank.report import report, reporter
+
+PLOTS = "plots"
+"""Folder of the pictures, beside evaluation.json."""
 
 log = logging.getLogger("footplate_trainer")
 
@@ -86,6 +90,16 @@ def evaluate(
     return done
 
 
+def drawing(draw: Callable[[Any], object]) -> None:
+    """Draws by the module `plots`; what goes wrong with pictures costs no model."""
+    if work_dir := os.environ.get(Env.WORK_DIR):  # there is no home that it could write its fonts' names to
+        os.environ.setdefault("MPLCONFIGDIR", str(Path(work_dir, "matplotlib")))
+    try:
+        draw(import_module("footplate_trainer.evaluation.plots"))
+    except Exception as error:
+        log.warning("plots could not be drawn: %s", words_of(error))
+
+
 def _over_all_ranks(
     shard: Mapping[str, Numbers], work: Callable[[Sequence[Mapping[str, Numbers]]], DataEvaluation], *, world_size: int
 ) -> DataEvaluation:
@@ -132,4 +146,5 @@ def _leave(done: DataEvaluation, name: str, folder: Path | None) -> None:
     log.info("evaluated on %s samples: %s", f"{done.samples:,}", words or why)
     if folder is not None:
         add_evaluation(folder, {name: done})
+        drawing(lambda plots: plots.draw(name, done, folder / PLOTS))
     report(step=reporter().progress.step or 0, **told)

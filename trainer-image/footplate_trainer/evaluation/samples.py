@@ -133,7 +133,6 @@ def _numbers_of(labels: Numbers, names: Sequence[str], *, what: str = "targets")
         raise UserError(f"evaluate({what}): of type {labels.dtype}; give numbers of classes from 0, or their names")
     wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
     if len(wrong):
-        raise UserError(
-            f"evaluate({what}): {shown[wrong].tolist()[0]!r} (sample {wrong[0]:,}) is none of the {len(names):,} classes"
-        )
+        label = shown[wrong].tolist()[0]
+        raise UserError(f"evaluate({what}): {label!r} (sample {wrong[0]:,}) is none of the {len(names):,} classes")
     return labels

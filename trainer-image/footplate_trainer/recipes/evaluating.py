@@ -9,12 +9,15 @@ import torch
 
 from footplate.api.errors import nearest
 from footplate.api.evaluation import PATH, REPORTED, TEST, Evaluation, Task, full_name, value_names
+from footplate_trainer.callbacks import History
 from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.data.tables import Rows
 from footplate_trainer.errors import ConfigError
-from footplate_trainer.evaluation.evaluate import evaluate
+from footplate_trainer.evaluation.card import CARD_NAME, card_text
+from footplate_trainer.evaluation.evaluate import PLOTS, drawing, evaluate
 from footplate_trainer.evaluation.measured import Numbers
+from footplate_trainer.evaluation_file import read_evaluation
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import report, reporter
@@ -65,6 +68,35 @@ def evaluate_test(
         evaluate(outputs, targets, name=TEST, classes=classes, logits=True, slices=slices, whole=True)
 
     all_ranks("evaluation").from_main(measure)
+
+
+def leave_card(
+    ctx: Context, recipe: str, *, notes: Sequence[str] = (), history: History | None = None, loads: bool = True
+) -> None:
+    """Draws how training has gone, and writes the model's card, README.md, on rank 0.
+
+    Args:
+        notes: what the data's owner should know of them.
+        history: of the training.
+        loads: whether `load_model` reads what lies in the output folder.
+    """
+    if not ctx.is_main:
+        return
+    folder = ctx.output_dir / PLOTS
+    if history is not None:
+        drawing(lambda plots: plots.draw_curves(history.epoch, history.history, folder))
+    channels = ctx.config.spec.inputs if ctx.config is not None else ()
+    text = card_text(
+        job=ctx.job or recipe,
+        recipe=recipe,
+        evaluation=read_evaluation(ctx.output_dir),
+        hyperparameters=ctx.hyperparameters,
+        inputs={channel.name: channel.uri for channel in channels},
+        notes=notes,
+        plots=[path.relative_to(ctx.output_dir).as_posix() for path in sorted(folder.glob("*.png"))],
+        loads=loads,
+    )
+    (ctx.output_dir / CARD_NAME).write_text(text)
 
 
 def table_slices(ctx: Context, columns: Sequence[Column], rows: Rows | None) -> dict[str, Numbers]:

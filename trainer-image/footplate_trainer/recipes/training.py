@@ -16,7 +16,7 @@ from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.export import asked_formats, check_formats, export_model
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
-from footplate_trainer.recipes.evaluating import check_gates, evaluate_test
+from footplate_trainer.recipes.evaluating import check_gates, evaluate_test, leave_card
 from footplate_trainer.training.trainer import Trainer
 
 WARM_UP = 0.05
@@ -71,10 +71,11 @@ def train_classifier(
         compile=hyperparameters.compile,
     )
     held_out = validation and load(validation, shuffle=False)
-    trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs)
+    history = trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs)
     if test:
         evaluate_test(trainer, load(test, shuffle=False), classes=card.classes, slices=slices)
     export_model(network, example, card=card)
+    leave_card(ctx, card.recipe, notes=card.notes, history=history)
     reporter().flush()
 
 

@@ -77,10 +77,9 @@ def failure_of(evaluation: EvaluationStatus | None) -> Failure | None:
 
 def describe(gate: GateStatus) -> str:
     """A gate that wasn't passed: `testAccuracy is 0.62, at least 0.9 is asked`."""
-    bound = f"at least {gate.at_least:.10g}" if gate.at_least is not None else f"at most {gate.at_most:.10g}"
     if gate.value is None:
-        return f"{gate.metric} has no value ({gate.why}), {bound} is asked"
-    return f"{gate.metric} is {_digits(gate)}, {bound} is asked"
+        return f"{gate.metric} has no value ({gate.why}), {gate.bound} is asked"
+    return f"{gate.metric} is {_digits(gate)}, {gate.bound} is asked"
 
 
 def _digits(gate: GateStatus) -> str:
