@@ -55,18 +55,37 @@ def test_a_model_that_passes_is_accepted(laptop: Laptop) -> None:
     assert "testAccuracy" in shown
 
 
+def test_a_model_is_evaluated_by_a_job_that_trains_nothing(laptop: Laptop) -> None:
+    model = laptop.get("tj", "good")["status"]["artifact"]
+    job = wine("again", {"metric": "testAccuracy", "atLeast": 0.9}, {"metric": "testRecall.class_1", "atLeast": 0.5})
+    job["spec"]["trainer"] |= {"recipe": "evaluate", "hyperparameters": {"target": "grower", "batchSize": 10}}
+    job["spec"]["inputs"] = [
+        {"name": "model", "uri": model["uri"]},
+        {"name": "test", "uri": "s3://datasets/wine/test/"},
+    ]
+    job["spec"]["nodes"] = 2
+    laptop.apply(job)
+    status = laptop.wait("again")
+    assert status["phase"] == "Succeeded", status
+    assert status["artifact"]["metrics"]["testAccuracy"] == model["metrics"]["testAccuracy"]
+    files = {file["name"] for file in json.loads(laptop.read(status["artifact"]["manifest"]))["files"]}
+    assert {"evaluation.json", "README.md", "plots/test-confusion.png", "plots/test-roc.png"} <= files
+    assert not {"model.json", "model.safetensors"} & files
+
+
 def test_a_model_that_does_not_pass_is_kept_and_not_tried_again(laptop: Laptop) -> None:
-    laptop.apply(wine("bad", {"metric": "testF1.class_0", "atLeast": 0.5}, {"metric": "testLogLoss", "atMost": 0.0001}))
+    laptop.apply(wine("bad", {"metric": "testF1.class_0", "atLeast": 0.5}, {"metric": "testAccuracy", "atMost": 0.5}))
     status = laptop.wait("bad")
     assert (status["phase"], status["reason"]) == ("Failed", "GateNotPassed"), status
-    assert "testLogLoss is 0." in status["message"]
-    assert "at most 0.0001 is asked" in status["message"]
+    assert "the model isn't accepted: testAccuracy is " in status["message"]
+    assert "at most 0.5 is asked" in status["message"]
     assert (status["failure"]["class"], status["restarts"]["total"]) == ("Permanent", 0)
     assert [gate["passed"] for gate in status["evaluation"]["gates"]] == [True, False]
     manifest = json.loads(laptop.read(status["artifact"]["manifest"]))
     assert manifest["accepted"] is status["artifact"]["accepted"] is False
-    assert {"model.safetensors", "evaluation.json"} <= {file["name"] for file in manifest["files"]}
-    assert "testLogLoss" in laptop.footplate("why", "bad")
+    files = {file["name"] for file in manifest["files"]}
+    assert {"model.safetensors", "evaluation.json", "README.md", "plots/curve-loss.png"} <= files
+    assert "as not accepted" in laptop.footplate("why", "bad")
 
 
 def test_an_evaluation_that_was_killed_is_done_again(laptop: Laptop, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from documents import DOCS, names_in, read_block, read_table
-from footplate.api.recipes import RECIPES, Hyperparameters
+from footplate.api.recipes import RECIPES, Hyperparameters, RecipeHyperparameters
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.attempt_spec import AttemptSpec, needs_supervisor
 from footplate.contract import Env, ExitCode, JobConfig, Verdict
@@ -38,7 +38,7 @@ def describe_values(schema: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("recipe", "model"), RECIPES.items(), ids=RECIPES)
-def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
+def test_hyperparameters(recipe: str, model: type[RecipeHyperparameters]) -> None:
     schema = model.model_json_schema()
     expected = [
         [
@@ -50,7 +50,8 @@ def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
         for name, field in schema["properties"].items()
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
-    documented = [row for which in ("both", recipe) for row in read_table("trainer.md", f"hyperparameters: {which}")]
+    tables = ("both", recipe) if issubclass(model, Hyperparameters) else (recipe,)
+    documented = [row for which in tables for row in read_table("trainer.md", f"hyperparameters: {which}")]
     assert documented == expected, f"write them so:\n{table}"
 
 
@@ -59,6 +60,7 @@ def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
     {
         "inputs": {"inputs": [{"name": "train", "uri": "s3://datasets/digits/"}]},
         "output": {"output": {"uri": "s3://models/digits/"}},
+        "evaluation": {"evaluation": {}},
         "checkpoint.uri": {"checkpoint": {"uri": "s3://checkpoints/digits/"}},
         "source": {"trainer": {"source": {"uri": "s3://code/train.tgz"}}},
         "requirements": {"trainer": {"requirements": ["einops"]}},

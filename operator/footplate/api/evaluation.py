@@ -6,7 +6,7 @@ A metric's name is that of the data it was measured on, and what it is: `testAcc
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -37,22 +37,31 @@ EvaluationMetric = Literal[
 
 Task = Literal["classification", "regression"]
 
-VALUES: Mapping[str, tuple[Task, tuple[str, ...], bool]] = {
-    "accuracy": ("classification", ("accuracy",), False),
-    "precision": ("classification", ("precisionMacro", "precisionWeighted"), True),
-    "recall": ("classification", ("recallMacro", "recallWeighted"), True),
-    "f1": ("classification", ("f1Macro", "f1Weighted"), True),
-    "confusion": ("classification", (), False),
-    "rocAuc": ("classification", ("rocAuc",), True),
-    "prAuc": ("classification", ("prAuc",), True),
-    "logLoss": ("classification", ("logLoss",), False),
-    "calibration": ("classification", ("calibrationError",), False),
-    "mae": ("regression", ("mae",), False),
-    "rmse": ("regression", ("rmse",), False),
-    "r2": ("regression", ("r2",), False),
-    "errorQuantiles": ("regression", (), False),
+
+class Values(NamedTuple):
+    """What is told of a metric."""
+
+    task: Task
+    names: tuple[str, ...]
+    by_class: bool = False
+    """Whether there is also a value for each class."""
+
+
+VALUES: Mapping[str, Values] = {
+    "accuracy": Values("classification", ("accuracy",)),
+    "precision": Values("classification", ("precisionMacro", "precisionWeighted"), by_class=True),
+    "recall": Values("classification", ("recallMacro", "recallWeighted"), by_class=True),
+    "f1": Values("classification", ("f1Macro", "f1Weighted"), by_class=True),
+    "confusion": Values("classification", ()),
+    "rocAuc": Values("classification", ("rocAuc",), by_class=True),
+    "prAuc": Values("classification", ("prAuc",), by_class=True),
+    "logLoss": Values("classification", ("logLoss",)),
+    "calibration": Values("classification", ("calibrationError",)),
+    "mae": Values("regression", ("mae",)),
+    "rmse": Values("regression", ("rmse",)),
+    "r2": Values("regression", ("r2",)),
+    "errorQuantiles": Values("regression", ()),
 }
-"""What each gives: of which task it is, the names of its values, and whether there is also one for each class."""
 
 HEADLINES = ("accuracy", "f1Macro", "rocAuc", "logLoss", "calibrationError", "mae", "rmse", "r2")
 """The values that say most: in status.evaluation, in the log, and among the job's metrics."""
@@ -113,10 +122,10 @@ def full_name(data: str, metric: str) -> str:
 
 def value_names(task: Task, *, metrics: Collection[str] | None = None, classes: Collection[str] = ()) -> Iterator[str]:
     """Names of the values that an evaluation has, without the data's; of classes where they are known."""
-    for metric, (its_task, names, by_class) in VALUES.items():
-        if its_task == task and (metrics is None or metric in metrics):
-            yield from names
-            if by_class:
+    for metric, kind in VALUES.items():
+        if kind.task == task and (metrics is None or metric in metrics):
+            yield from kind.names
+            if kind.by_class:
                 yield from (f"{metric}.{name}" for name in classes)
 
 
@@ -126,8 +135,8 @@ def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Pro
     if task is None:
         return
     for number, metric in enumerate(evaluation.metrics or ()):
-        if VALUES[metric][0] != task:
-            fitting = ", ".join(name for name, (its_task, _, _) in VALUES.items() if its_task == task)
+        if VALUES[metric].task != task:
+            fitting = ", ".join(name for name, kind in VALUES.items() if kind.task == task)
             yield Problem(
                 f"{PATH}.metrics[{number}]",
                 metric,
@@ -142,17 +151,20 @@ def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Pro
 
 
 def _unknown(metric: str, evaluation: Evaluation, task: Task, *, where: str) -> Problem | None:
-    known = [full_name(TEST, name) for name in value_names(task, metrics=evaluation.metrics)]
-    by_class = [
-        full_name(TEST, name)
-        for name, (its_task, _, has_classes) in VALUES.items()
-        if its_task == task and has_classes and (evaluation.metrics is None or name in evaluation.metrics)
-    ]
-    base, dot, class_name = metric.partition(".")
-    if metric in (*known, *REPORTED) or (dot and class_name and base in by_class):
+    """What is wrong with a gate's metric; None where nothing is."""
+    if metric in REPORTED:
         return None
-    every = [full_name(TEST, name) for name in value_names(task)]
-    if metric in every or (dot and base in (full_name(TEST, name) for name in VALUES)):
-        return Problem(where, metric, "spec.evaluation.metrics leaves it out", "add what it is of to metrics")
-    hint = nearest(metric, [*known, *REPORTED]) or f"it may be {', '.join(known)}"
-    return Problem(where, metric, "the evaluation has no such metric", hint)
+    source = next((name for name, kind in VALUES.items() if kind.task == task and _gives(name, kind, metric)), None)
+    if source is None:
+        known = [full_name(TEST, name) for name in value_names(task, metrics=evaluation.metrics)]
+        hint = nearest(metric, [*known, *REPORTED]) or f"it may be {', '.join(known)}"
+        return Problem(where, metric, "the evaluation has no such metric", hint)
+    if evaluation.metrics is not None and source not in evaluation.metrics:
+        return Problem(where, metric, f"{PATH}.metrics leaves it out", f"add {source} to metrics")
+    return None
+
+
+def _gives(name: str, kind: Values, metric: str) -> bool:
+    base, _, class_name = metric.partition(".")
+    of_class = kind.by_class and class_name and base == full_name(TEST, name)
+    return bool(of_class) or metric in [full_name(TEST, value) for value in kind.names]

@@ -224,7 +224,8 @@ class GateStatus(Model):
     @property
     def bound(self) -> str:
         """What is asked, in words."""
-        return f"at least {self.at_least:.10g}" if self.at_least is not None else f"at most {self.at_most or 0:.10g}"
+        words, bound = ("at most", self.at_most) if self.at_least is None else ("at least", self.at_least)
+        return f"{words} {str(bound).removesuffix('.0')}"
 
 
 class EvaluationStatus(Model):

@@ -45,7 +45,7 @@ def test_each_recipe_of_the_api_has_a_program() -> None:
 
 
 @pytest.mark.parametrize("model", recipes.RECIPES.values(), ids=recipes.RECIPES)
-def test_every_hyperparameter_is_described(model: type[recipes.Hyperparameters]) -> None:
+def test_every_hyperparameter_is_described(model: type[recipes.RecipeHyperparameters]) -> None:
     for name, field in model.model_fields.items():
         assert field.description, name
         assert field.description.endswith("."), name

@@ -78,11 +78,8 @@ _USE = (
 
 def _metadata(job: str, recipe: str, data: Mapping[str, DataEvaluation]) -> dict[str, Any]:
     measured = {name: _headlines(one) for name, one in data.items()}
-    task = (
-        recipe
-        if recipe.endswith(("classification", "regression"))
-        else next((one.task for one in data.values()), recipe)
-    )
+    names_task = recipe.endswith(("classification", "regression"))
+    task = recipe if names_task else next((one.task for one in data.values()), recipe)
     metadata: dict[str, Any] = {"library_name": "footplate", "pipeline_tag": task, "tags": ["footplate", recipe]}
     if any(measured.values()):
         metadata["metrics"] = [*dict.fromkeys(METRIC_IDS[name] for values in measured.values() for name in values)]
@@ -107,18 +104,14 @@ def _results(one: DataEvaluation) -> Iterator[str]:
     general = {name: value for name, value in one.values.items() if "." not in name}
     yield from _table(("metric", "value"), [(name, _digits(value)) for name, value in general.items()])
     if one.classes is not None and len(one.classes) <= MAX_CLASSES:
-        scores = [
-            name for name in ("precision", "recall", "f1") if any(key.startswith(f"{name}.") for key in one.values)
-        ]
-        rows = [(_shown(each), *(_digits(one.values.get(f"{name}.{each}")) for name in scores)) for each in one.classes]
-        yield from _table(("class", *scores), rows if scores else [])
+        known = {key.partition(".")[0] for key in one.values if "." in key}
+        scores = [name for name in ("precision", "recall", "f1") if name in known]
+        by_class = {each: [_digits(one.values.get(f"{name}.{each}")) for name in scores] for each in one.classes}
+        yield from _table(("class", *scores), [(_shown(each), *cells) for each, cells in by_class.items() if scores])
     for column, parts in (one.slices or {}).items():
-        names = [*general]
-        rows = [
-            (_shown(each), f"{part.samples:,}", *(_digits(part.values.get(name)) for name in names))
-            for each, part in parts.items()
-        ]
-        yield from _table((_shown(column), "samples", *names), rows)
+        values = {each: [_digits(part.values.get(name)) for name in general] for each, part in parts.items()}
+        rows = [(_shown(each), f"{part.samples:,}", *values[each]) for each, part in parts.items()]
+        yield from _table((_shown(column), "samples", *general), rows)
     why = dict.fromkeys(f"{name} has no value: {reason}" for name, reason in one.undefined.items() if "." not in name)
     if said := [*why, *one.notes]:
         yield ""

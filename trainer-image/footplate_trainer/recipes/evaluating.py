@@ -109,7 +109,7 @@ def table_slices(ctx: Context, columns: Sequence[Column], rows: Rows | None) -> 
     places = {column.name: place for place, column in enumerate(columns) if column.part is None}
     for number, name in enumerate(wanted):
         if name not in places:
-            hint = nearest(name, [*places]) or f"it may be {', '.join([*places][:8])}"
+            hint = nearest(name, [*places]) or f"it sees {', '.join([*places][:8]) or 'none'}"
             raise ConfigError(f'{PATH}.slices[{number}] = "{name}": the model sees no such column; {hint}')
     return (
         {} if rows is None else {name: _texts(columns[places[name]], rows.columns[:, places[name]]) for name in wanted}
