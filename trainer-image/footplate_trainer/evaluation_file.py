@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from footplate.api.evaluation import HEADLINES, Task, full_name
 from footplate.api.types import Model
+from footplate_trainer.errors import UserError
 
 EVALUATION_FILE = "evaluation.json"
 MAX_BYTES = 64 * 2**20
@@ -113,12 +114,22 @@ def read_evaluation(folder: Path) -> EvaluationFile | None:
 
 
 def add_evaluation(folder: Path, data: Mapping[str, DataEvaluation]) -> EvaluationFile:
-    """Writes what was measured on some data beside what is there of others, all or nothing."""
+    """Writes what was measured on some data beside what is there of others, all or nothing.
+
+    Raises:
+        UserError: that is more than anybody reads.
+    """
     before = read_evaluation(folder)
     whole = EvaluationFile(data={**(before.data if before is not None else {}), **data})
     path = folder / EVALUATION_FILE
     folder.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{EVALUATION_FILE}")
-    staged.write_text(whole.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n")
+    text = whole.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n"
+    if len(text.encode()) > MAX_BYTES:
+        raise UserError(
+            f"{EVALUATION_FILE} would have {len(text):,} bytes, the most is {MAX_BYTES:,}: too many classes times "
+            "slices; slice by fewer columns, or ask for fewer metrics"
+        )
+    staged.write_text(text)
     staged.replace(path)
     return whole

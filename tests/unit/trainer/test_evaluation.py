@@ -179,6 +179,21 @@ def test_names_of_classes_count_as_their_numbers() -> None:
     assert found.confusion == [[0, 1], [1, 1]]
 
 
+def test_names_that_are_no_text_can_be_written_all_the_same(tmp_path: Any) -> None:
+    name = b"caf\xe9".decode(errors="surrogateescape")
+    found = evaluate([name, "b"], [name, name], slices={"c": [name, "d"]}, folder=tmp_path)
+    assert found.classes == ["b", "caf\\udce9"]
+    assert found.values["accuracy"] == 0.5
+    assert read_evaluation(tmp_path) is not None
+
+
+def test_more_than_anybody_reads_is_not_written(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footplate_trainer.evaluation_file.MAX_BYTES", 100)
+    with pytest.raises(UserError, match="too many classes times slices"):
+        evaluate([0, 1], [0, 1], folder=tmp_path)
+    assert not (tmp_path / "evaluation.json").exists()
+
+
 def test_logits_and_one_column_are_made_probabilities() -> None:
     logits, targets = np.array([[2.0, -1.0], [0.0, 3.0]]), [0, 1]
     odds = logits[:, 1] - logits[:, 0]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from footplate_trainer.errors import UserError
+from footplate_trainer.errors import UserError, sendable
 from footplate_trainer.evaluation import classification, regression
 from footplate_trainer.evaluation.classification import Classified
 from footplate_trainer.evaluation.measured import Measured, Numbers
@@ -57,7 +57,7 @@ def _measure(samples: Samples, metrics: Collection[str] | None) -> Measured:
 def _sliced(
     samples: Samples, column: str, values: Sequence[object] | Numbers, metrics: Collection[str] | None
 ) -> dict[str, Slice]:
-    texts = np.asarray([str(value) for value in np.asarray(values).tolist()])
+    texts = np.asarray([sendable(str(value)) for value in np.asarray(values).tolist()])
     if len(texts) != len(samples.targets):
         raise UserError(f"slices: column {column!r} has {len(texts):,} values for {len(samples.targets):,} samples")
     names, place = np.unique(texts, return_inverse=True)

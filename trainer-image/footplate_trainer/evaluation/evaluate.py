@@ -18,7 +18,7 @@ from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation.samples import make_samples, to_array
 from footplate_trainer.evaluation_file import DataEvaluation, EvaluationFile, add_evaluation
 from footplate_trainer.rank.environment import read_config, read_place
-from footplate_trainer.rank.report import report, reporter
+from footplate_trainer.rank.report import enter, report, reporter
 
 PLOTS = "plots"
 """Folder of the pictures, beside evaluation.json."""
@@ -63,6 +63,7 @@ def evaluate(
     Raises:
         UserError: the arrays don't fit each other, or it can't be told what they are.
     """
+    enter("evaluating")
     place, config = read_place(os.environ), read_config(os.environ)
     asked = (config.spec.evaluation if config is not None else None) or Evaluation()
     shard = {"predictions": to_array(predictions), "targets": to_array(targets)}

@@ -1,12 +1,12 @@
 """What `evaluate` is given, as samples that can be measured: looked at once, so that no value is a guess."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from footplate.api.evaluation import Task
-from footplate_trainer.errors import UserError
+from footplate_trainer.errors import UserError, sendable
 from footplate_trainer.evaluation.classification import Classified
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation.regression import Estimated
@@ -101,10 +101,15 @@ def _check_probabilities(scores: Numbers) -> None:
 def _names(classes: Sequence[str] | None, count: int) -> tuple[str, ...]:
     if count < 2:
         raise UserError(f"evaluate(predictions): {count} class; a classification has at least two")
-    names = tuple(map(str, range(count))) if classes is None else tuple(map(str, classes))
+    names = tuple(map(str, range(count))) if classes is None else _texts(classes)
     if len(names) != count or len(set(names)) != count:
         raise UserError(f"evaluate(classes): {len({*names}):,} different names for {count:,} columns of predictions")
     return names
+
+
+def _texts(names: Iterable[object]) -> tuple[str, ...]:
+    """Names as any file can hold them: a folder's may have bytes that are no text."""
+    return tuple(sendable(str(name)) for name in names)
 
 
 def _of_classes(predictions: Numbers, targets: Numbers, classes: Sequence[str] | None) -> Classified:
@@ -115,9 +120,9 @@ def _of_classes(predictions: Numbers, targets: Numbers, classes: Sequence[str] |
                 "compared; give both as numbers of classes, or both as names"
             )
         found = np.unique(np.concatenate([np.unique(predictions), np.unique(targets)]))
-        names = tuple(str(name) for name in found.tolist())
+        names = _texts(found.tolist())
         return Classified(names, np.searchsorted(found, targets), np.searchsorted(found, predictions))
-    names = tuple(map(str, classes))
+    names = _texts(classes)
     return Classified(names, _numbers_of(targets, names), _numbers_of(predictions, names, what="predictions"))
 
 
@@ -125,7 +130,7 @@ def _numbers_of(labels: Numbers, names: Sequence[str], *, what: str = "targets")
     """Labels [N], numbers of classes or their names, as numbers."""
     if labels.dtype.kind in "OUS":
         numbers: Mapping[str, int] = {name: number for number, name in enumerate(names)}
-        found = [numbers.get(str(label), -1) for label in labels.tolist()]
+        found = [numbers.get(sendable(str(label)), -1) for label in labels.tolist()]
         labels, shown = np.asarray(found, dtype=np.int64), labels
     elif labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and np.array_equal(labels, np.floor(labels))):
         shown, labels = labels, labels.astype(np.int64)

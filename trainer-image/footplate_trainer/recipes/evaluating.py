@@ -60,7 +60,6 @@ def evaluate_test(
     collected = Collected()
     results = trainer.evaluate(batches, collect=collected)
     report(step=reporter().progress.step, **status_names(results, prefix="test_"))
-    reporter().enter("evaluating")
     whole = collected.on_main()
 
     def measure() -> None:
