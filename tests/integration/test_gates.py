@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from laptop import EXAMPLES, Laptop
 
@@ -51,6 +52,9 @@ def test_a_model_that_passes_is_accepted(laptop: Laptop) -> None:
     assert status["artifact"]["accepted"] is True
     assert [gate["passed"] for gate in status["evaluation"]["gates"]] == [True, True]
     assert status["evaluation"]["metrics"]["testAccuracy"] == status["artifact"]["metrics"]["testAccuracy"]
+    card = ModelCard(laptop.read(status["artifact"]["uri"] + "README.md").decode())
+    results = {result.metric_name: result.metric_value for result in card.data.eval_results or ()}
+    assert results["accuracy"] == status["evaluation"]["metrics"]["testAccuracy"]
     shown = laptop.footplate("status", "good")
     assert "testAccuracy" in shown
 

@@ -109,7 +109,7 @@ def read_evaluation(folder: Path) -> EvaluationFile | None:
         with (folder / EVALUATION_FILE).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         return EvaluationFile.model_validate_json(data) if len(data) <= MAX_BYTES else None
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, IsADirectoryError, ValidationError):
         return None
 
 

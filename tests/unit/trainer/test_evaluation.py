@@ -266,6 +266,11 @@ def test_another_file_of_that_name_is_no_evaluation(tmp_path: Any, content: str)
     assert read_evaluation(tmp_path) is None
 
 
+def test_a_folder_of_that_name_is_no_evaluation(tmp_path: Any) -> None:
+    (tmp_path / "evaluation.json").mkdir()
+    assert read_evaluation(tmp_path) is None
+
+
 def test_no_value_is_anything_but_a_number() -> None:
     with pytest.raises(ValueError, match="finite"):
         EvaluationFile.model_validate(

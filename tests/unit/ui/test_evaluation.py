@@ -1,4 +1,4 @@
-"""What the page of a job shows of its evaluation: values, and gates with what was asked; whatever a tenant calls them."""
+"""What the page of a job shows of its evaluation: values, and gates with what was asked."""
 
 import http.client
 
