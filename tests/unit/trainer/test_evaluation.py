@@ -1,11 +1,14 @@
 """What an evaluation computes: scikit-learn's values on the same predictions, and where there are none, why."""
 
+import subprocess
+import sys
 import warnings
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
@@ -238,6 +241,26 @@ def test_what_a_sampler_has_padded_counts_once() -> None:
     again = np.array([*range(10), 0, 1])
     found = evaluate(probabilities[again], targets[again], ids=again)
     assert found == evaluate(probabilities, targets)
+
+
+def test_tensors_of_any_precision_are_taken() -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 3.0]], dtype=torch.bfloat16, requires_grad=True)
+    assert evaluate(logits, torch.tensor([0, 1]), logits=True) == evaluate(
+        logits.detach().float().numpy(), [0, 1], logits=True
+    )
+
+
+def test_numpy_alone_is_needed(tmp_path: Any) -> None:
+    """An image for another framework has no torch, and perhaps no matplotlib: then there are no plots."""
+    code = (
+        "import pathlib, sys; sys.modules['torch'] = sys.modules['matplotlib'] = None\n"
+        "from footplate_trainer import evaluate\n"
+        "print(evaluate([0, 1], [0, 1], folder=pathlib.Path(sys.argv[1])).values['accuracy'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "1.0\n"
+    assert "plots could not be drawn" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
 
 
 def test_only_what_is_asked_for_is_measured() -> None:

@@ -13,6 +13,8 @@ from footplate_trainer.evaluation_file import DataEvaluation, Slice
 
 MAX_SLICES = 100
 """Values of a column."""
+MAX_SLICED_CLASSES = 20
+"""Classes up to which each has its values in slices too."""
 
 Samples = Classified | Estimated
 
@@ -70,5 +72,12 @@ def _sliced(
     for number, name in enumerate(names.tolist()):
         part = samples.of(place == number)
         measured = _measure(part, metrics)
-        found[name] = Slice(samples=len(part.targets), values=measured.values, undefined=measured.undefined)
+        found[name] = _slice(part, measured)
     return found
+
+
+def _slice(part: Samples, measured: Measured) -> Slice:
+    every = not isinstance(part, Classified) or len(part.classes) <= MAX_SLICED_CLASSES
+    values = {name: value for name, value in measured.values.items() if every or "." not in name}
+    undefined = {name: why for name, why in measured.undefined.items() if every or "." not in name}
+    return Slice(samples=len(part.targets), values=values, undefined=undefined)

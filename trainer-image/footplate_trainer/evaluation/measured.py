@@ -1,6 +1,6 @@
 """What every evaluation is made of: values, and in words what has none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,3 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """Some names in words."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more
-
-
-Curves = Mapping[str, Mapping[str, list[float]]]
-"""Points of curves, by class or `all`, and by axis."""

@@ -15,6 +15,7 @@ from footplate_trainer.data.loader import Loader
 from footplate_trainer.data.tables import Rows
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.evaluation.card import CARD_NAME, card_text
+from footplate_trainer.evaluation.compute import MAX_SLICES
 from footplate_trainer.evaluation.evaluate import PLOTS, drawing, evaluate
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation_file import read_evaluation
@@ -102,7 +103,7 @@ def table_slices(ctx: Context, columns: Sequence[Column], rows: Rows | None) -> 
     """What `spec.evaluation.slices` asks for, of a table's test data.
 
     Raises:
-        ConfigError: the network sees no such column.
+        ConfigError: the network sees no such column, or it has too many values.
     """
     wanted = asked_of(ctx).slices
     places = {column.name: place for place, column in enumerate(columns) if column.part is None}
@@ -110,9 +111,16 @@ def table_slices(ctx: Context, columns: Sequence[Column], rows: Rows | None) -> 
         if name not in places:
             hint = nearest(name, [*places]) or f"it sees {', '.join([*places][:8]) or 'none'}"
             raise ConfigError(f'{PATH}.slices[{number}] = "{name}": the model sees no such column; {hint}')
-    return (
-        {} if rows is None else {name: _texts(columns[places[name]], rows.columns[:, places[name]]) for name in wanted}
-    )
+    if rows is None:
+        return {}
+    found = {name: _texts(columns[places[name]], rows.columns[:, places[name]]) for name in wanted}
+    for number, (name, values) in enumerate(found.items()):
+        if (count := len(set(values.tolist()))) > MAX_SLICES:
+            raise ConfigError(
+                f'{PATH}.slices[{number}] = "{name}": has {count:,} different values in the test data, the most is '
+                f"{MAX_SLICES}; choose a column with fewer"
+            )
+    return found
 
 
 def _texts(column: Column, numbers: torch.Tensor) -> Numbers:
