@@ -16,6 +16,8 @@ from footplate.contract import Env, ExitCode, JobConfig, Verdict
 from footplate.dialects import VARIABLES
 from footplate.podspec import build_pods
 from footplate.policy import failure
+from footplate_trainer import evaluate
+from footplate_trainer.evaluation_file import EvaluationFile
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.rank.report import UNHEARD
 from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
@@ -142,6 +144,18 @@ def test_manifest_example_is_one() -> None:
     ModelManifest.model_validate_json(json.dumps(example))
     optional = {"parentCheckpoint", "signature"}
     assert {field.alias for field in ModelManifest.model_fields.values()} - optional == example.keys()
+
+
+def test_evaluation_example_is_what_evaluate_says() -> None:
+    example = EvaluationFile.model_validate_json(read_block("trainer.md", "evaluation"))
+    found = evaluate(
+        [[0.875, 0.125], [0.375, 0.625], [0.25, 0.75], [0.125, 0.875]],
+        [0, 0, 1, 1],
+        classes=["no", "yes"],
+        slices={"country": ["DE", "DE", "FR", "DE"]},
+        metrics=["accuracy", "f1", "rocAuc", "confusion", "calibration"],
+    )
+    assert example.data == {"test": found}
 
 
 def test_credentials() -> None:
