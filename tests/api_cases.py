@@ -236,6 +236,8 @@ TAKEN = (
     Case("envFrom", trainer(envFrom=[{"secretRef": {"name": "s3"}}, {"configMapRef": {"name": "c"}, "prefix": "P_"}])),
     Case("patterns to exclude", sound(output={"uri": "s3://models/", "exclude": ["optimizer.pt", "checkpoint-*/"]})),
     Case("signed", sound(output={"uri": "s3://models/", "sign": {"secretKeyRef": {"name": "s", "key": "key.pem"}}})),
+    Case("gates", sound(evaluation={"metrics": ["accuracy", "f1"], "slices": ["country"], "gates": [
+        {"metric": "testF1.neutral", "atLeast": 0.6}, {"metric": "loss", "atMost": 1}]})),
     Case("formats", sound(output={"uri": "s3://models/", "formats": ["safetensors", "onnx"]})),
     Case("claim", volume(persistentVolumeClaim={"claimName": "data"})),
     Case("mount", mounts("/footplates")),
@@ -250,6 +252,13 @@ TAKEN = (
 )  # fmt: skip
 
 REFUSED = (
+    *(
+        Case(f"a gate with {name}", sound(evaluation={"gates": [{"metric": "testAccuracy", **bounds}]}),
+             "a gate has one bound: set either atLeast or atMost", "spec.evaluation.gates[0]")
+        for name, bounds in {"no bound": {}, "two bounds": {"atLeast": 0.5, "atMost": 0.9}}.items()
+    ),
+    Case("no such metric", sound(evaluation={"metrics": ["f1_macro"]}), "must be", "spec.evaluation.metrics[0]",
+         server="Unsupported value"),
     Case("two budgets", sound(runPolicy={"budget": {"acceleratorHours": 5, "cost": 5}}),
          "set exactly one of acceleratorHours and cost", "spec.runPolicy.budget"),
     Case("no hours", sound(runPolicy={"budget": {"acceleratorHours": 0}}), "must be at least 1",
@@ -463,7 +472,7 @@ REFUSED = (
     Case("digest", trainer(source={"uri": "s3://code/a.tar", "sha256": "B" * 64}),
          "must be 64 lower-case hexadecimal digits", f"{SOURCE}.sha256"),
     Case("recipe", trainer(recipe="image-clasification"),
-         "must be image-classification or tabular-classification; did you mean image-classification?",
+         "did you mean image-classification?",
          "spec.trainer.recipe", server="Unsupported value"),
     *(
         Case(f"pattern of {path}", spec, words, path, kind=kind)
@@ -664,6 +673,7 @@ FIXED: Mapping[str, tuple[Any, Any]] = {
     "inputs": ([{"name": "a", "uri": "s3://abc/"}], [{"name": "b", "uri": "s3://abc/"}]),
     "checkpoint": ({"uri": "s3://abc/"}, {"uri": "s3://abc/", "keep": 4}),
     "output": ({"uri": "s3://abc/"}, {"uri": "s3://abd/"}),
+    "evaluation": ({"slices": ["country"]}, {"slices": ["age"]}),
     "storage": ({"secretRef": {"name": "a"}}, {"endpoint": "http://s3.example.com"}),
     "podTemplate": ({"labels": {"a": "1"}}, {"labels": {"a": "1", "b": "2"}}),
 }

@@ -38,6 +38,8 @@ class Job:
     run_policy: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     """What the job's Secrets bring."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """What else its spec says."""
 
     def start(self, attempt: int, *, ranks: Sequence[int] | None = None) -> "Gang":
         """Starts the ranks of an attempt, all unless some are named, each as a node of its own."""
@@ -97,6 +99,7 @@ class Job:
             },
             "nodes": self.world_size,
             "runPolicy": dict(self.run_policy),
+            **self.spec,
         }
         if self.checkpoint is not None:
             spec["checkpoint"] = {"uri": f"file://{self.root}/checkpoints", **self.checkpoint}

@@ -112,5 +112,5 @@ def needs_supervisor(spec: TrainingJobSpec) -> bool:
     code_to_fetch = spec.trainer.source is not None and spec.trainer.source.config_map is None
     keeps_folder = spec.checkpoint is not None and spec.checkpoint.uri is not None
     to_be_stored = spec.output is not None or keeps_folder
-    to_be_done = spec.inputs or spec.trainer.requirements or spec.trainer.metric_definitions
+    to_be_done = spec.inputs or spec.trainer.requirements or spec.trainer.metric_definitions or spec.evaluation
     return spec.trainer.command is None or bool(to_be_done) or to_be_stored or code_to_fetch

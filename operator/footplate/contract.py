@@ -18,6 +18,7 @@ from footplate.api.reports import (
     MAX_STRAGGLERS,
     ArtifactStatus,
     CheckpointStatus,
+    EvaluationStatus,
     Metrics,
     PreflightStatus,
     ProgressStatus,
@@ -197,6 +198,8 @@ class ExitCode(IntEnum):
     """The job can't run as it is written: permanent."""
     NODE_UNFIT = 79
     """This node falls short of what its runtime's preflight asks of it."""
+    GATE_NOT_PASSED = 80
+    """The model is trained and kept, and doesn't reach what a gate of spec.evaluation asks: permanent."""
 
 
 Activity = Literal["starting", "loading", "training", "evaluating", "checkpointing", "exporting", "stopping"]
@@ -282,6 +285,7 @@ class Verdict(Model):
     progress: ProgressStatus | None = None
     checkpoint: CheckpointStatus | None = None
     artifact: ArtifactStatus | None = None
+    evaluation: EvaluationStatus | None = None
     already_complete: bool = False
     """Nothing was trained: a job of this name and spec had left the artifact, and it is as it should be."""
     metrics: Metrics = Field(default={})

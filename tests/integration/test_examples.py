@@ -56,7 +56,7 @@ def test_tabular(laptop: Laptop) -> None:
     status = laptop.wait("wine")
     assert status["phase"] == "Succeeded", status
     assert status["artifact"]["metrics"]["testAccuracy"] >= 0.9
-    verified_manifest(laptop, status)
+    assert verified_manifest(laptop, status)["accepted"] is True
 
 
 def test_autoencoder(laptop: Laptop) -> None:

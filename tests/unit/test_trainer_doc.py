@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from documents import DOCS, names_in, read_block, read_table
-from footplate.api.recipes import RECIPES, Hyperparameters
+from footplate.api.recipes import RECIPES, Hyperparameters, RecipeHyperparameters
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.attempt_spec import AttemptSpec, needs_supervisor
 from footplate.contract import Env, ExitCode, JobConfig, Verdict
 from footplate.dialects import VARIABLES
 from footplate.podspec import build_pods
 from footplate.policy import failure
+from footplate_trainer import evaluate
+from footplate_trainer.evaluation_file import EvaluationFile
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.rank.report import UNHEARD
 from footplate_trainer.storage.credentials import CREDENTIAL_NAMES
@@ -38,7 +40,7 @@ def describe_values(schema: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("recipe", "model"), RECIPES.items(), ids=RECIPES)
-def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
+def test_hyperparameters(recipe: str, model: type[RecipeHyperparameters]) -> None:
     schema = model.model_json_schema()
     expected = [
         [
@@ -50,7 +52,8 @@ def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
         for name, field in schema["properties"].items()
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
-    documented = [row for which in ("both", recipe) for row in read_table("trainer.md", f"hyperparameters: {which}")]
+    tables = ("both", recipe) if issubclass(model, Hyperparameters) else (recipe,)
+    documented = [row for which in tables for row in read_table("trainer.md", f"hyperparameters: {which}")]
     assert documented == expected, f"write them so:\n{table}"
 
 
@@ -59,6 +62,7 @@ def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
     {
         "inputs": {"inputs": [{"name": "train", "uri": "s3://datasets/digits/"}]},
         "output": {"output": {"uri": "s3://models/digits/"}},
+        "evaluation": {"evaluation": {}},
         "checkpoint.uri": {"checkpoint": {"uri": "s3://checkpoints/digits/"}},
         "source": {"trainer": {"source": {"uri": "s3://code/train.tgz"}}},
         "requirements": {"trainer": {"requirements": ["einops"]}},
@@ -140,6 +144,18 @@ def test_manifest_example_is_one() -> None:
     ModelManifest.model_validate_json(json.dumps(example))
     optional = {"parentCheckpoint", "signature"}
     assert {field.alias for field in ModelManifest.model_fields.values()} - optional == example.keys()
+
+
+def test_evaluation_example_is_what_evaluate_says() -> None:
+    example = EvaluationFile.model_validate_json(read_block("trainer.md", "evaluation"))
+    found = evaluate(
+        [[0.875, 0.125], [0.375, 0.625], [0.25, 0.75], [0.125, 0.875]],
+        [0, 0, 1, 1],
+        classes=["no", "yes"],
+        slices={"country": ["DE", "DE", "FR", "DE"]},
+        metrics=["accuracy", "f1", "rocAuc", "confusion", "calibration"],
+    )
+    assert example.data == {"test": found}
 
 
 def test_credentials() -> None:

@@ -14,6 +14,7 @@ from footplate_trainer.rank.report import enter, report
 
 if TYPE_CHECKING:
     from footplate_trainer import callbacks, checkpoint, data, metrics
+    from footplate_trainer.evaluation.evaluate import evaluate
     from footplate_trainer.models.export import export_model
     from footplate_trainer.models.loading import load_model
     from footplate_trainer.rank.context import context
@@ -28,6 +29,7 @@ __all__ = [
     "context",
     "data",
     "enter",
+    "evaluate",
     "expect",
     "export_model",
     "load_model",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "Trainer": "training.trainer",
     "context": "rank.context",
+    "evaluate": "evaluation.evaluate",
     "export_model": "models.export",
     "load_model": "models.loading",
     "prepare": "training.prepare",

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from footplate.api.reports import Metrics
+from footplate.api.reports import EvaluationStatus, Metrics
 from footplate.api.scalars import Time
 from footplate.api.trainer import Source
 from footplate.api.types import Model
@@ -77,6 +77,10 @@ class ModelManifest(Model):
     created: Time
     files: list[ModelFile]
     metrics: Metrics
+    evaluation: EvaluationStatus | None = None
+    """What was measured of it, in short, and the gates of the job."""
+    accepted: bool | None = None
+    """Whether it has passed all of them; None where there are none. One that hasn't is kept to be looked at."""
     step: int | None = None
     epoch: int | None = None
     hyperparameters: dict[str, Any]

@@ -14,13 +14,17 @@ from footplate.api.errors import Problem, explain
 
 PATH = "spec.trainer.hyperparameters"
 
-RecipeName = Literal["image-classification", "tabular-classification"]
+RecipeName = Literal["image-classification", "tabular-classification", "evaluate"]
 
 
-class Hyperparameters(BaseModel):
-    """Training itself; each recipe adds what its data and network take. camelCase names, as users write them."""
+class RecipeHyperparameters(BaseModel):
+    """Of any recipe: camelCase names, as users write them."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Hyperparameters(RecipeHyperparameters):
+    """Training itself; each recipe adds what its data and network take."""
 
     epochs: Annotated[int, Field(default=10, ge=1, le=10_000, description="Passes over the training data.")]
     batch_size: Annotated[
@@ -109,9 +113,28 @@ class TableHyperparameters(Hyperparameters):
     dropout: Annotated[float, Field(default=0.1, ge=0, lt=1, description="Share of units dropped in training.")]
 
 
-RECIPES: Mapping[str, type[Hyperparameters]] = {
+class EvaluateHyperparameters(RecipeHyperparameters):
+    """Of the recipe evaluate, which trains nothing."""
+
+    target: Annotated[
+        str | None,
+        Field(default=None, min_length=1, max_length=256, description="Column that holds the class, of a table."),
+    ]
+    batch_size: Annotated[
+        int,
+        Field(
+            default=256, ge=1, le=1_000_000, description="Samples of all ranks together that are computed at a time."
+        ),
+    ]
+    max_corrupt: Annotated[
+        int, Field(default=0, ge=0, le=1_000_000, description="Picture files that may be left out as unreadable.")
+    ]
+
+
+RECIPES: Mapping[str, type[RecipeHyperparameters]] = {
     "image-classification": ImageHyperparameters,
     "tabular-classification": TableHyperparameters,
+    "evaluate": EvaluateHyperparameters,
 }
 
 
@@ -128,7 +151,7 @@ def find_mistakes(recipe: str, values: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
-def _with_description(problem: Problem, model: type[Hyperparameters], recipe: str) -> Problem:
+def _with_description(problem: Problem, model: type[RecipeHyperparameters], recipe: str) -> Problem:
     """The same with what the hyperparameter is for, and its default."""
     name = problem.path.removeprefix(f"{PATH}.").partition("[")[0]
     field = next((field for field_name, field in model.model_fields.items() if name == field.alias), None)

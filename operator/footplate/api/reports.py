@@ -12,6 +12,10 @@ MAX_METRICS = 64
 MAX_METRIC_NAME = 63
 Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
 
+MAX_GATES = 16
+MAX_GATE_METRIC = 160
+MAX_HEADLINES = 8
+
 MAX_CURVE_POINTS = 120
 MAX_CURVE_METRICS = 8
 
@@ -85,6 +89,42 @@ class ArtifactStatus(Model):
     size_bytes: Count = Field(description="Bytes of all its files.")
     metrics: Metrics = Field(default={}, description="Final metrics.")
     signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
+    accepted: bool | None = Field(
+        None, description="Whether it has passed the gates of spec.evaluation; null where there are none."
+    )
+
+
+class GateStatus(Model):
+    """A gate, and how the model has met it."""
+
+    metric: Annotated[str, Field(max_length=MAX_GATE_METRIC)] = Field(description="What was measured.")
+    at_least: float | None = Field(None, description="Lowest value that passes.")
+    at_most: float | None = Field(None, description="Highest value that passes.")
+    value: float | None = Field(None, description="What it was; null where it is not a number, or was not measured.")
+    passed: bool = Field(description="Whether the value keeps the bound.")
+    why: Annotated[str, Field(max_length=256)] | None = Field(None, description="Why there is no value.")
+
+    @property
+    def bound(self) -> str:
+        """What is asked, in words."""
+        words, bound = ("at most", self.at_most) if self.at_least is None else ("at least", self.at_least)
+        return f"{words} {str(bound).removesuffix('.0')}"
+
+
+class EvaluationStatus(Model):
+    """What was measured of the finished model, in short; its evaluation.json has all."""
+
+    metrics: Annotated[
+        dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_HEADLINES)
+    ] = Field(default={}, description="The values that say most.")
+    gates: Annotated[list[GateStatus], Field(max_length=MAX_GATES)] = Field(
+        default=[], description="The gates of spec.evaluation."
+    )
+
+    @property
+    def accepted(self) -> bool | None:
+        """Whether all gates are passed; None where there are none."""
+        return all(gate.passed for gate in self.gates) if self.gates else None
 
 
 class Straggler(Model):

@@ -9,6 +9,7 @@ from footplate.api.reports import (
     MAX_STRAGGLERS,
     ArtifactStatus,
     CheckpointStatus,
+    EvaluationStatus,
     PreflightStatus,
     ProgressStatus,
     Straggler,
@@ -253,6 +254,7 @@ class TrainingJobStatus(Model):
     progress: ProgressStatus | None = Field(None, description="How far training is.")
     checkpoint: CheckpointStatus | None = Field(None, description="The newest complete checkpoint.")
     artifact: ArtifactStatus | None = Field(None, description="The verified model.")
+    evaluation: EvaluationStatus | None = Field(None, description="What was measured of the finished model, in short.")
     failure: FailureStatus | None = Field(None, description="Root cause of the last failure.")
     usage: Usage | None = Field(None, description="What the run has cost, and how much of it went into the model.")
     idle_since: Time | None = Field(

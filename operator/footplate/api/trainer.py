@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, model_validator
 
+from footplate.api.errors import alternatives
 from footplate.api.expressions import compile_expression
 from footplate.api.packages import MAX_REQUIREMENTS, Requirement
 from footplate.api.patterns import (
@@ -157,8 +158,8 @@ class Trainer(Model):
     )
     recipe: RecipeName | None = Field(
         None,
-        description="A built-in training program: image-classification or tabular-classification. Programs of your own "
-        "are entrypoint or command.",
+        description=f"A built-in program: {alternatives(get_args(RecipeName))}. Programs of your own are entrypoint or "
+        "command.",
         examples=["image-classification"],
     )
     entrypoint: Annotated[str, Field(min_length=1, max_length=253, pattern=ENTRYPOINT_PATTERN)] | None = Field(

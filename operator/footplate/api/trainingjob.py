@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from footplate.api.blocks import Checkpoint, RunPolicy, Scheduling, Storage
+from footplate.api.evaluation import Evaluation
 from footplate.api.gangs import SPEC_RULES as GANG_RULES
 from footplate.api.patterns import FILE_PATTERN, INPUT_NAME_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
@@ -170,6 +171,9 @@ class TrainingJobSpec(Model):
     inputs: Annotated[ByName[InputChannel], Field(max_length=32)] = Field(default=[], description="Data channels.")
     checkpoint: Checkpoint | None = Field(None, description="Checkpoints. Default: none are saved.")
     output: Output | None = Field(None, description="The finished model. Default: none is saved.")
+    evaluation: Evaluation | None = Field(
+        None, description="What is measured of the finished model, and what it must reach. Default: no gates."
+    )
     storage: Storage = Field(default=Storage(), description="Credentials and endpoint for the URIs above.")
     run_policy: RunPolicy = Field(default=RunPolicy(), description="Restarts, limits and cleaning up.")
     scheduling: Scheduling = Field(default=Scheduling(), description="How the gang is placed.")

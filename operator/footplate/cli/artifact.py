@@ -25,7 +25,9 @@ def artifact_get(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New, or empty.", show_default=False)],
 ) -> None:
     """Download it, each file held against what was trained."""
-    typer.echo(f"{client.get(job).artifact.download(folder)} has the model of {job}, each file verified")
+    artifact = client.get(job).artifact
+    but = "; its gates haven't accepted it" if artifact.status.accepted is False else ""
+    typer.echo(f"{artifact.download(folder)} has the model of {job}, each file verified{but}")
 
 
 @app.command("verify")

@@ -161,7 +161,9 @@ def _results(status: "TrainingJobStatus", now: datetime) -> Iterator[Row]:
         step = "" if saved.step is None else f", step {saved.step:,}"
         yield "Checkpoint", Text(f"{plain(saved.uri, most=2048)}{step}, {age(saved.time, now=now)} ago")
     if (model := status.artifact) is not None:
-        yield "Model", Text(f"{plain(model.uri, most=2048)} ({decimal(model.size_bytes)})")
+        refused = ("   not accepted", "red") if model.accepted is False else ""
+        yield "Model", Text.assemble(f"{plain(model.uri, most=2048)} ({decimal(model.size_bytes)})", refused)
+    yield from _evaluation(status)
     if (usage := status.usage) is not None:
         held = {"node": usage.node_seconds} | usage.accelerator_seconds
         text = "   ".join(f"{plain(name)} {seconds / 3600:,.2f} h" for name, seconds in held.items())
@@ -169,6 +171,19 @@ def _results(status: "TrainingJobStatus", now: datetime) -> Iterator[Row]:
         yield "Used", Text(text + goodput)
     for index, note in enumerate(status.notes):
         yield "Notes" if index == 0 else "", Text(plain(note), "yellow")
+
+
+def _evaluation(status: "TrainingJobStatus") -> Iterator[Row]:
+    if (found := status.evaluation) is None:
+        return
+    if found.metrics:
+        values = (f"{plain(name, most=63)} {number(value)}" for name, value in found.metrics.items())
+        yield "Evaluation", Text("   ".join(values))
+    for index, gate in enumerate(found.gates):
+        value = "no value" if gate.value is None else number(gate.value)
+        passed = ("passed", "green") if gate.passed else ("not passed", "red")
+        words = f"{plain(gate.metric, most=160)} {value}, {gate.bound} is asked: "
+        yield "Gates" if index == 0 else "", Text.assemble(words, passed)
 
 
 def _failure(status: "TrainingJobStatus") -> Iterator[Row]:

@@ -61,6 +61,10 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.KILLED: (_MEMORY, _LOGS + "; it has the stack of a crash"),
     Reason.DATA_ERROR: ("put the data right; " + AGAIN, "or correct the URI: " + ANEW),
     Reason.CONFIG_ERROR: ("correct the Secret or ConfigMap if it is one; " + AGAIN, "for all else, " + ANEW),
+    Reason.GATE_NOT_PASSED: (
+        "`footplate artifact get {name} FOLDER` fetches the model all the same, with its evaluation.json and README.md",
+        "train better, or set another bound in spec.evaluation.gates: " + ANEW,
+    ),
     Reason.HANG: (
         _LOGS + ", with the stacks of all ranks: a collective that not all call, or a slow read",
         "if it was only slow, raise runPolicy.hangTimeoutSeconds; " + ANEW,

@@ -123,6 +123,8 @@ def _failure(status: TrainingJobStatus) -> Iterator[str]:
     payers = {"User": "the code", "Infrastructure": "the infrastructure", "Hang": "a hang, on the code's account"}
     payer = payers.get(failure.class_)
     yield f"charged to {payer}" if payer else "it is permanent: trying again as it is can't help"
+    if status.artifact is not None and status.artifact.accepted is False:
+        yield f"the model is kept, as not accepted: {plain(status.artifact.uri, most=2048)}"
 
 
 def _place(failure: FailureStatus) -> str:

@@ -100,7 +100,8 @@ def _model(before: TrainingJobStatus, after: TrainingJobStatus) -> str:
     artifact = after.artifact
     if artifact is None or before.artifact is not None:
         return ""
-    return f"the model is stored and verified: {artifact.uri} ({artifact.size_bytes:,} bytes)"
+    but = ", but it isn't accepted" if artifact.accepted is False else ""
+    return f"the model is stored and verified{but}: {artifact.uri} ({artifact.size_bytes:,} bytes)"
 
 
 def _notes(before: TrainingJobStatus, after: TrainingJobStatus) -> Iterator[Event]:

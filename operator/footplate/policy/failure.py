@@ -30,6 +30,7 @@ PEER_SETTLE = SETTLE + timedelta(seconds=KEEPING_SECONDS)
 _CLASS = {
     Reason.DATA_ERROR: FailureClass.PERMANENT,
     Reason.CONFIG_ERROR: FailureClass.PERMANENT,
+    Reason.GATE_NOT_PASSED: FailureClass.PERMANENT,
     Reason.USER_ERROR: FailureClass.USER,
     Reason.OUT_OF_MEMORY: FailureClass.USER,
     Reason.OUT_OF_DISK: FailureClass.USER,
@@ -46,8 +47,12 @@ _EXIT_REASONS: Mapping[int | None, Reason] = {
     ExitCode.PEER_LOST: Reason.PEER_LOST,
     ExitCode.HANG: Reason.HANG,
     ExitCode.NODE_UNFIT: Reason.NODE_UNFIT,
+    ExitCode.GATE_NOT_PASSED: Reason.GATE_NOT_PASSED,
     **dict.fromkeys((129, 130, 134, 135, 136, 137, 139, 143), Reason.KILLED),
 }
+
+_OURS_ALONE = (ExitCode.NODE_UNFIT, ExitCode.GATE_NOT_PASSED)
+"""What the supervisor alone can know."""
 
 _FOLLOWS = (Reason.PEER_LOST, Reason.STOPPED)
 """What the end of another pod brings about: blamed only where nothing else is found."""
@@ -218,7 +223,7 @@ def _exit_reason(pod: Pod) -> Reason:
         return Reason.CONTAINER_CONFIG
     if said == "ContainerStatusUnknown":
         return Reason.POD_LOST
-    if pod.exit_code == ExitCode.NODE_UNFIT and pod.verdict is None:  # a bare command's own
+    if pod.exit_code in _OURS_ALONE and pod.verdict is None:  # a bare command's own
         return Reason.USER_ERROR
     return _EXIT_REASONS.get(pod.exit_code, Reason.USER_ERROR)
 

@@ -219,6 +219,7 @@ FREE: Mapping[str, str] = {
     "checkpoint.resume": "of the job's own",
     "checkpoint.initStrict": "how weights are taken",
     "output.formats": "of the model",
+    "evaluation": "what is measured of the model",
     "output.exclude": "of the model",
     "output.sign.secretKeyRef.key": "which key of a Secret that is ruled over",
     "storage.caBundle.configMapKeyRef": "an object of the namespace that is no secret",

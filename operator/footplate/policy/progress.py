@@ -54,6 +54,7 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
             seen = (running and polled is not None) or (known is not None and _is_new(status, known.update_time))
             known = at_rest(_shown(_rest_of(last_words.progress, known, status, seen=seen), known, now=now))
         changes["artifact"] = last_words.artifact or status.artifact
+        changes["evaluation"] = last_words.evaluation or status.evaluation
     resumed = [said.resumed_from_step for said in (last_words, polled) if said is not None]
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
     if running and polled is not None and polled.preflight is not None:

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     KILLED = "Killed"
     DATA_ERROR = "DataError"
     CONFIG_ERROR = "ConfigError"
+    GATE_NOT_PASSED = "GateNotPassed"
     HANG = "Hang"
     PEER_LOST = "PeerLost"
     STOPPED = "Stopped"

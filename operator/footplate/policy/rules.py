@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from footplate.api import recipes
+from pydantic import ValidationError
+
+from footplate.api import evaluation, recipes
 from footplate.api.accelerators import count
 from footplate.api.errors import Problem
 from footplate.api.runtime import RuntimePolicy
@@ -29,7 +31,7 @@ def broken(spec: Object, *, complete: bool = True) -> list[Problem]:
         spec: the job, over its runtime if it has one.
         complete: False where that runtime isn't at hand, which may bring what is missing.
     """
-    found = [*unknown_variables(spec), *_lost_working_dir(spec), *_recipes_mistakes(spec)]
+    found = [*unknown_variables(spec), *_lost_working_dir(spec), *_recipes_mistakes(spec), *_evaluations_mistakes(spec)]
     return [problem for problem in found if complete or not problem.is_missing]
 
 
@@ -37,6 +39,14 @@ def _recipes_mistakes(spec: Object) -> Iterable[Problem]:
     recipe = text(block(spec, "trainer"), "recipe")
     known = recipe in recipes.RECIPES
     return recipes.find_mistakes(recipe, block(spec, "trainer", "hyperparameters")) if known else ()
+
+
+def _evaluations_mistakes(spec: Object) -> Iterable[Problem]:
+    try:
+        asked = evaluation.Evaluation.model_validate(dict(block(spec, "evaluation")), by_name=False)
+    except ValidationError:  # the fields' own rules tell it
+        return ()
+    return evaluation.find_mistakes(asked, recipe=text(block(spec, "trainer"), "recipe"))
 
 
 def _lost_working_dir(spec: Object) -> Iterator[Problem]:

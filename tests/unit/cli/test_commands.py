@@ -307,12 +307,16 @@ def test_checkpoints(jobs: list[SimpleNamespace]) -> None:
 def test_artifact(jobs: list[SimpleNamespace], tmp_path: Path) -> None:
     files = [SimpleNamespace(name="model.bin", size_bytes=2_000, sha256="ab")]
     manifest = SimpleNamespace(files=files, model_dump=lambda **_: {"files": []})
-    jobs[0].artifact = SimpleNamespace(uri="s3://m/", verify=lambda key=None: manifest, download=lambda folder: folder)
+    model = SimpleNamespace(uri="s3://m/", verify=lambda key=None: manifest, download=lambda folder: folder)
+    model.status = SimpleNamespace(accepted=None)
+    jobs[0].artifact = model
     lines = footplate_("artifact", "verify", "digits").stdout.splitlines()
     assert [line.split() for line in lines[:2]] == [["FILE", "SIZE", "SHA-256"], ["model.bin", "2.0", "kB", "ab"]]
     assert lines[2] == "all files of s3://m/ are what was trained"
     assert footplate_("artifact", "verify", "digits", "-o", "name").stdout == "model.bin\n"
     assert footplate_("artifact", "get", "digits", str(tmp_path)).stdout.startswith(f"{tmp_path} has the model")
+    model.status.accepted = False
+    assert "; its gates haven't accepted it" in footplate_("artifact", "get", "digits", str(tmp_path)).stdout
     assert footplate_("artifact", "get", "nope", str(tmp_path)).stderr.startswith("footplate artifact get: there is no")
 
 

@@ -114,6 +114,27 @@ def test_a_new_job_is_said_to_be_new() -> None:
     ]
 
 
+def test_an_evaluation_shows_its_values_and_gates() -> None:
+    gates = [
+        {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.75, "passed": False},
+        {"metric": "testLogLoss", "atMost": 1, "value": 0.5, "passed": True},
+        {"metric": "testRocAuc", "atLeast": 0.5, "passed": False, "why": "all targets are of class 'no'"},
+    ]
+    artifact = {"uri": "s3://m/1/", "manifest": "", "sha256": "", "sizeBytes": 5, "accepted": False}
+    status = {
+        "phase": "Failed",
+        "artifact": artifact,
+        "evaluation": {"metrics": {"testAccuracy": 0.75}, "gates": gates},
+    }
+    assert shown(status).splitlines()[2:] == [
+        "Model       s3://m/1/ (5 bytes)   not accepted",
+        "Evaluation  testAccuracy 0.75",
+        "Gates       testAccuracy 0.75, at least 0.9 is asked: not passed",
+        "            testLogLoss 0.5, at most 1 is asked: passed",
+        "            testRocAuc no value, at least 0.5 is asked: not passed",
+    ]
+
+
 def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
     status = {
         "phase": "Failed",
@@ -124,6 +145,7 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
         "checkpoint": {"uri": EVIL},
         "artifact": {"uri": EVIL, "manifest": "", "sha256": "", "sizeBytes": 5, "metrics": {EVIL: 1.0}},
         "usage": {"acceleratorSeconds": {EVIL: 5}},
+        "evaluation": {"metrics": {EVIL: 1.0}, "gates": [{"metric": EVIL, "atLeast": 1, "passed": False}]},
         "failure": {"class": "User", "node": EVIL, "message": EVIL, "traceback": EVIL},
     }
     curve = SimpleNamespace(steps=[1], metrics={EVIL: [1.0]})
@@ -131,4 +153,4 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "owned" not in text
-    assert text.count("[red]x[/] <script>") == 9
+    assert text.count("[red]x[/] <script>") == 11

@@ -92,6 +92,27 @@ CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
             "`footplate logs fashion --failed` shows what the rank wrote last",
         ],
     ),
+    "not accepted": (
+        {
+            "phase": "Failed",
+            "reason": "GateNotPassed",
+            "message": "testAccuracy is 0.7",
+            "failure": {"class": "Permanent", "message": "testAccuracy is 0.7"},
+            "artifact": {"uri": "s3://m/1/", "manifest": "m", "sha256": "a", "sizeBytes": 5, "accepted": False},
+        },
+        "It has failed (GateNotPassed): testAccuracy is 0.7",
+        [
+            "root cause: testAccuracy is 0.7",
+            "it is permanent: trying again as it is can't help",
+            "the model is kept, as not accepted: s3://m/1/",
+        ],
+        [
+            "`footplate artifact get fashion FOLDER` fetches the model all the same, with its evaluation.json and "
+            "README.md",
+            "train better, or set another bound in spec.evaluation.gates: the spec can't be changed: "
+            "`footplate cancel fashion`, then create it anew",
+        ],
+    ),
     "permanent": (
         {
             "phase": "Failed",

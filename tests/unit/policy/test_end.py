@@ -157,6 +157,18 @@ def test_budget_spent() -> None:
     assert after["completionTime"] == at()
 
 
+def test_a_gate_that_is_not_passed_ends_the_run_with_the_model() -> None:
+    artifact = {"uri": "s3://m/1/", "manifest": "s3://m/1/m", "sha256": "a" * 64, "sizeBytes": 5, "accepted": False}
+    gate = {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.7, "passed": False}
+    said = {"artifact": artifact, "evaluation": {"gates": [gate]}, "error": {"message": "testAccuracy is 0.7"}}
+    message = json.dumps({"outcome": "failed", "exitCode": 80, **said})
+    after = status_of(look(job(), failed(0, 80, message=message), pod(1, phase="Succeeded")))
+    assert (after["phase"], after["reason"], after["failure"]["class"]) == ("Failed", "GateNotPassed", "Permanent")
+    assert after["message"] == "testAccuracy is 0.7"
+    assert after["artifact"]["accepted"] is False
+    assert after["evaluation"]["gates"] == [gate]
+
+
 def test_permanent_failure_ends_the_run() -> None:
     after = status_of(look(job(), pod(0), failed(1, 78)))
     assert (after["phase"], after["reason"], after["failure"]["class"]) == ("Failed", "ConfigError", "Permanent")

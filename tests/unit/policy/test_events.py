@@ -104,6 +104,11 @@ STORY = [
     ),
     pytest.param(at_step(300, saved=128), at_step(300, saved=64), {}, id="back to an older one"),
     pytest.param(
+        at_step(9), {**at_step(9), "artifact": MODEL | {"accepted": False}},
+        {"ModelVerified": "the model is stored and verified, but it isn't accepted: s3://m/1/ (5,000 bytes)"},
+        id="a model that its gates refuse",
+    ),
+    pytest.param(
         at_step(9), {**at_step(9), "artifact": MODEL},
         {"ModelVerified": "the model is stored and verified: s3://m/1/ (5,000 bytes)"}, id="model",
     ),

@@ -93,6 +93,13 @@ CASES = [
         FailureClass.INFRASTRUCTURE,
         "node node-0 (node rank 1) falls short in preflight: device 3 (H100) computes 212 TFLOP/s",
     ),
+    (
+        failed(80, message=verdict(80, type="", message="the model isn't accepted: testAccuracy is 0.7")),
+        Reason.GATE_NOT_PASSED,
+        FailureClass.PERMANENT,
+        "the model isn't accepted: testAccuracy is 0.7",
+    ),
+    (failed(80), Reason.USER_ERROR, FailureClass.USER, "exit code 80"),
     (failed(79), Reason.USER_ERROR, FailureClass.USER, "exit code 79"),
     (failed(137), Reason.KILLED, FailureClass.USER, "exit code 137"),
     (failed(137, message="step 5\n"), Reason.KILLED, FailureClass.USER, "somebody killed it, or its kubelet did"),

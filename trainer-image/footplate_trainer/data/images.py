@@ -109,6 +109,26 @@ def read_splits(
     return splits if class_names is None else _rename(splits, class_names)
 
 
+def read_images(
+    folder: Path, *, shape: tuple[int, int, int], classes: tuple[str, ...], max_corrupt: int, note: Note
+) -> Images:
+    """All images of the channel `test`, as a model of images of this shape [C, H, W] and these classes takes them.
+    Collective.
+
+    Raises:
+        DataError: as `read_splits`, and where the images or a class are none of the model's.
+    """
+    with shared_folder() as shared:
+        found = read_channel(folder, split=TEST, image_size=shape[2], shared=shared, max_corrupt=max_corrupt, note=note)
+    images = found.get(TEST) or next(iter(found.values()))
+    numbers = {str(number): name for number, name in enumerate(classes)}
+    if not set(images.classes) <= set(classes) and set(images.classes) <= set(numbers):
+        note(f"{images.where}: its labels count as numbers of the model's classes")
+        images = replace(images, classes=tuple(numbers[name] for name in images.classes))
+    model = Images(torch.empty((0, *shape), dtype=torch.uint8), torch.empty(0, dtype=torch.int64), classes, "the model")
+    return _like(images, model)
+
+
 def read_channel(
     folder: Path, *, split: str, image_size: int, shared: Path, max_corrupt: int, note: Note
 ) -> dict[str, Images]:

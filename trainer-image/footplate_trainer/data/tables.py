@@ -109,6 +109,36 @@ def read_splits(
     return TableSplits(learnt.columns, learnt.classes, rows[TRAIN], rows.get(VALIDATION), rows.get(TEST), learnt.notes)
 
 
+def read_rows(folder: Path, *, columns: tuple[Column, ...], target: str, classes: tuple[str, ...]) -> Rows:
+    """All rows of the channel `test`, as a model that was trained on such columns and classes takes them. Collective.
+
+    Raises:
+        DataError: as `read_splits`, and where a class is none of the model's.
+    """
+    with shared_folder() as shared:
+        source = ranks().from_main(lambda: _survey_test(folder, target))
+
+        def encode_all() -> int:
+            read = _read(source, shared / f"{TEST}.arrow")
+            labels = label(read, target, classes, channel=TEST)
+            _write(read.table, labels, columns, {TEST: torch.ones(len(labels), dtype=torch.bool)}, shared)
+            return len(labels)
+
+        return _map(shared / TEST, once_a_node(encode_all), len(columns))
+
+
+def _survey_test(folder: Path, target: str) -> Source:
+    found = find_files(folder, channel=TEST, said=[])
+    if TEST not in found:
+        raise DataError(f"{folder} holds {' and '.join(found)} data, but none named {TEST}; add them")
+    source = survey_files(found[TEST], channel=TEST)
+    names = source.schema.names
+    if target not in names:
+        hint = nearest(target, names) or f"it has {', '.join(map(repr, names[:20]))}"
+        raise DataError(f"{PATH}.target: the test data has no column {target!r}; {hint}{header_hint(names)}")
+    return source
+
+
 def _learn(asked: Asked, shared: Path) -> Learnt:
     files, said = _find_splits(asked.inputs, asked.target)
     train = survey_files(files[TRAIN], channel=TRAIN)

@@ -124,7 +124,7 @@ def read_context(environ: Mapping[str, str]) -> Context:
     """
     local_rank = _number(environ, "LOCAL_RANK", 0)
     local_world_size = _number(environ, "LOCAL_WORLD_SIZE", 1)
-    config = _read_config(environ)
+    config = read_config(environ)
     hyperparameters = config.spec.trainer.hyperparameters if config else {}
     return Context(
         rank=_number(environ, "RANK", 0),
@@ -149,7 +149,8 @@ def read_context(environ: Mapping[str, str]) -> Context:
     )
 
 
-def _read_config(environ: Mapping[str, str]) -> JobConfig | None:
+def read_config(environ: Mapping[str, str]) -> JobConfig | None:
+    """The resolved job; None outside one. Raises ConfigError where it can't be read, or is another's."""
     path = _path(environ, Env.CONFIG)
     if path is None:
         return None

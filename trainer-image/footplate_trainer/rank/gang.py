@@ -62,6 +62,14 @@ class Gang:
         dist.all_gather_object(values, value, group=self._group)
         return values
 
+    def to_main(self, value: T) -> list[T] | None:
+        """The values of all ranks, by rank, on rank 0; None on the others, which needn't hold them."""
+        if self._group is None:
+            return [value]
+        values: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
+        dist.gather_object(value, values, dst=0, group=self._group)
+        return values
+
     def together(self, work: Callable[[], T]) -> list[T]:
         """Does work on every rank and returns all results, by rank; if it fails on one, all raise that rank's error."""
         value: T | None = None

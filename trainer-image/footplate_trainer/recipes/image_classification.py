@@ -55,9 +55,9 @@ def train(ctx: Context, hyperparameters: ImageHyperparameters) -> None:
         card,
         train=AugmentedImages(images, flip=hyperparameters.augmentation == "shift-and-flip")
         if hyperparameters.augmentation != "none"
-        else _plain(images),
-        validation=splits.validation and _plain(splits.validation),
-        test=splits.test and _plain(splits.test),
+        else plain(images),
+        validation=splits.validation and plain(splits.validation),
+        test=splits.test and plain(splits.test),
         example=images.pixels[:EXAMPLES],
         num_workers=workers(hyperparameters),
     )
@@ -123,7 +123,8 @@ def measure(images: Images) -> tuple[Tensor, Tensor]:
     return torch.tensor(mean).reshape(-1, 1, 1), torch.tensor(std).reshape(-1, 1, 1)
 
 
-def _plain(images: Images) -> Dataset[Any]:
+def plain(images: Images) -> Dataset[Any]:
+    """Images as they are, with their labels."""
     if isinstance(images.pixels, Tensor):
         return TensorDataset(images.pixels, images.labels)
     return PlainImages(images)

@@ -14,6 +14,7 @@ from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.networks import TableClassifier
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
+from footplate_trainer.recipes.evaluating import table_slices
 from footplate_trainer.recipes.training import train_classifier
 
 NAME = "tabular-classification"
@@ -46,6 +47,7 @@ def train(ctx: Context, hyperparameters: TableHyperparameters) -> None:
         validation=splits.validation and _data_set(splits.validation),
         test=splits.test and _data_set(splits.test),
         example=splits.train.columns[:EXAMPLES],
+        slices=table_slices(ctx, splits.columns, splits.test),
     )
 
 

@@ -1,6 +1,7 @@
 """What the recipes share: train a classifier, evaluate it on what was held out, export it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,12 +10,14 @@ from torch.utils.data import TensorDataset
 
 from footplate.api.recipes import Hyperparameters
 from footplate_trainer import data
+from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.metrics import accuracy
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.export import asked_formats, check_formats, export_model
 from footplate_trainer.rank.environment import Context
-from footplate_trainer.rank.report import report, reporter
-from footplate_trainer.training.trainer import Trainer, status_names
+from footplate_trainer.rank.report import reporter
+from footplate_trainer.recipes.evaluating import check_gates, evaluate_test, leave_card
+from footplate_trainer.training.trainer import Trainer
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises."""
@@ -33,6 +36,7 @@ def train_classifier(
     test: Any,
     example: Tensor,
     num_workers: int = 0,
+    slices: Mapping[str, Numbers] | None = None,
 ) -> None:
     """Fits the network to the data set `train`, and leaves it and its accuracies behind. Collective.
 
@@ -40,8 +44,10 @@ def train_classifier(
         train, validation, test: data sets of (inputs, label); the last two may be None.
         example: some inputs, by which exported files are checked.
         num_workers: processes of each rank that make samples of data sets that aren't tensors.
+        slices: columns of the test data, by whose values it is evaluated too.
     """
     check_formats(asked_formats(ctx))
+    check_gates(ctx, task="classification", classes=card.classes, has_test=bool(test))
 
     def load(samples: Any, *, shuffle: bool) -> data.Loader:
         helpers = 0 if isinstance(samples, TensorDataset) else num_workers
@@ -65,11 +71,11 @@ def train_classifier(
         compile=hyperparameters.compile,
     )
     held_out = validation and load(validation, shuffle=False)
-    trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs)
+    history = trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs)
     if test:
-        results = trainer.evaluate(load(test, shuffle=False))
-        report(step=steps, **status_names(results, prefix="test_"))
+        evaluate_test(trainer, load(test, shuffle=False), classes=card.classes, slices=slices)
     export_model(network, example, card=card)
+    leave_card(ctx, card.recipe, notes=card.notes, history=history)
     reporter().flush()
 
 

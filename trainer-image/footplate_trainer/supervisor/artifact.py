@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from footplate.api.reports import ArtifactStatus
+from footplate.api.reports import ArtifactStatus, EvaluationStatus
 from footplate.contract import UID_DIGITS
 from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable, UserError
 from footplate_trainer.exchange import RankReport
@@ -87,14 +87,15 @@ def publish(
     inputs: Mapping[str, Fetched],
     number: int | None = None,
     history: Path | None = None,
+    evaluation: EvaluationStatus | None = None,
     note: Callable[[str], object] = log.warning,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ArtifactStatus:
     """Uploads, verifies and commits the model of this run; one that is committed and verifies is taken as it is, unless
     it should be signed and isn't: whoever may write to the bucket could have left it.
     `number` is that of the place which `check_output` has found, the run's own where none is given. `history` is a file
-    that goes with it; what a place holds of that already stays. `note` tells the user what of the folder isn't in it,
-    or has another name there.
+    that goes with it; what a place holds of that already stays. `evaluation` says whether the model is accepted. `note`
+    tells the user what of the folder isn't in it, or has another name there.
 
     Raises:
         ConfigError: there is nothing to upload.
@@ -104,7 +105,9 @@ def publish(
     paths = model_files(pod.output_dir, note, exclude=_excluded(pod))
 
     def describe(files: Sequence[ModelFile]) -> ModelManifest:
-        return make_manifest(pod, files, report=report, code=code, inputs=inputs, created=clock())
+        return make_manifest(
+            pod, files, report=report, code=code, inputs=inputs, created=clock(), evaluation=evaluation
+        )
 
     with naming("spec.output.uri"):
         store = output_store(pod, number)

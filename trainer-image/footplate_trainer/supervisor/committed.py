@@ -104,5 +104,6 @@ def to_status(store: Store, committed: Committed, pod: Pod) -> ArtifactStatus:
         sha256=hashlib.sha256(committed.data).hexdigest(),
         size_bytes=sum(file.size_bytes for file in committed.manifest.files),
         metrics=committed.manifest.metrics,
+        accepted=committed.manifest.accepted,
         signature=sign_model(store, committed.manifest, committed.data, pod),
     )

@@ -61,6 +61,9 @@ class Heard:
         self._count(counts, now)
         if percent is not None:
             self._told["percent"] = round(min(100.0, max(0.0, percent)), 2)
+        for name, number in spelt.items():
+            if number is None:  # its newest value is none, and an older one would be taken for it
+                self._metrics.pop(name, None)
         for name, value in metrics.items():
             if name in self._metrics or len(self._metrics) < MAX_METRICS:
                 self._metrics[name] = value

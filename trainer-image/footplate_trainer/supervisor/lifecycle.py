@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from footplate.api.reports import ArtifactStatus
+from footplate.api.reports import ArtifactStatus, EvaluationStatus
 from footplate.contract import KEEPING_SECONDS, MAX_NOTES, ExitCode, Failure, Verdict
 from footplate_trainer import exchange
 from footplate_trainer.errors import NoModel, TrainerError, words_of
@@ -39,6 +39,7 @@ from footplate_trainer.supervisor.device_readings import DeviceReadings
 from footplate_trainer.supervisor.dialect import gather, lay_out, place_of
 from footplate_trainer.supervisor.ending import Ending
 from footplate_trainer.supervisor.fetching import fetch_all
+from footplate_trainer.supervisor.gates import failure_of, hold_gates
 from footplate_trainer.supervisor.history.history import History
 from footplate_trainer.supervisor.keeping import keep_trying
 from footplate_trainer.supervisor.launch import plan_launches
@@ -73,6 +74,8 @@ class Supervisor:
         self._belongings: Belongings | None = None
         self._history = History(pod, self._telemetry.report, self._note)
         self._keeper: Keeper | None = None
+        self._evaluation: EvaluationStatus | None = None
+        """What was measured of the model, and how the gates are met."""
         self._place: ModelPlace | None = None
         """Where the model goes, once this pod has claimed it, or that it is there already."""
 
@@ -115,18 +118,26 @@ class Supervisor:
         try:
             model = await self._unless_stopped(asyncio.to_thread(self._find_model), grace=0.0)
             if model is not None:
-                return Ending(ExitCode.OK), model
+                return self._ending(), model
             if (asked := self._pod.config.preflight) is not None:
                 self._telemetry.preflight = await self._unless_stopped(preflight.check(self._pod, asked), grace=0.0)
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:
                 return ending, None
+            if self._pod.node_rank == 0:
+                reported = self._telemetry.report().progress.metrics
+                self._evaluation = await asyncio.to_thread(hold_gates, self._pod, reported)
             model = await self._finish(code, inputs)
             await asyncio.to_thread(self._mark_finished)
-            return ending, model
+            return self._ending(), model
         except Exception as error:
             return self._failed(error), None
+
+    def _ending(self) -> Ending:
+        """How a run ends that has its model: what a gate doesn't accept is no success."""
+        failure = failure_of(self._evaluation)
+        return Ending(ExitCode.OK) if failure is None else Ending(ExitCode.GATE_NOT_PASSED, failure)
 
     def _failed(self, error: Exception) -> Ending:
         if isinstance(error, TrainerError):
@@ -138,7 +149,7 @@ class Supervisor:
 
     async def _keep_belongings(self, exit_code: int) -> None:
         """Sends what the pod leaves besides its model, for as long as there is time; then it ends without."""
-        done = exit_code == ExitCode.OK
+        done = exit_code in (ExitCode.OK, ExitCode.GATE_NOT_PASSED)
 
         def keep() -> None:
             if self._belongings is None:  # it came to no training
@@ -175,6 +186,7 @@ class Supervisor:
         signing.check_key(pod)
         with keys_may_come(pod.attempt):
             self._place = artifact.check_output(pod)
+        self._evaluation = self._place.evaluation
         return self._place.model
 
     def _fetch(self) -> tuple[Code, dict[str, Fetched]]:
@@ -244,6 +256,7 @@ class Supervisor:
                     inputs=inputs,
                     number=self._place.number if self._place is not None else None,
                     history=history,
+                    evaluation=self._evaluation,
                     note=self._note,
                 )
             except NoModel as error:  # success would promise a model; but what was trained is kept
@@ -284,8 +297,15 @@ class Supervisor:
     def _judge(self, exit_code: int, *, error: Failure | None = None, model: ArtifactStatus | None = None) -> Verdict:
         report = self._telemetry.report()
         report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-MAX_NOTES:]})
-        already_complete = model is not None and self._place is not None and self._place.model == model
-        return judge(exit_code, report=report, error=error, artifact=model, already_complete=already_complete)
+        found = model is not None and self._place is not None and self._place.model == model
+        return judge(
+            exit_code,
+            report=report,
+            error=error,
+            artifact=model,
+            evaluation=self._evaluation,
+            already_complete=found and exit_code == ExitCode.OK,
+        )
 
 
 async def supervise(pod: Pod) -> Verdict:

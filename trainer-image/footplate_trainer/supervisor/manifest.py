@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from footplate.api.reports import EvaluationStatus
 from footplate.api.trainer import Trainer
 from footplate_trainer.exchange import RankReport
 from footplate_trainer.model_manifest import CodeRecord, Hardware, Input, ModelFile, ModelManifest, Passed
@@ -25,6 +26,7 @@ def make_manifest(
     code: Code,
     inputs: Mapping[str, Fetched],
     created: datetime,
+    evaluation: EvaluationStatus | None = None,
 ) -> ModelManifest:
     """The manifest of this run's model."""
     trainer = pod.spec.trainer
@@ -39,6 +41,8 @@ def make_manifest(
         created=created,
         files=list(files),
         metrics=report.progress.metrics,
+        evaluation=evaluation,
+        accepted=evaluation.accepted if evaluation is not None else None,
         step=report.progress.step,
         epoch=report.progress.epoch,
         hyperparameters=trainer.hyperparameters,

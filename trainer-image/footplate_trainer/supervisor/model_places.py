@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from footplate.api.reports import ArtifactStatus
+from footplate.api.reports import ArtifactStatus, EvaluationStatus
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.model_manifest import CodeRecord
 from footplate_trainer.storage.store import Store
@@ -39,6 +39,8 @@ class ModelPlace:
     number: int
     model: ArtifactStatus | None = None
     """The verified model, where it is there already."""
+    evaluation: EvaluationStatus | None = None
+    """What was measured of it."""
 
 
 def place_uri(pod: Pod, *folder: str) -> str:
@@ -60,12 +62,12 @@ def find_place(pod: Pod, open_store: Callable[[str], Store]) -> ModelPlace:
     models = [*_models(pod, open_store)]
     same_spec = [(store, model) for store, model in models if _answers(model, pod) and not model.is_of(pod)]
     if same_spec:
-        return ModelPlace(pod.run, _take(pod, same_spec))
+        return ModelPlace(pod.run, *_take(pod, same_spec))
     answered = any(model.manifest.nonce == pod.nonce for _, model in models if not model.is_of(pod))
     return ModelPlace(pod.run if answered or not pod.nonce else _free_number(pod, open_store))
 
 
-def _take(pod: Pod, models: Sequence[tuple[Store, Committed]]) -> ArtifactStatus:
+def _take(pod: Pod, models: Sequence[tuple[Store, Committed]]) -> tuple[ArtifactStatus, EvaluationStatus | None]:
     """The first of these models of the job's spec that its code has made, and that is whole. Code is fetched for it:
     what a branch, a ConfigMap or a URI leads to is no part of a spec.
     """
@@ -79,7 +81,7 @@ def _take(pod: Pod, models: Sequence[tuple[Store, Committed]]) -> ArtifactStatus
         wrong = unknown or committed.what_is_wrong(store, model.manifest.files)
         if not wrong:
             log.info("the model is there already", uri=store.uri, uid=model.manifest.uid, run=model.manifest.run)
-            return committed.to_status(store, model, pod)
+            return committed.to_status(store, model, pod), model.manifest.evaluation
         damage.append(f"{store.uri}: {wrong}")
     if damage:
         raise ConfigError(

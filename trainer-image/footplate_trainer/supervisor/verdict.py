@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from footplate.api.reports import ArtifactStatus, CurveStatus
+from footplate.api.reports import ArtifactStatus, CurveStatus, EvaluationStatus
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
 from footplate.curves import thin
 from footplate_trainer.errors import sendable
@@ -32,6 +32,7 @@ def judge(
     report: RankReport | None = None,
     error: Failure | None = None,
     artifact: ArtifactStatus | None = None,
+    evaluation: EvaluationStatus | None = None,
     already_complete: bool = False,
 ) -> Verdict:
     """What there is to say about a pod that ends with `exit_code`; `already_complete` where it has found the artifact,
@@ -40,12 +41,17 @@ def judge(
     report = report or RankReport()
     outcome = _OUTCOMES.get(exit_code, "failed")
     if already_complete:  # no rank has ever run
-        return Verdict(outcome=outcome, exit_code=exit_code, artifact=artifact, already_complete=True)
+        return Verdict(
+            outcome=outcome, exit_code=exit_code, artifact=artifact, evaluation=evaluation, already_complete=True
+        )
     try:
-        return _with_report(outcome, exit_code, report=report, error=error, artifact=artifact)
+        said = _with_report(outcome, exit_code, report=report, error=error, artifact=artifact)
+        return said.model_copy(update={"evaluation": evaluation})
     except ValidationError as problem:  # it lies in a folder that user code may write to
         notes = [describe_lie(problem)]
-        return Verdict(outcome=outcome, exit_code=exit_code, error=error, artifact=artifact, notes=notes)
+        return Verdict(
+            outcome=outcome, exit_code=exit_code, error=error, artifact=artifact, evaluation=evaluation, notes=notes
+        )
 
 
 def describe_lie(problem: ValidationError) -> str:
@@ -110,12 +116,14 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
         yield (verdict := verdict.model_copy(update={"notes": last}))
     for length in (2048, 1024, 512):
         yield (verdict := _shorten_error(verdict, message=1024, traceback=length))
+    yield (verdict := _with_missed_gates(verdict))
     yield (verdict := verdict.model_copy(update={"progress": None}))
     if verdict.artifact is not None:
         artifact = verdict.artifact.model_copy(update={"metrics": {}})
         yield (verdict := verdict.model_copy(update={"artifact": artifact}))
     yield (verdict := verdict.model_copy(update={"metrics": {}}))
     yield (verdict := _shorten_error(verdict, message=256, traceback=0))
+    yield (verdict := verdict.model_copy(update={"evaluation": None}))
     yield verdict.model_copy(update={"checkpoint": None})
     yield Verdict(
         outcome=verdict.outcome,
@@ -126,6 +134,14 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     )
     if verdict.artifact is None:
         yield Verdict(outcome=verdict.outcome, exit_code=verdict.exit_code)
+
+
+def _with_missed_gates(verdict: Verdict) -> Verdict:
+    """Of the gates those that say why the model isn't accepted; the manifest has all."""
+    if verdict.evaluation is None:
+        return verdict
+    missed = [gate.model_copy(update={"why": None}) for gate in verdict.evaluation.gates if not gate.passed]
+    return verdict.model_copy(update={"evaluation": verdict.evaluation.model_copy(update={"gates": missed})})
 
 
 def _with_history(verdict: Verdict, history: CurveStatus | None) -> Verdict:

@@ -19,6 +19,7 @@ from footplate_trainer.rank.context import context
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.training.batches import batch_size, move, telling, unpack
+from footplate_trainer.training.collected import Collected
 from footplate_trainer.training.losses import BatchLoss
 from footplate_trainer.training.modes import Modes
 from footplate_trainer.training.outputs import forward
@@ -48,8 +49,11 @@ class Evaluator:
         """The last inputs of what is under way, of a sharded model."""
 
     @torch.no_grad()
-    def evaluate(self, data: Iterable[Any], hooks: CallbackList, steps: int | None = None) -> dict[str, float]:
+    def evaluate(
+        self, data: Iterable[Any], hooks: CallbackList, steps: int | None = None, collect: Collected | None = None
+    ) -> dict[str, float]:
         """Loss and metrics over all batches of all ranks, or over the first `steps` of them. See `Trainer.evaluate`.
+        `collect` takes in the outputs.
 
         Raises:
             Stopped: the job was asked to stop.
@@ -64,6 +68,8 @@ class Evaluator:
             hooks.call("on_test_batch_begin", number)
             if batch is None:
                 self._apply(None)
+                if collect is not None:
+                    collect.add_none()
             else:
                 inputs, targets, weights = move(unpack(batch), self._device)
                 size = data.samples_in_hand if isinstance(data, Loader) else batch_size(inputs, targets)
@@ -73,6 +79,8 @@ class Evaluator:
                     self._loss.check(outputs, batch[1])
                     scored = self._loss(outputs, targets, weights, size=size)
                 means.add(scored.value, outputs, targets, size=size, weight=scored.weight)
+                if collect is not None:
+                    collect.add(outputs, targets)
             reporter().beat()
             hooks.call("on_test_batch_end", number)
             if checkpoint.should_stop():

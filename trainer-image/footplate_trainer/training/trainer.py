@@ -30,6 +30,7 @@ from footplate_trainer.rank.context import context
 from footplate_trainer.rank.devices import has_bf16
 from footplate_trainer.rank.report import report, reporter
 from footplate_trainer.training.batches import check_batches
+from footplate_trainer.training.collected import Collected
 from footplate_trainer.training.epoch_line import epoch_line
 from footplate_trainer.training.evaluator import Evaluator
 from footplate_trainer.training.fit_options import FitOptions
@@ -213,8 +214,11 @@ class Trainer:
         checkpoint.finish()
         return history
 
-    def evaluate(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
-        """Loss and metrics over all batches of all ranks, which are as those of `fit`. Collective.
+    def evaluate(
+        self, data: Iterable[Any], *, callbacks: Sequence[Callback] = (), collect: Collected | None = None
+    ) -> dict[str, float]:
+        """Loss and metrics over all batches of all ranks, which are as those of `fit`. Collective. `collect` takes in
+        what the model gave, for more than means.
 
         Raises:
             ConfigError: the data hands out samples, not batches.
@@ -222,7 +226,7 @@ class Trainer:
         """
         check_batches(data, "evaluate")
         with self._aside():
-            return self._evaluator.evaluate(data, CallbackList(callbacks, self))
+            return self._evaluator.evaluate(data, CallbackList(callbacks, self), collect=collect)
 
     def predict(self, data: Iterable[Any], *, callbacks: Sequence[Callback] = ()) -> Any:
         """Outputs for all batches, one under the other, on every rank, in host memory: a tensor [N, ...], or a list or

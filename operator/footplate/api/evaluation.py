@@ -1,0 +1,170 @@
+"""The evaluation block of a TrainingJob's spec, and the names of what an evaluation measures: one list for
+`footplate validate`, for the operator and for the trainer, which computes them.
+
+A metric's name is that of the data it was measured on, and what it is: `testAccuracy`, `testF1Macro`, and of one class
+`testF1.neutral`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from footplate.api.errors import Problem, nearest
+from footplate.api.reports import MAX_GATE_METRIC, MAX_GATES
+from footplate.api.types import Model, Rule, count
+
+PATH = "spec.evaluation"
+TEST = "test"
+"""The data that recipes evaluate on."""
+
+EvaluationMetric = Literal[
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "confusion",
+    "rocAuc",
+    "prAuc",
+    "logLoss",
+    "calibration",
+    "mae",
+    "rmse",
+    "r2",
+    "errorQuantiles",
+]
+"""What may be asked for."""
+
+Task = Literal["classification", "regression"]
+
+
+class Values(NamedTuple):
+    """What is told of a metric."""
+
+    task: Task
+    names: tuple[str, ...]
+    by_class: bool = False
+    """Whether there is also a value for each class."""
+
+
+VALUES: Mapping[str, Values] = {
+    "accuracy": Values("classification", ("accuracy",)),
+    "precision": Values("classification", ("precisionMacro", "precisionWeighted"), by_class=True),
+    "recall": Values("classification", ("recallMacro", "recallWeighted"), by_class=True),
+    "f1": Values("classification", ("f1Macro", "f1Weighted"), by_class=True),
+    "confusion": Values("classification", ()),
+    "rocAuc": Values("classification", ("rocAuc",), by_class=True),
+    "prAuc": Values("classification", ("prAuc",), by_class=True),
+    "logLoss": Values("classification", ("logLoss",)),
+    "calibration": Values("classification", ("calibrationError",)),
+    "mae": Values("regression", ("mae",)),
+    "rmse": Values("regression", ("rmse",)),
+    "r2": Values("regression", ("r2",)),
+    "errorQuantiles": Values("regression", ()),
+}
+
+HEADLINES = ("accuracy", "f1Macro", "rocAuc", "logLoss", "calibrationError", "mae", "rmse", "r2")
+"""The values that say most: in status.evaluation, in the log, and among the job's metrics."""
+
+RECIPE_TASKS: Mapping[str, Task] = {
+    "image-classification": "classification",
+    "tabular-classification": "classification",
+}
+"""Of the recipes that evaluate."""
+
+REPORTED = ("loss", "valLoss", "valAccuracy", "testLoss")
+"""What these recipes report besides, and a gate may name as well."""
+
+
+class Gate(Model):
+    """A bound that a metric must keep for the model to be accepted."""
+
+    metric: Annotated[str, Field(min_length=1, max_length=MAX_GATE_METRIC)] = Field(
+        description="Name of a metric of the evaluation, or of one that the code reports.", examples=["testAccuracy"]
+    )
+    at_least: float | None = Field(None, description="Lowest value that passes.", examples=[0.9])
+    at_most: float | None = Field(None, description="Highest value that passes.", examples=[0.1])
+
+    rules = (
+        Rule(
+            "has(self.atLeast) != has(self.atMost)",
+            "a gate has one bound: set either atLeast or atMost; a range is two gates",
+            lambda gate: count(gate, "atLeast", "atMost") == 1,
+        ),
+    )
+
+
+class Evaluation(Model):
+    """What is measured of the finished model, and what it must reach."""
+
+    metrics: Annotated[list[EvaluationMetric], Field(min_length=1, max_length=13)] | None = Field(
+        None,
+        description="What to measure. Default: all that fits the task.",
+        examples=[["accuracy", "f1", "confusion"]],
+    )
+    gates: Annotated[list[Gate], Field(max_length=MAX_GATES)] = Field(
+        default=[],
+        description="What the model must reach. Where it doesn't, it is kept as not accepted, and the job ends as "
+        "Failed with reason GateNotPassed.",
+        examples=[[{"metric": "testAccuracy", "atLeast": 0.9}]],
+    )
+    slices: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=8)] = Field(
+        default=[],
+        description="Columns of the data: everything is measured for each of their values too.",
+        examples=[["country"]],
+    )
+
+
+def full_name(data: str, metric: str) -> str:
+    """The name of a metric that was measured on such data: testAccuracy."""
+    return data + metric[:1].upper() + metric[1:]
+
+
+def value_names(task: Task, *, metrics: Collection[str] | None = None, classes: Collection[str] = ()) -> Iterator[str]:
+    """Names of the values that an evaluation has, without the data's; of classes where they are known."""
+    for metric, kind in VALUES.items():
+        if kind.task == task and (metrics is None or metric in metrics):
+            yield from kind.names
+            if kind.by_class:
+                yield from (f"{metric}.{name}" for name in classes)
+
+
+def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Problem]:
+    """What can't come true, as far as that can be known before there is data: only of a recipe it can."""
+    task = RECIPE_TASKS.get(recipe or "")
+    if task is None:
+        return
+    for number, metric in enumerate(evaluation.metrics or ()):
+        if VALUES[metric].task != task:
+            fitting = ", ".join(name for name, kind in VALUES.items() if kind.task == task)
+            yield Problem(
+                f"{PATH}.metrics[{number}]",
+                metric,
+                f"is none of a {task}, as recipe {recipe} is",
+                f"choose of {fitting}",
+            )
+    for number, gate in enumerate(evaluation.gates):
+        if problem := _unknown(gate.metric, evaluation, task, where=f"{PATH}.gates[{number}].metric"):
+            yield problem
+    if evaluation.slices and recipe == "image-classification":
+        yield Problem(f"{PATH}.slices", evaluation.slices, f"recipe {recipe} has no columns", "leave slices out")
+
+
+def _unknown(metric: str, evaluation: Evaluation, task: Task, *, where: str) -> Problem | None:
+    """What is wrong with a gate's metric; None where nothing is."""
+    if metric in REPORTED:
+        return None
+    source = next((name for name, kind in VALUES.items() if kind.task == task and _gives(name, kind, metric)), None)
+    if source is None:
+        known = [full_name(TEST, name) for name in value_names(task, metrics=evaluation.metrics)]
+        hint = nearest(metric, [*known, *REPORTED]) or f"it may be {', '.join(known)}"
+        return Problem(where, metric, "the evaluation has no such metric", hint)
+    if evaluation.metrics is not None and source not in evaluation.metrics:
+        return Problem(where, metric, f"{PATH}.metrics leaves it out", f"add {source} to metrics")
+    return None
+
+
+def _gives(name: str, kind: Values, metric: str) -> bool:
+    base, _, class_name = metric.partition(".")
+    of_class = kind.by_class and class_name and base == full_name(TEST, name)
+    return bool(of_class) or metric in [full_name(TEST, value) for value in kind.names]

@@ -1,0 +1,75 @@
+"""What is said of gates and metrics before there is a model: as far as the recipe's name tells."""
+
+from typing import Any
+
+import pytest
+
+from footplate.api.evaluation import HEADLINES, VALUES, Evaluation, find_mistakes, full_name, value_names
+from footplate.api.reports import MAX_HEADLINES
+
+IMAGES, TABLES = "image-classification", "tabular-classification"
+
+
+def mistakes(recipe: str | None, **asked: Any) -> list[str]:
+    return [*map(str, find_mistakes(Evaluation.model_validate(asked, by_name=False), recipe=recipe))]
+
+
+def gate(metric: str) -> list[dict[str, Any]]:
+    return [{"metric": metric, "atLeast": 0.5}]
+
+
+@pytest.mark.parametrize(
+    "metric", ["testAccuracy", "testF1Macro", "testF1.neutral", "testRocAuc", "testCalibrationError", "valLoss", "loss"]
+)
+def test_what_a_recipe_measures_can_be_gated(metric: str) -> None:
+    assert mistakes(IMAGES, gates=gate(metric)) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("testAcuracy", "did you mean testAccuracy?"),
+        ("test_accuracy", "did you mean testAccuracy?"),
+        ("score", "it may be testAccuracy"),
+        ("testAccuracy.neutral", "did you mean testAccuracy?"),
+        ("testF1", "did you mean testF1Macro?"),
+        ("testF1.", "did you mean testF1Macro?"),
+    ],
+)
+def test_a_gate_on_what_is_not_measured_names_the_nearest(metric: str, hint: str) -> None:
+    (said,) = mistakes(TABLES, gates=gate(metric))
+    assert said.startswith(f'spec.evaluation.gates[0].metric = "{metric}": the evaluation has no such metric; ')
+    assert hint in said
+
+
+def test_a_gate_on_what_is_not_asked_for_says_so() -> None:
+    for metric in ("testF1Macro", "testF1.neutral"):
+        (said,) = mistakes(TABLES, metrics=["accuracy"], gates=gate(metric))
+        assert "spec.evaluation.metrics leaves it out; add f1 to metrics" in said
+
+
+def test_metrics_of_another_task_are_told() -> None:
+    (said,) = mistakes(IMAGES, metrics=["accuracy", "mae"])
+    assert said.startswith('spec.evaluation.metrics[1] = "mae": is none of a classification')
+
+
+def test_pictures_have_no_columns_to_slice_by() -> None:
+    assert "recipe image-classification has no columns" in mistakes(IMAGES, slices=["country"])[0]
+    assert mistakes(TABLES, slices=["country"]) == []
+
+
+@pytest.mark.parametrize("recipe", [None, "evaluate", "another"])
+def test_what_other_code_measures_nobody_knows_beforehand(recipe: str | None) -> None:
+    assert mistakes(recipe, gates=gate("anything"), metrics=["mae"]) == []
+
+
+def test_names_begin_with_the_data() -> None:
+    assert full_name("test", "f1.neutral") == "testF1.neutral"
+    assert [*value_names("regression")] == ["mae", "rmse", "r2"]
+    assert [*value_names("classification", metrics=["f1"], classes=["a"])] == ["f1Macro", "f1Weighted", "f1.a"]
+
+
+def test_what_says_most_is_measured_and_fits_the_status() -> None:
+    measured = {name for kind in VALUES.values() for name in kind.names}
+    assert set(HEADLINES) <= measured
+    assert len(HEADLINES) <= MAX_HEADLINES

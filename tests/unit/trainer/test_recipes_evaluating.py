@@ -1,0 +1,146 @@
+"""What the recipes find out of an evaluation before they train."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from footplate.api.recipes import EvaluateHyperparameters
+from footplate.contract import JobConfig
+from footplate_trainer.data.images import read_images
+from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.tables import Rows, read_rows
+from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.recipes.evaluate import train
+from footplate_trainer.recipes.evaluating import OTHER, check_gates, table_slices
+
+COLUMNS = (
+    Column(name="age", origin=40.0),
+    Column(name="day", part="month"),
+    Column(name="country", categories=("DE", "FR")),
+)
+ROWS = Rows(torch.tensor([[-1.0, 3.0, 1.0], [2.5, 3.0, 2.0], [float("nan"), 3.0, 0.0]]), torch.tensor([0, 1, 0]))
+
+
+def context(**evaluation: Any) -> Context:
+    spec = {"trainer": {"image": "i", "recipe": "tabular-classification"}, "evaluation": evaluation}
+    config = JobConfig.model_validate({"metadata": {"name": "job"}, "run": 1, "spec": spec})
+    return Context(device=torch.device("cpu"), config=config)
+
+
+def gate(metric: str) -> list[dict[str, Any]]:
+    return [{"metric": metric, "atLeast": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "has_test", "words"),
+    [
+        ({"gates": gate("testF1.neutrl")}, True, "did you mean testF1.neutral?"),
+        ({"gates": gate("zzz")}, True, "it may be testAccuracy, "),
+        ({"gates": gate("testF1Macro"), "metrics": ["accuracy"]}, True, "the evaluation has no such metric"),
+        ({"gates": gate("testAccuracy")}, False, "there are no test data to measure it on; bring a channel named test"),
+    ],
+)
+def test_a_gate_that_nothing_could_pass_is_told_before_training(
+    evaluation: dict[str, Any], has_test: bool, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_gates(context(**evaluation), task="classification", classes=["neutral", "b"], has_test=has_test)
+    assert str(caught.value).startswith("spec.evaluation.gates[0].metric = ")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["testF1.neutral", "testAccuracy", "valLoss"])
+def test_gates_on_what_is_measured_are_fine(metric: str) -> None:
+    check_gates(context(gates=gate(metric)), task="classification", classes=["neutral", "b"], has_test=True)
+
+
+def test_gates_on_what_is_reported_need_no_test_data() -> None:
+    check_gates(context(gates=gate("valAccuracy")), task="classification", classes=["a", "b"], has_test=False)
+
+
+def test_slices_have_the_values_that_the_data_have() -> None:
+    found = table_slices(context(slices=["country", "age"]), COLUMNS, ROWS)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "country": ["DE", "FR", OTHER],
+        "age": ["39", "42.5", OTHER],
+    }
+    assert table_slices(context(slices=["country"]), COLUMNS, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("slices", "words"),
+    [
+        (["contry"], 'slices[0] = "contry": the model sees no such column; did you mean country?'),
+        (["day"], "the model sees no such column"),
+    ],
+)
+def test_columns_that_are_not_there_are_told(slices: list[str], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        table_slices(context(slices=slices), COLUMNS, ROWS)
+    assert words in str(caught.value)
+
+
+def test_too_many_values_are_told_before_training() -> None:
+    many = Rows(torch.arange(303.0).reshape(101, 3), torch.zeros(101, dtype=torch.int64))
+    with pytest.raises(ConfigError, match="101 different values in the test data, the most is 100"):
+        table_slices(context(slices=["age"]), COLUMNS, many)
+
+
+def test_the_recipe_evaluate_names_its_channels(tmp_path: Path) -> None:
+    place = Context(device=torch.device("cpu"), inputs={"train": tmp_path, "model": tmp_path})
+    with pytest.raises(ConfigError, match=r"reads the channels model, .* and test, not model, train"):
+        train(place, EvaluateHyperparameters())
+
+
+def test_rows_are_read_as_the_model_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("country,extra,age,kind\nFR,1,41,b\nIT,2,,a\n")
+    rows = read_rows(tmp_path, columns=(COLUMNS[0], COLUMNS[2]), target="kind", classes=("a", "b"))
+    assert rows.labels.tolist() == [1, 0]
+    assert rows.columns[0].tolist() == [1, 2]
+    assert rows.columns[1].isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("age,country,kinds\n1,DE,a\n", "no column 'kind'; did you mean kinds?"),
+        ("age,country,kind\n1,DE,zebra\n", "zebra"),
+        ("country,kind\nDE,a\n", "age"),
+    ],
+    ids=["no target", "a class that the model lacks", "no such column"],
+)
+def test_rows_that_the_model_cannot_take_are_told(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_rows(tmp_path, columns=(COLUMNS[0], COLUMNS[2]), target="kind", classes=("a", "b"))
+    assert words in str(caught.value)
+
+
+def pictures(folder: Path, *classes: str) -> Path:
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (12, 12), (200, 0, 0)).save(folder / name / "1.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "notes"), [(["dog"], [1], 0), (["1", "0"], [0, 1], 1)], ids=["by name", "by number"]
+)
+def test_pictures_are_read_as_the_model_takes_them(
+    tmp_path: Path, classes: list[str], labels: list[int], notes: int
+) -> None:
+    said: list[str] = []
+    folder = pictures(tmp_path, *classes)
+    found = read_images(folder, shape=(1, 8, 8), classes=("cat", "dog"), max_corrupt=0, note=said.append)
+    assert found.labels.tolist() == labels
+    assert tuple(found.pixels.shape) == (len(classes), 1, 8, 8), "grey, as the model's"
+    assert len(said) == notes
+
+
+def test_a_picture_of_a_class_that_the_model_lacks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has classes that the model lacks: bird"):
+        read_images(pictures(tmp_path, "bird"), shape=(3, 8, 8), classes=("cat", "dog"), max_corrupt=0, note=print)

@@ -1,0 +1,77 @@
+"""Recipe evaluate: a model that a recipe has made, and data whose classes are known; out comes its evaluation. Nothing
+is trained, and the artifact is no copy of the model.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from footplate.api.recipes import PATH, EvaluateHyperparameters
+from footplate_trainer import data
+from footplate_trainer.data.images import read_images
+from footplate_trainer.data.inputs import ImageInput
+from footplate_trainer.data.splits import TEST
+from footplate_trainer.data.tables import read_rows
+from footplate_trainer.errors import ConfigError
+from footplate_trainer.evaluation.measured import Numbers
+from footplate_trainer.metrics import accuracy
+from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.models.loading import load_model
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.report import reporter
+from footplate_trainer.recipes.evaluating import check_gates, evaluate_test, leave_card, table_slices
+from footplate_trainer.recipes.image_classification import plain
+from footplate_trainer.training.trainer import Trainer
+
+NAME = "evaluate"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class _TestData:
+    samples: Any
+    slices: dict[str, Numbers]
+
+
+def train(ctx: Context, hyperparameters: EvaluateHyperparameters) -> None:
+    """Evaluates the model of the channel `model` on the data of the channel `test`. Collective."""
+    if set(ctx.inputs) != {MODEL, TEST}:
+        raise ConfigError(
+            f"spec.inputs: recipe {NAME} reads the channels {MODEL}, a model's folder in storage, and {TEST}, not "
+            f"{', '.join(sorted(ctx.inputs)) or 'none'}"
+        )
+    reporter().enter("loading")
+    model = load_model(ctx.inputs[MODEL])
+    check_gates(ctx, task="classification", classes=model.card.classes, has_test=True)
+    notes: list[str] = []
+    found = _read(ctx, model.card, hyperparameters, notes)
+    for note in notes:
+        reporter().note(note)
+    # Nothing is trained: the optimizer is there since a trainer has one.
+    trainer = Trainer(
+        model.network, nn.functional.cross_entropy, torch.optim.SGD(model.network.parameters()), metrics=[accuracy]
+    )
+    batches = data.loader(found.samples, batch_size=hyperparameters.batch_size, shuffle=False)
+    evaluate_test(trainer, batches, classes=model.card.classes, slices=found.slices)
+    leave_card(ctx, NAME, notes=notes, loads=False)
+    reporter().flush()
+
+
+def _read(ctx: Context, card: ModelCard, hyperparameters: EvaluateHyperparameters, notes: list[str]) -> _TestData:
+    takes, folder = card.input, ctx.inputs[TEST]
+    if isinstance(takes, ImageInput):
+        images = read_images(
+            folder,
+            shape=takes.shape,
+            classes=card.classes,
+            max_corrupt=hyperparameters.max_corrupt,
+            note=notes.append,
+        )
+        return _TestData(plain(images), table_slices(ctx, (), None))
+    if hyperparameters.target is None:
+        raise ConfigError(f"{PATH}.target: name the column of the table that holds the class")
+    rows = read_rows(folder, columns=takes.columns, target=hyperparameters.target, classes=card.classes)
+    return _TestData(TensorDataset(rows.columns, rows.labels), table_slices(ctx, takes.columns, rows))

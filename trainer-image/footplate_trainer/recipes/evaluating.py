@@ -1,0 +1,136 @@
+"""How recipes evaluate what they have trained, on the test data, as `spec.evaluation` asks; and that it can be done at
+all, found out before training.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from footplate.api.errors import nearest
+from footplate.api.evaluation import PATH, REPORTED, TEST, Evaluation, Task, full_name, value_names
+from footplate_trainer.callbacks import History
+from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.loader import Loader
+from footplate_trainer.data.tables import Rows
+from footplate_trainer.errors import ConfigError
+from footplate_trainer.evaluation.card import CARD_NAME, card_text
+from footplate_trainer.evaluation.compute import MAX_SLICES
+from footplate_trainer.evaluation.evaluate import PLOTS, drawing, evaluate
+from footplate_trainer.evaluation.measured import Numbers
+from footplate_trainer.evaluation_file import read_evaluation
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.rank.gang import all_ranks
+from footplate_trainer.rank.report import report, reporter
+from footplate_trainer.training.collected import Collected
+from footplate_trainer.training.trainer import Trainer, status_names
+
+OTHER = "(missing or not seen in training)"
+
+
+def asked_of(ctx: Context) -> Evaluation:
+    """The job's `spec.evaluation`."""
+    asked = ctx.config.spec.evaluation if ctx.config is not None else None
+    return asked or Evaluation()
+
+
+def check_gates(ctx: Context, *, task: Task, classes: Sequence[str], has_test: bool) -> None:
+    """Raises ConfigError for a gate on what won't be measured: it would show only after training."""
+    asked = asked_of(ctx)
+    measured = [full_name(TEST, name) for name in value_names(task, metrics=asked.metrics, classes=classes)]
+    for number, gate in enumerate(asked.gates):
+        where = f'{PATH}.gates[{number}].metric = "{gate.metric}"'
+        if gate.metric not in (*measured, *REPORTED):
+            hint = nearest(gate.metric, [*measured, *REPORTED]) or f"it may be {', '.join(measured[:8])}"
+            raise ConfigError(f"{where}: the evaluation has no such metric; {hint}")
+        if gate.metric in measured and not has_test:
+            raise ConfigError(
+                f"{where}: there are no test data to measure it on; bring a channel named {TEST}, or raise testFraction"
+            )
+
+
+def evaluate_test(
+    trainer: Trainer, batches: Loader, *, classes: Sequence[str], slices: Mapping[str, Numbers] | None = None
+) -> None:
+    """Evaluates a classifier on all batches, each sample once, and leaves evaluation.json. Collective.
+
+    Args:
+        batches: of a loader that keeps the data's order.
+        slices: columns [N] of these data, in their order.
+    """
+    collected = Collected()
+    results = trainer.evaluate(batches, collect=collected)
+    report(step=reporter().progress.step, **status_names(results, prefix="test_"))
+    whole = collected.on_main()
+
+    def measure() -> None:
+        outputs, targets = whole or ((), ())
+        evaluate(outputs, targets, name=TEST, classes=classes, logits=True, slices=slices, whole=True)
+
+    all_ranks("evaluation").from_main(measure)
+
+
+def leave_card(
+    ctx: Context, recipe: str, *, notes: Sequence[str] = (), history: History | None = None, loads: bool = True
+) -> None:
+    """Draws how training has gone, and writes the model's card, README.md, on rank 0.
+
+    Args:
+        notes: what the data's owner should know of them.
+        history: of the training.
+        loads: whether `load_model` reads what lies in the output folder.
+    """
+    if not ctx.is_main:
+        return
+    folder = ctx.output_dir / PLOTS
+    if history is not None:
+        drawing(lambda plots: plots.draw_curves(history.epoch, history.history, folder))
+    channels = ctx.config.spec.inputs if ctx.config is not None else ()
+    text = card_text(
+        job=ctx.job or recipe,
+        recipe=recipe,
+        evaluation=read_evaluation(ctx.output_dir),
+        hyperparameters=ctx.hyperparameters,
+        inputs={channel.name: channel.uri for channel in channels},
+        notes=notes,
+        plots=[path.relative_to(ctx.output_dir).as_posix() for path in sorted(folder.glob("*.png"))],
+        loads=loads,
+    )
+    (ctx.output_dir / CARD_NAME).write_text(text)
+
+
+def table_slices(ctx: Context, columns: Sequence[Column], rows: Rows | None) -> dict[str, Numbers]:
+    """What `spec.evaluation.slices` asks for, of a table's test data.
+
+    Raises:
+        ConfigError: the network sees no such column, or it has too many values.
+    """
+    wanted = asked_of(ctx).slices
+    places = {column.name: place for place, column in enumerate(columns) if column.part is None}
+    for number, name in enumerate(wanted):
+        if name not in places:
+            hint = nearest(name, [*places]) or f"it sees {', '.join([*places][:8]) or 'none'}"
+            raise ConfigError(f'{PATH}.slices[{number}] = "{name}": the model sees no such column; {hint}')
+    if rows is None:
+        return {}
+    found = {name: _texts(columns[places[name]], rows.columns[:, places[name]]) for name in wanted}
+    for number, (name, values) in enumerate(found.items()):
+        if (count := len(set(values.tolist()))) > MAX_SLICES:
+            raise ConfigError(
+                f'{PATH}.slices[{number}] = "{name}": has {count:,} different values in the test data, the most is '
+                f"{MAX_SLICES}; choose a column with fewer"
+            )
+    return found
+
+
+def _texts(column: Column, numbers: torch.Tensor) -> Numbers:
+    """A column's values as the data has them; of numbers as exactly as the network sees them."""
+    return np.asarray([*_named(column, numbers)])
+
+
+def _named(column: Column, numbers: torch.Tensor) -> Iterator[str]:
+    for number in numbers.tolist():
+        if column.categories is not None:
+            yield column.categories[int(number) - 1] if number >= 1 else OTHER
+        else:
+            yield f"{number + column.origin:g}" if number == number else OTHER

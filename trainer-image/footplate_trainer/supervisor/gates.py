@@ -1,0 +1,89 @@
+"""The gates of `spec.evaluation`: held once training is over, before the model's manifest, against what evaluation.json
+says and what was reported. A gate is passed only by a number that keeps its bound.
+"""
+
+import time
+from collections.abc import Mapping
+from itertools import islice
+
+from footplate.api.errors import nearest
+from footplate.api.evaluation import Gate
+from footplate.api.reports import MAX_HEADLINES, MAX_METRIC_NAME, EvaluationStatus, GateStatus
+from footplate.contract import Failure
+from footplate_trainer.errors import UserError
+from footplate_trainer.evaluation_file import EVALUATION_FILE, read_evaluation
+from footplate_trainer.supervisor.pod import Pod
+
+
+def hold_gates(pod: Pod, reported: Mapping[str, float]) -> EvaluationStatus | None:
+    """What was measured, and how the gates are met; None where nothing was, and there are no gates. `reported` is the
+    newest value of each metric.
+
+    Raises:
+        UserError: evaluation.json can't be read.
+    """
+    try:
+        found = read_evaluation(pod.output_dir)
+    except OSError as error:
+        raise UserError(f"{EVALUATION_FILE} in $FOOTPLATE_OUTPUT_DIR can't be read: {error.strerror}") from error
+    gates = pod.spec.evaluation.gates if pod.spec.evaluation is not None else []
+    if found is None:
+        return EvaluationStatus(gates=[_hold(gate, reported, {}) for gate in gates]) if gates else None
+    short = {name: value for name, value in found.headlines().items() if len(name) <= MAX_METRIC_NAME}
+    undefined = found.undefined()
+    # What was evaluated and has no value has none, whatever was reported before.
+    values = {name: value for name, value in {**reported, **found.values()}.items() if name not in undefined}
+    return EvaluationStatus(
+        metrics=dict(islice(short.items(), MAX_HEADLINES)), gates=[_hold(gate, values, undefined) for gate in gates]
+    )
+
+
+def _hold(gate: Gate, values: Mapping[str, float], undefined: Mapping[str, str]) -> GateStatus:
+    value = values.get(gate.metric)
+    return GateStatus(
+        metric=gate.metric,
+        at_least=gate.at_least,
+        at_most=gate.at_most,
+        value=value,
+        passed=value is not None and _keeps(value, gate),
+        why=_why_none(gate.metric, values, undefined) if value is None else None,
+    )
+
+
+def _keeps(value: float, gate: Gate) -> bool:
+    return (gate.at_least is None or value >= gate.at_least) and (gate.at_most is None or value <= gate.at_most)
+
+
+def _why_none(metric: str, values: Mapping[str, float], undefined: Mapping[str, str]) -> str:
+    if metric in undefined:
+        return undefined[metric][:256]
+    if not values:
+        return (
+            "nothing was evaluated or reported: call footplate_trainer.evaluate(predictions, targets) in the code, or "
+            "report it"
+        )
+    hint = nearest(metric, [*values, *undefined]) or f"there are {', '.join(sorted(values)[:8])}"
+    return f"nothing of that name was evaluated or reported; {hint}"[:256]
+
+
+def failure_of(evaluation: EvaluationStatus | None) -> Failure | None:
+    """What to say of gates that weren't passed; None where all were, or there are none."""
+    missed = [gate for gate in evaluation.gates if not gate.passed] if evaluation is not None else []
+    if not missed:
+        return None
+    words = "; ".join(map(describe, missed))
+    return Failure(message=f"the model isn't accepted: {words}"[:1024], time=time.time())
+
+
+def describe(gate: GateStatus) -> str:
+    """A gate that wasn't passed: `testAccuracy is 0.62, at least 0.9 is asked`."""
+    if gate.value is None:
+        return f"{gate.metric} has no value ({gate.why}), {gate.bound} is asked"
+    return f"{gate.metric} is {_digits(gate)}, {gate.bound} is asked"
+
+
+def _digits(gate: GateStatus) -> str:
+    """Few digits, unless they would show the bound itself."""
+    assert gate.value is not None  # noqa: S101
+    short, bound = f"{gate.value:.4g}", gate.at_least if gate.at_least is not None else gate.at_most
+    return short if bound is None or float(short) != bound else repr(gate.value)
