@@ -89,6 +89,8 @@ def variables_from(spec: TrainingJobSpec) -> Iterator[Object]:
     """The job's Secrets and ConfigMaps whose keys are variables."""
     if spec.storage.secret_ref is not None:
         yield {"secretRef": {"name": spec.storage.secret_ref.name}}
+    if spec.tracking is not None and spec.tracking.mlflow is not None and spec.tracking.mlflow.secret_ref is not None:
+        yield {"secretRef": {"name": spec.tracking.mlflow.secret_ref.name}}
     for channel in spec.inputs:
         if channel.secret_ref is not None:
             yield {"prefix": input_env_prefix(channel.name), "secretRef": {"name": channel.secret_ref.name}}

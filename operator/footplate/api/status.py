@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
-from footplate.api.types import ByType, Model, Schema
+from footplate.api.types import ByName, ByType, Model, Schema
 
 MAX_ATTEMPTS_KEPT = 10
 MAX_TRANSITIONS_KEPT = 20
 MAX_STRAGGLERS = 8
 MAX_UNFIT = 16
+MAX_TRACKERS = 8
 MAX_NOTES_KEPT = 8
 MAX_OPERATOR = 63 + 1 + 253
 """A namespace and a name."""
@@ -202,6 +203,18 @@ class ArtifactStatus(Model):
     size_bytes: Count = Field(description="Bytes of all its files.")
     metrics: Metrics = Field(default={}, description="Final metrics.")
     signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
+
+
+class TrackedRun(Model):
+    """Where a tracker shows the run."""
+
+    name: Annotated[str, Field(max_length=63)] = Field(description="Which tracker, as in spec.tracking.")
+    url: Annotated[str, Field(max_length=2048)] = Field(
+        description="The run's page, or the folder of its files."
+    )
+
+
+TrackedRuns = Annotated[ByName[TrackedRun], Field(max_length=MAX_TRACKERS)]
 
 
 class FailureStatus(Model):
@@ -404,6 +417,7 @@ class TrainingJobStatus(Model):
     progress: ProgressStatus | None = Field(None, description="How far training is.")
     checkpoint: CheckpointStatus | None = Field(None, description="The newest complete checkpoint.")
     artifact: ArtifactStatus | None = Field(None, description="The verified model.")
+    tracking: TrackedRuns = Field(default=[], description="Where trackers show the run.")
     failure: FailureStatus | None = Field(None, description="Root cause of the last failure.")
     usage: Usage | None = Field(None, description="What the run has cost, and how much of it went into the model.")
     idle_since: Time | None = Field(
