@@ -209,9 +209,7 @@ class TrackedRun(Model):
     """Where a tracker shows the run."""
 
     name: Annotated[str, Field(max_length=63)] = Field(description="Which tracker, as in spec.tracking.")
-    url: Annotated[str, Field(max_length=2048)] = Field(
-        description="The run's page, or the folder of its files."
-    )
+    url: Annotated[str, Field(max_length=2048)] = Field(description="The run's page, or the folder of its files.")
 
 
 TrackedRuns = Annotated[ByName[TrackedRun], Field(max_length=MAX_TRACKERS)]

@@ -78,8 +78,11 @@ SPECS = values_of(SCHEMA["properties"]["spec"])
 
 def keys_differ(status: Any) -> bool:
     """As the API server sees to it."""
-    keys = [(field, item[key]) for field, key in (("conditions", "type"), ("tracking", "name"))
-            for item in status.get(field) or ()]
+    keys = [
+        (field, item[key])
+        for field, key in (("conditions", "type"), ("tracking", "name"))
+        for item in status.get(field) or ()
+    ]
     return len(set(keys)) == len(keys)
 
 

@@ -52,12 +52,16 @@ from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.snapshots import beginning as snapshots
 from footplate_trainer.supervisor.snapshots.keeper import Keeper
 from footplate_trainer.supervisor.source import Code, fetch_source
+from footplate_trainer.supervisor.tracking.tracker import End, outcome_of
+from footplate_trainer.supervisor.tracking.tracking import Tracking
 from footplate_trainer.supervisor.verdict import judge
 from footplate_trainer.supervisor.watch import Watch
 
 T = TypeVar("T")
 SUCCESS_SECONDS = 1800.0
 """How long a pod that is done takes at most to send what it leaves besides its model."""
+TRACKING_SECONDS = 20.0
+"""How long a pod that is done waits at most for its trackers."""
 LAST_SECONDS = 1.0
 """What is left of the grace for the way out."""
 log = structlog.get_logger()
@@ -76,6 +80,8 @@ class Supervisor:
         self._stopped_at = 0.0
         self._belongings: Belongings | None = None
         self._history = History(pod, self._telemetry.report, self._note)
+        self._tracking = Tracking(pod, self._history.metrics, self._note)
+        self._telemetry.tracked = self._tracking.runs
         self._keeper: Keeper | None = None
         self._place: Place | None = None
         """Where the model goes, once this pod has claimed it, or that it is there already."""
@@ -102,10 +108,11 @@ class Supervisor:
             return self._judge(ending.exit_code, error=ending.error)
         pulse = asyncio.create_task(self._telemetry.pulse())
         self._devices.begin()
+        self._tracking.begin()
         try:
             ending, model = await self._live()
             try:
-                await self._keep_belongings(ending.exit_code)
+                await asyncio.gather(self._keep_belongings(ending.exit_code), self._end_tracking(ending, model))
             except Exception:  # it costs neither the verdict nor the model
                 log.exception("what the pod leaves could not be kept")
             return self._judge(ending.exit_code, error=ending.error, model=model)
@@ -153,17 +160,33 @@ class Supervisor:
             goes_on = exit_code in (ExitCode.STOPPED, ExitCode.PEER_LOST)  # in another attempt
             self._belongings.keep(unclaimed=not goes_on, output=not done)
 
+        await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
+        limit = SUCCESS_SECONDS if done else KEEPING_SECONDS
+        if not await self._for_a_while(asyncio.to_thread(keep), limit):
+            self._note(f"there was no time to keep all that node {self._pod.node_rank} has left")
+
+    async def _end_tracking(self, ending: Ending, model: ArtifactStatus | None) -> None:
+        """Tells the trackers how the pod ends, for as long as there is time; then it ends without."""
+        outcome = outcome_of(ending.exit_code)
+        seconds = TRACKING_SECONDS if outcome == "succeeded" else KEEPING_SECONDS
+        end = End(outcome, ending.error.message if ending.error is not None else "", model)
+        await self._for_a_while(asyncio.to_thread(self._tracking.finish, end, seconds=seconds), seconds)
+
+    async def _for_a_while(self, work: Coroutine[Any, Any, None], limit: float) -> bool:
+        """Waits for work to be done, for `limit` seconds at most, and no longer than the grace is; False where it goes
+        on without anybody.
+        """
+
         async def out_of_time() -> None:
             await self._stop.wait()
             await asyncio.sleep(self._stopped_at + self._pod.grace_seconds - LAST_SECONDS - time.monotonic())
 
-        await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
-        keeping, waiting = asyncio.create_task(asyncio.to_thread(keep)), asyncio.create_task(out_of_time())
-        limit = SUCCESS_SECONDS if done else KEEPING_SECONDS
-        await asyncio.wait({keeping, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        working, waiting = asyncio.create_task(work), asyncio.create_task(out_of_time())
+        await asyncio.wait({working, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        if not keeping.done():
-            self._note(f"there was no time to keep all that node {self._pod.node_rank} has left")
+        if working.done() and (error := working.exception()) is not None:
+            log.error("the end of the pod isn't told in full", exc_info=error)
+        return working.done()
 
     def _keep_log(self) -> None:
         try:
@@ -207,8 +230,9 @@ class Supervisor:
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.config), processes_here)
         flight_recorder.make_folder(pod.work_dir)
         lay_out(pod, place_of(pod, code.folder))
+        tracked = await self._unless_stopped(asyncio.to_thread(self._tracking.environment), grace=0.0)
         listening = Listening(pod, self._telemetry.heard, self._note)
-        environ = {**listening.environment, **os.environ}
+        environ = {**listening.environment, **tracked, **os.environ}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
         history = self._history
         self._telemetry.recorder = history.recorder
@@ -345,7 +369,14 @@ class Supervisor:
         report = self._telemetry.report()
         report = report.model_copy(update={"notes": (*self._telemetry.notes, *report.notes)[-MAX_NOTES:]})
         already_complete = model is not None and self._place is not None and self._place.model == model
-        return judge(exit_code, report=report, error=error, artifact=model, already_complete=already_complete)
+        return judge(
+            exit_code,
+            report=report,
+            error=error,
+            artifact=model,
+            already_complete=already_complete,
+            tracking=self._tracking.runs(),
+        )
 
 
 async def supervise(pod: Pod) -> Verdict:
