@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -41,7 +40,7 @@ class MlflowServer:
         """All runs of an experiment; none where it isn't there."""
         try:
             found = self.get("experiments/get-by-name", experiment_name=experiment)["experiment"]["experiment_id"]
-        except urllib.error.HTTPError:
+        except OSError:  # nor may the server be, at times
             return []
         return list(self.post("runs/search", experiment_ids=[found]).get("runs", ()))
 

@@ -47,6 +47,7 @@ SECRET = "hunter2-hunter2"
 @pytest.fixture(scope="module")
 def server(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     with mlflow_server(tmp_path_factory.mktemp("mlflow"), python) as running:
+        running.runs("warm")  # its first answers take a while
         yield running
 
 
@@ -104,7 +105,6 @@ def test_a_run_that_succeeds(job: Job, server: MlflowServer) -> None:
     (link,) = done.verdict.tracking
     assert link.name == "mlflow"
     assert link.url.endswith(f"/runs/{run.id}")
-    assert done.verdict.notes == []
 
 
 def test_a_run_that_fails(job: Job, server: MlflowServer) -> None:

@@ -161,6 +161,8 @@ def _results(status: "TrainingJobStatus", now: datetime) -> Iterator[Row]:
         yield "Checkpoint", Text(f"{plain(saved.uri, most=2048)}{step}, {age(saved.time, now=now)} ago")
     if (model := status.artifact) is not None:
         yield "Model", Text(f"{plain(model.uri, most=2048)} ({decimal(model.size_bytes)})")
+    for index, run in enumerate(status.tracking):
+        yield "Tracking" if index == 0 else "", Text(f"{plain(run.name)} {plain(run.url, most=2048)}")
     if (usage := status.usage) is not None:
         held = {"node": usage.node_seconds} | usage.accelerator_seconds
         text = "   ".join(f"{plain(name)} {seconds / 3600:,.2f} h" for name, seconds in held.items())

@@ -123,6 +123,7 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
         "progress": {"step": 1, "metrics": {EVIL: 1.0}},
         "checkpoint": {"uri": EVIL},
         "artifact": {"uri": EVIL, "manifest": "", "sha256": "", "sizeBytes": 5, "metrics": {EVIL: 1.0}},
+        "tracking": [{"name": "mlflow", "url": EVIL}],
         "usage": {"acceleratorSeconds": {EVIL: 5}},
         "failure": {"class": "User", "node": EVIL, "message": EVIL, "traceback": EVIL},
     }
@@ -131,4 +132,4 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "owned" not in text
-    assert text.count("[red]x[/] <script>") == 9
+    assert text.count("[red]x[/] <script>") == 10

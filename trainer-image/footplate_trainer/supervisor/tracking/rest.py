@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 from footplate_trainer.storage.authorities import read_authorities
 from footplate_trainer.supervisor.tracking.tracker import TrackerTrouble
 
-SILENCE_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = 15.0
 """How long the server may say nothing."""
 REQUEST_SECONDS: Final = 30.0
 """How long a request may take in all, however much is said meanwhile."""
