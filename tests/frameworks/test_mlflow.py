@@ -1,5 +1,6 @@
 """`spec.tracking.mlflow` against a real MLflow server, with a supervisor in a Python that has MLflow's own client."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from footplate.api.status import ArtifactStatus
 from footplate.api.tracking import MlflowTracking
 from footplate.contract import ExitCode
+from footplate.devcluster.s3 import S3Server
 from footplate.records import Line
 from footplate_trainer.supervisor.tracking.mlflow import FIELD, Mlflow, Subject
 from footplate_trainer.supervisor.tracking.rest import Rest
@@ -35,6 +37,9 @@ if then == "fail":
     raise ValueError("the loss is " + os.environ["MLFLOW_TRACKING_PASSWORD"])
 if then == "die":
     os.kill(os.getpid(), 9)
+if then == "save":
+    with open(os.environ["FOOTPLATE_OUTPUT_DIR"] + "/model.bin", "wb") as file:
+        file.write(b"weights")
 if then == "log":
     import mlflow
     with mlflow.start_run():
@@ -105,6 +110,22 @@ def test_a_run_that_succeeds(job: Job, server: MlflowServer) -> None:
     (link,) = done.verdict.tracking
     assert link.name == "mlflow"
     assert link.url.endswith(f"/runs/{run.id}")
+
+
+async def test_the_verified_model_of_a_whole_pod_is_registered(
+    tmp_path: Path, python: str, server: MlflowServer
+) -> None:
+    job = Job(tmp_path, python, server.uri, registerAs=f"{tmp_path.name}@champion")
+    job.spec["output"] = {"uri": "s3://models/whole/"}
+    async with S3Server(tmp_path / "s3") as s3:
+        pod = job.start(1, 3, "save", env=s3.environment)
+        done = await asyncio.to_thread(pod.finish, seconds=120)
+    assert done.verdict.artifact is not None, done.log
+    (registered,) = versions(server, tmp_path.name)
+    assert registered == ("1", done.verdict.artifact.uri, ["champion"])
+    run = server.run(job.experiment)
+    assert run.status == "FINISHED"
+    assert run.tags["footplate.artifact"] == done.verdict.artifact.uri
 
 
 def test_a_run_that_fails(job: Job, server: MlflowServer) -> None:

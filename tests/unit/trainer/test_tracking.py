@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import pytest
 from footplate.api.status import ArtifactStatus
 from footplate.contract import ExitCode
 from footplate.records import Line, write_line
+from footplate_trainer.errors import StorageUnavailable
+from footplate_trainer.exchange import RankReport
+from footplate_trainer.supervisor.history.history import History
 from footplate_trainer.supervisor.history.parts import Parts
-from footplate_trainer.supervisor.pod import read_pod
+from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.tracking import mlflow, worker
 from footplate_trainer.supervisor.tracking.feed import MOST_LINES, Feed
 from footplate_trainer.supervisor.tracking.mlflow import Mlflow, Subject
@@ -129,6 +132,49 @@ def test_what_goes_wrong_is_tried_again_and_told_once(parts: Parts) -> None:
     assert (tracker.begun, tracker.steps, len(tracker.ends)) == (1, [1], 1)
 
 
+def test_what_earlier_attempts_had_no_time_for_comes_first(parts: Parts) -> None:
+    tracker, notes = Said(), list[str]()
+    parts.write(write_line(line(4)))
+    driver = Worker(tracker, Feed(parts), notes.append, lambda: [line(1), line(2)])
+    tracker.troubles = [TrackerTrouble("away")]
+    assert not driver._go()
+    tracker.troubles = []
+    assert driver._go()
+    assert driver._go()
+    assert tracker.steps == [1, 2, 4]
+
+
+def test_what_storage_does_not_give_of_earlier_attempts_is_let_go(parts: Parts) -> None:
+    def unreadable() -> Iterator[Line]:
+        yield line(1)
+        raise StorageUnavailable("away")
+
+    tracker = Said()
+    parts.write(write_line(line(4)))
+    assert Worker(tracker, Feed(parts), print, unreadable)._go()
+    assert tracker.steps == [4]
+
+
+def test_mlflow_is_told_what_earlier_attempts_left_in_storage(tmp_path: Path) -> None:
+    spec = {
+        "trainer": {"command": ["train"]},
+        "output": {"uri": f"file://{tmp_path}/models/"},
+        "tracking": {"mlflow": {"uri": "http://mlflow:5000"}, "tensorboard": {}},
+    }
+
+    def pod(attempt: int) -> Pod:
+        return read_pod(pod_environment(tmp_path / str(attempt), spec, attempt=attempt))
+
+    history = History(pod(0), RankReport, print)
+    assert history.metrics is not None
+    history.metrics.write(write_line(line(1)) + write_line(line(2)))
+    history.finish()
+    tracking = Tracking(pod(1), Parts(tmp_path / "metrics"), print)
+    assert [each.step for each in tracking._earlier()] == [1, 2]
+    assert [worker._earlier is tuple for worker in tracking._workers] == [False, True]
+    assert [*Tracking(pod(0), Parts(tmp_path / "metrics"), print)._earlier()] == []
+
+
 def test_one_that_flaps_is_told_of_a_few_times_at_most(parts: Parts) -> None:
     notes: list[str] = []
     driver = Worker(Said(), Feed(parts), notes.append)
@@ -183,7 +229,7 @@ def test_what_a_server_echoes_of_the_secrets_is_shown_to_nobody(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
-    monkeypatch.setenv("SOMETHING_OF_THE_SECRET", "quite-another")
+    monkeypatch.setenv("COMPANY_WORD", "quite-another")
     shown = mlflow.headers()["Authorization"].split()[1]
 
     class Echo(Said):

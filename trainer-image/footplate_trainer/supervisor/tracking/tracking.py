@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from footplate import records
 from footplate.api.status import TrackedRun
+from footplate.records import Line, read_line
 from footplate_trainer.storage.runs import OUTAGE_SECONDS
 from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor.history.earlier import earlier_lines
 from footplate_trainer.supervisor.history.parts import Parts
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.secrets import mask, secret_values
@@ -38,7 +40,7 @@ class Tracking:
         self._tell = note
         self._began = time.monotonic()
         trackers = _trackers(pod) if lines is not None and pod.node_rank == 0 else ()
-        self._workers = [Worker(tracker, Feed(lines), self._note) for tracker in trackers if lines is not None]
+        self._workers = [self._worker(tracker, lines) for tracker in trackers if lines is not None]
 
     def begin(self) -> None:
         """Begins the runs, in the background."""
@@ -69,6 +71,16 @@ class Tracking:
             if not worker.wait_until_done(deadline):
                 self._note(f"{worker.tracker.name} may lack the end of this run: it was too slow")
 
+    def _worker(self, tracker: Tracker, lines: Parts) -> Worker:
+        earlier = self._earlier if isinstance(tracker, Mlflow) else tuple  # files of earlier attempts are there
+        return Worker(tracker, Feed(lines), self._note, earlier)
+
+    def _earlier(self) -> Iterator[Line]:
+        pod = self._pod
+        if (folder := _records(pod)) is not None:
+            texts = earlier_lines(pod.attempt, folder, pod.spec.storage.endpoint)
+            yield from (line for _, text in texts if (line := read_line(text)) is not None)
+
     def _note(self, text: str) -> None:
         self._tell(self._without_secrets(text))
 
@@ -86,15 +98,19 @@ def _trackers(pod: Pod) -> Iterator[Tracker]:
     if settings.mlflow is not None:
         rest = Rest(settings.mlflow.uri or "", field=mlflow.FIELD, headers=mlflow.headers)
         yield Mlflow(settings.mlflow, _subject(pod), rest)
-    base = records.base_uri(pod.spec)
-    if settings.tensorboard is not None and base is not None:
-        folder = records.records_uri(base, job=pod.job, run=pod.run, uid=pod.uid)
+    folder = _records(pod)
+    if settings.tensorboard is not None and folder is not None:
         endpoint = pod.spec.storage.endpoint
 
         def open_store(uri: str) -> Store:
             return Store.open(uri, endpoint=endpoint, outage_seconds=OUTAGE_SECONDS)
 
         yield TensorBoard(f"{folder}/{FOLDER}", open_store, pod.attempt)
+
+
+def _records(pod: Pod) -> str | None:
+    base = records.base_uri(pod.spec)
+    return records.records_uri(base, job=pod.job, run=pod.run, uid=pod.uid) if base is not None else None
 
 
 def _subject(pod: Pod) -> Subject:

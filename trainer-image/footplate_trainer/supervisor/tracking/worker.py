@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 import structlog
 
-from footplate_trainer.errors import words_of
-from footplate_trainer.supervisor.tracking.feed import Feed
+from footplate.records import Line
+from footplate_trainer.errors import StorageError, words_of
+from footplate_trainer.supervisor.tracking.feed import MOST_LINES, Feed
 from footplate_trainer.supervisor.tracking.tracker import End, Tracker, TrackerTrouble
 
 MAX_PAUSE_SECONDS: Final = 60.0
@@ -21,11 +23,18 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """One tracker's thread. `note` tells the user something."""
+    """One tracker's thread. `note` tells the user something; `earlier` is what earlier attempts have reported."""
 
-    def __init__(self, tracker: Tracker, feed: Feed, note: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        feed: Feed,
+        note: Callable[[str], object],
+        earlier: Callable[[], Iterable[Line]] = tuple,
+    ) -> None:
         self.tracker = tracker
         self._feed = feed
+        self._earlier: Callable[[], Iterable[Line]] | None = earlier
         self._note = note
         self._notes_left = MOST_NOTES
         self._is_well = True
@@ -73,9 +82,22 @@ class Worker:
         if not self._begun.is_set():
             self.tracker.begin()
             self._begun.set()
+        self._catch_up()
         while lines := self._feed.read():
             self.tracker.send(lines)
             self._feed.taken()
+
+    def _catch_up(self) -> None:
+        """Sends what earlier attempts may have had no time for. What storage doesn't give is let go."""
+        if self._earlier is None:
+            return
+        try:
+            lines = iter(self._earlier())
+            while chunk := list(islice(lines, MOST_LINES)):
+                self.tracker.send(chunk)
+        except StorageError as error:
+            log.warning("what earlier attempts have reported can't be read", error=words_of(error))
+        self._earlier = None
 
     def _tell_end(self) -> None:
         if self._end is not None:
