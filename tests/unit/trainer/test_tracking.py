@@ -88,7 +88,7 @@ def drive(tracker: Said, parts: Parts, end: End | None = None) -> list[str]:
     notes: list[str] = []
     driver = Worker(tracker, Feed(parts), notes.append)
     driver.start()
-    assert driver.wait_until_begun(soon())
+    assert driver._begun.wait(30)
     driver.finish(end or End("succeeded"))
     assert driver.wait_until_done(soon())
     return notes
@@ -216,6 +216,13 @@ def test_one_that_never_answers_holds_nobody_up(tmp_path: Path, monkeypatch: pyt
     assert tracking.environment() == {}
     tracking.finish(End("succeeded"), seconds=0.05)
     assert notes == ["said may lack the end of this run: it was too slow"]
+
+
+def test_one_that_refuses_at_once_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("footplate_trainer.supervisor.tracking.tracking.BEGIN_SECONDS", 3600)
+    tracking, _ = tracking_of(tmp_path, monkeypatch, Said(*[TrackerTrouble("away")] * 10_000))
+    tracking.begin()
+    assert tracking.environment() == {}
 
 
 def test_other_nodes_tell_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

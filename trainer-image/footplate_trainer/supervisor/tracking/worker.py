@@ -41,6 +41,8 @@ class Worker:
         self._end: End | None = None
         self._ending = threading.Event()
         self._begun = threading.Event()
+        self._tried = threading.Event()
+        """Set once the run is known, or a first try has failed."""
         self._done = threading.Event()
 
     def start(self) -> None:
@@ -48,8 +50,11 @@ class Worker:
         threading.Thread(target=self._run, name=f"tracking-{self.tracker.name}", daemon=True).start()
 
     def wait_until_begun(self, deadline: float) -> bool:
-        """Waits for the run to be known, until `deadline` by `time.monotonic()` at most; False where it isn't."""
-        return self._begun.wait(max(0.0, deadline - time.monotonic()))
+        """Waits for the run to be known, until `deadline` by `time.monotonic()` at most, or until it is known to be in
+        trouble; False where it isn't known then.
+        """
+        self._tried.wait(max(0.0, deadline - time.monotonic()))
+        return self._begun.is_set()
 
     def finish(self, end: End) -> None:
         """Asks it to send the rest, and how the pod ends."""
@@ -82,6 +87,7 @@ class Worker:
         if not self._begun.is_set():
             self.tracker.begin()
             self._begun.set()
+            self._tried.set()
         self._catch_up()
         while lines := self._feed.read():
             self.tracker.send(lines)
@@ -109,6 +115,7 @@ class Worker:
         except Exception as error:  # whatever it is, it is the tracker's alone
             if not isinstance(error, TrackerTrouble):
                 log.exception("a tracker failed", tracker=self.tracker.name)
+            self._tried.set()
             self._tell(words_of(error) if isinstance(error, TrackerTrouble) else type(error).__name__)
             return False
         if not self._is_well:
