@@ -1,12 +1,14 @@
 """`spec.tracking.mlflow` against a real MLflow server, with a supervisor in a Python that has MLflow's own client."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from footplate.api.status import ArtifactStatus
 from footplate.api.tracking import MlflowTracking
@@ -16,6 +18,7 @@ from footplate.records import Line
 from footplate_trainer.supervisor.tracking.mlflow import FIELD, Mlflow, Subject
 from footplate_trainer.supervisor.tracking.rest import Rest
 from footplate_trainer.supervisor.tracking.tracker import End, TrackerTrouble
+from laptop import EXAMPLES, Laptop
 from mlflow_server import MlflowServer, Run, mlflow_server
 from trainer_pods import Done, RunningPod, free_port, pod_environment
 
@@ -204,6 +207,31 @@ def test_a_runs_own_number_and_settings_of_ones_own(job: Job, server: MlflowServ
     pod = job.start(1, 2, "log", env={"MLFLOW_RUN_ID": "", "MLFLOW_EXPERIMENT_ID": "0"})
     assert pod.finish(seconds=120).exit_code == ExitCode.OK
     assert server.run(job.experiment).points("mine") == []
+
+
+def test_the_example_in_a_cluster(server: MlflowServer, tmp_path: Path) -> None:
+    """From the manifest over the operator to the job's status, and back from what the pods say."""
+    manifest = yaml.safe_load((EXAMPLES / "digits/tracked.yaml").read_text())
+    manifest["spec"]["trainer"]["hyperparameters"]["epochs"] = 2
+    settings = manifest["spec"]["tracking"]["mlflow"]
+    settings |= {"uri": server.uri, "experiment": tmp_path.name, "secretRef": {"name": "mlflow"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mlflow"}, "data": {
+        "MLFLOW_TRACKING_TOKEN": base64.b64encode(SECRET.encode()).decode()}}  # fmt: skip
+    with Laptop(tmp_path) as laptop:
+        laptop.upload(laptop.make_data("digits"), "datasets", "digits/")
+        laptop.apply(secret, manifest)
+        status = laptop.wait("digits-tracked")
+        shown = laptop.footplate("status", "digits-tracked")
+    assert status["phase"] == "Succeeded", status
+    links = {run["name"]: run["url"] for run in status["tracking"]}
+    run = server.run(tmp_path.name)
+    assert links["mlflow"].endswith(f"/runs/{run.id}")
+    assert links["tensorboard"].startswith("s3://models/digits-tracked/digits-tracked/records-1-")
+    assert links["mlflow"] in shown
+    assert (run.status, run.name) == ("FINISHED", "digits-tracked")
+    assert run.parameters == {"epochs": "2", "batchSize": "64", "learningRate": "0.003"}
+    assert run.points("testAccuracy")
+    assert versions(server, "digits") == [("1", status["artifact"]["uri"], ["champion"])]
 
 
 def tracker(server: MlflowServer, name: str, *, uid: str = "uid-1", register_as: str | None = None) -> Mlflow:

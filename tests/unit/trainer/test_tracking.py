@@ -236,14 +236,13 @@ def test_what_a_server_echoes_of_the_secrets_is_shown_to_nobody(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
-    monkeypatch.setenv("COMPANY_WORD", "quite-another")
     shown = mlflow.headers()["Authorization"].split()[1]
 
     class Echo(Said):
         url = f"https://said.example.com/{SECRET}"
 
         def send(self, lines: Sequence[Line]) -> None:
-            raise TrackerTrouble(f"HTTP 400: {SECRET} {shown} quite-another")
+            raise TrackerTrouble(f"HTTP 400: {SECRET} {shown}")
 
     tracker = Echo()
     tracking, notes = tracking_of(tmp_path, monkeypatch, tracker)
@@ -252,8 +251,8 @@ def test_what_a_server_echoes_of_the_secrets_is_shown_to_nobody(
     assert tracking.environment() == tracker.environment
     tracking.finish(End("failed", f"ValueError: {SECRET}"), seconds=30)
     said = " ".join(notes)
-    assert "HTTP 400: *** *** ***" in said
-    assert not any(secret in said for secret in (SECRET, shown, "quite-another"))
+    assert "HTTP 400: *** ***" in said
+    assert not any(secret in said for secret in (SECRET, shown))
     assert tracking.runs() == []
     assert all(SECRET not in end.error for end in tracker.ends)
 

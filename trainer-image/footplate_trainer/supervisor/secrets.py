@@ -53,9 +53,6 @@ def _may_be_secret(name: str, spec: TrainingJobSpec) -> bool:
     if channel is None and _KNOWN.match(name):
         return bool(TELLING.search(name))
     whole = [source.prefix or "" for source in spec.trainer.env_from if source.secret_ref is not None]
-    tracking = spec.tracking
-    if tracking is not None and tracking.mlflow is not None and tracking.mlflow.secret_ref is not None:
-        whole.append("")
     return channel is not None or bool(TELLING.search(name)) or any(name.startswith(prefix) for prefix in whole)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from footplate.api.tracking import MlflowTracking
 from footplate.records import Line
+from footplate_trainer.supervisor.secrets import MIN_LENGTH
 from footplate_trainer.supervisor.tracking.rest import Refused, Rest
 from footplate_trainer.supervisor.tracking.tracker import End, TrackerTrouble
 
@@ -46,12 +47,27 @@ class Subject:
 
 def headers(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Who asks, by MLflow's own variables."""
-    if token := environ.get("MLFLOW_TRACKING_TOKEN", "").strip():
+    token, user, password = _credentials(environ)
+    if token:
         return {"Authorization": f"Bearer {token}"}
-    user, password = (environ.get(f"MLFLOW_TRACKING_{name}", "").strip() for name in ("USERNAME", "PASSWORD"))
-    if not user:
-        return {}
-    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+    return {"Authorization": f"Basic {_basic(user, password)}"} if user else {}
+
+
+def secrets_shown(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """What the server learns, and may say again."""
+    token, user, password = _credentials(environ)
+    return [secret for secret in (token, _basic(user, password), password) if len(secret) >= MIN_LENGTH]
+
+
+def _credentials(environ: Mapping[str, str]) -> tuple[str, str, str]:
+    token, user, password = (
+        environ.get(f"MLFLOW_TRACKING_{name}", "").strip() for name in ("TOKEN", "USERNAME", "PASSWORD")
+    )
+    return token, user, password
+
+
+def _basic(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 class Mlflow:

@@ -57,13 +57,14 @@ class Tracking:
         return found
 
     def runs(self) -> list[TrackedRun]:
-        """Where they are shown. What a server says is shown only where it holds none of the pod's secrets."""
+        """Where they are shown; not where a server puts what it was shown into an address."""
         shown = ((worker.tracker.name, worker.tracker.url) for worker in self._workers)
-        return [TrackedRun(name=name, url=url) for name, url in shown if url and self._without_secrets(url) == url]
+        return [TrackedRun(name=name, url=url) for name, url in shown if url and _masked(url) == url]
 
     def finish(self, end: End, *, seconds: float) -> None:
         """Tells how the pod ends, and waits for the trackers for so many seconds at most."""
-        end = End(end.outcome, self._without_secrets(end.error), end.artifact)
+        error = mask(end.error.encode(), secret_values(self._pod.spec, os.environ))
+        end = End(end.outcome, error.decode(errors="replace"), end.artifact)
         deadline = time.monotonic() + seconds
         for worker in self._workers:
             worker.finish(end)
@@ -82,13 +83,13 @@ class Tracking:
             yield from (line for _, text in texts if (line := read_line(text)) is not None)
 
     def _note(self, text: str) -> None:
-        self._tell(self._without_secrets(text))
+        self._tell(_masked(text))
 
-    def _without_secrets(self, text: str) -> str:
-        """A server may say again what it was shown."""
-        values = [header.encode() for said in mlflow.headers().values() for header in said.split()[1:]]
-        values += secret_values(self._pod.spec, os.environ)
-        return mask(text.encode(), values).decode(errors="replace")
+
+def _masked(text: str) -> str:
+    """A server may say again what it was shown."""
+    shown = [secret.encode() for secret in mlflow.secrets_shown()]
+    return mask(text.encode(), shown).decode(errors="replace")
 
 
 def _trackers(pod: Pod) -> Iterator[Tracker]:
