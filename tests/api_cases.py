@@ -182,7 +182,7 @@ TAKEN = (
         "deviceMemory": "75Gi", "teraflops": 500.5, "gigabitsPerSecond": 1200}}}, kind="ClusterTrainingRuntime"),
     Case("claims", sound(processesPerNode=8, podTemplate={"resourceClaims": [
         {"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]})),
-    Case("tracking", sound(output={"uri": "s3://abc/"}, tracking={"tensorboard": {}, "mlflow": {
+    Case("tracking", sound(output={"uri": "s3://abc/"}, tracking={"tensorboard": {}, "wandb": {}, "mlflow": {
         "uri": "http://mlflow.ml:5000/base", "experiment": "/Users/a@b.c/Größe", "secretRef": {"name": "mlflow"},
         "registerAs": "my model.v2@champion"}})),
     Case("tracking of which a runtime says the rest", {"runtimeRef": {"name": "torch"}, "tracking": {
@@ -530,8 +530,10 @@ REFUSED = (
     Case("no image", trainer(image=UNSET), "trainer.image is required"),
     Case("no trainer", {}, "trainer.image is required"),
     Case("MLflow without address", sound(tracking={"mlflow": {}}), "tracking.mlflow.uri is required"),
-    Case("event files without a place", sound(tracking={"tensorboard": {}}), "tracking.tensorboard needs output or",
-         "spec.tracking.tensorboard"),
+    *(
+        Case(f"{tracker} without a place", sound(tracking={tracker: {}}), "need output or checkpoint", "spec.tracking")
+        for tracker in ("tensorboard", "wandb")
+    ),
     *(
         Case(f"alias {alias}", sound(tracking={"mlflow": {"uri": "http://a", "registerAs": f"sentiment@{alias}"}}),
              "MLflow keeps the aliases latest and v1", "spec.tracking.mlflow.registerAs")

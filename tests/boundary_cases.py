@@ -91,6 +91,7 @@ HONEST: Json = {
     "output": {"uri": "s3://data/team", "sign": {"secretKeyRef": {"name": "team.keys", "key": "key.pem"}}},
     "tracking": {
         "mlflow": {"uri": "https://mlflow.example.com/team", "experiment": "any", "secretRef": {"name": "team.keys"}},
+        "wandb": {"project": "any", "secretRef": {"name": "team.keys"}},
         "tensorboard": {},
     },
     "storage": {"secretRef": {"name": "s3"}, "endpoint": "https://minio.example.com/"},
@@ -272,6 +273,7 @@ def _secrets() -> Sequence[Attempt]:
                 ("inputs/0/secretRef", {"name": "admin"}),
                 ("output/sign", {"secretKeyRef": {"name": "admin", "key": "key"}}),
                 ("tracking/mlflow/secretRef", {"name": "admin"}),
+                ("tracking/wandb/secretRef", {"name": "admin"}),
                 ("trainer/env/1/valueFrom/secretKeyRef/name", "admin"),
                 ("trainer/envFrom/0/secretRef/name", "admin"),
                 ("podTemplate/imagePullSecrets", [{"name": "admin"}]),

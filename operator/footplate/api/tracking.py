@@ -7,7 +7,7 @@ from pydantic import Field
 
 from footplate.api.patterns import MODEL_NAME_PATTERN, TITLE_PATTERN, TRACKER_PATTERN
 from footplate.api.references import LocalRef
-from footplate.api.types import Model, Rule, Schema, at, keep
+from footplate.api.types import Model, Rule, Schema, at, count, keep
 
 RESERVED_ALIAS = r"@([Ll][Aa][Tt][Ee][Ss][Tt]|[Vv][0-9]+)$"
 NO_RESERVED_ALIAS = Rule(
@@ -51,6 +51,22 @@ class MlflowTracking(Model):
     )
 
 
+class WandbTracking(Model):
+    """Weights & Biases, by its package in the image."""
+
+    project: Annotated[str, Field(min_length=1, max_length=128, pattern=TITLE_PATTERN)] | None = Field(
+        None, description="Project of the run. Default: the job's namespace.", examples=["sentiment"]
+    )
+    entity: Annotated[str, Field(min_length=1, max_length=128, pattern=TITLE_PATTERN)] | None = Field(
+        None, description="Team or user whose project it is. Default: that of the key.", examples=["team-vision"]
+    )
+    secret_ref: LocalRef | None = Field(
+        None,
+        description="Secret whose keys reach the pods as environment variables: WANDB_API_KEY, and WANDB_BASE_URL for "
+        "a server of your own. For the code's own calls, which go online by it; without a key they are offline.",
+    )
+
+
 class TensorBoardTracking(Model):
     """Event files of what is reported, in the run's folder in storage."""
 
@@ -59,12 +75,23 @@ class Tracking(Model):
     """Where a run is told of: parameters, metrics, the model and how it ended, by node 0's supervisor."""
 
     mlflow: MlflowTracking | None = Field(None, description="An MLflow server. Default: none.")
+    wandb: WandbTracking | None = Field(
+        None,
+        description="Keeps an offline run of Weights & Biases in <uri>/<job>/records-<run>-<uid>/wandb/, for `wandb "
+        "sync`; the code's own calls join it. Needs the package wandb in the image. Default: none is written.",
+    )
     tensorboard: TensorBoardTracking | None = Field(
         None,
         description="{} keeps TensorBoard's event files in <uri>/<job>/records-<run>-<uid>/tensorboard/, the URI being "
         "that of output, else of checkpoint. Default: none are written.",
         examples=[{}],
     )
+
+
+def tracker_secrets(tracking: Tracking | None) -> list[LocalRef]:
+    """The Secrets that are variables of the pods."""
+    blocks = (tracking.mlflow, tracking.wandb) if tracking is not None else ()
+    return [block.secret_ref for block in blocks if block is not None and block.secret_ref is not None]
 
 
 SPEC_RULES = (
@@ -78,17 +105,16 @@ SPEC_RULES = (
         ),
     ),
     Rule(
-        "has(self.runtimeRef) || !has(self.tracking) || !has(self.tracking.tensorboard) || has(self.output) || "
-        "has(self.checkpoint)",
-        "tracking.tensorboard needs output or checkpoint, beside which its files lie; set one of the two, or leave "
-        "tensorboard out",
+        "has(self.runtimeRef) || !has(self.tracking) || has(self.output) || has(self.checkpoint) || "
+        "!(has(self.tracking.tensorboard) || has(self.tracking.wandb))",
+        "tracking.tensorboard and tracking.wandb need output or checkpoint, beside which their files lie; set one of "
+        "the two, or leave them out",
         lambda spec: (
             at(spec, "runtimeRef") is not None
-            or at(spec, "tracking", "tensorboard") is None
-            or at(spec, "output") is not None
-            or at(spec, "checkpoint") is not None
+            or count(spec, "output", "checkpoint") > 0
+            or count(at(spec, "tracking") or {}, "tensorboard", "wandb") == 0
         ),
-        "tracking.tensorboard",
+        "tracking",
     ),
 )
 """Of a job's whole spec."""

@@ -518,9 +518,13 @@ def test_a_channels_credentials_have_its_prefix() -> None:
 
 
 def test_a_trackers_credentials_are_variables_and_a_command_is_supervised() -> None:
-    tracking = {"mlflow": {"uri": "http://mlflow:5000", "secretRef": {"name": "mlflow"}}}
-    made = container(pod_of(gang_of({**COMMAND, "tracking": tracking})))
-    assert made["envFrom"] == [{"secretRef": {"name": "mlflow"}}]
+    tracking = {
+        "mlflow": {"uri": "http://mlflow:5000", "secretRef": {"name": "mlflow"}},
+        "wandb": {"secretRef": {"name": "wandb"}},
+    }
+    made = container(pod_of(gang_of({**COMMAND, "output": {"uri": "s3://models/"}, "tracking": tracking})))
+    named = [each["secretRef"]["name"] for each in made["envFrom"] if "secretRef" in each]
+    assert {"mlflow", "wandb"} <= {*named}
     assert made["command"] == list(SUPERVISOR)
 
 

@@ -18,13 +18,18 @@ from footplate_trainer.supervisor.history.parts import Parts
 from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.tracking import mlflow, worker
 from footplate_trainer.supervisor.tracking.feed import MOST_LINES, Feed
-from footplate_trainer.supervisor.tracking.mlflow import Mlflow, Subject
-from footplate_trainer.supervisor.tracking.tracker import End, TrackerTrouble, outcome_of
+from footplate_trainer.supervisor.tracking.mlflow import Mlflow
+from footplate_trainer.supervisor.tracking.tracker import End, Subject, TrackerTrouble, outcome_of
 from footplate_trainer.supervisor.tracking.tracking import Tracking, parameters
 from footplate_trainer.supervisor.tracking.worker import MOST_NOTES, Worker
 from trainer_pods import pod_environment
 
 SECRET = "hunter2-hunter2"
+TRACKED = {
+    "trainer": {"command": ["train"]},
+    "output": {"uri": "file:///models/"},
+    "tracking": {"mlflow": {"uri": "http://mlflow:5000"}, "tensorboard": {}, "wandb": {}},
+}
 
 
 def line(step: int, **metrics: float) -> Line:
@@ -144,23 +149,20 @@ def test_what_earlier_attempts_had_no_time_for_comes_first(parts: Parts) -> None
     assert tracker.steps == [1, 2, 4]
 
 
-def test_what_storage_does_not_give_of_earlier_attempts_is_let_go(parts: Parts) -> None:
-    def unreadable() -> Iterator[Line]:
-        yield line(1)
+def test_what_storage_does_not_give_of_earlier_attempts_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> Iterator[tuple[int, bytes]]:
+        yield 0, write_line(line(1))
         raise StorageUnavailable("away")
 
-    tracker = Said()
-    parts.write(write_line(line(4)))
-    assert Worker(tracker, Feed(parts), print, unreadable)._go()
-    assert tracker.steps == [4]
+    monkeypatch.setattr("footplate_trainer.supervisor.tracking.tracking.earlier_lines", unreadable)
+    tracking = Tracking(read_pod(pod_environment(tmp_path, TRACKED)), Parts(tmp_path / "metrics"), print)
+    assert [each.step for _, each in tracking._earlier()] == [1]
 
 
 def test_mlflow_is_told_what_earlier_attempts_left_in_storage(tmp_path: Path) -> None:
-    spec = {
-        "trainer": {"command": ["train"]},
-        "output": {"uri": f"file://{tmp_path}/models/"},
-        "tracking": {"mlflow": {"uri": "http://mlflow:5000"}, "tensorboard": {}},
-    }
+    spec = {**TRACKED, "output": {"uri": f"file://{tmp_path}/models/"}}
 
     def pod(attempt: int) -> Pod:
         return read_pod(pod_environment(tmp_path / str(attempt), spec, attempt=attempt))
@@ -170,8 +172,12 @@ def test_mlflow_is_told_what_earlier_attempts_left_in_storage(tmp_path: Path) ->
     history.metrics.write(write_line(line(1)) + write_line(line(2)))
     history.finish()
     tracking = Tracking(pod(1), Parts(tmp_path / "metrics"), print)
-    assert [each.step for each in tracking._earlier()] == [1, 2]
-    assert [worker._earlier is tuple for worker in tracking._workers] == [False, True]
+    assert [(attempt, each.step) for attempt, each in tracking._earlier()] == [(0, 1), (0, 2)]
+    assert [(worker.tracker.name, len([*worker._earlier()])) for worker in tracking._workers if worker._earlier] == [
+        ("mlflow", 2),
+        ("tensorboard", 0),
+        ("wandb", 0),
+    ]
     assert [*Tracking(pod(0), Parts(tmp_path / "metrics"), print)._earlier()] == []
 
 
@@ -201,10 +207,9 @@ def test_one_that_never_takes_the_end_is_given_up(parts: Parts) -> None:
 def tracking_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracker: Any, **pod: Any
 ) -> tuple[Tracking, list[str]]:
-    monkeypatch.setattr("footplate_trainer.supervisor.tracking.tracking._trackers", lambda pod: [tracker])
+    monkeypatch.setattr(Tracking, "_work", lambda self, lines: [Worker(tracker, Feed(lines), self._note)])
     notes: list[str] = []
-    settings = {"mlflow": {"uri": "http://mlflow:5000", "secretRef": {"name": "mlflow"}}}
-    spec = {"trainer": {"command": ["train"]}, "tracking": settings}
+    spec = {**TRACKED, "output": {"uri": f"file://{tmp_path}/models/"}}
     parts = Parts(tmp_path / "metrics")
     return Tracking(read_pod(pod_environment(tmp_path, spec, **pod)), parts, notes.append), notes
 

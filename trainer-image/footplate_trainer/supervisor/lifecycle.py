@@ -112,6 +112,7 @@ class Supervisor:
         try:
             ending, model = await self._live()
             try:
+                await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
                 await asyncio.gather(self._keep_belongings(ending.exit_code), self._end_tracking(ending, model))
             except Exception:  # it costs neither the verdict nor the model
                 log.exception("what the pod leaves could not be kept")
@@ -160,7 +161,6 @@ class Supervisor:
             goes_on = exit_code in (ExitCode.STOPPED, ExitCode.PEER_LOST)  # in another attempt
             self._belongings.keep(unclaimed=not goes_on, output=not done)
 
-        await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
         limit = SUCCESS_SECONDS if done else KEEPING_SECONDS
         if not await self._for_a_while(asyncio.to_thread(keep), limit):
             self._note(f"there was no time to keep all that node {self._pod.node_rank} has left")
@@ -230,10 +230,13 @@ class Supervisor:
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.config), processes_here)
         flight_recorder.make_folder(pod.work_dir)
         lay_out(pod, place_of(pod, code.folder))
+        if code.installed is not None:
+            self._tracking.python = code.installed.python
         tracked = await self._unless_stopped(asyncio.to_thread(self._tracking.environment), grace=0.0)
         listening = Listening(pod, self._telemetry.heard, self._note)
-        environ = {**listening.environment, **tracked, **os.environ}
+        environ = {**listening.environment, **os.environ}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
+        launches[0] = replace(launches[0], env={**tracked, **launches[0].env})  # a tracker's run has one writer
         history = self._history
         self._telemetry.recorder = history.recorder
         self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, history, self._note)

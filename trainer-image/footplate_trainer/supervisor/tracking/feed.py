@@ -1,6 +1,6 @@
 """What was reported, line by line from the node's disk, for one tracker at its own pace."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -33,6 +33,12 @@ class Feed:
             texts = self._parts.read(number, sizes[number])[offset:].splitlines(keepends=True)[:MOST_LINES]
         self._next = (number, offset + sum(map(len, texts)))
         return [line for text in texts if (line := read_line(text)) is not None]
+
+    def __iter__(self) -> Iterator[Line]:
+        """All lines that are there, each taken."""
+        while lines := self.read():
+            self.taken()
+            yield from lines
 
     def taken(self) -> None:
         """What was read last is told for good."""

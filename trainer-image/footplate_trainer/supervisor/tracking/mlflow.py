@@ -10,14 +10,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from footplate.api.tracking import MlflowTracking
 from footplate.records import Line
 from footplate_trainer.supervisor.secrets import MIN_LENGTH
 from footplate_trainer.supervisor.tracking.rest import Refused, Rest
-from footplate_trainer.supervisor.tracking.tracker import End, TrackerTrouble
+from footplate_trainer.supervisor.tracking.tracker import End, Subject, TrackerTrouble
 
 API: Final = "/api/2.0/mlflow"
 FIELD: Final = "spec.tracking.mlflow.uri"
@@ -30,19 +29,6 @@ DEFAULT_ALIAS: Final = "accepted"
 STATUSES: Final = {"succeeded": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FORBIDDEN: Final = re.compile(r"[^/\w.\- :]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is tracked: one attempt of a run of a job."""
-
-    namespace: str
-    job: str
-    uid: str
-    run: int
-    attempt: int
-    image: str
-    parameters: Mapping[str, str]
 
 
 def headers(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

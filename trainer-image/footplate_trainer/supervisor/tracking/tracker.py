@@ -33,6 +33,19 @@ class End:
     """The model, verified and committed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is tracked: one attempt of a run of a job."""
+
+    namespace: str
+    job: str
+    uid: str
+    run: int
+    attempt: int
+    image: str
+    parameters: Mapping[str, str]
+
+
 class Tracker(Protocol):
     """One tracker of one attempt. Every call but `begin` may come twice with the same: an answer may be lost."""
 

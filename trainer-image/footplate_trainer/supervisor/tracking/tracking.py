@@ -1,26 +1,33 @@
 """All trackers of a pod: made from the job's spec, begun with the pod, told of its end."""
 
+import itertools
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
+
+import structlog
 
 from footplate import records
 from footplate.api.status import TrackedRun
 from footplate.records import Line, read_line
+from footplate_trainer.errors import StorageError, words_of
 from footplate_trainer.storage.runs import OUTAGE_SECONDS
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor.history.earlier import earlier_lines
 from footplate_trainer.supervisor.history.parts import Parts
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.secrets import mask, secret_values
-from footplate_trainer.supervisor.tracking import mlflow
+from footplate_trainer.supervisor.tracking import mlflow, tensorboard, wandb
 from footplate_trainer.supervisor.tracking.feed import Feed
-from footplate_trainer.supervisor.tracking.mlflow import Mlflow, Subject
+from footplate_trainer.supervisor.tracking.mlflow import Mlflow
 from footplate_trainer.supervisor.tracking.rest import Rest
-from footplate_trainer.supervisor.tracking.tensorboard import FOLDER, TensorBoard
-from footplate_trainer.supervisor.tracking.tracker import End, Tracker
+from footplate_trainer.supervisor.tracking.tensorboard import TensorBoard
+from footplate_trainer.supervisor.tracking.tracker import End, Subject
+from footplate_trainer.supervisor.tracking.wandb import Wandb
 from footplate_trainer.supervisor.tracking.worker import Worker
 
 BEGIN_SECONDS: Final = 10.0
@@ -31,6 +38,8 @@ OWN_CODE: Final = "job."
 second value of one name, by an error in that code.
 """
 
+log = structlog.get_logger()
+
 
 class Tracking:
     """The trackers of one pod; none but on node 0. `lines` is where the metrics are written, `note` tells the user."""
@@ -39,8 +48,10 @@ class Tracking:
         self._pod = pod
         self._tell = note
         self._began = time.monotonic()
-        trackers = _trackers(pod) if lines is not None and pod.node_rank == 0 else ()
-        self._workers = [self._worker(tracker, lines) for tracker in trackers if lines is not None]
+        self.python = Path(sys.executable)
+        """Which one has the libraries of trackers."""
+        there = lines is not None and pod.node_rank == 0
+        self._workers = [*self._work(lines)] if there and lines is not None else []
 
     def begin(self) -> None:
         """Begins the runs, in the background."""
@@ -72,15 +83,46 @@ class Tracking:
             if not worker.wait_until_done(deadline):
                 self._note(f"{worker.tracker.name} may lack the end of this run: it was too slow")
 
-    def _worker(self, tracker: Tracker, lines: Parts) -> Worker:
-        earlier = self._earlier if isinstance(tracker, Mlflow) else tuple  # files of earlier attempts are there
-        return Worker(tracker, Feed(lines), self._note, earlier)
+    def _work(self, lines: Parts) -> Iterator[Worker]:
+        pod, settings, folder = self._pod, self._pod.spec.tracking, _records(self._pod)
+        if settings is None:
+            return
+        if settings.mlflow is not None:
+            rest = Rest(settings.mlflow.uri or "", field=mlflow.FIELD, headers=mlflow.headers)
+            tracker = Mlflow(settings.mlflow, _subject(pod), rest)
+            yield Worker(tracker, Feed(lines), self._note, lambda: (line for _, line in self._earlier()))
+        if folder is None:
+            return
+        if settings.tensorboard is not None:
+            yield Worker(
+                TensorBoard(f"{folder}/{tensorboard.FOLDER}", self._open, pod.attempt), Feed(lines), self._note
+            )
+        if settings.wandb is not None:
+            run = Wandb(
+                settings.wandb,
+                _subject(pod),
+                logs_dir=pod.logs_dir,
+                uri=f"{folder}/{wandb.FOLDER}",
+                open_store=self._open,
+                lines=lambda: itertools.chain(self._earlier(), ((pod.attempt, line) for line in Feed(lines))),
+                python=lambda: self.python,
+            )
+            yield Worker(run, Feed(lines), self._note)
 
-    def _earlier(self) -> Iterator[Line]:
+    def _earlier(self) -> Iterator[tuple[int, Line]]:
+        """What earlier attempts have reported, each line with its attempt. What storage doesn't give is let go."""
         pod = self._pod
-        if (folder := _records(pod)) is not None:
-            texts = earlier_lines(pod.attempt, folder, pod.spec.storage.endpoint)
-            yield from (line for _, text in texts if (line := read_line(text)) is not None)
+        if (folder := _records(pod)) is None:
+            return
+        try:
+            for attempt, text in earlier_lines(pod.attempt, folder, pod.spec.storage.endpoint):
+                if (line := read_line(text)) is not None:
+                    yield attempt, line
+        except StorageError as error:
+            log.warning("what earlier attempts have reported can't be read", error=words_of(error))
+
+    def _open(self, uri: str) -> Store:
+        return Store.open(uri, endpoint=self._pod.spec.storage.endpoint, outage_seconds=OUTAGE_SECONDS)
 
     def _note(self, text: str) -> None:
         self._tell(_masked(text))
@@ -90,23 +132,6 @@ def _masked(text: str) -> str:
     """A server may say again what it was shown."""
     shown = [secret.encode() for secret in mlflow.secrets_shown()]
     return mask(text.encode(), shown).decode(errors="replace")
-
-
-def _trackers(pod: Pod) -> Iterator[Tracker]:
-    settings = pod.spec.tracking
-    if settings is None:
-        return
-    if settings.mlflow is not None:
-        rest = Rest(settings.mlflow.uri or "", field=mlflow.FIELD, headers=mlflow.headers)
-        yield Mlflow(settings.mlflow, _subject(pod), rest)
-    folder = _records(pod)
-    if settings.tensorboard is not None and folder is not None:
-        endpoint = pod.spec.storage.endpoint
-
-        def open_store(uri: str) -> Store:
-            return Store.open(uri, endpoint=endpoint, outage_seconds=OUTAGE_SECONDS)
-
-        yield TensorBoard(f"{folder}/{FOLDER}", open_store, pod.attempt)
 
 
 def _records(pod: Pod) -> str | None:

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from footplate.records import Line
-from footplate_trainer.errors import StorageError, words_of
+from footplate_trainer.errors import words_of
 from footplate_trainer.supervisor.tracking.feed import MOST_LINES, Feed
 from footplate_trainer.supervisor.tracking.tracker import End, Tracker, TrackerTrouble
 
@@ -94,15 +94,12 @@ class Worker:
             self._feed.taken()
 
     def _catch_up(self) -> None:
-        """Sends what earlier attempts may have had no time for. What storage doesn't give is let go."""
+        """Sends what earlier attempts may have had no time for."""
         if self._earlier is None:
             return
-        try:
-            lines = iter(self._earlier())
-            while chunk := list(islice(lines, MOST_LINES)):
-                self.tracker.send(chunk)
-        except StorageError as error:
-            log.warning("what earlier attempts have reported can't be read", error=words_of(error))
+        lines = iter(self._earlier())
+        while chunk := list(islice(lines, MOST_LINES)):
+            self.tracker.send(chunk)
         self._earlier = None
 
     def _tell_end(self) -> None:
