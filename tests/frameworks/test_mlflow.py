@@ -279,6 +279,15 @@ def test_nothing_else_is_registered(server: MlflowServer, tmp_path: Path, end: E
     assert versions(server, tmp_path.name) == []
 
 
+def test_a_source_that_mlflow_refuses_leaves_a_run_that_has_ended(server: MlflowServer, tmp_path: Path) -> None:
+    run = tracker(server, tmp_path.name, register_as=tmp_path.name)
+    run.begin()
+    with pytest.raises(TrackerTrouble, match="source"):
+        run.end(End("succeeded", artifact=model("file:///models/digits/1")))
+    assert server.run(tmp_path.name).status == "FINISHED"
+    assert versions(server, tmp_path.name) == []
+
+
 def test_without_an_alias_of_its_own_it_is_accepted(server: MlflowServer, tmp_path: Path) -> None:
     run = tracker(server, tmp_path.name, register_as=tmp_path.name)
     run.begin()

@@ -170,7 +170,9 @@ class Supervisor:
         outcome = outcome_of(ending.exit_code)
         seconds = TRACKING_SECONDS if outcome == "succeeded" else KEEPING_SECONDS
         end = End(outcome, ending.error.message if ending.error is not None else "", model)
-        await self._for_a_while(asyncio.to_thread(self._tracking.finish, end, seconds=seconds), seconds)
+        telling = asyncio.to_thread(self._tracking.finish, end, seconds=seconds)
+        if not await self._for_a_while(telling, seconds + 1.0):  # it says itself who was too slow, if there is time
+            self._note("trackers may lack the end of this run: there was no time left")
 
     async def _for_a_while(self, work: Coroutine[Any, Any, None], limit: float) -> bool:
         """Waits for work to be done, for `limit` seconds at most, and no longer than the grace is; False where it goes
