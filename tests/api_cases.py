@@ -135,6 +135,7 @@ POLICY = {
     "uriPrefixes": ["s3://models/{namespace}/"],
     "gitPrefixes": ["https://git.example.com/{namespace}/"],
     "endpointPrefixes": ["http://minio.minio.svc:9000"],
+    "trackerPrefixes": ["http://mlflow.{namespace}.svc:5000"],
     "pip": {"indexes": ["https://pypi.example.com/simple/"]},
     "maxNodes": 8,
     "maxAccelerators": {"nvidia.com/gpu": 64},
@@ -181,6 +182,13 @@ TAKEN = (
         "deviceMemory": "75Gi", "teraflops": 500.5, "gigabitsPerSecond": 1200}}}, kind="ClusterTrainingRuntime"),
     Case("claims", sound(processesPerNode=8, podTemplate={"resourceClaims": [
         {"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]})),
+    Case("tracking", sound(output={"uri": "s3://abc/"}, tracking={"tensorboard": {}, "wandb": {}, "mlflow": {
+        "uri": "http://mlflow.ml:5000/base", "experiment": "/Users/a@b.c/Größe", "secretRef": {"name": "mlflow"},
+        "registerAs": "my model.v2@champion"}})),
+    Case("tracking of which a runtime says the rest", {"runtimeRef": {"name": "torch"}, "tracking": {
+        "mlflow": {"registerAs": "sentiment"}, "tensorboard": {}}}),
+    Case("tracking by default", {"tracking": {"mlflow": {"uri": "https://mlflow.example.com"}}},
+         kind="ClusterTrainingRuntime"),
     Case("elastic", sound(elastic=ELASTIC, nodes=2)),
     Case("elastic of one size", sound(elastic={"minNodes": 2, "maxNodes": 2}, nodes=2)),
     Case("processes auto", sound(processesPerNode="auto")),
@@ -494,6 +502,14 @@ REFUSED = (
              trainer(source={"git": {"url": "git@example.com:a.git", "ref": "x"}}), "TrainingJob"),
             ("must be an http:// or https:// address", "spec.storage.endpoint",
              sound(storage={"endpoint": "minio:9000"}), "TrainingJob"),
+            ("credentials belong into the Secret of secretRef", "spec.tracking.mlflow.uri",
+             sound(tracking={"mlflow": {"uri": "https://user:word@mlflow.example.com"}}), "TrainingJob"),
+            ("credentials belong into the Secret of secretRef", "spec.tracking.mlflow.uri",
+             sound(tracking={"mlflow": {"uri": "https://mlflow.example.com/?token=word"}}), "TrainingJob"),
+            ("must have no control characters", "spec.tracking.mlflow.experiment",
+             sound(tracking={"mlflow": {"uri": "http://a", "experiment": "a\nb"}}), "TrainingJob"),
+            ("must be a name such as sentiment, or one with an alias", "spec.tracking.mlflow.registerAs",
+             sound(tracking={"mlflow": {"uri": "http://a", "registerAs": "models:/a"}}), "TrainingJob"),
             ("must be letters, digits, '_', '-' or '.', and not begin", "spec.trainer.env[0].name",
              env(name="1A", value=""), "TrainingJob"),
             ("must be lower-case letters, digits and '-' or '.'", "spec.storage.secretRef.name",
@@ -522,6 +538,16 @@ REFUSED = (
     Case("three things to run", trainer(entrypoint="train.py", command=["a"]), TWO_ENTRIES, "spec.trainer"),
     Case("no image", trainer(image=UNSET), "trainer.image is required"),
     Case("no trainer", {}, "trainer.image is required"),
+    Case("MLflow without address", sound(tracking={"mlflow": {}}), "tracking.mlflow.uri is required"),
+    *(
+        Case(f"{tracker} without a place", sound(tracking={tracker: {}}), "need output or checkpoint", "spec.tracking")
+        for tracker in ("tensorboard", "wandb")
+    ),
+    *(
+        Case(f"alias {alias}", sound(tracking={"mlflow": {"uri": "http://a", "registerAs": f"sentiment@{alias}"}}),
+             "MLflow keeps the aliases latest and v1", "spec.tracking.mlflow.registerAs")
+        for alias in ("latest", "Latest", "v2")
+    ),
     Case("checkpoint without URI", sound(checkpoint={"keep": 2}), "checkpoint.uri is required"),
     Case("elastic without nodes", sound(elastic=ELASTIC), "an elastic job needs nodes", "spec.nodes"),
     Case("fewer nodes than elastic", sound(elastic=ELASTIC, nodes=1), "an elastic job needs nodes", "spec.nodes"),
@@ -632,6 +658,7 @@ REFUSED = (
             ("imagePrefixes", "Registry.example.com/", "must be a registry, a repository or an image in lower case"),
             ("gitPrefixes", "http://git.example.com/", "must begin with https://"),
             ("gitPrefixes", "https://me@git.example.com/", "must begin with https://"),
+            ("trackerPrefixes", "https://me@mlflow.example.com", "must begin with http:// or https://"),
             ("endpointPrefixes", "s3.example.com", "must begin with http:// or https://"),
             ("uriPrefixes", "models/", "must begin with s3://"),
             ("podAnnotations", "example.com/*/x", "must be a key such as example.com/team"),
@@ -674,6 +701,7 @@ FIXED: Mapping[str, tuple[Any, Any]] = {
     "checkpoint": ({"uri": "s3://abc/"}, {"uri": "s3://abc/", "keep": 4}),
     "output": ({"uri": "s3://abc/"}, {"uri": "s3://abd/"}),
     "evaluation": ({"slices": ["country"]}, {"slices": ["age"]}),
+    "tracking": ({"mlflow": {"uri": "http://a"}}, {"mlflow": {"uri": "http://a", "registerAs": "b"}}),
     "storage": ({"secretRef": {"name": "a"}}, {"endpoint": "http://s3.example.com"}),
     "podTemplate": ({"labels": {"a": "1"}}, {"labels": {"a": "1", "b": "2"}}),
 }

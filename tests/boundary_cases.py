@@ -27,6 +27,7 @@ STRICT: Json = {
     "uriPrefixes": ["s3://data/{namespace}", "s3://shared/"],
     "gitPrefixes": ["https://git.example.com/{namespace}/"],
     "endpointPrefixes": ["https://minio.example.com"],
+    "trackerPrefixes": ["https://mlflow.example.com/{namespace}"],
     "pip": {"indexes": ["https://pypi.example.com/simple/"]},
     "maxNodes": 4,
     "maxAccelerators": {GPU: 16},
@@ -88,6 +89,11 @@ HONEST: Json = {
     ],
     "checkpoint": {"uri": "s3://data/team/checkpoints/", "initFrom": "s3://shared/models/base/"},
     "output": {"uri": "s3://data/team", "sign": {"secretKeyRef": {"name": "team.keys", "key": "key.pem"}}},
+    "tracking": {
+        "mlflow": {"uri": "https://mlflow.example.com/team", "experiment": "any", "secretRef": {"name": "team.keys"}},
+        "wandb": {"project": "any", "secretRef": {"name": "team.keys"}},
+        "tensorboard": {},
+    },
     "storage": {"secretRef": {"name": "s3"}, "endpoint": "https://minio.example.com/"},
     "scheduling": {"priorityClassName": "batch-low"},
     "podTemplate": {
@@ -214,6 +220,7 @@ def _addresses() -> Sequence[Attempt]:
     uris = "isn't among the URIs that TrainingPolicy tenants allows namespace team"
     git = "isn't among the git repositories that TrainingPolicy tenants allows namespace team"
     endpoints = "isn't among the storage endpoints that TrainingPolicy tenants allows namespace team"
+    trackers = "isn't among the addresses of trackers that TrainingPolicy tenants allows namespace team"
     source = {"uri": "s3://data/other/code.tar.gz"}
     return [
         *(
@@ -253,6 +260,16 @@ def _addresses() -> Sequence[Attempt]:
                 ("another port", "https://minio.example.com:9000"),
             )
         ),
+        *(
+            Attempt(f"tracker: {what}", with_("tracking/mlflow/uri", url), trackers)
+            for what, url in (
+                ("another team's", "https://mlflow.example.com/other"),
+                ("the namespace's name goes on", "https://mlflow.example.com/team-a"),
+                ("dots in the path", "https://mlflow.example.com/team/../other"),
+                ("without TLS", "http://mlflow.example.com/team"),
+                ("another host", "http://169.254.169.254"),
+            )
+        ),
         Attempt("endpoint in a variable", with_("trainer/env/0/value", "https://evil.net"), endpoints),
         Attempt("endpoint in a variable of another case",
                 with_("trainer/env", [{"name": "AWS_Endpoint_url", "value": "https://evil.net"}]), endpoints),
@@ -274,6 +291,8 @@ def _secrets() -> Sequence[Attempt]:
                 ("storage/caBundle", {"secretKeyRef": {"name": "admin", "key": "ca.crt"}}),
                 ("inputs/0/secretRef", {"name": "admin"}),
                 ("output/sign", {"secretKeyRef": {"name": "admin", "key": "key"}}),
+                ("tracking/mlflow/secretRef", {"name": "admin"}),
+                ("tracking/wandb/secretRef", {"name": "admin"}),
                 ("trainer/env/1/valueFrom/secretKeyRef/name", "admin"),
                 ("trainer/envFrom/0/secretRef/name", "admin"),
                 ("podTemplate/imagePullSecrets", [{"name": "admin"}]),

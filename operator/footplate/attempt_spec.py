@@ -113,4 +113,5 @@ def needs_supervisor(spec: TrainingJobSpec) -> bool:
     keeps_folder = spec.checkpoint is not None and spec.checkpoint.uri is not None
     to_be_stored = spec.output is not None or keeps_folder
     to_be_done = spec.inputs or spec.trainer.requirements or spec.trainer.metric_definitions or spec.evaluation
-    return spec.trainer.command is None or bool(to_be_done) or to_be_stored or code_to_fetch
+    told = spec.tracking is not None
+    return spec.trainer.command is None or bool(to_be_done) or to_be_stored or code_to_fetch or told

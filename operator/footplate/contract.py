@@ -5,11 +5,12 @@ bounds: what a pod says of itself is a tenant's text, and may be a lie.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from footplate.api.money import Prices
 from footplate.api.packages import PipPolicy
@@ -23,6 +24,7 @@ from footplate.api.reports import (
     PreflightStatus,
     ProgressStatus,
     Straggler,
+    TrackedRuns,
 )
 from footplate.api.scalars import Count
 from footplate.api.trainingjob import JobMetadata, TrainingJobSpec
@@ -242,6 +244,18 @@ NodeSeconds = Annotated[float, Field(ge=0, le=1e15)] | None
 """Seconds times nodes of the steps that training stands on: those before the checkpoint it came from, and all since."""
 
 
+def _check_links(runs: TrackedRuns) -> TrackedRuns:
+    """They become links on a page: a script is none."""
+    for run in runs:
+        if not re.fullmatch(r"(https?|s3|gs|az|file)://[!-?A-~]+", run.url):
+            raise ValueError(f"{run.name}: its url must be an address without blanks and '@'")
+    return runs
+
+
+Tracked = Annotated[TrackedRuns, AfterValidator(_check_links)]
+"""Where trackers show the run."""
+
+
 class Progress(Model):
     """`GET /progress` of rank 0's pod: one JSON document of at most `MAX_PROGRESS_BYTES`."""
 
@@ -261,6 +275,7 @@ class Progress(Model):
     """Ranks that have been slower than the median for a while, the slowest first; who runs on which node is the
     operator's knowledge.
     """
+    tracking: Tracked = Field(default=[])
     notes: Notes = Field(default=[])
 
 
@@ -292,6 +307,7 @@ class Verdict(Model):
     error: Failure | None = None
     resumed_from_step: Count | None = None
     productive_node_seconds: NodeSeconds = None
+    tracking: Tracked = Field(default=[])
     notes: Notes = Field(default=[])
 
 

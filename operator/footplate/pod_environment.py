@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from footplate.api.tracking import tracker_secrets
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.attempt_spec import AttemptSpec, processes_per_node
 from footplate.contract import (
@@ -89,6 +90,7 @@ def variables_from(spec: TrainingJobSpec) -> Iterator[Object]:
     """The job's Secrets and ConfigMaps whose keys are variables."""
     if spec.storage.secret_ref is not None:
         yield {"secretRef": {"name": spec.storage.secret_ref.name}}
+    yield from ({"secretRef": {"name": reference.name}} for reference in tracker_secrets(spec.tracking))
     for channel in spec.inputs:
         if channel.secret_ref is not None:
             yield {"prefix": input_env_prefix(channel.name), "secretRef": {"name": channel.secret_ref.name}}

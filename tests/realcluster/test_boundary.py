@@ -437,6 +437,7 @@ def largest_policy() -> Json:
         "uriPrefixes": prefixes("s3://", "s3://data/"),
         "gitPrefixes": prefixes("https://", "https://git.example.com/"),
         "endpointPrefixes": prefixes("https://", "https://minio.example.com"),
+        "trackerPrefixes": prefixes("https://", "https://mlflow.example.com"),
         "pip": {"indexes": [f"https://{far}-{number}/" for number in range(16)]},
         "maxNodes": 10_000,
         "maxAccelerators": {f"example.com/gpu-{number}": 1_000_000 for number in range(32)},

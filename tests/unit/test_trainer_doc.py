@@ -65,6 +65,7 @@ def test_hyperparameters(recipe: str, model: type[RecipeHyperparameters]) -> Non
         "evaluation": {"evaluation": {}},
         "checkpoint.uri": {"checkpoint": {"uri": "s3://checkpoints/digits/"}},
         "source": {"trainer": {"source": {"uri": "s3://code/train.tgz"}}},
+        "tracking": {"tracking": {"mlflow": {"uri": "http://mlflow:5000"}}},
         "requirements": {"trainer": {"requirements": ["einops"]}},
         "metricDefinitions": {"trainer": {"metricDefinitions": [{"name": "loss", "regex": "loss=([0-9.]+)"}]}},
     }.items(),

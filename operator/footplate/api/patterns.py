@@ -8,6 +8,9 @@ DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 LABEL_KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 HTTP_PATTERN = r"^https?://[!-?A-~]+$"
 HTTPS_PATTERN = r"^https://[!-?A-~]+$"
+TRACKER_PATTERN = r"^https?://[!\"$&->A-\[\]-~]+$"
+TITLE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_. -]*(@[A-Za-z][A-Za-z0-9_-]*)?$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 LABEL_VALUE_PATTERN = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 TAINT_KEY_PATTERN = rf"^$|{LABEL_KEY_PATTERN}"
@@ -40,6 +43,10 @@ PATTERN_WORDS: Mapping[str, str] = {
     DNS_SUBDOMAIN_PATTERN: _DNS_WORDS.format(" or '.'"),
     HTTP_PATTERN: "must be an http:// or https:// address without blanks, '@' or credentials",
     HTTPS_PATTERN: "must be an https:// address without blanks, '@' or credentials",
+    TRACKER_PATTERN: "must be an http:// or https:// address without blanks, '@', '%', '?', '#' or '\\\\': credentials "
+    "belong into the Secret of secretRef",
+    TITLE_PATTERN: "must have no control characters",
+    MODEL_NAME_PATTERN: "must be a name such as sentiment, or one with an alias such as sentiment@champion",
     LABEL_KEY_PATTERN: "must be a name such as team, or one with a prefix such as example.com/team",
     LABEL_VALUE_PATTERN: "must be letters, digits, '-', '_' or '.', and begin and end with a letter or digit",
     TAINT_KEY_PATTERN: "must be a name such as team, or one with a prefix such as example.com/team",

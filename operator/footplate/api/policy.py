@@ -155,6 +155,11 @@ class TrainingPolicySpec(Model):
         "Default: any.",
         examples=[["https://minio.example.com"]],
     )
+    tracker_prefixes: Annotated[list[EndpointPrefix], Field(max_length=MAX_ITEMS)] | None = Field(
+        None,
+        description="The same for the addresses of trackers in tracking. Default: any.",
+        examples=[["https://mlflow.example.com/{namespace}"]],
+    )
     pip: PipPolicy | None = Field(
         None, description="Where trainer.requirements and requirements.txt may come from. Default: anywhere."
     )

@@ -5,13 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from footplate.api.scalars import Count, Time
-from footplate.api.types import Model, Schema
+from footplate.api.types import ByName, Model, Schema
 
 MAX_STRAGGLERS = 8
 MAX_METRICS = 64
 MAX_METRIC_NAME = 63
 Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
 
+MAX_TRACKERS = 8
 MAX_GATES = 16
 MAX_GATE_METRIC = 160
 MAX_HEADLINES = 8
@@ -125,6 +126,16 @@ class EvaluationStatus(Model):
     def accepted(self) -> bool | None:
         """Whether all gates are passed; None where there are none."""
         return all(gate.passed for gate in self.gates) if self.gates else None
+
+
+class TrackedRun(Model):
+    """Where a tracker shows the run."""
+
+    name: Annotated[str, Field(max_length=63)] = Field(description="Which tracker, as in spec.tracking.")
+    url: Annotated[str, Field(max_length=2048)] = Field(description="The run's page, or the folder of its files.")
+
+
+TrackedRuns = Annotated[ByName[TrackedRun], Field(max_length=MAX_TRACKERS)]
 
 
 class Straggler(Model):

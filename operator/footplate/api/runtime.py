@@ -13,6 +13,7 @@ from footplate.api.patterns import URI_PREFIX_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
 from footplate.api.preflight import Preflight
 from footplate.api.resources import Resources
+from footplate.api.tracking import Tracking
 from footplate.api.trainer import Trainer
 from footplate.api.trainingjob import NodeCount, TrainingJobSpec
 from footplate.api.types import LabelKey, Model, Rule, Schema, at
@@ -84,6 +85,7 @@ class RuntimeSpec(Model):
     nodes: NodeCount | None = Field(None, description="Default for spec.nodes.")
     resources: Resources | None = Field(None, description="Default for spec.resources.")
     checkpoint: Checkpoint | None = Field(None, description="Default for spec.checkpoint.")
+    tracking: Tracking | None = Field(None, description="Default for spec.tracking.")
     storage: Storage | None = Field(None, description="Default for spec.storage.")
     run_policy: RunPolicy | None = Field(None, description="Default for spec.runPolicy.")
     scheduling: Scheduling | None = Field(None, description="Default for spec.scheduling.")

@@ -13,6 +13,7 @@ from footplate.api.reports import (
     PreflightStatus,
     ProgressStatus,
     Straggler,
+    TrackedRuns,
 )
 from footplate.api.scalars import Count, Text, Time
 from footplate.api.types import ByType, Model
@@ -255,6 +256,7 @@ class TrainingJobStatus(Model):
     checkpoint: CheckpointStatus | None = Field(None, description="The newest complete checkpoint.")
     artifact: ArtifactStatus | None = Field(None, description="The verified model.")
     evaluation: EvaluationStatus | None = Field(None, description="What was measured of the finished model, in short.")
+    tracking: TrackedRuns = Field(default=[], description="Where trackers show the run.")
     failure: FailureStatus | None = Field(None, description="Root cause of the last failure.")
     usage: Usage | None = Field(None, description="What the run has cost, and how much of it went into the model.")
     idle_since: Time | None = Field(

@@ -15,6 +15,8 @@ from footplate.api.references import LocalRef, NeededKeyRef
 from footplate.api.resources import SPEC_RULES as RESOURCE_RULES
 from footplate.api.resources import Resources
 from footplate.api.status import TrainingJobStatus
+from footplate.api.tracking import SPEC_RULES as TRACKING_RULES
+from footplate.api.tracking import Tracking
 from footplate.api.trainer import ENTRY_KINDS, Trainer
 from footplate.api.types import (
     SERVER_DEFAULT,
@@ -174,6 +176,7 @@ class TrainingJobSpec(Model):
     evaluation: Evaluation | None = Field(
         None, description="What is measured of the finished model, and what it must reach. Default: no gates."
     )
+    tracking: Tracking | None = Field(None, description="Experiment trackers that hear of the run. Default: none.")
     storage: Storage = Field(default=Storage(), description="Credentials and endpoint for the URIs above.")
     run_policy: RunPolicy = Field(default=RunPolicy(), description="Restarts, limits and cleaning up.")
     scheduling: Scheduling = Field(default=Scheduling(), description="How the gang is placed.")
@@ -211,6 +214,7 @@ class TrainingJobSpec(Model):
             lambda spec: _has_runtime(spec) or _names_volumes(spec),
             "podTemplate.volumeMounts",
         ),
+        *TRACKING_RULES,
         *GANG_RULES,
         *RESOURCE_RULES,
     )

@@ -164,6 +164,8 @@ def _results(status: "TrainingJobStatus", now: datetime) -> Iterator[Row]:
         refused = ("   not accepted", "red") if model.accepted is False else ""
         yield "Model", Text.assemble(f"{plain(model.uri, most=2048)} ({decimal(model.size_bytes)})", refused)
     yield from _evaluation(status)
+    for index, run in enumerate(status.tracking):
+        yield "Tracking" if index == 0 else "", Text(f"{plain(run.name)} {plain(run.url, most=2048)}")
     if (usage := status.usage) is not None:
         held = {"node": usage.node_seconds} | usage.accelerator_seconds
         text = "   ".join(f"{plain(name)} {seconds / 3600:,.2f} h" for name, seconds in held.items())

@@ -137,6 +137,7 @@ LIST_RULES: Mapping[str, ListRule] = {
     "uriPrefixes": _addresses("URIs"),
     "gitPrefixes": _addresses("git repositories"),
     "endpointPrefixes": _addresses("storage endpoints"),
+    "trackerPrefixes": _addresses("addresses of trackers"),
     "secrets": _names("Secrets"),
     "serviceAccounts": _names("ServiceAccounts"),
     "priorityClasses": _names("PriorityClasses"),

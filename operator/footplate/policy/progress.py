@@ -49,6 +49,7 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
             known = told(polled, status, now=now)
             changes["stragglers"] = _stragglers(status, polled, gang)
     last_words = _of_rank_0(gang)
+    tracked = [said.tracking for said in (last_words, polled) if said is not None and said.tracking]
     if last_words is not None:
         if last_words.progress is not None and _tells(last_words.progress):
             seen = (running and polled is not None) or (known is not None and _is_new(status, known.update_time))
@@ -60,6 +61,7 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
     if running and polled is not None and polled.preflight is not None:
         *before, last = changes["attempts"]
         changes["attempts"] = [*before, last.model_copy(update={"preflight": polled.preflight})]
+    changes |= {"tracking": next(iter(tracked), status.tracking)}
     changes |= {"progress": known, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)}
     return status.model_copy(update=changes)
 

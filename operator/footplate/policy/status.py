@@ -22,7 +22,9 @@ HELD_EVERY_SECONDS = 3.0
 LOOK_AT_LEAST_EVERY_SECONDS = 600.0
 """Where something is awaited at all: how long was reckoned by a clock that may have been wrong."""
 
-_PROGRESS_KEYS = frozenset({"progress", "checkpoint", "message", "attempts", "usage", "notes", "stragglers"})
+_PROGRESS_KEYS = frozenset(
+    {"progress", "checkpoint", "message", "attempts", "usage", "notes", "stragglers", "tracking"}
+)
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
 _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)
 """Phases in which what was left unwritten can be learnt again. A pod's last words go with the pod."""

@@ -76,13 +76,17 @@ def _objects_of(schema: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 SPECS = values_of(SCHEMA["properties"]["spec"])
 
 
-def types_differ(status: Any) -> bool:
+def keys_differ(status: Any) -> bool:
     """As the API server sees to it."""
-    types = [condition["type"] for condition in status.get("conditions") or ()]
-    return len(set(types)) == len(types)
+    keys = [
+        (field, item[key])
+        for field, key in (("conditions", "type"), ("tracking", "name"))
+        for item in status.get(field) or ()
+    ]
+    return len(set(keys)) == len(keys)
 
 
-STATUSES = values_of(SCHEMA["properties"]["status"]).filter(types_differ)
+STATUSES = values_of(SCHEMA["properties"]["status"]).filter(keys_differ)
 
 
 def manifest(spec: Any) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
         "progress": {"step": 1, "metrics": {EVIL: 1.0}},
         "checkpoint": {"uri": EVIL},
         "artifact": {"uri": EVIL, "manifest": "", "sha256": "", "sizeBytes": 5, "metrics": {EVIL: 1.0}},
+        "tracking": [{"name": "mlflow", "url": EVIL}],
         "usage": {"acceleratorSeconds": {EVIL: 5}},
         "evaluation": {"metrics": {EVIL: 1.0}, "gates": [{"metric": EVIL, "atLeast": 1, "passed": False}]},
         "failure": {"class": "User", "node": EVIL, "message": EVIL, "traceback": EVIL},
@@ -153,4 +154,4 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "owned" not in text
-    assert text.count("[red]x[/] <script>") == 11
+    assert text.count("[red]x[/] <script>") == 12

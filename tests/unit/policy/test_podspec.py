@@ -23,7 +23,7 @@ from footplate.contract import SIGNING_KEY, Env, Label, MountPath, StorageEnv, r
 from footplate.dialects import VARIABLES, Setter
 from footplate.gangs.kinds import GangKind
 from footplate.gangs.table import SCHEDULERS
-from footplate.podspec import build_group, build_pods, build_service, mounted_objects
+from footplate.podspec import SUPERVISOR, build_group, build_pods, build_service, mounted_objects
 from footplate.policy.resolve import resolve
 from footplate.scouts import build_scouts
 from unit.policy.build import UID, config_map, job, merged
@@ -515,6 +515,17 @@ def test_a_channels_credentials_have_its_prefix() -> None:
     assert container(pod_of(gang_of(CHANNELS)))["envFrom"] == [
         {"prefix": "FOOTPLATE_INPUT_TRAIN_SET_", "secretRef": {"name": "datasets"}}
     ]
+
+
+def test_a_trackers_credentials_are_variables_and_a_command_is_supervised() -> None:
+    tracking = {
+        "mlflow": {"uri": "http://mlflow:5000", "secretRef": {"name": "mlflow"}},
+        "wandb": {"secretRef": {"name": "wandb"}},
+    }
+    made = container(pod_of(gang_of({**COMMAND, "output": {"uri": "s3://models/"}, "tracking": tracking})))
+    named = [each["secretRef"]["name"] for each in made["envFrom"] if "secretRef" in each]
+    assert {"mlflow", "wandb"} <= {*named}
+    assert made["command"] == list(SUPERVISOR)
 
 
 @pytest.mark.parametrize(

@@ -381,3 +381,35 @@ def test_no_clock_makes_a_time_that_the_status_can_not_hold(said: str, theirs: s
     moved = on_our_clock(progress, theirs=datetime.fromisoformat(theirs), now=NOW)
     status = after(poll=moved)
     assert TrainingJobStatus.model_validate(status.to_json()) == status
+
+
+def tracked(name: str = "mlflow", url: str = "https://mlflow.example.com/#/runs/1") -> JSON:
+    return {"tracking": [{"name": name, "url": url}]}
+
+
+def links(status: TrainingJobStatus) -> list[str]:
+    return [run.url for run in status.tracking]
+
+
+def test_where_trackers_show_the_run_stays_until_it_is_said_anew() -> None:
+    before = after(poll=polled(**tracked(url="https://a/1")))
+    assert links(before) == ["https://a/1"]
+    assert links(after(poll=polled(8), before=before)) == ["https://a/1"], "an attempt that doesn't know it yet"
+    assert links(after(says(0, **tracked(url="https://a/2")), before=before)) == ["https://a/2"]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        tracked(url="javascript:alert(1)"),
+        tracked(url="https://user:word@a/1"),
+        tracked(url="https://a/" + "1" * 3000),
+        {"tracking": tracked()["tracking"] * 2},
+        {"tracking": [{"name": str(number), "url": "https://a/"} for number in range(9)]},
+    ],
+    ids=["a script", "credentials", "long", "twice", "many"],
+)
+def test_what_is_no_link_is_refused_with_all_that_is_said(lie: JSON) -> None:
+    with pytest.raises(ValueError):
+        polled(**lie)
+    assert links(after(says(0, **lie))) == []

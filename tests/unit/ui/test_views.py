@@ -11,6 +11,7 @@ from footplate.client import Job
 from footplate.ui.charts import MAX_POINTS, Line, charts, extent, metrics_table, sparkline
 from footplate.ui.cluster_view import goodputs, queue
 from footplate.ui.jobs_view import PAGE_ROWS, Query, show_jobs
+from footplate.ui.rendering import Renderer
 from footplate.ui.spec_diff import compare_specs
 from footplate.ui.timeline import WIDTH, attempts, timeline
 from footplate.ui.words import ago, brief, number, seconds, shown, size
@@ -221,3 +222,21 @@ def test_goodput_is_weighed_by_what_was_held() -> None:
     large = job("b", "x", usage={"productiveSeconds": 900, "lostSeconds": 0})
     (found,) = goodputs(jobs(small, large, job("c", "y")))
     assert (found.namespace, found.percent, found.seconds, found.jobs) == ("x", 91.0, 1000, 2)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_link"),
+    [
+        ("https://mlflow.example.com/#/experiments/1/runs/2", True),
+        ("http://mlflow:5000/#/experiments/1/runs/2", True),
+        ("s3://models/digits/records-1-uid/tensorboard/", False),
+        ("javascript:alert(1)", False),
+        ('https://a/"onclick="alert(1)', True),
+    ],
+)
+def test_a_trackers_page_is_a_link_and_nothing_else_is(url: str, is_link: bool) -> None:
+    status = TrainingJobStatus.model_validate({"tracking": [{"name": "mlflow", "url": url}]})
+    text = Renderer()("tracking.html", status=status)
+    assert ("<a href=" in text) is is_link
+    assert url.replace('"', "&#34;") in text
+    assert '"onclick' not in text

@@ -31,8 +31,8 @@ from footplate_trainer.timing.work import WorkMeter
 WRITE_SECONDS = 0.5
 UNHEARD = (
     "nobody takes what report is given: this command runs without Footplate's supervisor. It runs under it where the "
-    "job has inputs, output, evaluation, checkpoint.uri, a source that isn't a ConfigMap, requirements or "
-    "metricDefinitions"
+    "job has inputs, output, evaluation, checkpoint.uri, a source that isn't a ConfigMap, requirements, "
+    "metricDefinitions or tracking"
 )
 
 log = logging.getLogger("footplate_trainer")

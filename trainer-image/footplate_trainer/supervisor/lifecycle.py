@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,12 +53,16 @@ from footplate_trainer.supervisor.snapshots.closing import save_last
 from footplate_trainer.supervisor.snapshots.keeper import Keeper
 from footplate_trainer.supervisor.source import Code
 from footplate_trainer.supervisor.stop_request import StopRequest
+from footplate_trainer.supervisor.tracking.tracker import End, outcome_of
+from footplate_trainer.supervisor.tracking.tracking import Tracking
 from footplate_trainer.supervisor.verdict import judge
 from footplate_trainer.supervisor.watch import Watch
 
 T = TypeVar("T")
 SUCCESS_SECONDS = 1800.0
 """How long a pod that is done takes at most to send what it leaves besides its model."""
+TRACKING_SECONDS = 20.0
+"""How long a pod that is done waits at most for its trackers."""
 LAST_SECONDS = 1.0
 """What is left of the grace for the way out."""
 log = structlog.get_logger()
@@ -73,6 +78,8 @@ class Supervisor:
         self._stop = StopRequest()
         self._belongings: Belongings | None = None
         self._history = History(pod, self._telemetry.report, self._note)
+        self._tracking = Tracking(pod, self._history.metrics, self._note)
+        self._telemetry.tracked = self._tracking.runs
         self._keeper: Keeper | None = None
         self._evaluation: EvaluationStatus | None = None
         """What was measured of the model, and how the gates are met."""
@@ -99,10 +106,12 @@ class Supervisor:
             return self._judge(ending.exit_code, error=ending.error)
         pulse = asyncio.create_task(self._telemetry.pulse())
         self._devices.begin()
+        self._tracking.begin()
         try:
             ending, model = await self._live()
             try:
-                await self._keep_belongings(ending.exit_code)
+                await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
+                await asyncio.gather(self._keep_belongings(ending.exit_code), self._end_tracking(ending, model))
             except Exception:  # it costs neither the verdict nor the model
                 log.exception("what the pod leaves could not be kept")
             return self._judge(ending.exit_code, error=ending.error, model=model)
@@ -160,14 +169,32 @@ class Supervisor:
             goes_on = exit_code in (ExitCode.STOPPED, ExitCode.PEER_LOST)  # in another attempt
             self._belongings.keep(unclaimed=not goes_on, output=not done)
 
-        await asyncio.to_thread(processes.kill_all_children)  # nobody writes to it any more
-        keeping = asyncio.create_task(asyncio.to_thread(keep))
-        waiting = asyncio.create_task(self._stop.over(self._pod.grace_seconds - LAST_SECONDS))
         limit = SUCCESS_SECONDS if done else KEEPING_SECONDS
-        await asyncio.wait({keeping, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if not keeping.done():
+        if not await self._for_a_while(asyncio.to_thread(keep), limit):
             self._note(f"there was no time to keep all that node {self._pod.node_rank} has left")
+
+    async def _end_tracking(self, ending: Ending, model: ArtifactStatus | None) -> None:
+        """Tells the trackers how the pod ends, for as long as there is time; then it ends without."""
+        outcome = outcome_of(ending.exit_code)
+        seconds = TRACKING_SECONDS if outcome == "succeeded" else KEEPING_SECONDS
+        end = End(outcome, ending.error.message if ending.error is not None else "", model)
+        telling = asyncio.to_thread(self._tracking.finish, end, seconds=seconds)
+        if not await self._for_a_while(telling, seconds + 1.0):  # it says itself who was too slow, if there is time
+            self._note("trackers may lack the end of this run: there was no time left")
+
+    async def _for_a_while(self, work: Coroutine[Any, Any, None], limit: float) -> bool:
+        """Waits for work to be done, for `limit` seconds at most, and no longer than the grace is; False where it goes
+        on without anybody.
+        """
+        working, waiting = (
+            asyncio.create_task(work),
+            asyncio.create_task(self._stop.over(self._pod.grace_seconds - LAST_SECONDS)),
+        )
+        await asyncio.wait({working, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if working.done() and (error := working.exception()) is not None:
+            log.error("the end of the pod isn't told in full", exc_info=error)
+        return working.done()
 
     def _keep_log(self) -> None:
         try:
@@ -203,9 +230,13 @@ class Supervisor:
         instances = await asyncio.to_thread(devices.mig_instances, devices.asked_for(pod.config), processes_here)
         flight_recorder.make_folder(pod.work_dir)
         lay_out(pod, place_of(pod, code.folder))
+        if code.installed is not None:
+            self._tracking.python = code.installed.python
+        tracked = await self._unless_stopped(asyncio.to_thread(self._tracking.environment), grace=0.0)
         listening = Listening(pod, self._telemetry.heard, self._note)
         environ = {**listening.environment, **os.environ}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
+        launches[0] = replace(launches[0], env={**tracked, **launches[0].env})  # a tracker's run has one writer
         history = self._history
         self._telemetry.recorder = history.recorder
         self._belongings = await asyncio.to_thread(Belongings, pod, launches[0].folder, history, self._note)
@@ -305,6 +336,7 @@ class Supervisor:
             artifact=model,
             evaluation=self._evaluation,
             already_complete=found and exit_code == ExitCode.OK,
+            tracking=self._tracking.runs(),
         )
 
 

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
-from footplate.api.reports import MAX_STRAGGLERS, CheckpointStatus, PreflightStatus, ProgressStatus
+from footplate.api.reports import MAX_STRAGGLERS, CheckpointStatus, PreflightStatus, ProgressStatus, TrackedRun
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, TOKEN_HEADER, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.device_readings import DeviceReadings
@@ -64,6 +64,8 @@ class Telemetry:
         """What the nodes have shown before training."""
         self.resumed_from: str | None = None
         """URI of the snapshot that lies in the checkpoint folder again."""
+        self.tracked: Callable[[], list[TrackedRun]] = list
+        """Where trackers show the run."""
         self.recorder: Recorder | None = None
         """Who knows the course of the metrics, once the ranks have begun."""
         self._snapshot: CheckpointStatus | None = None
@@ -134,6 +136,7 @@ class Telemetry:
             device_idle_seconds=self._devices.idle_seconds() if self._devices is not None else None,
             preflight=self.preflight,
             stragglers=list(report.stragglers[:MAX_STRAGGLERS]),
+            tracking=self.tracked(),
             notes=[note[:MAX_NOTE_LENGTH] for note in (*self.notes, *report.notes)][-MAX_NOTES:],
         )
 

@@ -4,13 +4,13 @@ Kubernetes cuts a termination message at 4,096 bytes, and cut JSON is none: what
 important first, until it fits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
-from footplate.api.reports import ArtifactStatus, CurveStatus, EvaluationStatus
+from footplate.api.reports import ArtifactStatus, CurveStatus, EvaluationStatus, TrackedRun
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
 from footplate.curves import thin
 from footplate_trainer.errors import sendable
@@ -34,6 +34,7 @@ def judge(
     artifact: ArtifactStatus | None = None,
     evaluation: EvaluationStatus | None = None,
     already_complete: bool = False,
+    tracking: Sequence[TrackedRun] = (),
 ) -> Verdict:
     """What there is to say about a pod that ends with `exit_code`; `already_complete` where it has found the artifact,
     and trained nothing.
@@ -42,11 +43,16 @@ def judge(
     outcome = _OUTCOMES.get(exit_code, "failed")
     if already_complete:  # no rank has ever run
         return Verdict(
-            outcome=outcome, exit_code=exit_code, artifact=artifact, evaluation=evaluation, already_complete=True
+            outcome=outcome,
+            exit_code=exit_code,
+            artifact=artifact,
+            evaluation=evaluation,
+            already_complete=True,
+            tracking=[*tracking],
         )
     try:
         said = _with_report(outcome, exit_code, report=report, error=error, artifact=artifact)
-        return said.model_copy(update={"evaluation": evaluation})
+        return said.model_copy(update={"evaluation": evaluation, "tracking": [*tracking]})
     except ValidationError as problem:  # it lies in a folder that user code may write to
         notes = [describe_lie(problem)]
         return Verdict(
@@ -123,6 +129,7 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
         yield (verdict := verdict.model_copy(update={"artifact": artifact}))
     yield (verdict := verdict.model_copy(update={"metrics": {}}))
     yield (verdict := _shorten_error(verdict, message=256, traceback=0))
+    yield (verdict := verdict.model_copy(update={"tracking": []}))
     yield (verdict := verdict.model_copy(update={"evaluation": None}))
     yield verdict.model_copy(update={"checkpoint": None})
     yield Verdict(

@@ -11,14 +11,11 @@ import gzip
 import importlib.util
 import itertools
 import sys
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from footplate import records
 from footplate.records import ARTIFACT_METRICS, Line, read_line, standing, write_line
 
 MAX_ROWS = 1_000_000
@@ -46,22 +43,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _stored(attempt: int, uri: str = "", endpoint: str = "") -> Texts:
     """The lines of earlier attempts."""
-    if not uri or attempt == 0:
-        return
-    from footplate_trainer.storage.runs import OUTAGE_SECONDS
-    from footplate_trainer.storage.store import Store
+    if uri:
+        from footplate_trainer.supervisor.history.earlier import earlier_lines
 
-    store = Store.open(f"{uri}/{records.METRICS}", endpoint=endpoint or None, outage_seconds=OUTAGE_SECONDS)
-    listed = [item.key for item in store.list()]
-    for earlier in records.attempts_of(listed):
-        for part in records.to_read(records.metrics(earlier), listed) if earlier < attempt else ():
-            yield from ((earlier, line) for line in _unpacked(store.get(part.name)))
-
-
-def _unpacked(text: bytes) -> list[bytes]:
-    with suppress(OSError, EOFError, zlib.error):
-        return gzip.decompress(text).splitlines()
-    return []
+        yield from earlier_lines(attempt, uri, endpoint or None)
 
 
 def _local(attempt: int, folder: Path) -> Texts:
