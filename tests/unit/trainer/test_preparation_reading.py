@@ -226,8 +226,8 @@ def test_texts_by_folder_with_what_is_no_utf8(tmp_path: Path) -> None:
     checks = {"columns": [{"name": "characters", "constraints": {"required": True, "minimum": 1}}]}
     with pytest.raises(DataError) as caught:
         run(tmp_path / "checked", inputs, checks=checks)
-    assert "required is broken 1 times: None in row 1 of train/bad/5.txt" in str(caught.value)
-    assert "minimum: 1 is broken 1 times: 0 in row 1 of train/good/empty.txt" in str(caught.value)
+    assert "required is broken once: None in row 1 of train/bad/5.txt" in str(caught.value)
+    assert "minimum: 1 is broken once: 0 in row 1 of train/good/empty.txt" in str(caught.value)
 
 
 def test_a_file_that_has_gone_since_is_named(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from footplate_trainer.preparation.report import Prepared, Violation
 from footplate_trainer.preparation.splitting import divide
 
 BATCH_ROWS = 65_536
+MOST_TOLD = 3
+"""Hints, and notes, that are told to the job; the profile has all."""
 Codes = NDArray[np.uint8]
 
 
@@ -47,10 +49,12 @@ def prepare(
     broken = _check(data, loaded)
     codes = _divide(data, loaded, lenient=bool(broken))
     label = label or ("class" if loaded.paths is not None else _label(data))
+    hints: list[str] = []
     if data.profile or broken:
         profile = make_profile(
             loaded.table, codes, label=label, same=loaded.same, unreadable=loaded.unreadable, notes=loaded.notes
         )
+        hints = [hint.text[:512] for hint in profile.hints]
         (folder / PROFILE).write_text(profile.model_dump_json(by_alias=True, exclude_none=True, indent=1))
         (folder / PAGE).write_text(render(profile, broken, title=title), encoding="utf-8", errors="backslashreplace")
     if broken:
@@ -68,7 +72,8 @@ def prepare(
         rows=loaded.table.num_rows,
         splits={name: int(counts[part]) for part, name in enumerate(SPLITS) if counts[part]},
         files=record(folder),
-        notes=[note[:512] for note in (*loaded.notes, *loaded.unreadable)][:16],
+        hints=hints[:MOST_TOLD],
+        notes=[note[:512] for note in (*loaded.notes, *loaded.unreadable)][:MOST_TOLD],
     )
     (folder / PREPARED).write_text(prepared.model_dump_json(by_alias=True, exclude_none=True, indent=1))
     return prepared

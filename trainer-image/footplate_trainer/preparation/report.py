@@ -33,9 +33,11 @@ class Violation(Model):
     examples: Annotated[list[Example], Field(max_length=SHOWN)] = Field(default=[])
 
     def __str__(self) -> str:
-        where = f"column {self.column!r}: " if self.column else ""
+        if not self.column:
+            return f"{self.rule} is broken"
+        times = "once" if self.count == 1 else f"{self.count:,} times"
         shown = "; ".join(f"{each.value} in row {each.row:,} of {each.file}" for each in self.examples)
-        return f"{where}{self.rule} is broken {self.count:,} times{f': {shown}' if shown else ''}"
+        return f"column {self.column!r}: {self.rule} is broken {times}: {shown}"
 
 
 class ValueCount(Model):
@@ -121,4 +123,6 @@ class Prepared(Model):
     rows: int
     splits: dict[SplitName, int]
     files: list[SplitFile]
+    hints: list[str] = Field(default=[])
+    """What is suspicious, where a profile was asked for."""
     notes: list[str] = Field(default=[])

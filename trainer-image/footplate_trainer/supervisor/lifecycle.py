@@ -34,6 +34,7 @@ from footplate_trainer.supervisor import (
     logs,
     packages,
     preflight,
+    preparing,
     processes,
     signing,
     telemetry,
@@ -125,6 +126,7 @@ class Supervisor:
             if (asked := self._pod.config.preflight) is not None:
                 self._telemetry.preflight = await self._unless_stopped(preflight.check(self._pod, asked), grace=0.0)
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
+            await self._unless_stopped(preparing.prepare(self._pod, inputs, self._note), grace=0.0)
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:
                 return ending, None
@@ -208,7 +210,7 @@ class Supervisor:
         flight_recorder.make_folder(pod.work_dir)
         lay_out(pod, place_of(pod, code.folder))
         listening = Listening(pod, self._telemetry.heard, self._note)
-        environ = {**listening.environment, **os.environ}
+        environ = {**listening.environment, **os.environ, **preparing.variables(pod)}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
         history = self._history
         self._telemetry.recorder = history.recorder
