@@ -238,6 +238,7 @@ TAKEN = (
     Case("checks", column(type="integer", constraints={"minimum": 0, "maximum": 130, "required": True, "unique": False,
                                                        "enum": ["1", "2"]})),
     Case("checks of a text", column(constraints={"minLength": 2, "maxLength": 2, "pattern": "[A-Z]{2}"})),
+    Case("data with much memory", data(profile=True, resources={"requests": {"cpu": 8, "memory": "64Gi"}})),
     Case("checks of all rows", data(checks={"minRows": 1000, "maxDuplicates": 0})),
     Case("bucket", uri("s3://datasets")),
     Case("key with dots", uri("gs://datasets/a..b/.c/d...")),
@@ -622,6 +623,10 @@ REFUSED = (
          "must be a name such as optimizer.pt, or a path in the output folder such as logs/*.tmp",
          "spec.output.exclude[0]"),
     Case("data of nothing", sound(data={"profile": True}), "data prepares what inputs bring", "spec.data"),
+    Case("data by a GPU", data(profile=True, resources={"limits": {"nvidia.com/gpu": 1}}), "has no accelerators",
+         "spec.data"),
+    Case("data by a GPU that is requested", data(profile=True, resources={"requests": {"nvidia.com/gpu": 1}}),
+         "has no accelerators", "spec.data"),
     Case("data that does nothing", data(profile=False), "does nothing: set split", "spec.data"),
     Case("checks of nothing", data(checks={}), "checks nothing: set minRows", "spec.data.checks"),
     Case("split of parts that are brought", sound(

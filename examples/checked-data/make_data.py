@@ -1,4 +1,4 @@
-"""Writes scikit-learn's wine data (178 wines, 13 measurements, 3 growers) as one CSV file, which the job divides itself.
+"""Writes scikit-learn's wine data (178 wines, 13 measurements, 3 growers) as one CSV file, which the job divides.
 
     python make_data.py FOLDER
 

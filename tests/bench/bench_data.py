@@ -1,10 +1,10 @@
-"""How long `spec.data` takes for a table, beside the time that pyarrow alone needs to read it. Prints a JSON line for CSV
-and one for Parquet.
+"""How long `spec.data` takes for a table, beside the time that pyarrow alone needs to read it. Prints a JSON line for
+CSV, and one for Parquet.
 
     python tests/bench/bench_data.py [ROWS]
 
-20 columns: 8 of fractions, 6 of whole numbers, 6 of texts; 4 of them are checked. Wall and CPU seconds, the best of some
-rounds. Goal: to check, divide and describe 1,000,000 rows takes at most 3 times as long as to read them.
+20 columns: 8 of fractions, 6 of whole numbers, 6 of texts; 4 of them are checked. Wall and CPU seconds, the best of
+some rounds. Goal: to check, divide and describe 1,000,000 rows takes at most 3 times as long as to read them.
 """
 
 import json

@@ -65,6 +65,8 @@ def test_checked_data(laptop: Laptop) -> None:
     status = laptop.wait("checked-wine")
     assert status["phase"] == "Succeeded", status
     assert status["artifact"]["metrics"]["testAccuracy"] >= 0.9
+    data, gang = status["attempts"]
+    assert (data["stage"], data["reason"], gang["reason"]) == ("data", "DataPrepared", "Completed")
     assert any("data: 178 rows: train 125 (70.2%), validation 35 (19.7%)" in note for note in status["notes"])
     verified_manifest(laptop, status)
 

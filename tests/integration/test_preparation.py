@@ -55,42 +55,54 @@ def pod(root: Path, spec: dict[str, Any], **place: Any) -> RunningPod:
     return RunningPod(root, pod_environment(root, spec, **place))
 
 
+def of_stage(root: Path, spec: dict[str, Any], **place: Any) -> RunningPod:
+    """The pod that comes before the gang."""
+    root.mkdir(exist_ok=True)
+    return RunningPod(root, pod_environment(root, spec, **place) | {"FOOTPLATE_STAGE": "data"})
+
+
 def has(done: Done) -> list[str]:
     return re.findall(r"has \S+\.parquet \S+", done.log)
 
 
 def kept(rows: Path) -> Path:
-    (folder,) = (rows.parent / "kept/digits").glob("records-1-*/data")
-    return folder
+    return rows.parent / "kept/digits/records-1-uid-1/data"
 
 
-def test_every_node_and_retry_takes_the_files_that_node_0_has_made(tmp_path: Path, rows: Path) -> None:
+def test_every_node_and_retry_takes_the_files_that_were_made_once(tmp_path: Path, rows: Path) -> None:
     job = spec(rows, profile=True)
-    waiting = pod(tmp_path / "one", job, nodes=2, node_rank=1)
-    waiting.wait_for_log("waiting for node 0, which prepares the data")
-    first = pod(tmp_path / "zero", job, nodes=2).finish()
-    second = waiting.finish()
-    retry = pod(tmp_path / "retry", job, nodes=2, attempt=1).finish()
+    data = of_stage(tmp_path / "data", job).finish()
+    assert (data.exit_code, data.verdict.outcome) == (0, "succeeded"), data.log
+    assert not has(data), "it starts nothing of the user's"
+    first, second, retry = (
+        pod(tmp_path / f"{attempt}-{rank}", job, nodes=2, node_rank=rank, attempt=attempt).finish()
+        for attempt, rank in ((1, 0), (1, 1), (2, 0))
+    )
     assert [done.exit_code for done in (first, second, retry)] == [0, 0, 0], first.log + second.log + retry.log
     assert len(has(first)) == 3
     assert has(first) == has(second) == has(retry)
+    assert "[data]" not in first.log + second.log + retry.log
     prepared = json.loads((kept(rows) / "prepared.json").read_text())
     assert prepared["splits"] == {"train": 70, "validation": 20, "test": 10}
     assert (kept(rows) / "profile.html").is_file()
-    assert any("data: 100 rows: train 70 (70.0%), validation 20 (20.0%)" in note for note in first.verdict.notes)
+    assert any("data: 100 rows: train 70 (70.0%), validation 20 (20.0%)" in note for note in data.verdict.notes)
     # Data that have changed meanwhile are no longer those that were checked and divided.
     (rows / "a.csv").write_text("age,label\n1,x\n2,y\n")
-    changed = pod(tmp_path / "changed", job, nodes=2, attempt=2).finish()
+    changed = pod(tmp_path / "changed", job, nodes=2, attempt=3).finish()
     assert changed.exit_code == ExitCode.DATA_ERROR
     assert changed.verdict.error is not None
     assert "spec.inputs[train]: the data have changed since" in changed.verdict.error.message
     assert not has(changed)
+    (kept(rows) / "prepared.json").unlink()
+    lost = pod(tmp_path / "lost", job, nodes=2, attempt=4).finish()
+    assert lost.exit_code == ExitCode.DATA_ERROR
+    assert "prepared.json, which says how this run's data were divided, isn't there any more" in str(lost.verdict.error)
 
 
 def test_a_broken_check_ends_the_pod_before_anything_starts(tmp_path: Path, rows: Path) -> None:
     with (rows / "a.csv").open("a") as file:
         file.write("131,x\n-5,y\n")
-    done = pod(tmp_path / "zero", spec(rows)).finish()
+    done = of_stage(tmp_path / "data", spec(rows)).finish()
     assert done.exit_code == ExitCode.DATA_ERROR
     assert done.verdict.error is not None
     said = done.verdict.error.message
@@ -122,7 +134,8 @@ def test_pictures_are_links_and_retries_have_the_same(tmp_path: Path) -> None:
     code = "import os, pathlib; print('has', *sorted(str(p.relative_to(os.environ['SPLITS'])) for p in "
     code += "pathlib.Path(os.environ['SPLITS']).rglob('*.png')), flush=True)"
     job = spec(folder, code=code, split={**SPLIT, "column": "class"}, checks={"minRows": 20})
-    first, retry = (pod(tmp_path / name, job, attempt=place).finish() for place, name in enumerate(("a", "b")))
+    assert of_stage(tmp_path / "data", job).finish().exit_code == 0
+    first, retry = (pod(tmp_path / name, job, attempt=place).finish() for place, name in ((1, "a"), (2, "b")))
     assert (first.exit_code, retry.exit_code) == (0, 0), first.log + retry.log
     (line,) = re.findall(r"has (.*)", first.log)
     assert len(line.split()) == 20
@@ -130,7 +143,16 @@ def test_pictures_are_links_and_retries_have_the_same(tmp_path: Path) -> None:
 
 
 def test_a_pod_that_is_asked_to_stop_while_it_prepares_stops(tmp_path: Path, rows: Path) -> None:
-    waiting = pod(tmp_path / "one", spec(rows), nodes=2, node_rank=1)
-    waiting.wait_for_log("waiting for node 0")
-    waiting.process.send_signal(signal.SIGTERM)
-    assert waiting.finish(seconds=30).exit_code == ExitCode.STOPPED
+    data = of_stage(tmp_path / "data", spec(rows))
+    data.wait_for_log("the data are being prepared")
+    data.process.send_signal(signal.SIGTERM)
+    assert data.finish(seconds=30).exit_code == ExitCode.STOPPED
+    assert not (kept(rows) / "prepared.json").exists()
+
+
+def test_one_that_was_killed_leaves_what_the_next_goes_on_with(tmp_path: Path, rows: Path) -> None:
+    killed = of_stage(tmp_path / "data", spec(rows))
+    killed.wait_for_log("the data are being prepared")
+    killed.kill()
+    assert of_stage(tmp_path / "again", spec(rows), attempt=1).finish().exit_code == 0
+    assert len(has(pod(tmp_path / "gang", spec(rows), attempt=2).finish())) == 3

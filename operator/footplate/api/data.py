@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from footplate.api.expressions import is_expression
+from footplate.api.resources import Resources
 from footplate.api.types import ByName, Model, Rule, at, keep
 
 SplitName = Literal["train", "validation", "test"]
@@ -198,7 +199,24 @@ class Data(Model):
         "records. Default: false.",
     )
 
+    resources: Resources | None = Field(
+        None,
+        description="Resources of the pod that does it, before there is a gang; it has no accelerators. Default: "
+        "requests of 1 CPU and 2Gi of memory.",
+        examples=[{"requests": {"cpu": "4", "memory": "16Gi"}}],
+    )
+
     rules = (
+        Rule(
+            "!has(self.resources) || "
+            "((!has(self.resources.limits) || self.resources.limits.all(k, !k.contains('/'))) && "
+            "(!has(self.resources.requests) || self.resources.requests.all(k, !k.contains('/'))))",
+            "the pod that prepares the data has no accelerators; name CPUs, memory and disk alone",
+            lambda it: (
+                not any("/" in name for kind in ("limits", "requests") for name in at(it, "resources", kind) or ())
+            ),
+            "resources",
+        ),
         Rule(
             "has(self.split) || has(self.checks) || (has(self.profile) && self.profile)",
             "does nothing: set split, checks or profile: true, or leave data out",

@@ -123,6 +123,9 @@ class Supervisor:
             model = await self._unless_stopped(asyncio.to_thread(self._find_model), grace=0.0)
             if model is not None:
                 return Ending(ExitCode.OK), model
+            if self._pod.stage:
+                await self._unless_stopped(preparing.alone(self._pod, self._note), grace=0.0)
+                return Ending(ExitCode.OK), None
             if (asked := self._pod.config.preflight) is not None:
                 self._telemetry.preflight = await self._unless_stopped(preflight.check(self._pod, asked), grace=0.0)
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)

@@ -1,6 +1,6 @@
-"""Prepares the data of a run once: node 0 does it, in a process of its own, before any rank starts. The outcome lies
-beside the run's records, where the other nodes and later attempts take these very files; data that have changed
-meanwhile are refused.
+"""Prepares the data of a run once, in a process of its own, in the pod that the operator makes for it before there is a
+gang. The outcome lies beside the run's records, where all nodes of all attempts take these very files; data that have
+changed meanwhile are refused.
 
     <uri>/<job>/records-<run>-<first 8 of the UID>/data/   as `footplate_trainer.preparation.layout` says
 
@@ -12,7 +12,6 @@ import importlib.util
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, DataError, Exists, NotFound, TrainerError, UserError
 from footplate_trainer.preparation import layout
 from footplate_trainer.preparation.report import Prepared
-from footplate_trainer.storage.fetch import Fetched, check_space, download
+from footplate_trainer.storage.fetch import Fetched, check_space, download, fetch_inputs
+from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor import processes
 from footplate_trainer.supervisor.launch import Launch
@@ -33,7 +33,6 @@ from footplate_trainer.supervisor.pod import Pod
 FOLDER = "data"
 SPLITS = "SPLITS"
 """Variable that names the folder of the parts."""
-LOOK_SECONDS = 2.0
 TICK_SECONDS = 0.1
 _PROGRAM = ("-m", "footplate_trainer.preparation")
 log = structlog.get_logger()
@@ -51,18 +50,17 @@ async def prepare(pod: Pod, fetched: Mapping[str, Fetched], note: Callable[[str]
         return None
     digests = {name: fetched[name].sha256 for name in layout.data_channels(pod.spec)}
     folder, store = pod.work_dir / FOLDER, _store(pod)
-    found = None
-    if store is not None:
-        found = await asyncio.to_thread(_find, store)
-        if found is None and pod.node_rank != 0:
-            log.info("waiting for node 0, which prepares the data")
-            found = await asyncio.to_thread(_wait, store)
-    if found is None:
+    found = None if store is None else await asyncio.to_thread(_find, store)
+    if store is not None and found is not None:
+        layout.check_same(found, digests)
+        await asyncio.to_thread(_fetch, store, found, folder)
+    elif store is None or pod.stage:
         found = await _make(pod, folder, digests, store)
     else:
-        layout.check_same(found, digests)
-        assert store is not None  # noqa: S101 (it was found there)
-        await asyncio.to_thread(_fetch, store, found, folder)
+        raise DataError(
+            f"{store.uri}/{layout.PREPARED}, which says how this run's data were divided, isn't there any more; "
+            "restore it, or set runPolicy.restartNonce to begin a run that divides them anew"
+        )
     await asyncio.to_thread(layout.link_files, folder, pod.input_dir)
     if pod.node_rank == 0:
         for text in (*found.notes, *found.hints, _summary(found, store)):
@@ -74,6 +72,17 @@ async def prepare(pod: Pod, fetched: Mapping[str, Fetched], note: Callable[[str]
 def _summary(found: Prepared, store: Store | None) -> str:
     parts = ", ".join(f"{name} {count:,} ({count / max(1, found.rows):.1%})" for name, count in found.splits.items())
     return f"data: {found.rows:,} rows: {parts}{f'; more in {store.uri}/' if store is not None else ''}"
+
+
+async def alone(pod: Pod, note: Callable[[str], object]) -> None:
+    """Does it in a pod that is there for nothing else; raises as `prepare`, and what fetching the data raises."""
+    channels = [channel for channel in pod.spec.inputs if channel.name in layout.data_channels(pod.spec)]
+
+    def fetch() -> dict[str, Fetched]:
+        with keys_may_come(pod.attempt):
+            return fetch_inputs(channels, pod.input_dir, endpoint=pod.spec.storage.endpoint)
+
+    await prepare(pod, await asyncio.to_thread(fetch), note)
 
 
 def variables(pod: Pod) -> Mapping[str, str]:
@@ -102,14 +111,8 @@ def _find(store: Store) -> Prepared | None:
         ) from None
 
 
-def _wait(store: Store) -> Prepared:
-    """Node 0's outcome. Where it has none, its pod ends, and this one with it."""
-    while (found := _find(store)) is None:
-        time.sleep(LOOK_SECONDS)
-    return found
-
-
 async def _make(pod: Pod, folder: Path, digests: Mapping[str, str], store: Store | None) -> Prepared:
+    log.info("the data are being prepared")
     await asyncio.to_thread(layout.begin, folder, digests)
     try:
         await _run(pod, folder)
