@@ -764,14 +764,14 @@ def _steps(first: Any, second: Any) -> tuple[tuple[str, Any, Any], ...]:
 
 
 ON_RUNTIME = sound(runtimeRef={"name": "torch"})
-_NODES = {"elastic": {"nodes": 2}}
-
 CHANNEL = {"name": "a", "uri": "s3://abc/"}
+_NEEDED: Mapping[str, Any] = {"elastic": {"nodes": 2}, "data": {"inputs": [CHANNEL]}}
+"""What else a spec with this field must have."""
 
 CHANGES_REFUSED = (
     *(
-        _change(f"{field} {step}", sound(**_NODES.get(field, {}), **{field: old}),
-                sound(**_NODES.get(field, {}), **{field: new}), f"{UNCHANGEABLE}: {field}", f"spec.{field}")
+        _change(f"{field} {step}", sound(**_NEEDED.get(field, {}), **{field: old}),
+                sound(**_NEEDED.get(field, {}), **{field: new}), f"{UNCHANGEABLE}: {field}", f"spec.{field}")
         for field, values in FIXED.items()
         for step, old, new in (_steps(*values) if field != "trainer" else _steps(*values)[:1])
     ),
