@@ -1,10 +1,12 @@
 """What data may be: tables of all kinds, pictures and texts by folder; and what bad ones are told."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from PIL import Image
 
 from footplate.api.data import Data, Split
 from footplate_trainer.data.table_files import survey_files
+from footplate_trainer.data.table_folders import find_files
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.preparation import layout
 from footplate_trainer.preparation.preparing import prepare
@@ -111,6 +114,51 @@ def test_folders_of_partitions_are_columns(tmp_path: Path) -> None:
     assert set(found["year"].to_pylist()) == {"2025", "2026"}
     # Recipes read them by the same code.
     assert survey_files([*folder.rglob("*.parquet")], channel="train").schema.names == ["n", "country", "year"]
+
+
+def delta(folder: Path, *, count: int = 6) -> Path:
+    rows = pa.table({"n": list(range(count)), "country": [["de", "é"][row % 2] for row in range(count)]})
+    deltalake.write_deltalake(folder, rows, partition_by=["country"])
+    return folder
+
+
+def test_a_delta_table_is_read_as_its_newest_version_says(tmp_path: Path) -> None:
+    folder = delta(tmp_path / "train")
+    deltalake.DeltaTable(folder).delete("n = 2")
+    assert len([*folder.rglob("*.parquet")]) > 2, "the deleted row's file is still there"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    loaded = load({"train": folder}, None, scratch)
+    found = zip(loaded.table["n"].to_pylist(), loaded.table["country"].to_pylist(), strict=True)
+    assert sorted(found) == [(0, "de"), (1, "é"), (3, "é"), (4, "de"), (5, "é")]
+    assert "input train: version 1 of a Delta table, 2 files" in loaded.notes
+
+
+def test_a_delta_table_that_cant_be_read_right_is_refused(tmp_path: Path) -> None:
+    folder = delta(tmp_path / "train")
+    with pytest.raises(DataError, match="is a Delta table in a folder of something else"):
+        find_files(tmp_path, channel="train", said=[])
+    log = folder / "_delta_log/00000000000000000000.json"
+    mapped = log.read_text().replace('"configuration":{}', '"configuration":{"delta.columnMapping.mode":"name"}')
+    assert mapped != log.read_text()
+    whole = log.read_text()
+    log.write_text(mapped)
+    with pytest.raises(DataError, match=r"its Delta table (uses columnMapping|can't be read)"):
+        find_files(folder, channel="train", said=[])
+    log.write_text(whole)
+    next(folder.rglob("*.parquet")).unlink()
+    with pytest.raises(DataError, match="is in its Delta table's log, but isn't there"):
+        find_files(folder, channel="train", said=[])
+    log.write_text("broken")
+    with pytest.raises(DataError, match="its Delta table can't be read"):
+        find_files(folder, channel="train", said=[])
+
+
+def test_an_image_without_deltalake_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = delta(tmp_path / "train")
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    with pytest.raises(ConfigError, match=r"use an image with footplate\[delta\]"):
+        find_files(folder, channel="train", said=[])
 
 
 def test_mixed_encodings_are_read_each_as_it_is(tmp_path: Path) -> None:

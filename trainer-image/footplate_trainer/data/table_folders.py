@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from footplate_trainer.data.pictures import is_hidden
 from footplate_trainer.data.splits import SPLIT_OF_NAME
+from footplate_trainer.data.table_delta import find_delta_files, is_delta
 from footplate_trainer.errors import DataError
 
 CSV_NAME = re.compile(r".*\.(csv|tsv)(\.(gz|zst|bz2))?", re.IGNORECASE)
@@ -30,8 +31,11 @@ def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list
         said: what there is to say of files that are left out is appended.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or those of a Delta table can't be read.
+        ConfigError: the image can't read Delta tables.
     """
+    if is_delta(folder):
+        return {channel: find_delta_files(folder, said=said)}
     there = sorted(path for path in folder.rglob("*") if _is_visible(path, folder)) if folder.is_dir() else []
     files = [path for path in there if is_table(path)]
     if not files:
