@@ -49,6 +49,21 @@ def sound(**changes: Any) -> Json:
     return {name: value for name, value in spec.items() if value is not UNSET}
 
 
+def data(**block: Any) -> Json:
+    """A sound spec with an input and this block of data."""
+    return sound(inputs=[{"name": "train", "uri": "s3://datasets/train/"}], data=block)
+
+
+def split(**fields: Any) -> Json:
+    """The same with this split."""
+    return data(split=fields)
+
+
+def column(**fields: Any) -> Json:
+    """The same with checks of one column."""
+    return data(checks={"columns": [{"name": "age", **fields}]})
+
+
 def trainer(**changes: Any) -> Json:
     """A sound spec with these fields of its trainer."""
     return sound(trainer={key: value for key, value in (TRAINER | changes).items() if value is not UNSET})
@@ -220,6 +235,19 @@ TAKEN = (
     Case("hyperparameters of any shape", trainer(hyperparameters={"a": {"b": [1, "x", None, 1.5]}, "c": None})),
     Case("metric definitions", trainer(metricDefinitions=[
         {"name": "validation:f1", "regex": r"f1=([-+.0-9eE]+)"}, {"name": "step", "regex": r"^step (?P<n>\d+)[()]"}])),
+    Case("split", split(train=0.7, validation=0.2, test=0.1, by="stratified", column="label", seed=7)),
+    Case("split of the third's", split(train=0.333333, validation=0.333333, test=0.333334)),
+    Case("split whole", split(train=1)),
+    Case("split as given", sound(
+        inputs=[{"name": name, "uri": f"s3://datasets/{name}/"} for name in ("train", "test")],
+        data={"split": {"by": "given"}})),
+    Case("split as a column says", split(by="given", column="part")),
+    Case("data of a runtime's inputs", {"runtimeRef": {"name": "torch"}, "data": {"profile": True}}),
+    Case("checks", column(type="integer", constraints={"minimum": 0, "maximum": 130, "required": True, "unique": False,
+                                                       "enum": ["1", "2"]})),
+    Case("checks of a text", column(constraints={"minLength": 2, "maxLength": 2, "pattern": "[A-Z]{2}"})),
+    Case("data with much memory", data(profile=True, resources={"requests": {"cpu": 8, "memory": "64Gi"}})),
+    Case("checks of all rows", data(checks={"minRows": 1000, "maxDuplicates": 0})),
     Case("bucket", uri("s3://datasets")),
     Case("key with dots", uri("gs://datasets/a..b/.c/d...")),
     Case("file", uri("file:///data/train/")),
@@ -629,6 +657,35 @@ REFUSED = (
     Case("absolute path to exclude", sound(output={"uri": "s3://models/", "exclude": ["/optimizer.pt"]}),
          "must be a name such as optimizer.pt, or a path in the output folder such as logs/*.tmp",
          "spec.output.exclude[0]"),
+    Case("data of nothing", sound(data={"profile": True}), "data prepares what inputs bring", "spec.data"),
+    Case("data by a GPU", data(profile=True, resources={"limits": {"nvidia.com/gpu": 1}}), "has no accelerators",
+         "spec.data"),
+    Case("data by a GPU that is requested", data(profile=True, resources={"requests": {"nvidia.com/gpu": 1}}),
+         "has no accelerators", "spec.data"),
+    Case("data that does nothing", data(profile=False), "does nothing: set split", "spec.data"),
+    Case("checks of nothing", data(checks={}), "checks nothing: set minRows", "spec.data.checks"),
+    Case("split of parts that are brought", sound(
+        inputs=[{"name": name, "uri": f"s3://datasets/{name}/"} for name in ("train", "test")],
+        data={"split": {"train": 0.9, "test": 0.1}}), "an input named validation or test", "spec.data.split"),
+    Case("split that doesn't add up", split(train=0.7, validation=0.2, test=0.2), "must add up to 1",
+         "spec.data.split"),
+    Case("split that says no share", split(by="stratified", column="label"), "must add up to 1", "spec.data.split"),
+    Case("split without training data", split(validation=0.5, test=0.5), "must add up to 1", "spec.data.split"),
+    Case("split given, with shares", split(by="given", train=1), "takes the parts as they are", "spec.data.split"),
+    Case("split by no column", split(by="group", train=1), "go by a column", "spec.data.split"),
+    Case("random split by a column", split(train=1, column="label"), "goes by no column", "spec.data.split"),
+    Case("minimum above maximum", column(constraints={"minimum": 2, "maximum": 1}),
+         "minimum must not be greater than maximum", "spec.data.checks.columns[0].constraints"),
+    Case("minLength above maxLength", column(constraints={"minLength": 2, "maxLength": 1}),
+         "minLength must not be greater than maxLength", "spec.data.checks.columns[0].constraints"),
+    Case("numbers' words for texts", column(type="string", constraints={"minimum": 2}),
+         "minimum, maximum are for columns of type integer or number", "spec.data.checks.columns[0]"),
+    Case("texts' words for numbers", column(type="number", constraints={"pattern": "a"}),
+         "minLength, maxLength, pattern are for columns of type string", "spec.data.checks.columns[0]"),
+    Case("enum of nothing", column(constraints={"enum": []}), "must have at least 1 item",
+         "spec.data.checks.columns[0].constraints.enum", server="should have at least 1 items"),
+    Case("column checked twice", data(checks={"columns": [{"name": "age"}, {"name": "age"}]}), "comes twice",
+         "spec.data.checks.columns", server="Duplicate value"),
     Case("signed with nothing", sound(output={"uri": "s3://models/", "sign": {}}), "is required",
          "spec.output.sign.secretKeyRef", server="Required value"),
     Case("same format twice", sound(output={"uri": "s3://models/", "formats": ["onnx", "onnx"]}),
@@ -698,6 +755,7 @@ FIXED: Mapping[str, tuple[Any, Any]] = {
     "elastic": (ELASTIC, {"minNodes": 2, "maxNodes": 5}),
     "resources": ({"limits": {"cpu": "1"}}, {"limits": {"cpu": "2"}}),
     "inputs": ([{"name": "a", "uri": "s3://abc/"}], [{"name": "b", "uri": "s3://abc/"}]),
+    "data": ({"profile": True}, {"checks": {"minRows": 1}}),
     "checkpoint": ({"uri": "s3://abc/"}, {"uri": "s3://abc/", "keep": 4}),
     "output": ({"uri": "s3://abc/"}, {"uri": "s3://abd/"}),
     "evaluation": ({"slices": ["country"]}, {"slices": ["age"]}),
@@ -744,14 +802,14 @@ def _steps(first: Any, second: Any) -> tuple[tuple[str, Any, Any], ...]:
 
 
 ON_RUNTIME = sound(runtimeRef={"name": "torch"})
-_NODES = {"elastic": {"nodes": 2}}
-
 CHANNEL = {"name": "a", "uri": "s3://abc/"}
+_NEEDED: Mapping[str, Any] = {"elastic": {"nodes": 2}, "data": {"inputs": [CHANNEL]}}
+"""What else a spec with this field must have."""
 
 CHANGES_REFUSED = (
     *(
-        _change(f"{field} {step}", sound(**_NODES.get(field, {}), **{field: old}),
-                sound(**_NODES.get(field, {}), **{field: new}), f"{UNCHANGEABLE}: {field}", f"spec.{field}")
+        _change(f"{field} {step}", sound(**_NEEDED.get(field, {}), **{field: old}),
+                sound(**_NEEDED.get(field, {}), **{field: new}), f"{UNCHANGEABLE}: {field}", f"spec.{field}")
         for field, values in FIXED.items()
         for step, old, new in (_steps(*values) if field != "trainer" else _steps(*values)[:1])
     ),

@@ -35,6 +35,8 @@ class AttemptSpec:
     """What the pods await of who asks them; empty: nothing."""
     open_metrics: bool = False
     """Whether /metrics awaits nothing all the same."""
+    stage: str = ""
+    """What is done before there is a gang: `data`; empty: training."""
 
     @property
     def supervised(self) -> bool:

@@ -107,6 +107,13 @@ class TokenEnv(StrEnum):
     """Set where /metrics needs no token all the same."""
 
 
+class StageEnv(StrEnum):
+    """Set only in a pod that does something before the gang."""
+
+    STAGE = "FOOTPLATE_STAGE"
+    """`data`: it prepares the data, and ends."""
+
+
 class StorageEnv(StrEnum):
     """Set only where `spec.storage` gives the trainer more than variables."""
 

@@ -59,6 +59,18 @@ def test_tabular(laptop: Laptop) -> None:
     assert verified_manifest(laptop, status)["accepted"] is True
 
 
+def test_checked_data(laptop: Laptop) -> None:
+    laptop.upload(laptop.make_data("checked-data"), "datasets", "checked-wine/")
+    laptop.apply(EXAMPLES / "checked-data/job.yaml")
+    status = laptop.wait("checked-wine")
+    assert status["phase"] == "Succeeded", status
+    assert status["artifact"]["metrics"]["testAccuracy"] >= 0.9
+    data, gang = status["attempts"]
+    assert (data["stage"], data["reason"], gang["reason"]) == ("data", "DataPrepared", "Completed")
+    assert any("data: 178 rows: train 125 (70.2%), validation 35 (19.7%)" in note for note in status["notes"])
+    verified_manifest(laptop, status)
+
+
 def test_autoencoder(laptop: Laptop) -> None:
     made = laptop.kubectl("create", "configmap", "autoencoder-code", f"--from-file={EXAMPLES}/autoencoder/train.py")
     assert made.returncode == 0, made.stderr
@@ -153,7 +165,7 @@ def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
 def test_every_example_has_its_test() -> None:
     tested = {
         *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
-        *("gitops", "migrate", "sdk", "tabular"),
+        *("checked-data", "gitops", "migrate", "sdk", "tabular"),
         "kueue",  # unit/gangs/test_example.py
         "runtimes",  # unit/test_example_runtimes.py
     }

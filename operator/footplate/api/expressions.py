@@ -2,6 +2,7 @@
 milliseconds or not at all, where Python's own engine may take for ever.
 """
 
+from functools import lru_cache
 from typing import Any
 
 MAX_MEMORY = 1_048_576
@@ -24,3 +25,13 @@ def compile_expression(text: str) -> Any:
         return re2.compile(text.encode(), options)
     except re2.error as error:
         raise ValueError(f"{error}; RE2's syntax has neither lookahead nor lookbehind nor backreferences") from None
+
+
+@lru_cache(maxsize=4096)
+def is_expression(text: str) -> bool:
+    """Whether it can be compiled. Of forty in a job, which is read again and again, each is compiled once."""
+    try:
+        compile_expression(text)
+    except ValueError:
+        return False
+    return True

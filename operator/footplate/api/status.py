@@ -152,6 +152,9 @@ class Attempt(Model):
     resumed_from_step: Count | None = Field(None, description="Step of the checkpoint it started from.")
     last_step: Count | None = Field(None, description="Last step seen.")
     preflight: PreflightStatus | None = Field(None, description="What its nodes have shown before training.")
+    stage: Literal["data"] | None = Field(
+        None, description="data: one pod without accelerators, which prepares the data. Absent where it trains."
+    )
 
 
 class Transition(Model):
@@ -238,6 +241,7 @@ class TrainingJobStatus(Model):
     start_time: Time | None = Field(None, description="When the run began.")
     running_time: Time | None = Field(None, description="When all pods of the first attempt ran.")
     completion_time: Time | None = Field(None, description="When the run finished.")
+    data_time: Time | None = Field(None, description="When the data were prepared, where the job has data.")
     restart_time: Time | None = Field(None, description="When the next attempt may start.")
     restart_nodes: Count | None = Field(None, description="Pods of the next attempt's gang, where it is known.")
     scout_time: Time | None = Field(

@@ -6,13 +6,12 @@ Its defaults are applied when the job is resolved, as those of `footplate.api.bl
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, model_validator
 
 from footplate.api.errors import alternatives
-from footplate.api.expressions import compile_expression
+from footplate.api.expressions import is_expression
 from footplate.api.packages import MAX_REQUIREMENTS, Requirement
 from footplate.api.patterns import (
     ENTRYPOINT_PATTERN,
@@ -115,22 +114,12 @@ class Source(Model):
     )
 
 
-@lru_cache(maxsize=4096)
-def _is_regex(text: str) -> bool:
-    """Of forty in a job, which is read again and again, each is compiled once."""
-    try:
-        compile_expression(text)
-    except ValueError:
-        return False
-    return True
-
-
 _GROUP = re.compile(r"\((?:\?P?<\w|(?!\?))")
 METRIC_REGEX_RULE = Rule(
     "",  # CEL can match an expression, but not tell whether it is one
     "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference) with a group around the "
     "number, such as loss=([0-9.]+)",
-    lambda regex: _is_regex(regex) and _GROUP.search(re.sub(r"\\.|\[\^?\]?[^]]*\]", "", regex)) is not None,
+    lambda regex: is_expression(regex) and _GROUP.search(re.sub(r"\\.|\[\^?\]?[^]]*\]", "", regex)) is not None,
 )
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from footplate.api.blocks import Checkpoint, RunPolicy, Scheduling, Storage
+from footplate.api.data import SPEC_RULES as DATA_RULES
+from footplate.api.data import Data
 from footplate.api.evaluation import Evaluation
 from footplate.api.gangs import SPEC_RULES as GANG_RULES
 from footplate.api.patterns import FILE_PATTERN, INPUT_NAME_PATTERN
@@ -171,6 +173,10 @@ class TrainingJobSpec(Model):
     )
     resources: Resources = Field(default=Resources(), description="Resources of each pod.")
     inputs: Annotated[ByName[InputChannel], Field(max_length=32)] = Field(default=[], description="Data channels.")
+    data: Data | None = Field(
+        None,
+        description="How the data are divided, and what must be true of them. Default: they are taken as they are.",
+    )
     checkpoint: Checkpoint | None = Field(None, description="Checkpoints. Default: none are saved.")
     output: Output | None = Field(None, description="The finished model. Default: none is saved.")
     evaluation: Evaluation | None = Field(
@@ -215,6 +221,7 @@ class TrainingJobSpec(Model):
             "podTemplate.volumeMounts",
         ),
         *TRACKING_RULES,
+        *DATA_RULES,
         *GANG_RULES,
         *RESOURCE_RULES,
     )

@@ -45,12 +45,16 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
         "where it takes long: an image of many GB, or a Secret, ConfigMap or volume claim that isn't there; "
         "`kubectl describe pod` says which, and once it is there the pod starts by itself",
     ),
+    Reason.PREPARING_DATA: (
+        "nothing: one pod checks and divides the data before the gang; `footplate logs {name}` says how far it is",
+    ),
     Reason.ALL_PODS_RUNNING: ("where steps don't come, `footplate logs {name} --all` shows what the ranks do",),
     Reason.IDLE: ("look at what it did last with `footplate logs {name}`", "`footplate restart {name}` goes on"),
     Reason.BUDGET_SPENT: ("raise `runPolicy.budget`: the job goes on from its checkpoint",),
     Reason.SUSPENDED: ("`footplate resume {name}` goes on from the checkpoint",),
     Reason.RESUMED: (_WAIT,),
     Reason.COMPLETED: (),
+    Reason.DATA_PREPARED: (_WAIT,),
     Reason.ALREADY_COMPLETE: ("nothing; to train again all the same, `footplate restart {name}`",),
     Reason.USER_ERROR: (_MEND, _LOGS),
     Reason.OUT_OF_MEMORY: (_MEMORY,),

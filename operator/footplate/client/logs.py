@@ -114,7 +114,7 @@ def _choose(job: Object, spec: TrainingJobSpec | None, asked: LogRequest) -> tup
 
 
 def _last_failed(status: TrainingJobStatus) -> Attempt:
-    well = ("Completed", "AlreadyComplete", "Stopped", "Resized", "SchedulingTimeout", None)
+    well = ("Completed", "AlreadyComplete", "DataPrepared", "Stopped", "Resized", "SchedulingTimeout", None)
     failed = [each for each in status.attempts if each.reason not in well]
     if not failed:
         raise ClientError("failed: no attempt of this run has failed")

@@ -22,7 +22,7 @@ _QUIET_SECONDS = 120.0
 _ATTEMPTS_SHOWN = 5
 _EVENTS_SHOWN = 3
 _DEFAULT_RESTARTS = {"maxRestarts": 3, "maxDisruptions": 50}
-_WELL = ("Completed", "AlreadyComplete", None)
+_WELL = ("Completed", "AlreadyComplete", "DataPrepared", None)
 
 
 @dataclass(frozen=True, slots=True)

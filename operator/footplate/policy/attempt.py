@@ -21,10 +21,12 @@ from footplate.policy import (
     suspects,
     usage,
 )
+from footplate.policy.data_stage import DATA, is_preparing
 from footplate.policy.facts import all_created
 from footplate.policy.gang_scheduling import explain, group_to_create, kind_of
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Refusal, Step
+from footplate.policy.reasons import Reason
 from footplate.policy.run import nonce_digest
 
 AVOID_NODE_FOR = timedelta(hours=1)
@@ -69,12 +71,16 @@ def _show(job: Job, failing: Refusal | None, *, room_awaited: bool) -> TrainingJ
     stuck = refusal.failing((each for each in job.observed.refusals if each.verb == "delete"), now=now)
     if stuck is not None:
         text += f"; {refusal.describe(stuck)}"
+    if is_preparing(job.attempt):
+        text = f"the data are being prepared by pod {gang.name}-0: {text}"
     trouble = None if now_phase is Phase.RUNNING else start_trouble.remember(job)
     status = status.model_copy(update={"nodes": counts, "trouble": trouble})
     if elastic.scouts_are_due(job):
         status = status.model_copy(update={"scout_time": now})
     if now_phase is Phase.RUNNING:
         status = _with_running_time(status, job)
+    if is_preparing(job.attempt) and failing is None:
+        now_phase, reason = Phase.PENDING, Reason.PREPARING_DATA
     return move(status, now_phase, reason, text, now=now)
 
 
@@ -90,7 +96,7 @@ def _with_running_time(status: TrainingJobStatus, job: Job) -> TrainingJobStatus
     if attempt.running_time is not None:
         return status
     attempts = [*before, attempt.model_copy(update={"running_time": job.now})]
-    running_time = status.running_time or job.now
+    running_time = status.running_time if attempt.stage else status.running_time or job.now
     return status.model_copy(update={"attempts": attempts, "running_time": running_time})
 
 
@@ -127,6 +133,7 @@ def _gang_of(job: Job) -> AttemptSpec:
         labels=job.observed.labels,
         token=tokens.of_run(job.config.metadata.uid, job.config.run),
         open_metrics=tokens.open_metrics,
+        stage=DATA if is_preparing(job.attempt) else "",
     )
 
 

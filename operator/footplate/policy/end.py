@@ -19,6 +19,7 @@ from footplate.policy import (
     usage,
     withholding,
 )
+from footplate.policy.data_stage import is_preparing
 from footplate.policy.failure import Failure, node_lost, unfit_nodes
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
@@ -38,15 +39,24 @@ def has_succeeded(job: Job) -> bool:
     """True once every rank of the newest attempt is done, whatever became of their pods since; even where the attempt
     was to be stopped meanwhile. Or rank 0 has found that nothing is to be done.
     """
-    done = len(job.gang.succeeded) == job.desired or job.gang.is_already_complete
-    return job.attempt is not None and done
+    if job.attempt is None or (is_preparing(job.attempt) and job.status.data_time is not None):
+        return False
+    return len(job.gang.succeeded) == job.desired or job.gang.is_already_complete
 
 
 def end_succeeded(job: Job) -> Step:
-    """The run ends as Succeeded."""
+    """The run ends as Succeeded, or goes on with its gang where this attempt was to prepare the data."""
+    if is_preparing(job.attempt) and not job.gang.is_already_complete:
+        return _end_prepared(job)
     reason, now = Reason.ALREADY_COMPLETE if job.gang.is_already_complete else Reason.COMPLETED, job.now
     status = with_end(job, reason).model_copy(update={"completion_time": now, "failure": None})
     return Step(move(status, Phase.SUCCEEDED, reason, _what_came_out(job), now=now))
+
+
+def _end_prepared(job: Job) -> Step:
+    status = with_end(job, Reason.DATA_PREPARED).model_copy(update={"data_time": job.now, "failure": None})
+    said = "the data are prepared; the gang is next"
+    return Step(move(status, Phase.PENDING, Reason.DATA_PREPARED, said, now=job.now))
 
 
 def _what_came_out(job: Job) -> str:
@@ -221,7 +231,7 @@ def between_attempts(job: Job) -> Step:
     gang = of_new_attempt(job.spec, job.observed.gang_state)
     nodes = elastic.next_size(job.spec, status)
     nodes = nodes if status.queue is None else min(nodes, status.queue.nodes)
-    begun = with_attempt_begun(status, nodes=nodes, gang=gang, now=now)
+    begun = with_attempt_begun(status, job.spec, nodes=nodes, gang=gang, now=now)
     if begun.phase is Phase.QUEUED:
         begun = move(begun, Phase.PENDING, Reason.CREATING_PODS, f"0 of {nodes} nodes created", now=now)
     return Step(begun, delete=clean_pods.asked_for(job), doubts=doubts_of_stop(job))

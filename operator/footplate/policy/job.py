@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -26,6 +26,7 @@ from footplate.errors import Terminal
 from footplate.objects import Object, block, blocks, number, text, uid_of
 from footplate.podspec import mounted_objects
 from footplate.policy.conditions import phase_of
+from footplate.policy.data_stage import is_due, is_preparing
 from footplate.policy.facts import parse_ranks
 from footplate.policy.plan import Observed, Refusal, Step
 from footplate.policy.pods import Gang
@@ -97,7 +98,9 @@ class Job:
 
 
 def gang_size(spec: TrainingJobSpec, attempt: Attempt | None) -> int:
-    """Pods of an attempt: only an elastic job's attempts differ in it."""
+    """Pods of an attempt: those of an elastic job differ in it, and one that prepares data has one."""
+    if is_preparing(attempt):
+        return 1
     if spec.elastic is None or attempt is None or attempt.nodes is None:
         return spec.nodes
     return min(max(attempt.nodes, spec.elastic.min_nodes), spec.elastic.max_nodes)
@@ -161,8 +164,11 @@ def wait_for_user(status: TrainingJobStatus, reason: Reason, message: str, *, no
     return Step(status, stalled=True, requeue=(LOOK_AGAIN_SECONDS,))
 
 
-def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, gang: str | None, now: datetime) -> TrainingJobStatus:
-    """The status with another attempt begun: its number, and whose gang it is, stand before any pod carries them.
+def with_attempt_begun(
+    status: TrainingJobStatus, spec: TrainingJobSpec, *, nodes: int, gang: str | None, now: datetime
+) -> TrainingJobStatus:
+    """The status with another attempt begun: its number, whose gang it is, and whether it prepares the data or trains,
+    stand before any pod carries them.
 
     Of a series of attempts that found no nodes the first is kept alone: since then the job waits.
     """
@@ -170,7 +176,8 @@ def with_attempt_begun(status: TrainingJobStatus, *, nodes: int, gang: str | Non
     following = before[-1].attempt + 1 if before else 0
     if [attempt.reason for attempt in before[-2:]] == [Reason.SCHEDULING_TIMEOUT] * 2:
         before = before[:-1]
-    attempts = [*before, Attempt(attempt=following, start_time=now, nodes=nodes, gang=gang)]
+    stage: Literal["data"] | None = "data" if is_due(spec, status) else None
+    attempts = [*before, Attempt(attempt=following, start_time=now, nodes=nodes, gang=gang, stage=stage)]
     trouble = status.trouble and status.trouble.model_copy(update={"since": None})
     done = {"restart_time": None, "restart_nodes": None, "scout_time": None, "trouble": trouble}
     return status.model_copy(update={"attempt": following, "attempts": attempts[-MAX_ATTEMPTS_KEPT:], **done})

@@ -122,7 +122,7 @@ def held_without_line(of_attempt: int | None, asked: int) -> int:
 
 
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
-    """The claim of a job that has begun without the line, and has pods. Whom another queue lets in isn't counted here:
+    """The claim of a job that has begun without the line, and has pods with accelerators. Whom another queue lets in isn't counted here:
     it would never be asked for what it holds, and others would wait for it for ever.
     """
     status, spec = block(job, "status"), block(job, "spec")
@@ -134,7 +134,7 @@ def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], in
     each = _devices(block(status, "resolved", "accelerators") or limits)
     is_over = attempt.get("endTime") and text(status, "phase") != Phase.RESTARTING
     has_pods = attempt.get("createdTime") or attempt.get("runningTime")
-    if is_over or not has_pods or _is_queued_elsewhere(text(attempt, "gang")):
+    if is_over or not has_pods or attempt.get("stage") or _is_queued_elsewhere(text(attempt, "gang")):
         return None
     return Claim(
         key=key_of(job),

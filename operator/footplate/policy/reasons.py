@@ -20,6 +20,7 @@ class Reason(StrEnum):
     WAITING_FOR_GANG = "WaitingForGang"
     WAITING_FOR_QUEUE = "WaitingForQueue"
     STARTING_PODS = "StartingPods"
+    PREPARING_DATA = "PreparingData"
     ALL_PODS_RUNNING = "AllPodsRunning"
     SUSPENDED = "SuspendedByUser"
     BUDGET_SPENT = "BudgetSpent"
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     # Ends of an attempt, and of the run where no budget is left or none was given
     COMPLETED = "Completed"
     ALREADY_COMPLETE = "AlreadyComplete"
+    DATA_PREPARED = "DataPrepared"
     USER_ERROR = "UserError"
     OUT_OF_MEMORY = "OutOfMemory"
     OUT_OF_DISK = "OutOfDisk"

@@ -31,6 +31,7 @@ from footplate.policy import (
     withholding,
 )
 from footplate.policy.attempt import advance
+from footplate.policy.data_stage import config_of_stage, of_stage
 from footplate.policy.end import (
     between_attempts,
     end_attempt,
@@ -129,10 +130,10 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
         observed.job,
         observed.runtime,
         judge=partial(boundary.refused, observed),
-        living=attempt.nodes if attempt is not None and attempt.end_time is None else None,
+        living=attempt.nodes if attempt is not None and attempt.end_time is None and not attempt.stage else None,
     )
     edited = withholding.edits(observed, status, edited)
-    spec = edited.spec
+    spec, config = of_stage(edited.spec, status), config_of_stage(config, status)
     nodes = gang_size(spec, attempt)
     gang = Gang.of(
         observed.pods,

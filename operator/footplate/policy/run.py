@@ -14,6 +14,7 @@ from footplate.contract import JOB_FILE, JobConfig
 from footplate.objects import OVERSIZE, TOO_DEEP, Object, block, number, text, uid_of
 from footplate.podspec import build_config_map
 from footplate.policy import deadline, refusal, share, withholding
+from footplate.policy.data_stage import of_stage
 from footplate.policy.end import with_run_failed
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import is_finished, move, wait_for_user, with_attempt_begun
@@ -183,7 +184,7 @@ def _create(
 
 
 def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, now: datetime) -> Step:
-    spec = with_live_fields(config, observed.job, observed.runtime).spec
+    spec = of_stage(with_live_fields(config, observed.job, observed.runtime).spec, status)
     if spec.run_policy.suspend:
         why = "created suspended; set runPolicy.suspend to false to start"
         return Step(move(status, Phase.SUSPENDED, Reason.SUSPENDED, why, now=now))
@@ -191,7 +192,7 @@ def _start(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, 
     if waiting is not None:
         return Step(waiting)
     gang = of_new_attempt(spec, observed.gang_state)
-    begun = with_attempt_begun(status, nodes=spec.nodes, gang=gang, now=now)
+    begun = with_attempt_begun(status, spec, nodes=spec.nodes, gang=gang, now=now)
     begun = begun.model_copy(update={"nodes": NodeCounts(desired=spec.nodes)})
     why = f"0 of {spec.nodes} nodes created"
     return Step(move(begun, Phase.PENDING, Reason.CREATING_PODS, why, now=now))

@@ -16,6 +16,7 @@ from footplate.api.status import Phase, QueueStatus, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.gangs.kinds import choose
 from footplate.gangs.table import SCHEDULERS
+from footplate.policy.data_stage import is_preparing
 from footplate.policy.job import Job, move
 from footplate.policy.plan import Observed
 from footplate.policy.quota import held_without_line
@@ -63,7 +64,7 @@ def keep_up(job: Job) -> Job:
     if not each:
         return _with_place(job, None)
     if place is None:
-        if job.attempt is None:
+        if job.attempt is None or is_preparing(job.attempt):
             return job
         since = job.status.start_time or job.now
         held = held_without_line(job.attempt.nodes, job.spec.nodes)

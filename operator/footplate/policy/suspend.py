@@ -85,5 +85,5 @@ def _resumed(job: Job) -> TrainingJobStatus:
     if waiting is not None:
         return waiting
     gang = of_new_attempt(job.spec, job.observed.gang_state)
-    status = with_attempt_begun(job.status, nodes=job.spec.nodes, gang=gang, now=job.now)
+    status = with_attempt_begun(job.status, job.spec, nodes=job.spec.nodes, gang=gang, now=job.now)
     return move(status, Phase.PENDING, Reason.RESUMED, "resumed; the pods are being created", now=job.now)

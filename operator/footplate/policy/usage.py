@@ -18,6 +18,7 @@ from footplate.api.status import Phase, TrainingJobStatus
 from footplate.api.usage import Usage
 from footplate.contract import Progress
 from footplate.policy import budget
+from footplate.policy.data_stage import is_preparing
 from footplate.policy.facts import all_created
 from footplate.policy.job import Job
 from footplate.policy.pod import Pod
@@ -112,7 +113,8 @@ def _standing(job: Job, words: float) -> float:
 
 def _share(job: Job) -> float:
     """How much of what is known of this run's steps is in its newest checkpoint, from 0 to 1."""
-    status, first = job.status, next(iter(job.status.attempts), None)
+    status, whole = job.status, bool(job.status.attempts) and job.status.attempts[0].attempt == 0
+    first = next((each for each in job.status.attempts if not is_preparing(each)), None)
     reached = last_step(status, job.gang)
     if reached is None:  # this attempt has added nothing, and what the others lost was taken off when they ended
         return 1.0
@@ -120,7 +122,7 @@ def _share(job: Job) -> float:
         return 0.0
     if status.checkpoint.step is None:  # nobody knows until the next attempt reports
         return 1.0
-    warm = (first.resumed_from_step or 0) if first is not None and first.attempt == 0 else 0
+    warm = (first.resumed_from_step or 0) if first is not None and whole else 0
     if reached <= max(warm, status.checkpoint.step):
         return 1.0
     return max(0, status.checkpoint.step - warm) / (reached - warm)
@@ -129,7 +131,7 @@ def _share(job: Job) -> float:
 def _live_seconds(job: Job) -> int:
     """Node seconds of the current attempt, while it isn't over."""
     attempt, now = job.attempt, job.now
-    if attempt is None or attempt.end_time is not None:
+    if attempt is None or attempt.end_time is not None or is_preparing(attempt):  # it holds none of what is counted
         return 0
     seconds = sum(_seconds_held(pod, attempt.start_time, now=now) for pod in job.gang.pods)
     if all_created(attempt):  # what isn't there any more went unseen, with its node or by somebody's hand

@@ -242,7 +242,7 @@ GOOD: dict[str, Good] = {
     "other files": Good(
         both(csv(TABLE), put("rows.xlsx", b"PK"), put("README.md", "")),
         RIGHT,
-        ("left out, as no CSV, TSV, Parquet or Feather files: README.md, rows.xlsx",),
+        ("left out, as no CSV, TSV, JSON lines, Parquet or Feather files: README.md, rows.xlsx",),
     ),
     "hidden copies": Good(both(csv(TABLE), put("._rows.csv", b"\0\5"), put("__MACOSX/._rows.csv", b"\0\5")), RIGHT),
     "a test beside": Good(
@@ -410,7 +410,7 @@ BAD: dict[str, Bad] = {
     ),
     "Parquet that is cut": Bad(put("rows.parquet", b"PAR1"), r"rows\.parquet can't be read: .*Correct or remove it"),
     "Feather that is none": Bad(put("rows.feather", b"x" * 99), r"rows\.feather can't be read"),
-    "a spreadsheet": Bad(put("rows.xlsx", b"PK"), "holds no CSV, TSV, Parquet or Feather files"),
+    "a spreadsheet": Bad(put("rows.xlsx", b"PK"), "holds no CSV, TSV, JSON lines, Parquet or Feather files"),
     "a test of another class": Bad(
         both(put("train.csv", TABLE), put("test.csv", "x,y\n1,c\n")),
         "input test has classes that the training data lacks: c",

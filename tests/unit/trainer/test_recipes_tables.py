@@ -114,7 +114,7 @@ def test_wrong_tables_name_the_column_and_the_way_out(
 
 
 def test_a_folder_without_tables_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"input train: .* holds no CSV, TSV, Parquet or Feather files"):
+    with pytest.raises(DataError, match=r"input train: .* holds no CSV, TSV, JSON lines, Parquet or Feather files"):
         read(train=write(tmp_path, name="rows.txt"))
 
 

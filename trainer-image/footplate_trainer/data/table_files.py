@@ -1,5 +1,5 @@
-"""Reads CSV, Parquet and Feather files, and puts a split's one under the other, batch by batch, into one file that is
-read where it lies instead of in memory.
+"""Reads files of CSV, JSON lines, Parquet and Feather, and puts a split's one under the other, batch by batch, into one
+file that is read where it lies instead of in memory.
 """
 
 import re
@@ -14,7 +14,8 @@ import pyarrow.parquet
 
 from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
 from footplate_trainer.data.table_dialect import NOT_UTF8
-from footplate_trainer.data.table_folders import CSV_NAME, PARQUET
+from footplate_trainer.data.table_folders import CSV_NAME, JSON_NAME, PARQUET, partition_of
+from footplate_trainer.data.table_json import JsonFile, survey_json
 from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
 
@@ -29,13 +30,18 @@ class Rows:
     table: pa.Table
     files: tuple[tuple[Path, int], ...]
 
-    def place(self, row: int) -> str:
-        """Where a row is, counted from 0 here and from 1 in the files, the header left out."""
+    def locate(self, row: int) -> tuple[Path, int]:
+        """The file of a row that is counted from 0 here, and its number there from 1, the header left out."""
         for path, count in self.files:
             if row < count:
-                return f"row {row + 1:,} of {path}"
+                return path, row + 1
             row -= count
         raise IndexError(row)
+
+    def place(self, row: int) -> str:
+        """The same for people."""
+        path, number = self.locate(row)
+        return f"row {number:,} of {path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +52,35 @@ class ArrowFile:
     names: tuple[str, ...]
     types: tuple[pa.DataType, ...]
     rows: int
+    partition: Mapping[str, str]
+    """What its folders say of all its rows, as of a data set that is partitioned: `country=de/part-0.parquet`."""
 
     def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         """Its rows; the columns of `types` alone, in that order and as plain values."""
+        stored = [name for name in types if name not in self.partition]
+        for batch in map(_plain, self._stored(stored)):
+            said = {name: pa.array([value] * batch.num_rows) for name, value in self.partition.items() if name in types}
+            columns = [said[name] if name in said else batch.column(name) for name in types]
+            yield pa.RecordBatch.from_arrays(columns, names=list(types)) if said else batch
+
+    def _stored(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         if self.path.suffix.lower() in PARQUET:
             with pa.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PAGE_BYTES) as file:
-                yield from map(_plain, file.iter_batches(BATCH_ROWS, columns=list(types)))
+                yield from file.iter_batches(BATCH_ROWS, columns=names)
         else:
             with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as file:
                 for number in range(file.num_record_batches):
-                    yield _plain(file.get_batch(number).select(list(types)))
+                    yield file.get_batch(number).select(names)
+
+
+File = CsvFile | JsonFile | ArrowFile
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """The files of one split, the columns that are read of them, and what there is to say of that."""
 
-    files: tuple[CsvFile | ArrowFile, ...]
+    files: tuple[File, ...]
     schema: pa.Schema
     said: tuple[str, ...]
 
@@ -97,7 +115,7 @@ def read_names(path: Path) -> list[str]:
         DataError: it can't be read.
     """
     try:
-        names = read_header(path) if CSV_NAME.fullmatch(path.name) else _open_arrow(path).names
+        names = read_header(path) if CSV_NAME.fullmatch(path.name) else _survey(path).names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}. Correct or remove it") from None
     return [name.strip() for name in names]
@@ -125,14 +143,20 @@ def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None 
     return Source(tuple(files), pa.schema(fields), tuple(said))
 
 
-def _survey_file(path: Path) -> CsvFile | ArrowFile:
+def _survey_file(path: Path) -> File:
     try:
-        file = survey_csv(path) if CSV_NAME.fullmatch(path.name) else _open_arrow(path)
+        file = _survey(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}. Correct or remove it") from None
     if not file.rows:
         raise DataError(f"{path} has no rows; fill or remove it")
     return file
+
+
+def _survey(path: Path) -> File:
+    if CSV_NAME.fullmatch(path.name):
+        return survey_csv(path)
+    return survey_json(path) if JSON_NAME.fullmatch(path.name) else _open_arrow(path)
 
 
 def _open_arrow(path: Path) -> ArrowFile:
@@ -143,14 +167,16 @@ def _open_arrow(path: Path) -> ArrowFile:
         with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
             schema = file.schema
             rows = sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
-    return ArrowFile(path, tuple(schema.names), tuple(map(_plain_type, schema.types)), rows)
+    partition = {name: value for name, value in partition_of(path).items() if name not in schema.names}
+    names, types = (*schema.names, *partition), (*map(_plain_type, schema.types), *(pa.string() for _ in partition))
+    return ArrowFile(path, names, types, rows, partition)
 
 
 Kind = tuple[pa.DataType, ...]
 """The types that a column's values fit: one, or of CSV cells those of TYPES that do, none for texts."""
 
 
-def _columns(file: CsvFile | ArrowFile, said: list[str]) -> dict[str, Kind]:
+def _columns(file: File, said: list[str]) -> dict[str, Kind]:
     """The columns of a file by their names, without those that have neither name nor values, as a spreadsheet's empty
     columns are.
 
@@ -200,13 +226,11 @@ def _compare_names(path: Path, names: list[str], needed: list[str], *, first: Pa
         said.append(f"{path.name}: columns left out that the training data hasn't: {', '.join(map(repr, more[:5]))}")
 
 
-def _unify(
-    name: str, kinds: Sequence[Kind], files: Sequence[CsvFile | ArrowFile], channel: str, *, text: bool
-) -> pa.DataType:
+def _unify(name: str, kinds: Sequence[Kind], files: Sequence[File], channel: str, *, text: bool) -> pa.DataType:
     """The one type of a column in all files. The cells of CSV files are texts where they must be."""
     places = list(zip(kinds, files, strict=True))
     cells = [kind for kind, file in places if isinstance(file, CsvFile)]
-    text = text or any(is_text(kind[0]) for kind, file in places if isinstance(file, ArrowFile))
+    text = text or any(is_text(kind[0]) for kind, file in places if not isinstance(file, CsvFile))
     together = () if text else tuple(kind for kind in TYPES if all(kind in fitting for fitting in cells))
     unified = pa.schema([(name, pa.null())])
     for kind, file in places:

@@ -5,15 +5,20 @@ A channel holds one split, or several whose names tell them apart (`train.csv` a
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from footplate_trainer.data.pictures import is_hidden
 from footplate_trainer.data.splits import SPLIT_OF_NAME
+from footplate_trainer.data.table_delta import find_delta_files, is_delta
 from footplate_trainer.errors import DataError
 
 CSV_NAME = re.compile(r".*\.(csv|tsv)(\.(gz|zst|bz2))?", re.IGNORECASE)
+JSON_NAME = re.compile(r".*\.(jsonl|ndjson)(\.(gz|zst|bz2))?", re.IGNORECASE)
 PARQUET = (".parquet", ".pq")
 FEATHER = (".feather", ".arrow")
-KINDS = "CSV, TSV, Parquet or Feather"
+KINDS = "CSV, TSV, JSON lines, Parquet or Feather"
+_PARTITION = re.compile(r"([^\W\d]\w*)=(.*)")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list[Path]]:
@@ -26,8 +31,11 @@ def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list
         said: what there is to say of files that are left out is appended.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or those of a Delta table can't be read.
+        ConfigError: the image can't read Delta tables.
     """
+    if is_delta(folder):
+        return {channel: find_delta_files(folder, said=said)}
     there = sorted(path for path in folder.rglob("*") if _is_visible(path, folder)) if folder.is_dir() else []
     files = [path for path in there if is_table(path)]
     if not files:
@@ -52,7 +60,14 @@ def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list
 
 def is_table(path: Path) -> bool:
     """Whether the file's name is one of a table that can be read."""
-    return bool(CSV_NAME.fullmatch(path.name)) or path.suffix.lower() in (*PARQUET, *FEATHER)
+    named = CSV_NAME.fullmatch(path.name) or JSON_NAME.fullmatch(path.name)
+    return bool(named) or path.suffix.lower() in (*PARQUET, *FEATHER)
+
+
+def partition_of(path: Path) -> dict[str, str]:
+    """What a file's folders say of its rows by Hive's convention: `country=de` and so on, as texts."""
+    found = (_PARTITION.fullmatch(part) for part in path.parts[:-1])
+    return {each[1]: "" if each[2] == _NO_VALUE else unquote(each[2]) for each in found if each}
 
 
 def _is_visible(path: Path, folder: Path) -> bool:

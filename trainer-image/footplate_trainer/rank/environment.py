@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from footplate.api.blocks import Checkpoint
+from footplate.api.data import SPLITS
 from footplate.contract import Env, JobConfig
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.exchange import METRICS_FILE
@@ -41,6 +42,8 @@ class Context:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Path] = field(default_factory=dict)
     """Folder of each input channel, by the channel's name."""
+    splits: Mapping[str, Path] = field(default_factory=dict)
+    """Folder of each part that data.split has made, by its name: train, validation, test. Empty without one."""
     output_dir: Path = Path("output")
     """What is left here is uploaded to output.uri after a successful end. Rank 0 of each pod sees the pod's own."""
     checkpoint: Checkpoint | None = None
@@ -135,6 +138,7 @@ def read_context(environ: Mapping[str, str]) -> Context:
         device=devices.find(config, local_rank, local_world_size),
         hyperparameters=hyperparameters,
         inputs=_inputs(environ, config),
+        splits=_splits(environ),
         output_dir=Path(environ.get(Env.OUTPUT_DIR, "output")),
         checkpoint=config.spec.checkpoint if config else None,
         job=config.metadata.name if config else "",
@@ -167,6 +171,11 @@ def _inputs(environ: Mapping[str, str], config: JobConfig | None) -> dict[str, P
     if config is None or folder is None:
         return {}
     return {channel.name: folder / channel.name for channel in config.spec.inputs}
+
+
+def _splits(environ: Mapping[str, str]) -> dict[str, Path]:
+    folder = _path(environ, "SPLITS")
+    return {} if folder is None else {name: folder / name for name in SPLITS if (folder / name).is_dir()}
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

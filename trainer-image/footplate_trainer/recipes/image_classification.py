@@ -12,11 +12,12 @@ from footplate.api.recipes import ImageHyperparameters
 from footplate_trainer.data.images import Images, read_splits
 from footplate_trainer.data.inputs import ImageInput
 from footplate_trainer.data.scratch import ranks
-from footplate_trainer.data.splits import check_channels
+from footplate_trainer.data.splits import TEST, VALIDATION, check_channels
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.networks import ImageClassifier
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
+from footplate_trainer.recipes.inputs import choose_inputs
 from footplate_trainer.recipes.training import train_classifier
 
 NAME = "image-classification"
@@ -29,16 +30,17 @@ SHIFT = 14
 
 def train(ctx: Context, hyperparameters: ImageHyperparameters) -> None:
     """Reads the data, trains, evaluates, exports. Collective."""
-    check_channels(ctx.inputs, recipe=NAME)
+    inputs, fractions = choose_inputs(ctx, hyperparameters)
+    check_channels(inputs, recipe=NAME)
     reporter().enter("loading")
     notes: list[str] = []
     splits = read_splits(
-        ctx.inputs,
+        inputs,
         image_size=hyperparameters.image_size,
         max_corrupt=hyperparameters.max_corrupt,
         class_names=hyperparameters.classes,
-        validation_fraction=hyperparameters.validation_fraction,
-        test_fraction=hyperparameters.test_fraction,
+        validation_fraction=fractions[VALIDATION],
+        test_fraction=fractions[TEST],
         seed=hyperparameters.seed,
         note=notes.append,
     )

@@ -7,7 +7,7 @@ from torch.utils.data import TensorDataset
 from footplate.api.recipes import TableHyperparameters
 from footplate_trainer.data.inputs import TableInput
 from footplate_trainer.data.scratch import ranks
-from footplate_trainer.data.splits import check_channels
+from footplate_trainer.data.splits import TEST, VALIDATION, check_channels
 from footplate_trainer.data.table_files import BATCH_ROWS
 from footplate_trainer.data.tables import Rows, TableSplits, read_splits
 from footplate_trainer.models.cards import ModelCard
@@ -15,6 +15,7 @@ from footplate_trainer.models.networks import TableClassifier
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.evaluating import table_slices
+from footplate_trainer.recipes.inputs import choose_inputs
 from footplate_trainer.recipes.training import train_classifier
 
 NAME = "tabular-classification"
@@ -23,14 +24,15 @@ EXAMPLES = 8
 
 def train(ctx: Context, hyperparameters: TableHyperparameters) -> None:
     """Reads the data, trains, evaluates, exports. Collective."""
-    check_channels(ctx.inputs, recipe=NAME)
+    inputs, fractions = choose_inputs(ctx, hyperparameters)
+    check_channels(inputs, recipe=NAME)
     reporter().enter("loading")
     splits = read_splits(
-        ctx.inputs,
+        inputs,
         target=hyperparameters.target,
         ignore=hyperparameters.ignore,
-        validation_fraction=hyperparameters.validation_fraction,
-        test_fraction=hyperparameters.test_fraction,
+        validation_fraction=fractions[VALIDATION],
+        test_fraction=fractions[TEST],
         seed=hyperparameters.seed,
     )
     for note in splits.notes:

@@ -31,6 +31,7 @@ from footplate_trainer.supervisor import (
     flight_recorder,
     logs,
     preflight,
+    preparing,
     processes,
     signing,
     telemetry,
@@ -128,9 +129,13 @@ class Supervisor:
             model = await self._unless_stopped(asyncio.to_thread(self._find_model), grace=0.0)
             if model is not None:
                 return self._ending(), model
+            if self._pod.stage:
+                await self._unless_stopped(preparing.alone(self._pod, self._note), grace=0.0)
+                return Ending(ExitCode.OK), None
             if (asked := self._pod.config.preflight) is not None:
                 self._telemetry.preflight = await self._unless_stopped(preflight.check(self._pod, asked), grace=0.0)
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
+            await self._unless_stopped(preparing.prepare(self._pod, inputs, self._note), grace=0.0)
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:
                 return ending, None
@@ -234,7 +239,7 @@ class Supervisor:
             self._tracking.python = code.installed.python
         tracked = await self._unless_stopped(asyncio.to_thread(self._tracking.environment), grace=0.0)
         listening = Listening(pod, self._telemetry.heard, self._note)
-        environ = {**listening.environment, **os.environ}
+        environ = {**listening.environment, **os.environ, **preparing.variables(pod)}
         launches = plan_launches(pod, code.folder, environ, instances=instances, installed=code.installed)
         launches[0] = replace(launches[0], env={**tracked, **launches[0].env})  # a tracker's run has one writer
         history = self._history

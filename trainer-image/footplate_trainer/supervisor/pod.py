@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from footplate.api.trainingjob import TrainingJobSpec
-from footplate.contract import Env, JobConfig, TokenEnv, working_grace
+from footplate.contract import Env, JobConfig, StageEnv, TokenEnv, working_grace
 from footplate.dialects import hyperparameter_arguments
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.identity import check_identity
@@ -47,6 +47,8 @@ class Pod:
     """What who asks for /progress or /metrics must show; empty: nothing."""
     open_metrics: bool = False
     """Whether /metrics is shown without it."""
+    stage: str = ""
+    """What this pod does before there is a gang: `data`; empty: it trains."""
     arguments: tuple[str, ...] = ()
     """The job's `command` and `args`, in which Kubernetes has expanded $(NAME), and what hyperparameterArgs adds."""
 
@@ -133,6 +135,7 @@ def read_pod(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] =
         run_dir=read(Env.RUN_DIR, Path),
         spec_sha256=environ.get(Env.SPEC_SHA256, ""),
         nonce=environ.get(Env.NONCE, ""),
+        stage=environ.get(StageEnv.STAGE, ""),
         arguments=tuple(arguments) or (*(trainer.command or ()), *trainer.args, *hyperparameter_arguments(trainer)),
     )
 

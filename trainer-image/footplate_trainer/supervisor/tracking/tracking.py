@@ -50,7 +50,7 @@ class Tracking:
         self._began = time.monotonic()
         self.python = Path(sys.executable)
         """Which one has the libraries of trackers."""
-        there = lines is not None and pod.node_rank == 0
+        there = lines is not None and pod.node_rank == 0 and not pod.stage
         self._workers = [*self._work(lines)] if there and lines is not None else []
 
     def begin(self) -> None:

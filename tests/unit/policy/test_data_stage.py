@@ -1,0 +1,222 @@
+"""Data before accelerators: one pod without any prepares them, and the gang follows once it has succeeded."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from footplate.contract import Verdict
+from footplate.policy.plan import Admission, Plan
+from unit.policy.build import NOW, at, job, look, names, observe, plan_of, pod
+from unit.policy.fakecluster import FakeCluster
+
+JSON = dict[str, Any]
+SPEC: JSON = {
+    "nodes": 2,
+    "resources": {"requests": {"cpu": "64", "memory": "512Gi"}, "limits": {"nvidia.com/gpu": 8}},
+    "inputs": [{"name": "train", "uri": "s3://datasets/train/"}],
+    "data": {"split": {"train": 0.9, "test": 0.1}},
+    "output": {"uri": "s3://models/fashion/"},
+}
+SUCCEEDED = Verdict(outcome="succeeded", exit_code=0, notes=["data: 10 rows"]).model_dump_json(by_alias=True)
+
+
+def cluster(**changes: Any) -> FakeCluster:
+    cluster = FakeCluster(job=job({**SPEC, **changes}))
+    cluster.settle()
+    return cluster
+
+
+def pods(cluster: FakeCluster) -> list[str]:
+    return [pod.name for pod in cluster.pods()]
+
+
+def run_data(cluster: FakeCluster, code: int = 0, **more: Any) -> None:
+    (pod,) = cluster.live_pods()
+    cluster.schedule(pod, "node-0")
+    cluster.settle()
+    cluster.start(cluster.live_pods()[0])
+    cluster.settle()
+    cluster.tick(30)
+    cluster.end(cluster.live_pods()[0], code, **more)
+    cluster.settle()
+    cluster.tick(30)
+    cluster.settle()
+
+
+def environment(pod: Mapping[str, Any]) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in pod["spec"]["containers"][0]["env"]}
+
+
+def test_one_pod_without_accelerators_comes_first() -> None:
+    found = cluster()
+    assert pods(found) == ["fashion-1-0-0"]
+    (raw,) = [pod.raw for pod in found.pods()]
+    assert raw["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {}}
+    env = environment(raw)
+    assert (env["FOOTPLATE_STAGE"], env["FOOTPLATE_NODES"], env["FOOTPLATE_PROCESSES_PER_NODE"]) == ("data", "1", "1")
+    assert (found.phase, found.status["reason"]) == ("Pending", "PreparingData")
+    assert "the data are being prepared by pod fashion-1-0-0" in found.status["message"]
+    assert found.status["attempts"][0]["stage"] == "data"
+    assert raw["spec"]["securityContext"]["runAsNonRoot"]
+    assert raw["metadata"]["ownerReferences"][0]["uid"] == found.job["metadata"]["uid"]
+
+
+def test_the_gang_follows_once_they_are_prepared() -> None:
+    found = cluster()
+    run_data(found, message=SUCCEEDED)
+    assert sorted(pods(found)) == ["fashion-1-1-0", "fashion-1-1-1"]
+    (first, _) = [pod.raw for pod in found.pods()]
+    assert first["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "8"}
+    assert "FOOTPLATE_STAGE" not in environment(first)
+    data, gang = found.status["attempts"]
+    assert (data["reason"], data["stage"]) == ("DataPrepared", "data")
+    assert "stage" not in gang
+    assert found.status["dataTime"]
+    assert found.status["notes"] == ["data: 10 rows"]
+    assert found.status["restarts"].get("user", 0) == found.status["restarts"].get("infrastructure", 0) == 0
+    # Once a run: a gang that is made again prepares nothing.
+    for rank in found.live_pods():
+        found.schedule(rank, "node-1")
+    found.settle()
+    for rank in found.live_pods():
+        found.start(rank)
+    found.settle()
+    assert found.phase == "Running"
+    found.end(found.live_pods()[0], 70)
+    found.settle()
+    found.tick(60)
+    found.settle()
+    assert [attempt.get("stage") for attempt in found.status["attempts"]] == ["data", None, None]
+    gang_now = [each.name for each in found.live_pods() if not each.terminating]
+    assert sorted(gang_now) == ["fashion-1-2-0", "fashion-1-2-1"]
+
+
+def test_no_accelerator_seconds_are_charged_for_it() -> None:
+    found = cluster()
+    run_data(found, message=SUCCEEDED)
+    assert found.status.get("usage", {}).get("acceleratorSeconds", {}).get("nvidia.com/gpu", 0) == 0
+
+
+def test_data_that_break_a_check_end_the_run_before_there_is_a_gang() -> None:
+    said = "data.checks: column 'age': minimum: 0 is broken once: -5 in row 3 of train/a.csv"
+    verdict = json.dumps({"outcome": "failed", "exitCode": 65, "error": {"message": said}})
+    found = cluster()
+    run_data(found, 65, message=verdict)
+    assert (found.phase, found.status["reason"]) == ("Failed", "DataError")
+    assert said in found.status["message"]
+    assert pods(found) == ["fashion-1-0-0"]
+
+
+def test_it_is_tried_again_so_often_as_any_attempt() -> None:
+    found = cluster(runPolicy={"maxRestarts": 1})
+    run_data(found, 70)
+    found.tick(60)
+    found.settle()
+    assert [attempt["stage"] for attempt in found.status["attempts"]] == ["data", "data"]
+    assert found.status["restarts"]["user"] == 1
+    (again,) = found.live_pods()
+    assert again.name == "fashion-1-1-0"
+    run_data(found, 71)
+    assert (found.phase, found.status["reason"]) == ("Failed", "MaxRestartsExceeded")
+
+
+def test_a_lost_node_costs_the_infrastructures_budget() -> None:
+    found = cluster()
+    (data,) = found.live_pods()
+    found.schedule(data, "node-0")
+    found.start(data)
+    found.settle()
+    found.set_node("node-0", ready="Unknown")
+    found.tick(60)
+    found.settle()
+    found.tick(60)
+    found.settle()
+    assert found.status["restarts"]["infrastructure"] == 1
+    assert found.status["attempts"][-1]["stage"] == "data"
+
+
+def test_suspending_stops_it_and_resuming_prepares_again() -> None:
+    found = cluster()
+    found.edit("runPolicy", suspend=True)
+    found.settle()
+    for each in found.pods():
+        found.end(each, 143)
+    found.tick(200)
+    found.settle()
+    assert found.phase == "Suspended"
+    found.edit("runPolicy", suspend=False)
+    found.settle()
+    assert found.status["attempts"][-1]["stage"] == "data"
+    assert len(found.live_pods()) == 1
+
+
+def test_an_elastic_gang_begins_with_all_its_nodes() -> None:
+    found = cluster(nodes=3, elastic={"minNodes": 2, "maxNodes": 4}, checkpoint={"uri": "s3://checkpoints/"})
+    assert pods(found) == ["fashion-1-0-0"]
+    run_data(found, message=SUCCEEDED)
+    assert sorted(pods(found)) == ["fashion-1-1-0", "fashion-1-1-1", "fashion-1-1-2"]
+
+
+def test_a_model_that_is_there_already_ends_the_run() -> None:
+    artifact: JSON = {
+        "uri": "s3://models/fashion/fashion/1/",
+        "manifest": "s3://models/fashion/fashion/1/manifest.json",
+    }
+    artifact |= {"sha256": "a" * 64, "sizeBytes": 1}
+    said = {"outcome": "succeeded", "exitCode": 0, "alreadyComplete": True, "artifact": artifact}
+    found = cluster()
+    run_data(found, message=json.dumps(said))
+    assert (found.phase, found.status["reason"]) == ("Succeeded", "AlreadyComplete")
+
+
+@pytest.mark.parametrize("field", ["data", "output"])
+def test_without_data_or_a_place_to_keep_them_the_gang_comes_at_once(field: str) -> None:
+    found = FakeCluster(job=job({name: value for name, value in SPEC.items() if name != field}))
+    found.settle()
+    assert sorted(pods(found)) == ["fashion-1-0-0", "fashion-1-0-1"]
+    assert "stage" not in found.status["attempts"][0]
+
+
+def test_it_has_the_resources_that_are_asked_for_it() -> None:
+    resources = {"requests": {"cpu": "8"}, "limits": {"memory": "64Gi"}}
+    found = cluster(data={**SPEC["data"], "resources": resources})
+    assert found.pods()[0].raw["spec"]["containers"][0]["resources"] == resources
+
+
+def test_it_takes_no_place_in_the_queue_and_the_gang_does() -> None:
+    waiting = Admission(limited=frozenset({"nvidia.com/gpu"}), why="3 jobs are before it")
+
+    def plan(**status: Any) -> Plan:
+        return plan_of(replace(observe(job(SPEC), phase="Pending", **status), admission=waiting), now=NOW)
+
+    begun = plan(attempts=[])
+    assert begun.status is not None
+    assert begun.status["attempts"][0]["stage"] == "data"
+    assert "queue" not in begun.status
+    ended = [{"attempt": 0, "startTime": at(-60), "endTime": at(-9), "reason": "DataPrepared", "stage": "data"}]
+    then = plan(attempts=ended, dataTime=at(-9))
+    assert then.status is not None
+    assert then.status["phase"] == "Queued"
+    assert then.status["queue"]["nodes"] == 0
+    assert then.create == ()
+
+
+def test_the_gangs_wait_counts_as_that_of_a_run_that_has_never_run() -> None:
+    found = cluster(runPolicy={"queueDeadlineSeconds": 100})
+    run_data(found, message=SUCCEEDED)
+    assert "runningTime" not in found.status
+    found.tick(200)
+    found.settle()
+    assert (found.phase, found.status["reason"]) == ("Failed", "QueueDeadlineExceeded")
+
+
+def test_pods_of_the_stage_go_when_the_gang_begins() -> None:
+    ended = [{"attempt": 0, "startTime": at(-60), "endTime": at(-9), "reason": "DataPrepared", "stage": "data"}]
+    data = pod(0, phase="Succeeded")
+    plan = look(job(SPEC), data, phase="Pending", attempts=ended, dataTime=at(-9))
+    assert plan.status is not None
+    after = look({**job(SPEC), "status": plan.status}, data)
+    assert names(after.delete) == ["Pod/fashion-1-0-0"]

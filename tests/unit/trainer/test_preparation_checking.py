@@ -1,0 +1,147 @@
+"""Checks by Frictionless' words: all violations are counted, the first ten are shown with file, row and value."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import pyarrow as pa
+import pytest
+
+from footplate.api.data import Checks, ColumnCheck
+from footplate_trainer.errors import DataError
+from footplate_trainer.preparation.checking import check, check_column, words
+from footplate_trainer.preparation.report import Violation
+
+
+def locate(row: int) -> tuple[str, int]:
+    return "train/a.csv", row + 1
+
+
+def rows(values: Sequence[object] | pa.Array, **asked: object) -> dict[str, list[int]]:
+    """The rows that break each rule, from 1."""
+    array = values if isinstance(values, pa.Array) else pa.array(values)
+    found = check_column(pa.chunked_array([array]), ColumnCheck.model_validate({"name": "c", **asked}), locate)
+    assert all(each.count == len(each.examples) for each in found)
+    return {each.rule: [example.row for example in each.examples] for each in found}
+
+
+def test_required_is_broken_by_what_has_no_value() -> None:
+    asked = {"constraints": {"required": True}}
+    assert rows(["a", None, ""], **asked) == {"required": [2, 3]}
+    assert rows([1.0, float("nan"), None], **asked) == {"required": [2, 3]}
+    assert rows([1.0, 2.0], **asked) == {}
+
+
+def test_what_has_no_value_breaks_nothing_else() -> None:
+    constraints = {"minimum": 5, "maximum": 6, "unique": True, "enum": ["5"]}
+    assert rows([5, None, None], type="integer", constraints=constraints) == {}
+    texts = {"minLength": 2, "pattern": "a+", "enum": ["aa"], "unique": True}
+    assert rows(["aa", "", None, ""], type="string", constraints=texts) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "broken"),
+    [
+        ("integer", ["1", " -2 ", "1.0", "x", "1e3"], [3, 4, 5]),
+        ("integer", [1.0, 1.5, 2.0], [2]),
+        ("integer", [1, 2], []),
+        ("integer", [True], [1]),
+        ("number", ["1", "-.5", "1e-3", "1,5", "nan", "0x1"], [4, 5, 6]),
+        ("number", [1.5, 2.0], []),
+        ("number", [True], [1]),
+        ("boolean", ["true", "False", "0", "yes"], [4]),
+        ("boolean", [0, 1, 2], [3]),
+        ("boolean", [True, False], []),
+        ("date", ["2026-01-31", "2026-02-30", "2026-1-3", "2026-01-31T00:00:00"], [2, 3, 4]),
+        ("date", [date(2026, 1, 1)], []),
+        ("date", [datetime(2026, 1, 1, 12)], [1]),
+        ("datetime", ["2026-01-31T10:00:00Z", "2026-01-31 10:00", "2026-01-31", "10:00", "2026-01-31T25:00"], [4, 5]),
+        ("datetime", [datetime(2026, 1, 1, 12)], []),
+        ("datetime", [5], [1]),
+        ("string", ["a"], []),
+        ("string", [1], []),
+    ],
+)
+def test_types(kind: str, values: Sequence[object], broken: list[int]) -> None:
+    assert rows(values, type=kind) == ({f"type: {kind}": broken} if broken else {})
+
+
+def test_bounds_include_themselves() -> None:
+    constraints = {"minimum": 0, "maximum": 10}
+    assert rows([-1, 0, 10, 11], constraints=constraints) == {"minimum: 0": [1], "maximum: 10": [4]}
+    assert rows(["-1", "0", "10", "11", "x"], constraints=constraints) == {"minimum: 0": [1, 5], "maximum: 10": [4, 5]}
+    assert rows([True], constraints={"minimum": 0}) == {"minimum: 0": [1]}
+
+
+def test_lengths_are_of_characters() -> None:
+    assert rows(["ää", "a", "äöü"], constraints={"minLength": 2, "maxLength": 2}) == {
+        "minLength: 2": [2],
+        "maxLength: 2": [3],
+    }
+
+
+def test_a_pattern_holds_for_the_whole_text() -> None:
+    assert rows(["DE", "D", "DEX", "xDE", "DE\n"], constraints={"pattern": "[A-Z]{2}"}) == {
+        "pattern: [A-Z]{2}": [2, 3, 4, 5]
+    }
+    assert rows(["a", "b", "ab"], constraints={"pattern": "a|b"}) == {"pattern: a|b": [3]}
+
+
+def test_enums_of_texts_and_of_numbers() -> None:
+    assert rows(["a", "b", "A"], constraints={"enum": ["a", "b"]}) == {"enum: a, b": [3]}
+    assert rows([1.0, 2.5, 3.0], constraints={"enum": ["1", "2.50"]}) == {"enum: 1, 2.50": [3]}
+    assert rows([True, False], constraints={"enum": ["true"]}) == {"enum: true": [2]}
+
+
+def test_unique_shows_the_rows_that_repeat_an_earlier_one() -> None:
+    assert rows(["a", "b", "a", "c", "a"], constraints={"unique": True}) == {"unique": [3, 5]}
+    assert rows([1, 2, 1], constraints={"unique": True}) == {"unique": [3]}
+
+
+def test_all_are_counted_and_ten_are_shown() -> None:
+    column = pa.chunked_array([pa.array(range(60)), pa.array(range(60))])
+    asked = ColumnCheck.model_validate({"name": "c", "constraints": {"minimum": 50}})
+    (found,) = check_column(column, asked, locate)
+    assert found.count == 100
+    assert [example.row for example in found.examples] == list(range(1, 11))
+    assert found.examples[3].value == "3"
+
+
+def test_a_long_value_is_cut() -> None:
+    asked = ColumnCheck.model_validate({"name": "c", "constraints": {"maxLength": 5}})
+    (found,) = check_column(pa.chunked_array([["x" * 10_000_000]]), asked, locate)
+    assert len(found.examples[0].value) == 100
+
+
+TABLE = pa.table({"age": [1, 2, 2], "label": ["a", "b", "b"], "tags": [["x"], [], []]})
+
+
+def of_table(duplicates: int = 1, **asked: object) -> list[str]:
+    checks = Checks.model_validate(asked)
+    return [each.rule for each in check(TABLE, checks, locate, lambda: duplicates)]
+
+
+def test_rows_and_duplicates() -> None:
+    assert of_table(minRows=3) == []
+    assert of_table(minRows=4) == ["minRows: 4 (3 rows are there)"]
+    assert of_table(maxDuplicates=0.34) == []
+    assert of_table(maxDuplicates=0.33) == ["maxDuplicates: 0.33 (0.333 are)"]
+
+
+def test_a_column_that_is_not_there_is_told_with_the_nearest() -> None:
+    with pytest.raises(DataError, match=r"columns\[agee\]: there is no such column; did you mean age\?"):
+        of_table(columns=[{"name": "agee"}])
+    with pytest.raises(DataError, match=r"columns\[tags\]: its cells are of type list"):
+        of_table(columns=[{"name": "tags"}])
+
+
+def test_the_message_names_column_rule_row_and_value_and_the_way_out() -> None:
+    found = check(
+        TABLE, Checks.model_validate({"columns": [{"name": "age", "constraints": {"maximum": 1}}]}), locate, int
+    )
+    said = words(found, where=". See problems.json")
+    assert said == (
+        "data.checks: column 'age': maximum: 1 is broken 2 times: 2 in row 2 of train/a.csv; "
+        "2 in row 3 of train/a.csv. See problems.json; correct the data, or the check"
+    )
+    many = words([Violation(column="c", rule=f"minimum: {n}", count=1) for n in range(5)], where="")
+    assert "3 more rules are broken" in many

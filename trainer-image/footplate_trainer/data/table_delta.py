@@ -1,0 +1,71 @@
+"""Delta Lake tables: a folder of Parquet files whose log says which of them hold the table's rows now. Whoever read all
+of them would see rows that were deleted or replaced.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from footplate_trainer.errors import ConfigError, DataError
+
+LOG = "_delta_log"
+HARMLESS = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
+"""Features for readers that don't change what a Parquet file says of its rows."""
+
+
+def is_delta(folder: Path) -> bool:
+    """Whether the folder is a Delta table, or holds one.
+
+    Raises:
+        DataError: it holds one deeper down, where it can't be told from what lies beside it.
+    """
+    if (folder / LOG).is_dir():
+        return True
+    if inside := sorted(folder.glob(f"*/{LOG}")):
+        raise DataError(
+            f"{inside[0].parent} is a Delta table in a folder of something else; let the input's uri end in "
+            f"/{inside[0].parent.name}/"
+        )
+    return False
+
+
+def find_delta_files(folder: Path, *, said: list[str]) -> list[Path]:
+    """The files that hold the newest version's rows, in a fixed order; which version that is, is said.
+
+    Raises:
+        DataError: the table can't be read, has features by which a file isn't what it says, or lacks a file.
+        ConfigError: the image has no deltalake.
+    """
+    try:
+        import deltalake
+    except ImportError:
+        raise ConfigError(
+            f"{folder.name} is a Delta table, and the image has no deltalake to read it with; use an image with "
+            "footplate[delta]"
+        ) from None
+    try:
+        table = deltalake.DeltaTable(folder)
+        features = set(table.protocol().reader_features or ()) - HARMLESS
+        mapping = table.metadata().configuration.get("delta.columnMapping.mode", "none")
+        files = sorted(map(_local, table.file_uris()))
+    except Exception as error:  # the library's own errors, and those of the runtime that it is made with
+        raise DataError(f"input {folder.name}: its Delta table can't be read: {error}") from None
+    if mapping != "none":
+        features.add("columnMapping")
+    if features:
+        raise DataError(
+            f"input {folder.name}: its Delta table uses {', '.join(sorted(features))}, which isn't read here; write it "
+            "anew without, or take its rows as Parquet"
+        )
+    if missing := [path for path in files if not path.is_file()]:
+        raise DataError(
+            f"input {folder.name}: {missing[0].name} is in its Delta table's log, but isn't there; restore it"
+        )
+    if not files:
+        raise DataError(f"input {folder.name}: version {table.version()} of its Delta table has no rows")
+    said.append(f"input {folder.name}: version {table.version()} of a Delta table, {len(files):,} files")
+    return files
+
+
+def _local(uri: str) -> Path:
+    path = Path(uri.removeprefix("file://"))
+    return path if path.exists() else Path(unquote(str(path)))

@@ -1,0 +1,147 @@
+"""Prepares data: reads, divides, checks and describes them, and writes the outcome as `layout` says."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from footplate.api.data import SPLITS, Data
+from footplate_trainer.errors import DataError
+from footplate_trainer.preparation.checking import check, words
+from footplate_trainer.preparation.layout import FILES, PAGE, PARTS, PREPARED, PROBLEMS, PROFILE, record
+from footplate_trainer.preparation.measuring import count_doubles, row_hashes
+from footplate_trainer.preparation.page import render
+from footplate_trainer.preparation.profiling import make_profile
+from footplate_trainer.preparation.reading import Loaded, load
+from footplate_trainer.preparation.report import Prepared, Violation
+from footplate_trainer.preparation.splitting import divide
+
+BATCH_ROWS = 65_536
+MOST_TOLD = 3
+"""Hints, and notes, that are told to the job; the profile has all."""
+Codes = NDArray[np.uint8]
+
+
+def prepare(
+    data: Data, inputs: Mapping[str, Path], folder: Path, *, digests: Mapping[str, str], label: str | None, title: str
+) -> Prepared:
+    """Does all of it, and writes it into a folder.
+
+    Args:
+        data: what is asked for.
+        inputs: the folder of each channel.
+        folder: where the outcome goes.
+        digests: SHA-256 of each channel.
+        label: the column that is to be predicted, where it is known.
+        title: of the page.
+
+    Raises:
+        DataError: they can't be read or divided, or break a check.
+        ConfigError: it can't be told which channel holds them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = load(inputs, data.split, folder)
+    broken = _check(data, loaded)
+    codes = _divide(data, loaded, lenient=bool(broken))
+    label = label or ("class" if loaded.paths is not None else _label(data))
+    hints: list[str] = []
+    if data.profile or broken:
+        profile = make_profile(
+            loaded.table, codes, label=label, same=loaded.same, unreadable=loaded.unreadable, notes=loaded.notes
+        )
+        hints = [hint.text[:512] for hint in profile.hints]
+        (folder / PROFILE).write_text(profile.model_dump_json(by_alias=True, exclude_none=True, indent=1))
+        (folder / PAGE).write_text(render(profile, broken, title=title), encoding="utf-8", errors="backslashreplace")
+    if broken:
+        problems = [each.model_dump(mode="json", by_alias=True) for each in broken]
+        (folder / PROBLEMS).write_text(json.dumps(problems, indent=1))
+        for each in broken:
+            print(each, flush=True)  # noqa: T201 (into the pod's log)
+        raise DataError(words(broken, where=f". {PROBLEMS} and the log have all of them"))
+    if data.split is not None:
+        _write_parts(loaded, codes, folder)
+    (folder / "rows.arrow").unlink(missing_ok=True)
+    counts = np.bincount(codes, minlength=len(SPLITS))
+    prepared = Prepared(
+        inputs=dict(digests),
+        rows=loaded.table.num_rows,
+        splits={name: int(counts[part]) for part, name in enumerate(SPLITS) if counts[part]},
+        files=record(folder),
+        hints=hints[:MOST_TOLD],
+        notes=[note[:512] for note in (*loaded.notes, *loaded.unreadable)][:MOST_TOLD],
+    )
+    (folder / PREPARED).write_text(prepared.model_dump_json(by_alias=True, exclude_none=True, indent=1))
+    return prepared
+
+
+def _label(data: Data) -> str | None:
+    return data.split.column if data.split is not None and data.split.by == "stratified" else None
+
+
+def _check(data: Data, loaded: Loaded) -> list[Violation]:
+    if data.checks is None:
+        return []
+
+    @cache
+    def duplicates() -> int:
+        same = loaded.table.select(list(loaded.same)) if loaded.same else loaded.table
+        return count_doubles(row_hashes(same), np.zeros(loaded.table.num_rows, np.uint8))[0]
+
+    return check(loaded.table, data.checks, loaded.locate, duplicates)
+
+
+def _divide(data: Data, loaded: Loaded, *, lenient: bool) -> Codes:
+    """The part of each row. Where checks are broken, which is told first, it needn't be known."""
+    rows, split = loaded.table.num_rows, data.split
+    as_named = loaded.parts if loaded.parts is not None else np.zeros(rows, np.uint8)
+    if split is None or (split.by == "given" and split.column is None):
+        return as_named
+    try:
+        return divide(split, rows, _column(loaded, split.column), loaded.place)
+    except DataError:
+        if lenient:
+            return as_named
+        raise
+
+
+def _column(loaded: Loaded, name: str | None) -> pa.ChunkedArray | None:
+    if name is None:
+        return None
+    if name not in loaded.table.schema.names:
+        names = ", ".join(map(repr, loaded.table.schema.names[:20]))
+        raise DataError(f"data.split.column: there is no column {name!r}; the data have {names}")
+    return loaded.table.column(name)
+
+
+def _write_parts(loaded: Loaded, codes: Codes, folder: Path) -> None:
+    if loaded.paths is None:
+        _write_rows(loaded.table, codes, folder / PARTS)
+        return
+    rows = loaded.table.select(["file", "class"]).to_pylist()
+    with (folder / FILES).open("w", encoding="utf-8") as file:
+        file.writelines(
+            json.dumps({**row, "split": SPLITS[part]}) + "\n" for row, part in zip(rows, codes.tolist(), strict=True)
+        )
+
+
+def _write_rows(table: pa.Table, codes: Codes, folder: Path) -> None:
+    """Batch by batch, so that no part needs to fit into memory."""
+    writers = {}
+    for part in np.unique(codes).tolist():
+        (folder / SPLITS[part]).mkdir(parents=True, exist_ok=True)
+        writers[part] = pq.ParquetWriter(folder / SPLITS[part] / "data.parquet", table.schema)
+    try:
+        start = 0
+        for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+            here = codes[start : start + batch.num_rows]
+            for part, writer in writers.items():
+                writer.write_batch(batch.filter(pa.array(here == part)))
+            start += batch.num_rows
+    finally:
+        for writer in writers.values():
+            writer.close()

@@ -1,0 +1,186 @@
+"""Prepares the data of a run once, in a process of its own, in the pod that the operator makes for it before there is a
+gang. The outcome lies beside the run's records, where all nodes of all attempts take these very files; data that have
+changed meanwhile are refused.
+
+    <uri>/<job>/records-<run>-<first 8 of the UID>/data/   as `footplate_trainer.preparation.layout` says
+
+A job without storage has nowhere to keep it: each node then prepares its own copy, which comes out alike.
+"""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from footplate import records
+from footplate_trainer import exchange
+from footplate_trainer.errors import ConfigError, DataError, Exists, NotFound, TrainerError, UserError
+from footplate_trainer.preparation import layout
+from footplate_trainer.preparation.report import Prepared
+from footplate_trainer.storage.fetch import Fetched, check_space, download, fetch_inputs
+from footplate_trainer.storage.proving import keys_may_come
+from footplate_trainer.storage.store import Store
+from footplate_trainer.supervisor import processes
+from footplate_trainer.supervisor.launch import Launch
+from footplate_trainer.supervisor.pod import Pod
+
+FOLDER = "data"
+SPLITS = "SPLITS"
+"""Variable that names the folder of the parts."""
+TICK_SECONDS = 0.1
+_PROGRAM = ("-m", "footplate_trainer.preparation")
+log = structlog.get_logger()
+
+
+async def prepare(pod: Pod, fetched: Mapping[str, Fetched], note: Callable[[str], object]) -> Prepared | None:
+    """The outcome, which then lies on this node, too; None where the job asks for nothing.
+
+    Raises:
+        DataError: the data break a check, can't be read or divided, or have changed since they were prepared.
+        ConfigError: the job or its image won't do.
+        StorageError: the outcome can't be kept.
+    """
+    if pod.spec.data is None:
+        return None
+    digests = {name: fetched[name].sha256 for name in layout.data_channels(pod.spec)}
+    folder, store = pod.work_dir / FOLDER, _store(pod)
+    found = None if store is None else await asyncio.to_thread(_find, store)
+    if store is not None and found is not None:
+        layout.check_same(found, digests)
+        await asyncio.to_thread(_fetch, store, found, folder)
+    elif store is None or pod.stage:
+        found = await _make(pod, folder, digests, store)
+    else:
+        raise DataError(
+            f"{store.uri}/{layout.PREPARED}, which says how this run's data were divided, isn't there any more; "
+            "restore it, or set runPolicy.restartNonce to begin a run that divides them anew"
+        )
+    await asyncio.to_thread(layout.link_files, folder, pod.input_dir)
+    if pod.node_rank == 0:
+        for text in (*found.notes, *found.hints, _summary(found, store)):
+            note(text)
+    log.info("the data are prepared", rows=found.rows, **found.splits)
+    return found
+
+
+def _summary(found: Prepared, store: Store | None) -> str:
+    parts = ", ".join(f"{name} {count:,} ({count / max(1, found.rows):.1%})" for name, count in found.splits.items())
+    return f"data: {found.rows:,} rows: {parts}{f'; more in {store.uri}/' if store is not None else ''}"
+
+
+async def alone(pod: Pod, note: Callable[[str], object]) -> None:
+    """Does it in a pod that is there for nothing else; raises as `prepare`, and what fetching the data raises."""
+    channels = [channel for channel in pod.spec.inputs if channel.name in layout.data_channels(pod.spec)]
+
+    def fetch() -> dict[str, Fetched]:
+        with keys_may_come(pod.attempt):
+            return fetch_inputs(channels, pod.input_dir, endpoint=pod.spec.storage.endpoint)
+
+    await prepare(pod, await asyncio.to_thread(fetch), note)
+
+
+def variables(pod: Pod) -> Mapping[str, str]:
+    """What tells a program of the user's where the parts are."""
+    folder = pod.work_dir / FOLDER / layout.PARTS
+    return {SPLITS: str(folder)} if pod.spec.data is not None and pod.spec.data.split is not None else {}
+
+
+def _store(pod: Pod) -> Store | None:
+    base = records.base_uri(pod.spec)
+    if base is None:
+        return None
+    uri = records.records_uri(base, job=pod.job, run=pod.run, uid=pod.uid)
+    return Store.open(f"{uri}/{FOLDER}", endpoint=pod.spec.storage.endpoint)
+
+
+def _find(store: Store) -> Prepared | None:
+    try:
+        return Prepared.model_validate_json(store.get(layout.PREPARED))
+    except NotFound:
+        return None
+    except ValidationError:
+        raise DataError(
+            f"{store.uri}/{layout.PREPARED} isn't what this run has written; delete that folder, and the data are "
+            "prepared anew"
+        ) from None
+
+
+async def _make(pod: Pod, folder: Path, digests: Mapping[str, str], store: Store | None) -> Prepared:
+    log.info("the data are being prepared")
+    await asyncio.to_thread(layout.begin, folder, digests)
+    try:
+        await _run(pod, folder)
+    finally:
+        if store is not None:
+            await asyncio.to_thread(_publish, store, folder, layout.TOLD)
+    made = await asyncio.to_thread(layout.read, folder)
+    if store is None:
+        return made
+    await asyncio.to_thread(_publish, store, folder, [file.path for file in made.files])
+    return await asyncio.to_thread(_settle, store, folder, made, digests)
+
+
+def _settle(store: Store, folder: Path, made: Prepared, digests: Mapping[str, str]) -> Prepared:
+    """The outcome that counts: another attempt's node 0, which is late to go, may have been first."""
+    try:
+        store.put(layout.PREPARED, (folder / layout.PREPARED).read_bytes(), create=True)
+    except Exists:
+        first = _find(store)
+        if first is not None and first != made:
+            layout.check_same(first, digests)
+            _fetch(store, first, folder)
+            return first
+    return made
+
+
+def _publish(store: Store, folder: Path, names: list[str] | tuple[str, ...]) -> None:
+    for name in names:
+        if (folder / name).is_file():
+            store.put_file(name, folder / name)
+
+
+def _fetch(store: Store, prepared: Prepared, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    check_space(folder, sum(file.size_bytes for file in prepared.files))
+    for file in prepared.files:
+        download(store, store.head(file.path), folder, sha256=file.sha256)
+
+
+async def _run(pod: Pod, folder: Path) -> None:
+    """Runs the program to its end, and raises what it says."""
+    for module in ("pyarrow", "torch"):
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(
+                f"spec.data: the image's Python that runs our supervisor has no {module} to prepare data with; use an "
+                "image with footplate[trainer], or leave data out"
+            )
+    command = [sys.executable, *_PROGRAM, str(folder)]
+    process = processes.start_one(Launch(rank=0, command=command, env=dict(os.environ), folder=pod.work_dir))
+    await process.copy_output("[data] ", None)
+    try:
+        while not process.ended:
+            process.poll()
+            await asyncio.sleep(TICK_SECONDS)
+        exit_ = await process.wait()
+    finally:
+        process.kill()
+    if exit_.returncode == 0:
+        return
+    if (error := exchange.read_error(pod.run_dir, 0)) is not None:
+        raise _raised(error)
+    killed = exit_.returncode == -signal.SIGKILL
+    why = "was killed, most likely out of memory: raise resources.limits.memory" if killed else "has failed"
+    raise UserError(f"spec.data: what prepares the data {why} (exit code {exit_.returncode}); the log says more")
+
+
+def _raised(error: exchange.RankError) -> TrainerError:
+    kinds = (DataError, ConfigError)
+    kind = next((kind for kind in kinds if kind.exit_code == error.exit_code), UserError)
+    said = error.failure
+    return kind(f"{said.type}: {said.message}" if said.type else said.message)
