@@ -122,8 +122,8 @@ def held_without_line(of_attempt: int | None, asked: int) -> int:
 
 
 def _of_running(job: Object, runtime: Object | None, *, rank: Callable[[str], int]) -> Claim | None:
-    """The claim of a job that has begun without the line, and has pods with accelerators. Whom another queue lets in isn't counted here:
-    it would never be asked for what it holds, and others would wait for it for ever.
+    """The claim of a job that has begun without the line, and has pods that train. Whom another queue lets in isn't
+    counted here: it would never be asked for what it holds, and others would wait for it for ever.
     """
     status, spec = block(job, "status"), block(job, "spec")
     attempt: Object = next(reversed(blocks(status, "attempts")), {})
