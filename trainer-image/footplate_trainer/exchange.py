@@ -22,7 +22,7 @@ from typing import Annotated, BinaryIO, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
-from footplate.api.status import MAX_METRICS, CheckpointStatus, Count, ProgressStatus, Straggler
+from footplate.api.status import MAX_METRICS, CheckpointStatus, Count, Ended, Metrics, ProgressStatus, Straggler
 from footplate.api.types import Model
 from footplate.causes import way_out
 from footplate.contract import Activity, ExitCode, Failure
@@ -127,6 +127,15 @@ class DurationCounts(Model):
     seconds: Annotated[float, Field(ge=0)]
 
 
+class ModelReport(Model):
+    """Which state of the training the model is, where it isn't the last one."""
+
+    step: Count
+    epoch: Count
+    """Epochs finished."""
+    metrics: Metrics
+
+
 class RankReport(Model):
     """What rank 0 says of the whole gang: how far it is, and what the model's manifest will want to know."""
 
@@ -157,6 +166,9 @@ class RankReport(Model):
     productive_node_seconds: float | None = None
     """See `speed.ProductiveTime`."""
     stragglers: Annotated[tuple[Straggler, ...], Field(strict=False)] = ()
+    ended: Ended | None = None
+    """Why `Trainer.fit` has come to its end."""
+    model: ModelReport | None = None
     seed: int | None = None
     device: str | None = None
     """What the ranks compute on, such as `NVIDIA H100 80GB HBM3` or `cpu`."""

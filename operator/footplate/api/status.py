@@ -20,6 +20,12 @@ MAX_RANKS_LENGTH = 32_768
 MAX_NONCES_KEPT = 100
 
 
+Ended = Literal["epochs", "earlyStopping", "terminateOnNaN", "callback"]
+"""Why `Trainer.fit` has come to its end: all epochs are done, or which callback has ended it. Whoever reads what
+another version has written takes other words too.
+"""
+
+
 def format_time(time: datetime) -> str:
     """A time as Kubernetes writes it: UTC, whole seconds."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -201,6 +207,13 @@ class ArtifactStatus(Model):
     sha256: Annotated[str, Field(max_length=64)] = Field(description="SHA-256 of the manifest.")
     size_bytes: Count = Field(description="Bytes of all its files.")
     metrics: Metrics = Field(default={}, description="Final metrics.")
+    step: Count | None = Field(None, description="Optimizer steps that the model has learnt from.")
+    epoch: Count | None = Field(None, description="Epochs that the model has learnt from.")
+    ended: Annotated[str, Field(max_length=63)] | None = Field(
+        None,
+        description="Why training has ended: epochs (all are done), earlyStopping, terminateOnNaN or callback; null "
+        "where the code has a loop of its own.",
+    )
     signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
 
 

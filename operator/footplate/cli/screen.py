@@ -17,7 +17,7 @@ from footplate.cli.chart import sparkline
 from footplate.cli.columns import PHASE_STYLES, columns
 from footplate.cli.rank_grid import rank_grid
 from footplate.cli.words import age, count, duration, number, share
-from footplate.client.status import phases_of_run
+from footplate.client.status import model_in_words, phases_of_run
 from footplate.client.untrusted import plain, plain_lines
 
 if TYPE_CHECKING:
@@ -160,7 +160,8 @@ def _results(status: "TrainingJobStatus", now: datetime) -> Iterator[Row]:
         step = "" if saved.step is None else f", step {saved.step:,}"
         yield "Checkpoint", Text(f"{plain(saved.uri, most=2048)}{step}, {age(saved.time, now=now)} ago")
     if (model := status.artifact) is not None:
-        yield "Model", Text(f"{plain(model.uri, most=2048)} ({decimal(model.size_bytes)})")
+        said = ", ".join(filter(None, (decimal(model.size_bytes), model_in_words(model))))
+        yield "Model", Text(f"{plain(model.uri, most=2048)} ({said})")
     if (usage := status.usage) is not None:
         held = {"node": usage.node_seconds} | usage.accelerator_seconds
         text = "   ".join(f"{plain(name)} {seconds / 3600:,.2f} h" for name, seconds in held.items())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from footplate_trainer.callbacks.callback import Callback, Logs
+from footplate_trainer.callbacks.weights import placed_as
 from footplate_trainer.checkpoint.sharded import is_dtensor
 from footplate_trainer.errors import ConfigError
 
@@ -48,7 +49,7 @@ class SwapEMAWeights(Callback):
         """Goes on from what `state_dict` gave. Collective where the weights are sharded."""
         self._steps, self._swapped = state["steps"], state["swapped"]
         for name, average in self._averages.items():
-            average.copy_(_placed_as(average, state["averages"][name]))
+            average.copy_(placed_as(average, state["averages"][name]))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begins anew with another model than before, and else goes on."""
@@ -131,12 +132,3 @@ class SwapEMAWeights(Callback):
 
 def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if is_dtensor(tensor) else tensor
-
-
-def _placed_as(tensor: Tensor, value: Tensor) -> Tensor:
-    """A value sharded as the tensor is; a checkpoint of a model that was not sharded has it whole."""
-    if not is_dtensor(tensor) or is_dtensor(value):
-        return value
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from footplate.api import recipes
 from footplate.api.errors import alternatives, nearest
-from footplate.api.recipes import Hyperparameters
+from footplate.api.hyperparameters import Hyperparameters
 from footplate_trainer.errors import ConfigError
 
 if TYPE_CHECKING:

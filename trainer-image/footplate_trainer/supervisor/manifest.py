@@ -27,7 +27,7 @@ def make_manifest(
     created: datetime,
 ) -> ModelManifest:
     """The manifest of this run's model."""
-    trainer = pod.spec.trainer
+    trainer, model = pod.spec.trainer, report.model
     return ModelManifest(
         job=pod.job,
         namespace=pod.config.metadata.namespace,
@@ -38,9 +38,10 @@ def make_manifest(
         nonce=pod.nonce if pod.spec_sha256 else None,
         created=created,
         files=list(files),
-        metrics=report.progress.metrics,
-        step=report.progress.step,
-        epoch=report.progress.epoch,
+        metrics=report.progress.metrics if model is None else {**report.progress.metrics, **model.metrics},
+        step=report.progress.step if model is None else model.step,
+        epoch=report.progress.epoch if model is None else model.epoch,
+        ended=report.ended,
         hyperparameters=trainer.hyperparameters,
         hyperparameters_passed=_passed(trainer, report),
         seed=report.seed,
