@@ -11,8 +11,8 @@ from footplate.api.errors import alternatives, nearest
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["min", "max"]
-HELD_OUT = "val"
-"""What the names of values begin with that are measured on the validation data."""
+HELD_OUT, TESTED = "val", "test"
+"""What the names of values begin with that are measured of the validation data, and of the test data."""
 
 
 class Settings(BaseModel):
@@ -143,7 +143,11 @@ class Hyperparameters(Settings):
 
     def mode_of(self, monitored: Monitored) -> Mode:
         """Which is better, less or more, of what is watched."""
-        return self._monitors()[monitored.monitor]
+        return self._named("", HELD_OUT)[monitored.monitor]
+
+    def measured(self) -> set[str]:
+        """The names of all that is measured, of every split."""
+        return {*self._named("", HELD_OUT, TESTED)}
 
     def monitors_held_out(self) -> list[str]:
         """The hyperparameters that watch a value of the validation data."""
@@ -166,14 +170,15 @@ class Hyperparameters(Settings):
         there = {"earlyStopping": self.early_stopping, "reduceOnPlateau": self.reduce_on_plateau}
         return [(name, value) for name, value in there.items() if value is not None]
 
-    def _monitors(self) -> dict[str, Mode]:
+    def _named(self, *splits: str) -> dict[str, Mode]:
         return {
-            **self.measures,
-            **{f"{HELD_OUT}{name[0].upper()}{name[1:]}": mode for name, mode in self.measures.items()},
+            f"{split}{name[0].upper()}{name[1:]}" if split else name: mode
+            for split in splits
+            for name, mode in self.measures.items()
         }
 
     def _check_monitor(self, name: str, monitored: Monitored) -> None:
-        known = self._monitors()
+        known = self._named("", HELD_OUT)
         if monitored.monitor not in known:
             rule = f"must be {alternatives([*known])}"
             raise _broken(f"{name}.monitor", "; ".join(filter(None, (rule, nearest(monitored.monitor, [*known])))))

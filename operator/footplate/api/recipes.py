@@ -5,16 +5,16 @@ before there is a pod, and by the trainer. One table: `footplate_trainer.recipes
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
 from footplate.api.errors import Problem, explain, field_at
-from footplate.api.hyperparameters import Hyperparameters
+from footplate.api.hyperparameters import Hyperparameters, Mode, Precision
 
 PATH = "spec.trainer.hyperparameters"
 
-RecipeName = Literal["image-classification", "tabular-classification"]
+RecipeName = Literal["image-classification", "tabular-classification", "tabular-regression"]
 
 
 class ImageHyperparameters(Hyperparameters):
@@ -66,7 +66,7 @@ class ImageHyperparameters(Hyperparameters):
 
 
 class TableHyperparameters(Hyperparameters):
-    """Of the recipe tabular-classification."""
+    """Of the recipe tabular-classification, and what others that read tables share with it."""
 
     target: Annotated[str, Field(min_length=1, max_length=256, description="Column that holds the class.")]
     ignore: Annotated[
@@ -78,9 +78,22 @@ class TableHyperparameters(Hyperparameters):
     dropout: Annotated[float, Field(default=0.1, ge=0, lt=1, description="Share of units dropped in training.")]
 
 
+class RegressionHyperparameters(TableHyperparameters):
+    """Of the recipe tabular-regression."""
+
+    measures: ClassVar[Mapping[str, Mode]] = {"loss": "min", "mae": "min", "rmse": "min", "r2": "max"}
+
+    precision: Annotated[
+        Precision | None,
+        Field(default="fp32", description="What the network computes in: fewer bits leave quantities three digits."),
+    ]
+    target: Annotated[str, Field(min_length=1, max_length=256, description="Column that holds the quantity.")]
+
+
 RECIPES: Mapping[str, type[Hyperparameters]] = {
     "image-classification": ImageHyperparameters,
     "tabular-classification": TableHyperparameters,
+    "tabular-regression": RegressionHyperparameters,
 }
 
 

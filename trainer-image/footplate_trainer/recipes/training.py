@@ -90,17 +90,29 @@ def train_network(
         compile=hyperparameters.compile,
         clip_norm=hyperparameters.clip_norm,
     )
-    trainer.fit(
+    hooks = [*callbacks, *make_callbacks(hyperparameters)]
+    history = trainer.fit(
         batches,
         validation=validation and load(validation, shuffle=False),
         epochs=hyperparameters.epochs,
-        callbacks=[*callbacks, *make_callbacks(hyperparameters)],
+        callbacks=hooks,
     )
+    restored = next((hook.restored for hook in hooks if hook.restored), None)
+    last = {name: values[-1] for name, values in history.history.items()}
+    measured = status_names(restored.logs if restored else last)
     if test:
-        results = derive(trainer.evaluate(load(test, shuffle=False)))
-        report(step=trainer.step, **status_names(results, prefix="test_"))
+        tested = status_names(derive(trainer.evaluate(load(test, shuffle=False))), prefix="test_")
+        report(step=trainer.step, **tested)
+        measured |= tested
+    card = card.model_copy(update={"metrics": _of_model(measured, hyperparameters)})
     export_model(network, example, card=card)
     reporter().flush()
+
+
+def _of_model(measured: Mapping[str, float], hyperparameters: Hyperparameters) -> dict[str, float]:
+    """What was measured of the model, of all that callbacks have put beside it, as far as it is a number."""
+    names = hyperparameters.measured()
+    return {name: value for name, value in measured.items() if name in names and math.isfinite(value)}
 
 
 def warm_up_and_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
