@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 from footplate.api.hyperparameters import Hyperparameters
 from footplate_trainer import Trainer, data
-from footplate_trainer.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SwapEMAWeights
+from footplate_trainer.callbacks import Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, SwapEMAWeights
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.callbacks import MustBeFinite, check_held_out, make_callbacks
@@ -136,3 +136,36 @@ def test_a_callback_of_ones_own_that_ends_training() -> None:
 
     fit(Enough(), epochs=4)
     assert reporter()._facts["ended"] == "callback"
+
+
+BEST = EarlyStopping(restore_best_weights=True)
+BY_LOSS = EarlyStopping("loss", restore_best_weights=True)
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        pytest.param([SwapEMAWeights(), BEST], id="the weights, chosen by the average's values"),
+        pytest.param([BEST, SwapEMAWeights(swap_on_epoch=True)], id="restored, then overwritten"),
+        pytest.param([BY_LOSS, SwapEMAWeights()], id="the same by training's values"),
+        pytest.param([SwapEMAWeights(), ModelCheckpoint("best.safetensors", save_best_only=True)], id="a file"),
+        pytest.param([ModelCheckpoint("best.safetensors", save_best_only=True), SwapEMAWeights(True)], id="too early"),
+    ],
+)
+def test_the_best_of_an_average_is_the_average(callbacks: list[Callback]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"callbacks: .* keeps weights by .*; write \[SwapEMAWeights\(swap_on_epoch=T"
+    ):
+        fit(*callbacks, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        pytest.param([SwapEMAWeights(True), BEST], id="after it"),
+        pytest.param([SwapEMAWeights(), BY_LOSS], id="by training's values"),
+        pytest.param([EarlyStopping(), SwapEMAWeights()], id="not restored"),
+    ],
+)
+def test_an_average_beside_what_keeps_no_other(callbacks: list[Callback]) -> None:
+    fit(*callbacks, epochs=1)

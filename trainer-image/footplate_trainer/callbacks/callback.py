@@ -82,6 +82,13 @@ class Callback:
         """Which state of the training it puts into the model at the end; None where it leaves the last one."""
         return None
 
+    def check_beside(self, others: Sequence["Callback"]) -> None:
+        """Refuses to work among others, itself one of them, that are called in this order.
+
+        Raises:
+            ConfigError: what would come of it is never meant.
+        """
+
     def set_trainer(self, trainer: Caller) -> None:
         """Keras' `set_model`."""
         self.trainer = trainer
@@ -169,6 +176,7 @@ class CallbackList:
         self._callbacks = (*callbacks, *own)
         self._trainer = trainer
         for callback in self._callbacks:
+            callback.check_beside(self._callbacks)
             callback.set_trainer(trainer)
 
     @property
