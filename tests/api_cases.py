@@ -508,6 +508,7 @@ REFUSED = (
     Case("digest", trainer(source={"uri": "s3://code/a.tar", "sha256": "B" * 64}),
          "must be 64 lower-case hexadecimal digits", f"{SOURCE}.sha256"),
     Case("recipe", trainer(recipe="image-clasification"),
+          "must be image-classification, tabular-classification, tabular-regression or evaluate; "
          "did you mean image-classification?",
          "spec.trainer.recipe", server="Unsupported value"),
     *(

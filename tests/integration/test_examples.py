@@ -71,6 +71,25 @@ def test_checked_data(laptop: Laptop) -> None:
     verified_manifest(laptop, status)
 
 
+def test_tabular_regression(laptop: Laptop) -> None:
+    """As good as a linear model, whose R² is 0.33; the model is the best epoch's, and load_model gives its numbers."""
+    laptop.upload(laptop.make_data("tabular-regression"), "datasets", "diabetes/")
+    laptop.apply(EXAMPLES / "tabular-regression/job.yaml")
+    status = laptop.wait("diabetes")
+    assert status["phase"] == "Succeeded", status
+    artifact, progress = status["artifact"], status["progress"]
+    assert artifact["metrics"]["testR2"] >= 0.3
+    assert artifact["ended"] == "earlyStopping"
+    assert artifact["epoch"] == progress["epoch"] - 15
+    assert artifact["metrics"]["valLoss"] < progress["metrics"]["valLoss"]
+    manifest = verified_manifest(laptop, status)
+    assert (manifest["ended"], manifest["epoch"]) == (artifact["ended"], artifact["epoch"])
+    card = json.loads(laptop.read(artifact["uri"] + "model.json"))
+    assert {name: card["metrics"][name] for name in ("valLoss", "testMae", "testRmse", "testR2")} == {
+        name: artifact["metrics"][name] for name in ("valLoss", "testMae", "testRmse", "testR2")
+    }
+
+
 def test_autoencoder(laptop: Laptop) -> None:
     made = laptop.kubectl("create", "configmap", "autoencoder-code", f"--from-file={EXAMPLES}/autoencoder/train.py")
     assert made.returncode == 0, made.stderr
@@ -165,7 +184,7 @@ def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
 def test_every_example_has_its_test() -> None:
     tested = {
         *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
-        *("checked-data", "gitops", "migrate", "sdk", "tabular"),
+        *("checked-data", "gitops", "migrate", "sdk", "tabular", "tabular-regression"),
         "kueue",  # unit/gangs/test_example.py
         "runtimes",  # unit/test_example_runtimes.py
     }

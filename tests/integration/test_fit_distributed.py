@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange, load_model
@@ -141,6 +147,31 @@ def test_wines_are_told_apart(tmp_path: Path) -> None:
         target="grower", epochs=60, batchSize=32, learningRate=0.01,
     )  # fmt: skip
     assert report.progress.metrics["testAccuracy"] >= 0.9
+
+
+def test_the_progression_of_diabetes_is_foreseen_as_scikit_learn_does(tmp_path: Path) -> None:
+    """On two ranks with uneven shares: what is told is what scikit-learn says of the very predictions, and they are no
+    worse than those of its linear model and of its network with early stopping.
+    """
+    make_data("tabular-regression", tmp_path / "data")
+    asked = yaml.safe_load((EXAMPLES / "tabular-regression/job.yaml").read_text())["spec"]["trainer"]["hyperparameters"]
+    inputs = {name: tmp_path / "data" / name for name in ("train", "test")}
+    report = run_recipe(tmp_path, "tabular-regression", inputs, **asked)
+    tables = [np.loadtxt(folder / "patients.csv", delimiter=",", skiprows=1) for folder in inputs.values()]
+    (features, targets), (unseen, expected) = ((table[:, :-1], table[:, -1]) for table in tables)
+    names = (inputs["test"] / "patients.csv").read_text().splitlines()[0].replace('"', "").split(",")
+    model = load_model(tmp_path / "output")
+    found = model.predict([dict(zip(names[:-1], row, strict=True)) for row in unseen.tolist()])
+    told = report.progress.metrics
+    assert told["testMae"] == pytest.approx(mean_absolute_error(expected, found), rel=1e-5)
+    assert told["testRmse"] == pytest.approx(root_mean_squared_error(expected, found), rel=1e-5)
+    assert told["testR2"] == pytest.approx(r2_score(expected, found), rel=1e-5)
+    assert model.card.metrics["testR2"] == told["testR2"]
+    network = MLPRegressor(
+        hidden_layer_sizes=(32,), early_stopping=True, max_iter=2000, learning_rate_init=0.003, random_state=0
+    )
+    for other in (LinearRegression(), make_pipeline(StandardScaler(), network)):
+        assert told["testR2"] > r2_score(expected, other.fit(features, targets).predict(unseen)) - 0.05
 
 
 def test_pictures_are_learnt_with_augmentation(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def main(ctx: Context) -> None:
     remembering = []
     if settings.get("callbacks"):
         stopping = callbacks.EarlyStopping(monitor="val_loss", patience=100, restore_best_weights=True)
-        remembering = [callbacks.SwapEMAWeights(ema_momentum=0.9), stopping]
+        remembering = [callbacks.SwapEMAWeights(swap_on_epoch=True, ema_momentum=0.9), stopping]
     history = trainer.fit(
         data.loader(Points(SAMPLES, noise=settings["noise"]), batch_size=BATCH),
         validation=data.loader(

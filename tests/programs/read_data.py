@@ -11,7 +11,8 @@ from torch import Tensor
 
 from footplate_trainer import context, data
 from footplate_trainer.data import images, tables
-from footplate_trainer.recipes import image_classification, tabular_classification
+from footplate_trainer.recipes import image_classification
+from footplate_trainer.recipes.tables import measure
 
 
 class Peak:
@@ -57,7 +58,7 @@ def read_table(folder: Path) -> tuple[Any, list[Tensor]]:
     )
     assert splits.test is not None
     print(splits.notes)
-    measured = [*tabular_classification.measure(splits.train.columns), splits.train.labels, splits.test.labels]
+    measured = [*measure(splits.train.columns), splits.train.labels, splits.test.labels]
     return torch.utils.data.TensorDataset(splits.train.columns, splits.train.labels), measured
 
 

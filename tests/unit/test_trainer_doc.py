@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from documents import DOCS, names_in, read_block, read_table
-from footplate.api.recipes import RECIPES, Hyperparameters, RecipeHyperparameters
+from footplate.api.hyperparameters import Hyperparameters, Settings
+from footplate.api.recipes import RECIPES
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.attempt_spec import AttemptSpec, needs_supervisor
+from footplate.client.explaining import fields_of
 from footplate.contract import Env, ExitCode, JobConfig, Verdict
 from footplate.dialects import VARIABLES
 from footplate.podspec import build_pods
@@ -29,32 +32,33 @@ from unit.policy.build import NOW, gang, pod, terminated
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
-def describe_values(schema: dict[str, Any]) -> str:
+def describe_values(shape: Mapping[str, Any]) -> str:
     """What a hyperparameter may be."""
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
-    kinds = [schema, *schema.get("anyOf", [])]
-    kind = next(each["type"] for each in kinds if each.get("type") not in (None, "null"))
-    bounds = [f"{sign} {schema[name]:,}" for name, sign in BOUNDS.items() if name in schema]
-    return ", ".join([{"array": "list"}.get(kind, kind), *bounds])
+    if "enum" in shape:
+        return ", ".join(f"`{value}`" for value in shape["enum"])
+    bounds = [f"{sign} {shape[name]:,}" for name, sign in BOUNDS.items() if name in shape]
+    return ", ".join([{"array": "list"}.get(shape["type"], shape["type"]), *bounds])
 
 
-@pytest.mark.parametrize(("recipe", "model"), RECIPES.items(), ids=RECIPES)
-def test_hyperparameters(recipe: str, model: type[RecipeHyperparameters]) -> None:
-    schema = model.model_json_schema()
-    expected = [
+def described(model: type[Settings]) -> list[list[str]]:
+    return [
         [
-            f"`{name}`",
-            f"`{json.dumps(field['default'])}`" if name not in schema.get("required", []) else "required",
-            describe_values(field),
-            field["description"],
+            f"`{field.name}`",
+            "required" if field.required else f"`{json.dumps(field.said['default'])}`",
+            describe_values(field.shape),
+            field.said["description"],
         ]
-        for name, field in schema["properties"].items()
+        for field in fields_of(model)
     ]
+
+
+@pytest.mark.parametrize(("name", "model"), {"all": Hyperparameters, **RECIPES}.items(), ids=["all", *RECIPES])
+def test_hyperparameters(name: str, model: type[Settings]) -> None:
+    """A recipe's table has what the others haven't, or have otherwise."""
+    shared = [] if name == "all" or not issubclass(model, Hyperparameters) else described(Hyperparameters)
+    expected = [row for row in described(model) if row not in shared]
     table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
-    tables = ("both", recipe) if issubclass(model, Hyperparameters) else (recipe,)
-    documented = [row for which in tables for row in read_table("trainer.md", f"hyperparameters: {which}")]
-    assert documented == expected, f"write them so:\n{table}"
+    assert read_table("trainer.md", f"hyperparameters: {name}") == expected, f"write them so:\n{table}"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from typing import Annotated, BinaryIO, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
-from footplate.api.reports import MAX_METRICS, CheckpointStatus, ProgressStatus, Straggler
+from footplate.api.reports import MAX_METRICS, CheckpointStatus, Ended, Metrics, ProgressStatus, Straggler
 from footplate.api.scalars import Count
 from footplate.api.types import Model
 from footplate.causes import way_out
@@ -128,6 +128,15 @@ class DurationCounts(Model):
     seconds: Annotated[float, Field(ge=0)]
 
 
+class ModelReport(Model):
+    """Which state of the training the model is, where it isn't the last one."""
+
+    step: Count
+    epoch: Count
+    """Epochs finished."""
+    metrics: Metrics
+
+
 class RankReport(Model):
     """What rank 0 says of the whole gang: how far it is, and what the model's manifest will want to know."""
 
@@ -158,11 +167,19 @@ class RankReport(Model):
     productive_node_seconds: float | None = None
     """See `speed.ProductiveTime`."""
     stragglers: Annotated[tuple[Straggler, ...], Field(strict=False)] = ()
+    ended: Ended | None = None
+    """Why `Trainer.fit` has come to its end."""
+    model: ModelReport | None = None
     seed: int | None = None
     device: str | None = None
     """What the ranks compute on, such as `NVIDIA H100 80GB HBM3` or `cpu`."""
     notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """What the user should know, such as a checkpoint that was found damaged. The last 16 are shown."""
+
+    @property
+    def final_metrics(self) -> dict[str, float]:
+        """The latest values, but those of the model where it isn't the last state."""
+        return {**self.progress.metrics, **(self.model.metrics if self.model is not None else {})}
 
 
 def write_report(run_dir: Path, report: RankReport) -> None:

@@ -83,6 +83,9 @@ class ModelManifest(Model):
     """Whether it has passed all of them; None where there are none. One that hasn't is kept to be looked at."""
     step: int | None = None
     epoch: int | None = None
+    """Steps and epochs that the model has learnt from, which may be fewer than were trained."""
+    ended: str | None = None
+    """Why `Trainer.fit` has come to its end: one of `Ended`."""
     hyperparameters: dict[str, Any]
     hyperparameters_passed: list[Passed] = Field(default_factory=list)
     """How they reached the program: `recipe`, which uses all of them; `arguments`, which it was started with;

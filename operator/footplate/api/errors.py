@@ -180,6 +180,12 @@ def field_names(model: type[BaseModel], *path: str) -> list[str]:
     return _names_at(model, path)
 
 
+def field_at(model: type[BaseModel], *path: str) -> FieldInfo | None:
+    """The field at a path, as manifests name it; None where there is none."""
+    *parents, last = path
+    return next((field for name, field in _fields_at(model, parents) if name == last), None)
+
+
 def _names_at(model: type[BaseModel] | None, loc: Sequence[str | int]) -> list[str]:
     return [name for name, _ in _fields_at(model, loc)]
 

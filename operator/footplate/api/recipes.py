@@ -5,51 +5,16 @@ before there is a pod, and by the trainer. One table: `footplate_trainer.recipes
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
-from footplate.api.errors import Problem, explain
+from footplate.api.errors import Problem, explain, field_at
+from footplate.api.hyperparameters import Hyperparameters, Mode, Precision, Settings
 
 PATH = "spec.trainer.hyperparameters"
 
-RecipeName = Literal["image-classification", "tabular-classification", "evaluate"]
-
-
-class RecipeHyperparameters(BaseModel):
-    """Of any recipe: camelCase names, as users write them."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Hyperparameters(RecipeHyperparameters):
-    """Training itself; each recipe adds what its data and network take."""
-
-    epochs: Annotated[int, Field(default=10, ge=1, le=10_000, description="Passes over the training data.")]
-    batch_size: Annotated[
-        int,
-        Field(default=128, ge=1, le=1_000_000, description="Samples of all ranks together between optimizer steps."),
-    ]
-    learning_rate: Annotated[
-        float, Field(default=1e-3, gt=0, le=10, description="Highest learning rate, reached after the warm-up.")
-    ]
-    weight_decay: Annotated[float, Field(default=0.01, ge=0, le=10, description="AdamW's weight decay.")]
-    accumulation_steps: Annotated[
-        int,
-        Field(default=1, ge=1, le=1024, description="Parts in which each batch is computed, to save memory."),
-    ]
-    validation_fraction: Annotated[
-        float,
-        Field(default=0.1, ge=0, le=0.5, description="Share of the training data held out without a validation input."),
-    ]
-    test_fraction: Annotated[
-        float, Field(default=0.1, ge=0, le=0.5, description="Share of the data held out without test data.")
-    ]
-    seed: Annotated[
-        int, Field(default=0, ge=0, lt=2**32, description="Seed of weights, order, augmentation and held-out data.")
-    ]
-    compile: Annotated[bool, Field(default=False, description="Compile the network with torch.compile.")]
+RecipeName = Literal["image-classification", "tabular-classification", "tabular-regression", "evaluate"]
 
 
 class ImageHyperparameters(Hyperparameters):
@@ -101,7 +66,7 @@ class ImageHyperparameters(Hyperparameters):
 
 
 class TableHyperparameters(Hyperparameters):
-    """Of the recipe tabular-classification."""
+    """Of the recipe tabular-classification, and what others that read tables share with it."""
 
     target: Annotated[str, Field(min_length=1, max_length=256, description="Column that holds the class.")]
     ignore: Annotated[
@@ -113,12 +78,29 @@ class TableHyperparameters(Hyperparameters):
     dropout: Annotated[float, Field(default=0.1, ge=0, lt=1, description="Share of units dropped in training.")]
 
 
-class EvaluateHyperparameters(RecipeHyperparameters):
+class RegressionHyperparameters(TableHyperparameters):
+    """Of the recipe tabular-regression."""
+
+    measures: ClassVar[Mapping[str, Mode]] = {"loss": "min", "mae": "min", "rmse": "min", "r2": "max"}
+
+    precision: Annotated[
+        Precision | None,
+        Field(default="fp32", description="What the network computes in: fewer bits leave quantities three digits."),
+    ]
+    target: Annotated[str, Field(min_length=1, max_length=256, description="Column that holds the quantity.")]
+
+
+class EvaluateHyperparameters(Settings):
     """Of the recipe evaluate, which trains nothing."""
 
     target: Annotated[
         str | None,
-        Field(default=None, min_length=1, max_length=256, description="Column that holds the class, of a table."),
+        Field(
+            default=None,
+            min_length=1,
+            max_length=256,
+            description="Column of a table that holds what is right.",
+        ),
     ]
     batch_size: Annotated[
         int,
@@ -131,9 +113,10 @@ class EvaluateHyperparameters(RecipeHyperparameters):
     ]
 
 
-RECIPES: Mapping[str, type[RecipeHyperparameters]] = {
+RECIPES: Mapping[str, type[Settings]] = {
     "image-classification": ImageHyperparameters,
     "tabular-classification": TableHyperparameters,
+    "tabular-regression": RegressionHyperparameters,
     "evaluate": EvaluateHyperparameters,
 }
 
@@ -151,11 +134,18 @@ def find_mistakes(recipe: str, values: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
-def _with_description(problem: Problem, model: type[RecipeHyperparameters], recipe: str) -> Problem:
+def _with_description(problem: Problem, model: type[Settings], recipe: str) -> Problem:
     """The same with what the hyperparameter is for, and its default."""
     name = problem.path.removeprefix(f"{PATH}.").partition("[")[0]
-    field = next((field for field_name, field in model.model_fields.items() if name == field.alias), None)
+    *parents, _ = name.split(".")
+    field = field_at(model, *name.split("."))
     if field is None:
-        return replace(problem, rule=f"recipe {recipe} has no such hyperparameter")
-    default = "" if field.is_required() else f" Leave it out for the default, {json.dumps(field.default)}."
-    return replace(problem, way_out=f"{name}: {field.description}{default}")
+        whose = f"{'.'.join(parents)} has no such field" if parents else f"recipe {recipe} has no such hyperparameter"
+        return replace(problem, rule=whose)
+    hint = problem.way_out if not problem.way_out or problem.way_out.endswith("?") else f"{problem.way_out}."
+    default = (
+        ""
+        if field.default is None or field.is_required()
+        else f"Leave it out for the default, {json.dumps(field.default)}."
+    )
+    return replace(problem, way_out=" ".join(filter(None, (hint, f"{name}: {field.description}", default))))

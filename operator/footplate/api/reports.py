@@ -1,6 +1,6 @@
 """What a trainer reports of its run: parts of the status that cross `footplate.contract` in the same shape."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,10 @@ MAX_METRICS = 64
 MAX_METRIC_NAME = 63
 Metrics = Annotated[dict[Annotated[str, Field(max_length=MAX_METRIC_NAME)], float], Field(max_length=MAX_METRICS)]
 
+Ended = Literal["epochs", "earlyStopping", "terminateOnNaN", "callback"]
+"""Why `Trainer.fit` has come to its end: all epochs are done, or which callback has ended it. Whoever reads what
+another version has written takes other words too.
+"""
 MAX_TRACKERS = 8
 MAX_GATES = 16
 MAX_GATE_METRIC = 160
@@ -89,6 +93,13 @@ class ArtifactStatus(Model):
     sha256: Annotated[str, Field(max_length=64)] = Field(description="SHA-256 of the manifest.")
     size_bytes: Count = Field(description="Bytes of all its files.")
     metrics: Metrics = Field(default={}, description="Final metrics.")
+    step: Count | None = Field(None, description="Optimizer steps that the model has learnt from.")
+    epoch: Count | None = Field(None, description="Epochs that the model has learnt from.")
+    ended: Annotated[str, Field(max_length=63)] | None = Field(
+        None,
+        description="Why training has ended: epochs (all are done), earlyStopping, terminateOnNaN or callback; null "
+        "where the code has a loop of its own.",
+    )
     signature: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Its signature, if it has one.")
     accepted: bool | None = Field(
         None, description="Whether it has passed the gates of spec.evaluation; null where there are none."

@@ -17,7 +17,7 @@ from footplate.cli.chart import sparkline
 from footplate.cli.columns import PHASE_STYLES, columns
 from footplate.cli.rank_grid import rank_grid
 from footplate.cli.words import age, count, duration, number, share
-from footplate.client.status import phases_of_run
+from footplate.client.status import model_in_words, phases_of_run
 from footplate.client.untrusted import plain, plain_lines
 
 if TYPE_CHECKING:
@@ -161,8 +161,9 @@ def _results(status: "TrainingJobStatus", now: datetime) -> Iterator[Row]:
         step = "" if saved.step is None else f", step {saved.step:,}"
         yield "Checkpoint", Text(f"{plain(saved.uri, most=2048)}{step}, {age(saved.time, now=now)} ago")
     if (model := status.artifact) is not None:
+        said = ", ".join(filter(None, (decimal(model.size_bytes), model_in_words(model))))
         refused = ("   not accepted", "red") if model.accepted is False else ""
-        yield "Model", Text.assemble(f"{plain(model.uri, most=2048)} ({decimal(model.size_bytes)})", refused)
+        yield "Model", Text.assemble(f"{plain(model.uri, most=2048)} ({said})", refused)
     yield from _evaluation(status)
     for index, run in enumerate(status.tracking):
         yield "Tracking" if index == 0 else "", Text(f"{plain(run.name)} {plain(run.url, most=2048)}")

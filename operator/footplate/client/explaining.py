@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from footplate.api.errors import alternatives, nearest
 from footplate.api.recipes import RECIPES
 from footplate.errors import ConfigurationError
@@ -14,6 +16,7 @@ _TYPES: Mapping[str, str] = {
     "boolean": "true or false",
     "string": "text",
     "array": "list of texts",
+    "object": "object",
 }
 _BOUNDS: Mapping[str, str] = {
     "minimum": "at least",
@@ -48,17 +51,48 @@ def explain(recipe: str) -> list[HyperparameterHelp]:
         hint = nearest(recipe, [*RECIPES])
         rule = f"there is no recipe {recipe!r}: it must be {alternatives([*RECIPES])}"
         raise ConfigurationError("; ".join(part for part in (rule, hint) if part))
-    schema = model.model_json_schema(by_alias=True)
-    required = set(schema.get("required", ()))
-    found = [_help(name, field, required=name in required) for name, field in schema["properties"].items()]
+    found = [_help(each) for each in fields_of(model)]
     return sorted(found, key=lambda each: not each.required)
 
 
-def _help(name: str, field: Mapping[str, Any], *, required: bool) -> HyperparameterHelp:
-    shape = next((each for each in field.get("anyOf", ()) if each.get("type") != "null"), field)
-    words = alternatives(shape["enum"]) if "enum" in shape else _TYPES[shape["type"]]
-    default, description = field.get("default"), field["description"]
-    return HyperparameterHelp(name, words, ", ".join(_bounds(shape)), required, default, description)
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a model, as its JSON schema tells it."""
+
+    name: str
+    """Those in objects have the object's before theirs: `earlyStopping.patience`."""
+    said: Mapping[str, Any]
+    """Its description and default."""
+    shape: Mapping[str, Any]
+    """What it is where it isn't null."""
+    required: bool
+
+
+def fields_of(model: type[BaseModel]) -> Iterator[Field]:
+    """The fields of a model, each followed by those of the object that it is."""
+    schema = model.model_json_schema(by_alias=True)
+    yield from _fields(schema, schema.get("$defs", {}), "")
+
+
+def _fields(schema: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> Iterator[Field]:
+    for name, said in schema["properties"].items():
+        shape = next((each for each in said.get("anyOf", ()) if each.get("type") != "null"), said)
+        shape = known[shape["$ref"].rpartition("/")[2]] if "$ref" in shape else shape
+        yield Field(prefix + name, said, shape, name in schema.get("required", ()))
+        if "properties" in shape:
+            yield from _fields(shape, known, f"{prefix}{name}.")
+
+
+def _help(field: Field) -> HyperparameterHelp:
+    words = alternatives(field.shape["enum"]) if "enum" in field.shape else _TYPES[field.shape["type"]]
+    return HyperparameterHelp(
+        name=field.name,
+        type=words,
+        rule=", ".join(_bounds(field.shape)),
+        required=field.required,
+        default=field.said.get("default"),
+        description=field.said["description"],
+    )
 
 
 def _bounds(shape: Mapping[str, Any]) -> Iterator[str]:

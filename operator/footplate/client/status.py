@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from footplate.api.reports import ArtifactStatus
 from footplate.api.status import Phase, TrainingJobStatus, Transition
 from footplate.objects import Object, block, number, text
 
@@ -43,3 +44,11 @@ def is_so(job: Object, until: str) -> bool:
         return False
     holds = any(each.type == until and each.status == "True" for each in status.conditions)
     return holds or status.phase == until
+
+
+def model_in_words(artifact: ArtifactStatus) -> str:
+    """Which state of the training the model is, and why that has ended: `of epoch 9, earlyStopping`; empty where its
+    code tells neither.
+    """
+    epoch = "" if artifact.epoch is None else f"of epoch {artifact.epoch:,}"
+    return ", ".join(filter(None, (epoch, artifact.ended)))

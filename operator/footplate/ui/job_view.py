@@ -9,6 +9,7 @@ import yaml
 from footplate.api.reports import ProgressStatus
 from footplate.api.status import Phase, TrainingJobStatus
 from footplate.client import Job, RankView
+from footplate.client.status import model_in_words
 from footplate.objects import block
 from footplate.ui.charts import Line, charts, metrics_table
 from footplate.ui.jobs_view import accelerators_of
@@ -29,6 +30,7 @@ def overview(sight: Sight, *, now: datetime) -> dict[str, Any]:
         "job": sight.job,
         "status": status,
         "progress": sight.progress,
+        "model": model_in_words(status.artifact) if status.artifact is not None else "",
         "why": sight.why if is_worth_explaining(sight) else None,
         "segments": timeline(status, now=now),
         "attempts": attempts(status, now=now),

@@ -107,6 +107,14 @@ def test_phases_of_runs_before_are_no_part_of_the_timeline() -> None:
     assert line == "Timeline    Pending 15s → Running 45s"
 
 
+def test_which_epoch_the_model_is_of_and_why_training_has_ended() -> None:
+    artifact = {"uri": "s3://m/1/", "manifest": "", "sha256": "", "sizeBytes": 3_000_000, "metrics": {}}
+    status = {"phase": "Succeeded", "transitions": TRANSITIONS, "artifact": artifact}
+    assert "Model       s3://m/1/ (3.0 MB)" in shown(status).splitlines()
+    artifact |= {"step": 90, "epoch": 9, "ended": "earlyStopping"}
+    assert "Model       s3://m/1/ (3.0 MB, of epoch 9, earlyStopping)" in shown(status).splitlines()
+
+
 def test_a_new_job_is_said_to_be_new() -> None:
     assert shown({}).splitlines() == [
         "digits   team   Pending",

@@ -14,7 +14,7 @@ import pytest
 
 from footplate.api.reports import ArtifactStatus, ProgressStatus
 from footplate_trainer.errors import ConfigError, Exists, StorageUnavailable, UserError
-from footplate_trainer.exchange import RankReport
+from footplate_trainer.exchange import ModelReport, RankReport
 from footplate_trainer.model_manifest import ModelManifest
 from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.storage.store import Store
@@ -54,12 +54,18 @@ def make_pod(root: Path, **place: Any) -> Pod:
     return pod
 
 
-def publish(pod: Pod, *, history: Path | None = None, note: Callable[[str], object] = str) -> ArtifactStatus:
+def publish(
+    pod: Pod,
+    *,
+    history: Path | None = None,
+    note: Callable[[str], object] = str,
+    report: RankReport = REPORT,
+) -> ArtifactStatus:
     return artifact.publish(
         pod,
         history=history,
         note=note,
-        report=REPORT,
+        report=report,
         code=Code(Path("/code"), "c" * 64),
         inputs={"train": Fetched("d" * 64, 2, 10)},
         clock=lambda: NOW,
@@ -81,6 +87,8 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
         sha256=hashlib.sha256(text).hexdigest(),
         size_bytes=9,
         metrics={"accuracy": 0.9},
+        step=9,
+        epoch=1,
     )
     manifest = ModelManifest.model_validate_json(text)
     assert {file.name: file.sha256 for file in manifest.files} == {
@@ -95,6 +103,17 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
     assert manifest.hyperparameters_passed == ["context", "environment"]
     assert manifest.hardware.accelerators == {"nvidia.com/gpu": "8"}
     assert {"torch", "obstore"} <= set(manifest.packages)
+
+
+def test_a_model_that_is_an_earlier_state_has_that_states_numbers(pod: Pod) -> None:
+    """What was measured since then, and isn't of that epoch, stays as it was reported."""
+    progress = ProgressStatus(step=9, epoch=3, metrics={"valLoss": 0.7, "testLoss": 0.4})
+    best = ModelReport(step=6, epoch=2, metrics={"valLoss": 0.3})
+    status = publish(pod, report=RankReport(progress=progress, ended="earlyStopping", model=best))
+    manifest = ModelManifest.model_validate_json((model_folder(pod) / "manifest.json").read_bytes())
+    for told in (status, manifest):
+        assert (told.step, told.epoch, told.ended) == (6, 2, "earlyStopping")
+        assert told.metrics == {"valLoss": 0.3, "testLoss": 0.4}
 
 
 def test_of_the_course_of_the_metrics_the_first_stays_and_costs_the_model_no_place(

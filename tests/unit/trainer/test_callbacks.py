@@ -119,7 +119,7 @@ def test_what_mode_auto_knows() -> None:
 
 def test_a_value_that_is_not_there_is_named() -> None:
     assert epochs_of(EarlyStopping("val_losss", mode="min"), epochs=3) == 3
-    assert "EarlyStopping does nothing: there is no 'val_losss' among loss" in reporter()._notes
+    assert "EarlyStopping does nothing: there is no 'val_losss' among loss; did you mean loss?" in reporter()._notes
 
 
 @pytest.mark.parametrize(("values", "best"), [([3, 1, 2, 2], 1), ([3, 2, 1, 0], 3), ([NAN, NAN, NAN], 0)])

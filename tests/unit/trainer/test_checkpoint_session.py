@@ -428,6 +428,53 @@ def test_the_last_step_is_captured_before_the_loop_ends(bench: Bench, monkeypatc
     assert (restored.step, weights(restored)) == (10, trained)
 
 
+def test_what_was_postponed_is_captured_before_a_callback_changes_the_model(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that was ended in the middle, while the checkpoint before was being written."""
+    state, written, put_file = bench.restore(), threading.Event(), Store.put_file
+    monkeypatch.setattr(Store, "put_file", lambda *args: (written.wait(10), put_file(*args)))
+    outcomes = []
+    for _ in range(4):
+        state.step, bench.now = state.step + 1, bench.now + 1.0
+        outcomes.append(bench.sessions[state].maybe_save(state))
+    assert outcomes == [CONTINUE, SAVED, CONTINUE, CONTINUE]
+    threading.Timer(0.3, written.set).start()
+    assert bench.sessions[state].settle(state) is SAVED
+    trained = weights(state)
+    with torch.no_grad():
+        state.parts["model"].weight.zero_()
+    bench.sessions[state].conclude()
+    restored = bench.restore(bench.place(attempt=1))
+    assert (restored.step, weights(restored)) == (4, trained)
+
+
+def test_nothing_is_captured_where_nothing_was_postponed(bench: Bench) -> None:
+    state = bench.restore()
+    bench.train(state, until=3)
+    assert bench.sessions[state].settle(state) is CONTINUE
+    assert bench.restore(bench.place(attempt=1)).step == 2
+
+
+def test_a_stop_after_the_end_saves_what_was_captured_and_not_what_became_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last save has failed, and the model has changed since: then the job is asked to stop."""
+    state = bench.restore()
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "put_file", lambda *_: (_ for _ in ()).throw(StorageError("away")))
+        bench.train(state, until=2)
+    trained = weights(state)
+    with torch.no_grad():
+        state.parts["model"].weight.zero_()
+    with monkeypatch.context() as asked:
+        asked.setattr(stopping, "requested", lambda: True)
+        asked.setattr(stopping, "grace_left", lambda: 30.0)
+        bench.sessions[state].conclude()
+    restored = bench.restore(bench.place(attempt=1))
+    assert (restored.step, weights(restored)) == (2, trained)
+
+
 @pytest.mark.parametrize(("step", "stops"), [(3, False), (4, True)], ids=["not captured", "captured"])
 def test_an_evaluation_stops_only_when_the_last_step_is_captured(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: int, stops: bool

@@ -10,13 +10,17 @@ from PIL import Image
 from footplate.api.recipes import EvaluateHyperparameters
 from footplate.contract import JobConfig
 from footplate_trainer.data.images import read_images
-from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.inputs import Column, TableInput
+from footplate_trainer.data.table_quantity import quantities_of_test
+from footplate_trainer.data.table_target import classes_of_model
 from footplate_trainer.data.tables import Rows, read_rows
 from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.recipes.evaluate import train
 from footplate_trainer.recipes.evaluating import OTHER, check_gates, table_slices
 
+AB = classes_of_model(("a", "b"))
 COLUMNS = (
     Column(name="age", origin=40.0),
     Column(name="day", part="month"),
@@ -29,6 +33,11 @@ def context(**evaluation: Any) -> Context:
     spec = {"trainer": {"image": "i", "recipe": "tabular-classification"}, "evaluation": evaluation}
     config = JobConfig.model_validate({"metadata": {"name": "job"}, "run": 1, "spec": spec})
     return Context(device=torch.device("cpu"), config=config)
+
+
+def card(classes: list[str]) -> ModelCard:
+    takes = TableInput(columns=COLUMNS)
+    return ModelCard(recipe="r", network="n", arguments={}, classes=tuple(classes), input=takes)
 
 
 def gate(metric: str) -> list[dict[str, Any]]:
@@ -48,18 +57,18 @@ def test_a_gate_that_nothing_could_pass_is_told_before_training(
     evaluation: dict[str, Any], has_test: bool, words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_gates(context(**evaluation), task="classification", classes=["neutral", "b"], has_test=has_test)
+        check_gates(context(**evaluation), card(["neutral", "b"]), has_test=has_test)
     assert str(caught.value).startswith("spec.evaluation.gates[0].metric = ")
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("metric", ["testF1.neutral", "testAccuracy", "valLoss"])
 def test_gates_on_what_is_measured_are_fine(metric: str) -> None:
-    check_gates(context(gates=gate(metric)), task="classification", classes=["neutral", "b"], has_test=True)
+    check_gates(context(gates=gate(metric)), card(["neutral", "b"]), has_test=True)
 
 
 def test_gates_on_what_is_reported_need_no_test_data() -> None:
-    check_gates(context(gates=gate("valAccuracy")), task="classification", classes=["a", "b"], has_test=False)
+    check_gates(context(gates=gate("valAccuracy")), card(["a", "b"]), has_test=False)
 
 
 def test_slices_have_the_values_that_the_data_have() -> None:
@@ -98,10 +107,17 @@ def test_the_recipe_evaluate_names_its_channels(tmp_path: Path) -> None:
 
 def test_rows_are_read_as_the_model_takes_them(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("country,extra,age,kind\nFR,1,41,b\nIT,2,,a\n")
-    rows = read_rows(tmp_path, columns=(COLUMNS[0], COLUMNS[2]), target="kind", classes=("a", "b"))
+    rows = read_rows(tmp_path, columns=(COLUMNS[0], COLUMNS[2]), target="kind", learn_target=AB)
     assert rows.labels.tolist() == [1, 0]
     assert rows.columns[0].tolist() == [1, 2]
     assert rows.columns[1].isnan().tolist() == [True, False]
+
+
+def test_quantities_are_read_as_the_test_data_write_them(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('country,age,price\nFR,41,"$1,200.50"\nDE,,"$1,200.50"\n')
+    columns = (COLUMNS[0], COLUMNS[2])
+    rows = read_rows(tmp_path, columns=columns, target="price", learn_target=quantities_of_test)
+    assert rows.labels.tolist() == [1200.5, 1200.5]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +132,7 @@ def test_rows_are_read_as_the_model_takes_them(tmp_path: Path) -> None:
 def test_rows_that_the_model_cannot_take_are_told(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "rows.csv").write_text(text)
     with pytest.raises(DataError) as caught:
-        read_rows(tmp_path, columns=(COLUMNS[0], COLUMNS[2]), target="kind", classes=("a", "b"))
+        read_rows(tmp_path, columns=(COLUMNS[0], COLUMNS[2]), target="kind", learn_target=AB)
     assert words in str(caught.value)
 
 

@@ -21,7 +21,7 @@ from footplate_trainer.errors import DataError
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.rank.report import Reporter
 from footplate_trainer.recipes import tabular_classification
-from footplate_trainer.recipes.tabular_classification import mean_and_std
+from footplate_trainer.recipes.tables import mean_and_std
 
 
 def csv(folder: Path, text: str, name: str = "rows.csv") -> Path:
@@ -59,7 +59,7 @@ def rows_of(column: str, cells: list[str]) -> str:
         pytest.param(["", "", ""], "'y' is empty in 3 of 3 rows, first in row 1 of", id="wholly empty"),
         pytest.param(
             [str(place / 7) for place in range(1000)],
-            "1,000 different values, fractions.*no recipe for regression .*tabular-classification.*entrypoint",
+            "1,000 different values, fractions.*The recipe tabular-regression learns quantities",
             id="quantities",
         ),
         pytest.param([str(1000 + place) for place in range(1000)], "as quantities and ids have.*regression", id="ids"),

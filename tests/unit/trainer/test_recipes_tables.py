@@ -14,7 +14,7 @@ from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.table_columns import encode
 from footplate_trainer.data.tables import TableSplits, read_splits
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.recipes.tabular_classification import mean_and_std
+from footplate_trainer.recipes.tables import mean_and_std
 
 ROWS = "size,colour,weight,kind\n" + "".join(
     f"{number},{('red', 'blue')[number % 2]},{number / 2},{('a', 'b', 'c')[number % 3]}\n" for number in range(60)

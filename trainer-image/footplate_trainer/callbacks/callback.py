@@ -2,15 +2,26 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import torch
 from torch import nn
 
+from footplate.api.reports import Ended
 from footplate_trainer.errors import ConfigError
 
 Logs = Mapping[str, float]
 """Values by name, such as loss, accuracy, val_loss and val_accuracy. Reading one after a batch waits for the device."""
+
+
+class ModelState(NamedTuple):
+    """An epoch at whose end the weights were as they are in the model."""
+
+    epoch: int
+    """Counts from 0."""
+    step: int
+    """Optimizer steps until then."""
+    logs: Logs
 
 
 class Caller(Protocol):
@@ -21,6 +32,11 @@ class Caller(Protocol):
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
     stop_training: bool
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps of `fit` that are finished, those of earlier attempts included."""
+        ...
 
     def evaluate(self, data: Iterable[Any], *, callbacks: Sequence["Callback"] = ()) -> dict[str, float]:
         """Loss and metrics over all data. Collective."""
@@ -55,6 +71,23 @@ class Callback:
         """Of what isn't there; a name of Keras' or Lightning's is answered with the one that it has here."""
         hint = _ELSEWHERE.get(name, "")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
+
+    @property
+    def ended(self) -> Ended | None:
+        """Why this callback has ended training, where it did and that has a name."""
+        return None
+
+    @property
+    def restored(self) -> ModelState | None:
+        """Which state of the training it puts into the model at the end; None where it leaves the last one."""
+        return None
+
+    def check_beside(self, others: Sequence["Callback"]) -> None:
+        """Refuses to work among others, itself one of them, that are called in this order.
+
+        Raises:
+            ConfigError: what would come of it is never meant.
+        """
 
     def set_trainer(self, trainer: Caller) -> None:
         """Keras' `set_model`."""
@@ -143,12 +176,24 @@ class CallbackList:
         self._callbacks = (*callbacks, *own)
         self._trainer = trainer
         for callback in self._callbacks:
+            callback.check_beside(self._callbacks)
             callback.set_trainer(trainer)
 
     @property
     def end_on_nan(self) -> bool:
         """True where one of them decides what a loss that is no number means."""
         return any(callback.ends_on_nan for callback in self._callbacks)
+
+    @property
+    def ended(self) -> Ended:
+        """Why training has ended."""
+        named = next((callback.ended for callback in self._callbacks if callback.ended), None)
+        return named or ("callback" if self._trainer.stop_training else "epochs")
+
+    @property
+    def restored(self) -> ModelState | None:
+        """Which state of the training is in the model at the end; None where it is the last one."""
+        return next((callback.restored for callback in reversed(self._callbacks) if callback.restored), None)
 
     def call(self, hook: str, *args: object) -> None:
         """Calls the method named `hook` of each."""

@@ -5,9 +5,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from footplate_trainer.callbacks.callback import Callback, Logs
-from footplate_trainer.callbacks.weights import copied
-from footplate_trainer.checkpoint.sharded import is_sharded
+from torch import Tensor
+
+from footplate.api.errors import nearest
+from footplate.api.reports import Ended
+from footplate_trainer.callbacks.callback import Callback, Logs, ModelState
+from footplate_trainer.callbacks.weights import copied, placed_as
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.report import reporter
@@ -52,7 +55,10 @@ class MonitorCallback(Callback):
         value = (logs or {}).get(self.monitor)
         if value is None:
             there = ", ".join(logs or {})
-            reporter().note(f"{type(self).__name__} does nothing: there is no {self.monitor!r} among {there}")
+            near = nearest(self.monitor, [*(logs or {})])
+            reporter().note(
+                f"{type(self).__name__} does nothing: there is no {self.monitor!r} among {there}{near and f'; {near}'}"
+            )
         return value
 
     def improves(self, value: float, reference: float | None) -> bool:
@@ -70,8 +76,8 @@ class EarlyStopping(MonitorCallback):
         patience: epochs without improvement after which training stops.
         verbose: 1 says in the log what is done.
         baseline: the epochs are counted from the last one that also was better than this.
-        restore_best_weights: ends with the weights of the best epoch, which every checkpoint then holds as well. Not of
-            a model that is sharded.
+        restore_best_weights: ends with the weights of the best epoch, which every checkpoint then holds as well. They
+            are kept in host memory; of a model that is sharded each rank's shards, where they are.
         start_from_epoch: epochs before this one count for nothing.
     """
 
@@ -99,46 +105,75 @@ class EarlyStopping(MonitorCallback):
         self.stopped_epoch = 0
         self.best = None
         self.best_epoch = 0
+        self.best_step = 0
+        self.best_logs: dict[str, float] = {}
         self.best_weights: dict[str, Any] | None = None
+        """Where they are to be restored; those that training began with until an epoch is done."""
+        self._kept = False
+        """True once an epoch is done."""
+
+    @property
+    def ended(self) -> Ended | None:
+        """See `Callback.ended`."""
+        return "earlyStopping" if self.stopped_epoch else None
+
+    @property
+    def restored(self) -> ModelState | None:
+        """See `Callback.restored`."""
+        if self.best_weights is None or not self.best_step:  # which earlier versions didn't save
+            return None
+        return ModelState(self.best_epoch, self.best_step, self.best_logs)
 
     def state_dict(self) -> dict[str, Any]:
-        """The count, the best value and, where they are to be restored, its weights."""
+        """The count, the best epoch with its values and, where they are to be restored, its weights, sharded where the
+        model's are.
+        """
         return {
             "wait": self.wait,
             "stopped_epoch": self.stopped_epoch,
             "best": self.best,
             "best_epoch": self.best_epoch,
+            "best_step": self.best_step,
+            "best_logs": self.best_logs,
             "best_weights": self.best_weights,
+            "kept": self._kept,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state_dict` gave."""
+        """Goes on from what `state_dict` gave. Collective where the weights are sharded."""
         self.wait = state["wait"]
         self.stopped_epoch = state["stopped_epoch"]
         self.best = state["best"]
         self.best_epoch = state["best_epoch"]
-        self.best_weights = None if state["best_weights"] is None else copied(state["best_weights"])
+        saved = state["best_weights"]
+        self._kept = state.get("kept", saved is not None)  # earlier versions had no weights before the first epoch
+        self.best_step, self.best_logs = state.get("best_step", 0), dict(state.get("best_logs", {}))
+        if self.best_weights is not None and saved is not None:
+            self.best_weights = copied(
+                {
+                    name: placed_as(value, saved[name]) if isinstance(value, Tensor) else saved[name]
+                    for name, value in self.best_weights.items()
+                }
+            )
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begins anew, so that one callback can be used for several trainings."""
-        if self.restore_best_weights and is_sharded(self.trainer.module):
-            raise ConfigError(
-                "EarlyStopping(restore_best_weights=True) keeps a whole copy of the model on every rank, and with "
-                "strategy='fsdp' that isn't possible; leave it out, or use strategy='ddp'"
-            )
         self._begin()
+        if self.restore_best_weights:
+            # Before anything is restored: only what is there tells how a checkpoint's tensors are to be sharded.
+            self.best_weights = copied(self.trainer.module.state_dict())
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Looks at the epoch's value."""
         value = self.value_in(logs)
         if value is None or epoch < self.start_from_epoch:
             return
-        if self.restore_best_weights and self.best_weights is None:
-            self._keep(epoch)
+        if not self._kept:
+            self._keep(epoch, logs)
         self.wait += 1
         if self.improves(value, self.best):
             self.best = value
-            self._keep(epoch)
+            self._keep(epoch, logs)
             if self.baseline is None or self.improves(value, self.baseline):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
@@ -149,12 +184,13 @@ class EarlyStopping(MonitorCallback):
         """Puts the best epoch's weights in place."""
         if self.stopped_epoch:
             self._say(f"epoch {self.stopped_epoch + 1}: early stopping")
-        if self.restore_best_weights and self.best_weights is not None:
+        if self.best_weights is not None and self._kept:
             self._say(f"the weights are those of the end of the best epoch, {self.best_epoch + 1}")
             self.trainer.module.load_state_dict(self.best_weights)
 
-    def _keep(self, epoch: int) -> None:
-        self.best_epoch = epoch
+    def _keep(self, epoch: int, logs: Logs | None) -> None:
+        self._kept = True
+        self.best_epoch, self.best_step, self.best_logs = epoch, self.trainer.step, dict(logs or {})
         if self.restore_best_weights:
             self.best_weights = copied(self.trainer.module.state_dict())
 

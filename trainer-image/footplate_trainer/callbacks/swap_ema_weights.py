@@ -1,12 +1,15 @@
 """A callback that averages the weights over the steps, and evaluates the average."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from footplate_trainer.callbacks.callback import Callback, Logs
+from footplate_trainer.callbacks.model_checkpoint import ModelCheckpoint
+from footplate_trainer.callbacks.monitoring import EarlyStopping
+from footplate_trainer.callbacks.weights import placed_as
 from footplate_trainer.checkpoint.sharded import is_dtensor
 from footplate_trainer.errors import ConfigError
 
@@ -39,6 +42,26 @@ class SwapEMAWeights(Callback):
         self._swapped = False
         """True while the average is in the model, and the weights are in its place."""
 
+    def check_beside(self, others: Sequence[Callback]) -> None:
+        """See `Callback.check_beside`. A validation measures the average: what another callback keeps by its values
+        must be the average too, and what it restores at the end must stay.
+
+        Raises:
+            ConfigError: so it wouldn't be.
+        """
+        place = next(number for number, other in enumerate(others) if other is self)
+        for number, other in enumerate(others):
+            monitor, comes_after = _keeps_by(other), number > place
+            if monitor is None or (comes_after and (self.swap_on_epoch or not monitor.startswith("val_"))):
+                continue
+            if isinstance(other, EarlyStopping) or monitor.startswith("val_"):
+                kind, where = type(other).__name__, "before" if comes_after else "after"
+                raise ConfigError(
+                    f"callbacks: {kind} keeps weights by {monitor}, and beside SwapEMAWeights(swap_on_epoch="
+                    f"{self.swap_on_epoch}) {where} it these aren't the average that is evaluated, or aren't what "
+                    f"training ends with; write [SwapEMAWeights(swap_on_epoch=True), {kind}(…)]"
+                )
+
     def state_dict(self) -> dict[str, Any]:
         """The average, sharded where the weights are."""
         return {"averages": self._averages, "steps": self._steps, "swapped": self._swapped}
@@ -48,7 +71,7 @@ class SwapEMAWeights(Callback):
         """Goes on from what `state_dict` gave. Collective where the weights are sharded."""
         self._steps, self._swapped = state["steps"], state["swapped"]
         for name, average in self._averages.items():
-            average.copy_(_placed_as(average, state["averages"][name]))
+            average.copy_(placed_as(average, state["averages"][name]))
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begins anew with another model than before, and else goes on."""
@@ -129,14 +152,12 @@ class SwapEMAWeights(Callback):
         return {name: weight for weight, name in found.items()}
 
 
+def _keeps_by(other: Callback) -> str | None:
+    """The value by which a callback chooses the weights that it keeps; None where it chooses none."""
+    if isinstance(other, EarlyStopping):
+        return other.monitor if other.restore_best_weights else None
+    return other.monitor if isinstance(other, ModelCheckpoint) and other.save_best_only else None
+
+
 def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if is_dtensor(tensor) else tensor
-
-
-def _placed_as(tensor: Tensor, value: Tensor) -> Tensor:
-    """A value sharded as the tensor is; a checkpoint of a model that was not sharded has it whole."""
-    if not is_dtensor(tensor) or is_dtensor(value):
-        return value
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements)

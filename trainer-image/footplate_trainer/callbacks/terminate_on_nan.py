@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from footplate.api.reports import Ended
 from footplate_trainer.callbacks.callback import Callback, Logs
 from footplate_trainer.checkpoint.state import NotToBeSaved
 from footplate_trainer.errors import UserError
@@ -27,6 +28,11 @@ class TerminateOnNaN(Callback):
         self.raise_error = raise_error
         self._epoch = 0
         self._terminated = ""
+
+    @property
+    def ended(self) -> Ended | None:
+        """See `Callback.ended`."""
+        return "terminateOnNaN" if self._terminated else None
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing; and no checkpoint, once the loss was no number.

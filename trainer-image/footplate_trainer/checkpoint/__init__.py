@@ -152,6 +152,13 @@ def finish() -> None:
     _trainings.finish()
 
 
+def settle(state: TrainState) -> Outcome:
+    """Captures what has waited for an earlier save, before the objects are changed without training; STOP where the job
+    was asked to stop meanwhile. `Trainer.fit` calls it where a callback has ended training.
+    """
+    return _trainings.session_of((state,)).settle(state)
+
+
 def conclude() -> None:
     """Waits for the last save, and tries again where it failed. Called for you when the program has ended.
 

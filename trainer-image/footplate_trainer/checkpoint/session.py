@@ -159,12 +159,9 @@ class Session:
         if not self._step_pulse.count() and not due and not self.stopped:
             return Outcome.CONTINUE
         answer = self._ask(self._step_pulse)
-        while saves is not None and answer.busy and any(state.ended for state in states) and not answer.stop:
+        if saves is not None and any(state.ended for state in states):
             # Not postponed: what follows the loop may change the objects (an average's weights take the model's place).
-            reporter().enter("checkpointing")
-            saves.wait(ASK_SECONDS)
-            reporter().beat()
-            answer = self._ask(self._step_pulse)
+            answer = self._wait_in_step(saves, answer)
         if self._ctx.is_main:
             reporter().found_stragglers(self._stragglers.look(answer.work, now=self._clock()))
         if answer.stop:
@@ -190,6 +187,16 @@ class Session:
             raise error
         return Outcome.SAVED if captured else Outcome.CONTINUE
 
+    def settle(self, *states: TrainState) -> Outcome:
+        """See `checkpoint.settle`. Ranks have agreed on what was postponed."""
+        if self._saves is None or not self._postponed:
+            return Outcome.CONTINUE
+        answer = self._wait_in_step(self._saves, self._ask(self._step_pulse))
+        if answer.stop:
+            return self._stop(states)
+        self._postponed = False
+        return Outcome.SAVED if self._saves.start(states) else Outcome.CONTINUE
+
     def should_stop(self) -> bool:
         """See `checkpoint.should_stop`."""
         if self.stopped:
@@ -213,7 +220,8 @@ class Session:
         deadline = self._clock() + min(self._clock() - saves.safe_since, PATIENCE_SECONDS)
         while self._agree(self._is_unsaved(saves)):
             if self._agree(stopping.requested()):
-                self._stop(saves.states)
+                # As it was captured: since then the objects may have been changed, by an average's weights or the best.
+                self._stop(saves.states, again=not self._postponed)
                 return
             if saves.error is not None and not self._agree(self._is_worth_waiting(saves.error, deadline)):
                 self._give_up(saves.error)
@@ -247,6 +255,15 @@ class Session:
             reporter().beat()
         self._saves.take(now_at=self._seen_step)
 
+    def _wait_in_step(self, saves: Saves, answer: Answer) -> Answer:
+        """What the ranks agree on when nothing is being written any more, or they are asked to stop."""
+        while answer.busy and not answer.stop:
+            reporter().enter("checkpointing")
+            saves.wait(ASK_SECONDS)
+            reporter().beat()
+            answer = self._ask(self._step_pulse)
+        return answer
+
     def _wait_for(self, saves: Saves) -> Exception | None:
         while saves.busy:
             saves.wait(ASK_SECONDS)
@@ -268,8 +285,10 @@ class Session:
         pulse.asked(-negative_interval, now=now)
         return Answer(bool(stop), bool(any_due), bool(any_busy), [microseconds / 1e6 for microseconds in work])
 
-    def _stop(self, states: Sequence[TrainState]) -> Outcome:
-        """Saves if it isn't done and there is time; else the last complete checkpoint stands."""
+    def _stop(self, states: Sequence[TrainState], *, again: bool = False) -> Outcome:
+        """Saves if it isn't done and there is time; else the last complete checkpoint stands. `again`: what was
+        captured last.
+        """
         reporter().enter("stopping")
         self.stopped = True
         self.finish()
@@ -280,7 +299,10 @@ class Session:
         left = min(stopping.grace_left(), 86_400.0)
         worst = self._gang.maximum([unsaved, saves.busy, round(-1e3 * left), round(1e3 * saves.seconds)])
         if worst[0] and not worst[1] and -worst[2] > GRACE_FACTOR * worst[3]:
-            saves.start(states)
+            if again:
+                saves.again()
+            else:
+                saves.start(states)
             self.finish()
         if saves.committed_step != step:
             saves.ended_unsaved(step)

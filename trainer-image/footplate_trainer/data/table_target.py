@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from footplate.api.recipes import RECIPES
+from footplate_trainer.data.splits import TRAIN, check_classes
 from footplate_trainer.data.table_files import Rows, is_text
 from footplate_trainer.data.table_numbers import is_missing
 from footplate_trainer.errors import DataError
@@ -20,10 +21,65 @@ from footplate_trainer.rank.report import reporter
 
 FEW = 20
 """Up to so many different values may be fractions, or occur only once, and still be classes."""
-NO_REGRESSION = (
-    f"There is no recipe for regression (only {', '.join(RECIPES)}). Put ranges such as low and high into the column, "
-    "or train with a program of your own (spec.trainer.entrypoint)"
+REGRESSION = (
+    "The recipe tabular-regression learns quantities; to learn classes, put ranges such as low and high into the column"
 )
+
+
+class Target(Protocol):
+    """What a recipe learns of a table's rows: how their target column is read."""
+
+    dtype: ClassVar[torch.dtype]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names; none where the target is a quantity."""
+        ...
+
+    def read(self, rows: Rows, *, channel: str) -> Tensor:
+        """The rows' targets [N]. Raises DataError, with row and value, where one has none."""
+        ...
+
+    def strata(self, targets: Tensor) -> Tensor:
+        """The group, int64 [N], of each row; what is held out has the same share of each."""
+        ...
+
+
+LearnTarget = Callable[[Rows, str], tuple[Target, list[str]]]
+"""(rows of the training data, the target column) → how it is read, and what there is to say of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTarget:
+    """Classes, by their places among the names."""
+
+    dtype: ClassVar[torch.dtype] = torch.int64
+    name: str
+    classes: tuple[str, ...]
+
+    def read(self, rows: Rows, *, channel: str) -> Tensor:
+        """See `Target`."""
+        return label(rows, self.name, self.classes, channel=channel)
+
+    def strata(self, targets: Tensor) -> Tensor:
+        """See `Target`."""
+        return targets
+
+
+def learn_classes(rows: Rows, name: str) -> tuple[Target, list[str]]:
+    """The classes of the training data, and what there is to say of them.
+
+    Raises:
+        DataError: the column holds none, or one alone.
+    """
+    target = ClassTarget(name, list_classes(count_classes(rows, name, channel=TRAIN), name))
+    check_classes(target.read(rows, channel=TRAIN), where=f"column {name!r} of input {TRAIN}")
+    return target, find_doubles(target.classes, name) + find_missing(target.classes, name)
+
+
+def classes_of_model(classes: tuple[str, ...]) -> LearnTarget:
+    """Reads the classes that a model knows; a row of another one raises DataError."""
+    return lambda rows, name: (ClassTarget(name, classes), [])
 
 
 def count_classes(rows: Rows, target: str, *, channel: str) -> dict[str, int]:
@@ -114,13 +170,13 @@ def list_classes(counts: Mapping[str, int], target: str) -> tuple[str, ...]:
     if len(classes) > FEW and len(numbers) == len(classes) and any(number % 1 for number in numbers):
         raise DataError(
             f"the target column {target!r} has {len(classes):,} different values, fractions among them: quantities, "
-            f"not classes. {NO_REGRESSION}"
+            f"not classes. {REGRESSION}"
         )
     rows = sum(counts.values())
     if len(classes) > max(FEW, rows / 2):
         raise DataError(
             f"the target column {target!r} has {len(classes):,} different values in {rows:,} rows, as quantities "
-            f"and ids have: most classes would have one row. Name the column that holds the class. {NO_REGRESSION}"
+            f"and ids have: most classes would have one row. Name the column that holds the class. {REGRESSION}"
         )
     return classes
 

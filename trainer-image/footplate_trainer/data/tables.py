@@ -17,7 +17,7 @@ from footplate.api.recipes import PATH
 from footplate_trainer.data import table_files
 from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.scratch import once_a_node, ranks, shared_folder
-from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION, check_classes, hold_out, say_not_held_out
+from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION, hold_out, say_not_held_out
 from footplate_trainer.data.table_columns import (
     Notes,
     check_types,
@@ -33,14 +33,16 @@ from footplate_trainer.data.table_files import (
     survey_files,
 )
 from footplate_trainer.data.table_folders import find_files
-from footplate_trainer.data.table_target import count_classes, find_doubles, find_missing, label, list_classes
+from footplate_trainer.data.table_target import LearnTarget, Target, learn_classes
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.rank.report import reporter
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Labelled rows: columns float32 [N, numeric + categorical], labels int64 [N]. They lie in files."""
+    """Labelled rows: columns float32 [N, numeric + categorical]; labels [N], of classes int64, of quantities float64.
+    They lie in files.
+    """
 
     columns: Tensor
     labels: Tensor
@@ -55,6 +57,7 @@ class TableSplits:
 
     columns: tuple[Column, ...]
     classes: tuple[str, ...]
+    """None of them where the target is a quantity."""
     train: Rows
     validation: Rows | None
     test: Rows | None
@@ -68,6 +71,7 @@ class Asked:
 
     inputs: Mapping[str, Path]
     target: str
+    learn_target: LearnTarget
     ignore: Sequence[str]
     fractions: Mapping[str, float]
     """Share of the training data for each split that no channel brings."""
@@ -80,7 +84,7 @@ class Learnt:
 
     sources: Mapping[str, Source]
     columns: tuple[Column, ...]
-    classes: tuple[str, ...]
+    target: Target
     notes: tuple[str, ...]
 
 
@@ -88,6 +92,7 @@ def read_splits(
     inputs: Mapping[str, Path],
     *,
     target: str,
+    learn_target: LearnTarget = learn_classes,
     ignore: Sequence[str],
     validation_fraction: float,
     test_fraction: float,
@@ -101,33 +106,32 @@ def read_splits(
         ConfigError: where `target` or `ignore` make no sense together.
     """
     fractions = {TEST: test_fraction, VALIDATION: validation_fraction}
-    asked = Asked(inputs=inputs, target=target, ignore=ignore, fractions=fractions, seed=seed)
+    asked = Asked(
+        inputs=inputs, target=target, learn_target=learn_target, ignore=ignore, fractions=fractions, seed=seed
+    )
     with shared_folder() as shared:
         learnt = ranks().from_main(lambda: _learn(asked, shared))
         counts = once_a_node(lambda: _encode(asked, learnt, shared))
-        rows = {split: _map(shared / split, count, len(learnt.columns)) for split, count in counts.items()}
-    return TableSplits(learnt.columns, learnt.classes, rows[TRAIN], rows.get(VALIDATION), rows.get(TEST), learnt.notes)
+        rows = {split: _map(shared / split, count, learnt) for split, count in counts.items()}
+    classes = learnt.target.classes
+    return TableSplits(learnt.columns, classes, rows[TRAIN], rows.get(VALIDATION), rows.get(TEST), learnt.notes)
 
 
-def read_rows(folder: Path, *, columns: tuple[Column, ...], target: str, classes: tuple[str, ...]) -> Rows:
-    """All rows of the channel `test`, as a model that was trained on such columns and classes takes them. Collective.
+def read_rows(folder: Path, *, columns: tuple[Column, ...], target: str, learn_target: LearnTarget) -> Rows:
+    """All rows of the channel `test`, as a model that was trained on such columns takes them. Collective.
 
     Raises:
-        DataError: as `read_splits`, and where a class is none of the model's.
+        DataError: as `read_splits`, and what `learn_target` raises.
     """
+    asked = Asked(inputs={TEST: folder}, target=target, learn_target=learn_target, ignore=(), fractions={}, seed=0)
     with shared_folder() as shared:
-        source = ranks().from_main(lambda: _survey_test(folder, target))
-
-        def encode_all() -> int:
-            read = _read(source, shared / f"{TEST}.arrow")
-            labels = label(read, target, classes, channel=TEST)
-            _write(read.table, labels, columns, {TEST: torch.ones(len(labels), dtype=torch.bool)}, shared)
-            return len(labels)
-
-        return _map(shared / TEST, once_a_node(encode_all), len(columns))
+        learnt = ranks().from_main(lambda: _survey_test(asked, columns, shared))
+        counts = once_a_node(lambda: _encode(asked, learnt, shared))
+        return _map(shared / TEST, counts[TEST], learnt)
 
 
-def _survey_test(folder: Path, target: str) -> Source:
+def _survey_test(asked: Asked, columns: tuple[Column, ...], shared: Path) -> Learnt:
+    folder, target = asked.inputs[TEST], asked.target
     found = find_files(folder, channel=TEST, said=[])
     if TEST not in found:
         raise DataError(f"{folder} holds {' and '.join(found)} data, but none named {TEST}; add them")
@@ -136,7 +140,8 @@ def _survey_test(folder: Path, target: str) -> Source:
     if target not in names:
         hint = nearest(target, names) or f"it has {', '.join(map(repr, names[:20]))}"
         raise DataError(f"{PATH}.target: the test data has no column {target!r}; {hint}{header_hint(names)}")
-    return source
+    how, said = asked.learn_target(_read(source, shared / f"{TEST}.arrow"), target)
+    return Learnt({TEST: source}, columns, how, tuple(said))
 
 
 def _learn(asked: Asked, shared: Path) -> Learnt:
@@ -145,10 +150,9 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
     said += train.said
     _check_names(train.schema.names, asked.target, asked.ignore)
     read = _read(train, shared / f"{TRAIN}.arrow")
-    classes = list_classes(count_classes(read, asked.target, channel=TRAIN), asked.target)
-    labels = label(read, asked.target, classes, channel=TRAIN)
-    check_classes(labels, where=f"column {asked.target!r} of input {TRAIN}")
-    said += find_doubles(classes, asked.target) + find_missing(classes, asked.target)
+    target, said_of_it = asked.learn_target(read, asked.target)
+    labels = target.read(read, channel=TRAIN)
+    said += said_of_it
     notes = Notes()
     features = drop_index(read.table.drop_columns([asked.target, *asked.ignore]), notes)
     check_types(features)
@@ -159,9 +163,9 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
         if split in files:
             sources[split] = survey_files(files[split], channel=split, like=like)
             said += sources[split].said
-    parts = _divide(labels, asked, brought=sources, note=said.append)
+    parts = _divide(target.strata(labels), asked, brought=sources, note=said.append)
     columns = learn_columns(features, notations, notes, rows=parts[TRAIN])
-    return Learnt(sources, columns, classes, (*said, *notes.texts()))
+    return Learnt(sources, columns, target, (*said, *notes.texts()))
 
 
 def _read(source: Source, path: Path) -> table_files.Rows:
@@ -172,14 +176,14 @@ def _read(source: Source, path: Path) -> table_files.Rows:
 
 
 def _divide(
-    labels: Tensor, asked: Asked, *, brought: Collection[str], note: Callable[[str], object] = str
+    strata: Tensor, asked: Asked, *, brought: Collection[str], note: Callable[[str], object] = str
 ) -> dict[str, Tensor]:
     """Which rows of the training data are in which split, bool [N] each."""
     parts: dict[str, Tensor] = {}
-    left = torch.ones(len(labels), dtype=torch.bool)
+    left = torch.ones(len(strata), dtype=torch.bool)
     for split, fraction in asked.fractions.items():
         if split not in brought and fraction > 0:
-            held = hold_out(labels[left], fraction, seed=asked.seed)
+            held = hold_out(strata[left], fraction, seed=asked.seed)
             if held.any():
                 parts[split] = left.clone()
                 parts[split][left] = held
@@ -194,10 +198,10 @@ def _encode(asked: Asked, learnt: Learnt, shared: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for split, source in learnt.sources.items():
         read = _read(source, shared / f"{split}.arrow")
-        labels = label(read, asked.target, learnt.classes, channel=split)
+        labels = learnt.target.read(read, channel=split)
         parts = {split: torch.ones(len(labels), dtype=torch.bool)}
         if split == TRAIN:
-            parts = _divide(labels, asked, brought=learnt.sources)
+            parts = _divide(learnt.target.strata(labels), asked, brought=learnt.sources)
         counts |= {part: int(rows.sum()) for part, rows in parts.items()}
         _write(read.table, labels, learnt.columns, parts, shared)
     return counts
@@ -222,9 +226,10 @@ def _write(
             file.close()
 
 
-def _map(path: Path, count: int, columns: int) -> Rows:
+def _map(path: Path, count: int, learnt: Learnt) -> Rows:
+    columns = len(learnt.columns)
     numbers = torch.from_file(f"{path}.columns", shared=True, size=count * columns, dtype=torch.float32)
-    labels = torch.from_file(f"{path}.labels", shared=True, size=count, dtype=torch.int64)
+    labels = torch.from_file(f"{path}.labels", shared=True, size=count, dtype=learnt.target.dtype)
     return Rows(numbers.reshape(count, columns), labels)
 
 

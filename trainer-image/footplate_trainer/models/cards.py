@@ -19,7 +19,9 @@ class ModelCard(Part):
     arguments: dict[str, Any]
     """What the network is built with."""
     classes: tuple[str, ...]
-    """Names of the classes, in the order of the logits."""
+    """Names of the classes, in the order of the logits; none where the network gives a quantity."""
     input: Annotated[ImageInput | TableInput, Field(discriminator="kind")]
+    metrics: dict[str, float] = Field(default={})
+    """What was measured of this very model, by the names that a job's status has for it."""
     notes: tuple[str, ...] = ()
     """What of the training data was left out, derived or merged, and what else their owner should know of them."""

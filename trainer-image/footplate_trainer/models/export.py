@@ -78,7 +78,7 @@ def export_model(
             )
         files = [_write(name, plain, example, expected, folder) for name in formats]
         if card is not None and "safetensors" in formats:
-            files.append(_write_card(card, example.cpu(), expected.float().cpu(), folder))
+            files.append(_write_card(card, example.cpu(), expected.cpu(), folder))
     return files
 
 

@@ -24,14 +24,14 @@ from footplate_trainer.models.networks import NETWORKS, build_network
 
 
 class LoadedModel:
-    """A trained classifier, on the CPU, with what it needs to be asked in the user's own terms."""
+    """A trained model, on the CPU, with what it needs to be asked in the user's own terms."""
 
     def __init__(self, card: ModelCard, network: nn.Module) -> None:
         self.card = card
         self.network = network
 
-    def predict(self, inputs: Any) -> list[str]:
-        """The most likely class of each input.
+    def predict(self, inputs: Any) -> list[str] | list[float]:
+        """The most likely class of each input or, of a regression, its quantity.
 
         Args:
             inputs: of a model of images: pixels 0–255, [N, C, H, W] or [N, H, W], as a tensor or array; or paths of PNG
@@ -41,14 +41,29 @@ class LoadedModel:
         Raises:
             DataError: the inputs are not what the model takes.
         """
-        return [self.card.classes[place] for place in self.probabilities(inputs).argmax(dim=1).tolist()]
+        outputs = self._outputs(inputs)
+        if not self.card.classes:
+            quantities: list[float] = outputs.tolist()
+            return quantities
+        return [self.card.classes[place] for place in outputs.argmax(dim=1).tolist()]
+
+    def probabilities(self, inputs: Any) -> Tensor:
+        """Probabilities [N, classes], in the order of `card.classes`; inputs as in `predict`.
+
+        Raises:
+            DataError: the inputs are not what the model takes, or it is no classifier.
+        """
+        if not self.card.classes:
+            raise DataError(f"a model of {self.card.recipe} gives a quantity for each row; ask predict for it")
+        return torch.softmax(self._outputs(inputs), dim=1)
 
     @torch.inference_mode()
-    def probabilities(self, inputs: Any) -> Tensor:
-        """Probabilities [N, classes], in the order of `card.classes`; inputs as in `predict`."""
+    def _outputs(self, inputs: Any) -> Tensor:
         takes = self.card.input
-        batch = _pixels(inputs, takes) if isinstance(takes, ImageInput) else _columns(inputs, takes)
-        return torch.softmax(self.network(batch), dim=1)
+        outputs: Tensor = self.network(
+            _pixels(inputs, takes) if isinstance(takes, ImageInput) else _columns(inputs, takes)
+        )
+        return outputs
 
 
 def load_model(folder: str | Path) -> LoadedModel:

@@ -67,8 +67,8 @@ def _stages(side: int) -> int:
     return stages
 
 
-class TableClassifier(nn.Module):
-    """A multi-layer perceptron: columns [N, numeric + categorical], float32, to logits [N, classes].
+class _TableNetwork(nn.Module):
+    """A multi-layer perceptron of columns [N, numeric + categorical], float32.
 
     Numeric columns come first, as they are, missing ones NaN; then the categorical ones as codes, 0 for a text that
     training has not seen.
@@ -76,21 +76,14 @@ class TableClassifier(nn.Module):
     Args:
         numeric: number of numeric columns.
         categories: number of codes of each categorical column, the 0 included.
-        classes: number of classes.
+        outputs: values for each row.
         hidden: units of each hidden layer.
         layers: number of hidden layers.
         dropout: share of the units dropped after each hidden layer.
     """
 
     def __init__(
-        self,
-        *,
-        numeric: int,
-        categories: Sequence[int],
-        classes: int,
-        hidden: int = 128,
-        layers: int = 2,
-        dropout: float = 0.1,
+        self, *, numeric: int, categories: Sequence[int], outputs: int, hidden: int, layers: int, dropout: float
     ) -> None:
         super().__init__()
         self.numeric = numeric
@@ -103,21 +96,83 @@ class TableClassifier(nn.Module):
         for _ in range(layers):
             steps += [nn.Linear(units, hidden), nn.ReLU(), nn.Dropout(dropout)]
             units = hidden
-        self.body = nn.Sequential(*steps, nn.Linear(units, classes))
+        self.body = nn.Sequential(*steps, nn.Linear(units, outputs))
 
-    def forward(self, columns: Tensor) -> Tensor:
-        """Logits [N, classes] of columns [N, numeric + categorical]."""
+    def standardise(self, mean: Tensor, std: Tensor) -> None:
+        """Takes the numeric columns' means and standard deviations, [numeric] each, in place of 0 and 1."""
+        self.mean.data, self.std.data = mean.float(), std.float()
+
+    def compute(self, columns: Tensor) -> Tensor:
+        """The body's outputs [N, outputs]."""
         scaled = (columns[:, : self.numeric] - self.mean) / self.std
         parts = [torch.where(torch.isnan(scaled), torch.zeros_like(scaled), scaled)]
         for place, embedding in enumerate(self.embeddings, start=self.numeric):
             parts.append(embedding(columns[:, place].long()))
-        logits: Tensor = self.body(torch.cat(parts, dim=1))
-        return logits
+        outputs: Tensor = self.body(torch.cat(parts, dim=1))
+        return outputs
+
+
+class TableClassifier(_TableNetwork):
+    """Columns as of `_TableNetwork` to logits [N, classes].
+
+    Args:
+        classes: number of classes.
+        numeric, categories, hidden, layers, dropout: see there.
+    """
+
+    def __init__(
+        self,
+        *,
+        numeric: int,
+        categories: Sequence[int],
+        classes: int,
+        hidden: int = 128,
+        layers: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(
+            numeric=numeric, categories=categories, outputs=classes, hidden=hidden, layers=layers, dropout=dropout
+        )
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """Logits [N, classes] of columns [N, numeric + categorical]."""
+        return self.compute(columns)
+
+
+class TableRegressor(_TableNetwork):
+    """Columns as of `_TableNetwork` to quantities [N], float64, in the target's own unit.
+
+    Args:
+        target_mean, target_std: of the training data's target. Numbers, not weights: those may become bfloat16.
+        numeric, categories, hidden, layers, dropout: see there.
+    """
+
+    def __init__(
+        self,
+        *,
+        numeric: int,
+        categories: Sequence[int],
+        target_mean: float,
+        target_std: float,
+        hidden: int = 128,
+        layers: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(
+            numeric=numeric, categories=categories, outputs=1, hidden=hidden, layers=layers, dropout=dropout
+        )
+        self.target_mean = target_mean
+        self.target_std = target_std
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """Quantities [N], float64, of columns [N, numeric + categorical]."""
+        return self.compute(columns)[:, 0].double() * self.target_std + self.target_mean
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "image-classifier": ImageClassifier,
     "table-classifier": TableClassifier,
+    "table-regressor": TableRegressor,
 }
 
 

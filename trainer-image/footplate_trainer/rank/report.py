@@ -14,12 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from footplate.api.reports import CheckpointStatus, Straggler
+from footplate.api.reports import CheckpointStatus, Ended, Straggler
 from footplate.api.scalars import MAX_COUNT
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, Activity
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, sendable, words_of
-from footplate_trainer.exchange import ACTIVITIES, DurationCounts, RankReport
+from footplate_trainer.exchange import ACTIVITIES, DurationCounts, ModelReport, RankReport
 from footplate_trainer.rank.environment import read_place
 from footplate_trainer.rank.peaks import mfu
 from footplate_trainer.rank.progress import RankProgress
@@ -171,6 +171,10 @@ class Reporter:
             shown = status.model_copy(update={"step": self.progress.step})
             self._facts.update(checkpoint=shown, checkpointed_at=time.monotonic() - max(0.0, age))
         self.flush()
+
+    def trained(self, ended: Ended, model: ModelReport | None) -> None:
+        """`Trainer.fit` has come to its end for that reason, with that model, or with the last one."""
+        self._facts.update(ended=ended, model=model)
 
     def initialised(self, uri: str) -> None:
         """Training has begun with the weights that lie there."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from footplate.api import recipes
 from footplate.api.errors import alternatives, nearest
-from footplate.api.recipes import RecipeHyperparameters
+from footplate.api.hyperparameters import Settings
 from footplate_trainer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Recipe:
     name: str
     module: str
 
-    def check(self, hyperparameters: Mapping[str, Any]) -> RecipeHyperparameters:
+    def check(self, hyperparameters: Mapping[str, Any]) -> Settings:
         """What the user wrote, checked; raises ConfigError for what is wrong in it."""
         if problems := recipes.find_mistakes(self.name, hyperparameters):
             raise ConfigError("\n".join(map(str, problems)))
@@ -38,6 +38,7 @@ RECIPES = {
     for recipe in (
         Recipe("image-classification", "footplate_trainer.recipes.image_classification"),
         Recipe("tabular-classification", "footplate_trainer.recipes.tabular_classification"),
+        Recipe("tabular-regression", "footplate_trainer.recipes.tabular_regression"),
         Recipe("evaluate", "footplate_trainer.recipes.evaluate"),
     )
 }

@@ -1,4 +1,4 @@
-"""Recipe evaluate: a model that a recipe has made, and data whose classes are known; out comes its evaluation. Nothing
+"""Recipe evaluate: a model that a recipe has made, and data whose targets are known; out comes its evaluation. Nothing
 is trained, and the artifact is no copy of the model.
 """
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from footplate.api.recipes import PATH, EvaluateHyperparameters
@@ -14,6 +14,8 @@ from footplate_trainer import data
 from footplate_trainer.data.images import read_images
 from footplate_trainer.data.inputs import ImageInput
 from footplate_trainer.data.splits import TEST
+from footplate_trainer.data.table_quantity import quantities_of_test
+from footplate_trainer.data.table_target import classes_of_model
 from footplate_trainer.data.tables import read_rows
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.evaluation.measured import Numbers
@@ -24,6 +26,7 @@ from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.evaluating import check_gates, evaluate_test, leave_card, table_slices
 from footplate_trainer.recipes.image_classification import plain
+from footplate_trainer.recipes.tabular_regression import mae
 from footplate_trainer.training.trainer import Trainer
 
 NAME = "evaluate"
@@ -45,17 +48,16 @@ def train(ctx: Context, hyperparameters: EvaluateHyperparameters) -> None:
         )
     reporter().enter("loading")
     model = load_model(ctx.inputs[MODEL])
-    check_gates(ctx, task="classification", classes=model.card.classes, has_test=True)
+    check_gates(ctx, model.card, has_test=True)
     notes: list[str] = []
     found = _read(ctx, model.card, hyperparameters, notes)
     for note in notes:
         reporter().note(note)
     # Nothing is trained: the optimizer is there since a trainer has one.
-    trainer = Trainer(
-        model.network, nn.functional.cross_entropy, torch.optim.SGD(model.network.parameters()), metrics=[accuracy]
-    )
+    loss, metrics = (nn.functional.cross_entropy, [accuracy]) if model.card.classes else (squared_error, [mae])
+    trainer = Trainer(model.network, loss, torch.optim.SGD(model.network.parameters()), metrics=metrics)
     batches = data.loader(found.samples, batch_size=hyperparameters.batch_size, shuffle=False)
-    evaluate_test(trainer, batches, classes=model.card.classes, slices=found.slices)
+    evaluate_test(trainer, batches, model.card, slices=found.slices)
     leave_card(ctx, NAME, notes=notes, loads=False)
     reporter().flush()
 
@@ -72,6 +74,13 @@ def _read(ctx: Context, card: ModelCard, hyperparameters: EvaluateHyperparameter
         )
         return _TestData(plain(images), table_slices(ctx, (), None))
     if hyperparameters.target is None:
-        raise ConfigError(f"{PATH}.target: name the column of the table that holds the class")
-    rows = read_rows(folder, columns=takes.columns, target=hyperparameters.target, classes=card.classes)
+        holds = "class" if card.classes else "quantity"
+        raise ConfigError(f"{PATH}.target: name the column of the table that holds the {holds}")
+    learn_target = classes_of_model(card.classes) if card.classes else quantities_of_test
+    rows = read_rows(folder, columns=takes.columns, target=hyperparameters.target, learn_target=learn_target)
     return _TestData(TensorDataset(rows.columns, rows.labels), table_slices(ctx, takes.columns, rows))
+
+
+def squared_error(quantities: Tensor, targets: Tensor) -> Tensor:
+    """Of each sample [N], in squares of the target's unit."""
+    return (quantities - targets).square()

@@ -2,7 +2,7 @@
 all, found out before training.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,11 +19,13 @@ from footplate_trainer.evaluation.compute import MAX_SLICES
 from footplate_trainer.evaluation.evaluate import PLOTS, drawing, evaluate
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation_file import read_evaluation
+from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import report, reporter
 from footplate_trainer.training.collected import Collected
-from footplate_trainer.training.trainer import Trainer, status_names
+from footplate_trainer.training.epoch_line import status_names
+from footplate_trainer.training.trainer import Trainer
 
 OTHER = "(missing or not seen in training)"
 
@@ -34,10 +36,16 @@ def asked_of(ctx: Context) -> Evaluation:
     return asked or Evaluation()
 
 
-def check_gates(ctx: Context, *, task: Task, classes: Sequence[str], has_test: bool) -> None:
+def task_of(card: ModelCard) -> Task:
+    """What a model does."""
+    return "classification" if card.classes else "regression"
+
+
+def check_gates(ctx: Context, card: ModelCard, *, has_test: bool) -> None:
     """Raises ConfigError for a gate on what won't be measured: it would show only after training."""
     asked = asked_of(ctx)
-    measured = [full_name(TEST, name) for name in value_names(task, metrics=asked.metrics, classes=classes)]
+    names = value_names(task_of(card), metrics=asked.metrics, classes=card.classes)
+    measured = [full_name(TEST, name) for name in names]
     for number, gate in enumerate(asked.gates):
         where = f'{PATH}.gates[{number}].metric = "{gate.metric}"'
         if gate.metric not in (*measured, *REPORTED):
@@ -50,24 +58,37 @@ def check_gates(ctx: Context, *, task: Task, classes: Sequence[str], has_test: b
 
 
 def evaluate_test(
-    trainer: Trainer, batches: Loader, *, classes: Sequence[str], slices: Mapping[str, Numbers] | None = None
-) -> None:
-    """Evaluates a classifier on all batches, each sample once, and leaves evaluation.json. Collective.
+    trainer: Trainer,
+    batches: Loader,
+    card: ModelCard,
+    *,
+    slices: Mapping[str, Numbers] | None = None,
+    derive: Callable[[Mapping[str, float]], Mapping[str, float]] = dict,
+) -> dict[str, float]:
+    """Evaluates a model on all batches, each sample once, and leaves evaluation.json. Collective.
 
     Args:
         batches: of a loader that keeps the data's order.
+        card: the model's.
         slices: columns [N] of these data, in their order.
+        derive: what was measured batch by batch, with what follows from it.
+
+    Returns:
+        That, by its names in the job's metrics.
     """
     collected = Collected()
-    results = trainer.evaluate(batches, collect=collected)
-    report(step=reporter().progress.step, **status_names(results, prefix="test_"))
-    whole = collected.on_main()
+    tested = status_names(derive(trainer.evaluate(batches, collect=collected)), prefix="test_")
+    report(step=reporter().progress.step, **tested)
+    whole, task = collected.on_main(), task_of(card)
 
     def measure() -> None:
         outputs, targets = whole or ((), ())
-        evaluate(outputs, targets, name=TEST, classes=classes, logits=True, slices=slices, whole=True)
+        logits = task == "classification"
+        classes = card.classes or None
+        evaluate(outputs, targets, name=TEST, task=task, classes=classes, logits=logits, slices=slices, whole=True)
 
     all_ranks("evaluation").from_main(measure)
+    return tested
 
 
 def leave_card(

@@ -105,5 +105,8 @@ def to_status(store: Store, committed: Committed, pod: Pod) -> ArtifactStatus:
         size_bytes=sum(file.size_bytes for file in committed.manifest.files),
         metrics=committed.manifest.metrics,
         accepted=committed.manifest.accepted,
+        step=committed.manifest.step,
+        epoch=committed.manifest.epoch,
+        ended=committed.manifest.ended,
         signature=sign_model(store, committed.manifest, committed.data, pod),
     )

@@ -140,7 +140,7 @@ class Supervisor:
             if ending.exit_code != ExitCode.OK:
                 return ending, None
             if self._pod.node_rank == 0:
-                reported = self._telemetry.report().progress.metrics
+                reported = self._telemetry.report().final_metrics
                 self._evaluation = await asyncio.to_thread(hold_gates, self._pod, reported)
             model = await self._finish(code, inputs)
             await asyncio.to_thread(self._mark_finished)

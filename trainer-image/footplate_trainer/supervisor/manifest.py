@@ -29,7 +29,7 @@ def make_manifest(
     evaluation: EvaluationStatus | None = None,
 ) -> ModelManifest:
     """The manifest of this run's model."""
-    trainer = pod.spec.trainer
+    trainer, model = pod.spec.trainer, report.model
     return ModelManifest(
         job=pod.job,
         namespace=pod.config.metadata.namespace,
@@ -40,11 +40,12 @@ def make_manifest(
         nonce=pod.nonce if pod.spec_sha256 else None,
         created=created,
         files=list(files),
-        metrics=report.progress.metrics,
+        metrics=report.final_metrics,
         evaluation=evaluation,
         accepted=evaluation.accepted if evaluation is not None else None,
-        step=report.progress.step,
-        epoch=report.progress.epoch,
+        step=report.progress.step if model is None else model.step,
+        epoch=report.progress.epoch if model is None else model.epoch,
+        ended=report.ended,
         hyperparameters=trainer.hyperparameters,
         hyperparameters_passed=_passed(trainer, report),
         seed=report.seed,

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from pydantic.alias_generators import to_camel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -31,7 +30,7 @@ from footplate_trainer.rank.devices import has_bf16
 from footplate_trainer.rank.report import report, reporter
 from footplate_trainer.training.batches import check_batches
 from footplate_trainer.training.collected import Collected
-from footplate_trainer.training.epoch_line import epoch_line
+from footplate_trainer.training.epoch_line import epoch_line, status_names, tell_end
 from footplate_trainer.training.evaluator import Evaluator
 from footplate_trainer.training.fit_options import FitOptions
 from footplate_trainer.training.fit_state import FiniteGuard, FitState
@@ -105,6 +104,8 @@ class Trainer:
         self._metrics = tuple(metrics)
         self._evaluator = Evaluator(self.module, self._modes, self._loss, self._metrics, self.device)
         self._in_epoch = False
+        self._state: checkpoint.TrainState | None = None
+        """Of the `fit` that is under way, or was the last."""
         if compile:
             compile_model(self.module)
         self._step = TrainingStep(
@@ -116,6 +117,11 @@ class Trainer:
             clip_norm=clip_norm,
             scaler=Scaler(self.device) if precision == "fp16" else None,
         )
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps of `fit` that are finished, those of earlier attempts included."""
+        return self._state.step if self._state is not None else 0
 
     def fit(
         self,
@@ -176,7 +182,7 @@ class Trainer:
         guard = FiniteGuard(self.module, self.optimizer, self.device, ends=not hooks.end_on_nan)
         self.stop_training = False
         hooks.call("on_train_begin")
-        state = checkpoint.restore(
+        state = self._state = checkpoint.restore(
             model=self._model,
             optimizer=self.optimizer,
             loader=train,
@@ -210,7 +216,10 @@ class Trainer:
                 log.info(line)
             tell_of_vanished_rate(self.optimizer, self.scheduler, epoch=epoch, epochs=epochs)
             hooks.call("on_epoch_end", epoch, logs)
+        if checkpoint.settle(state) is checkpoint.STOP:
+            raise Stopped(f"stopped after step {state.step}, as asked")
         hooks.call("on_train_end", logs)
+        tell_end(hooks)
         checkpoint.finish()
         return history
 
@@ -287,8 +296,3 @@ class Trainer:
 
 def _default_precision(device: torch.device) -> Precision:
     return "bf16" if has_bf16(device) else "fp32"
-
-
-def status_names(logs: Mapping[str, float], *, prefix: str = "") -> dict[str, Any]:
-    """Logs by the names that a job's status shows: val_accuracy becomes valAccuracy."""
-    return {to_camel(prefix + name): value for name, value in logs.items()}

@@ -1,0 +1,80 @@
+"""The callbacks that a recipe's hyperparameters ask for, and what must be there for them."""
+
+import math
+from typing import Any
+
+from pydantic.alias_generators import to_snake
+
+from footplate.api.hyperparameters import Hyperparameters
+from footplate.api.recipes import PATH
+from footplate_trainer.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SwapEMAWeights
+from footplate_trainer.errors import ConfigError, UserError
+
+
+def check_held_out(hyperparameters: Hyperparameters, validation: Any) -> None:
+    """Raises ConfigError where a value of validation data is watched, and there are none."""
+    if not validation and (watching := hyperparameters.monitors_held_out()):
+        raise ConfigError(
+            f"{PATH}.{watching[0]}: it watches a value of the validation data, and there are none; add an input "
+            "channel named validation, raise validationFraction, or watch one of the training data: monitor: loss"
+        )
+
+
+def make_callbacks(hyperparameters: Hyperparameters) -> list[Callback]:
+    """The average comes first: it is then what the others see, and what is kept of the best epoch."""
+    found: list[Callback] = []
+    if (momentum := hyperparameters.ema_momentum) is not None:
+        found.append(SwapEMAWeights(swap_on_epoch=True, ema_momentum=momentum))
+    if (stopping := hyperparameters.early_stopping) is not None:
+        found.append(MustBeFinite("earlyStopping", stopping.monitor))
+        found.append(
+            EarlyStopping(
+                to_snake(stopping.monitor),
+                min_delta=stopping.min_delta,
+                patience=stopping.patience,
+                verbose=1,
+                mode=hyperparameters.mode_of(stopping),
+                restore_best_weights=stopping.restore_best,
+            )
+        )
+    if (plateau := hyperparameters.reduce_on_plateau) is not None:
+        found.append(MustBeFinite("reduceOnPlateau", plateau.monitor))
+        found.append(
+            ReduceLROnPlateau(
+                to_snake(plateau.monitor),
+                factor=plateau.factor,
+                patience=plateau.patience,
+                verbose=1,
+                mode=hyperparameters.mode_of(plateau),
+                min_delta=plateau.min_delta,
+                cooldown=plateau.cooldown,
+                min_lr=plateau.min_lr,
+            )
+        )
+    return found
+
+
+class MustBeFinite(Callback):
+    """Ends training where a value that is watched is no number: Keras would take that for no improvement, and where
+    none is a number the first for the best.
+
+    Args:
+        watching: the hyperparameter that watches it.
+        monitor: its name there.
+    """
+
+    def __init__(self, watching: str, monitor: str) -> None:
+        self._watching, self._monitor = watching, monitor
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Looks at it.
+
+        Raises:
+            UserError: it is NaN or infinite.
+        """
+        value = (logs or {})[to_snake(self._monitor)]
+        if not math.isfinite(value):
+            raise UserError(
+                f"{PATH}.{self._watching}.monitor: {self._monitor} is {value} after epoch {epoch + 1}, and can't get "
+                "better; try a smaller learningRate, and look for huge values in the data"
+            )
