@@ -157,8 +157,8 @@ class Trainer(Model):
     )
     recipe: RecipeName | None = Field(
         None,
-        description="A built-in training program: image-classification or tabular-classification. Programs of your own "
-        "are entrypoint or command.",
+        description="A built-in training program: image-classification, tabular-classification or text-classification. "
+        "Programs of your own are entrypoint or command.",
         examples=["image-classification"],
     )
     entrypoint: Annotated[str, Field(min_length=1, max_length=253, pattern=ENTRYPOINT_PATTERN)] | None = Field(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,11 +59,34 @@ class ArrowFile:
                     yield _plain(file.get_batch(number).select(list(types)))
 
 
+class RowFile(Protocol):
+    """A file of rows, of whatever kind."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its columns."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many it has."""
+        ...
+
+    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        """Its rows; the columns of `types` alone, in that order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The files of one split, the columns that are read of them, and what there is to say of that."""
 
-    files: tuple[CsvFile | ArrowFile, ...]
+    files: tuple[RowFile, ...]
     schema: pa.Schema
     said: tuple[str, ...]
 

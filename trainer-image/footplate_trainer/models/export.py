@@ -23,6 +23,7 @@ from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
 from footplate_trainer.models.export_check import close, host_copy, run_where_it_can, tell_of_one_size, tensors
+from footplate_trainer.models.texts import TextClassifier, load_classifier
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
@@ -78,7 +79,7 @@ def export_model(
             )
         files = [_write(name, plain, example, expected, folder) for name in formats]
         if card is not None and "safetensors" in formats:
-            files.append(_write_card(card, example.cpu(), expected.float().cpu(), folder))
+            files.append(_write_card(card, _plain_batch(example), expected.float().cpu(), folder))
     return files
 
 
@@ -211,11 +212,16 @@ def _old_but_asked_for() -> Iterator[None]:
 
 
 def _write_safetensors(model: nn.Module, _example: Batch, path: Path) -> None:
-    save_model(model, str(path))
+    if isinstance(model, TextClassifier):
+        model.save(path.parent)
+    else:
+        save_model(model, str(path))
 
 
 def _read_safetensors(path: Path, model: nn.Module) -> Apply:
     """The model itself, with what the file has for its weights: no second copy of them, which a device may not hold."""
+    if isinstance(model, TextClassifier):
+        return load_classifier(path.parent, model.tokens.max_length)
     for weight in model.state_dict().values():
         weight.zero_()
     model.load_state_dict(load_file(path), strict=False)

@@ -38,6 +38,7 @@ RECIPES = {
     for recipe in (
         Recipe("image-classification", "footplate_trainer.recipes.image_classification"),
         Recipe("tabular-classification", "footplate_trainer.recipes.tabular_classification"),
+        Recipe("text-classification", "footplate_trainer.recipes.text_classification"),
     )
 }
 

@@ -1,6 +1,7 @@
 """What the recipes share: train a classifier, evaluate it on what was held out, export it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 from footplate.api.recipes import Hyperparameters
 from footplate_trainer import data
+from footplate_trainer.data.indexed import Collate
 from footplate_trainer.metrics import accuracy
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.export import asked_formats, check_formats, export_model
@@ -31,8 +33,11 @@ def train_classifier(
     train: Any,
     validation: Any,
     test: Any,
-    example: Tensor,
+    example: Any,
     num_workers: int = 0,
+    collate: Collate | None = None,
+    lengths: Tensor | None = None,
+    class_weight: Mapping[int, float] | None = None,
 ) -> None:
     """Fits the network to the data set `train`, and leaves it and its accuracies behind. Collective.
 
@@ -40,12 +45,21 @@ def train_classifier(
         train, validation, test: data sets of (inputs, label); the last two may be None.
         example: some inputs, by which exported files are checked.
         num_workers: processes of each rank that make samples of data sets that aren't tensors.
+        collate, lengths: of the data sets' samples, and of those of `train`; see `data.loader`.
+        class_weight: see `Trainer.fit`.
     """
     check_formats(asked_formats(ctx))
 
     def load(samples: Any, *, shuffle: bool) -> data.Loader:
         helpers = 0 if isinstance(samples, TensorDataset) else num_workers
-        return data.loader(samples, batch_size=hyperparameters.batch_size, shuffle=shuffle, num_workers=helpers)
+        return data.loader(
+            samples,
+            batch_size=hyperparameters.batch_size,
+            shuffle=shuffle,
+            num_workers=helpers,
+            collate=collate,
+            lengths=lengths if shuffle else None,
+        )
 
     batches = load(train, shuffle=True)
     optimizer = torch.optim.AdamW(
@@ -65,7 +79,7 @@ def train_classifier(
         compile=hyperparameters.compile,
     )
     held_out = validation and load(validation, shuffle=False)
-    trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs)
+    trainer.fit(batches, validation=held_out, epochs=hyperparameters.epochs, class_weight=class_weight)
     if test:
         results = trainer.evaluate(load(test, shuffle=False))
         report(step=steps, **status_names(results, prefix="test_"))
