@@ -50,8 +50,9 @@ def test_hyperparameters(recipe: str, model: type[Hyperparameters]) -> None:
         for name, field in schema["properties"].items()
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in expected)
-    documented = [row for which in ("both", recipe) for row in read_table("trainer.md", f"hyperparameters: {which}")]
-    assert documented == expected, f"write them so:\n{table}"
+    rows = [row for which in ("all", recipe) for row in read_table("trainer.md", f"hyperparameters: {which}")]
+    documented = {row[0]: row for row in rows}  # a recipe's own row stands for the one of all
+    assert [*documented.values()] == expected, f"write them so:\n{table}"
 
 
 @pytest.mark.parametrize(

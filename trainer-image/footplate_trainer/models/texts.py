@@ -3,6 +3,7 @@
 They are saved as transformers' `save_pretrained` does, and so are read by whatever reads its folders.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,10 @@ def add_adapters(network: Any, rank: int) -> nn.Module:
     encoder = getattr(network, prefix)
     linear = [f"{prefix}.{name}" for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
     head = [name for name, part in network.named_children() if name != prefix and [*part.parameters()]]
-    adapted: nn.Module = get_peft_model(
-        network,
-        LoraConfig(
-            task_type=TaskType.SEQ_CLS,
-            r=rank,
-            lora_alpha=ALPHA * rank,
-            target_modules=linear,
-            modules_to_save=head,
-        ),
+    settings = LoraConfig(
+        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=ALPHA * rank, target_modules=linear, modules_to_save=head
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going away
+        adapted: nn.Module = get_peft_model(network, settings)
     return adapted
