@@ -223,3 +223,38 @@ def test_batches_are_padded_to_their_longest() -> None:
     ]
     assert (batch["input_ids"][batch["attention_mask"] == 0] == tokens.tokenizer.pad_token_id).all()
     assert tokens.batch(["word " * 100])["input_ids"].shape[1] == 32
+
+
+def save_as_datasets_do(folder: Path, rows: list[tuple[str, int]], names: list[str]) -> None:
+    """A split of `datasets.DatasetDict.save_to_disk`: a stream of Arrow, whose schema has the classes' names."""
+    features = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": "ClassLabel"}}
+    schema = pa.schema(
+        [("text", pa.string()), ("label", pa.int64())],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    table = pa.table([[text for text, _ in rows], [label for _, label in rows]], schema=schema)
+    folder.mkdir(parents=True)
+    with pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(table, 10)
+    (folder / "state.json").write_text("{}")
+    pa.parquet.write_table(table, folder.parent / f"{folder.name}-00000-of-00001.parquet")
+
+
+@pytest.mark.parametrize("kind", ["*/*.arrow", "*.parquet"], ids=["saved to disk", "as on the Hub"])
+def test_hugging_faces_datasets_and_their_class_names(tmp_path: Path, kind: str) -> None:
+    rows = [(text, ["good", "bad"].index(label)) for text, label in ROWS]
+    for split in ("train", "test"):
+        save_as_datasets_do(tmp_path / split, rows, ["good", "bad"])
+    for path in {*tmp_path.rglob("*.*")} - {*tmp_path.glob(kind)}:
+        path.unlink()
+    splits = read(train=tmp_path)
+    assert spoken(splits) == ROWS
+    assert splits.test is not None
+    assert len(splits.test) == 60
+
+
+def test_a_number_that_names_no_class_is_a_missing_label(tmp_path: Path) -> None:
+    save_as_datasets_do(tmp_path / "train", [("a", 0), ("b", 1), ("c", -1), ("d", 7)], ["good", "bad"])
+    (tmp_path / "train-00000-of-00001.parquet").unlink()
+    with pytest.raises(DataError, match="'label' is empty in 2 of 4 rows, first in row 3 of "):
+        read(train=tmp_path)

@@ -5,7 +5,7 @@ read where it lies instead of in memory.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from footplate_trainer.data.class_labels import Names, find_names, with_names
 from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
 from footplate_trainer.data.table_dialect import NOT_UTF8
 from footplate_trainer.data.table_folders import CSV_NAME, PARQUET
@@ -20,6 +21,7 @@ from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
 
 BATCH_ROWS = 8192
+ARROW_FILE = b"ARROW1"
 PAGE_BYTES = 2**16  # of a Parquet file's column, at once; else that is a row group, which may be all of the file
 
 
@@ -47,16 +49,20 @@ class ArrowFile:
     names: tuple[str, ...]
     types: tuple[pa.DataType, ...]
     rows: int
+    classes: Names = field(default_factory=dict)
 
     def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-        """Its rows; the columns of `types` alone, in that order and as plain values."""
+        """Its rows; the columns of `types` alone, in that order and as plain values, classes by their names."""
+        return (with_names(batch, self.classes) for batch in self._stored(types))
+
+    def _stored(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         if self.path.suffix.lower() in PARQUET:
             with pa.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PAGE_BYTES) as file:
                 yield from map(_plain, file.iter_batches(BATCH_ROWS, columns=list(types)))
         else:
-            with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as file:
-                for number in range(file.num_record_batches):
-                    yield _plain(file.get_batch(number).select(list(types)))
+            with pa.memory_map(str(self.path)) as source:
+                for batch in _ipc_batches(source)[1]:
+                    yield _plain(batch.select(list(types)))
 
 
 class RowFile(Protocol):
@@ -164,10 +170,24 @@ def _open_arrow(path: Path) -> ArrowFile:
         with pa.parquet.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     else:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-            schema = file.schema
-            rows = sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
-    return ArrowFile(path, tuple(schema.names), tuple(map(_plain_type, schema.types)), rows)
+        with pa.memory_map(str(path)) as source:
+            schema, batches = _ipc_batches(source)
+            rows = sum(batch.num_rows for batch in batches)
+    classes = find_names(schema)
+    named = zip(schema.names, schema.types, strict=True)
+    types = (pa.string() if name in classes else _plain_type(kind) for name, kind in named)
+    return ArrowFile(path, tuple(schema.names), tuple(types), rows, classes)
+
+
+def _ipc_batches(source: pa.NativeFile) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """What a Feather file holds, or a stream of the same, as Hugging Face's datasets save it."""
+    begins = source.read(len(ARROW_FILE))
+    source.seek(0)
+    if begins != ARROW_FILE:
+        stream = pa.ipc.open_stream(source)
+        return stream.schema, iter(stream)
+    file = pa.ipc.open_file(source)
+    return file.schema, map(file.get_batch, range(file.num_record_batches))
 
 
 Kind = tuple[pa.DataType, ...]
