@@ -178,6 +178,10 @@ def half_a_tokenizer(folder: Path) -> None:
             r"config\.json asks for code that comes with the model \(auto_map\), which is never", id="remote code",
         ),
         pytest.param(
+            lambda folder: change(folder, attn_implementation="evil/kernel"),
+            r"asks for code of the Hub \(attn_implementation: evil/kernel\), which is never run", id="kernel",
+        ),
+        pytest.param(
             lambda folder: change(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.T", None]}),
             r"tokenizer_config\.json asks for code", id="remote code of the tokenizer",
         ),

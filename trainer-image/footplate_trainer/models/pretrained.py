@@ -71,6 +71,12 @@ def check_folder(folder: Path) -> dict[str, Any]:
                 f"input model: {path} asks for code that comes with the model (auto_map), which is never run; take a "
                 "model that transformers knows itself, or train with a program of your own (spec.trainer.entrypoint)"
             )
+    for key in ("attn_implementation", "_attn_implementation"):
+        if "/" in str(config.get(key)):
+            raise DataError(
+                f"input model: {folder / CONFIG_FILE} asks for code of the Hub ({key}: {config[key]}), which is never "
+                "run; remove that line"
+            )
     if (folder / ADAPTER_FILE).is_file():
         raise DataError(
             f"input model: {folder / ADAPTER_FILE} is an adapter's; merge it into its model first, by peft's "
@@ -179,17 +185,28 @@ def load_network(folder: Path) -> tuple[nn.Module, Any]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """transformers speaks of its own affairs, and raises anything: what can't be read is named."""
+def quiet() -> Iterator[None]:
+    """Keeps transformers from speaking of its own affairs, and from drawing bars."""
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
-    except MemoryError:
-        raise
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Names what can't be read, of which transformers raises anything."""
+    way_out = "write it anew by save_pretrained"
+    try:
+        with quiet():
+            yield
     except (
         SafetensorError,
         ImportError,
@@ -200,15 +217,11 @@ def _told(path: Path) -> Iterator[None]:
         TypeError,
         AttributeError,
     ) as error:
-        raise DataError(
-            f"{path} can't be read ({type(error).__name__}: {error}); write it anew by save_pretrained"
-        ) from error
+        raise DataError(f"{path} can't be read ({type(error).__name__}: {error}); {way_out}") from error
     except Exception as error:
         if type(error) is not Exception:  # tokenizers raises that very class
             raise
-        raise DataError(f"{path} can't be read ({error}); write it anew by save_pretrained") from error
-    finally:
-        logging.set_verbosity(before)
+        raise DataError(f"{path} can't be read ({error}); {way_out}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from footplate_trainer.data.tokens import Tokens
-from footplate_trainer.models.pretrained import load_network
+from footplate_trainer.models.pretrained import load_network, quiet
 
 NAME = "text-classifier"
 """The network's name in model.json."""
@@ -41,8 +41,9 @@ class TextClassifier(nn.Module):
         """Writes config.json, model.safetensors and the tokenizer. Adapters become part of the weights, here too."""
         if hasattr(self.network, "merge_and_unload"):
             self.network = self.network.merge_and_unload()
-        self.network.save_pretrained(folder, max_shard_size="1TB")
-        self.tokens.tokenizer.save_pretrained(folder)
+        with quiet():
+            self.network.save_pretrained(folder, max_shard_size="1TB")
+            self.tokens.tokenizer.save_pretrained(folder)
 
 
 def load_classifier(folder: Path, max_length: int) -> TextClassifier:
