@@ -1,5 +1,6 @@
 """The recipe text-classification on several ranks, killed and not, with a pretrained model and without."""
 
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ import pytest
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange, load_model
-from rank_processes import Job
+from rank_processes import Gang, Job
 from text_cases import make_model, make_sentences, write_csv
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3000)]
 
 
 def make_job(root: Path, inputs: dict[str, Path], *, ranks: int = 2, checkpoints: bool = False, **values: Any) -> Job:
@@ -25,7 +26,7 @@ def make_job(root: Path, inputs: dict[str, Path], *, ranks: int = 2, checkpoints
 
 def run(job: Job, attempt: int = 0) -> exchange.RankReport:
     with job.start(attempt) as gang:
-        gang.wait_until(gang.ended, seconds=600)
+        wait(gang)
         assert gang.wait() == [ExitCode.OK] * job.world_size, gang.logs()
         report = exchange.read_report(gang.run_dirs[0])
     assert report is not None
@@ -33,6 +34,11 @@ def run(job: Job, attempt: int = 0) -> exchange.RankReport:
 
 
 SMALL = {"hidden": 32, "layers": 1, "vocabularySize": 400, "batchSize": 8, "epochs": 4, "learningRate": 3e-3}
+
+
+def wait(gang: Gang, *, until: float = math.inf) -> None:
+    """Until a step or the end; transformers takes long to import where much else goes on."""
+    gang.wait_until(lambda: max(gang.steps()) >= until or gang.ended(), seconds=600)
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_kills_change_nothing(tmp_path: Path, ranks: int, values: dict[str, Any]
     killed = make_job(tmp_path / "killed", inputs, ranks=ranks, checkpoints=True, **values)
     for attempt, step in enumerate((12, 31)):
         with killed.start(attempt) as gang:
-            assert gang.wait_for_step(step), gang.logs()
+            wait(gang, until=step)
             gang.ranks[-1].send_signal(signal.SIGKILL)
             codes = gang.wait()
         assert -signal.SIGKILL in codes
@@ -76,5 +82,6 @@ def test_a_wrong_model_is_told_with_its_way_out(tmp_path: Path, data: Path) -> N
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     job = make_job(tmp_path, {"train": data, "model": folder})
     with job.start(0) as gang:
+        wait(gang)
         assert gang.wait() == [ExitCode.DATA_ERROR] * 2, gang.logs()
         assert "only pytorch_model.bin" in gang.logs()

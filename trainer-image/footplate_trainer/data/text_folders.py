@@ -15,7 +15,7 @@ from footplate_trainer.errors import DataError
 SUFFIX = ".txt"
 LARGEST_TEXT = 2**24
 """Bytes of a file that are read."""
-BATCH_BYTES = 2**24
+BATCH_LETTERS, BATCH_FILES = 2**24, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,13 @@ class ClassFolder:
     def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         """The texts, and the class beside each."""
         texts: list[str] = []
+        letters = 0
         for file in self.files:
             texts.append(read_text(file)[0])
-            if sum(map(len, texts)) > BATCH_BYTES:
+            letters += len(texts[-1])
+            if letters > BATCH_LETTERS or len(texts) == BATCH_FILES:
                 yield self._batch(texts, types)
-                texts = []
+                texts, letters = [], 0
         if texts:
             yield self._batch(texts, types)
 

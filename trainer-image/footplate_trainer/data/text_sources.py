@@ -46,7 +46,7 @@ def _of_channel(folder: Path, channel: str, *, text: str, target: str, said: lis
     files = list_files(folder) if folder.is_dir() else []
     if any(map(is_table, files)):
         named = find_files(folder, channel=channel, said=said)
-        sources = {split: _tables(paths, channel=channel) for split, paths in named.items()}
+        sources = {split: survey_files(paths, channel=channel) for split, paths in named.items()}
     elif any(map(is_lines, files)):
         named = find_files(folder, channel=channel, said=said, wanted=is_lines, kinds=LINES)
         sources = {split: _lines(paths) for split, paths in named.items()}
@@ -67,10 +67,6 @@ def _of_channel(folder: Path, channel: str, *, text: str, target: str, said: lis
         else:
             kept[split] = _columns(source, text, target)
     return kept
-
-
-def _tables(paths: list[Path], *, channel: str) -> Source:
-    return survey_files(paths, channel=channel)
 
 
 def _lines(paths: list[Path]) -> Source:
