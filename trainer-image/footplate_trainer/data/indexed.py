@@ -25,6 +25,8 @@ from footplate_trainer.rank.seeds import derive_seed
 Collate = Callable[[list[Any]], Any]
 Draw = tuple[int, Tensor]
 """An epoch, and the numbers of the samples that one batch is made of."""
+WINDOW = 64
+"""Batches among whose samples those of like length are put together: more pad less, and mix less."""
 Fetch = Callable[[Iterable[Draw]], Iterator[Any]]
 """Makes a batch of each draw, in order."""
 
@@ -113,19 +115,41 @@ class Batching:
 
 
 class Order:
-    """Which sample lies at which position of an epoch."""
+    """Which sample lies at which position of an epoch.
 
-    def __init__(self, samples: int, seed: int, *, shuffle: bool) -> None:
+    Args:
+        lengths: of the samples [samples]. Where there are some and samples are shuffled, runs of `together` positions
+            hold samples of like length: of `WINDOW` such runs that chance has put together, sorted.
+    """
+
+    def __init__(
+        self, samples: int, seed: int, *, shuffle: bool, lengths: Tensor | None = None, together: int = 1
+    ) -> None:
+        if lengths is not None and len(lengths) != samples:
+            raise ConfigError(
+                f"data.loader(lengths) has {len(lengths)} values for {samples} samples; give one a sample"
+            )
         self.samples = samples
         self.seed = seed
         self._shuffle = shuffle
+        self._lengths = lengths
+        self._together = together
 
     def of_epoch(self, epoch: int) -> Tensor:
         """Numbers of the samples by position, int64 [samples]."""
         if not self._shuffle:
             return torch.arange(self.samples)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-        return torch.randperm(self.samples, generator=generator)
+        order = torch.randperm(self.samples, generator=generator)
+        return order if self._lengths is None else self._sort(order, self._lengths, generator)
+
+    def _sort(self, order: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        runs: list[Tensor] = []
+        for window in order.split(WINDOW * self._together):
+            runs += window[lengths[window].argsort(stable=True)].split(self._together)
+        # The last run may be shorter than the others: it stays the last, so that all begin where batches do.
+        places = [*torch.randperm(len(runs) - 1, generator=generator).tolist(), len(runs) - 1]
+        return torch.cat([runs[place] for place in places])
 
 
 class SliceTensors:

@@ -43,3 +43,10 @@ class TableInput(Part):
 
     kind: Literal["table"] = "table"
     columns: tuple[Column, ...]
+
+
+class TextInput(Part):
+    """Texts, of which a tokenizer that lies beside the model makes so many tokens at most."""
+
+    kind: Literal["text"] = "text"
+    max_length: int

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import IterableDataset, TensorDataset
 
 from footplate_trainer.data.indexed import Batching, Collate, Fetch, FetchSamples, IndexedData, Order, SliceTensors
@@ -181,6 +182,7 @@ def loader(
     drop_last: bool = False,
     seed: int | None = None,
     collate: Collate | None = None,
+    lengths: Tensor | None = None,
 ) -> Loader:
     """Batches of a dataset, sharded over the gang.
 
@@ -197,6 +199,8 @@ def loader(
         seed: of the order and of the augmentation; default `context().seed`.
         collate: makes a batch of a list of samples; default torch's, by which N samples that are (inputs [...],
             label) become [inputs [N, ...], labels [N]].
+        lengths: of the samples of a dataset [samples], such as tokens: shuffled, those of like length come into one
+            batch, so that little is padded. The order is then one of this batch size too.
 
     Raises:
         ConfigError: a batch is too small for the number of ranks, the dataset is neither, a stream is shuffled, or a
@@ -210,6 +214,8 @@ def loader(
     seed = ctx.seed if seed is None else seed
     pin_memory = ctx.device.type == "cuda"
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+        if lengths is not None:
+            raise ConfigError("data.loader(lengths): a stream's samples stay in its order; leave lengths out")
         if not isinstance(dataset, Iterable) or shuffle:
             raise ConfigError(
                 f"data.loader: {type(dataset).__name__} has no samples by number (len() and [i]), "
@@ -235,7 +241,7 @@ def loader(
     shuffle = shuffle is not False
     batching = Batching(len(dataset), batch_size, drop_last=drop_last)
     batching.check(world_size=ctx.world_size, training=shuffle)
-    order = Order(len(dataset), seed, shuffle=shuffle)
+    order = Order(len(dataset), seed, shuffle=shuffle, lengths=lengths, together=batch_size)
     fetch: Fetch
     if type(dataset) is TensorDataset and not num_workers and collate is None:
         fetch = SliceTensors(dataset.tensors)

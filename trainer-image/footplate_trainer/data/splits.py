@@ -4,7 +4,7 @@ A held-out part is stratified by class and a function of the seed and the labels
 and world size holds out the same samples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,17 @@ SPLIT_OF_NAME = {
 """What file and folder names say of the part they hold, in lower case."""
 
 
-def check_channels(inputs: Mapping[str, Path], *, recipe: str) -> None:
-    """Raises ConfigError for an input that the recipe doesn't read, and where there is none to train on."""
+def check_channels(inputs: Mapping[str, Path], *, recipe: str, also: Sequence[str] = ()) -> None:
+    """Raises ConfigError for an input that the recipe doesn't read, and where there is none to train on.
+
+    Args:
+        also: channels that this recipe reads beside those of the data.
+    """
+    known = (*CHANNELS, *also)
     for name in inputs:
-        if name not in CHANNELS:
+        if name not in known:
             raise ConfigError(
-                f"spec.inputs: recipe {recipe} reads the channels {', '.join(CHANNELS)}, not {name!r}; rename it"
+                f"spec.inputs: recipe {recipe} reads the channels {', '.join(known)}, not {name!r}; rename it"
             )
     if TRAIN not in inputs:
         raise ConfigError(

@@ -69,10 +69,15 @@ def survey_csv(path: Path) -> CsvFile:
     while True:
         try:
             return _survey(path, dialect, block_bytes)
-        except pa.ArrowInvalid as error:  # a cell of many lines, larger than a block
-            if "straddl" not in str(error) or block_bytes == LARGEST_BLOCK:
+        except pa.ArrowInvalid as error:  # a cell of many lines, larger than a block, or a line that is
+            if block_bytes == LARGEST_BLOCK or not ("straddl" in str(error) or _longest_line(path) > block_bytes):
                 raise
             block_bytes = min(8 * block_bytes, LARGEST_BLOCK)
+
+
+def _longest_line(path: Path) -> int:
+    with io.BufferedReader(open_text(path)) as lines:
+        return max(map(len, lines), default=0)
 
 
 def type_of(fitting: Fitting) -> pa.DataType:

@@ -5,21 +5,24 @@ file that is read where it lies instead of in memory.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from footplate_trainer.data.class_labels import Names, find_names, with_names
 from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
 from footplate_trainer.data.table_dialect import NOT_UTF8
 from footplate_trainer.data.table_folders import CSV_NAME, JSON_NAME, PARQUET, partition_of
-from footplate_trainer.data.table_json import JsonFile, survey_json
+from footplate_trainer.data.table_json import survey_json
 from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
 
 BATCH_ROWS = 8192
+ARROW_FILE = b"ARROW1"
 PAGE_BYTES = 2**16  # of a Parquet file's column, at once; else that is a row group, which may be all of the file
 
 
@@ -54,11 +57,12 @@ class ArrowFile:
     rows: int
     partition: Mapping[str, str]
     """What its folders say of all its rows, as of a data set that is partitioned: `country=de/part-0.parquet`."""
+    classes: Names = field(default_factory=dict)
 
     def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-        """Its rows; the columns of `types` alone, in that order and as plain values."""
+        """Its rows; the columns of `types` alone, in that order and as plain values, classes by their names."""
         stored = [name for name in types if name not in self.partition]
-        for batch in map(_plain, self._stored(stored)):
+        for batch in (with_names(_plain(each), self.classes) for each in self._stored(stored)):
             said = {name: pa.array([value] * batch.num_rows) for name, value in self.partition.items() if name in types}
             columns = [said[name] if name in said else batch.column(name) for name in types]
             yield pa.RecordBatch.from_arrays(columns, names=list(types)) if said else batch
@@ -68,19 +72,42 @@ class ArrowFile:
             with pa.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PAGE_BYTES) as file:
                 yield from file.iter_batches(BATCH_ROWS, columns=names)
         else:
-            with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as file:
-                for number in range(file.num_record_batches):
-                    yield file.get_batch(number).select(names)
+            with pa.memory_map(str(self.path)) as source:
+                for batch in _ipc_batches(source)[1]:
+                    yield batch.select(names)
 
 
-File = CsvFile | JsonFile | ArrowFile
+TableFile = CsvFile | JsonFile | ArrowFile
+
+
+class RowFile(Protocol):
+    """A file of rows, of whatever kind."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its columns."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many it has."""
+        ...
+
+    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        """Its rows; the columns of `types` alone, in that order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """The files of one split, the columns that are read of them, and what there is to say of that."""
 
-    files: tuple[File, ...]
+    files: tuple[RowFile, ...]
     schema: pa.Schema
     said: tuple[str, ...]
 
@@ -143,7 +170,7 @@ def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None 
     return Source(tuple(files), pa.schema(fields), tuple(said))
 
 
-def _survey_file(path: Path) -> File:
+def _survey_file(path: Path) -> TableFile:
     try:
         file = _survey(path)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -153,7 +180,7 @@ def _survey_file(path: Path) -> File:
     return file
 
 
-def _survey(path: Path) -> File:
+def _survey(path: Path) -> TableFile:
     if CSV_NAME.fullmatch(path.name):
         return survey_csv(path)
     return survey_json(path) if JSON_NAME.fullmatch(path.name) else _open_arrow(path)
@@ -164,19 +191,33 @@ def _open_arrow(path: Path) -> ArrowFile:
         with pa.parquet.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     else:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-            schema = file.schema
-            rows = sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
+        with pa.memory_map(str(path)) as source:
+            schema, batches = _ipc_batches(source)
+            rows = sum(batch.num_rows for batch in batches)
     partition = {name: value for name, value in partition_of(path).items() if name not in schema.names}
-    names, types = (*schema.names, *partition), (*map(_plain_type, schema.types), *(pa.string() for _ in partition))
-    return ArrowFile(path, names, types, rows, partition)
+    classes = find_names(schema)
+    stored = zip(schema.names, schema.types, strict=True)
+    types = [pa.string() if name in classes else _plain_type(kind) for name, kind in stored]
+    types += [pa.string() for _ in partition]
+    return ArrowFile(path, (*schema.names, *partition), tuple(types), rows, partition, classes)
+
+
+def _ipc_batches(source: pa.NativeFile) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """What a Feather file holds, or a stream of the same, as Hugging Face's datasets save it."""
+    begins = source.read(len(ARROW_FILE))
+    source.seek(0)
+    if begins != ARROW_FILE:
+        stream = pa.ipc.open_stream(source)
+        return stream.schema, iter(stream)
+    file = pa.ipc.open_file(source)
+    return file.schema, map(file.get_batch, range(file.num_record_batches))
 
 
 Kind = tuple[pa.DataType, ...]
 """The types that a column's values fit: one, or of CSV cells those of TYPES that do, none for texts."""
 
 
-def _columns(file: File, said: list[str]) -> dict[str, Kind]:
+def _columns(file: TableFile, said: list[str]) -> dict[str, Kind]:
     """The columns of a file by their names, without those that have neither name nor values, as a spreadsheet's empty
     columns are.
 
@@ -226,7 +267,7 @@ def _compare_names(path: Path, names: list[str], needed: list[str], *, first: Pa
         said.append(f"{path.name}: columns left out that the training data hasn't: {', '.join(map(repr, more[:5]))}")
 
 
-def _unify(name: str, kinds: Sequence[Kind], files: Sequence[File], channel: str, *, text: bool) -> pa.DataType:
+def _unify(name: str, kinds: Sequence[Kind], files: Sequence[TableFile], channel: str, *, text: bool) -> pa.DataType:
     """The one type of a column in all files. The cells of CSV files are texts where they must be."""
     places = list(zip(kinds, files, strict=True))
     cells = [kind for kind, file in places if isinstance(file, CsvFile)]

@@ -4,6 +4,7 @@ A channel holds one split, or several whose names tell them apart (`train.csv` a
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,7 +22,9 @@ _PARTITION = re.compile(r"([^\W\d]\w*)=(.*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list[Path]]:
+def find_files(
+    folder: Path, *, channel: str, said: list[str], wanted: Callable[[Path], bool] | None = None, kinds: str = KINDS
+) -> dict[str, list[Path]]:
     """The files below a channel's folder, by the split that their names say.
 
     Files whose names say nothing are of the channel's own split, unless others are named as that one and as another;
@@ -29,6 +32,7 @@ def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list
 
     Args:
         said: what there is to say of files that are left out is appended.
+        wanted, kinds: whether a file is one of those, and what they are called; default tables.
 
     Raises:
         DataError: there are none, or those of a Delta table can't be read.
@@ -36,15 +40,16 @@ def find_files(folder: Path, *, channel: str, said: list[str]) -> dict[str, list
     """
     if is_delta(folder):
         return {channel: find_delta_files(folder, said=said)}
+    wanted = wanted or is_table
     there = sorted(path for path in folder.rglob("*") if _is_visible(path, folder)) if folder.is_dir() else []
-    files = [path for path in there if is_table(path)]
+    files = [path for path in there if wanted(path)]
     if not files:
         raise DataError(
-            f"input {channel}: {folder} holds no {KINDS} files (.csv, .csv.gz, .parquet, …); "
+            f"input {channel}: {folder} holds no {kinds} files (.csv, .csv.gz, .parquet, …); "
             "check the input's uri, and that it ends in '/' if it is a folder"
         )
-    if others := [path for path in there if not is_table(path)]:
-        said.append(f"input {channel}: left out, as no {KINDS} files: {_list(others)}")
+    if others := [path for path in there if not wanted(path)]:
+        said.append(f"input {channel}: left out, as no {kinds} files: {_list(others)}")
     named: dict[str | None, list[Path]] = {}
     for path in files:
         named.setdefault(_split_of(path.relative_to(folder)), []).append(path)

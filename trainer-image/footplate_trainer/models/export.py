@@ -22,7 +22,16 @@ from footplate_trainer.checkpoint.sharded import is_sharded
 from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
-from footplate_trainer.models.export_check import close, host_copy, run_where_it_can, tell_of_one_size, tensors
+from footplate_trainer.models.export_check import (
+    close,
+    host_copy,
+    run_where_it_can,
+    shapes_of,
+    tell_of_one_size,
+    tensors,
+    without_compilers,
+)
+from footplate_trainer.models.texts import TextClassifier, load_classifier
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
@@ -78,7 +87,8 @@ def export_model(
             )
         files = [_write(name, plain, example, expected, folder) for name in formats]
         if card is not None and "safetensors" in formats:
-            files.append(_write_card(card, example.cpu(), expected.cpu(), folder))
+            plain_outputs = expected.to(torch.promote_types(expected.dtype, torch.float32)).cpu()
+            files.append(_write_card(card, _plain_batch(example), plain_outputs, folder))
     return files
 
 
@@ -144,14 +154,10 @@ def _compare(outputs: Batch, expected: Batch, path: Path) -> None:
         return
     path.unlink()
     raise ConfigError(
-        f"{path.name} gives other outputs than the model it was made of (shapes {_shapes(others)} and "
-        f"{_shapes(mine)}); does the model compute the same for the same inputs in eval mode? "
+        f"{path.name} gives other outputs than the model it was made of (shapes {shapes_of(others)} and "
+        f"{shapes_of(mine)}); does the model compute the same for the same inputs in eval mode? "
         "If so, leave this format out of spec.output.formats"
     )
-
-
-def _shapes(several: Sequence[Tensor]) -> str:
-    return ", ".join(str(tuple(tensor.shape)) for tensor in several) or "none"
 
 
 def _plain_batch(example: Batch) -> Batch:
@@ -186,24 +192,14 @@ def _plain(model: nn.Module, weights: Mapping[str, Any] | None) -> nn.Module:
         from footplate_trainer.models.sharding import unsharded
 
         plain = unsharded(model, weights)
-    return _without_compilers(plain).float().cpu().eval()
-
-
-def _without_compilers(model: nn.Module) -> nn.Module:
-    """Puts modules that were compiled one by one back in their places: torch.compile wraps them, under other names."""
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if (inner := unwrap(child)) is not child:
-                setattr(module, name, inner)
-    return model
+    return without_compilers(plain).float().cpu().eval()
 
 
 @contextmanager
 def _old_but_asked_for() -> Iterator[None]:
     """torch deprecates TorchScript, and its exporters speak of their own insides: neither helps who reads the log."""
-    logging.getLogger("onnxscript").setLevel(logging.WARNING)
-    logging.getLogger("onnx_ir").setLevel(logging.WARNING)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name, level in (("onnxscript", logging.WARNING), ("onnx_ir", logging.WARNING), ("torch.onnx", logging.ERROR)):
+        logging.getLogger(name).setLevel(level)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
@@ -211,11 +207,16 @@ def _old_but_asked_for() -> Iterator[None]:
 
 
 def _write_safetensors(model: nn.Module, _example: Batch, path: Path) -> None:
-    save_model(model, str(path))
+    if isinstance(model, TextClassifier):
+        model.save(path.parent)
+    else:
+        save_model(model, str(path))
 
 
 def _read_safetensors(path: Path, model: nn.Module) -> Apply:
     """The model itself, with what the file has for its weights: no second copy of them, which a device may not hold."""
+    if isinstance(model, TextClassifier):
+        return load_classifier(path.parent, model.tokens.max_length)
     for weight in model.state_dict().values():
         weight.zero_()
     model.load_state_dict(load_file(path), strict=False)

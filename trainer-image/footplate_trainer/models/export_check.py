@@ -6,7 +6,7 @@ more copy of the weights, and never more.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from types import MethodType
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # the trees that torch.export takes
 
+from footplate_trainer.checkpoint.state import unwrap
 from footplate_trainer.rank.report import reporter
 
 RELATIVE_TOLERANCE = 1e-3
@@ -53,6 +54,15 @@ def without_autocast(model: nn.Module) -> None:
         del model.forward
 
 
+def without_compilers(model: nn.Module) -> nn.Module:
+    """Puts modules that were compiled one by one back in their places: torch.compile wraps them, under other names."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if (inner := unwrap(child)) is not child:
+                setattr(module, name, inner)
+    return model
+
+
 @contextmanager
 def run_where_it_can(model: nn.Module, example: Any, device: torch.device) -> Iterator[tuple[Any, Any]]:
     """The example, where this host copy of a model runs, and its outputs; inside, the model stays there.
@@ -81,6 +91,11 @@ def run_where_it_can(model: nn.Module, example: Any, device: torch.device) -> It
 def tensors(batch: Any) -> list[Tensor]:
     """Those of a batch: a tensor, or a list, tuple or dict of such."""
     return [leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)]
+
+
+def shapes_of(several: Sequence[Tensor]) -> str:
+    """The shapes of several tensors, for messages."""
+    return ", ".join(str(tuple(tensor.shape)) for tensor in several) or "none"
 
 
 def close(outputs: Tensor, expected: Tensor) -> bool:

@@ -17,10 +17,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from footplate_trainer.checkpoint.names import WEIGHTS_FILE
-from footplate_trainer.data.inputs import ImageInput, TableInput
+from footplate_trainer.data.inputs import ImageInput, TableInput, TextInput
+from footplate_trainer.data.tokens import check_packages
 from footplate_trainer.errors import DataError
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
 from footplate_trainer.models.networks import NETWORKS, build_network
+from footplate_trainer.models.texts import load_classifier
+
+TEXTS_AT_ONCE = 64
 
 
 class LoadedModel:
@@ -28,15 +32,15 @@ class LoadedModel:
 
     def __init__(self, card: ModelCard, network: nn.Module) -> None:
         self.card = card
-        self.network = network
+        self.network: Any = network
 
     def predict(self, inputs: Any) -> list[str] | list[float]:
         """The most likely class of each input or, of a regression, its quantity.
 
         Args:
             inputs: of a model of images: pixels 0–255, [N, C, H, W] or [N, H, W], as a tensor or array; or paths of PNG
-                or JPEG files. Of a model of tables: rows as mappings from a column's name to its value. One image
-                [H, W], one path or one row counts as a batch of one.
+                or JPEG files. Of a model of tables: rows as mappings from a column's name to its value. Of a model of
+                texts: strings. One image [H, W], one path, row or text counts as a batch of one.
 
         Raises:
             DataError: the inputs are not what the model takes.
@@ -60,10 +64,16 @@ class LoadedModel:
     @torch.inference_mode()
     def _outputs(self, inputs: Any) -> Tensor:
         takes = self.card.input
+        if isinstance(takes, TextInput):
+            return self._of_texts(_texts(inputs))
         outputs: Tensor = self.network(
             _pixels(inputs, takes) if isinstance(takes, ImageInput) else _columns(inputs, takes)
         )
         return outputs
+
+    def _of_texts(self, texts: Sequence[str]) -> Tensor:
+        parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
+        return torch.cat([self.network(self.network.tokens.batch(part)) for part in parts])
 
 
 def load_model(folder: str | Path) -> LoadedModel:
@@ -71,10 +81,14 @@ def load_model(folder: str | Path) -> LoadedModel:
 
     Raises:
         DataError: the folder holds no such model, or a damaged one.
+        ConfigError: it is one of texts, whose packages aren't installed.
     """
     path = Path(folder) / CARD_FILE
     try:
         card = ModelCard.model_validate_json(path.read_bytes())
+        if isinstance(card.input, TextInput):
+            check_packages()
+            return LoadedModel(card, load_classifier(path.parent, card.input.max_length).eval())
         if card.network not in NETWORKS:
             raise DataError(f"{path} names the network {card.network!r}; a newer footplate may know it")
         network = build_network(card.network, card.arguments)
@@ -106,6 +120,13 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
     if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape:
         raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], not {shape}")
     return pixels
+
+
+def _texts(inputs: Any) -> list[str]:
+    texts = [inputs] if isinstance(inputs, str) else list(inputs)
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise DataError("the model takes texts: strings, at least one")
+    return texts
 
 
 def _columns(inputs: Any, takes: TableInput) -> Tensor:

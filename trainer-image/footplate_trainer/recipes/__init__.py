@@ -39,6 +39,7 @@ RECIPES = {
         Recipe("image-classification", "footplate_trainer.recipes.image_classification"),
         Recipe("tabular-classification", "footplate_trainer.recipes.tabular_classification"),
         Recipe("tabular-regression", "footplate_trainer.recipes.tabular_regression"),
+        Recipe("text-classification", "footplate_trainer.recipes.text_classification"),
         Recipe("evaluate", "footplate_trainer.recipes.evaluate"),
     )
 }

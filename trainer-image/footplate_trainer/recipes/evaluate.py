@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 from footplate.api.recipes import PATH, EvaluateHyperparameters
 from footplate_trainer import data
 from footplate_trainer.data.images import read_images
-from footplate_trainer.data.inputs import ImageInput
+from footplate_trainer.data.inputs import ImageInput, TextInput
 from footplate_trainer.data.splits import TEST
 from footplate_trainer.data.table_quantity import quantities_of_test
 from footplate_trainer.data.table_target import classes_of_model
@@ -73,6 +73,11 @@ def _read(ctx: Context, card: ModelCard, hyperparameters: EvaluateHyperparameter
             note=notes.append,
         )
         return _TestData(plain(images), table_slices(ctx, (), None))
+    if isinstance(takes, TextInput):
+        raise ConfigError(
+            f"spec.inputs: recipe {NAME} reads images and tables, and the model of the channel {MODEL} takes texts; "
+            "load it in a script of yours, and call footplate_trainer.evaluate"
+        )
     if hyperparameters.target is None:
         holds = "class" if card.classes else "quantity"
         raise ConfigError(f"{PATH}.target: name the column of the table that holds the {holds}")

@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 from footplate.api.hyperparameters import Hyperparameters
 from footplate_trainer import data
 from footplate_trainer.callbacks import Callback
+from footplate_trainer.data.indexed import Collate
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.metrics import Metric, accuracy
 from footplate_trainer.models.cards import ModelCard
@@ -48,11 +49,14 @@ def train_network(
     train: Any,
     validation: Any,
     test: Any,
-    example: Tensor,
+    example: Any,
     num_workers: int = 0,
     callbacks: Sequence[Callback] = (),
     derive: Callable[[Mapping[str, float]], Mapping[str, float]] = dict,
     slices: Mapping[str, Numbers] | None = None,
+    collate: Collate | None = None,
+    lengths: Tensor | None = None,
+    class_weight: Mapping[int, float] | None = None,
 ) -> None:
     """Fits the network to the data set `train`, and leaves it and what was measured behind. Collective.
 
@@ -63,6 +67,8 @@ def train_network(
         callbacks: before those that the hyperparameters ask for.
         derive: what the test has measured, with what follows from it.
         slices: columns of the test data, by whose values it is evaluated too.
+        collate, lengths: of the data sets' samples, and of those of `train`; see `data.loader`.
+        class_weight: see `Trainer.fit`.
 
     Raises:
         ConfigError: what the hyperparameters ask for needs validation data, and there are none; or a gate asks for
@@ -74,7 +80,14 @@ def train_network(
 
     def load(samples: Any, *, shuffle: bool) -> data.Loader:
         helpers = 0 if isinstance(samples, TensorDataset) else num_workers
-        return data.loader(samples, batch_size=hyperparameters.batch_size, shuffle=shuffle, num_workers=helpers)
+        return data.loader(
+            samples,
+            batch_size=hyperparameters.batch_size,
+            shuffle=shuffle,
+            num_workers=helpers,
+            collate=collate,
+            lengths=lengths if shuffle else None,
+        )
 
     batches = load(train, shuffle=True)
     optimizer = torch.optim.AdamW(
@@ -102,6 +115,7 @@ def train_network(
         validation=validation and load(validation, shuffle=False),
         epochs=hyperparameters.epochs,
         callbacks=hooks,
+        class_weight=class_weight,
     )
     restored = next((hook.restored for hook in hooks if hook.restored), None)
     last = {name: values[-1] for name, values in history.history.items()}
