@@ -17,7 +17,7 @@ from footplate_trainer.data.class_labels import Names, find_names, with_names
 from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
 from footplate_trainer.data.table_dialect import NOT_UTF8
 from footplate_trainer.data.table_folders import CSV_NAME, JSON_NAME, PARQUET, partition_of
-from footplate_trainer.data.table_json import survey_json
+from footplate_trainer.data.table_json import JsonFile, survey_json
 from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
 
