@@ -39,6 +39,7 @@ def test_unequal_shares_give_what_the_whole_gives(tmp_path: Path) -> None:
     assert written.data == {"test": whole}
     assert report is not None
     assert report.progress.metrics["testF1Macro"] == whole.values["f1Macro"]
+    assert report.progress.step == 7
 
 
 def test_a_recipe_evaluates_each_sample_once(tmp_path: Path) -> None:
@@ -85,6 +86,7 @@ def test_a_model_that_passes_its_gates_is_accepted(tmp_path: Path) -> None:
     verdict, manifest = done.verdict, read_manifest(done)
     assert verdict.evaluation is not None
     assert verdict.evaluation.metrics["testAccuracy"] == 0.75
+    assert verdict.step is None, "the code has counted none"
     assert [gate.passed for gate in verdict.evaluation.gates] == [True, True]
     assert verdict.artifact is not None
     assert verdict.artifact.accepted is manifest["accepted"] is True
