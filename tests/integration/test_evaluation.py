@@ -126,6 +126,17 @@ def test_a_gate_that_is_not_passed_keeps_the_model_as_not_accepted(
     assert not again.verdict.already_complete
 
 
+def test_what_is_stored_as_not_accepted_stays_so(tmp_path: Path) -> None:
+    """An attempt that died after the model was stored is followed by one that comes to other values."""
+    gate = {"metric": "testAccuracy", "atLeast": 0.9}
+    assert run_with(tmp_path, [gate]).exit_code == ExitCode.GATE_NOT_PASSED
+    better = EVALUATES.replace("[0, 1, 1, 0]", "[0, 1, 1, 1]")
+    done = run_with(tmp_path, [gate], better, attempt=1)
+    assert done.exit_code == ExitCode.GATE_NOT_PASSED, done.log
+    assert done.verdict.error is not None
+    assert "an earlier attempt has stored it so" in done.verdict.error.message
+
+
 def test_a_reported_metric_may_be_gated(tmp_path: Path) -> None:
     code = "from footplate_trainer import report; report(step=1, score=0.8)\n" + EVALUATES
     assert run_with(tmp_path, [{"metric": "score", "atLeast": 0.8}], code).exit_code == ExitCode.OK
