@@ -39,6 +39,7 @@ def test_unequal_shares_give_what_the_whole_gives(tmp_path: Path) -> None:
     assert written.data == {"test": whole}
     assert report is not None
     assert report.progress.metrics["testF1Macro"] == whole.values["f1Macro"]
+    assert report.progress.step == 7
 
 
 def test_a_recipe_evaluates_each_sample_once(tmp_path: Path) -> None:
@@ -85,6 +86,7 @@ def test_a_model_that_passes_its_gates_is_accepted(tmp_path: Path) -> None:
     verdict, manifest = done.verdict, read_manifest(done)
     assert verdict.evaluation is not None
     assert verdict.evaluation.metrics["testAccuracy"] == 0.75
+    assert verdict.step is None, "the code has counted none"
     assert [gate.passed for gate in verdict.evaluation.gates] == [True, True]
     assert verdict.artifact is not None
     assert verdict.artifact.accepted is manifest["accepted"] is True
@@ -122,6 +124,17 @@ def test_a_gate_that_is_not_passed_keeps_the_model_as_not_accepted(
     assert again.verdict.error is not None
     assert again.verdict.error.message == done.verdict.error.message
     assert not again.verdict.already_complete
+
+
+def test_what_is_stored_as_not_accepted_stays_so(tmp_path: Path) -> None:
+    """An attempt that died after the model was stored is followed by one that comes to other values."""
+    gate = {"metric": "testAccuracy", "atLeast": 0.9}
+    assert run_with(tmp_path, [gate]).exit_code == ExitCode.GATE_NOT_PASSED
+    better = EVALUATES.replace("[0, 1, 1, 0]", "[0, 1, 1, 1]")
+    done = run_with(tmp_path, [gate], better, attempt=1)
+    assert done.exit_code == ExitCode.GATE_NOT_PASSED, done.log
+    assert done.verdict.error is not None
+    assert "an earlier attempt has stored it so" in done.verdict.error.message
 
 
 def test_a_reported_metric_may_be_gated(tmp_path: Path) -> None:

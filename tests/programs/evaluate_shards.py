@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from footplate_trainer import context, evaluate
+from footplate_trainer import context, evaluate, report
 
 if __name__ == "__main__":
     place = context()
@@ -13,6 +13,7 @@ if __name__ == "__main__":
     scores = chance.random((100, 3)) + np.eye(3)[targets]
     ends = [0, 70, 100, 100]
     mine = slice(ends[place.rank], ends[place.rank + 1])
+    report(step=7)
     done = evaluate(
         (scores / scores.sum(axis=1, keepdims=True))[mine], targets[mine], slices={"half": np.arange(100)[mine] // 50}
     )

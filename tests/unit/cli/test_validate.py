@@ -55,6 +55,9 @@ def test_valid_file() -> None:
         (f"{JOB}  nodes: 0\n", 6, "TrainingJob digits: spec.nodes = 0: must be at least 1; for example 4"),
         (f"{JOB}  inputs:\n  - name: train\n", 7,
          'TrainingJob digits: spec.inputs[0].uri: is required; for example "s3://datasets/fashion/train/"'),
+        (f"{JOB}  evaluation: {{gates: [{{metric: testAcuracy, atLeast: 0.9}}]}}\n", 6,
+         'TrainingJob digits: spec.evaluation.gates[0].metric = "testAcuracy": the evaluation has no such metric; did '
+         "you mean testAccuracy?"),
         (f"{JOB}  nodes: two\n", 6,
          'TrainingJob digits: spec.nodes = "two": must be a whole number, not text; for example 4'),
         (f"{JOB}  nodes: 2\n  nodes: 4\n", 7,

@@ -2,26 +2,31 @@
 
 import logging
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from footplate.api.evaluation import Evaluation, EvaluationMetric, Task
+from footplate.api.errors import nearest
+from footplate.api.evaluation import VALUES, Evaluation, EvaluationMetric, Task
 from footplate.contract import Env
 from footplate_trainer.errors import UserError, words_of
 from footplate_trainer.evaluation.compute import evaluate_samples
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation.samples import make_samples, to_array
-from footplate_trainer.evaluation_file import DataEvaluation, EvaluationFile, add_evaluation
+from footplate_trainer.evaluation_file import DATA_PATTERN, DataEvaluation, EvaluationFile, add_evaluation
 from footplate_trainer.rank.environment import read_config, read_place
 from footplate_trainer.rank.report import enter, report, reporter
 
 PLOTS = "plots"
 """Folder of the pictures, beside evaluation.json."""
+
+TASKS: Sequence[str] = get_args(Task)
 
 log = logging.getLogger("footplate_trainer")
 
@@ -61,8 +66,10 @@ def evaluate(
         What was measured, on every rank that called. What has no value is in `undefined`, with the reason.
 
     Raises:
-        UserError: the arrays don't fit each other, or it can't be told what they are.
+        UserError: the arrays don't fit each other, or it can't be told what they are; or there is no such metric or
+            task.
     """
+    _check(name, task, metrics)
     enter("evaluating")
     place, config = read_place(os.environ), read_config(os.environ)
     asked = (config.spec.evaluation if config is not None else None) or Evaluation()
@@ -91,10 +98,22 @@ def evaluate(
     return done
 
 
+def _check(name: str, task: str | None, metrics: Collection[str] | None) -> None:
+    if not re.fullmatch(DATA_PATTERN, name):
+        raise UserError(
+            f"evaluate(name={name!r}): of up to 20 letters and digits, with a small letter first, such as 'validation'"
+        )
+    for argument, given, known in (("metrics", metrics or (), [*VALUES]), ("task", filter(None, [task]), TASKS)):
+        for each in given:
+            if each not in known:
+                hint = nearest(str(each), known) or f"it may be {', '.join(known)}"
+                raise UserError(f"evaluate({argument}): there is no {each!r}; {hint}")
+
+
 def drawing(draw: Callable[[Any], object]) -> None:
     """Draws by the module `plots`; what goes wrong with pictures costs no model."""
-    if work_dir := os.environ.get(Env.WORK_DIR):  # there is no home that it could write its fonts' names to
-        os.environ.setdefault("MPLCONFIGDIR", str(Path(work_dir, "matplotlib")))
+    if Env.CONFIG in os.environ:  # a pod has no home that matplotlib could write its list of fonts to
+        os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir(), "matplotlib")))
     try:
         draw(import_module("footplate_trainer.evaluation.plots"))
     except Exception as error:
@@ -148,4 +167,5 @@ def _leave(done: DataEvaluation, name: str, folder: Path | None) -> None:
     if folder is not None:
         add_evaluation(folder, {name: done})
         drawing(lambda plots: plots.draw(name, done, folder / PLOTS))
-    report(step=reporter().progress.step or 0, **told)
+    if step := reporter().progress.step:  # of code that counts no steps by `report`, its log may tell them
+        report(step=step, **told)

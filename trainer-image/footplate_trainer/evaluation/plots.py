@@ -62,7 +62,7 @@ def _confusion(axes: Axes, found: DataEvaluation) -> bool:
             for column, count in enumerate(counts):
                 colour = "white" if shares[row][column] > 0.5 else "black"
                 axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
-    _label(axes, "predicted", "right", legend=False)
+    _label(axes, "predicted class", "actual class", legend=False)
     return True
 
 
@@ -93,7 +93,7 @@ def _calibration(axes: Axes, found: DataEvaluation) -> bool:
         return False
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
     axes.plot(found.calibration.confidence, found.calibration.accuracy, marker="o", label="model")
-    _label(axes, "how sure the model is", "how often it is right", legend=True)
+    _label(axes, "confidence", "accuracy", legend=True)
     return True
 
 
@@ -102,7 +102,7 @@ def _residuals(axes: Axes, found: DataEvaluation) -> bool:
         return False
     axes.scatter(found.residuals.predicted, found.residuals.error, s=8, alpha=0.5)
     axes.axhline(0, color="grey", linestyle=":")
-    _label(axes, "predicted", "predicted less right", legend=False)
+    _label(axes, "predicted", "residual (predicted minus actual)", legend=False)
     return True
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 from footplate.api.errors import nearest
 from footplate.api.evaluation import Gate
-from footplate.api.reports import MAX_HEADLINES, MAX_METRIC_NAME, EvaluationStatus, GateStatus
+from footplate.api.reports import MAX_HEADLINES, MAX_METRIC_NAME, ArtifactStatus, EvaluationStatus, GateStatus
 from footplate.contract import Failure
 from footplate_trainer.errors import UserError
 from footplate_trainer.evaluation_file import EVALUATION_FILE, read_evaluation
@@ -66,13 +66,15 @@ def _why_none(metric: str, values: Mapping[str, float], undefined: Mapping[str, 
     return f"nothing of that name was evaluated or reported; {hint}"[:256]
 
 
-def failure_of(evaluation: EvaluationStatus | None) -> Failure | None:
-    """What to say of gates that weren't passed; None where all were, or there are none."""
+def failure_of(evaluation: EvaluationStatus | None, model: ArtifactStatus | None = None) -> Failure | None:
+    """What to say of gates that weren't passed; None where all were, or there are none. The `model` that is stored may
+    be that of an attempt which has come to other values.
+    """
     missed = [gate for gate in evaluation.gates if not gate.passed] if evaluation is not None else []
-    if not missed:
-        return None
     words = "; ".join(map(describe, missed))
-    return Failure(message=f"the model isn't accepted: {words}"[:1024], time=time.time())
+    if not missed and model is not None and model.accepted is False:
+        words = "an earlier attempt has stored it so, and its manifest says for which gate"
+    return Failure(message=f"the model isn't accepted: {words}"[:1024], time=time.time()) if words else None
 
 
 def describe(gate: GateStatus) -> str:

@@ -128,7 +128,7 @@ class Supervisor:
         try:
             model = await self._unless_stopped(asyncio.to_thread(self._find_model), grace=0.0)
             if model is not None:
-                return self._ending(), model
+                return self._ending(model), model
             if self._pod.stage:
                 await self._unless_stopped(preparing.alone(self._pod, self._note), grace=0.0)
                 return Ending(ExitCode.OK), None
@@ -144,13 +144,13 @@ class Supervisor:
                 self._evaluation = await asyncio.to_thread(hold_gates, self._pod, reported)
             model = await self._finish(code, inputs)
             await asyncio.to_thread(self._mark_finished)
-            return self._ending(), model
+            return self._ending(model), model
         except Exception as error:
             return self._failed(error), None
 
-    def _ending(self) -> Ending:
-        """How a run ends that has its model: what a gate doesn't accept is no success."""
-        failure = failure_of(self._evaluation)
+    def _ending(self, model: ArtifactStatus | None) -> Ending:
+        """How a run ends that has its model: one that its gates don't accept is no success."""
+        failure = failure_of(self._evaluation, model)
         return Ending(ExitCode.OK) if failure is None else Ending(ExitCode.GATE_NOT_PASSED, failure)
 
     def _failed(self, error: Exception) -> Ending:
