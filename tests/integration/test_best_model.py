@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange
@@ -95,6 +97,30 @@ def test_a_killed_training_stops_at_the_same_epoch_with_the_same_model(
     assert report.resumed_from_step
     assert (report.ended, report.model, model) == ("earlyStopping", best, expected)
     assert report.progress.metrics == last.metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [("ddp", "fsdp"), ("fsdp", "ddp")])
+def test_the_best_weights_go_on_when_the_model_is_sharded_or_no_longer(
+    noise: Path, tmp_path: Path, first: str, then: str
+) -> None:
+    """Killed after the best epoch, so that its weights come from the checkpoint. Rounding aside."""
+    settings: dict[str, Any] = {"accumulationSteps": 1}
+    undisturbed, _ = finish(job_of(tmp_path / "undisturbed", noise, **settings))
+    assert undisturbed.model is not None
+    assert undisturbed.progress.step is not None
+    of_epoch = undisturbed.model.step // undisturbed.model.epoch
+    root = tmp_path / "job"
+    kill_at(job_of(root, noise, seconds=0.02, strategy=first, **settings), 0, undisturbed.progress.step - of_epoch + 1)
+    report, _ = finish(job_of(root, noise, strategy=then, **settings), 1)
+    assert report.resumed_from_step
+    assert report.model is not None
+    assert (report.ended, report.model.epoch) == ("earlyStopping", undisturbed.model.epoch)
+    assert report.model.metrics == pytest.approx(undisturbed.model.metrics, rel=1e-4)
+    weights, expected = (
+        load_file(folder / "output" / "model.safetensors") for folder in (root, tmp_path / "undisturbed")
+    )
+    torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_model_is_the_best_one_and_not_the_last(noise: Path, tmp_path: Path) -> None:
