@@ -72,11 +72,11 @@ class Answers:
 
     async def _read(self, doubt: Doubt) -> Object | None:
         store, key = self._place_of(doubt)
+        seen = store.get(key)
         try:
             found = await self._client.get(resource_of_kind(doubt.kind), *key)
         except NotFound:
-            seen = store.get(key)
-            if seen is not None:
+            if seen is not None:  # and not what was created under its name since
                 store.discard(key, uid=uid_of(seen))
             return None
         store.observe(found)

@@ -39,6 +39,7 @@ from footplate.objects import (
     Object,
     block,
     blocks,
+    is_controlled_by,
     key_of,
     place_of,
     place_of_controller,
@@ -127,10 +128,9 @@ class Cluster:
 
     def policies_of(self, namespace: str) -> list[Object] | None:
         """The policies that select a namespace, by their names; None where it isn't known by which labels it goes."""
-        found = self.namespaces.get(("", namespace))
-        if found is None or OVERSIZE in found:
+        labels = _known_labels(self.namespaces.get(("", namespace)))
+        if labels is None:
             return None
-        labels = block(found, "metadata", "labels")
         selected = (each for each in self.policies.objects().values() if selects(_selector_of(each), labels))
         return sorted(selected, key=key_of)
 
@@ -155,6 +155,8 @@ class Cluster:
         self._leftovers.job_changed(old, new)
         if old is not None and _is_deleted_by(old, new):
             self.on_deleted(old)
+        if old is not None and (new is None or uid_of(new) != uid_of(old)):
+            self.departed.forget(key)
         self._enqueue(key)
         namespace = None if new is None else finished_in(new)
         if namespace is not None and (old is None or finished_in(old) is None):
@@ -166,12 +168,19 @@ class Cluster:
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         self._leftovers.pod_changed(old, new)
-        key = job_key_of(either(old, new))
-        if key is None:
-            return
         if old is not None and new is None and Pod.of(old).ended:
-            self.departed.add(key, old)
-        self._enqueue(key)
+            self._keep_last_words(old)
+        # One that its job has let go, or that another has by now, concerns both.
+        keys = (job_key_of(pod) for pod in (old, new) if pod is not None)
+        for key in dict.fromkeys(key for key in keys if key is not None):
+            self._enqueue(key)
+
+    def _keep_last_words(self, pod: Object) -> None:
+        """Of a job that is there alone: who stands by looks at none, and would keep them for ever."""
+        key = job_key_of(pod)
+        job = None if key is None else self.jobs.get(key)
+        if key is not None and job is not None and is_controlled_by(pod, job):
+            self.departed.add(key, pod)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         name = either(old, new)["metadata"]["name"]
@@ -186,9 +195,12 @@ class Cluster:
                 self._enqueue(key)
 
     def _runtime_changed(self, old: Object | None, new: Object | None) -> None:
-        """Only jobs that wait for their runtime care: a run keeps the one it was started with."""
+        """Only jobs that wait for their runtime care: a run keeps the one it was started with. The line reads what a
+        run holds from it where the run's status is of an old operator, and doesn't say.
+        """
         runtime = either(old, new)
         for job in self.jobs.indexed("runtime", (runtime["kind"], key_of(runtime))):
+            self.line.job_changed(key_of(job), job)
             if _may_wait(job):
                 self._enqueue(key_of(job))
 
@@ -202,8 +214,8 @@ class Cluster:
                 self._look_at_surplus(name)
 
     def _namespace_changed(self, old: Object | None, new: Object | None) -> None:
-        """Its labels say which policies hold."""
-        if block(old, "metadata", "labels") != block(new, "metadata", "labels") or old is None:
+        """Its labels say which policies hold; none do where it is gone."""
+        if _known_labels(old) != _known_labels(new):
             _, name = key_of(either(old, new))
             self.line.quotas_changed()
             self._look_at_waiting(name)
@@ -228,6 +240,10 @@ def _is_deleted_by(old: Object, new: Object | None) -> bool:
     if block(old, "metadata").get("deletionTimestamp"):
         return False
     return new is None or uid_of(new) != uid_of(old) or bool(block(new, "metadata").get("deletionTimestamp"))
+
+
+def _known_labels(namespace: Object | None) -> Object | None:
+    return None if namespace is None or OVERSIZE in namespace else block(namespace, "metadata", "labels")
 
 
 def _has_refused_edits(job: Object) -> bool:

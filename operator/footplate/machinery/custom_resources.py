@@ -79,6 +79,7 @@ class CustomResources:
     async def _list(self, resource: Resource, store: Store, namespace: str = "") -> None:
         objects: list[Object] = []
         version = ""
+        store.expect_list(scope=namespace)
         async for page, version in self._client.pages(resource, namespace=namespace):  # noqa: B007
             objects.extend(map(store.slim, page))
         store.replace(objects, version, scope=namespace)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from footplate.objects import Key, Object, uid_of
+from footplate.objects import Key, Object, is_newer, uid_of, version_of
 
 _MOST = 1024
 """Of one job, between two looks at it."""
@@ -30,12 +30,16 @@ class DepartedPods:
         return [*self._pods.get(key, {}).values()]
 
     def note_look(self, key: Key, pods: Collection[Object]) -> None:
-        """A look at a job saw these pods, and what it decided is done: the next one sees no departed pod among them."""
+        """A look at a job saw these pods, and what it decided is done: the next one sees no departed pod that this one
+        has seen as it was last. Of one that ended since the look, nobody has read the last words.
+        """
         departed = self._pods.get(key)
         if departed is None:
             return
-        seen = {uid_of(pod) for pod in pods}
-        self._pods[key] = {uid: pod for uid, pod in departed.items() if uid not in seen}
+        seen = {uid_of(pod): version_of(pod) for pod in pods}
+        self._pods[key] = {
+            uid: pod for uid, pod in departed.items() if uid not in seen or is_newer(version_of(pod), seen[uid])
+        }
         if len(self._pods[key]) < len(departed):
             self._enqueue(key)
         if not self._pods[key]:

@@ -150,28 +150,33 @@ class Ledger(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """One scrape."""
-        if len(self._namespaces) > MAX_NAMESPACES:
-            self._give_up_places()
         family = CounterMetricFamily(
             "footplate_accelerator_seconds",
             "Accelerators, or nodes where a job has none, times the seconds for which its pods held them.",
             labels=["namespace", "resource", "outcome"],
         )
+        untold = set[str]()
         for namespace in self._namespaces:
             for resource in self._labels:
                 account = self._accounts.get((namespace, resource))
                 for outcome in OUTCOMES:
                     seconds = account.counted[outcome] if account is not None else 0.0
                     series = namespace, resource, outcome
-                    family.add_metric(series, self._from_zero.show(series, seconds))
+                    shown = self._from_zero.show(series, seconds)
+                    family.add_metric(series, shown)
+                    if shown != seconds:
+                        untold.add(namespace)
+        if len(self._namespaces) > MAX_NAMESPACES:
+            self._give_up_places(untold)
         yield family
 
     @property
     def _labels(self) -> tuple[str, ...]:
         return (*self._resources, *([OTHER] if len(self._resources) > MAX_RESOURCES else ()))
 
-    def _give_up_places(self) -> None:
-        here = {key_of(job)[0] for job in self.jobs()}
+    def _give_up_places(self, untold: set[str]) -> None:
+        """But for those of which something was counted that no scrape has shown: it would be nobody's."""
+        here = {key_of(job)[0] for job in self.jobs()} | untold
         for namespace in [each for each in self._namespaces if each and each not in here]:
             del self._namespaces[namespace]
             for resource in self._labels:

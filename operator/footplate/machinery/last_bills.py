@@ -2,7 +2,8 @@
 and who deletes jobs after nine minutes, again and again, would pay for none.
 
 A job that waits for its dependents, or for somebody's finalizer, is deleted when that begins. A leader counts what it
-sees being deleted itself: nothing counts twice, whoever leads next.
+sees being deleted itself: nothing counts twice, whoever leads next. Nor does a job whose end one write was answered by,
+and which a watch that lags behind shows once more before it tells the same.
 """
 
 import structlog
@@ -18,6 +19,9 @@ from footplate.policy.plan import Observed
 from footplate.policy.reconcile import measure_deleted
 
 log = structlog.get_logger(__name__)
+
+_REMEMBERED = 4096
+"""Jobs that were counted last."""
 
 
 class LastBills:
@@ -39,11 +43,15 @@ class LastBills:
         self._own = own
         self._clock = clock
         self._metrics = metrics
+        self._entered: dict[str, None] = {}
 
     def enter(self, job: Object) -> None:
         """The job, as it was last before it was deleted. Another operator's is that one's to count."""
-        if owner_of(job) != self._own:
+        if owner_of(job) != self._own or uid_of(job) in self._entered:
             return
+        self._entered[uid_of(job)] = None
+        if len(self._entered) > _REMEMBERED:
+            del self._entered[next(iter(self._entered))]
         key = key_of(job)
         observed = Observed(
             job=job,

@@ -206,7 +206,12 @@ class Line:
                 self._put(key)
 
     def _follow(self, key: Key, claim: Claim | None) -> None:
-        """Takes note of what a job's status says, and of what it was told and has done."""
+        """Takes note of what a job's status says, and of what it was told and has done. What the last round allowed it,
+        or asked of it, was for what it held until now: told again, it would count as not done, and then as deaf.
+        """
+        self._done.grants.pop(key, None)
+        self._done.gives.pop(key, None)
+        self._woken.pop(key, None)
         granted, told = self._granted.get(key), self._told.get(key)
         if granted is not None and (claim is None or claim.holds >= granted[0] or claim.leaves is not None):
             del self._granted[key]

@@ -132,10 +132,13 @@ def _without_curve(status: Object) -> Object:
 
 
 def stub_job(job: Object, *, size: int = 0) -> dict[str, Any]:
-    """Of a job that is too big, or for which there is no room: what may change while it lives, and its status."""
+    """Of a job that is too big, or for which there is no room: what may change while it lives, its labels, and
+    its status.
+    """
     live = _pick(block(job, "spec"), _KEPT_OF_LARGE_JOBS)
     spec = live if _bytes(live) <= MAX_LIVE_BYTES else {}
-    stub = {**_head(job, _IDENTITY), "spec": spec, OVERSIZE: _oversize(size)}
+    labels = _bytes(block(job, "metadata", "labels")) <= MAX_LIVE_BYTES  # by one of them somebody pays
+    stub = {**_head(job, _OWN_METADATA if labels else _IDENTITY), "spec": spec, OVERSIZE: _oversize(size)}
     return {**stub, "status": job["status"]} if "status" in job else stub
 
 

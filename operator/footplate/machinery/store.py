@@ -52,6 +52,7 @@ class Store:
         }
         self._horizons: dict[str, str] = {}
         self._listed: dict[str, str] = {}
+        self._gone_meanwhile: dict[str, dict[Key, tuple[str, str]]] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -74,23 +75,36 @@ class Store:
         """
         if not is_newer(version_of(obj), self._listed.get(scope, "")):
             return
-        self._horizons[scope] = version_of(obj)
+        self.advance(version_of(obj), scope=scope)
         kept = None if deleted else self.slim(obj)
         if kept is None:
+            if scope in self._gone_meanwhile:
+                self._gone_meanwhile[scope][key_of(obj)] = (uid_of(obj), version_of(obj))
             self._remove(obj)
         else:
             self._put_if_newer(kept)
 
     def advance(self, version: str, *, scope: str = "") -> None:
-        """A bookmark: the watch of `scope` has shown everything up to this resourceVersion."""
-        self._horizons[scope] = version
+        """A bookmark: the watch of `scope` has shown everything up to this resourceVersion. Where several watchers tell
+        of one scope, an older event may come after a newer one.
+        """
+        if is_newer(version, self._horizons.get(scope, "")):
+            self._horizons[scope] = version
+
+    def expect_list(self, *, scope: str = "") -> None:
+        """A list of `scope` is asked for while its watch goes on: what goes before the list is there isn't brought back
+        by it. Nobody would ever tell again that it is gone.
+        """
+        self._gone_meanwhile[scope] = {}
 
     def replace(self, objects: Iterable[Object | None], version: str, *, scope: str = "") -> None:
         """Takes over a full list of `scope`, slim already, as of its resourceVersion: what isn't in it is deleted,
         except what was written since.
         """
-        self._horizons[scope] = self._listed[scope] = version
-        kept = [obj for obj in objects if obj is not None]
+        self._listed[scope] = version
+        self.advance(version, scope=scope)
+        gone = self._gone_meanwhile.pop(scope, {})
+        kept = [obj for obj in objects if obj is not None and not _is_before(obj, gone.get(key_of(obj)))]
         listed = {key_of(obj) for obj in kept}
         for key, stored in list(self._objects.items()):
             outside = scope and key[0] != scope
@@ -176,3 +190,8 @@ def either(old: Object | None, new: Object | None) -> Object:
     if obj is None:
         raise ValueError("a change has an old object, a new one, or both")
     return obj
+
+
+def _is_before(obj: Object, end: tuple[str, str] | None) -> bool:
+    """Whether this is an object as it was before it went: `end` is its UID, and the version of its deletion."""
+    return end is not None and uid_of(obj) == end[0] and is_newer(end[1], version_of(obj))

@@ -73,3 +73,21 @@ async def test_one_that_was_created_again_takes_its_place() -> None:
     cluster.jobs.apply(version(4, job()), deleted=False)
     await about(cluster, version(5, job(uid="another"))).ask([Doubt("TrainingJob", "fashion")])
     assert (cluster.jobs.get(("team", "fashion")) or {})["metadata"]["uid"] == "another"
+
+
+async def test_what_is_made_anew_while_the_answer_is_under_way_stays() -> None:
+    """The answer says that the one before is gone."""
+    cluster = Cluster(lambda _: None)
+    cluster.pods.apply(version(4, pod(0)), deleted=False)
+    anew = merged(version(9, pod(0)), {"metadata": {"uid": "anew"}})
+
+    class Slow(Server):
+        async def get(self, *_: Any) -> JSON:
+            cluster.pods.apply(version(8, pod(0)), deleted=True)
+            cluster.pods.apply(anew, deleted=False)
+            return await super().get()
+
+    await Answers(Slow(None), cluster, namespace="team").ask([Doubt("Pod", "fashion-1-0-0")])  # type: ignore[arg-type]
+    kept = cluster.pods.get(("team", "fashion-1-0-0"))
+    assert kept is not None
+    assert kept["metadata"]["uid"] == "anew"

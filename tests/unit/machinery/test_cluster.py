@@ -1,9 +1,12 @@
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 
 from footplate.machinery.cluster import Cluster
-from unit.machinery.support import make, make_job, make_pod, owned_by
+from footplate.machinery.custom_resources import CustomResources
+from footplate.machinery.resources import TRAINING_JOBS
+from unit.machinery.support import FakeClock, make, make_job, make_pod, owned_by
 
 KEY = ("ns", "job")
 STALLED = {"phase": "Pending", "conditions": [{"type": "Stalled", "status": "True"}]}
@@ -221,3 +224,59 @@ def test_what_nobody_reads_is_not_kept(cluster: Cluster) -> None:
     [pod] = cluster.pods_of(make_job())
     assert pod["spec"] == {"nodeName": "n1"}
     assert not {"managedFields", "annotations"} & pod["metadata"].keys()
+
+
+@pytest.mark.parametrize("uid", ["", "other"], ids=["nobody's", "another job's"])
+def test_a_pod_that_is_let_go_concerns_the_job_that_had_it(cluster: Cluster, enqueued: Enqueued, uid: str) -> None:
+    pod = make_pod(make_job(), metadata={"labels": {"footplate.dev/job-uid": "uid-job"}})
+    cluster.pods.apply(pod, deleted=False)
+    enqueued.clear()
+    owners = owned_by(make_job("other", uid=uid)) if uid else []
+    cluster.pods.apply(
+        {**pod, "metadata": {**pod["metadata"], "ownerReferences": owners, "resourceVersion": "2"}}, deleted=False
+    )
+    assert enqueued == [KEY, *([("ns", "other")] if uid else [])]
+
+
+def ended_pod(version: int) -> dict[str, Any]:
+    return make_pod(make_job(), version=version, status={"phase": "Failed"})
+
+
+def test_last_words_that_came_after_a_look_wait_for_the_next(cluster: Cluster, enqueued: Enqueued) -> None:
+    """The look saw the pod at work; it ended and went while the plan was carried out."""
+    cluster.jobs.apply(make_job(), deleted=False)
+    at_work = make_pod(make_job(), version=2, status={"phase": "Running"})
+    cluster.pods.apply(ended_pod(3), deleted=False)
+    cluster.pods.apply(ended_pod(4), deleted=True)
+    cluster.departed.note_look(KEY, [at_work])
+    [words] = cluster.departed.of(KEY)
+    assert words["status"]["phase"] == "Failed"
+    cluster.departed.note_look(KEY, [words])
+    assert cluster.departed.of(KEY) == []
+
+
+def test_who_stands_by_keeps_no_words_of_jobs_that_are_gone(cluster: Cluster) -> None:
+    """Nobody looks at them there, and they were kept for ever."""
+    cluster.jobs.apply(make_job(), deleted=False)
+    cluster.pods.apply(ended_pod(2), deleted=False)
+    cluster.pods.apply(ended_pod(3), deleted=True)
+    assert cluster.departed.of(KEY)
+    cluster.jobs.apply(make_job(version=4), deleted=True)
+    assert cluster.departed.of(KEY) == []
+    cluster.pods.apply(ended_pod(5), deleted=False)
+    cluster.pods.apply(ended_pod(6), deleted=True)
+    assert cluster.departed.of(KEY) == []
+
+
+async def test_a_job_that_goes_while_jobs_are_listed_is_gone(cluster: Cluster) -> None:
+    """It held its share of the quota, and was counted, until the next list: ten minutes."""
+    cluster.jobs.apply(make_job(), deleted=False)
+
+    class Client:
+        async def pages(self, resource: Any, **_: Any) -> AsyncIterator[tuple[list[Any], str]]:
+            if resource == TRAINING_JOBS:
+                cluster.jobs.apply(make_job(version=20), deleted=True)
+            yield [make_job()] if resource == TRAINING_JOBS else [], "10"
+
+    await CustomResources(cast(Any, Client()), cluster, clock=FakeClock(), namespaces=("",)).refresh()
+    assert cluster.jobs.objects() == {}

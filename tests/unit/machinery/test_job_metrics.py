@@ -140,6 +140,15 @@ def test_a_namespace_without_jobs_gives_its_place_up_when_it_is_needed() -> None
     assert scraped.spent() == {("ns-1", "node", "lost"): 1, ("late", "node", "lost"): 2}
 
 
+def test_no_place_is_given_up_before_what_it_counts_was_told() -> None:
+    """What the last job of a namespace had held, when it was deleted, was nobody's."""
+    scraped = Scraped()
+    for number in range(MAX_NAMESPACES):
+        scraped.spend(f"ns-{number}", lost=1.0)
+    assert sum(scraped.spent().values()) == MAX_NAMESPACES
+    assert scraped.spent() == {}, "told once, the places are free"
+
+
 def test_durations_are_counted_where_there_are_any() -> None:
     scraped = Scraped()
     scraped.metrics.count(a_job("a"), Measures(phase=(Phase.QUEUED, 7.0), pods_created=2.0, first_step=40.0))

@@ -144,3 +144,14 @@ def test_a_status_that_nobody_understands_harms_nobody(status: JSON) -> None:
     operator.seen(deleted=True)
     assert operator.charged() == 0
     assert not operator.cluster.jobs.objects()
+
+
+def test_one_whose_end_is_told_twice_is_counted_once() -> None:
+    """By the answer to a write, and by a watch that lags behind and shows it once more first."""
+    operator = Operator()
+    operator.fake.tick(60)
+    metadata = operator.fake.job["metadata"]
+    operator.cluster.jobs.discard((metadata["namespace"], metadata["name"]), uid=metadata["uid"])
+    operator.seen()
+    operator.seen(deleted=True)
+    assert operator.charged() == pytest.approx(8 * 60, abs=8)

@@ -501,3 +501,54 @@ def test_one_change_costs_milliseconds_with_ten_thousand_jobs() -> None:
     each = (time.process_time() - began) / rounds / 4
     print(f"a change among 10,000 jobs: {1000 * each:.1f} ms")
     assert each < 0.05, f"{each:.3f} s"
+
+
+def test_who_has_taken_what_it_was_given_isn_t_given_it_again(world: World) -> None:
+    """A look comes before the next round. It gave its nodes back, and had them again before all who waited."""
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    first = world.job("a/first", 8)
+    other = world.job("a/other", 8, since=format_time(START.replace(hour=1)))
+    assert world.may_begin(first)
+    told = world.cluster.line.admission_of(world.job("a/first", 8, holds=True))
+    assert told is not None
+    assert told.nodes == 0
+    gave_up = world.job("a/first", 8, since=format_time(START.replace(hour=2)))
+    assert not world.may_begin(gave_up)
+    assert world.may_begin(other)
+
+
+async def test_who_gives_back_and_takes_long_isn_t_taken_for_deaf(world: World) -> None:
+    """Nobody else is asked for the same meanwhile."""
+    early, late = (format_time(START + timedelta(seconds=seconds)) for seconds in (1, 2))
+    world.job("a/own", 8, holds=True)
+    good = world.job("a/good", 4, holds=True, since=early, changedTime=early)
+    slow = world.job("a/slow", 4, holds=True, since=late, changedTime=late)
+    world.job("b/mine", 4)
+    await world.clock.advance(200)
+    assert world.ask(slow).keeps == 0
+    world.cluster.line.admission_of(world.job("a/slow", 4, holds=True, since=late, changedTime=late, leaves=0))
+    await world.clock.advance(121)
+    assert world.ask(good).keeps is None
+
+
+def test_what_an_old_operators_job_holds_counts_once_its_runtime_says_it(world: World) -> None:
+    world.policy("all", gpus=8, borrow=False, tenant="yes")
+    attempt = {"attempt": 0, "startTime": EARLY, "nodes": 2, "createdTime": EARLY}
+    status = {"phase": "Running", "attempts": [attempt]}
+    spec = {"runtimeRef": {"name": "torch"}}
+    world._apply(world.cluster.jobs, make_job(spec, status=status, name="ran", namespace="a", uid="ran"))
+    waits = world.job("a/waits", 8)
+    world.cluster.line.settle()
+    limits = {"resources": {"limits": {GPU: 4}}}
+    runtime = {"kind": "ClusterTrainingRuntime", "metadata": {"name": "torch"}, "spec": limits}
+    world._apply(world.cluster.cluster_runtimes, runtime)
+    assert not world.may_begin(waits)
+
+
+def test_a_namespace_without_labels_that_is_gone_takes_its_quota_with_it(world: World) -> None:
+    world.policy("every", gpus=8)
+    world.namespace("free")
+    big = world.job("a/big", 24)
+    assert world.may_begin(big)
+    world._apply(world.cluster.namespaces, {"metadata": {"name": "free", "labels": {}}}, deleted=True)
+    assert world.ask(world.job("a/next", 24)).hopeless

@@ -226,3 +226,11 @@ def test_what_a_pod_holds_is_kept_even_where_there_is_no_room_for_it() -> None:
     pod = make("p", metadata={"labels": labels}, spec={"containers": [{"resources": {"limits": limits}}] * 2})
     kept: Any = slim_pod(pod)
     assert kept["spec"]["resources"] == stub_pod(kept)["spec"]["resources"] == {"limits": {"nvidia.com/gpu": 8}}
+
+
+def test_a_job_without_room_keeps_the_labels_by_which_somebody_pays() -> None:
+    labels = {"cost-center": "7"}
+    for spec in ({"trainer": {"args": [TEXT]}, "nodes": 2}, {"nodes": 2}):
+        assert stub_job(slim_job(make_job(spec=spec, metadata={"labels": labels})))["metadata"]["labels"] == labels
+    many = {f"label-{number}": "x" * 63 for number in range(300)}
+    assert "labels" not in stub_job(make_job(metadata={"labels": many}))["metadata"]

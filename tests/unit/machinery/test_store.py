@@ -180,3 +180,23 @@ def test_what_is_nobody_s_concern_isnt_kept() -> None:
     assert [name for _, name in store.objects()] == ["c"]
     store.apply(make("c", version=5), deleted=False)
     assert len(store) == 0
+
+
+def test_a_list_brings_nothing_back_that_went_while_it_was_under_way(store: Watched) -> None:
+    """The watch has told its end, and will never tell it again: it would be there until the next list."""
+    store.apply(make("a", version=5), deleted=False)
+    store.apply(make("again", version=6), deleted=False)
+    store.expect_list()
+    for name in ("a", "again"):
+        store.apply(make(name, version=11), deleted=True)
+    store.replace([make("a", version=5), make("again", version=15)], "15")
+    assert store.names() == ["again"]
+
+
+def test_an_older_event_of_another_object_makes_no_end_unseen(store: Watched) -> None:
+    """kopf hands events of several objects on side by side."""
+    store.apply(make("a", version=5), deleted=False)
+    store.apply(make("a", version=9), deleted=True)
+    store.apply(make("b", version=7), deleted=False)
+    store.observe(make("a", version=8))
+    assert store.names() == ["b"]
