@@ -192,6 +192,7 @@ class FakeCluster:
         """No success that isn't one, and no blame for the absence of a pod that was done."""
         if new["phase"] == "Succeeded" and old.get("phase") != "Succeeded":
             last = new["attempts"][-1]
+            assert not last.get("stage") or new["reason"] == "AlreadyComplete", "Succeeded, but nothing was trained"
             stem = f"{self.job['metadata']['name']}-{new['run']}-{last['attempt']}-"
             undone = [rank for rank in range(last["nodes"]) if f"{stem}{rank}" not in self.done]
             assert not undone, f"Succeeded, but the trainers of ranks {undone} were stopped or failed"
