@@ -206,7 +206,11 @@ class Line:
                 self._put(key)
 
     def _follow(self, key: Key, claim: Claim | None) -> None:
-        """Takes note of what a job's status says, and of what it was told and has done."""
+        """Takes note of what a job's status says, and of what it was told and has done. What the last round said of it
+        was of what it held before: told again, it would never be asked to give back what it now holds.
+        """
+        for answers in (self._done.grants, self._done.gives, self._woken):
+            answers.pop(key, None)
         granted, told = self._granted.get(key), self._told.get(key)
         if granted is not None and (claim is None or claim.holds >= granted[0] or claim.leaves is not None):
             del self._granted[key]
