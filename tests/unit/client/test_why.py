@@ -187,6 +187,26 @@ def test_what_only_events_say_is_a_fact_and_no_more_than_three_of_them() -> None
     assert answer.facts[-3:] == [f"FailedMount ({n} times): volume {n}" for n in (3, 4, 5)]
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("WaitingForQuota", "It waits for its turn"),
+        ("ExceedsQuota", "It waits for a larger quota"),
+        ("WaitingForQueue", "It waits for its turn"),
+        ("Gated", "It waits for whose gate holds its pods back"),
+    ],
+)
+def test_who_waits_for_leave_waits_for_no_nodes(reason: str, words: str) -> None:
+    assert why({"phase": "Queued", "reason": reason, "message": "asks"}).headline == f"{words} ({reason}): asks"
+
+
+def test_a_sentence_is_said_once_though_a_condition_and_an_event_have_it_too() -> None:
+    stalled = {"type": "Stalled", "status": "True", "reason": "x", "message": "asks", "lastTransitionTime": ago(5)}
+    told = JobEvent("Warning", "ExceedsQuota", "Queued: asks", NOW, NOW, 1)
+    status = {"phase": "Queued", "reason": "ExceedsQuota", "message": "asks", "conditions": [stalled]}
+    assert why(status, told).facts == []
+
+
 def test_what_tenants_write_can_not_command_a_terminal() -> None:
     evil = "\x1b]0;owned\x07\x1b[2Jdone\nfake line"
     failure = {"class": "User", "message": evil, "node": evil, "traceback": evil}
