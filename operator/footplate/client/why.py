@@ -91,8 +91,8 @@ _WAITS_FOR = {
 def _headline(status: TrainingJobStatus, *, now: datetime) -> str:
     phase = status.phase or Phase.PENDING
     words = next((said for reason, said in _WAITS_FOR.items() if reason == status.reason), _WORDS[phase])
-    if phase is Phase.SUCCEEDED:
-        return f"{_WORDS[phase]}."
+    if phase is Phase.SUCCEEDED and status.reason != Reason.ALREADY_COMPLETE:
+        return f"{words}."
     seconds = None if phase.finished else _seconds_in_phase(status, now=now)
     since = f", for {in_words(seconds)} so far" if seconds is not None else ""
     reason = f" ({plain(status.reason)})" if status.reason and phase is not Phase.RUNNING else ""
@@ -198,7 +198,7 @@ def _is_said(message: str, said: str) -> bool:
 
 def _way_out(job: Object, status: TrainingJobStatus) -> Iterator[str]:
     name = key_of(job)[1]
-    if status.phase is Phase.SUCCEEDED:
+    if status.phase is Phase.SUCCEEDED and status.reason != Reason.ALREADY_COMPLETE:
         return
     failure = status.failure
     if failure is not None and status.phase in (Phase.FAILED, Phase.RESTARTING):

@@ -169,6 +169,12 @@ def test_success_needs_no_way_out() -> None:
     assert (answer.headline, answer.facts, answer.way_out) == ("It has succeeded.", [], [])
 
 
+def test_who_had_nothing_to_train_says_so_and_how_to_train_all_the_same() -> None:
+    answer = why({"phase": "Succeeded", "reason": "AlreadyComplete", "message": "the model is there"})
+    assert answer.headline == "It has succeeded (AlreadyComplete): the model is there"
+    assert answer.way_out == ["nothing; to train again all the same, `footplate restart fashion`"]
+
+
 def test_a_job_that_no_operator_has_seen() -> None:
     assert why({}).headline == "It is new: the operator hasn't looked at it yet."
     assert why({}, created=600).headline == "No operator has looked at it, 10 min after it was created."
