@@ -128,6 +128,14 @@ def command() -> Any:
             ],
         ),
         ({"propagateLabels": ["a.b/*", "cost"]}, ["--propagate-label=a.b/*", "--propagate-label=cost"]),
+        (
+            {"prometheus": {"url": "https://p/x"}, "networkPolicies": {"operator": {"enabled": True}}},
+            ["--prometheus=https://p/x"],
+        ),
+        (
+            {"prometheus": {"url": "http://p:90"}, "networkPolicies": {"operator": {"enabled": True, "egress": [{}]}}},
+            ["--prometheus=http://p:90"],
+        ),
         ({"propagateLabels": []}, ["--propagate-label="]),
         ({"metrics": {"auth": True}}, ["--metrics-auth"]),
         ({"podTokens": {"enabled": True}}, ["--token-key-file=/etc/footplate/pod-tokens/key"]),

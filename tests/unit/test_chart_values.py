@@ -107,6 +107,17 @@ JOBS_HAVE_POLICIES = {"jobs": {"enabled": True, "namespaces": ["team"]}}
             "the operator would be scraped twice",
         ),
         (
+            {"prometheus": {"url": "http://p:9090"}, "networkPolicies": {"operator": {"enabled": True}}},
+            "networkPolicies.operator would keep the operator from prometheus.url, http://p:9090",
+        ),
+        (
+            {
+                "prometheus": {"url": "https://p/x"},
+                "networkPolicies": {"operator": {"enabled": True}, "apiServer": {"cidrs": ["10.0.0.1/32"]}},
+            },
+            "networkPolicies.operator would keep the operator from prometheus.url, https://p/x",
+        ),
+        (
             {"metrics": {"podMonitor": True}, "networkPolicies": {"operator": {"enabled": True}}},
             "networkPolicies would shut out the Prometheus",
         ),

@@ -90,7 +90,7 @@ def _explain(details: ErrorDetails, root: str, model: type[BaseModel] | None) ->
     if kind == "missing":
         return Problem(path, None, "is required", _example(model, loc), is_missing=True)
     if kind == "extra_forbidden":
-        return Problem(path, value, "unknown field", nearest(str(loc[-1]), _names_at(model, loc[:-1]), others=True))
+        return Problem(path, value, "unknown field", _right_field(str(loc[-1]), model, loc[:-1], root=root))
     if kind in ("literal_error", "enum"):
         names = re.findall(r"'([^']*)'", context["expected"])
         return Problem(path, value, f"must be {alternatives(names)}", nearest(str(value), names))
@@ -168,6 +168,15 @@ def nearest(name: str, names: Sequence[str], *, others: bool = False) -> str:
         return ""
     more = ", …" if len(names) > MAX_NAMES else ""
     return f"the fields here are {', '.join(names[:MAX_NAMES])}{more}"
+
+
+def _right_field(name: str, model: type[BaseModel] | None, loc: Sequence[str | int], *, root: str) -> str:
+    """A way out for an unknown field: the nearest of those beside it, or those of its name in what these hold."""
+    names = _names_at(model, loc)
+    within = [f"{_path(root, [*loc, each])}.{name}" for each in names if name in _names_at(model, [*loc, each])]
+    if not nearest(name, names) and within:
+        return f"did you mean {alternatives(within)}?"
+    return nearest(name, names, others=True)
 
 
 def _example(model: type[BaseModel] | None, loc: Sequence[str | int]) -> str:

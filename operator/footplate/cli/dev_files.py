@@ -49,7 +49,7 @@ class Upload:
                 with _explained(path):
                     store.put(f"{self.prefix}{path.relative_to(self.folder)}", path)
                 count += 1
-        return f"{count} files of {self.folder} are in s3://{self.bucket}/{self.prefix}"
+        return f"{_files(count, of=self.folder)} in s3://{self.bucket}/{self.prefix}"
 
 
 def download_files(stores: Stores, uri: str, folder: Path) -> str:
@@ -66,7 +66,11 @@ def download_files(stores: Stores, uri: str, folder: Path) -> str:
                     file.write(chunk)
     if not items:
         raise ConfigurationError(f"get {uri}: nothing lies below it; s3://{bucket}/ stands for the whole bucket")
-    return f"{len(items)} files of {uri} are in {folder}"
+    return f"{_files(len(items), of=uri)} in {folder}"
+
+
+def _files(count: int, *, of: object) -> str:
+    return f"{count} files of {of} are" if count != 1 else f"1 file of {of} is"
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def bills_text(bills: "Sequence[Bill]", *, by: str) -> Text:
     ]
     text = table(["NAMESPACE", *([by] if by else []), "JOBS", "ACCELERATOR-HOURS", "COST"], rows)
     if unpriced := sum(bill.unpriced for bill in bills):
-        text.append(f"\n\n{unpriced:,} of the jobs have held accelerators without a price (spec.prices of a runtime)")
+        have = "has" if unpriced == 1 else "have"
+        text.append(f"\n\n{unpriced:,} of the jobs {have} held accelerators without a price (spec.prices of a runtime)")
     return text
 
 

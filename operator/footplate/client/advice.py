@@ -29,14 +29,14 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.GATED: ("wait for the queue that holds the pods back: its own objects say for what",),
     Reason.WAITING_FOR_QUEUE: ("wait: the queue lets the whole gang in when there is room; the message says for what",),
     Reason.WAITING_FOR_QUOTA: (
-        _WAIT + ": it starts by itself when it is its turn",
+        "nothing: it starts by itself when it is its turn",
         "`footplate top` shows who holds what",
     ),
     Reason.EXCEEDS_QUOTA: (
         "ask for fewer nodes or accelerators: " + ANEW,
         "or ask the platform team for a larger quota",
     ),
-    Reason.RECLAIMED: (_WAIT + ": it goes on from its checkpoint when there is room again",),
+    Reason.RECLAIMED: ("nothing: it goes on from its checkpoint when there is room again",),
     Reason.WAITING_FOR_GANG: (
         "the message says what the gang waits for; where a scheduler is missing, install it, or create the job anew "
         "with another scheduling.gang",

@@ -158,9 +158,13 @@ class _Stored:
 
 
 def _nowhere(job: Object, attempt: int, missing: Sequence[LogLine]) -> str:
+    spec = block(job, "spec")
+    keeps = "once training has begun"
+    if not block(spec, "output") and not block(spec, "checkpoint"):
+        keeps = "where the job has an output or a checkpoint in object storage"
     return (
         f"there is no log of attempt {attempt} of TrainingJob {key_of(job)[1]!r}: {missing[0].text.strip('… ')}. Logs "
-        "outlive their pods where the job has an output or a checkpoint in object storage"
+        f"outlive their pods {keeps}"
     )
 
 

@@ -14,6 +14,7 @@ from footplate.client.events import JobEvent
 from footplate.client.untrusted import plain, plain_lines
 from footplate.durations import in_words
 from footplate.objects import Object, block, key_of, number, time
+from footplate.policy.reasons import Reason
 
 UNSEEN_SECONDS = 30.0
 """An operator that runs has looked at a new job long before."""
@@ -78,14 +79,24 @@ _WORDS = {
 }
 
 
+_WAITS_FOR = {
+    Reason.WAITING_FOR_QUOTA: "It waits for its turn",
+    Reason.WAITING_FOR_QUEUE: "It waits for its turn",
+    Reason.EXCEEDS_QUOTA: "It waits for a larger quota",
+    Reason.GATED: "It waits for whose gate holds its pods back",
+}
+"""Where it is Queued, and no node would help."""
+
+
 def _headline(status: TrainingJobStatus, *, now: datetime) -> str:
     phase = status.phase or Phase.PENDING
-    if phase is Phase.SUCCEEDED:
-        return f"{_WORDS[phase]}."
+    words = next((said for reason, said in _WAITS_FOR.items() if reason == status.reason), _WORDS[phase])
+    if phase is Phase.SUCCEEDED and status.reason != Reason.ALREADY_COMPLETE:
+        return f"{words}."
     seconds = None if phase.finished else _seconds_in_phase(status, now=now)
     since = f", for {in_words(seconds)} so far" if seconds is not None else ""
     reason = f" ({plain(status.reason)})" if status.reason and phase is not Phase.RUNNING else ""
-    return f"{_WORDS[phase]}{since}{reason}" + (f": {plain(status.message)}" if status.message else ".")
+    return f"{words}{since}{reason}" + (f": {plain(status.message)}" if status.message else ".")
 
 
 def _seconds_in_phase(status: TrainingJobStatus, *, now: datetime) -> float | None:
@@ -169,21 +180,27 @@ def _troubles(status: TrainingJobStatus) -> Iterator[str]:
         node = f" on node {plain(straggler.node, most=253)}" if straggler.node else ""
         yield f"rank {straggler.rank}{node} is slow: its steps take {straggler.factor:.1f} times the median rank's"
     for condition in status.conditions:
-        if condition.type in ("Stalled", "ReplicaFailure", "EditsRefused") and condition.status == "True":
+        troubled = condition.type in ("Stalled", "ReplicaFailure", "EditsRefused") and condition.status == "True"
+        if troubled and condition.message != status.message:  # which is the headline
             yield f"{condition.type}: {plain(condition.message)}"
     yield from (plain(note) for note in status.notes)
 
 
 def _told(events: Sequence[JobEvent], *, said: str) -> Iterator[str]:
     """The last warnings that say something new."""
-    new = [event for event in events if event.type == "Warning" and event.message and event.message not in said]
+    new = [event for event in events if event.type == "Warning" and event.message and not _is_said(event.message, said)]
     for event in new[-_EVENTS_SHOWN:]:
         yield f"{event.reason}{f' ({event.count} times)' if event.count > 1 else ''}: {event.message}"
 
 
+def _is_said(message: str, said: str) -> bool:
+    phase, _, words = message.partition(": ")  # our own events begin with the phase
+    return message in said or (phase in [*Phase] and words in said)
+
+
 def _way_out(job: Object, status: TrainingJobStatus) -> Iterator[str]:
     name = key_of(job)[1]
-    if status.phase is Phase.SUCCEEDED:
+    if status.phase is Phase.SUCCEEDED and status.reason != Reason.ALREADY_COMPLETE:
         return
     failure = status.failure
     if failure is not None and status.phase in (Phase.FAILED, Phase.RESTARTING):

@@ -111,8 +111,9 @@ def _is_ours(content: Manifest) -> bool:
 
 
 def _identity_problems(content: Manifest) -> Iterator[Problem]:
-    if content.get("apiVersion") != API_VERSION:
-        yield Problem("apiVersion", content.get("apiVersion"), f"must be {API_VERSION}")
+    version = content.get("apiVersion")
+    if version is None or (version != API_VERSION and content.get("kind") not in MODELS):  # else its model says it
+        yield Problem("apiVersion", version, f"must be {API_VERSION}")
     if (kind := _kind(content)) not in MODELS:
         yield Problem("kind", kind, f"must be {alternatives([*MODELS])}", nearest(kind, [*MODELS]))
 

@@ -223,7 +223,7 @@ def between_attempts(job: Job) -> Step:
         return step if given is None else replace(step, status=given, doubts=_doubts_of_giving(job))
     held = withholding.start(job.observed, status, job.spec, now=now)
     if held is not None:
-        gives_up = held.status and share.given_up(held.status, now=now)
+        gives_up = held.status and share.without_pods(share.given_up(held.status, now=now))
         return replace(held, status=gives_up, delete=clean_pods.outdated(job), doubts=_doubts_of_giving(job))
     status, may_begin = share.before_attempt(job)
     if not may_begin:

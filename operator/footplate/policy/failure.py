@@ -257,7 +257,7 @@ def _exit_message(pod: Pod, reason: Reason) -> str:
     if (error := pod.error) is not None:
         if reason is Reason.NODE_UNFIT:
             return f"node {pod.node} (node rank {pod.rank}) falls short in preflight: {error.message}"
-        return f"{error.type}: {error.message}" if error.type else error.message
+        return ": ".join(filter(None, (error.type, error.message)))
     last_line = "" if verdict else _last_line(pod)
     if verdict is None and pod.exit_code == 128 + signal.SIGKILL:
         return (

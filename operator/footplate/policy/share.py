@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from footplate.api.quantities import amount
-from footplate.api.status import Phase, QueueStatus, TrainingJobStatus
+from footplate.api.status import NodeCounts, Phase, QueueStatus, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.gangs.kinds import choose
 from footplate.gangs.table import SCHEDULERS
@@ -123,6 +123,12 @@ def leaving(status: TrainingJobStatus, nodes: int) -> TrainingJobStatus:
     return status.model_copy(update={"queue": place})
 
 
+def without_pods(status: TrainingJobStatus) -> TrainingJobStatus:
+    """The status of a job that waits for leave to begin: of its last gang no pod runs any more."""
+    nodes = status.nodes and NodeCounts(desired=status.nodes.desired)
+    return status.model_copy(update={"nodes": nodes})
+
+
 def given_up(status: TrainingJobStatus, *, now: datetime) -> TrainingJobStatus:
     """The status of a job that holds nothing any more, and asks again behind all others."""
     if status.queue is None or not status.queue.nodes:
@@ -147,7 +153,7 @@ def _waiting(status: TrainingJobStatus, place: QueueStatus, observed: Observed, 
     if not why:
         told = status.reason == reason and status.phase is Phase.QUEUED
         why = status.message if told and status.message else TAKES_ITS_PLACE
-    return move(status.model_copy(update={"queue": place}), Phase.QUEUED, reason, why, now=now)
+    return move(without_pods(status.model_copy(update={"queue": place})), Phase.QUEUED, reason, why, now=now)
 
 
 def _without_nodes(status: TrainingJobStatus, place: QueueStatus, job: Job) -> TrainingJobStatus:

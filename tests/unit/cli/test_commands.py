@@ -350,7 +350,7 @@ def test_top_by_cost() -> None:
         ["NAMESPACE", "cost-center", "JOBS", "ACCELERATOR-HOURS", "COST"],
         ["team", "42", "2", "7.5", "nvidia.com/gpu", "18.75", "EUR"],
     ]
-    assert note == "1 of the jobs have held accelerators without a price (spec.prices of a runtime)"
+    assert note == "1 of the jobs has held accelerators without a price (spec.prices of a runtime)"
     assert footplate_("top", "--cost", "-o", "name").stdout == "team\n"
     assert json.loads(footplate_("top", "--cost", "-o", "json").stdout)[0]["chargedTo"] == "42"
     assert "--by goes with --cost" in footplate_("top", "--by", "x").stderr

@@ -61,3 +61,9 @@ def test_nothing_to_fetch_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         download_files(lambda bucket: MemoryStore(), "s3://models/x", tmp_path)
     assert str(refusal.value) == "get s3://models/x: nothing lies below it; s3://models/ stands for the whole bucket"
+
+
+def test_one_file_is_one(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("pass\n")
+    upload = Upload.plan(str(tmp_path), "s3://datasets/code/", option="put")
+    assert upload.send(lambda bucket: MemoryStore()) == f"1 file of {tmp_path} is in s3://datasets/code/"

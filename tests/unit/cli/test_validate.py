@@ -64,6 +64,10 @@ def test_valid_file() -> None:
          "TrainingJob digits: spec.nodes: comes twice; keep one; the first is on line 6"),
         (JOB.replace("digits", "a.b"), 3,
          'TrainingJob a.b: metadata.name = "a.b": metadata.name must be a DNS label of at most 40 characters'),
+        (f"{JOB}  maxRestarts: 2\n", 6,
+         "TrainingJob digits: spec.maxRestarts = 2: unknown field; did you mean spec.runPolicy.maxRestarts?"),
+        (f"{JOB}  labels: {{}}\n", 6,
+         "TrainingJob digits: spec.labels: unknown field; did you mean spec.podTemplate.labels?"),
         (JOB.replace("v1alpha1", "v1"), 1,
          'TrainingJob digits: apiVersion = "footplate.dev/v1": must be footplate.dev/v1alpha1'),
         (JOB.replace("apiVersion: footplate.dev/v1alpha1\n", ""), 1,
@@ -80,6 +84,10 @@ def test_every_problem_says_where_what_and_how_out(text: str, line: int, expecte
     assert result.exit_code == 1
     found = [each for each in result.stdout.splitlines() if each.startswith(f"stdin:{line}: document 1, {expected}")]
     assert found, result.stdout
+
+
+def test_another_version_is_said_once() -> None:
+    assert run("-", stdin=JOB.replace("v1alpha1", "v1")).stdout.count("apiVersion") == 1
 
 
 @pytest.mark.parametrize(

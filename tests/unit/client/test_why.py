@@ -190,6 +190,12 @@ def test_success_needs_no_way_out() -> None:
     assert (answer.headline, answer.facts, answer.way_out) == ("It has succeeded.", [], [])
 
 
+def test_who_had_nothing_to_train_says_so_and_how_to_train_all_the_same() -> None:
+    answer = why({"phase": "Succeeded", "reason": "AlreadyComplete", "message": "the model is there"})
+    assert answer.headline == "It has succeeded (AlreadyComplete): the model is there"
+    assert answer.way_out == ["nothing; to train again all the same, `footplate restart fashion`"]
+
+
 def test_a_job_that_no_operator_has_seen() -> None:
     assert why({}).headline == "It is new: the operator hasn't looked at it yet."
     assert why({}, created=600).headline == "No operator has looked at it, 10 min after it was created."
@@ -206,6 +212,26 @@ def test_what_only_events_say_is_a_fact_and_no_more_than_three_of_them() -> None
     told = [warning(f"volume {number}", count=number) for number in range(1, 6)]
     answer = why(QUEUED, *told, warning(QUEUED["message"]))  # type: ignore[arg-type]
     assert answer.facts[-3:] == [f"FailedMount ({n} times): volume {n}" for n in (3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("WaitingForQuota", "It waits for its turn"),
+        ("ExceedsQuota", "It waits for a larger quota"),
+        ("WaitingForQueue", "It waits for its turn"),
+        ("Gated", "It waits for whose gate holds its pods back"),
+    ],
+)
+def test_who_waits_for_leave_waits_for_no_nodes(reason: str, words: str) -> None:
+    assert why({"phase": "Queued", "reason": reason, "message": "asks"}).headline == f"{words} ({reason}): asks"
+
+
+def test_a_sentence_is_said_once_though_a_condition_and_an_event_have_it_too() -> None:
+    stalled = {"type": "Stalled", "status": "True", "reason": "x", "message": "asks", "lastTransitionTime": ago(5)}
+    told = JobEvent("Warning", "ExceedsQuota", "Queued: asks", NOW, NOW, 1)
+    status = {"phase": "Queued", "reason": "ExceedsQuota", "message": "asks", "conditions": [stalled]}
+    assert why(status, told).facts == []
 
 
 def test_what_tenants_write_can_not_command_a_terminal() -> None:

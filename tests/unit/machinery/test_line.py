@@ -358,6 +358,30 @@ async def test_a_namespace_without_jobs_makes_the_pool_larger_at_once(world: Wor
     task.cancel()
 
 
+def test_who_has_begun_and_is_looked_at_before_the_next_round_can_be_asked_to_give_back(world: World) -> None:
+    """Its status says that it holds; what the last round granted isn't news any more."""
+    world.job("a/one", 8, holds=True)
+    assert world.may_begin(world.job("a/two", 8, saves=False))
+    borrows = world.job("a/two", 8, holds=True, saves=False)
+    world.cluster.line.admission_of(borrows)
+    world.job("b/mine", 4)
+    world.clock._time = 100
+    assert world.ask(borrows).keeps == 0
+
+
+def test_who_gives_back_and_is_looked_at_before_the_next_round_isn_t_asked_again(world: World) -> None:
+    """It gave all that it held, and waits: an ask that nobody can follow would make it deaf for ten minutes."""
+    world.job("a/one", 8, holds=True)
+    borrows = world.job("a/two", 8, holds=True)
+    world.job("b/mine", 4)
+    world.clock._time = 200
+    assert world.ask(borrows).keeps == 0
+    borrows = world.job("a/two", 8)
+    found = world.cluster.line.admission_of(borrows)
+    assert found is not None
+    assert found.keeps is None
+
+
 def test_edits_of_the_quota_count_at_once(world: World) -> None:
     world.policy("all", gpus=8, borrow=False, tenant="yes")
     holder, waits = world.job("a/holder", 8, holds=True), world.job("a/waits", 4)

@@ -289,6 +289,10 @@ def test_failure_names_rank_signal_and_traceback() -> None:
     assert status.traceback == "Traceback\n  line 1\nValueError: bad label 11"
 
 
+def test_an_exception_without_words_is_its_name() -> None:
+    assert find_cause(pod(0), failed(70, message=verdict(type="StopIteration", message=""))).message == "StopIteration"
+
+
 def test_of_commands_that_end_in_one_second_the_one_that_lost_a_peer_is_no_cause() -> None:
     first = pod(0, phase="Failed", state=terminated(1, ended=-1, message=PEER_GONE))
     cause = find_cause(first, pod(1, phase="Failed", state=terminated(1, message=RAISED)))

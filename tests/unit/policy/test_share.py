@@ -141,6 +141,7 @@ def test_a_borrower_saves_stops_and_waits_for_its_turn() -> None:
     lent.stop_all()
     assert lent.said == ("Queued", "WaitingForQuota")
     assert (lent.place["nodes"], lent.place.get("leaves")) == (0, None)
+    assert (lent.status["nodes"]["created"], lent.status["nodes"]["summary"]) == (0, "0/2"), "its pods are gone"
     lent.is_told(nodes=2)
     assert (lent.status["attempt"], len(lent.live_pods())) == (1, 2)
 
