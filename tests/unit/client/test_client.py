@@ -214,11 +214,11 @@ def test_no_cluster(tmp_path: Path) -> None:
 
 def test_a_server_that_hangs_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
-    site.faults.add(Fault(delay=5.0), path="trainingjobs")
+    site.faults.add(Fault(delay=20.0), path="trainingjobs")
     began = time.monotonic()
     with Client(kubeconfig=site.kubeconfig) as client, pytest.raises(ClusterUnreachable):
         client.list()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     site.faults.clear()
 
 

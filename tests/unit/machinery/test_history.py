@@ -64,7 +64,7 @@ class Churn:
             for key in woken:
                 job = self.cluster.jobs.get(key)
                 if job is None:
-                    self.cluster.forget(key)
+                    self.cluster.departed.forget(key)
                     continue
                 since = self.cluster.finished_since(job)
                 plan = reconcile(Observed(job, policies=[self.policy], finished_since=since), now=NOW)
