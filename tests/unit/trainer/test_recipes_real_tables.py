@@ -319,7 +319,8 @@ def test_the_job_is_told_what_was_said_of_its_data(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Reporter, "note", lambda _, text: told.append(text))
     cards: list[ModelCard] = []
     monkeypatch.setattr(tabular_classification, "train_classifier", lambda *given, **_: cards.append(given[3]))
-    place: Any = SimpleNamespace(splits={}, inputs={"train": csv(tmp_path, ",x,y\n0,1,a\n1,2,b\n")})
+    inputs = {"train": csv(tmp_path, ",x,y\n0,1,a\n1,2,b\n")}
+    place: Any = SimpleNamespace(splits={}, inputs=inputs, config=None)
     asked = {"target": "y", "validationFraction": 0, "testFraction": 0}
     tabular_classification.train(place, TableHyperparameters.model_validate(asked))
     assert len(told) == 1
