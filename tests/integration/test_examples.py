@@ -180,6 +180,7 @@ def test_sentiment(laptop: Laptop) -> None:
     laptop.apply(job)
     status = laptop.wait(job["metadata"]["name"], seconds=3000)
     assert status["phase"] == "Succeeded", status
+    assert status["artifact"]["accepted"], status
     assert status["artifact"]["metrics"]["testAccuracy"] >= 0.79
 
 

@@ -69,10 +69,18 @@ HEADLINES = ("accuracy", "f1Macro", "rocAuc", "logLoss", "calibrationError", "ma
 RECIPE_TASKS: Mapping[str, Task] = {
     "image-classification": "classification",
     "tabular-classification": "classification",
+    "tabular-regression": "regression",
+    "text-classification": "classification",
 }
 """Of the recipes that evaluate."""
 
-REPORTED = ("loss", "valLoss", "valAccuracy", "testLoss")
+WITHOUT_COLUMNS = ("image-classification", "text-classification")
+"""Those of them whose models see no columns by which the data could be sliced."""
+
+REPORTED: Mapping[Task, tuple[str, ...]] = {
+    "classification": ("loss", "valLoss", "valAccuracy", "testLoss"),
+    "regression": ("loss", "valLoss", "valMae", "valRmse", "valR2", "testLoss"),
+}
 """What these recipes report besides, and a gate may name as well."""
 
 
@@ -146,18 +154,18 @@ def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Pro
     for number, gate in enumerate(evaluation.gates):
         if problem := _unknown(gate.metric, evaluation, task, where=f"{PATH}.gates[{number}].metric"):
             yield problem
-    if evaluation.slices and recipe == "image-classification":
+    if evaluation.slices and recipe in WITHOUT_COLUMNS:
         yield Problem(f"{PATH}.slices", evaluation.slices, f"recipe {recipe} has no columns", "leave slices out")
 
 
 def _unknown(metric: str, evaluation: Evaluation, task: Task, *, where: str) -> Problem | None:
     """What is wrong with a gate's metric; None where nothing is."""
-    if metric in REPORTED:
+    if metric in REPORTED[task]:
         return None
     source = next((name for name, kind in VALUES.items() if kind.task == task and _gives(name, kind, metric)), None)
     if source is None:
         known = [full_name(TEST, name) for name in value_names(task, metrics=evaluation.metrics)]
-        hint = nearest(metric, [*known, *REPORTED]) or f"it may be {', '.join(known)}"
+        hint = nearest(metric, [*known, *REPORTED[task]]) or f"it may be {', '.join(known)}"
         return Problem(where, metric, "the evaluation has no such metric", hint)
     if evaluation.metrics is not None and source not in evaluation.metrics:
         return Problem(where, metric, f"{PATH}.metrics leaves it out", f"add {source} to metrics")

@@ -73,3 +73,21 @@ def test_what_says_most_is_measured_and_fits_the_status() -> None:
     measured = {name for kind in VALUES.values() for name in kind.names}
     assert set(HEADLINES) <= measured
     assert len(HEADLINES) <= MAX_HEADLINES
+
+
+REGRESSION, TEXTS = "tabular-regression", "text-classification"
+
+
+@pytest.mark.parametrize("metric", ["testRmse", "testR2", "valMae", "valLoss"])
+def test_a_regression_has_its_own_gates(metric: str) -> None:
+    assert mistakes(REGRESSION, gates=[{"metric": metric, "atLeast": 0.5}]) == []
+
+
+def test_what_a_regression_has_not_is_told() -> None:
+    [said] = mistakes(REGRESSION, gates=[{"metric": "testAccuracy", "atLeast": 0.5}])
+    assert "the evaluation has no such metric" in said
+
+
+def test_texts_have_classes_and_no_columns() -> None:
+    assert mistakes(TEXTS, gates=[{"metric": "testF1.neutral", "atLeast": 0.5}]) == []
+    assert f"recipe {TEXTS} has no columns" in mistakes(TEXTS, slices=["country"])[0]

@@ -44,12 +44,13 @@ def task_of(card: ModelCard) -> Task:
 def check_gates(ctx: Context, card: ModelCard, *, has_test: bool) -> None:
     """Raises ConfigError for a gate on what won't be measured: it would show only after training."""
     asked = asked_of(ctx)
-    names = value_names(task_of(card), metrics=asked.metrics, classes=card.classes)
+    task = task_of(card)
+    names, reported = value_names(task, metrics=asked.metrics, classes=card.classes), REPORTED[task]
     measured = [full_name(TEST, name) for name in names]
     for number, gate in enumerate(asked.gates):
         where = f'{PATH}.gates[{number}].metric = "{gate.metric}"'
-        if gate.metric not in (*measured, *REPORTED):
-            hint = nearest(gate.metric, [*measured, *REPORTED]) or f"it may be {', '.join(measured[:8])}"
+        if gate.metric not in (*measured, *reported):
+            hint = nearest(gate.metric, [*measured, *reported]) or f"it may be {', '.join(measured[:8])}"
             raise ConfigError(f"{where}: the evaluation has no such metric; {hint}")
         if gate.metric in measured and not has_test:
             raise ConfigError(
