@@ -6,7 +6,7 @@ For manifests and for hyperparameters alike: any pydantic model will do.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import UnionType
@@ -58,6 +58,11 @@ class Problem:
     def __str__(self) -> str:
         where = self.path if self.value is None else f"{self.path} = {_show(self.value)}"
         return "; ".join(part for part in (f"{where}: {self.rule}".removeprefix(": "), self.way_out) if part)
+
+
+def each_once(problems: Iterable[Problem]) -> list[Problem]:
+    """These, without those that say the same: a value may be a list, so they have no hash."""
+    return [*{str(problem): problem for problem in problems}.values()]
 
 
 def explain(error: ValidationError, root: str = "spec", *, model: type[BaseModel] | None = None) -> list[Problem]:

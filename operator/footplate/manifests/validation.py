@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from footplate.api.crd import GROUP, KINDS, VERSION
-from footplate.api.errors import Problem, alternatives, explain, join, nearest
+from footplate.api.errors import Problem, alternatives, each_once, explain, join, nearest
 from footplate.api.types import at
 from footplate.manifests.documents import Document
 from footplate.policy.resolve import InvalidJob, RuntimeRefuses, check_alone, resolve
@@ -102,7 +102,7 @@ def _judge(document: Document, runtimes: Mapping[RuntimeKey, Manifest]) -> Verdi
     if kind == "TrainingJob":
         more, note = _job_problems(content, runtimes)
         problems += more
-    return Verdict(document, kind, name, [*dict.fromkeys(problems)], note)
+    return Verdict(document, kind, name, each_once(problems), note)
 
 
 def _is_ours(content: Manifest) -> bool:

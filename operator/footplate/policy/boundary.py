@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from footplate.api.errors import Problem, explain
+from footplate.api.errors import Problem, each_once, explain
 from footplate.api.packages import PipPolicy
 from footplate.api.policy import TrainingPolicy, TrainingPolicySpec
 from footplate.api.quantities import amount
@@ -62,7 +62,7 @@ def refused(observed: Observed, spec: TrainingJobSpec) -> list[Problem]:
     if not_understood or not policies:
         return not_understood
     asked = _Asked.of(observed, spec)
-    return [*dict.fromkeys(problem for rule in _RULES for problem in rule(asked, policies))]
+    return each_once(problem for rule in _RULES for problem in rule(asked, policies))
 
 
 def policies_of(observed: Observed) -> tuple[list[Policy], list[Problem]]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from footplate.api.accelerators import ACCELERATORS, count
-from footplate.api.errors import Problem, explain
+from footplate.api.errors import Problem, each_once, explain
 from footplate.api.money import Prices
 from footplate.api.preflight import Preflight
 from footplate.api.runtime import ClusterTrainingRuntime, RuntimePolicy, TrainingRuntime
@@ -91,7 +91,7 @@ def resolve(job: Object, runtime: Object | None, *, run: int, accelerators: Sequ
     if merged is not None and runtime is not None:
         refused = rules.refused(job, merged, defaults=defaults, policy=policy)
     if problems or own is None:
-        raise InvalidJob([*dict.fromkeys([*problems, *refused])])
+        raise InvalidJob(each_once([*problems, *refused]))
     if refused:
         raise RuntimeRefuses(f"{text(runtime or {}, 'kind')} {text(block(runtime, 'metadata'), 'name')}", refused)
     settled = TrainingJobSpec.model_validate(_merge(defaults, without_live_fields(spec)), by_name=False)

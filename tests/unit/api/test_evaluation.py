@@ -6,6 +6,7 @@ import pytest
 
 from footplate.api.evaluation import HEADLINES, VALUES, Evaluation, find_mistakes, full_name, value_names
 from footplate.api.reports import MAX_HEADLINES
+from footplate.policy.resolve import InvalidJob, resolve
 
 IMAGES, TABLES = "image-classification", "tabular-classification"
 
@@ -91,3 +92,9 @@ def test_what_a_regression_has_not_is_told() -> None:
 def test_texts_have_classes_and_no_columns() -> None:
     assert mistakes(TEXTS, gates=[{"metric": "testF1.neutral", "atLeast": 0.5}]) == []
     assert f"recipe {TEXTS} has no columns" in mistakes(TEXTS, slices=["country"])[0]
+
+
+def test_a_mistake_whose_value_is_a_list_is_told_by_the_operator_too() -> None:
+    spec = {"trainer": {"image": "a:1", "recipe": IMAGES}, "evaluation": {"slices": ["country"]}}
+    with pytest.raises(InvalidJob, match="recipe image-classification has no columns"):
+        resolve({"metadata": {"name": "a", "namespace": "b"}, "spec": spec}, None, run=1)
