@@ -15,7 +15,8 @@ from footplate.client.logs import GONE
 
 MOST_LINES = 2_000
 """Shown of what was written between two looks."""
-_END_SECONDS = 5.0
+_END_SECONDS = 20.0
+"""How long the end of a log is waited for, on a machine that is busy with something else."""
 _MOST_BYTES = 1 << 20
 """Read of the log of a pod that came and went between two looks."""
 
