@@ -41,7 +41,9 @@ def test_digits(laptop: Laptop, tmp_path: Path) -> None:
     assert status["artifact"]["metrics"]["testAccuracy"] >= 0.95
     manifest = verified_manifest(laptop, status)
     for file in manifest["files"]:
-        (tmp_path / file["name"]).write_bytes(laptop.read(status["artifact"]["uri"] + file["name"]))
+        path = tmp_path / file["name"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(laptop.read(status["artifact"]["uri"] + file["name"]))
     code = (
         "import sys, numpy as np; from footplate_trainer import load_model;"
         "print(load_model(sys.argv[1]).predict(np.zeros((1, 8, 8), dtype=np.uint8)))"
