@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from footplate.api.errors import nearest
-from footplate.api.evaluation import PATH, REPORTED, TEST, Evaluation, Task, full_name, value_names
+from footplate.api.evaluation import HEADLINES, PATH, REPORTED, TEST, Evaluation, Task, full_name, value_names
 from footplate_trainer.callbacks import History
 from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.loader import Loader
@@ -75,21 +75,23 @@ def evaluate_test(
         derive: what was measured batch by batch, with what follows from it.
 
     Returns:
-        That, by its names in the job's metrics.
+        What was measured, by its names in the job's metrics.
     """
     collected = Collected()
     tested = status_names(derive(trainer.evaluate(batches, collect=collected)), prefix="test_")
     report(step=reporter().progress.step, **tested)
     whole, task = collected.on_main(), task_of(card)
 
-    def measure() -> None:
+    def measure() -> dict[str, float]:
         outputs, targets = whole or ((), ())
         logits = task == "classification"
         classes = card.classes or None
-        evaluate(outputs, targets, name=TEST, task=task, classes=classes, logits=logits, slices=slices, whole=True)
+        done = evaluate(
+            outputs, targets, name=TEST, task=task, classes=classes, logits=logits, slices=slices, whole=True
+        )
+        return {full_name(TEST, name): done.values[name] for name in HEADLINES if name in done.values}
 
-    all_ranks("evaluation").from_main(measure)
-    return tested
+    return tested | all_ranks("evaluation").from_main(measure)
 
 
 def leave_card(
