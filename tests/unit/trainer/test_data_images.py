@@ -423,7 +423,7 @@ def test_the_job_and_the_model_are_told_what_was_said_of_the_data(
     cards: list[ModelCard] = []
     monkeypatch.setattr(Reporter, "note", lambda _, text: told.append(text))
     monkeypatch.setattr(image_classification, "train_classifier", lambda *given, **_: cards.append(given[3]))
-    place: Any = SimpleNamespace(inputs={"train": tmp_path})
+    place: Any = SimpleNamespace(splits={}, inputs={"train": tmp_path}, config=None)
     image_classification.train(place, ImageHyperparameters.model_validate({}))
     assert [text for text in told if "cat/1.gif" in text]
     assert cards[0].notes == tuple(told)

@@ -12,13 +12,14 @@ from footplate_trainer.data.image_folders import list_files
 from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION
 from footplate_trainer.data.table_csv import CsvFile
 from footplate_trainer.data.table_files import Source, header_hint, is_text, survey_files
-from footplate_trainer.data.table_folders import KINDS, find_files, is_table
+from footplate_trainer.data.table_folders import find_files, is_table
 from footplate_trainer.data.text_folders import ClassFolder, find_folders, read_text
 from footplate_trainer.data.text_lines import is_lines, survey_lines
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.rank.report import reporter
 
 LINES = "JSON lines"
+TABLES = "CSV, TSV, Parquet or Feather"
 
 
 def find(inputs: Mapping[str, Path], *, text: str, target: str, said: list[str]) -> dict[str, Source]:
@@ -44,8 +45,8 @@ def find(inputs: Mapping[str, Path], *, text: str, target: str, said: list[str])
 
 def _of_channel(folder: Path, channel: str, *, text: str, target: str, said: list[str]) -> dict[str, Source]:
     files = list_files(folder) if folder.is_dir() else []
-    if any(map(is_table, files)):
-        named = find_files(folder, channel=channel, said=said)
+    if any(map(_is_typed, files)):
+        named = find_files(folder, channel=channel, said=said, wanted=_is_typed, kinds=TABLES)
         sources = {split: survey_files(paths, channel=channel) for split, paths in named.items()}
     elif any(map(is_lines, files)):
         named = find_files(folder, channel=channel, said=said, wanted=is_lines, kinds=LINES)
@@ -56,7 +57,7 @@ def _of_channel(folder: Path, channel: str, *, text: str, target: str, said: lis
     if channel not in sources:
         held = f"holds {' and '.join(sources)} data, but none named {channel}" if sources else "holds no texts"
         raise DataError(
-            f"input {channel}: {folder} {held}; bring {KINDS} files or {LINES} (.jsonl) with columns {text!r} and "
+            f"input {channel}: {folder} {held}; bring {TABLES} files or {LINES} (.jsonl) with columns {text!r} and "
             f"{target!r}, or text files (.txt) in a folder for each class. Check the input's uri, and that it ends in "
             "'/' if it is a folder"
         )
@@ -67,6 +68,13 @@ def _of_channel(folder: Path, channel: str, *, text: str, target: str, said: lis
         else:
             kept[split] = _columns(source, text, target)
     return kept
+
+
+def _is_typed(path: Path) -> bool:
+    """Whether it is a table whose columns have types of their own; of JSON lines texts are wanted, whatever else is in
+    them.
+    """
+    return is_table(path) and not is_lines(path)
 
 
 def _lines(paths: list[Path]) -> Source:
