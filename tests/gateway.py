@@ -153,7 +153,8 @@ class Gateway:
 def rewritten(writes: list[Write]) -> list[str]:
     """Writes that were done twice: a name created again, or a status patch that changed nothing."""
     made = [each for each in writes if each.method == "POST" and each.code == 201 and "/events" not in each.path]
-    names = [f"{each.path} {each.answer['metadata']['name']}" for each in made]
+    named = [each for each in made if each.answer["metadata"].get("name")]  # a review of rights is no object
+    names = [f"{each.path} {each.answer['metadata']['name']}" for each in named]
     again = [name for name in names if names.count(name) > 1]
     return again + [f"{each.method} {each.path} {each.body}" for each in writes if _changed_nothing(each)]
 

@@ -20,6 +20,7 @@ from certificates import Authority
 from footplate.devcluster.client import ApiClient
 from footplate.devcluster.faults import Fault
 from footplate.devcluster.node import Nodes
+from footplate.errors import ApiError
 from gateway import Gateway, rewritten
 from job_life import Life, Operator, lived, problems
 from realcluster.chart import NAMESPACE, RELEASE
@@ -84,7 +85,18 @@ class World:
         trainer = {"image": "registry.example.com/trainer:1", "command": ["sleep", "600"]}
         spec = {"trainer": trainer, "nodes": NODES, "runPolicy": {"restartBackoffSeconds": 0}}
         job = {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}, "spec": spec}
-        await self.client.request("POST", JOBS, job)
+        while not await self._takes(job):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.2)
+
+    async def _takes(self, job: dict[str, Any]) -> bool:
+        """False while an API server that has just started doesn't find the kind of its policies' parameters yet."""
+        try:
+            await self.client.request("POST", JOBS, job)
+        except ApiError as error:
+            if "failed to configure policy" not in str(error):
+                raise
+            return False
+        return True
 
     async def runs(self, name: str, *, attempt: int = 0) -> bool:
         status = (await self.client.request("GET", f"{JOBS}/{name}")).get("status") or {}
