@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 Schema = Mapping[str, Any]
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,3}))?")
 SCALES = {"n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "k": Fraction(1000)} | {
     name + suffix: Fraction(base**power)
@@ -38,10 +39,20 @@ def _integer(text: str) -> float:
 
 
 def parse(data: bytes | str) -> Any:
-    """JSON data, whole numbers as integers however they are written; ValueError, also for a number that no double can
-    hold.
+    """JSON data, whole numbers as integers however they are written, and half of a surrogate pair as Go reads it, which
+    is U+FFFD; ValueError, also for a number that no double can hold.
     """
-    return json.loads(data, parse_float=_number, parse_int=_integer)
+    value = json.loads(data, parse_float=_number, parse_int=_integer)
+    text = data.decode() if isinstance(data, bytes) else data
+    return _without_halves(value) if SURROGATE.search(text) else value
+
+
+def _without_halves(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
+    return [*map(_without_halves, value)] if isinstance(value, list) else value
 
 
 quote = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

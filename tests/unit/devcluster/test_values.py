@@ -27,6 +27,11 @@ def test_a_number_that_no_double_can_hold_is_refused(text: str) -> None:
         parse(f'{{"nodes": {text}}}')
 
 
+def test_half_of_a_surrogate_pair_is_read_as_go_reads_it() -> None:
+    """Else no answer that quotes it can be sent."""
+    assert parse(rb'{"\ud800": ["a\uDFFFb", "\ud83d\ude00"]}') == {"\ufffd": ["a\ufffdb", "\U0001f600"]}
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
