@@ -55,6 +55,13 @@ class Soak:
             queue=int((await self.site.operator.metrics()).total("footplate_workqueue_depth")),
         )
 
+    async def until_steady(self) -> None:
+        """Until the operator has begun all that it does without any job: ready it is a moment before."""
+        before = -1
+        while (tasks := await self.site.operator.count_tasks()) != before:
+            before = tasks
+            await asyncio.sleep(SAMPLE_SECONDS)
+
     async def keep_sampling(self) -> None:
         """Until cancelled, or the operator ends."""
         while True:
@@ -108,6 +115,7 @@ async def soak(*, seconds: float, lanes: int, seed: int, rate: float) -> list[st
     """Everything; what was violated."""
     async with Site(seed=seed, rate=rate) as site:
         here = Soak(site, random.Random(seed))
+        await here.until_steady()
         sampling = asyncio.create_task(here.keep_sampling())
         await asyncio.sleep(2 * SAMPLE_SECONDS)
         await here.live(seconds=seconds, lanes=lanes)
