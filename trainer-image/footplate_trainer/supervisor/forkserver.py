@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import IO, Any, BinaryIO, NamedTuple
 
 from footplate_trainer.errors import UserError
@@ -85,6 +86,8 @@ async def start(launches: Sequence[Launch]) -> list[Child]:
             os.close(output.stdout)
             os.close(output.stderr)
     if server.returncode != 0:
+        for reader in chain.from_iterable(readers):
+            reader.close()
         raise UserError(
             f"the process that starts the ranks ended with exit code {server.returncode} while it imported torch; the "
             "log may say more, and where memory is short, raise resources.limits.memory"
