@@ -2,7 +2,7 @@
 all, found out before training.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -64,7 +64,6 @@ def evaluate_test(
     card: ModelCard,
     *,
     slices: Mapping[str, Numbers] | None = None,
-    derive: Callable[[Mapping[str, float]], Mapping[str, float]] = dict,
 ) -> dict[str, float]:
     """Evaluates a model on all batches, each sample once, and leaves evaluation.json. Collective.
 
@@ -72,13 +71,12 @@ def evaluate_test(
         batches: of a loader that keeps the data's order.
         card: the model's.
         slices: columns [N] of these data, in their order.
-        derive: what was measured batch by batch, with what follows from it.
 
     Returns:
         What was measured, by its names in the job's metrics.
     """
     collected = Collected()
-    tested = status_names(derive(trainer.evaluate(batches, collect=collected)), prefix="test_")
+    tested = status_names(trainer.evaluate(batches, collect=collected), prefix="test_")
     report(step=reporter().progress.step, **tested)
     whole, task = collected.on_main(), task_of(card)
 

@@ -59,7 +59,6 @@ def train(ctx: Context, hyperparameters: RegressionHyperparameters) -> None:
         loss=loss,
         metrics=[mae],
         callbacks=[Scores(std, spreads)],
-        derive=lambda logs: {**logs, **scores(logs["loss"], unit=std, spread=_std(splits.test))},
         slices=table_slices(ctx, splits.columns, splits.test),
         **data_sets(splits),
     )

@@ -1,7 +1,7 @@
 """What the recipes share: train a network, evaluate it on what was held out, export it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,7 +52,6 @@ def train_network(
     example: Any,
     num_workers: int = 0,
     callbacks: Sequence[Callback] = (),
-    derive: Callable[[Mapping[str, float]], Mapping[str, float]] = dict,
     slices: Mapping[str, Numbers] | None = None,
     collate: Collate | None = None,
     lengths: Tensor | None = None,
@@ -65,7 +64,6 @@ def train_network(
         example: some inputs, by which exported files are checked.
         num_workers: processes of each rank that make samples of data sets that aren't tensors.
         callbacks: before those that the hyperparameters ask for.
-        derive: what the test has measured, with what follows from it.
         slices: columns of the test data, by whose values it is evaluated too.
         collate, lengths: of the data sets' samples, and of those of `train`; see `data.loader`.
         class_weight: see `Trainer.fit`.
@@ -121,7 +119,7 @@ def train_network(
     last = {name: values[-1] for name, values in history.history.items()}
     measured = status_names(restored.logs if restored else last)
     if test:
-        measured |= evaluate_test(trainer, load(test, shuffle=False), card, slices=slices, derive=derive)
+        measured |= evaluate_test(trainer, load(test, shuffle=False), card, slices=slices)
     card = card.model_copy(update={"metrics": _of_model(measured, hyperparameters)})
     export_model(network, example, card=card)
     leave_card(ctx, card.recipe, notes=card.notes, history=history)
