@@ -283,7 +283,8 @@ def test_an_outage_while_restoring_condemns_nothing(tmp_path: Path, storage: Sto
             assert "storage is not available" in error_of(gang)
         assert (storage.steps(), storage.condemned()) == (there, []), read
     proxy.strike(Fault.CUT, gets("/step-"))
-    with job.start(len(READS) + 1) as gang:
+    patient = make_job(tmp_path, storage, proxy, outageSeconds=60.0)  # a second, as above, may be too few for many cuts
+    with patient.start(len(READS) + 1) as gang:
         gang.wait_until(lambda: gang.steps()[0] >= there[-1] + 1)
         report = exchange.read_report(gang.run_dirs[0])
     assert report is not None

@@ -60,6 +60,23 @@ def test_of_a_long_text_the_first_and_the_last_parts_are_kept_and_the_rest_count
     assert len(list((tmp_path / "log").iterdir())) == 3
 
 
+def test_who_sends_waits_for_nobody_who_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(tmp_path / "log")
+    parts.write(b"epoch 1\n")
+    hangs, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(os, "write", lambda _file, lines: (hangs.set(), goes_on.wait(), len(lines))[2])
+    writer = threading.Thread(target=parts.write, args=(b"epoch 2\n",))
+    writer.start()
+    assert hangs.wait(10)
+    reader = threading.Thread(target=parts.sizes, daemon=True)
+    reader.start()
+    reader.join(10)
+    waited = reader.is_alive()
+    goes_on.set()
+    writer.join()
+    assert not waited
+
+
 def test_a_line_longer_than_a_part_is_one(tmp_path: Path) -> None:
     parts = Parts(tmp_path / "log", part_bytes=10)
     parts.write(b"x" * 100 + b"\n")

@@ -33,7 +33,8 @@ class Parts:
         self._first = first
         self._last = last
         self._part_bytes = part_bytes
-        # What is thrown right after the lock is taken may leave it so, and is logged: by another line here.
+        # Held by those who write. What is thrown right before it is let go leaves it held, and is logged: by another
+        # line here, of the same thread.
         self._lock = threading.RLock()
         self._sizes: dict[int, int] = {}
         self._left_out = 0
@@ -44,16 +45,15 @@ class Parts:
         """Takes whole lines."""
         if not lines:
             return
-        with self._lock:
-            try:
+        try:
+            with self._lock:
                 self._append(lines)
-            except OSError as error:
-                self.trouble = error.strerror or str(error)
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
 
     def sizes(self) -> dict[int, int]:
-        """Bytes of each part that is there, by its number, ascending."""
-        with self._lock:
-            return dict(self._sizes)
+        """Bytes of each part that is there, by its number, ascending: as they are now, and nobody is waited for."""
+        return dict(self._sizes)
 
     def read(self, number: int, size: int) -> bytes:
         """The first `size` bytes of a part.
