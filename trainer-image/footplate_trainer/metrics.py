@@ -16,7 +16,9 @@ from torch import Tensor
 from footplate_trainer.errors import ConfigError, DataError, UserError
 
 GRAINS = 2.0**-24, 2.0**-57
-"""What each batch's sum is parted into multiples of, so that totals are exact up to 2^29, and 2 million batches."""
+"""What each batch's sum is parted into multiples of, so that totals are exact up to 2^29, and 2 million batches. What is
+left of it is added up as it is: all of a loss or an error that is tiny, as of lengths in metres that are nanometres.
+"""
 
 PENDING = 64
 """Batches whose sums are parted at one go: for each by itself it would be dear beside a small model's step."""
@@ -75,14 +77,15 @@ class Means(Mapping[str, float]):
     """Running means of the loss and of some metrics. Adding never waits for the device; reading does.
 
     Sums are float64 multiples of `GRAINS`, so they add up exactly, in any order: a run that was interrupted, and went
-    on from the sum over all ranks, has the very means of one that was not.
+    on from the sum over all ranks, has the very means of one that was not. Of values below the grains the last digits
+    may differ.
     """
 
     def __init__(self, metrics: Sequence[Metric], device: torch.device) -> None:
         self._metrics = metrics
         self._names = ("loss", *map(_name, metrics))
-        self._sums = torch.zeros(len(GRAINS), len(self._names) + 1, dtype=torch.float64, device=device)
-        """Of the values and, last, of what the sum of the losses is divided by; by grain."""
+        self._sums = torch.zeros(len(GRAINS) + 1, len(self._names) + 1, dtype=torch.float64, device=device)
+        """Of the values and, last, of what the sum of the losses is divided by; by grain, and what is left."""
         self._pending: list[Tensor] = []
         self._samples = 0
 
@@ -116,8 +119,8 @@ class Means(Mapping[str, float]):
         """
         totals = self.totals()
         count = len(self._names) + 1
-        *sums, weight = map(sum, zip(totals[:count], totals[count + 1 :], strict=True))
-        samples = totals[count]
+        samples = totals.pop(count)
+        *sums, weight = (sum(totals[place::count]) for place in range(count))
         if not samples:
             raise DataError("there was no batch to compute the loss of: the data is empty; look at its source")
         if not weight:
@@ -131,12 +134,12 @@ class Means(Mapping[str, float]):
         }
 
     def totals(self) -> list[float]:
-        """Of all ranks: the sums in coarse grains, the number of samples, and what is left of the sums in fine ones.
-        Collective.
+        """Of all ranks: the sums in coarse grains, the number of samples, the sums in fine grains, and what is left of
+        them. Collective.
         """
         self._settle()
-        coarse, fine = self._sums
-        totals = torch.cat([coarse, coarse.new_tensor([self._samples]), fine])
+        coarse, *finer = self._sums
+        totals = torch.cat([coarse, coarse.new_tensor([self._samples]), *finer])
         if dist.is_initialized():
             dist.all_reduce(totals)
         return [float(total) for total in totals.tolist()]
@@ -151,12 +154,12 @@ class Means(Mapping[str, float]):
         sums, rest = [*totals[:count]], totals[count:]
         if not rest:  # earlier versions divided by the samples alone
             rest = sums[-1:]
-        fine = rest[1:] or [0.0] * count  # and had no fine grains
-        if len(sums) != count or len(fine) != count:
+        rows = torch.tensor([*sums, *rest[1:]], dtype=torch.float64)
+        if len(sums) != count or len(rows) % count or len(rows) > self._sums.numel():
             raise ValueError(f"the means of its epoch aren't those of {', '.join(self._names)}")
         self.reset()
         if not dist.is_initialized() or dist.get_rank() == 0:
-            self._sums.copy_(torch.tensor([sums, fine], dtype=torch.float64))
+            self._sums.view(-1)[: len(rows)] = rows.to(self._sums.device)  # earlier versions had fewer rows
             self._samples = round(rest[0])
 
     def _settle(self) -> None:
@@ -180,12 +183,12 @@ class Means(Mapping[str, float]):
 
 
 def _grains(values: Tensor) -> Tensor:
-    """Values [...] in multiples of each grain, [grains, ...]."""
+    """Values [...] in multiples of each grain, and what is left of them, [grains + 1, ...]."""
     parts = []
     for grain in GRAINS:
         parts.append((values / grain).round() * grain)
         values = (values - parts[-1]).nan_to_num(nan=0.0)  # nothing is left of infinity
-    return torch.stack(parts)
+    return torch.stack([*parts, values])
 
 
 def _sum(name: str, value: Any, size: int) -> Tensor:

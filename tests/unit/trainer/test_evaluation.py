@@ -144,6 +144,30 @@ def test_regressions_are_measured_as_scikit_learn_does(seed: int, samples: int) 
     assert found.error_quantiles["0.5"] == float(np.median(predicted - targets))
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+def test_the_unit_of_a_quantity_makes_no_difference(scale: float) -> None:
+    """Its square may be beyond float64, or 0 in it."""
+    targets, predicted = np.array([1.0, 2.0, 3.0]), np.array([1.5, 1.0, 4.0])
+    values = evaluate(predicted * scale, targets * scale).values
+    assert values["r2"] == pytest.approx(reference.r2_score(targets, predicted))
+    assert values["rmse"] / scale == pytest.approx(reference.root_mean_squared_error(targets, predicted))
+    assert values["mae"] / scale == pytest.approx(reference.mean_absolute_error(targets, predicted))
+
+
+@pytest.mark.parametrize("target", [0.1, 1 / 3, 1e300])
+def test_equal_targets_have_no_r2(target: float) -> None:
+    """By rounding, the mean of three times 0.1 is another number."""
+    found = evaluate([0.1, 0.2, 0.3], [target] * 3)
+    assert found.undefined == {"r2": "all targets are equal"}
+    assert found.values.keys() == {"mae", "rmse"}
+
+
+def test_a_value_beyond_the_largest_number_is_none() -> None:
+    found = evaluate(np.full(20, 1e308), np.array([0.0, *[1.0] * 19]))
+    assert set(found.undefined) == {"mae", "r2"}
+    assert set(found.undefined.values()) == {"the numbers are too large for it"}
+
+
 @pytest.mark.parametrize(
     ("predicted", "targets", "why"),
     [
@@ -151,8 +175,9 @@ def test_regressions_are_measured_as_scikit_learn_does(seed: int, samples: int) 
         (np.array([[0.5, 0.5], [np.nan, 0.5]]), [0, 1], "1 of 2 predictions are not finite numbers"),
         (np.array([0.5, np.inf]), [1.0, 2.0], "1 of 2 predictions are not finite numbers"),
         (np.array([0.5, 1.0]), [1.0, np.nan], "1 of 2 targets are not finite numbers"),
+        (np.array([1.7e308, 1.0]), [-1.7e308, 2.0], "1 of 2 differences are not finite numbers"),
     ],
-    ids=["no samples", "a NaN among probabilities", "an infinite estimate", "a target that isn't known"],
+    ids=["no samples", "a NaN among probabilities", "an infinite estimate", "a target that isn't known", "far apart"],
 )
 def test_what_cannot_be_measured_is_said_and_never_guessed(predicted: Any, targets: Any, why: str) -> None:
     found = evaluate(predicted, targets)

@@ -261,6 +261,10 @@ def test_what_was_finite_at_first_must_stay_so(name: str) -> None:
         guard.check_weights()
 
 
+def absolute_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (outputs - targets).abs()
+
+
 def test_means_go_on_from_their_totals() -> None:
     outputs, targets = torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2])
     means = Means([metrics.accuracy], CPU)
@@ -286,7 +290,24 @@ def test_means_are_right_to_the_last_digits_at_any_scale(scale: float) -> None:
     for loss in losses.flip(0)[700:]:
         again.add(loss, torch.zeros(2), torch.zeros(2), size=2)
     assert again.totals() == whole.totals()
-    assert whole.over_all_ranks()["loss"] == whole["loss"] == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert whole.over_all_ranks()["loss"] == whole["loss"] == pytest.approx(losses.mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-18, 1e-30, 1e-200])
+def test_means_of_what_is_tiny_are_not_0(scale: float) -> None:
+    """Lengths in metres that are nanometres have squared errors below any grain."""
+    losses = torch.rand(200, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * scale
+    whole, first = Means([absolute_error], CPU), Means([absolute_error], CPU)
+    for number, loss in enumerate(losses):
+        for means in (whole, first) if number < 150 else (whole,):
+            means.add(loss, loss.expand(2), torch.zeros(2), size=2)
+    again = Means([absolute_error], CPU)
+    again.start_from(first.totals())
+    for loss in losses[150:]:
+        again.add(loss, loss.expand(2), torch.zeros(2), size=2)
+    expected = pytest.approx(losses.mean().item(), rel=1e-12, abs=0)
+    assert dict(whole) == whole.over_all_ranks() == {"loss": expected, "absolute_error": expected}
+    assert dict(again) == {"loss": expected, "absolute_error": expected}
 
 
 def test_a_small_weight_divides_as_a_large_one() -> None:

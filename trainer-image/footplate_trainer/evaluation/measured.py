@@ -22,6 +22,8 @@ class Measured:
         """A value, or in words why there is none."""
         if isinstance(value, str):
             self.undefined[name] = value
+        elif not np.isfinite(value):  # of finite numbers, whose sum may be beyond the largest
+            self.undefined[name] = "the numbers are too large for it"
         else:
             self.values[name] = float(value)
 

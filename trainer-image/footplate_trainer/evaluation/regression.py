@@ -27,30 +27,51 @@ class Estimated:
 
     @property
     def errors(self) -> Numbers:
-        """Predicted less right [N]."""
-        errors: Numbers = self.predicted - self.targets
+        """Predicted less right [N]; infinite where they are too far apart."""
+        with np.errstate(over="ignore"):
+            errors: Numbers = self.predicted - self.targets
         return errors
 
 
+@np.errstate(over="ignore")  # what comes of it is told to have no value
 def measure(samples: Estimated, *, metrics: Collection[str] | None = None) -> Measured:
     """All that `metrics` asks for; None: everything."""
     names = [*value_names("regression", metrics=metrics)]
-    if why := why_not(len(samples.targets), targets=samples.targets, predictions=samples.predicted):
+    if why := _why_not(samples):
         return undefined(names, why)
     found, errors = Measured(), samples.errors
     if "mae" in names:
         found.add("mae", np.abs(errors).mean())
     if "rmse" in names:
-        found.add("rmse", np.sqrt((errors**2).mean()))
+        found.add("rmse", _root_mean_square(errors))
     if "r2" in names:
-        spread = ((samples.targets - samples.targets.mean()) ** 2).sum()
-        found.add("r2", 1 - (errors**2).sum() / spread if spread > 0 else "all targets are equal")
+        found.add("r2", _r2(samples))
     return found
+
+
+def _why_not(samples: Estimated) -> str:
+    return why_not(
+        len(samples.targets), targets=samples.targets, predictions=samples.predicted, differences=samples.errors
+    )
+
+
+def _r2(samples: Estimated) -> float | str:
+    """The coefficient of determination; in words, why there is none."""
+    targets = samples.targets
+    if targets.min() == targets.max():  # whose mean may be another number, by rounding
+        return "all targets are equal"
+    return float(1 - (_root_mean_square(samples.errors) / _root_mean_square(targets - targets.mean())) ** 2)
+
+
+def _root_mean_square(values: Numbers) -> float:
+    """Of any size: the squares of values [N] may be too large, or too small, for float64."""
+    largest = float(np.abs(values).max())
+    return largest * float(np.sqrt(((values / largest) ** 2).mean())) if 0 < largest < np.inf else largest
 
 
 def details(samples: Estimated, *, metrics: Collection[str] | None) -> dict[str, Any]:
     """Quantiles of the error, and samples for a plot: evenly many of all targets, in their order."""
-    if why_not(len(samples.targets), targets=samples.targets, predictions=samples.predicted):
+    if _why_not(samples):
         return {}
     order = np.argsort(samples.targets, kind="stable")
     shown = order[np.linspace(0, len(order) - 1, min(MAX_POINTS, len(order))).round().astype(int)]
