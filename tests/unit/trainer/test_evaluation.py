@@ -207,6 +207,33 @@ def test_names_of_classes_count_as_their_numbers() -> None:
     assert found.confusion == [[0, 1], [1, 1]]
 
 
+@pytest.mark.parametrize(
+    ("classes", "targets"),
+    [
+        ([1, 0], [1, 0, 1]),
+        (np.array([1, 2]), [1, 2, 1]),
+        (torch.tensor([5, 3]), torch.tensor([5, 3, 5])),
+        ([-1.0, 1.0], np.array([-1, 1, -1])),
+        ([True, False], np.array([True, False, True])),
+        (["True", "False"], np.array([True, False, True])),
+        ([3, 5], ["3", "5", "3"]),
+        (range(2), [0, 1, 0]),
+        (["1", "0"], [0, 1, 0]),
+        (["no", "yes"], np.array([False, True, False])),
+    ],
+    ids=str,
+)
+def test_labels_are_the_classes_or_where_these_are_texts_their_numbers(classes: Any, targets: Any) -> None:
+    """As scikit-learn's `classes_` says which column is whose; an order that isn't theirs would turn all upside down."""
+    found = evaluate(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]), targets, classes=classes)
+    assert found.values["accuracy"] == found.values["rocAuc"] == 1.0
+    assert found.confusion == [[2, 0], [0, 1]]
+
+
+def test_predicted_classes_may_be_numbers_that_do_not_begin_with_0() -> None:
+    assert evaluate([1, 2, 2], [1, 2, 1], classes=[1, 2, 3]).confusion == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+
+
 def test_names_that_are_no_text_can_be_written_all_the_same(tmp_path: Any) -> None:
     name = b"caf\xe9".decode(errors="surrogateescape")
     found = evaluate([name, "b"], [name, name], slices={"c": [name, "d"]}, folder=tmp_path)
@@ -241,6 +268,8 @@ def test_logits_and_one_column_are_made_probabilities() -> None:
         (np.array([[0.5, 0.5]]), ["c"], {"classes": ["a", "b"]}, "'c' (sample 0) is none of the 2 classes"),
         (np.array([0.5]), [1], {}, "say which by task="),
         (np.array([[0.5, 0.5]]), [0], {"classes": ["a", "a"]}, "1 different names for 2 columns"),
+        (np.eye(3), [1, 4, 2], {"classes": [1, 2, 3]}, "4 (sample 1) is none of the 3 classes"),
+        ([0, 1], [0, 1], {"ids": [[0, 0], [0, 0]]}, "evaluate(ids): [2, 2]; give one"),
         ([0], [0], {"name": "my data"}, "evaluate(name='my data'): of up to 20 letters and digits"),
         ([0], [0], {"metrics": ["f1_macro"]}, "evaluate(metrics): there is no 'f1_macro'; "),
         ([0], [0], {"task": "regresion"}, "did you mean regression?"),

@@ -37,7 +37,7 @@ def evaluate(
     *,
     name: str = "test",
     task: Task | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[object] | None = None,
     logits: bool = False,
     ids: Any = None,
     slices: Mapping[str, Any] | None = None,
@@ -54,7 +54,8 @@ def evaluate(
         targets: what is right [N]: numbers of classes, their names, or of a regression numbers.
         name: of the data, which its metrics' names begin with: testAccuracy.
         task: where the types don't tell it.
-        classes: their names, in the order of their numbers. Default: the numbers.
+        classes: their names, in the order of their numbers and columns; or, where labels are other numbers, such as 1 to
+            5, these, as scikit-learn's `classes_` has them. Default: the numbers from 0.
         logits: predictions are a network's outputs before softmax, or before the sigmoid.
         ids: of the samples [N], where some come twice, as a DistributedSampler's padding does: each counts once.
         slices: columns [N] by name, for each of whose values everything is measured too.
@@ -155,6 +156,8 @@ def _each_once(arrays: dict[str, Numbers]) -> dict[str, Numbers]:
     ids = arrays.pop("ids", None)
     if ids is None:
         return arrays
+    if ids.ndim != 1:
+        raise UserError(f"evaluate(ids): {list(ids.shape)}; give one number or text a sample, [N]")
     first = np.sort(np.unique(ids, return_index=True)[1])
     return {key: values[first] for key, values in arrays.items()}
 

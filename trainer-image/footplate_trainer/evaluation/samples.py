@@ -1,6 +1,6 @@
 """What `evaluate` is given, as samples that can be measured: looked at once, so that no value is a guess."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def make_samples(
     targets: Numbers,
     *,
     task: Task | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[object] | None = None,
     logits: bool = False,
 ) -> Classified | Estimated:
     """Samples of the task that the arrays' shapes and types show; see `evaluate`.
@@ -44,6 +44,8 @@ def make_samples(
         )
     if (task or _task_of(predictions, targets)) == "regression":
         return _estimated(predictions, targets)
+    if classes is not None:
+        classes = [each.item() if hasattr(each, "item") else each for each in classes]
     if predictions.ndim == 2:
         return _of_probabilities(predictions, targets, classes, logits=logits)
     if predictions.dtype.kind == "f":
@@ -76,7 +78,7 @@ def _estimated(predictions: Numbers, targets: Numbers) -> Estimated:
 
 
 def _of_probabilities(
-    predictions: Numbers, targets: Numbers, classes: Sequence[str] | None, *, logits: bool
+    predictions: Numbers, targets: Numbers, classes: Sequence[object] | None, *, logits: bool
 ) -> Classified:
     names = _names(classes, predictions.shape[1])
     scores = predictions.astype(np.float64)
@@ -86,7 +88,7 @@ def _of_probabilities(
         scores /= scores.sum(axis=1, keepdims=True)
     else:
         _check_probabilities(scores)
-    return Classified(names, _numbers_of(targets, names), scores.argmax(axis=1), scores)
+    return Classified(names, _numbers_of(targets, names, classes), scores.argmax(axis=1), scores)
 
 
 def _check_probabilities(scores: Numbers) -> None:
@@ -98,7 +100,7 @@ def _check_probabilities(scores: Numbers) -> None:
         )
 
 
-def _names(classes: Sequence[str] | None, count: int) -> tuple[str, ...]:
+def _names(classes: Sequence[object] | None, count: int) -> tuple[str, ...]:
     if count < 2:
         raise UserError(f"evaluate(predictions): {count} class; a classification has at least two")
     names = tuple(map(str, range(count))) if classes is None else _texts(classes)
@@ -112,7 +114,7 @@ def _texts(names: Iterable[object]) -> tuple[str, ...]:
     return tuple(sendable(str(name)) for name in names)
 
 
-def _of_classes(predictions: Numbers, targets: Numbers, classes: Sequence[str] | None) -> Classified:
+def _of_classes(predictions: Numbers, targets: Numbers, classes: Sequence[object] | None) -> Classified:
     if classes is None:
         if predictions.dtype.kind != targets.dtype.kind and {predictions.dtype.kind, targets.dtype.kind} - {*"iub"}:
             raise UserError(
@@ -123,21 +125,32 @@ def _of_classes(predictions: Numbers, targets: Numbers, classes: Sequence[str] |
         names = _texts(found.tolist())
         return Classified(names, np.searchsorted(found, targets), np.searchsorted(found, predictions))
     names = _texts(classes)
-    return Classified(names, _numbers_of(targets, names), _numbers_of(predictions, names, what="predictions"))
+    right, predicted = _numbers_of(targets, names, classes), _numbers_of(predictions, names, classes, what="predictions")
+    return Classified(names, right, predicted)
 
 
-def _numbers_of(labels: Numbers, names: Sequence[str], *, what: str = "targets") -> Numbers:
-    """Labels [N], numbers of classes or their names, as numbers."""
-    if labels.dtype.kind in "OUS":
-        numbers: Mapping[str, int] = {name: number for number, name in enumerate(names)}
-        found = [numbers.get(sendable(str(label)), -1) for label in labels.tolist()]
-        labels, shown = np.asarray(found, dtype=np.int64), labels
+def _numbers_of(
+    labels: Numbers, names: Sequence[str], classes: Sequence[object] | None, *, what: str = "targets"
+) -> Numbers:
+    """Labels [N] as numbers of classes: texts are names, as are True and False of classes named so; of classes that are
+    numbers themselves each label is its class; else they are numbers already.
+    """
+    if labels.dtype.kind in "OUS" or (labels.dtype.kind == "b" and {*names} == {"True", "False"}):
+        found = _places(names, [sendable(str(label)) for label in labels.tolist()])
+    elif classes is not None and not any(isinstance(each, str) for each in classes):
+        found = _places(classes, labels.tolist())
     elif labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and np.array_equal(labels, np.floor(labels))):
-        shown, labels = labels, labels.astype(np.int64)
+        found = labels.astype(np.int64)
     else:
         raise UserError(f"evaluate({what}): of type {labels.dtype}; give numbers of classes from 0, or their names")
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
+    wrong = np.flatnonzero((found < 0) | (found >= len(names)))
     if len(wrong):
-        label = shown[wrong].tolist()[0]
+        label = labels[wrong].tolist()[0]
         raise UserError(f"evaluate({what}): {label!r} (sample {wrong[0]:,}) is none of the {len(names):,} classes")
-    return labels
+    return found
+
+
+def _places(known: Sequence[object], labels: Sequence[object]) -> Numbers:
+    """Where labels are among those that are known, int64; -1 for what isn't."""
+    numbers = {value: number for number, value in enumerate(known)}
+    return np.asarray([numbers.get(label, -1) for label in labels], dtype=np.int64)
