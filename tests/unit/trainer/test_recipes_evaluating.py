@@ -81,6 +81,25 @@ def test_slices_have_the_values_that_the_data_have() -> None:
 
 
 @pytest.mark.parametrize(
+    "values",
+    [
+        ["1234567", "1234568", "1000000", "0.1", "-2.5", "1e+20", "0"],
+        ["20231001", "20231114", "20231231", "20231114.25"],
+    ],
+    ids=["from 0", "from their mean"],
+)
+def test_numbers_that_the_model_tells_apart_are_slices_of_their_own(values: list[str]) -> None:
+    origin = sum(map(float, values)) / len(values) if min(map(float, values)) > 1000 else 0.0
+    seen = torch.tensor([float(value) - origin for value in values], dtype=torch.float64).float()
+    found = table_slices(
+        context(slices=["code"]),
+        [Column(name="code", origin=origin)],
+        Rows(seen[:, None], torch.zeros(len(values), dtype=torch.int64)),
+    )
+    assert found["code"].tolist() == values
+
+
+@pytest.mark.parametrize(
     ("slices", "words"),
     [
         (["contry"], 'slices[0] = "contry": the model sees no such column; did you mean country?'),

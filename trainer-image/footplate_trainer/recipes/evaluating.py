@@ -2,7 +2,7 @@
 all, found out before training.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -146,13 +146,19 @@ def table_slices(ctx: Context, columns: Sequence[Column], rows: Rows | None) -> 
 
 
 def _texts(column: Column, numbers: torch.Tensor) -> Numbers:
-    """A column's values as the data has them; of numbers as exactly as the network sees them."""
-    return np.asarray([*_named(column, numbers)])
+    """A column's values as the data has them, [N]; numbers with as many digits as the network tells apart."""
+    found, places = numbers.unique(return_inverse=True)
+    return np.asarray([_text(column, number) for number in found.tolist()])[places.numpy()]
 
 
-def _named(column: Column, numbers: torch.Tensor) -> Iterator[str]:
-    for number in numbers.tolist():
-        if column.categories is not None:
-            yield column.categories[int(number) - 1] if number >= 1 else OTHER
-        else:
-            yield f"{number + column.origin:g}" if number == number else OTHER
+def _text(column: Column, number: float) -> str:
+    if column.categories is not None:
+        return column.categories[int(number) - 1] if number >= 1 else OTHER
+    return _digits(number, column.origin) if number == number else OTHER
+
+
+def _digits(number: float, origin: float) -> str:
+    """The shortest number, of 6 digits or more, that is this float32 once the origin is subtracted."""
+    exact = number + origin
+    shorter = (float(f"{exact:.{digits}g}") for digits in range(6, 17))
+    return repr(next((each for each in shorter if np.float32(each - origin) == number), exact)).removesuffix(".0")
