@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import root_mean_squared_error
 
 from footplate.api.recipes import EvaluateHyperparameters
 from footplate.contract import JobConfig
+from footplate_trainer import load_model
 from footplate_trainer.data.images import read_images
 from footplate_trainer.data.inputs import Column, TableInput
 from footplate_trainer.data.table_quantity import quantities_of_test
@@ -16,9 +18,12 @@ from footplate_trainer.data.table_target import classes_of_model
 from footplate_trainer.data.tables import Rows, read_rows
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.models.export import export_model
+from footplate_trainer.models.networks import TableRegressor
 from footplate_trainer.rank.environment import Context
-from footplate_trainer.recipes.evaluate import train
-from footplate_trainer.recipes.evaluating import OTHER, check_gates, table_slices
+from footplate_trainer.recipes import evaluate
+from footplate_trainer.recipes.evaluating import OTHER, check_gates, evaluate_test, table_slices
+from footplate_trainer.training import trainer
 
 AB = classes_of_model(("a", "b"))
 COLUMNS = (
@@ -121,7 +126,33 @@ def test_too_many_values_are_told_before_training() -> None:
 def test_the_recipe_evaluate_names_its_channels(tmp_path: Path) -> None:
     place = Context(device=torch.device("cpu"), inputs={"train": tmp_path, "model": tmp_path})
     with pytest.raises(ConfigError, match=r"reads the channels model, .* and test, not model, train"):
-        train(place, EvaluateHyperparameters())
+        evaluate.train(place, EvaluateHyperparameters())
+
+
+def test_what_is_evaluated_is_the_artifact_in_its_own_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on an accelerator, where bf16 is what training computes in: of a quantity it leaves three digits."""
+    torch.manual_seed(0)
+    takes = TableInput(columns=(Column(name="x"),))
+    arguments = {"numeric": 1, "categories": [], "target_mean": 1e6, "target_std": 1.0}
+    made = ModelCard(recipe="r", network="table-regressor", arguments=arguments, classes=(), input=takes)
+    export_model(TableRegressor(**arguments), torch.rand(4, 1), card=made, folder=tmp_path / "model")
+    xs = [number / 7 for number in range(50)]
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "rows.csv").write_text("x,y\n" + "".join(f"{x},{1e6 + x}\n" for x in xs))
+    predicted = load_model(tmp_path / "model").predict([{"x": x} for x in xs])
+    found: dict[str, float] = {}
+    monkeypatch.setattr(trainer, "has_bf16", lambda device: True)
+    monkeypatch.setattr(evaluate, "evaluate_test", lambda *all, **named: found.update(evaluate_test(*all, **named)))
+    place = Context(
+        device=torch.device("cpu"),
+        inputs={name: tmp_path / name for name in ("model", "test")},
+        output_dir=tmp_path / "output",
+    )
+    place.output_dir.mkdir()
+    evaluate.train(place, EvaluateHyperparameters(target="y"))
+    assert found["testRmse"] == pytest.approx(root_mean_squared_error([1e6 + x for x in xs], predicted), rel=1e-6)
 
 
 def test_rows_are_read_as_the_model_takes_them(tmp_path: Path) -> None:

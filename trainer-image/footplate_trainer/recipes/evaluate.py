@@ -53,9 +53,10 @@ def train(ctx: Context, hyperparameters: EvaluateHyperparameters) -> None:
     found = _read(ctx, model.card, hyperparameters, notes)
     for note in notes:
         reporter().note(note)
-    # Nothing is trained: the optimizer is there since a trainer has one.
+    # Nothing is trained: the optimizer is there since a trainer has one. The artifact is in float32, and is used so.
     loss, metrics = (nn.functional.cross_entropy, [accuracy]) if model.card.classes else (squared_error, [mae])
-    trainer = Trainer(model.network, loss, torch.optim.SGD(model.network.parameters()), metrics=metrics)
+    optimizer = torch.optim.SGD(model.network.parameters())
+    trainer = Trainer(model.network, loss, optimizer, metrics=metrics, precision="fp32")
     batches = data.loader(found.samples, batch_size=hyperparameters.batch_size, shuffle=False)
     evaluate_test(trainer, batches, model.card, slices=found.slices)
     leave_card(ctx, NAME, notes=notes, loads=False)
