@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from sklearn.metrics import root_mean_squared_error
 
-from footplate.api.recipes import EvaluateHyperparameters
+from footplate.api.recipes import EvaluateHyperparameters, ImageHyperparameters
 from footplate.contract import JobConfig
 from footplate_trainer import load_model
-from footplate_trainer.data.images import read_images
-from footplate_trainer.data.inputs import Column, TableInput
+from footplate_trainer.data.images import read_images, read_splits
+from footplate_trainer.data.inputs import Column, ImageInput, TableInput
 from footplate_trainer.data.table_quantity import quantities_of_test
 from footplate_trainer.data.table_target import classes_of_model
 from footplate_trainer.data.tables import Rows, read_rows
@@ -23,6 +23,7 @@ from footplate_trainer.models.networks import TableRegressor
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.recipes import evaluate
 from footplate_trainer.recipes.evaluating import OTHER, check_gates, evaluate_test, table_slices
+from footplate_trainer.recipes.image_classification import make_card
 from footplate_trainer.training import trainer
 
 AB = classes_of_model(("a", "b"))
@@ -205,6 +206,37 @@ def test_pictures_are_read_as_the_model_takes_them(
     assert found.labels.tolist() == labels
     assert tuple(found.pixels.shape) == (len(classes), 1, 8, 8), "grey, as the model's"
     assert len(said) == notes
+
+
+def test_labels_of_renamed_classes_are_those_of_the_training_data(tmp_path: Path) -> None:
+    """Which may begin with 1: as numbers of classes each would be the next one, where the test data lack the last."""
+    splits = read_splits(
+        {"train": pictures(tmp_path / "train", "1", "2", "4")},
+        image_size=8,
+        class_names=["ant", "bee", "cat"],
+        validation_fraction=0,
+        test_fraction=0,
+        seed=0,
+        note=print,
+    )
+    made = ModelCard.model_validate_json(make_card(splits.train, ImageHyperparameters(), ()).model_dump_json())
+    assert isinstance(made.input, ImageInput)
+    said: list[str] = []
+    found = read_images(
+        pictures(tmp_path / "test", "1", "2"),
+        shape=made.input.shape,
+        classes=made.classes,
+        labelled=made.input.labelled,
+        max_corrupt=0,
+        note=said.append,
+    )
+    assert [found.classes[label] for label in found.labels.tolist()] == ["ant", "bee"]
+    assert said == [f"{tmp_path / 'test'}: its labels count as those of the training data"]
+
+
+def test_a_card_says_nothing_of_classes_that_kept_their_names() -> None:
+    """Earlier versions refuse what they don't know."""
+    assert "labelled" not in ImageInput(shape=(1, 8, 8)).model_dump_json()
 
 
 def test_a_picture_of_a_class_that_the_model_lacks_is_told(tmp_path: Path) -> None:

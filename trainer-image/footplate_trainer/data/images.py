@@ -41,6 +41,8 @@ class Images:
     """int64 [N]: equal where pictures are; None where they weren't compared."""
     moments: Tensor | None = None
     """int64 [N, 2, 3]: of each picture its channels' sums, and those of the squares; None where they weren't taken."""
+    labelled: tuple[str, ...] | None = None
+    """What the data call the classes, where these have other names."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,10 +112,16 @@ def read_splits(
 
 
 def read_images(
-    folder: Path, *, shape: tuple[int, int, int], classes: tuple[str, ...], max_corrupt: int, note: Note
+    folder: Path,
+    *,
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    labelled: tuple[str, ...] | None = None,
+    max_corrupt: int,
+    note: Note,
 ) -> Images:
     """All images of the channel `test`, as a model of images of this shape [C, H, W] and these classes takes them.
-    Collective.
+    `labelled` is what its training data call them, if not by these names. Collective.
 
     Raises:
         DataError: as `read_splits`, and where the images or a class are none of the model's.
@@ -121,10 +129,11 @@ def read_images(
     with shared_folder() as shared:
         found = read_channel(folder, split=TEST, image_size=shape[2], shared=shared, max_corrupt=max_corrupt, note=note)
     images = found.get(TEST) or next(iter(found.values()))
-    numbers = {str(number): name for number, name in enumerate(classes)}
-    if not set(images.classes) <= set(classes) and set(images.classes) <= set(numbers):
-        note(f"{images.where}: its labels count as numbers of the model's classes")
-        images = replace(images, classes=tuple(numbers[name] for name in images.classes))
+    names = dict(zip(labelled or map(str, range(len(classes))), classes, strict=True))
+    if not set(images.classes) <= set(classes) and set(images.classes) <= set(names):
+        as_what = "those of the training data" if labelled else "numbers of the model's classes"
+        note(f"{images.where}: its labels count as {as_what}")
+        images = replace(images, classes=tuple(names[label] for label in images.classes))
     model = Images(torch.empty((0, *shape), dtype=torch.uint8), torch.empty(0, dtype=torch.int64), classes, "the model")
     return _like(images, model)
 
@@ -210,8 +219,8 @@ def _rename(splits: ImageSplits, names: Sequence[str]) -> ImageSplits:
             f"spec.trainer.hyperparameters.classes names {len(set(names))} different classes, but {train.where} has "
             f"{len(train.classes)}; give each class a name of its own, in the order of the labels"
         )
-    named = {part: replace(images, classes=tuple(names)) for part, images in splits._asdict().items() if images}
-    return splits._replace(**named)
+    renamed = partial(replace, classes=tuple(names), labelled=train.classes)
+    return splits._replace(**{part: renamed(images) for part, images in splits._asdict().items() if images})
 
 
 def _like(images: Images, train: Images) -> Images:

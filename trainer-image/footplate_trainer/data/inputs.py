@@ -1,8 +1,8 @@
 """What a network sees of the data, and so what a trained model takes: part of its model.json."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SMALLEST_IMAGE = 4
 """Pixels of the shorter side."""
@@ -20,6 +20,8 @@ class ImageInput(Part):
     kind: Literal["image"] = "image"
     shape: tuple[int, int, int]
     """(channels, height, width); 1 channel is grey, 3 are RGB."""
+    labelled: Annotated[tuple[str, ...] | None, Field(exclude_if=lambda labels: labels is None)] = None
+    """What the training data call the classes, in their order, where the model has other names for them."""
 
 
 class Column(Part):

@@ -70,6 +70,7 @@ def _read(ctx: Context, card: ModelCard, hyperparameters: EvaluateHyperparameter
             folder,
             shape=takes.shape,
             classes=card.classes,
+            labelled=takes.labelled,
             max_corrupt=hyperparameters.max_corrupt,
             note=notes.append,
         )

@@ -86,7 +86,7 @@ def make_card(images: Images, hyperparameters: ImageHyperparameters, notes: Sequ
             "dropout": hyperparameters.dropout,
         },
         classes=images.classes,
-        input=ImageInput(shape=(channels, height, width)),
+        input=ImageInput(shape=(channels, height, width), labelled=images.labelled),
         notes=tuple(notes),
     )
 
