@@ -28,7 +28,7 @@ SECRET = "hunter2-hunter2"
 TRACKED = {
     "trainer": {"command": ["train"]},
     "output": {"uri": "file:///models/"},
-    "tracking": {"mlflow": {"uri": "http://mlflow:5000"}, "tensorboard": {}, "wandb": {}},
+    "tracking": {"mlflow": {"uri": "http://mlflow:5000"}, "tensorboard": {}, "wandb": {}, "comet": {}},
 }
 
 
@@ -177,6 +177,7 @@ def test_mlflow_is_told_what_earlier_attempts_left_in_storage(tmp_path: Path) ->
         ("mlflow", 2),
         ("tensorboard", 0),
         ("wandb", 0),
+        ("comet", 0),
     ]
     assert [*Tracking(pod(0), Parts(tmp_path / "metrics"), print)._earlier()] == []
 

@@ -21,9 +21,11 @@ from footplate_trainer.supervisor.history.earlier import earlier_lines
 from footplate_trainer.supervisor.history.parts import Parts
 from footplate_trainer.supervisor.pod import Pod
 from footplate_trainer.supervisor.secrets import mask, secret_values
-from footplate_trainer.supervisor.tracking import mlflow, tensorboard, wandb
+from footplate_trainer.supervisor.tracking import comet, mlflow, tensorboard, wandb
+from footplate_trainer.supervisor.tracking.comet import Comet
 from footplate_trainer.supervisor.tracking.feed import Feed
 from footplate_trainer.supervisor.tracking.mlflow import Mlflow
+from footplate_trainer.supervisor.tracking.offline import Offline
 from footplate_trainer.supervisor.tracking.rest import Rest
 from footplate_trainer.supervisor.tracking.tensorboard import TensorBoard
 from footplate_trainer.supervisor.tracking.tracker import End, Subject
@@ -98,16 +100,23 @@ class Tracking:
                 TensorBoard(f"{folder}/{tensorboard.FOLDER}", self._open, pod.attempt), Feed(lines), self._note
             )
         if settings.wandb is not None:
-            run = Wandb(
-                settings.wandb,
-                _subject(pod),
-                logs_dir=pod.logs_dir,
-                uri=f"{folder}/{wandb.FOLDER}",
-                open_store=self._open,
-                lines=lambda: itertools.chain(self._earlier(), ((pod.attempt, line) for line in Feed(lines))),
-                python=lambda: self.python,
-            )
+            offline = self._offline(wandb.LIBRARY, "wandb_program", f"{folder}/{wandb.FOLDER}", lines)
+            run = Wandb(settings.wandb, _subject(pod), logs_dir=pod.logs_dir, offline=offline)
             yield Worker(run, Feed(lines), self._note)
+        if settings.comet is not None:
+            offline = self._offline(comet.LIBRARY, "comet_program", f"{folder}/{comet.FOLDER}", lines)
+            experiment = Comet(settings.comet, _subject(pod), logs_dir=pod.logs_dir, offline=offline)
+            yield Worker(experiment, Feed(lines), self._note)
+
+    def _offline(self, library: str, program: str, uri: str, lines: Parts) -> Offline:
+        return Offline(
+            library=library,
+            program=program,
+            uri=uri,
+            open_store=self._open,
+            lines=lambda: itertools.chain(self._earlier(), ((self._pod.attempt, line) for line in Feed(lines))),
+            python=lambda: self.python,
+        )
 
     def _earlier(self) -> Iterator[tuple[int, Line]]:
         """What earlier attempts have reported, each line with its attempt. What storage doesn't give is let go."""
