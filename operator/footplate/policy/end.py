@@ -67,10 +67,20 @@ def _what_came_out(job: Job) -> str:
             f"{clean(artifact.uri, most=512)}; set runPolicy.restartNonce to a new value to train again"
         )
     if artifact is not None:
-        return f"training finished; the verified model is at {clean(artifact.uri, most=512)}"
+        return f"{_how_training_ended(job.status)}; the verified model is at {clean(artifact.uri, most=512)}"
     if output is not None:
         return f"training finished, but rank 0 left no word of the model; look below {output.uri}"
     return "training finished"
+
+
+def _how_training_ended(status: TrainingJobStatus) -> str:
+    why, at = status.artifact and status.artifact.ended, status.progress
+    if why is None or why == "epochs":
+        return "training finished"
+    known = at is not None and at.epoch is not None and at.epochs is not None
+    return f"training stopped early ({clean(why, most=63)})" + (
+        f" at epoch {at.epoch:,} of {at.epochs:,}" if known else ""
+    )
 
 
 def end_run(job: Job, reason: Reason, text: str) -> Step:

@@ -121,6 +121,22 @@ def test_rank_0_has_the_last_word() -> None:
     assert after(says(0), before=result).artifact == result.artifact
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "said", "percent"),
+    [
+        pytest.param(0, 35.0, 100.0, id="done"),
+        pytest.param(80, 35.0, 100.0, id="gate not passed"),
+        pytest.param(1, 35.0, 35.0, id="failed"),
+        pytest.param(0, None, None, id="not known"),
+    ],
+)
+def test_what_has_stopped_early_is_done(exit_code: int, said: float | None, percent: float | None) -> None:
+    progress = {"step": 70, "totalSteps": 200, "epoch": 7, "epochs": 20, "percent": said}
+    shown = after(says(0, exitCode=exit_code, progress=progress)).progress
+    assert shown is not None
+    assert (shown.percent, shown.step, shown.total_steps, shown.epoch, shown.epochs) == (percent, 70, 200, 7, 20)
+
+
 def test_an_older_poll_does_not_outlive_the_last_word() -> None:
     """The finished pods are deleted a moment before the poll is forgotten."""
     spoken = after(says(0, progress={"step": 9}), poll=polled(8))
