@@ -414,16 +414,24 @@ def test_where_trackers_show_the_run_stays_until_it_is_said_anew() -> None:
     assert links(after(says(0, **tracked(url="https://a/2")), before=before)) == ["https://a/2"]
 
 
+def test_a_folder_in_storage_may_have_any_letters_that_a_uri_may_have() -> None:
+    url = "s3://models/größe/records-1-4f2a91c0/tensorboard/"
+    assert links(after(poll=polled(**tracked(url=url)))) == [url]
+
+
 @pytest.mark.parametrize(
     "lie",
     [
         tracked(url="javascript:alert(1)"),
         tracked(url="https://user:word@a/1"),
+        tracked(url="https://a/größe"),
+        tracked(url="s3://a/one two"),
+        tracked(url="s3://a/\u202eb"),
         tracked(url="https://a/" + "1" * 3000),
         {"tracking": tracked()["tracking"] * 2},
         {"tracking": [{"name": str(number), "url": "https://a/"} for number in range(9)]},
     ],
-    ids=["a script", "credentials", "long", "twice", "many"],
+    ids=["a script", "credentials", "letters of no host", "a blank", "turned round", "long", "twice", "many"],
 )
 def test_what_is_no_link_is_refused_with_all_that_is_said(lie: JSON) -> None:
     with pytest.raises(ValueError):

@@ -263,6 +263,17 @@ def test_what_a_server_echoes_of_the_secrets_is_shown_to_nobody(
     assert all(SECRET not in end.error for end in tracker.ends)
 
 
+@pytest.mark.parametrize("url", ["", "s3://models/\u202e/", "javascript:alert(1)"], ids=ascii)
+def test_an_address_that_the_operator_would_refuse_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    tracker = Said()
+    tracking, _ = tracking_of(tmp_path, monkeypatch, tracker)
+    assert [run.url for run in tracking.runs()] == [tracker.url]
+    monkeypatch.setattr(Said, "url", url)
+    assert tracking.runs() == []
+
+
 def test_parameters_are_flat_and_as_python_writes_them() -> None:
     said = {"lr": 1e-3, "flag": True, "none": None, "lora": {"r": 16, "on": {"q": 1}}, "list": [1, "a"], "empty": {}}
     assert parameters(said) == {

@@ -13,6 +13,7 @@ import structlog
 
 from footplate import records
 from footplate.api.reports import TrackedRun
+from footplate.contract import is_link
 from footplate.records import Line, read_line
 from footplate_trainer.errors import StorageError, words_of
 from footplate_trainer.storage.runs import OUTAGE_SECONDS
@@ -70,9 +71,11 @@ class Tracking:
         return found
 
     def runs(self) -> list[TrackedRun]:
-        """Where they are shown; not where a server puts what it was shown into an address."""
+        """Where they are shown; not where a server puts what it was shown into an address, nor where the address would
+        have all that the pod says refused.
+        """
         shown = ((worker.tracker.name, worker.tracker.url) for worker in self._workers)
-        return [TrackedRun(name=name, url=url) for name, url in shown if url and _masked(url) == url]
+        return [TrackedRun(name=name, url=url) for name, url in shown if is_link(url) and _masked(url) == url]
 
     def finish(self, end: End, *, seconds: float) -> None:
         """Tells how the pod ends, and waits for the trackers for so many seconds at most."""
