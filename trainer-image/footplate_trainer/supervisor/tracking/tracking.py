@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from footplate.api.reports import TrackedRun
 from footplate.contract import is_link
 from footplate.records import Line, read_line
 from footplate_trainer.errors import StorageError, words_of
+from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.storage.runs import OUTAGE_SECONDS
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor.history.earlier import earlier_lines
@@ -29,7 +31,7 @@ from footplate_trainer.supervisor.tracking.mlflow import Mlflow
 from footplate_trainer.supervisor.tracking.offline import Offline
 from footplate_trainer.supervisor.tracking.rest import Rest
 from footplate_trainer.supervisor.tracking.tensorboard import TensorBoard
-from footplate_trainer.supervisor.tracking.tracker import End, Subject
+from footplate_trainer.supervisor.tracking.tracker import Dataset, End, Subject
 from footplate_trainer.supervisor.tracking.wandb import Wandb
 from footplate_trainer.supervisor.tracking.worker import Worker
 
@@ -53,6 +55,8 @@ class Tracking:
         self._began = time.monotonic()
         self.python = Path(sys.executable)
         """Which one has the libraries of trackers."""
+        self.inputs: Mapping[str, Fetched] = {}
+        """What the input channels hold, once they are fetched."""
         there = lines is not None and pod.node_rank == 0 and not pod.stage
         self._workers = [*self._work(lines)] if there and lines is not None else []
 
@@ -80,7 +84,9 @@ class Tracking:
     def finish(self, end: End, *, seconds: float) -> None:
         """Tells how the pod ends, and waits for the trackers for so many seconds at most."""
         error = mask(end.error.encode(), secret_values(self._pod.spec, os.environ))
-        end = End(end.outcome, error.decode(errors="replace"), end.artifact)
+        named = {channel.name: channel.uri for channel in self._pod.spec.inputs}
+        inputs = [Dataset(name, named[name], fetched.sha256) for name, fetched in self.inputs.items()]
+        end = replace(end, error=error.decode(errors="replace"), inputs=inputs)
         deadline = time.monotonic() + seconds
         for worker in self._workers:
             worker.finish(end)
