@@ -275,6 +275,24 @@ def test_an_address_that_the_operator_would_refuse_is_not_told(
     assert tracking.runs() == []
 
 
+def test_no_secret_reaches_a_tracker_among_parameters_or_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+    said = f"{SECRET} https://me:{SECRET[:9]}@a.example.com/x?token={SECRET[:9]}&v=2"
+    spec = {**TRACKED, "output": {"uri": f"file://{tmp_path}/models/"}}
+    spec["trainer"] = {"command": ["train"], "hyperparameters": {"data": {"from": said}, "maxTokens": 512}}
+    pod = read_pod(pod_environment(tmp_path, spec))
+    tracking = Tracking(pod, Parts(tmp_path / "metrics"), print)
+    told = [worker.tracker._subject.parameters for worker in tracking._workers if hasattr(worker.tracker, "_subject")]
+    harmless = "*** https://***@a.example.com/x?token=***&v=2"
+    assert told == [{"job.data.from": harmless, "job.maxTokens": "512"}] * 3
+    ends: list[End] = []
+    monkeypatch.setattr(Worker, "finish", lambda self, end: ends.append(end))
+    tracking.finish(End("failed", f"OSError: {said}"), seconds=0)
+    assert {end.error for end in ends} == {f"OSError: {harmless}"}
+
+
 def test_parameters_are_flat_and_as_python_writes_them() -> None:
     said = {"lr": 1e-3, "flag": True, "none": None, "lora": {"r": 16, "on": {"q": 1}}, "list": [1, "a"], "empty": {}}
     assert parameters(said) == {

@@ -23,7 +23,7 @@ from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor.history.earlier import earlier_lines
 from footplate_trainer.supervisor.history.parts import Parts
 from footplate_trainer.supervisor.pod import Pod
-from footplate_trainer.supervisor.secrets import mask, secret_values
+from footplate_trainer.supervisor.secrets import mask, secret_values, without_credentials
 from footplate_trainer.supervisor.tracking import comet, mlflow, tensorboard, wandb
 from footplate_trainer.supervisor.tracking.comet import Comet
 from footplate_trainer.supervisor.tracking.feed import Feed
@@ -83,10 +83,9 @@ class Tracking:
 
     def finish(self, end: End, *, seconds: float) -> None:
         """Tells how the pod ends, and waits for the trackers for so many seconds at most."""
-        error = mask(end.error.encode(), secret_values(self._pod.spec, os.environ))
         named = {channel.name: channel.uri for channel in self._pod.spec.inputs}
         inputs = [Dataset(name, named[name], fetched.sha256) for name, fetched in self.inputs.items()]
-        end = replace(end, error=error.decode(errors="replace"), inputs=inputs)
+        end = replace(end, error=_harmless(self._pod)(end.error), inputs=inputs)
         deadline = time.monotonic() + seconds
         for worker in self._workers:
             worker.finish(end)
@@ -152,6 +151,12 @@ def _masked(text: str) -> str:
     return mask(text.encode(), shown).decode(errors="replace")
 
 
+def _harmless(pod: Pod) -> Callable[[str], str]:
+    """What makes of a text one that others may read: a tracker shows it to more people than may read the job."""
+    values = secret_values(pod.spec, os.environ)
+    return lambda text: without_credentials(mask(text.encode(errors="replace"), values).decode(errors="replace"))
+
+
 def _records(pod: Pod) -> str | None:
     base = records.base_uri(pod.spec)
     return records.records_uri(base, job=pod.job, run=pod.run, uid=pod.uid) if base is not None else None
@@ -159,7 +164,8 @@ def _records(pod: Pod) -> str | None:
 
 def _subject(pod: Pod) -> Subject:
     trainer = pod.spec.trainer
-    prefix = "" if trainer.recipe is not None else OWN_CODE
+    prefix, harmless = "" if trainer.recipe is not None else OWN_CODE, _harmless(pod)
+    named = parameters(trainer.hyperparameters)
     return Subject(
         namespace=pod.config.metadata.namespace,
         job=pod.job,
@@ -167,7 +173,7 @@ def _subject(pod: Pod) -> Subject:
         run=pod.run,
         attempt=pod.attempt,
         image=trainer.image or "",
-        parameters={f"{prefix}{name}": value for name, value in parameters(trainer.hyperparameters).items()},
+        parameters={f"{prefix}{name}": harmless(value) for name, value in named.items()},
     )
 
 
