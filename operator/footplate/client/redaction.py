@@ -31,7 +31,7 @@ _ASSIGNED = re2.compile(
 """`name=value`, `"name": "value"` and the like, where the name tells."""
 _MASKED = (
     (_PRIVATE_KEY, MASK),
-    (CREDENTIALS, rf"\1{MASK}@"),
+    (re2.compile(CREDENTIALS), rf"\1{MASK}@"),
     (_AUTHORIZATION, rf"\1 {MASK}"),
     (_ASSIGNED, rf"\1{MASK}"),
     (_SHAPES, MASK),

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-import re2
-
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import StorageEnv, input_env_prefix
 from footplate_trainer.storage.credentials import OPEN_SETTINGS
@@ -20,9 +18,9 @@ MASK: Final = b"***"
 MIN_LENGTH: Final = 6
 """Shorter values, such as `true` or a port, are in every text."""
 TELLING: Final = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|SAS|AUTH|DSN", re.IGNORECASE)
-CREDENTIALS: Final = re2.compile(r"(://)[^@\s\"']+@")
+CREDENTIALS: Final = r"(://)[^@\s\"']+@"
 """Of an address, before its host."""
-_QUERY: Final = re2.compile(rf"""(?i)([?&][^=&\s]*(?:{TELLING.pattern}|SIG)[^=&\s]*=)[^&\s"']+""")
+_QUERY: Final = rf"""(?i)([?&][^=&\s]*(?:{TELLING.pattern}|SIG)[^=&\s]*=)[^&\s"']+"""
 """Of an address: a value whose name tells."""
 _OURS: Final = re.compile(r"FOOTPLATE_|(OLD)?PWD$")
 _KNOWN: Final = re.compile(
@@ -49,8 +47,10 @@ def mask(text: bytes, values: Iterable[bytes]) -> bytes:
 
 def without_credentials(text: str) -> str:
     """A text without what addresses in it show a server: `user:password@` and values such as `?token=`."""
+    import re2  # only where something is told; texts may be of any length
+
     text = text.encode(errors="replace").decode()  # half a character is none to RE2
-    return str(_QUERY.sub(rf"\1{MASK.decode()}", CREDENTIALS.sub(rf"\1{MASK.decode()}@", text)))
+    return str(re2.sub(_QUERY, rf"\1{MASK.decode()}", re2.sub(CREDENTIALS, rf"\1{MASK.decode()}@", text)))
 
 
 def _may_be_secret(name: str, spec: TrainingJobSpec) -> bool:

@@ -83,6 +83,8 @@ class Tracking:
 
     def finish(self, end: End, *, seconds: float) -> None:
         """Tells how the pod ends, and waits for the trackers for so many seconds at most."""
+        if not self._workers:
+            return
         named = {channel.name: channel.uri for channel in self._pod.spec.inputs}
         inputs = [Dataset(name, named[name], fetched.sha256) for name, fetched in self.inputs.items()]
         end = replace(end, error=_harmless(self._pod)(end.error), inputs=inputs)
