@@ -9,6 +9,14 @@ from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor.tracking.offline import Offline
 from footplate_trainer.supervisor.tracking.tracker import Subject
 
+PATIENT = """
+import runpy
+from footplate_trainer.supervisor import lifecycle
+lifecycle.TRACKING_SECONDS = lifecycle.KEEPING_SECONDS = 80.0
+runpy.run_module("footplate_trainer", run_name="__main__", alter_sys=True)
+"""
+"""A supervisor that waits for its trackers as long as a busy machine may take to write a run."""
+
 
 def line(step: int, **metrics: float) -> Line:
     """What was reported at a step: by default its number as the loss."""
