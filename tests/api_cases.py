@@ -197,7 +197,8 @@ TAKEN = (
         "deviceMemory": "75Gi", "teraflops": 500.5, "gigabitsPerSecond": 1200}}}, kind="ClusterTrainingRuntime"),
     Case("claims", sound(processesPerNode=8, podTemplate={"resourceClaims": [
         {"name": "gpus", "resourceClaimTemplateName": "h100-8"}, {"name": "net", "resourceClaimName": "shared"}]})),
-    Case("tracking", sound(output={"uri": "s3://abc/"}, tracking={"tensorboard": {}, "wandb": {}, "mlflow": {
+    Case("tracking", sound(output={"uri": "s3://abc/"}, tracking={"tensorboard": {}, "wandb": {}, "comet": {
+        "workspace": "team-vision", "project": "sentiment", "secretRef": {"name": "comet"}}, "mlflow": {
         "uri": "http://mlflow.ml:5000/base", "experiment": "/Users/a@b.c/Größe", "secretRef": {"name": "mlflow"},
         "registerAs": "my model.v2@champion"}})),
     Case("tracking of which a runtime says the rest", {"runtimeRef": {"name": "torch"}, "tracking": {
@@ -570,7 +571,7 @@ REFUSED = (
     Case("MLflow without address", sound(tracking={"mlflow": {}}), "tracking.mlflow.uri is required"),
     *(
         Case(f"{tracker} without a place", sound(tracking={tracker: {}}), "need output or checkpoint", "spec.tracking")
-        for tracker in ("tensorboard", "wandb")
+        for tracker in ("tensorboard", "wandb", "comet")
     ),
     *(
         Case(f"alias {alias}", sound(tracking={"mlflow": {"uri": "http://a", "registerAs": f"sentiment@{alias}"}}),

@@ -92,6 +92,7 @@ HONEST: Json = {
     "tracking": {
         "mlflow": {"uri": "https://mlflow.example.com/team", "experiment": "any", "secretRef": {"name": "team.keys"}},
         "wandb": {"project": "any", "secretRef": {"name": "team.keys"}},
+        "comet": {"workspace": "any", "project": "any", "secretRef": {"name": "team.keys"}},
         "tensorboard": {},
     },
     "storage": {"secretRef": {"name": "s3"}, "endpoint": "https://minio.example.com/"},
@@ -293,6 +294,7 @@ def _secrets() -> Sequence[Attempt]:
                 ("output/sign", {"secretKeyRef": {"name": "admin", "key": "key"}}),
                 ("tracking/mlflow/secretRef", {"name": "admin"}),
                 ("tracking/wandb/secretRef", {"name": "admin"}),
+                ("tracking/comet/secretRef", {"name": "admin"}),
                 ("trainer/env/1/valueFrom/secretKeyRef/name", "admin"),
                 ("trainer/envFrom/0/secretRef/name", "admin"),
                 ("podTemplate/imagePullSecrets", [{"name": "admin"}]),

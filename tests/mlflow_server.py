@@ -61,6 +61,7 @@ class Run:
         self.has_ended = bool(raw["info"].get("end_time"))
         self.parameters = {each["key"]: each["value"] for each in raw["data"].get("params", ())}
         self.tags = {each["key"]: each["value"] for each in raw["data"].get("tags", ())}
+        self.inputs = {each["dataset"]["name"]: each["dataset"] for each in raw["inputs"].get("dataset_inputs", ())}
 
     def points(self, metric: str) -> list[tuple[int, float]]:
         """A metric's steps and values, as they were told."""

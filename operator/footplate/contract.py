@@ -251,10 +251,19 @@ NodeSeconds = Annotated[float, Field(ge=0, le=1e15)] | None
 """Seconds times nodes of the steps that training stands on: those before the checkpoint it came from, and all since."""
 
 
+_LINK = re.compile(r"https?://[!-?A-~]+|(s3|gs|az|file)://[^\s@]+")
+
+
+def is_link(url: str) -> bool:
+    """Whether a tracker's address may be told: a page makes a link of it, and a script is none. Of storage it may have
+    all letters that a job's own URI may have.
+    """
+    return _LINK.fullmatch(url) is not None and url.isprintable()
+
+
 def _check_links(runs: TrackedRuns) -> TrackedRuns:
-    """They become links on a page: a script is none."""
     for run in runs:
-        if not re.fullmatch(r"(https?|s3|gs|az|file)://[!-?A-~]+", run.url):
+        if not is_link(run.url):
             raise ValueError(f"{run.name}: its url must be an address without blanks and '@'")
     return runs
 

@@ -5,7 +5,8 @@
 The trackers of a pod run as in a supervisor, in a process of its own: the recorder looks twice a second, MLflow's
 server (one on this machine that answers at once) is told every 5 s, TensorBoard's files go to a folder. Its CPU time is
 held against the time of the steps, of which there are ten a second: the goal is less than 1 % of a step. Once more with
-a server that answers nothing, and without trackers, which is what the recorder alone takes.
+a server that answers nothing, with one whose answers never end, and without trackers, which is what the recorder alone
+takes. What a look of the recorder took at most is printed too: it is nobody else that a tracker could hold up.
 """
 
 import json
@@ -53,8 +54,22 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are no news."""
 
 
+class Endless(Handler):
+    """Answers byte by byte, for ever."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b" ")
+                time.sleep(0.02)
+
+
 def supervise(folder: str, tracking: Mapping[str, Any], said: Connection) -> None:
-    """What a supervisor does of tracking, while training reports; sends its CPU seconds, and how much it told."""
+    """What a supervisor does of tracking, while training reports; sends its CPU seconds, how much it told, and how long
+    a look took at most.
+    """
     from footplate_trainer.exchange import RankReport
     from footplate_trainer.supervisor.history.parts import Parts
     from footplate_trainer.supervisor.history.recorder import Recorder
@@ -71,7 +86,7 @@ def supervise(folder: str, tracking: Mapping[str, Any], said: Connection) -> Non
     recorder = Recorder(lambda: reported, parts)
     trackers = Tracking(pod, parts, lambda note: None)
     trackers.begin()
-    began, cpu = time.monotonic(), time.process_time()
+    began, cpu, longest = time.monotonic(), time.process_time(), 0.0
     while time.monotonic() - began < SECONDS:
         for _ in range(REPORTS_PER_SECOND // 2):
             step += 1
@@ -81,9 +96,11 @@ def supervise(folder: str, tracking: Mapping[str, Any], said: Connection) -> Non
                 update={"progress": progress, "reported": now, "reported_at_step": dict.fromkeys(METRICS, step)}
             )
             time.sleep(1 / REPORTS_PER_SECOND)
-        recorder.look(time.monotonic())
+        looked = time.monotonic()
+        recorder.look(looked)
+        longest = max(longest, time.monotonic() - looked)
     trackers.finish(End("succeeded"), seconds=5)
-    said.send((time.process_time() - cpu, step, parts.total_bytes))
+    said.send((time.process_time() - cpu, step, parts.total_bytes, longest))
 
 
 def measure(name: str, tracking: Mapping[str, Any], base: float = 0.0) -> float:
@@ -92,26 +109,31 @@ def measure(name: str, tracking: Mapping[str, Any], base: float = 0.0) -> float:
     with tempfile.TemporaryDirectory() as folder:
         process = multiprocessing.get_context("spawn").Process(target=supervise, args=(folder, tracking, there))
         process.start()
-        seconds, steps, told = here.recv()
+        seconds, steps, told, longest = here.recv()
         process.join()
     percent = 100 * (seconds - base) / SECONDS
     figures = {"cpu_percent_of_a_step": round(percent, 3), "goal": GOAL_PERCENT if base else None}
-    print(json.dumps({"bench": "tracking", "case": name, **figures, "reports": steps, "bytes": told}), flush=True)
+    held = {"reports": steps, "bytes": told, "longest_look_ms": round(1000 * longest, 1)}
+    print(json.dumps({"bench": "tracking", "case": name, **figures, **held}), flush=True)
     return float(seconds)
 
 
 def main() -> None:
     """Measures all cases."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in (Handler, Endless)]
+    for server in servers:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     silent = socket.create_server(("127.0.0.1", 0))
+    ports = [server.server_address[1] for server in servers] + [silent.getsockname()[1]]
     base = measure("recorder alone", {})
-    for name, port in (("MLflow and TensorBoard", server.server_address[1]), ("silent", silent.getsockname()[1])):
+    for name, port in zip(("MLflow and TensorBoard", "endless answers", "silent"), ports, strict=True):
         tracking = {"mlflow": {"uri": f"http://127.0.0.1:{port}"}, "tensorboard": {}}
         measure(name, tracking, base)
     with suppress(OSError):
         silent.close()
-    server.shutdown()
+    for server in servers:
+        server.shutdown()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,17 @@
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import deltalake
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import csv
 
 from footplate.api.reports import ArtifactStatus
 from footplate.api.tracking import MlflowTracking
@@ -49,13 +54,34 @@ if then == "log":
         mlflow.log_metric("mine", 7.0, step=3)
         mlflow.log_param("epochs", "nine")
 """
+HF_TRAINER = """
+import os, sys
+sys.path.append(os.environ["MLFLOW_PACKAGES"])
+import torch
+from transformers import Trainer, TrainingArguments
+from footplate_trainer.integrations.transformers import FootplateCallback
+
+class Line(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, x, labels):
+        return {"loss": torch.nn.functional.mse_loss(self.layer(x), labels)}
+
+rows = [{"x": torch.tensor([n / 64]), "labels": torch.tensor([n / 32])} for n in range(64)]
+arguments = TrainingArguments(
+    os.environ["FOOTPLATE_CHECKPOINT_DIR"], max_steps=30, logging_steps=10, save_strategy="no", report_to=["mlflow"]
+)
+Trainer(Line(), arguments, train_dataset=rows, callbacks=[FootplateCallback()]).train()
+"""
 SECRET = "hunter2-hunter2"
 
 
 @pytest.fixture(scope="module")
 def server(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     with mlflow_server(tmp_path_factory.mktemp("mlflow"), python) as running:
-        running.runs("warm")  # its first answers take a while
+        tracker(running, "warm").begin()  # its first answers take a while
         yield running
 
 
@@ -71,16 +97,18 @@ class Job:
         }
         (root / "train.py").write_text(STEPS)
 
-    def start(self, *arguments: object, attempt: int = 0, env: Mapping[str, str] | None = None) -> RunningPod:
+    def start(
+        self, *arguments: object, run: int = 1, attempt: int = 0, env: Mapping[str, str] | None = None
+    ) -> RunningPod:
         words = [self.python, str(self.root / "train.py"), *map(str, arguments)]
         self.spec["trainer"] |= {"command": words}
-        home = self.root / f"attempt-{attempt}"
-        environment = pod_environment(home, self.spec, uid=self.root.name, attempt=attempt)
+        home = self.root / f"{run}-{attempt}"
+        environment = pod_environment(home, self.spec, uid=self.root.name, run=run, attempt=attempt)
         secret = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": SECRET}
         return RunningPod(home, {**environment, **secret, **(env or {})}, python=self.python, arguments=words)
 
-    def run(self, *arguments: object, attempt: int = 0) -> Done:
-        return self.start(*arguments, attempt=attempt).finish(seconds=120)
+    def run(self, *arguments: object, run: int = 1, attempt: int = 0, env: Mapping[str, str] | None = None) -> Done:
+        return self.start(*arguments, run=run, attempt=attempt, env=env).finish(seconds=120)
 
 
 @pytest.fixture
@@ -115,11 +143,31 @@ def test_a_run_that_succeeds(job: Job, server: MlflowServer) -> None:
     assert link.url.endswith(f"/runs/{run.id}")
 
 
+def test_hugging_faces_trainer_logs_into_the_same_run_and_nothing_twice(
+    tmp_path: Path, python: str, server: MlflowServer
+) -> None:
+    packages = subprocess.check_output(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    )
+    job = Job(tmp_path, sys.executable, server.uri)
+    (tmp_path / "train.py").write_text(HF_TRAINER)
+    done = job.run(env={"MLFLOW_PACKAGES": packages.strip()})
+    assert done.exit_code == ExitCode.OK, done.log
+    run = server.run(job.experiment)
+    assert [step for step, _ in run.points("loss")] == [10, 20, 30]
+    assert run.parameters["max_steps"] == "30", "what the Trainer's own callback logs"
+    assert run.parameters["job.epochs"] == "3"
+    assert run.status == "FINISHED"
+
+
 async def test_the_verified_model_of_a_whole_pod_is_registered(
     tmp_path: Path, python: str, server: MlflowServer
 ) -> None:
     job = Job(tmp_path, python, server.uri, registerAs=f"{tmp_path.name}@champion")
     job.spec["output"] = {"uri": "s3://models/whole/"}
+    job.spec["inputs"] = [{"name": "train", "uri": f"file://{tmp_path}/data/"}]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/rows.csv").write_text("a,b\n1,2\n")
     async with S3Server(tmp_path / "s3") as s3:
         pod = job.start(1, 3, "save", env=s3.environment)
         done = await asyncio.to_thread(pod.finish, seconds=120)
@@ -129,6 +177,27 @@ async def test_the_verified_model_of_a_whole_pod_is_registered(
     run = server.run(job.experiment)
     assert run.status == "FINISHED"
     assert run.tags["footplate.artifact"] == done.verdict.artifact.uri
+    assert json.loads(run.inputs["train"]["source"]) == {"uri": f"file://{tmp_path}/data/"}
+    assert len(run.inputs["train"]["digest"]) == 36
+
+
+async def test_a_model_that_a_gate_refuses_is_not_registered(tmp_path: Path, python: str, server: MlflowServer) -> None:
+    job = Job(tmp_path, python, server.uri, registerAs=tmp_path.name)
+    job.spec |= {
+        "output": {"uri": "s3://models/refused/"},
+        "evaluation": {"gates": [{"metric": "loss", "atMost": 0.1}]},
+    }
+    async with S3Server(tmp_path / "s3") as s3:
+        pod = job.start(1, 3, "save", env=s3.environment)
+        done = await asyncio.to_thread(pod.finish, seconds=120)
+    assert done.exit_code == ExitCode.GATE_NOT_PASSED, done.log
+    assert done.verdict.artifact is not None
+    assert done.verdict.artifact.accepted is False
+    assert versions(server, tmp_path.name) == []
+    run = server.run(job.experiment)
+    assert (run.status, run.tags["footplate.outcome"]) == ("FAILED", "failed")
+    assert run.tags["footplate.error"] == "the model isn't accepted: loss is 0.5, at most 0.1 is asked"
+    assert run.tags["footplate.artifact"] == done.verdict.artifact.uri, "it is kept"
 
 
 def test_a_run_that_fails(job: Job, server: MlflowServer) -> None:
@@ -176,6 +245,31 @@ def test_a_pod_that_is_killed_leaves_a_run_that_the_next_attempt_takes_up(job: J
     run = server.run(job.experiment)
     assert run.status == "FINISHED"
     assert last_step(run) == 6
+
+
+def test_a_run_that_nobody_could_end_is_ended_by_the_next_run_of_the_job(job: Job, server: MlflowServer) -> None:
+    pod = job.start(1, 3, "wait")
+    pod.wait_for(lambda: server.runs(job.experiment) or None)
+    pod.kill()
+    (left,) = server.runs(job.experiment)
+    assert left["info"]["status"] == "RUNNING"
+    assert job.run(1, 3, "end", run=2).exit_code == ExitCode.OK
+    states = {run["info"]["run_name"]: run["info"]["status"] for run in server.runs(job.experiment)}
+    assert states == {"digits": "FAILED", "digits-2": "FINISHED"}
+
+
+def test_a_run_that_is_deleted_meanwhile_costs_a_note_and_the_next_attempt_begins_another(
+    job: Job, server: MlflowServer
+) -> None:
+    pod = job.start(1, 30, "end")
+    pod.wait_for(lambda: server.runs(job.experiment) or None)
+    server.post("runs/delete", run_id=server.run(job.experiment).id)
+    done = pod.finish(seconds=120)
+    assert done.exit_code == ExitCode.OK, done.log
+    assert any("must be in the 'active' state" in note for note in done.verdict.notes)
+    assert job.run(1, 3, "end", attempt=1).exit_code == ExitCode.OK
+    run = server.run(job.experiment)
+    assert (run.status, last_step(run)) == ("FINISHED", 2)
 
 
 def test_a_server_that_comes_late_is_told_all(tmp_path: Path, python: str) -> None:
@@ -232,6 +326,31 @@ def test_the_example_in_a_cluster(server: MlflowServer, tmp_path: Path) -> None:
     assert run.parameters == {"epochs": "2", "batchSize": "64", "learningRate": "0.003"}
     assert run.points("testAccuracy")
     assert versions(server, "digits") == [("1", status["artifact"]["uri"], ["champion"])]
+
+
+def test_delta_in_and_mlflow_out(server: MlflowServer, wine: Path, tmp_path: Path) -> None:
+    """As a team that has its tables in Delta Lake and its models in MLflow uses it, with no word of either in code."""
+    table = csv.read_csv(wine / "train/wine.csv")
+    nobody = table.set_column(table.num_columns - 1, "grower", pa.array(["nobody"] * len(table)))
+    deltalake.write_deltalake(tmp_path / "table", nobody)
+    deltalake.write_deltalake(tmp_path / "table", table, mode="overwrite")
+    manifest = yaml.safe_load((EXAMPLES / "tabular/job.yaml").read_text())
+    manifest["spec"]["inputs"][0]["uri"] = "s3://datasets/wine-delta/"
+    manifest["spec"]["tracking"] = {
+        "mlflow": {"uri": server.uri, "experiment": tmp_path.name, "registerAs": f"{tmp_path.name}@champion"}
+    }
+    with Laptop(tmp_path / "home", nodes=1) as laptop:
+        laptop.upload(tmp_path / "table", "datasets", "wine-delta/")
+        laptop.upload(wine / "test", "datasets", "wine/test/")
+        laptop.apply(manifest)
+        status = laptop.wait("wine")
+    assert status["phase"] == "Succeeded", status
+    run = server.run(tmp_path.name)
+    assert (run.status, run.parameters["target"]) == ("FINISHED", "grower")
+    ((_, accuracy),) = run.points("testAccuracy")
+    assert accuracy == pytest.approx(status["evaluation"]["metrics"]["testAccuracy"])
+    assert json.loads(run.inputs["train"]["source"]) == {"uri": "s3://datasets/wine-delta/"}
+    assert versions(server, tmp_path.name) == [("1", status["artifact"]["uri"], ["champion"])]
 
 
 def tracker(server: MlflowServer, name: str, *, uid: str = "uid-1", register_as: str | None = None) -> Mlflow:
@@ -301,7 +420,7 @@ def test_a_backlog_is_sent_in_parts_and_twice_is_once(server: MlflowServer, tmp_
     lines = [Line(1e9 + step, step, None, {"loss": 1.0, "acc": 0.5, "lr": 1e-3}) for step in range(500)]
     run.send(lines)
     other = tracker(server, tmp_path.name)
-    other._steps, other._run = {}, run._run
+    other._run = run._run
     other.send(lines)  # as after an answer that was lost
     run.send(lines)
     told = server.run(tmp_path.name)

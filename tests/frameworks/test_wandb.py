@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from footplate.contract import ExitCode
+from offline_runs import PATIENT
 from trainer_pods import Done, RunningPod, pod_environment
 
 VENV = "wandb"
@@ -86,7 +87,7 @@ class Job:
         self.spec["trainer"] |= {"command": words}
         home = self.root / f"attempt-{attempt}"
         environment = pod_environment(home, self.spec, uid="0123456789", attempt=attempt, grace_seconds=90)
-        return RunningPod(home, environment, python=self.python, arguments=words)
+        return RunningPod(home, environment, python=self.python, program=("-c", PATIENT), arguments=words)
 
     def run(self, *arguments: object, attempt: int = 0) -> Done:
         return self.start(*arguments, attempt=attempt).finish(seconds=200)

@@ -1,8 +1,12 @@
 """Whole pods whose trackers are away or silent: the model is there, the files are, and nobody waited for long."""
 
+import gzip
+import json
 import socket
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +65,38 @@ def shown(folder: Path) -> int:
     read = EventAccumulator(str(folder))
     read.Reload()
     return int(read.Scalars("loss")[-1].step)
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Refuses, and says again all that it was shown."""
+
+    def do_GET(self) -> None:
+        shown = self.headers["Authorization"]
+        body = json.dumps({"error_code": "BAD", "message": f"I was shown {shown}, by {shown.split()[1]}"}).encode()
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Requests are no news."""
+
+
+def test_what_a_server_says_again_of_a_secret_is_nowhere(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = run(tmp_path, f"http://127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.exit_code == ExitCode.OK, done.log
+    assert any("I was shown Bearer ***, by ***" in note for note in done.verdict.notes)
+    kept = [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+    texts = [gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in kept]
+    assert any(b"I was shown" in text for text in texts), "the log is kept, with the note"
+    said = b"".join([done.log.encode(), done.verdict.model_dump_json().encode(), *texts])
+    assert b"hunter2" not in said
 
 
 def test_a_server_that_is_not_there_costs_a_note(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ class ProgressStatus(Model):
     epochs: Count | None = Field(None, description="Epochs in all.")
     step: Count | None = Field(None, description="Optimizer steps finished.")
     total_steps: Count | None = Field(None, description="Optimizer steps in all.")
-    percent: float | None = Field(None, description="step of totalSteps, in percent.")
+    percent: float | None = Field(
+        None, description="step of totalSteps, in percent; 100 once training is done, also where it has stopped early."
+    )
     eta_seconds: Count | None = Field(
         None, description="Seconds until the last step, at the speed of recent steps; null where there are none."
     )

@@ -67,6 +67,22 @@ class WandbTracking(Model):
     )
 
 
+class CometTracking(Model):
+    """Comet, by its package in the image."""
+
+    workspace: Annotated[str, Field(min_length=1, max_length=128, pattern=TITLE_PATTERN)] | None = Field(
+        None, description="Workspace whose project it is. Default: that of the key.", examples=["team-vision"]
+    )
+    project: Annotated[str, Field(min_length=1, max_length=128, pattern=TITLE_PATTERN)] | None = Field(
+        None, description="Project of the experiment. Default: the job's namespace.", examples=["sentiment"]
+    )
+    secret_ref: LocalRef | None = Field(
+        None,
+        description="Secret whose keys reach the pods as environment variables: COMET_API_KEY, and COMET_URL_OVERRIDE "
+        "for a server of your own. For the code's own calls, which go online by it; without a key they are offline.",
+    )
+
+
 class TensorBoardTracking(Model):
     """Event files of what is reported, in the run's folder in storage."""
 
@@ -80,6 +96,11 @@ class Tracking(Model):
         description="Keeps an offline run of Weights & Biases in <uri>/<job>/records-<run>-<uid>/wandb/, for `wandb "
         "sync`; the code's own calls join it. Needs the package wandb in the image. Default: none is written.",
     )
+    comet: CometTracking | None = Field(
+        None,
+        description="Keeps an offline experiment of Comet in <uri>/<job>/records-<run>-<uid>/comet/, for `comet "
+        "upload`; the code's own calls join it. Needs the package comet_ml in the image. Default: none is written.",
+    )
     tensorboard: TensorBoardTracking | None = Field(
         None,
         description="{} keeps TensorBoard's event files in <uri>/<job>/records-<run>-<uid>/tensorboard/, the URI being "
@@ -90,7 +111,7 @@ class Tracking(Model):
 
 def tracker_secrets(tracking: Tracking | None) -> list[LocalRef]:
     """The Secrets that are variables of the pods."""
-    blocks = (tracking.mlflow, tracking.wandb) if tracking is not None else ()
+    blocks = (tracking.mlflow, tracking.wandb, tracking.comet) if tracking is not None else ()
     return [block.secret_ref for block in blocks if block is not None and block.secret_ref is not None]
 
 
@@ -106,13 +127,13 @@ SPEC_RULES = (
     ),
     Rule(
         "has(self.runtimeRef) || !has(self.tracking) || has(self.output) || has(self.checkpoint) || "
-        "!(has(self.tracking.tensorboard) || has(self.tracking.wandb))",
-        "tracking.tensorboard and tracking.wandb need output or checkpoint, beside which their files lie; set one of "
-        "the two, or leave them out",
+        "!(has(self.tracking.tensorboard) || has(self.tracking.wandb) || has(self.tracking.comet))",
+        "tracking.tensorboard, tracking.wandb and tracking.comet need output or checkpoint, beside which their files "
+        "lie; set one of the two, or leave them out",
         lambda spec: (
             at(spec, "runtimeRef") is not None
             or count(spec, "output", "checkpoint") > 0
-            or count(at(spec, "tracking") or {}, "tensorboard", "wandb") == 0
+            or count(at(spec, "tracking") or {}, "tensorboard", "wandb", "comet") == 0
         ),
         "tracking",
     ),

@@ -10,7 +10,9 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.text import Text
 
+from footplate.api.reports import ArtifactStatus
 from footplate.cli.words import duration, number, share
+from footplate.client.status import model_in_words, read_status
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 3.0
@@ -69,7 +71,7 @@ def describe_end(job: Object) -> str:
     """Where the model is and how good, or what went wrong, where and with which traceback."""
     status = job["status"]
     if status["phase"] == "Succeeded":
-        return _describe_artifact(status.get("artifact"))
+        return _describe_artifact(read_status(job).artifact)
     failure = status.get("failure") or {}
     facts = {"rank": "rank {}", "node": "node {}", "exitCode": "exit code {}"}
     where = ", ".join(form.format(failure[key]) for key, form in facts.items() if failure.get(key) is not None)
@@ -78,13 +80,12 @@ def describe_end(job: Object) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _describe_artifact(artifact: Object | None) -> str:
+def _describe_artifact(artifact: ArtifactStatus | None) -> str:
     if artifact is None:
         return "The job has no output, so there is no model to show."
-    metrics = "".join(f"\n  {name:<12} {number(value)}" for name, value in (artifact.get("metrics") or {}).items())
-    return (
-        f"Model      {artifact['uri']} ({decimal(artifact['sizeBytes'])})\nManifest   {artifact['manifest']}{metrics}"
-    )
+    metrics = "".join(f"\n  {name:<12} {number(value)}" for name, value in artifact.metrics.items())
+    said = ", ".join(filter(None, (decimal(artifact.size_bytes), model_in_words(artifact))))
+    return f"Model      {artifact.uri} ({said})\nManifest   {artifact.manifest}{metrics}"
 
 
 def _print(console: Console, began: float, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import re2
 
 from footplate.objects import Object, block
-from footplate_trainer.supervisor.secrets import TELLING
+from footplate_trainer.supervisor.secrets import CREDENTIALS, TELLING
 
 MASK = "***"
 MAX_DEPTH = 100
@@ -23,7 +23,6 @@ _SHAPES = re2.compile(
     r"|xox[a-z]-[\w-]{8,}|eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*)"
 )
 """Of access keys and tokens whose makers gave them a beginning of their own."""
-_CREDENTIALS = re2.compile(r"(://)[^@\s\"']+@")
 _AUTHORIZATION = re2.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
 _ASSIGNED = re2.compile(
     rf"""(?i)([\w.-]*(?:{TELLING.pattern}|SIG)[\w.-]*["']?\s?[=:]\s?)"""
@@ -32,7 +31,7 @@ _ASSIGNED = re2.compile(
 """`name=value`, `"name": "value"` and the like, where the name tells."""
 _MASKED = (
     (_PRIVATE_KEY, MASK),
-    (_CREDENTIALS, rf"\1{MASK}@"),
+    (re2.compile(CREDENTIALS), rf"\1{MASK}@"),
     (_AUTHORIZATION, rf"\1 {MASK}"),
     (_ASSIGNED, rf"\1{MASK}"),
     (_SHAPES, MASK),

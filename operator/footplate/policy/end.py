@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from footplate.api.reports import ProgressStatus
 from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJobStatus, Trouble
 from footplate.policy import (
     clean_pods,
@@ -67,10 +68,20 @@ def _what_came_out(job: Job) -> str:
             f"{clean(artifact.uri, most=512)}; set runPolicy.restartNonce to a new value to train again"
         )
     if artifact is not None:
-        return f"training finished; the verified model is at {clean(artifact.uri, most=512)}"
+        how = _how_training_ended(artifact.ended, job.status.progress)
+        return f"{how}; the verified model is at {clean(artifact.uri, most=512)}"
     if output is not None:
         return f"training finished, but rank 0 left no word of the model; look below {output.uri}"
     return "training finished"
+
+
+def _how_training_ended(why: str | None, at: ProgressStatus | None) -> str:
+    if why is None or why == "epochs":
+        return "training finished"
+    early = f"training stopped early ({clean(why, most=63)})"
+    if at is None or at.epoch is None or at.epochs is None:
+        return early
+    return f"{early} at epoch {at.epoch:,} of {at.epochs:,}"
 
 
 def end_run(job: Job, reason: Reason, text: str) -> Step:

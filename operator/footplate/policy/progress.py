@@ -9,7 +9,7 @@ from typing import Any
 
 from footplate.api.reports import CheckpointStatus, CurveStatus, ProgressStatus, Straggler
 from footplate.api.status import MAX_NOTES_KEPT, Attempt, TrainingJobStatus
-from footplate.contract import Label, Progress, Verdict
+from footplate.contract import ExitCode, Label, Progress, Verdict
 from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
 from footplate.durations import short
 from footplate.policy.pods import Gang
@@ -17,6 +17,9 @@ from footplate.text import clean
 
 MAX_ETA_SECONDS = 10 * 365 * 86_400
 """What would take longer isn't known."""
+
+_TRAINED = (ExitCode.OK, ExitCode.GATE_NOT_PASSED)
+"""Exit codes of a pod that has no more to train, though it may have stopped before the last step."""
 
 MAX_AHEAD = timedelta(seconds=30)
 """By so much a pod's clock may be ahead of ours for what it says of times to be told."""
@@ -54,6 +57,8 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
         if last_words.progress is not None and _tells(last_words.progress):
             seen = (running and polled is not None) or (known is not None and _is_new(status, known.update_time))
             known = at_rest(_shown(_rest_of(last_words.progress, known, status, seen=seen), known, now=now))
+            if last_words.exit_code in _TRAINED and known.percent is not None:
+                known = known.model_copy(update={"percent": 100.0})
         changes["artifact"] = last_words.artifact or status.artifact
         changes["evaluation"] = last_words.evaluation or status.evaluation
     resumed = [said.resumed_from_step for said in (last_words, polled) if said is not None]

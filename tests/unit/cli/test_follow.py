@@ -32,6 +32,7 @@ def test_a_success_shows_where_the_model_is() -> None:
     artifact = {
         "uri": "s3://models/a/1/",
         "manifest": "s3://models/a/1/manifest.json",
+        "sha256": "0" * 64,
         "sizeBytes": 3_000_000,
         "metrics": {"testAccuracy": 0.98},
     }
@@ -39,6 +40,10 @@ def test_a_success_shows_where_the_model_is() -> None:
     assert "s3://models/a/1/ (3.0 MB)" in text
     assert "s3://models/a/1/manifest.json" in text
     assert "testAccuracy 0.98" in text
+    early = describe_end(
+        {"status": {"phase": "Succeeded", "artifact": {**artifact, "epoch": 4, "ended": "earlyStopping"}}}
+    )
+    assert "s3://models/a/1/ (3.0 MB, of epoch 4, earlyStopping)" in early
 
 
 def test_a_failure_shows_whose_where_and_the_traceback() -> None:

@@ -43,6 +43,21 @@ def test_success() -> None:
     assert "failure" not in after
 
 
+@pytest.mark.parametrize(
+    ("ended", "progress", "words"),
+    [
+        ("earlyStopping", {"epoch": 7, "epochs": 20}, "training stopped early (earlyStopping) at epoch 7 of 20; the"),
+        ("callback", {"step": 5}, "training stopped early (callback); the verified model"),
+        ("epochs", {"epoch": 20, "epochs": 20}, "training finished; the verified model"),
+        (None, {"epoch": 7, "epochs": 20}, "training finished; the verified model"),
+    ],
+)
+def test_success_says_where_training_stopped_early(ended: str | None, progress: JSON, words: str) -> None:
+    artifact = {"uri": "s3://m/1/", "manifest": "s3://m/1/m", "sha256": "a" * 64, "sizeBytes": 5, "ended": ended}
+    after = status_of(look(job(), says(0, artifact=artifact, progress=progress), says(1)))
+    assert after["message"].startswith(words)
+
+
 def test_success_without_a_word_of_the_model() -> None:
     of = job({"output": {"uri": "s3://models/x/"}})
     done = (pod(0, phase="Succeeded"), pod(1, phase="Succeeded"))

@@ -521,10 +521,11 @@ def test_a_trackers_credentials_are_variables_and_a_command_is_supervised() -> N
     tracking = {
         "mlflow": {"uri": "http://mlflow:5000", "secretRef": {"name": "mlflow"}},
         "wandb": {"secretRef": {"name": "wandb"}},
+        "comet": {"secretRef": {"name": "comet"}},
     }
     made = container(pod_of(gang_of({**COMMAND, "output": {"uri": "s3://models/"}, "tracking": tracking})))
     named = [each["secretRef"]["name"] for each in made["envFrom"] if "secretRef" in each]
-    assert {"mlflow", "wandb"} <= {*named}
+    assert {"mlflow", "wandb", "comet"} <= {*named}
     assert made["command"] == list(SUPERVISOR)
 
 

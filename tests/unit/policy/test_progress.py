@@ -121,6 +121,22 @@ def test_rank_0_has_the_last_word() -> None:
     assert after(says(0), before=result).artifact == result.artifact
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "said", "percent"),
+    [
+        pytest.param(0, 35.0, 100.0, id="done"),
+        pytest.param(80, 35.0, 100.0, id="gate not passed"),
+        pytest.param(1, 35.0, 35.0, id="failed"),
+        pytest.param(0, None, None, id="not known"),
+    ],
+)
+def test_what_has_stopped_early_is_done(exit_code: int, said: float | None, percent: float | None) -> None:
+    progress = {"step": 70, "totalSteps": 200, "epoch": 7, "epochs": 20, "percent": said}
+    shown = after(says(0, exitCode=exit_code, progress=progress)).progress
+    assert shown is not None
+    assert (shown.percent, shown.step, shown.total_steps, shown.epoch, shown.epochs) == (percent, 70, 200, 7, 20)
+
+
 def test_an_older_poll_does_not_outlive_the_last_word() -> None:
     """The finished pods are deleted a moment before the poll is forgotten."""
     spoken = after(says(0, progress={"step": 9}), poll=polled(8))
@@ -398,16 +414,24 @@ def test_where_trackers_show_the_run_stays_until_it_is_said_anew() -> None:
     assert links(after(says(0, **tracked(url="https://a/2")), before=before)) == ["https://a/2"]
 
 
+def test_a_folder_in_storage_may_have_any_letters_that_a_uri_may_have() -> None:
+    url = "s3://models/größe/records-1-4f2a91c0/tensorboard/"
+    assert links(after(poll=polled(**tracked(url=url)))) == [url]
+
+
 @pytest.mark.parametrize(
     "lie",
     [
         tracked(url="javascript:alert(1)"),
         tracked(url="https://user:word@a/1"),
+        tracked(url="https://a/größe"),
+        tracked(url="s3://a/one two"),
+        tracked(url="s3://a/\u202eb"),
         tracked(url="https://a/" + "1" * 3000),
         {"tracking": tracked()["tracking"] * 2},
         {"tracking": [{"name": str(number), "url": "https://a/"} for number in range(9)]},
     ],
-    ids=["a script", "credentials", "long", "twice", "many"],
+    ids=["a script", "credentials", "letters of no host", "a blank", "turned round", "long", "twice", "many"],
 )
 def test_what_is_no_link_is_refused_with_all_that_is_said(lie: JSON) -> None:
     with pytest.raises(ValueError):

@@ -19,7 +19,8 @@ from footplate_trainer.supervisor.pod import Pod, read_pod
 from footplate_trainer.supervisor.tracking import mlflow, worker
 from footplate_trainer.supervisor.tracking.feed import MOST_LINES, Feed
 from footplate_trainer.supervisor.tracking.mlflow import Mlflow
-from footplate_trainer.supervisor.tracking.tracker import End, Subject, TrackerTrouble, outcome_of
+from footplate_trainer.supervisor.tracking.rest import Refused
+from footplate_trainer.supervisor.tracking.tracker import Dataset, End, Subject, TrackerTrouble, outcome_of
 from footplate_trainer.supervisor.tracking.tracking import Tracking, parameters
 from footplate_trainer.supervisor.tracking.worker import MOST_NOTES, Worker
 from trainer_pods import pod_environment
@@ -28,7 +29,7 @@ SECRET = "hunter2-hunter2"
 TRACKED = {
     "trainer": {"command": ["train"]},
     "output": {"uri": "file:///models/"},
-    "tracking": {"mlflow": {"uri": "http://mlflow:5000"}, "tensorboard": {}, "wandb": {}},
+    "tracking": {"mlflow": {"uri": "http://mlflow:5000"}, "tensorboard": {}, "wandb": {}, "comet": {}},
 }
 
 
@@ -177,6 +178,7 @@ def test_mlflow_is_told_what_earlier_attempts_left_in_storage(tmp_path: Path) ->
         ("mlflow", 2),
         ("tensorboard", 0),
         ("wandb", 0),
+        ("comet", 0),
     ]
     assert [*Tracking(pod(0), Parts(tmp_path / "metrics"), print)._earlier()] == []
 
@@ -262,6 +264,35 @@ def test_what_a_server_echoes_of_the_secrets_is_shown_to_nobody(
     assert all(SECRET not in end.error for end in tracker.ends)
 
 
+@pytest.mark.parametrize("url", ["", "s3://models/\u202e/", "javascript:alert(1)"], ids=ascii)
+def test_an_address_that_the_operator_would_refuse_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    tracker = Said()
+    tracking, _ = tracking_of(tmp_path, monkeypatch, tracker)
+    assert [run.url for run in tracking.runs()] == [tracker.url]
+    monkeypatch.setattr(Said, "url", url)
+    assert tracking.runs() == []
+
+
+def test_no_secret_reaches_a_tracker_among_parameters_or_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+    said = f"{SECRET} https://me:{SECRET[:9]}@a.example.com/x?token={SECRET[:9]}&v=2"
+    spec = {**TRACKED, "output": {"uri": f"file://{tmp_path}/models/"}}
+    spec["trainer"] = {"command": ["train"], "hyperparameters": {"data": {"from": said}, "maxTokens": 512}}
+    pod = read_pod(pod_environment(tmp_path, spec))
+    tracking = Tracking(pod, Parts(tmp_path / "metrics"), print)
+    told = [worker.tracker._subject.parameters for worker in tracking._workers if hasattr(worker.tracker, "_subject")]
+    harmless = "*** https://***@a.example.com/x?token=***&v=2"
+    assert told == [{"job.data.from": harmless, "job.maxTokens": "512"}] * 3
+    ends: list[End] = []
+    monkeypatch.setattr(Worker, "finish", lambda self, end: ends.append(end))
+    tracking.finish(End("failed", f"OSError: {said}"), seconds=0)
+    assert {end.error for end in ends} == {f"OSError: {harmless}"}
+
+
 def test_parameters_are_flat_and_as_python_writes_them() -> None:
     said = {"lr": 1e-3, "flag": True, "none": None, "lora": {"r": 16, "on": {"q": 1}}, "list": [1, "a"], "empty": {}}
     assert parameters(said) == {
@@ -322,7 +353,7 @@ def test_a_run_that_is_taken_up_has_each_point_and_parameter_once() -> None:
     known = info(
         metrics=[{"key": "loss", "step": "10"}, {"key": "odd", "step": {}}], params=[{"key": "lr", "value": "1"}]
     )
-    server = Server(**{"runs/search": {"runs": [known]}})
+    server = Server(**{"runs/search": {"runs": [known]}, "runs/get": {"run": known}})
     run = run_on(server, attempt=1)
     run.begin()
     run.send([line(9), line(10, loss=1.0, acc=0.5), line(11), line(11, loss=2.0)])
@@ -330,6 +361,80 @@ def test_a_run_that_is_taken_up_has_each_point_and_parameter_once() -> None:
     assert ("runs/update", {"run_id": "abc", "status": "RUNNING"}) in server.told
     assert not [said for name, said in server.told if "params" in said or name == "runs/create"]
     assert run.url == "http://mlflow:5000/#/experiments/7/runs/abc"
+
+
+def test_what_the_code_logs_by_itself_is_not_told_again() -> None:
+    server = Server(**{"runs/create": {"run": info()}})
+    run = run_on(server)
+    run.begin()
+    run.send([line(1), line(1, lr=0.5)])
+    server.answers["runs/get"] = {"run": info(metrics=[{"key": "lr", "step": 2}])}  # the code's own call
+    run.send([line(2), line(2, lr=0.25), line(3, lr=0.125)])
+    assert server.points() == [("loss", 1), ("lr", 1), ("loss", 2), ("lr", 3)]
+
+
+def test_a_run_that_nobody_has_ended_is_ended_by_the_next_one_of_the_job() -> None:
+    class Running(Server):
+        def post(self, path: str, **said: Any) -> Mapping[str, Any]:
+            answer = super().post(path, **said)
+            return {"runs": [info("left")]} if "RUNNING" in said.get("filter", "") else answer
+
+    server = Running(**{"runs/create": {"run": info()}})
+    run_on(server).begin()
+    assert [said for name, said in server.told if name == "runs/update"] == [{"run_id": "left", "status": "FAILED"}]
+    (wanted,) = (said["filter"] for _, said in server.told if "RUNNING" in said.get("filter", ""))
+    assert "footplate.uid` = 'uid-1'" in wanted
+
+
+def test_what_the_model_has_learnt_from_is_told() -> None:
+    server = Server(**{"runs/create": {"run": info()}})
+    run = run_on(server)
+    run.begin()
+    run.end(End("failed", inputs=[Dataset("train", "s3://data/train/", "ab" * 32)]))
+    ((_, said),) = ((name, said) for name, said in server.told if name == "runs/log-inputs")
+    (told,) = said["datasets"]
+    assert told["dataset"] == {
+        "name": "train", "digest": "ab" * 18, "source_type": "s3", "source": '{"uri": "s3://data/train/"}'
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_is_not_let_in_is_told_where_credentials_belong(status: int) -> None:
+    server = Server(**{"experiments/get-by-name": Refused("no entry", status=status)})
+    with pytest.raises(
+        TrackerTrouble, match=r"no entry\. Set the credentials in the Secret of spec\.tracking\.mlflow\.sec"
+    ):
+        run_on(server).begin()
+
+
+def test_ids_that_change_from_try_to_try_leave_one_run_that_is_told_of() -> None:
+    """What begins is done again after trouble: a server may name another run then."""
+    server = Server(**{"runs/create": {"run": info("first")}, "runs/log-batch": TrackerTrouble("away")})
+    run = run_on(server)
+    with pytest.raises(TrackerTrouble):
+        run.begin()
+    server.answers = {"runs/create": {"run": info("second")}}
+    run.begin()
+    run.send([line(1)])
+    server.answers["runs/get"] = {"run": info("third")}
+    run.send([line(2)])
+    run.end(End("succeeded"))
+    later = [said["run_id"] for name, said in server.told if name in ("runs/log-batch", "runs/update")]
+    assert later == ["first", *["second"] * 5]
+    assert (run.url.rpartition("/")[2], run.environment["MLFLOW_RUN_ID"]) == ("second", "second")
+
+
+def test_a_run_that_is_deleted_meanwhile_is_told_once_and_costs_nothing_else(tmp_path: Path) -> None:
+    server = Server(**{"runs/create": {"run": info()}})
+    parts, notes = Parts(tmp_path / "metrics"), list[str]()
+    driver = Worker(run_on(server), Feed(parts), notes.append)
+    assert driver._go()
+    server.answers["runs/get"] = Refused("HTTP 400: The run abc must be in the 'active' state", status=400)
+    for step in range(3):
+        parts.write(write_line(line(step)))
+        assert not driver._go()
+    (note,) = notes
+    assert "must be in the 'active' state. Training goes on" in note
 
 
 def test_what_failed_is_sent_again_whole() -> None:

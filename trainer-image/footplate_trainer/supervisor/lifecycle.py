@@ -135,6 +135,7 @@ class Supervisor:
             if (asked := self._pod.config.preflight) is not None:
                 self._telemetry.preflight = await self._unless_stopped(preflight.check(self._pod, asked), grace=0.0)
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
+            self._tracking.inputs = inputs
             await self._unless_stopped(preparing.prepare(self._pod, inputs, self._note), grace=0.0)
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:

@@ -18,6 +18,10 @@ MASK: Final = b"***"
 MIN_LENGTH: Final = 6
 """Shorter values, such as `true` or a port, are in every text."""
 TELLING: Final = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|SAS|AUTH|DSN", re.IGNORECASE)
+CREDENTIALS: Final = r"(://)[^@\s\"']+@"
+"""Of an address, before its host."""
+_QUERY: Final = rf"""(?i)([?&][^=&\s]*(?:{TELLING.pattern}|SIG)[^=&\s]*=)[^&\s"']+"""
+"""Of an address: a value whose name tells."""
 _OURS: Final = re.compile(r"FOOTPLATE_|(OLD)?PWD$")
 _KNOWN: Final = re.compile(
     r"PET_|MASTER_|POD_IP|KUBERNETES_|PATH$|HOME$|HOSTNAME|SHLVL|TERM$|LANG|LC_|TZ$|PYTHON|LD_|VIRTUAL_ENV|CUDA|NVIDIA_|"
@@ -39,6 +43,14 @@ def mask(text: bytes, values: Iterable[bytes]) -> bytes:
     for value in values:
         text = text.replace(value, MASK)
     return text
+
+
+def without_credentials(text: str) -> str:
+    """A text without what addresses in it show a server: `user:password@` and values such as `?token=`."""
+    import re2  # only where something is told; texts may be of any length
+
+    text = text.encode(errors="replace").decode()  # half a character is none to RE2
+    return str(re2.sub(_QUERY, rf"\1{MASK.decode()}", re2.sub(CREDENTIALS, rf"\1{MASK.decode()}@", text)))
 
 
 def _may_be_secret(name: str, spec: TrainingJobSpec) -> bool:

@@ -1,22 +1,25 @@
 """MLflow, by its REST API alone: no package of its own is needed in the image.
 
 The run of a job is found again by its tags, whatever attempt takes it up. MLflow can't undo a metric's point, so a
-point is sent where it is beyond the last one that the run has: steps that an attempt does again are there already.
+point is sent where it is beyond the last one that the run has: steps that an attempt does again are there already, and
+so is what the code has logged by itself.
 """
 
 import base64
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from footplate.api.tracking import MlflowTracking
 from footplate.records import Line
 from footplate_trainer.supervisor.secrets import MIN_LENGTH
 from footplate_trainer.supervisor.tracking.rest import Refused, Rest
-from footplate_trainer.supervisor.tracking.tracker import End, Subject, TrackerTrouble
+from footplate_trainer.supervisor.tracking.tracker import Dataset, End, Subject, TrackerTrouble
 
 API: Final = "/api/2.0/mlflow"
 FIELD: Final = "spec.tracking.mlflow.uri"
@@ -25,6 +28,8 @@ MOST_PARAMETERS: Final = 100
 """That MLflow takes in a request."""
 MOST_VALUE: Final = 500
 """Characters of a parameter or a tag: what MLflow has always taken."""
+MOST_DIGEST: Final = 36
+"""Characters of a dataset's digest."""
 DEFAULT_ALIAS: Final = "accepted"
 STATUSES: Final = {"succeeded": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -71,8 +76,6 @@ class Mlflow:
         self._clock = clock
         self._experiment = ""
         self._run = ""
-        self._steps: dict[str, int] = {}
-        """The last step that the run has of each metric."""
 
     @property
     def url(self) -> str:
@@ -101,24 +104,18 @@ class Mlflow:
         self._experiment = self._find_experiment()
         found = self._find_run()
         run = found if found is not None else self._create_run()
-        known = _block(run, "data")
-        self._steps = {
-            key: step
-            for metric in _blocks(known, "metrics")
-            if isinstance(key := metric.get("key"), str) and isinstance(step := _int(metric.get("step")), int)
-        }
         self._run = _id(_block(run, "info"), "run_id")
         if found is not None:
             self._rest.post(f"{API}/runs/update", run_id=self._run, status="RUNNING")
             self._log(tags={"footplate.attempt": str(self._subject.attempt)})
-        there = {parameter.get("key") for parameter in _blocks(known, "params")}
+        there = {parameter.get("key") for parameter in _blocks(_block(run, "data"), "params")}
         new = {name: value for name, value in self._subject.parameters.items() if name not in there}
         for names in _chunks(list(new), MOST_PARAMETERS):
             self._log(params={name: new[name] for name in names})
 
     def send(self, lines: Sequence[Line]) -> None:
-        """Tells what was reported at steps that the run hasn't got yet."""
-        steps = dict(self._steps)
+        """Tells what was reported at steps that the run hasn't got yet, be it of us or of the code's own calls."""
+        steps = self._last_steps()
         points: list[dict[str, Any]] = []
         for line in lines:
             for metric, value in line.metrics.items():
@@ -128,7 +125,6 @@ class Mlflow:
                     points.append({"key": name, "value": value, "timestamp": int(line.time * 1000), "step": line.step})
         for chunk in _chunks(points, MOST_METRICS):
             self._rest.post(f"{API}/runs/log-batch", run_id=self._run, metrics=chunk)
-        self._steps = steps
 
     def end(self, end: End) -> None:
         """Tells how it ends; a model that is verified is registered, where the job asks for it."""
@@ -141,6 +137,17 @@ class Mlflow:
         self._rest.post(f"{API}/runs/update", run_id=self._run, status=status, end_time=int(self._clock() * 1000))
         if end.outcome == "succeeded" and model is not None and self._settings.register_as is not None:
             self._register(self._settings.register_as, source=model.uri, sha256=model.sha256)
+        if end.inputs:
+            self._rest.post(f"{API}/runs/log-inputs", run_id=self._run, datasets=[*map(_dataset, end.inputs)])
+
+    def _last_steps(self) -> dict[str, int]:
+        """The last step that the run has of each metric."""
+        run = _block(self._rest.get(f"{API}/runs/get", run_id=self._run), "run")
+        return {
+            key: step
+            for metric in _blocks(_block(run, "data"), "metrics")
+            if isinstance(key := metric.get("key"), str) and isinstance(step := _int(metric.get("step")), int)
+        }
 
     def _find_experiment(self) -> str:
         name = self._settings.experiment or self._subject.namespace
@@ -162,8 +169,16 @@ class Mlflow:
         found = self._rest.post(f"{API}/runs/search", experiment_ids=[self._experiment], filter=wanted, max_results=1)
         return next(iter(_blocks(found, "runs")), None)
 
+    def _end_earlier(self) -> None:
+        """Ends what earlier runs of the job have left as running: their pods are gone, and couldn't say so."""
+        wanted = f"tags.`footplate.uid` = '{self._subject.uid}' and attributes.status = 'RUNNING'"
+        found = self._rest.post(f"{API}/runs/search", experiment_ids=[self._experiment], filter=wanted, max_results=10)
+        for run in _blocks(found, "runs"):
+            self._rest.post(f"{API}/runs/update", run_id=_id(_block(run, "info"), "run_id"), status="FAILED")
+
     def _create_run(self) -> Mapping[str, Any]:
         subject = self._subject
+        self._end_earlier()
         tags = {
             "mlflow.source.type": "JOB",
             "mlflow.source.name": subject.image,
@@ -228,6 +243,12 @@ def _with_way_out(refused: Refused) -> Refused:
     if refused.status in (401, 403):
         return Refused(f"{refused}. Set the credentials in the Secret of {FIELD[:-3]}secretRef", status=refused.status)
     return refused
+
+
+def _dataset(given: Dataset) -> dict[str, Any]:
+    source = {"source_type": urlsplit(given.uri).scheme, "source": json.dumps({"uri": given.uri})}
+    dataset = {"name": given.name, "digest": given.sha256[:MOST_DIGEST], **source}
+    return {"dataset": dataset, "tags": [{"key": "mlflow.data.context", "value": "training"}]}
 
 
 def _name(metric: str) -> str:

@@ -23,6 +23,15 @@ def outcome_of(exit_code: int) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Dataset:
+    """What an input channel held."""
+
+    name: str
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """How the pod ends."""
 
@@ -31,6 +40,8 @@ class End:
     """Why it failed."""
     artifact: ArtifactStatus | None = None
     """The model, verified and committed."""
+    inputs: Sequence[Dataset] = ()
+    """What it has learnt from, where it came to that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,20 +14,24 @@ import structlog
 
 from footplate import records
 from footplate.api.reports import TrackedRun
+from footplate.contract import is_link
 from footplate.records import Line, read_line
 from footplate_trainer.errors import StorageError, words_of
+from footplate_trainer.storage.fetch import Fetched
 from footplate_trainer.storage.runs import OUTAGE_SECONDS
 from footplate_trainer.storage.store import Store
 from footplate_trainer.supervisor.history.earlier import earlier_lines
 from footplate_trainer.supervisor.history.parts import Parts
 from footplate_trainer.supervisor.pod import Pod
-from footplate_trainer.supervisor.secrets import mask, secret_values
-from footplate_trainer.supervisor.tracking import mlflow, tensorboard, wandb
+from footplate_trainer.supervisor.secrets import mask, secret_values, without_credentials
+from footplate_trainer.supervisor.tracking import comet, mlflow, tensorboard, wandb
+from footplate_trainer.supervisor.tracking.comet import Comet
 from footplate_trainer.supervisor.tracking.feed import Feed
 from footplate_trainer.supervisor.tracking.mlflow import Mlflow
+from footplate_trainer.supervisor.tracking.offline import Offline
 from footplate_trainer.supervisor.tracking.rest import Rest
 from footplate_trainer.supervisor.tracking.tensorboard import TensorBoard
-from footplate_trainer.supervisor.tracking.tracker import End, Subject
+from footplate_trainer.supervisor.tracking.tracker import Dataset, End, Subject
 from footplate_trainer.supervisor.tracking.wandb import Wandb
 from footplate_trainer.supervisor.tracking.worker import Worker
 
@@ -50,6 +55,8 @@ class Tracking:
         self._began = time.monotonic()
         self.python = Path(sys.executable)
         """Which one has the libraries of trackers."""
+        self.inputs: Mapping[str, Fetched] = {}
+        """What the input channels hold, once they are fetched."""
         there = lines is not None and pod.node_rank == 0 and not pod.stage
         self._workers = [*self._work(lines)] if there and lines is not None else []
 
@@ -68,14 +75,19 @@ class Tracking:
         return found
 
     def runs(self) -> list[TrackedRun]:
-        """Where they are shown; not where a server puts what it was shown into an address."""
+        """Where they are shown; not where a server puts what it was shown into an address, nor where the address would
+        have all that the pod says refused.
+        """
         shown = ((worker.tracker.name, worker.tracker.url) for worker in self._workers)
-        return [TrackedRun(name=name, url=url) for name, url in shown if url and _masked(url) == url]
+        return [TrackedRun(name=name, url=url) for name, url in shown if is_link(url) and _masked(url) == url]
 
     def finish(self, end: End, *, seconds: float) -> None:
         """Tells how the pod ends, and waits for the trackers for so many seconds at most."""
-        error = mask(end.error.encode(), secret_values(self._pod.spec, os.environ))
-        end = End(end.outcome, error.decode(errors="replace"), end.artifact)
+        if not self._workers:
+            return
+        named = {channel.name: channel.uri for channel in self._pod.spec.inputs}
+        inputs = [Dataset(name, named[name], fetched.sha256) for name, fetched in self.inputs.items()]
+        end = replace(end, error=_harmless(self._pod)(end.error), inputs=inputs)
         deadline = time.monotonic() + seconds
         for worker in self._workers:
             worker.finish(end)
@@ -98,16 +110,23 @@ class Tracking:
                 TensorBoard(f"{folder}/{tensorboard.FOLDER}", self._open, pod.attempt), Feed(lines), self._note
             )
         if settings.wandb is not None:
-            run = Wandb(
-                settings.wandb,
-                _subject(pod),
-                logs_dir=pod.logs_dir,
-                uri=f"{folder}/{wandb.FOLDER}",
-                open_store=self._open,
-                lines=lambda: itertools.chain(self._earlier(), ((pod.attempt, line) for line in Feed(lines))),
-                python=lambda: self.python,
-            )
+            offline = self._offline(wandb.LIBRARY, "wandb_program", f"{folder}/{wandb.FOLDER}", lines)
+            run = Wandb(settings.wandb, _subject(pod), logs_dir=pod.logs_dir, offline=offline)
             yield Worker(run, Feed(lines), self._note)
+        if settings.comet is not None:
+            offline = self._offline(comet.LIBRARY, "comet_program", f"{folder}/{comet.FOLDER}", lines)
+            experiment = Comet(settings.comet, _subject(pod), logs_dir=pod.logs_dir, offline=offline)
+            yield Worker(experiment, Feed(lines), self._note)
+
+    def _offline(self, library: str, program: str, uri: str, lines: Parts) -> Offline:
+        return Offline(
+            library=library,
+            program=program,
+            uri=uri,
+            open_store=self._open,
+            lines=lambda: itertools.chain(self._earlier(), ((self._pod.attempt, line) for line in Feed(lines))),
+            python=lambda: self.python,
+        )
 
     def _earlier(self) -> Iterator[tuple[int, Line]]:
         """What earlier attempts have reported, each line with its attempt. What storage doesn't give is let go."""
@@ -134,6 +153,12 @@ def _masked(text: str) -> str:
     return mask(text.encode(), shown).decode(errors="replace")
 
 
+def _harmless(pod: Pod) -> Callable[[str], str]:
+    """What makes of a text one that others may read: a tracker shows it to more people than may read the job."""
+    values = secret_values(pod.spec, os.environ)
+    return lambda text: without_credentials(mask(text.encode(errors="replace"), values).decode(errors="replace"))
+
+
 def _records(pod: Pod) -> str | None:
     base = records.base_uri(pod.spec)
     return records.records_uri(base, job=pod.job, run=pod.run, uid=pod.uid) if base is not None else None
@@ -141,7 +166,8 @@ def _records(pod: Pod) -> str | None:
 
 def _subject(pod: Pod) -> Subject:
     trainer = pod.spec.trainer
-    prefix = "" if trainer.recipe is not None else OWN_CODE
+    prefix, harmless = "" if trainer.recipe is not None else OWN_CODE, _harmless(pod)
+    named = parameters(trainer.hyperparameters)
     return Subject(
         namespace=pod.config.metadata.namespace,
         job=pod.job,
@@ -149,7 +175,7 @@ def _subject(pod: Pod) -> Subject:
         run=pod.run,
         attempt=pod.attempt,
         image=trainer.image or "",
-        parameters={f"{prefix}{name}": value for name, value in parameters(trainer.hyperparameters).items()},
+        parameters={f"{prefix}{name}": harmless(value) for name, value in named.items()},
     )
 
 

@@ -6,12 +6,14 @@ The first line says what the run is, each other one what was reported at a step.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 
 
 def main(lines: Iterable[str]) -> None:
     """Runs the program."""
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # else what it warns of goes to its makers
     import wandb
 
     about, *rows = map(json.loads, lines)
@@ -27,7 +29,7 @@ def main(lines: Iterable[str]) -> None:
         settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_disable_meta=True),
     )
     for row in rows:
-        run.log(row["metrics"], step=row["step"])
+        run.log({**row["metrics"], "_timestamp": row["time"]}, step=row["step"])
     run.finish(exit_code=about["exitCode"])
 
 
