@@ -2,7 +2,6 @@
 file that is read where it lies instead of in memory.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from footplate_trainer.data.class_labels import Names, find_names, with_names
+from footplate_trainer.data.column_names import header_hint
 from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
 from footplate_trainer.data.table_dialect import NOT_UTF8
 from footplate_trainer.data.table_folders import CSV_NAME, JSON_NAME, PARQUET, partition_of
@@ -241,14 +241,6 @@ def _columns(file: TableFile, said: list[str]) -> dict[str, Kind]:
             f"{header_hint(names)}"
         )
     return dict(kept)
-
-
-def header_hint(names: Sequence[str]) -> str:
-    """What to think of where the names of columns look like cells."""
-    numbers = sum(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name) is not None for name in names)
-    if 2 * numbers <= len(names):
-        return ""
-    return ". Its first line looks like data: add a line with the columns' names above it"
 
 
 def _compare_names(path: Path, names: list[str], needed: list[str], *, first: Path | None, said: list[str]) -> None:
