@@ -57,8 +57,8 @@ def train(ctx: Context, hyperparameters: EvaluateHyperparameters) -> None:
     loss, metrics = (nn.functional.cross_entropy, [accuracy]) if model.card.classes else (squared_error, [mae])
     trainer = Trainer(model.network, loss, torch.optim.SGD(model.network.parameters()), metrics=metrics)
     batches = data.loader(found.samples, batch_size=hyperparameters.batch_size, shuffle=False)
-    evaluate_test(trainer, batches, model.card, slices=found.slices)
-    leave_card(ctx, NAME, notes=notes, loads=False)
+    measured = evaluate_test(trainer, batches, model.card, slices=found.slices)
+    leave_card(ctx, NAME, measured=measured, notes=notes, loads=False)
     reporter().flush()
 
 
