@@ -1,4 +1,4 @@
-"""examples/sentiment/compare.py: the values of the model are those of its evaluation, on the very tweets compared on."""
+"""examples/sentiment/compare.py: the model's values are those of its evaluation, on the very tweets compared on."""
 
 import json
 import subprocess

@@ -140,6 +140,9 @@ def sendable(text: str) -> str:
 
 
 def of_inputs(text: str) -> str:
-    """The same with files of the inputs named as their owner knows them: train/tweets.csv."""
-    folder = os.environ.get(Env.INPUT_DIR)
-    return text.replace(f"{folder.rstrip('/')}/", "") if folder else text
+    """The same with files of the inputs, and of the parts made of them, named as their owner knows them:
+    train/tweets.csv.
+    """
+    for folder in filter(None, map(os.environ.get, (Env.INPUT_DIR, "SPLITS"))):
+        text = text.replace(f"{folder.rstrip('/')}/", "")
+    return text

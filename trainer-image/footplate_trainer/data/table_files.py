@@ -148,8 +148,11 @@ def read_names(path: Path) -> list[str]:
     return [name.strip() for name in names]
 
 
-def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None) -> Source:
-    """What the files hold, one under the other; with the columns of `like`, and its texts as texts.
+def survey_files(
+    paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None, known: Sequence[str] = ()
+) -> Source:
+    """What the files hold, one under the other; with the columns of `like`, its texts as texts. Of others only those
+    that aren't `known` are told.
 
     A column that holds texts in one file holds texts in all.
 
@@ -161,7 +164,8 @@ def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None 
     columns = [_columns(file, said) for file in files]
     names = like.names if like else [*columns[0]]
     for path, found in zip(paths, columns, strict=True):
-        _compare_names(path, [*found], names, first=None if like else paths[0], said=said)
+        names_here = [name for name in found if name in names or name not in known]
+        _compare_names(path, names_here, names, first=None if like else paths[0], said=said)
     texts = {field.name for field in like if is_text(field.type)} if like else set()
     fields = [
         pa.field(name, _unify(name, [found[name] for found in columns], files, channel, text=name in texts))

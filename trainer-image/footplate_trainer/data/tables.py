@@ -155,7 +155,7 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
     sources = {TRAIN: train}
     for split in (VALIDATION, TEST):
         if split in files:
-            sources[split] = survey_files(files[split], channel=split, like=like)
+            sources[split] = survey_files(files[split], channel=split, like=like, known=train.schema.names)
             said += sources[split].said
     parts = _divide(target.strata(labels), asked, brought=sources, note=said.append)
     columns = learn_columns(features, notations, notes, rows=parts[TRAIN])
