@@ -7,7 +7,7 @@ A metric's name is that of the data it was measured on, and what it is: `testAcc
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
@@ -70,13 +70,14 @@ VALUES: Mapping[str, Values] = {
 HEADLINES = ("accuracy", "f1Macro", "rocAuc", "logLoss", "calibrationError", "mae", "rmse", "r2")
 """The values that say most: in status.evaluation, in the log, and among the job's metrics."""
 
-RECIPE_TASKS: Mapping[str, Task] = {
-    "image-classification": "classification",
-    "tabular-classification": "classification",
-    "tabular-regression": "regression",
-    "text-classification": "classification",
+RECIPE_TASKS: Mapping[str, tuple[Task, ...]] = {
+    "image-classification": ("classification",),
+    "tabular-classification": ("classification",),
+    "tabular-regression": ("regression",),
+    "text-classification": ("classification",),
+    "evaluate": ("classification", "regression"),
 }
-"""Of the recipes that evaluate."""
+"""What the recipes that evaluate may do; of `evaluate` the model says which."""
 
 WITHOUT_COLUMNS = ("image-classification", "text-classification")
 """Those of them whose models see no columns by which the data could be sliced."""
@@ -143,20 +144,20 @@ def value_names(task: Task, *, metrics: Collection[str] | None = None, classes: 
 
 def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Problem]:
     """What can't come true, as far as that can be known before there is data: only of a recipe it can."""
-    task = RECIPE_TASKS.get(recipe or "")
-    if task is None:
+    tasks = RECIPE_TASKS.get(recipe or "", ())
+    if not tasks:
         return
     for number, metric in enumerate(evaluation.metrics or ()):
-        if VALUES[metric].task != task:
-            fitting = ", ".join(name for name, kind in VALUES.items() if kind.task == task)
+        if VALUES[metric].task not in tasks:
+            fitting = ", ".join(name for name, kind in VALUES.items() if kind.task in tasks)
             yield Problem(
                 f"{PATH}.metrics[{number}]",
                 metric,
-                f"is none of a {task}, as recipe {recipe} is",
+                f"is none of a {tasks[0]}, as recipe {recipe} is",
                 f"choose of {fitting}",
             )
     for number, gate in enumerate(evaluation.gates):
-        if problem := _wrong(gate, evaluation, task, where=f"{PATH}.gates[{number}]"):
+        if problem := _wrong(gate, evaluation, tasks, where=f"{PATH}.gates[{number}]"):
             yield problem
     if evaluation.slices and recipe in WITHOUT_COLUMNS:
         yield Problem(f"{PATH}.slices", evaluation.slices, f"recipe {recipe} has no columns", "leave slices out")
@@ -175,20 +176,21 @@ def suggest(metric: str, known: Sequence[str], other: Sequence[str] = ()) -> str
     return nearest(metric, [*known, *other]) or f"it may be {', '.join(known[:12])}"
 
 
-def _wrong(gate: Gate, evaluation: Evaluation, task: Task, *, where: str) -> Problem | None:
+def _wrong(gate: Gate, evaluation: Evaluation, tasks: Sequence[Task], *, where: str) -> Problem | None:
     """What is wrong with a gate; None where nothing is."""
     metric = gate.metric
-    if metric in REPORTED[task]:
+    reported = [name for task in tasks for name in REPORTED[task]]
+    if metric in reported:
         return None
-    source = _source(metric, task)
+    source = _source(metric, tasks)
     if source is None:
-        known = [full_name(TEST, name) for name in value_names(task, metrics=evaluation.metrics)]
-        other: Task = "regression" if task == "classification" else "classification"
-        if _source(metric, other):
-            rule = f"is measured of a {other}, and this recipe is a {task}"
+        names = [name for task in tasks for name in value_names(task, metrics=evaluation.metrics)]
+        known = [full_name(TEST, name) for name in names]
+        if elsewhere := _source(metric, get_args(Task)):
+            rule = f"is measured of a {VALUES[elsewhere].task}, and this recipe is a {tasks[0]}"
             return Problem(f"{where}.metric", metric, rule, f"it may be {', '.join(known)}")
         rule = "the evaluation has no such metric"
-        return Problem(f"{where}.metric", metric, rule, suggest(metric, known, REPORTED[task]))
+        return Problem(f"{where}.metric", metric, rule, suggest(metric, known, reported))
     if evaluation.metrics is not None and source not in evaluation.metrics:
         return Problem(f"{where}.metric", metric, f"{PATH}.metrics leaves it out", f"add {source} to metrics")
     return _out_of_reach(gate, VALUES[source], where=where)
@@ -206,9 +208,9 @@ def _out_of_reach(gate: Gate, kind: Values, *, where: str) -> Problem | None:
     return None
 
 
-def _source(metric: str, task: Task) -> str | None:
+def _source(metric: str, tasks: Sequence[Task]) -> str | None:
     """What has to be measured for a gate's metric; None where nothing gives it."""
-    return next((name for name, kind in VALUES.items() if kind.task == task and _gives(name, kind, metric)), None)
+    return next((name for name, kind in VALUES.items() if kind.task in tasks and _gives(name, kind, metric)), None)
 
 
 def _gives(name: str, kind: Values, metric: str) -> bool:

@@ -100,7 +100,14 @@ def test_pictures_have_no_columns_to_slice_by() -> None:
     assert mistakes(TABLES, slices=["country"]) == []
 
 
-@pytest.mark.parametrize("recipe", [None, "evaluate", "another"])
+def test_of_an_evaluation_alone_the_model_says_which_task_it_is() -> None:
+    for metric in ("testAccuracy", "testF1.neutral", "testRmse"):
+        assert mistakes("evaluate", gates=gate(metric), metrics=["accuracy", "f1", "rmse"]) == []
+    assert "did you mean testAccuracy?" in mistakes("evaluate", gates=gate("testAcuracy"))[0]
+    assert "the highest is 1" in mistakes("evaluate", gates=[{"metric": "testR2", "atLeast": 2}])[0]
+
+
+@pytest.mark.parametrize("recipe", [None, "another"])
 def test_what_other_code_measures_nobody_knows_beforehand(recipe: str | None) -> None:
     assert mistakes(recipe, gates=gate("anything"), metrics=["mae"]) == []
 
