@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 from pydantic import Field
 
 from footplate.api.errors import Problem, nearest
+from footplate.api.recipes import EVALUATE
 from footplate.api.reports import MAX_GATE_METRIC, MAX_GATES
 from footplate.api.types import Model, Rule, count
 
@@ -70,14 +71,13 @@ VALUES: Mapping[str, Values] = {
 HEADLINES = ("accuracy", "f1Macro", "rocAuc", "logLoss", "calibrationError", "mae", "rmse", "r2")
 """The values that say most: in status.evaluation, in the log, and among the job's metrics."""
 
-RECIPE_TASKS: Mapping[str, tuple[Task, ...]] = {
-    "image-classification": ("classification",),
-    "tabular-classification": ("classification",),
-    "tabular-regression": ("regression",),
-    "text-classification": ("classification",),
-    "evaluate": ("classification", "regression"),
+RECIPE_TASKS: Mapping[str, Task] = {
+    "image-classification": "classification",
+    "tabular-classification": "classification",
+    "tabular-regression": "regression",
+    "text-classification": "classification",
 }
-"""What the recipes that evaluate may do; of `evaluate` the model says which."""
+"""Of the recipes that evaluate what they have trained."""
 
 WITHOUT_COLUMNS = ("image-classification", "text-classification")
 """Those of them whose models see no columns by which the data could be sliced."""
@@ -144,7 +144,7 @@ def value_names(task: Task, *, metrics: Collection[str] | None = None, classes: 
 
 def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Problem]:
     """What can't come true, as far as that can be known before there is data: only of a recipe it can."""
-    tasks = RECIPE_TASKS.get(recipe or "", ())
+    tasks = _tasks_of(recipe)
     if not tasks:
         return
     for number, metric in enumerate(evaluation.metrics or ()):
@@ -161,6 +161,14 @@ def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Pro
             yield problem
     if evaluation.slices and recipe in WITHOUT_COLUMNS:
         yield Problem(f"{PATH}.slices", evaluation.slices, f"recipe {recipe} has no columns", "leave slices out")
+
+
+def _tasks_of(recipe: str | None) -> Sequence[Task]:
+    """What a recipe may do; none where nobody knows."""
+    if recipe == EVALUATE:  # the model says which
+        return get_args(Task)
+    task = RECIPE_TASKS.get(recipe or "")
+    return () if task is None else (task,)
 
 
 def suggest(metric: str, known: Sequence[str], other: Sequence[str] = ()) -> str:
