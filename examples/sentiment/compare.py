@@ -1,4 +1,5 @@
-"""Prints how well the model that the job has left tells the test tweets apart, beside TF-IDF with logistic regression.
+"""Prints how well the job's model tells the test tweets apart, as its evaluation.json says, beside TF-IDF with logistic
+regression.
 
     python compare.py DATA MODEL
 
@@ -6,6 +7,7 @@ DATA: the folder of make_data.py; MODEL: that of the downloaded artifact.
 """
 
 import csv
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +17,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import make_pipeline
 
-from footplate_trainer import load_model
-
 
 def main(data: Path, model: Path) -> None:
     texts, labels = read(data / "train")
@@ -24,14 +24,18 @@ def main(data: Path, model: Path) -> None:
     baseline = make_pipeline(TfidfVectorizer(), LogisticRegression(C=3, max_iter=1000))
     baseline.fit(texts, labels)
     most = max(set(labels), key=labels.count)
-    print(f"\n{len(test_labels):,} tweets of the test data    accuracy  macro F1")
+    found = json.loads((model / "evaluation.json").read_text())["data"]["test"]
+    if found["samples"] != len(test_labels):
+        sys.exit(f"{model} was evaluated on {found['samples']:,} tweets, and {data} has {len(test_labels):,} to test")
+    rows = [("this model", found["values"]["accuracy"], found["values"]["f1Macro"])]
     for name, predicted in (
-        ("this model", load_model(model).predict(test_texts)),
         ("TF-IDF + logistic regression", baseline.predict(test_texts)),
         (f"always {most}", [most] * len(test_labels)),
     ):
-        accuracy = accuracy_score(test_labels, predicted)
-        print(f"{name:32}  {accuracy:8.3f}  {f1_score(test_labels, predicted, average='macro'):8.3f}")
+        rows.append((name, accuracy_score(test_labels, predicted), f1_score(test_labels, predicted, average="macro")))
+    print(f"\n{len(test_labels):,} tweets of the test data    accuracy  macro F1")
+    for name, accuracy, f1 in rows:
+        print(f"{name:32}  {accuracy:8.3f}  {f1:8.3f}")
 
 
 def read(folder: Path) -> tuple[list[str], Sequence[str]]:

@@ -4,10 +4,11 @@ the operator turns that into who pays for the restart.
 A message is shown to the user as it is: it names the field, the value, the rule and the way out.
 """
 
+import os
 from collections.abc import Iterator
 from typing import ClassVar
 
-from footplate.contract import ExitCode
+from footplate.contract import Env, ExitCode
 
 
 class TrainerError(Exception):
@@ -136,3 +137,12 @@ def words_of(error: BaseException) -> str:
 def sendable(text: str) -> str:
     """A text with what UTF-8 can't carry, such as the bytes of a file name, written as an escape."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def of_inputs(text: str) -> str:
+    """The same with files of the inputs, and of the parts made of them, named as their owner knows them:
+    train/tweets.csv.
+    """
+    for folder in filter(None, map(os.environ.get, (Env.INPUT_DIR, "SPLITS"))):
+        text = text.replace(f"{folder.rstrip('/')}/", "")
+    return text

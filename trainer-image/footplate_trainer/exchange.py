@@ -27,7 +27,7 @@ from footplate.api.scalars import Count
 from footplate.api.types import Model
 from footplate.causes import way_out
 from footplate.contract import Activity, ExitCode, Failure
-from footplate_trainer.errors import TrainerError, chain_of, sendable, words_of
+from footplate_trainer.errors import TrainerError, chain_of, of_inputs, sendable, words_of
 
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
 METRICS_FILE = "FOOTPLATE_METRICS_FILE"
@@ -220,7 +220,9 @@ def describe_error(error: BaseException, *, rank: int | None) -> Failure:
     return Failure(
         rank=rank,
         type="" if ours else sendable(type(error).__qualname__)[:256],
-        message=(words_of(error) if ours else f"{words_of(error)}{_way_out(error)}{_notes_of(error)}")[:1024],
+        message=(of_inputs(words_of(error)) if ours else f"{words_of(error)}{_way_out(error)}{_notes_of(error)}")[
+            :1024
+        ],
         traceback=None if ours and error.__traceback__ is None else text[-3072:],
         time=time.time(),
     )

@@ -5,12 +5,14 @@ A metric's name is that of the data it was measured on, and what it is: `testAcc
 `testF1.neutral`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Literal, NamedTuple
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
 from footplate.api.errors import Problem, nearest
+from footplate.api.recipes import EVALUATE
 from footplate.api.reports import MAX_GATE_METRIC, MAX_GATES
 from footplate.api.types import Model, Rule, count
 
@@ -45,6 +47,9 @@ class Values(NamedTuple):
     names: tuple[str, ...]
     by_class: bool = False
     """Whether there is also a value for each class."""
+    lowest: float = 0.0
+    highest: float = 1.0
+    """No value is beyond these."""
 
 
 VALUES: Mapping[str, Values] = {
@@ -55,11 +60,11 @@ VALUES: Mapping[str, Values] = {
     "confusion": Values("classification", ()),
     "rocAuc": Values("classification", ("rocAuc",), by_class=True),
     "prAuc": Values("classification", ("prAuc",), by_class=True),
-    "logLoss": Values("classification", ("logLoss",)),
+    "logLoss": Values("classification", ("logLoss",), highest=math.inf),
     "calibration": Values("classification", ("calibrationError",)),
-    "mae": Values("regression", ("mae",)),
-    "rmse": Values("regression", ("rmse",)),
-    "r2": Values("regression", ("r2",)),
+    "mae": Values("regression", ("mae",), highest=math.inf),
+    "rmse": Values("regression", ("rmse",), highest=math.inf),
+    "r2": Values("regression", ("r2",), lowest=-math.inf),
     "errorQuantiles": Values("regression", ()),
 }
 
@@ -72,7 +77,7 @@ RECIPE_TASKS: Mapping[str, Task] = {
     "tabular-regression": "regression",
     "text-classification": "classification",
 }
-"""Of the recipes that evaluate."""
+"""Of the recipes that evaluate what they have trained."""
 
 WITHOUT_COLUMNS = ("image-classification", "text-classification")
 """Those of them whose models see no columns by which the data could be sliced."""
@@ -139,37 +144,81 @@ def value_names(task: Task, *, metrics: Collection[str] | None = None, classes: 
 
 def find_mistakes(evaluation: Evaluation, *, recipe: str | None) -> Iterator[Problem]:
     """What can't come true, as far as that can be known before there is data: only of a recipe it can."""
-    task = RECIPE_TASKS.get(recipe or "")
-    if task is None:
+    tasks = _tasks_of(recipe)
+    if not tasks:
         return
     for number, metric in enumerate(evaluation.metrics or ()):
-        if VALUES[metric].task != task:
-            fitting = ", ".join(name for name, kind in VALUES.items() if kind.task == task)
+        if VALUES[metric].task not in tasks:
+            fitting = ", ".join(name for name, kind in VALUES.items() if kind.task in tasks)
             yield Problem(
                 f"{PATH}.metrics[{number}]",
                 metric,
-                f"is none of a {task}, as recipe {recipe} is",
+                f"is none of a {tasks[0]}, as recipe {recipe} is",
                 f"choose of {fitting}",
             )
     for number, gate in enumerate(evaluation.gates):
-        if problem := _unknown(gate.metric, evaluation, task, where=f"{PATH}.gates[{number}].metric"):
+        if problem := _wrong(gate, evaluation, tasks, where=f"{PATH}.gates[{number}]"):
             yield problem
     if evaluation.slices and recipe in WITHOUT_COLUMNS:
         yield Problem(f"{PATH}.slices", evaluation.slices, f"recipe {recipe} has no columns", "leave slices out")
 
 
-def _unknown(metric: str, evaluation: Evaluation, task: Task, *, where: str) -> Problem | None:
-    """What is wrong with a gate's metric; None where nothing is."""
-    if metric in REPORTED[task]:
+def _tasks_of(recipe: str | None) -> Sequence[Task]:
+    """What a recipe may do; none where nobody knows."""
+    if recipe == EVALUATE:  # the model says which
+        return get_args(Task)
+    task = RECIPE_TASKS.get(recipe or "")
+    return () if task is None else (task,)
+
+
+def suggest(metric: str, known: Sequence[str], other: Sequence[str] = ()) -> str:
+    """A way out for a gate on a metric that won't be measured.
+
+    Args:
+        metric: as it is written.
+        known: what the evaluation of the test data will have.
+        other: what the recipe reports besides.
+    """
+    if (of_test := full_name(TEST, metric)) in known:
+        return f"did you mean {of_test}?"
+    return nearest(metric, [*known, *other]) or f"it may be {', '.join(known[:12])}"
+
+
+def _wrong(gate: Gate, evaluation: Evaluation, tasks: Sequence[Task], *, where: str) -> Problem | None:
+    """What is wrong with a gate; None where nothing is."""
+    metric = gate.metric
+    reported = [name for task in tasks for name in REPORTED[task]]
+    if metric in reported:
         return None
-    source = next((name for name, kind in VALUES.items() if kind.task == task and _gives(name, kind, metric)), None)
+    source = _source(metric, tasks)
     if source is None:
-        known = [full_name(TEST, name) for name in value_names(task, metrics=evaluation.metrics)]
-        hint = nearest(metric, [*known, *REPORTED[task]]) or f"it may be {', '.join(known)}"
-        return Problem(where, metric, "the evaluation has no such metric", hint)
+        names = [name for task in tasks for name in value_names(task, metrics=evaluation.metrics)]
+        known = [full_name(TEST, name) for name in names]
+        if elsewhere := _source(metric, get_args(Task)):
+            rule = f"is measured of a {VALUES[elsewhere].task}, and this recipe is a {tasks[0]}"
+            return Problem(f"{where}.metric", metric, rule, f"it may be {', '.join(known)}")
+        rule = "the evaluation has no such metric"
+        return Problem(f"{where}.metric", metric, rule, suggest(metric, known, reported))
     if evaluation.metrics is not None and source not in evaluation.metrics:
-        return Problem(where, metric, f"{PATH}.metrics leaves it out", f"add {source} to metrics")
+        return Problem(f"{where}.metric", metric, f"{PATH}.metrics leaves it out", f"add {source} to metrics")
+    return _out_of_reach(gate, VALUES[source], where=where)
+
+
+def _out_of_reach(gate: Gate, kind: Values, *, where: str) -> Problem | None:
+    """A bound that no value keeps."""
+    if gate.at_least is not None and gate.at_least > kind.highest:
+        hint = f"90 % is 0.9, so for example {gate.at_least / 100:g}" if 10 <= gate.at_least <= 100 else ""
+        rule = f"no value of {gate.metric} passes: the highest is {kind.highest:g}"
+        return Problem(f"{where}.atLeast", gate.at_least, rule, hint)
+    if gate.at_most is not None and gate.at_most < kind.lowest:
+        rule = f"no value of {gate.metric} passes: the lowest is {kind.lowest:g}"
+        return Problem(f"{where}.atMost", gate.at_most, rule)
     return None
+
+
+def _source(metric: str, tasks: Sequence[Task]) -> str | None:
+    """What has to be measured for a gate's metric; None where nothing gives it."""
+    return next((name for name, kind in VALUES.items() if kind.task in tasks and _gives(name, kind, metric)), None)
 
 
 def _gives(name: str, kind: Values, metric: str) -> bool:

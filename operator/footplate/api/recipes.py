@@ -13,6 +13,8 @@ from footplate.api.errors import Problem, explain, field_at
 from footplate.api.hyperparameters import Hyperparameters, Mode, Precision, Settings
 
 PATH = "spec.trainer.hyperparameters"
+EVALUATE = "evaluate"
+"""The recipe that trains nothing."""
 
 RecipeName = Literal[
     "image-classification", "tabular-classification", "tabular-regression", "text-classification", "evaluate"
@@ -170,7 +172,7 @@ RECIPES: Mapping[str, type[Settings]] = {
     "tabular-classification": TableHyperparameters,
     "tabular-regression": RegressionHyperparameters,
     "text-classification": TextHyperparameters,
-    "evaluate": EvaluateHyperparameters,
+    EVALUATE: EvaluateHyperparameters,
 }
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from footplate.attempt_spec import pod_name
-from footplate.cli.dev_files import Upload, download_files
+from footplate.cli.dev_files import Upload, describe_model, download_files
 from footplate.cli.dev_home import DevHome
 from footplate.cli.dev_log import LogTail, with_missed
 from footplate.cli.dev_options import describe_images, parse_images, parse_pair
@@ -59,10 +59,6 @@ SearchPath = Annotated[
 Uri = Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX/", show_default=False)]
 _START_SECONDS = 60
 _STOP_SECONDS = 30
-_USE = """\
-  from footplate_trainer import load_model
-  model = load_model("{folder}")
-  print(model.predict(...))"""
 _console = Console(highlight=False)
 
 
@@ -149,9 +145,7 @@ def run(
                 if artifact and download:
                     s3 = await cluster.storage_ready()
                     await asyncio.to_thread(download_files, s3.store, artifact["uri"], download)
-                    recipes = (download / "model.json").exists()
-                    use = f":\n\n{_USE.format(folder=download)}" if recipes else ""
-                    _print_lines([f"Its files are in {download}{use}"])
+                    _print_lines(describe_model(download))
                 return bool(job["status"]["phase"] == "Succeeded")
 
         if not asyncio.run(main()):

@@ -17,6 +17,10 @@ from footplate.errors import ConfigurationError
 
 Stores = Callable[[str], ObjectStore]
 """A client by name of the bucket."""
+_USE = """\
+  from footplate_trainer import load_model
+  model = load_model("{folder}")
+  print(model.predict(...))"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,17 @@ def download_files(stores: Stores, uri: str, folder: Path) -> str:
     if not items:
         raise ConfigurationError(f"get {uri}: nothing lies below it; s3://{bucket}/ stands for the whole bucket")
     return f"{_files(len(items), of=uri)} in {folder}"
+
+
+def describe_model(folder: Path) -> Iterator[str]:
+    """What lies in a folder that a model was downloaded into, as far as there is more to say of it than that."""
+    yield f"Its files are in {folder}"
+    if (card := folder / "README.md").is_file():
+        yield f"Card       {card}"
+    if (plots := folder / "plots").is_dir():
+        yield f"Plots      {plots}"
+    if (folder / "model.json").is_file():
+        yield f"\n{_USE.format(folder=folder)}"
 
 
 def _files(count: int, *, of: object) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from footplate.api.recipes import EVALUATE
 from footplate.api.reports import ProgressStatus
 from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJobStatus, Trouble
 from footplate.policy import (
@@ -67,6 +68,8 @@ def _what_came_out(job: Job) -> str:
             "nothing was trained: a TrainingJob of this name and spec has left its model, which was verified anew, at "
             f"{clean(artifact.uri, most=512)}; set runPolicy.restartNonce to a new value to train again"
         )
+    if artifact is not None and job.spec.trainer.recipe == EVALUATE:
+        return f"the model was evaluated; what was found is at {clean(artifact.uri, most=512)}"
     if artifact is not None:
         how = _how_training_ended(artifact.ended, job.status.progress)
         return f"{how}; the verified model is at {clean(artifact.uri, most=512)}"

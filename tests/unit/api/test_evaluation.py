@@ -8,7 +8,7 @@ from footplate.api.evaluation import HEADLINES, VALUES, Evaluation, find_mistake
 from footplate.api.reports import MAX_HEADLINES
 from footplate.policy.resolve import InvalidJob, resolve
 
-IMAGES, TABLES = "image-classification", "tabular-classification"
+IMAGES, TABLES, REGRESSION = "image-classification", "tabular-classification", "tabular-regression"
 
 
 def mistakes(recipe: str | None, **asked: Any) -> list[str]:
@@ -35,12 +35,53 @@ def test_what_a_recipe_measures_can_be_gated(metric: str) -> None:
         ("testAccuracy.neutral", "did you mean testAccuracy?"),
         ("testF1", "did you mean testF1Macro?"),
         ("testF1.", "did you mean testF1Macro?"),
+        ("accuracy", "did you mean testAccuracy?"),
+        ("f1Macro", "did you mean testF1Macro?"),
     ],
 )
 def test_a_gate_on_what_is_not_measured_names_the_nearest(metric: str, hint: str) -> None:
     (said,) = mistakes(TABLES, gates=gate(metric))
     assert said.startswith(f'spec.evaluation.gates[0].metric = "{metric}": the evaluation has no such metric; ')
     assert hint in said
+
+
+@pytest.mark.parametrize(
+    ("recipe", "metric", "said"),
+    [
+        (
+            TABLES,
+            "testRmse",
+            "is measured of a regression, and this recipe is a classification; it may be testAccuracy, ",
+        ),
+        (
+            REGRESSION,
+            "testF1.neutral",
+            "is measured of a classification, and this recipe is a regression; it may be testMae",
+        ),
+    ],
+)
+def test_a_gate_on_a_metric_of_another_task_says_so(recipe: str, metric: str, said: str) -> None:
+    (problem,) = mistakes(recipe, gates=gate(metric))
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("recipe", "gate", "said"),
+    [
+        (TABLES, {"metric": "testAccuracy", "atLeast": 90}, "the highest is 1; 90 % is 0.9, so for example 0.9"),
+        (TABLES, {"metric": "testF1.neutral", "atLeast": 1.5}, "no value of testF1.neutral passes: the highest is 1"),
+        (TABLES, {"metric": "testLogLoss", "atMost": -0.1}, "no value of testLogLoss passes: the lowest is 0"),
+        (REGRESSION, {"metric": "testR2", "atLeast": 1.01}, "the highest is 1"),
+        (TABLES, {"metric": "testAccuracy", "atLeast": 1}, None),
+        (TABLES, {"metric": "testLogLoss", "atMost": 0}, None),
+        (REGRESSION, {"metric": "testRmse", "atLeast": 1e9}, None),
+        (REGRESSION, {"metric": "testR2", "atMost": -5}, None),
+    ],
+)
+def test_a_bound_that_no_value_keeps_is_refused(recipe: str, gate: dict[str, Any], said: str | None) -> None:
+    problems = mistakes(recipe, gates=[gate])
+    assert bool(problems) == (said is not None)
+    assert said is None or said in problems[0]
 
 
 def test_a_gate_on_what_is_not_asked_for_says_so() -> None:
@@ -59,7 +100,14 @@ def test_pictures_have_no_columns_to_slice_by() -> None:
     assert mistakes(TABLES, slices=["country"]) == []
 
 
-@pytest.mark.parametrize("recipe", [None, "evaluate", "another"])
+def test_of_an_evaluation_alone_the_model_says_which_task_it_is() -> None:
+    for metric in ("testAccuracy", "testF1.neutral", "testRmse"):
+        assert mistakes("evaluate", gates=gate(metric), metrics=["accuracy", "f1", "rmse"]) == []
+    assert "did you mean testAccuracy?" in mistakes("evaluate", gates=gate("testAcuracy"))[0]
+    assert "the highest is 1" in mistakes("evaluate", gates=[{"metric": "testR2", "atLeast": 2}])[0]
+
+
+@pytest.mark.parametrize("recipe", [None, "another"])
 def test_what_other_code_measures_nobody_knows_beforehand(recipe: str | None) -> None:
     assert mistakes(recipe, gates=gate("anything"), metrics=["mae"]) == []
 
@@ -76,7 +124,7 @@ def test_what_says_most_is_measured_and_fits_the_status() -> None:
     assert len(HEADLINES) <= MAX_HEADLINES
 
 
-REGRESSION, TEXTS = "tabular-regression", "text-classification"
+TEXTS = "text-classification"
 
 
 @pytest.mark.parametrize("metric", ["testRmse", "testR2", "valMae", "valLoss"])
@@ -86,7 +134,7 @@ def test_a_regression_has_its_own_gates(metric: str) -> None:
 
 def test_what_a_regression_has_not_is_told() -> None:
     [said] = mistakes(REGRESSION, gates=[{"metric": "testAccuracy", "atLeast": 0.5}])
-    assert "the evaluation has no such metric" in said
+    assert "is measured of a classification" in said
 
 
 def test_texts_have_classes_and_no_columns() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from obstore.store import MemoryStore
 
-from footplate.cli.dev_files import Upload, download_files
+from footplate.cli.dev_files import Upload, describe_model, download_files
 from footplate.errors import ConfigurationError
 
 
@@ -67,3 +67,13 @@ def test_one_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("pass\n")
     upload = Upload.plan(str(tmp_path), "s3://datasets/code/", option="put")
     assert upload.send(lambda bucket: MemoryStore()) == f"1 file of {tmp_path} is in s3://datasets/code/"
+
+
+def test_a_downloaded_model_is_described_by_what_is_there(tmp_path: Path) -> None:
+    assert [*describe_model(tmp_path)] == [f"Its files are in {tmp_path}"]
+    (tmp_path / "plots").mkdir()
+    for name in ("README.md", "model.json"):
+        (tmp_path / name).touch()
+    said = [*describe_model(tmp_path)]
+    assert said[1:3] == [f"Card       {tmp_path}/README.md", f"Plots      {tmp_path}/plots"]
+    assert f'load_model("{tmp_path}")' in said[3]

@@ -46,6 +46,18 @@ def test_a_success_shows_where_the_model_is() -> None:
     assert "s3://models/a/1/ (3.0 MB, of epoch 4, earlyStopping)" in early
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_the_end_shows_each_gate(phase: str) -> None:
+    gates = [
+        {"metric": "testF1Macro", "atLeast": 0.7, "value": 0.76056, "passed": True},
+        {"metric": "testLogLoss", "atMost": 0.4, "passed": False},
+    ]
+    assert describe_end({"status": {"phase": phase, "evaluation": {"gates": gates}}}).splitlines()[-2:] == [
+        "Gate       testF1Macro 0.7606, at least 0.7 is asked: passed",
+        "Gate       testLogLoss has no value, at most 0.4 is asked: not passed",
+    ]
+
+
 def test_a_failure_shows_whose_where_and_the_traceback() -> None:
     failure = {"rank": 3, "node": "gpu-7", "exitCode": 70, "message": "ValueError: no", "traceback": "Traceback …\n"}
     status = {"phase": "Failed", "reason": "UserError", "message": "rank 3 failed", "failure": failure}

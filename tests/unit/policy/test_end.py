@@ -58,6 +58,12 @@ def test_success_says_where_training_stopped_early(ended: str | None, progress: 
     assert after["message"].startswith(words)
 
 
+def test_where_nothing_was_trained_no_model_is_said_to_be_there() -> None:
+    artifact = {"uri": "s3://m/fashion/1/", "manifest": "s3://m/fashion/1/m", "sha256": "a" * 64, "sizeBytes": 5}
+    after = status_of(look(job({"trainer": {"recipe": "evaluate"}}), says(0, artifact=artifact), says(1)))
+    assert after["message"] == "the model was evaluated; what was found is at s3://m/fashion/1/"
+
+
 def test_success_without_a_word_of_the_model() -> None:
     of = job({"output": {"uri": "s3://models/x/"}})
     done = (pod(0, phase="Succeeded"), pod(1, phase="Succeeded"))

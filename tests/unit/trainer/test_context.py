@@ -1,6 +1,8 @@
 """How the environment becomes a context."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,18 @@ def environment(folder: Path, *, hyperparameters: dict[str, Any] | None = None, 
         "LOCAL_WORLD_SIZE": "4",
         **more,
     }
+
+
+def test_a_folder_that_is_not_there_is_told_with_those_that_are_and_where_they_come_from(tmp_path: Path) -> None:
+    inside, outside = read_context(environment(tmp_path)), read_context({})
+    with pytest.raises(KeyError, match=r"no input 'trian': there are 'train'\. They are those of spec\.inputs"):
+        inside.inputs["trian"]
+    with pytest.raises(KeyError, match=r"no input 'train': there are none\..*outside a job: ctx\.inputs\.get"):
+        outside.inputs["train"]
+    with pytest.raises(KeyError, match=r"no part 'train': there are none\. spec\.data\.split makes them"):
+        inside.splits["train"]
+    assert inside.inputs.get("trian") is None
+    assert copy.deepcopy(inside.inputs) == inside.inputs == pickle.loads(pickle.dumps(inside.inputs))
 
 
 def test_outside_a_job_there_is_one_rank_and_nothing_else() -> None:

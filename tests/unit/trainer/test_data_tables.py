@@ -267,6 +267,15 @@ GOOD: dict[str, Good] = {
 }
 
 
+def test_a_column_that_was_left_out_of_training_is_no_news_in_other_splits(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text(
+            "".join([",x,id,y\n", *(f"{n},{n / 7},k{n},{'ab'[n % 2]}\n" for n in range(9))])
+        )
+    splits = read_splits({"train": tmp_path}, target="y", ignore=["id"], validation_fraction=0, test_fraction=0, seed=0)
+    assert not [note for note in splits.notes if "columns left out that" in note]
+
+
 SMALL = [case for case in GOOD if len(GOOD[case].rows) < 100]
 
 
@@ -349,8 +358,14 @@ BAD: dict[str, Bad] = {
     ),
     "no header, cells alike": Bad(csv("1,1,1,a\n2,3,4,b\n"), "several columns named '1'.*first line looks like data"),
     "headers twice": Bad(csv("x,x,y\n1,2,a\n"), r"rows\.csv has several columns named 'x'; give each its own name$"),
-    "a cell too many": Bad(csv("x,y\n1,a\n2,b,\n"), r"rows\.csv can't be read: .*Expected 2 columns, got 3: 2,b,"),
-    "a cell too few": Bad(csv("x,y\n1,a\n2\n"), "Expected 2 columns, got 1: 2"),
+    "a cell too many": Bad(
+        csv("x,y\n1,a\n2,b,\n"),
+        r"rows\.csv can't be read: row 2 has 3 cells, where the header has 2: '2,b,'\. A text with ',' in it stands in",
+    ),
+    "a cell too few": Bad(csv("x,y\n1,a\n2\n"), "row 2 has 1 cell, where the header has 2: '2'"),
+    "a cell too many behind cells of many lines": Bad(
+        csv('x,y\n1,"a\nb"\n\n2,b\n3,"c",\n'), "row 3 has 3 cells, where the header has 2: '3,c,'"
+    ),
     "the header once more": Bad(
         csv(f"{TABLE}{TABLE}"), r"rows\.csv can't be read: row 3 is the header once more, .*Correct or remove it"
     ),

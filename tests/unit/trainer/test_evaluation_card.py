@@ -8,7 +8,9 @@ import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
 
+from footplate.api.reports import GateStatus
 from footplate_trainer import evaluate
+from footplate_trainer.evaluation import plots
 from footplate_trainer.evaluation.card import card_text
 from footplate_trainer.evaluation.plots import draw, draw_curves
 from footplate_trainer.evaluation_file import DataEvaluation, EvaluationFile
@@ -45,6 +47,20 @@ def test_hugging_faces_parser_reads_the_card() -> None:
     assert "![plots/test-roc.png](plots/test-roc.png)" in read.text
     assert "| DE | 30 |" in read.text
     assert '"epochs": 2' in read.text
+
+
+def test_a_card_says_how_the_gates_are_met() -> None:
+    text = card(
+        gates=[
+            GateStatus(metric="testF1Macro", at_least=0.7, value=0.7606, passed=True),
+            GateStatus(metric="testLogLoss", at_most=0.4, value=0.421, passed=False),
+            GateStatus(metric="testF1.a|b", at_least=0.5, passed=False, why="no such class"),
+        ]
+    )
+    assert "| testF1Macro | at least 0.7 | 0.7606 | yes |" in text
+    assert "| testLogLoss | at most 0.4 | 0.421 | **no** |" in text
+    assert r"| testF1.a\|b | at least 0.5 | no value | **no** |" in text
+    assert "## Gates" not in card()
 
 
 def test_a_card_without_an_evaluation_is_one_too() -> None:
@@ -103,3 +119,15 @@ def test_any_number_of_classes_can_be_drawn(tmp_path: Path, classes: int) -> Non
     drawn = [path.name for path in draw("test", classified([str(number) for number in range(classes)]), tmp_path)]
     assert ("test-confusion.png" in drawn) is (classes <= 200)
     assert ("test-roc.png" in drawn) is (classes <= 20)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 100])
+def test_epochs_are_whole_numbers_on_the_axis(epochs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure) or path)
+    draw_curves(range(epochs), {"loss": [0.5] * epochs}, tmp_path)
+    drawn[0].draw_without_rendering()
+    low, high = drawn[0].axes[0].get_xlim()
+    ticks = [tick for tick in drawn[0].axes[0].get_xticks() if low <= tick <= high]
+    assert ticks
+    assert all(tick == round(tick) for tick in ticks)

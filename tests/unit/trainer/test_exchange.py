@@ -120,6 +120,13 @@ def test_an_error_of_ours_says_all_in_its_message() -> None:
     assert (described.rank, described.type, described.message, described.traceback) == (1, "", "spec.nodes: no", None)
 
 
+def test_our_own_error_names_a_file_of_the_inputs_as_its_owner_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOTPLATE_INPUT_DIR", "/scratch/input/")
+    said = "/scratch/input/train/tweets.csv has no rows"
+    assert exchange.describe_error(errors.DataError(said), rank=0).message == "train/tweets.csv has no rows"
+    assert exchange.describe_error(FileNotFoundError(said), rank=0).message == said
+
+
 def test_a_full_disk_has_a_way_out_whoever_wraps_it() -> None:
     try:
         try:

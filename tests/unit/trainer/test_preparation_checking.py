@@ -124,7 +124,7 @@ def test_rows_and_duplicates() -> None:
     assert of_table(minRows=3) == []
     assert of_table(minRows=4) == ["minRows: 4 (3 rows are there)"]
     assert of_table(maxDuplicates=0.34) == []
-    assert of_table(maxDuplicates=0.33) == ["maxDuplicates: 0.33 (0.333 are)"]
+    assert of_table(maxDuplicates=0.33) == ["maxDuplicates: 0.33 (0.333 of the rows repeat an earlier one)"]
 
 
 def test_a_column_that_is_not_there_is_told_with_the_nearest() -> None:

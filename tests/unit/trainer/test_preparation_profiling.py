@@ -141,3 +141,12 @@ def test_the_page_escapes_whatever_the_data_say() -> None:
     assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_of_a_column_whose_values_all_differ_the_page_lists_none() -> None:
+    shown = render(
+        profile({"text": [f"words {row}" for row in range(ROWS)], "label": [*"ab"] * (ROWS // 2)}), [], title="t"
+    )
+    assert "no value comes twice" in shown
+    assert "words 3" not in shown
+    assert "<td>a</td>" in shown

@@ -92,7 +92,7 @@ def test_mean_and_std_leave_out_what_is_missing() -> None:
         pytest.param(ROWS, {"ignore": ("sizes",)}, "ignore: .*did you mean size", id="ignore"),
         pytest.param(ROWS, {"ignore": ("size", "colour", "weight")}, "no column besides the target", id="all ignored"),
         pytest.param("x,y\n1,a\n2,a\n", {"target": "y"}, "all 2 samples are of one class", id="one class"),
-        pytest.param("x,y\n1,a\n2\n", {"target": "y"}, "rows.csv can't be read: .*Expected 2 columns", id="ragged"),
+        pytest.param("x,y\n1,a\n2\n", {"target": "y"}, "row 2 has 1 cell, where the header", id="ragged"),
         pytest.param("x,x,y\n1,1,a\n", {"target": "y"}, "several columns named 'x'", id="twice"),
         pytest.param("x,y\n", {"target": "y"}, "has no rows", id="no rows"),
         pytest.param("", {"target": "y"}, "can't be read: Empty CSV", id="empty"),

@@ -161,6 +161,15 @@ def test_a_note_is_told_once(reporter: Reporter, tmp_path: Path) -> None:
     assert written(reporter, tmp_path).notes == ("something",)
 
 
+def test_a_note_names_files_of_the_data_as_their_owner_knows_them(
+    reporter: Reporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOOTPLATE_INPUT_DIR", "/scratch/input")
+    monkeypatch.setenv("SPLITS", "/scratch/splits")
+    reporter.note("row 8 of /scratch/splits/test/data.parquet, row 1 of /scratch/input/train/a.csv")
+    assert written(reporter, tmp_path).notes == ("row 8 of test/data.parquet, row 1 of train/a.csv",)
+
+
 def test_outside_a_job_nothing_is_written_and_no_thread_runs() -> None:
     threads = threading.active_count()
     reporter = Reporter()

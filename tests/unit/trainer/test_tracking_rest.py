@@ -79,7 +79,9 @@ HOSTILE = [
     pytest.param(lambda connection: connection.sendall(b"\0" * 100), "is no HTTP", id="no HTTP"),
     pytest.param(floods, "answers with more than 2 MiB", id="floods"),
     pytest.param(says("200 OK", b" " * (10 << 20)), "answers with more than 2 MiB", id="10 MB"),
-    pytest.param(says("200 OK", b"<html>login</html>"), "HTTP 200 and no JSON; is spec.tracking.mlflow.uri", id="HTML"),
+    pytest.param(
+        says("200 OK", b"<html>login</html>"), "HTTP 200 and no JSON; check spec.tracking.mlflow.uri", id="HTML"
+    ),
     pytest.param(says("404 Not Found", b"<html>"), "HTTP 404 and no JSON", id="another server"),
     pytest.param(says("200 OK", b"[" * 100_000), "no JSON", id="deep JSON"),
     pytest.param(says("200 OK", b"[1]"), "no JSON", id="a list"),

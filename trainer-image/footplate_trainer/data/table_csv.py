@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from footplate_trainer.data.table_dialect import Dialect, find_dialect, open_text
+from footplate_trainer.data.table_dialect import Dialect, find_dialect, find_ragged, open_text
 from footplate_trainer.rank.report import reporter
 
 BLOCK_BYTES = 2**20
@@ -70,6 +70,8 @@ def survey_csv(path: Path) -> CsvFile:
         try:
             return _survey(path, dialect, block_bytes)
         except pa.ArrowInvalid as error:  # a cell of many lines, larger than a block, or a line that is
+            if "columns, got" in str(error) and (ragged := find_ragged(path, dialect)) is not None:
+                raise ValueError(ragged) from None
             if block_bytes == LARGEST_BLOCK or not ("straddl" in str(error) or _longest_line(path) > block_bytes):
                 raise
             block_bytes = min(8 * block_bytes, LARGEST_BLOCK)

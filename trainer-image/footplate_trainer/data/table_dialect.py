@@ -25,6 +25,8 @@ NOT_TEXT = {
 """What else files hold that are named as texts, by how they begin."""
 SAMPLE_BYTES = 2**16
 SAMPLE_ROWS = 50
+SHOWN = 100
+"""Letters of a row that is wrong."""
 CHUNK_BYTES = 2**20
 
 
@@ -106,3 +108,21 @@ def _widths(sample: str, delimiter: str, *, whole: bool) -> list[int]:
     except csv.Error:
         return []
     return widths if whole or len(widths) == SAMPLE_ROWS or len(widths) < 2 else widths[:-1]
+
+
+def find_ragged(path: Path, dialect: Dialect) -> str | None:
+    """The first row that has more or fewer cells than the header, in words; None where there is none to be found."""
+    with io.TextIOWrapper(open_text(path), encoding=dialect.encoding, errors="replace", newline="") as text:
+        rows = csv.reader(islice(text, dialect.lines_before, None), delimiter=dialect.delimiter)
+        try:
+            wide = len(next(filter(None, rows)))
+            for number, row in enumerate(filter(None, rows), 1):
+                if len(row) != wide:
+                    cells, shown = f"{len(row)} cell{'s' * (len(row) != 1)}", dialect.delimiter.join(row)[:SHOWN]
+                    return (
+                        f"row {number:,} has {cells}, where the header has {wide}: {shown!r}. A text with "
+                        f"{dialect.delimiter!r} in it stands in quotes, and a quote that is opened must be closed"
+                    )
+        except (csv.Error, StopIteration):
+            return None
+    return None

@@ -2,7 +2,6 @@
 file that is read where it lies instead of in memory.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from footplate_trainer.data.class_labels import Names, find_names, with_names
+from footplate_trainer.data.column_names import header_hint
 from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
 from footplate_trainer.data.table_dialect import NOT_UTF8
 from footplate_trainer.data.table_folders import CSV_NAME, JSON_NAME, PARQUET, partition_of
@@ -148,8 +148,11 @@ def read_names(path: Path) -> list[str]:
     return [name.strip() for name in names]
 
 
-def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None) -> Source:
-    """What the files hold, one under the other; with the columns of `like`, and its texts as texts.
+def survey_files(
+    paths: Sequence[Path], *, channel: str, like: pa.Schema | None = None, known: Sequence[str] = ()
+) -> Source:
+    """What the files hold, one under the other; with the columns of `like`, its texts as texts. Of others only those
+    that aren't `known` are told.
 
     A column that holds texts in one file holds texts in all.
 
@@ -161,7 +164,8 @@ def survey_files(paths: Sequence[Path], *, channel: str, like: pa.Schema | None 
     columns = [_columns(file, said) for file in files]
     names = like.names if like else [*columns[0]]
     for path, found in zip(paths, columns, strict=True):
-        _compare_names(path, [*found], names, first=None if like else paths[0], said=said)
+        names_here = [name for name in found if name in names or name not in known]
+        _compare_names(path, names_here, names, first=None if like else paths[0], said=said)
     texts = {field.name for field in like if is_text(field.type)} if like else set()
     fields = [
         pa.field(name, _unify(name, [found[name] for found in columns], files, channel, text=name in texts))
@@ -241,14 +245,6 @@ def _columns(file: TableFile, said: list[str]) -> dict[str, Kind]:
             f"{header_hint(names)}"
         )
     return dict(kept)
-
-
-def header_hint(names: Sequence[str]) -> str:
-    """What to think of where the names of columns look like cells."""
-    numbers = sum(re.fullmatch(r"[+-]?\d+([.,]\d+)?", name) is not None for name in names)
-    if 2 * numbers <= len(names):
-        return ""
-    return ". Its first line looks like data: add a line with the columns' names above it"
 
 
 def _compare_names(path: Path, names: list[str], needed: list[str], *, first: Path | None, said: list[str]) -> None:

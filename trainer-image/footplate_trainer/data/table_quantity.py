@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from footplate_trainer.data.splits import TEST, TRAIN
-from footplate_trainer.data.table_files import Rows, is_text
+from footplate_trainer.data.table_files import is_text
 from footplate_trainer.data.table_numbers import Notation, find_notation, is_missing, is_number, read_number
 from footplate_trainer.data.table_parts import Parts
-from footplate_trainer.data.table_target import Target
+from footplate_trainer.data.table_target import PlacedRows, Target
 from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
 
@@ -35,7 +35,7 @@ class QuantityTarget:
         """See `Target`."""
         return ()
 
-    def read(self, rows: Rows, *, channel: str) -> Tensor:
+    def read(self, rows: PlacedRows, *, channel: str) -> Tensor:
         """The rows' quantities [N].
 
         Raises:
@@ -83,7 +83,7 @@ class QuantityTarget:
             reporter().beat()
 
 
-def learn_quantity(rows: Rows, name: str) -> tuple[Target, list[str]]:
+def learn_quantity(rows: PlacedRows, name: str) -> tuple[Target, list[str]]:
     """How the training data write their quantities, and what there is to say of them.
 
     Raises:
@@ -100,12 +100,12 @@ def learn_quantity(rows: Rows, name: str) -> tuple[Target, list[str]]:
     return target, [said] if len(different) == 2 else []
 
 
-def quantities_of_test(rows: Rows, name: str) -> tuple[Target, list[str]]:
+def quantities_of_test(rows: PlacedRows, name: str) -> tuple[Target, list[str]]:
     """How the test data write theirs, of which any will do. Raises DataError as `learn_quantity`."""
     return _written(rows, name, channel=TEST), []
 
 
-def _written(rows: Rows, name: str, *, channel: str) -> QuantityTarget:
+def _written(rows: PlacedRows, name: str, *, channel: str) -> QuantityTarget:
     notation, column = Notation(), rows.table[name]
     if is_text(column.type):
         numbers = [text for text in Parts(column).texts() if find_notation([text]) is not None]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from footplate_trainer.data.splits import TRAIN, check_classes
-from footplate_trainer.data.table_files import Rows, is_text
+from footplate_trainer.data.table_files import is_text
 from footplate_trainer.data.table_numbers import is_missing
 from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
@@ -24,6 +24,19 @@ FEW = 20
 REGRESSION = (
     "The recipe tabular-regression learns quantities; to learn classes, put ranges such as low and high into the column"
 )
+
+
+class PlacedRows(Protocol):
+    """Rows, and where each is."""
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows."""
+        ...
+
+    def place(self, row: int) -> str:
+        """Where a row is, counted from 0 here, for people."""
+        ...
 
 
 class Target(Protocol):
@@ -36,7 +49,7 @@ class Target(Protocol):
         """Their names; none where the target is a quantity."""
         ...
 
-    def read(self, rows: Rows, *, channel: str) -> Tensor:
+    def read(self, rows: PlacedRows, *, channel: str) -> Tensor:
         """The rows' targets [N]. Raises DataError, with row and value, where one has none."""
         ...
 
@@ -45,7 +58,7 @@ class Target(Protocol):
         ...
 
 
-LearnTarget = Callable[[Rows, str], tuple[Target, list[str]]]
+LearnTarget = Callable[[PlacedRows, str], tuple[Target, list[str]]]
 """(rows of the training data, the target column) → how it is read, and what there is to say of it."""
 
 
@@ -57,7 +70,7 @@ class ClassTarget:
     name: str
     classes: tuple[str, ...]
 
-    def read(self, rows: Rows, *, channel: str) -> Tensor:
+    def read(self, rows: PlacedRows, *, channel: str) -> Tensor:
         """See `Target`."""
         return label(rows, self.name, self.classes, channel=channel)
 
@@ -66,7 +79,7 @@ class ClassTarget:
         return targets
 
 
-def learn_classes(rows: Rows, name: str) -> tuple[Target, list[str]]:
+def learn_classes(rows: PlacedRows, name: str) -> tuple[Target, list[str]]:
     """The classes of the training data, and what there is to say of them.
 
     Raises:
@@ -82,7 +95,7 @@ def classes_of_model(classes: tuple[str, ...]) -> LearnTarget:
     return lambda rows, name: (ClassTarget(name, classes), [])
 
 
-def count_classes(rows: Rows, target: str, *, channel: str) -> dict[str, int]:
+def count_classes(rows: PlacedRows, target: str, *, channel: str) -> dict[str, int]:
     """How many rows each class has. Whole numbers read the same however they are stored: 1 and 1.0 are '1'.
 
     Raises:
@@ -189,7 +202,7 @@ def _in_order(text: str) -> tuple[int, float, str]:
     return (0, number, text) if math.isfinite(number) else (1, 0.0, text)
 
 
-def label(rows: Rows, target: str, classes: Sequence[str], *, channel: str) -> Tensor:
+def label(rows: PlacedRows, target: str, classes: Sequence[str], *, channel: str) -> Tensor:
     """The places [N] of the rows' classes in `classes`.
 
     Raises:

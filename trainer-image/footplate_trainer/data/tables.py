@@ -12,9 +12,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from footplate.api.errors import nearest
 from footplate.api.recipes import PATH
 from footplate_trainer.data import table_files
+from footplate_trainer.data.column_names import no_column
 from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.scratch import once_a_node, ranks, shared_folder
 from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION, hold_out, say_not_held_out
@@ -26,12 +26,7 @@ from footplate_trainer.data.table_columns import (
     find_notations,
     learn_columns,
 )
-from footplate_trainer.data.table_files import (
-    Source,
-    header_hint,
-    read_names,
-    survey_files,
-)
+from footplate_trainer.data.table_files import Source, read_names, survey_files
 from footplate_trainer.data.table_folders import find_files
 from footplate_trainer.data.table_target import LearnTarget, Target, learn_classes
 from footplate_trainer.errors import ConfigError, DataError
@@ -138,8 +133,7 @@ def _survey_test(asked: Asked, columns: tuple[Column, ...], shared: Path) -> Lea
     source = survey_files(found[TEST], channel=TEST)
     names = source.schema.names
     if target not in names:
-        hint = nearest(target, names) or f"it has {', '.join(map(repr, names[:20]))}"
-        raise DataError(f"{PATH}.target: the test data has no column {target!r}; {hint}{header_hint(names)}")
+        raise no_column("target", target, names, where="the test data has")
     how, said = asked.learn_target(_read(source, shared / f"{TEST}.arrow"), target)
     return Learnt({TEST: source}, columns, how, tuple(said))
 
@@ -148,7 +142,7 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
     files, said = _find_splits(asked.inputs, asked.target)
     train = survey_files(files[TRAIN], channel=TRAIN)
     said += train.said
-    _check_names(train.schema.names, asked.target, asked.ignore)
+    check_names(train.schema.names, asked.target, asked.ignore)
     read = _read(train, shared / f"{TRAIN}.arrow")
     target, said_of_it = asked.learn_target(read, asked.target)
     labels = target.read(read, channel=TRAIN)
@@ -161,7 +155,7 @@ def _learn(asked: Asked, shared: Path) -> Learnt:
     sources = {TRAIN: train}
     for split in (VALIDATION, TEST):
         if split in files:
-            sources[split] = survey_files(files[split], channel=split, like=like)
+            sources[split] = survey_files(files[split], channel=split, like=like, known=train.schema.names)
             said += sources[split].said
     parts = _divide(target.strata(labels), asked, brought=sources, note=said.append)
     columns = learn_columns(features, notations, notes, rows=parts[TRAIN])
@@ -262,15 +256,16 @@ def _find_splits(inputs: Mapping[str, Path], target: str) -> tuple[dict[str, lis
     return found, said
 
 
-def _check_names(names: list[str], target: str, ignore: Sequence[str]) -> None:
+def check_names(names: Sequence[str], target: str, ignore: Sequence[str]) -> None:
+    """What a recipe learns from, and what it leaves out.
+
+    Raises:
+        DataError: there is no such column, or nothing to learn from.
+        ConfigError: `target` and `ignore` make no sense together.
+    """
     for key, name in (("target", target), *(("ignore", name) for name in ignore)):
         if name not in names:
-            near = nearest(name, names)
-            hint = f"; {near}" if near else "."
-            raise DataError(
-                f"{PATH}.{key}: the training data has no column {name!r}{hint} "
-                f"It has {', '.join(map(repr, names[:20]))}{header_hint(names)}"
-            )
+            raise no_column(key, name, names, where="the training data has")
     if target in ignore:
         raise ConfigError(f"{PATH}.ignore names the target column {target!r}; leave it out there")
     if len(set(ignore)) != len(ignore):

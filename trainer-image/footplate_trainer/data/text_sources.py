@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from footplate.api.errors import nearest
 from footplate.api.recipes import PATH
+from footplate_trainer.data.column_names import no_column
 from footplate_trainer.data.image_folders import list_files
 from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION
 from footplate_trainer.data.table_csv import CsvFile
-from footplate_trainer.data.table_files import Source, header_hint, is_text, survey_files
+from footplate_trainer.data.table_files import Source, is_text, survey_files
 from footplate_trainer.data.table_folders import find_files, is_table
 from footplate_trainer.data.text_folders import ClassFolder, find_folders, read_text
 from footplate_trainer.data.text_lines import is_lines, survey_lines
@@ -120,11 +120,7 @@ def _columns(source: Source, text: str, target: str) -> Source:
     for key, name in (("text", text), ("target", target)):
         for file in source.files:
             if name not in (names := [name.strip() for name in file.names]):
-                near = nearest(name, names)
-                raise DataError(
-                    f"{PATH}.{key}: {file.path} has no column {name!r}{f'; {near}' if near else '.'} It has "
-                    f"{', '.join(map(repr, names[:20]))}{header_hint(names)}"
-                )
+                raise no_column(key, name, names, where=f"{file.path} has")
     kinds = dict(zip(source.schema.names, source.schema.types, strict=True))
     if text in kinds and not is_text(kinds[text]) and not all(isinstance(file, CsvFile) for file in source.files):
         raise DataError(f"{PATH}.text: the column {text!r} holds {kinds[text]}, not texts; name the one that does")

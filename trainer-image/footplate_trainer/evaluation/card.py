@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from footplate.api.reports import GateStatus
 from footplate_trainer.evaluation_file import DataEvaluation, EvaluationFile
 
 CARD_NAME = "README.md"
@@ -35,6 +36,7 @@ def card_text(
     job: str,
     recipe: str,
     evaluation: EvaluationFile | None,
+    gates: Sequence[GateStatus] = (),
     hyperparameters: Mapping[str, Any],
     inputs: Mapping[str, str],
     notes: Sequence[str] = (),
@@ -47,6 +49,7 @@ def card_text(
         job: its name, which is the model's.
         recipe: that made it.
         evaluation: what was measured; None where nothing was.
+        gates: how the model meets those of the job.
         hyperparameters: as the job has them.
         inputs: URIs of the data by channel.
         notes: what their owner should know of the data.
@@ -58,6 +61,8 @@ def card_text(
     lines = [f"# {_shown(job)}", "", f"Made by the recipe `{recipe}` of Footplate. `manifest.json` says of what."]
     for name, one in data.items():
         lines += ["", f"## Evaluation on {name} data", "", *_results(one)]
+    if gates:
+        lines += ["", "## Gates", *_gates(gates)]
     lines += [line for plot in plots for line in ("", f"![{plot}]({plot})")]
     lines += ["", "## Data", "", *(f"- {_shown(name)}: `{uri}`" for name, uri in inputs.items())]
     lines += [f"- {_shown(note)}" for note in notes]
@@ -116,6 +121,14 @@ def _results(one: DataEvaluation) -> Iterator[str]:
     if said := [*why, *one.notes]:
         yield ""
         yield from (f"- {_shown(text)}" for text in said)
+
+
+def _gates(gates: Sequence[GateStatus]) -> Iterator[str]:
+    rows = [
+        (_shown(gate.metric), gate.bound, _digits(gate.value) or "no value", "yes" if gate.passed else "**no**")
+        for gate in gates
+    ]
+    yield from _table(("metric", "asked", "value", "passed"), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from footplate_trainer.evaluation_file import DataEvaluation
 
@@ -42,6 +43,7 @@ def draw_curves(epochs: Sequence[int], history: Mapping[str, Sequence[float]], f
             values = history.get(key, ())
             if len(values) == len(numbers) > 0:
                 axes.plot(numbers, values, label=label, marker="." if len(numbers) < 30 else None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _label(axes, "epoch", _short(name), legend=f"val_{name}" in history)
         drawn.append(_save(figure, folder / f"curve-{name}.png"))
     return drawn

@@ -10,6 +10,7 @@ from pathlib import Path
 from footplate.contract import Env, JobConfig
 from footplate_trainer import exchange
 from footplate_trainer.preparation.layout import DIGESTS, data_channels
+from footplate_trainer.preparation.learning import wanted_by
 from footplate_trainer.preparation.preparing import prepare
 
 
@@ -20,13 +21,16 @@ def main(folder: Path) -> int:
         if (data := config.spec.data) is None:
             return 0
         root = Path(os.environ[Env.INPUT_DIR])
-        target = config.spec.trainer.hyperparameters.get("target")
+        trainer = config.spec.trainer
+        wanted = wanted_by(trainer.recipe, trainer.hyperparameters)
+        target = wanted.target if wanted is not None else trainer.hyperparameters.get("target")
         prepare(
             data,
             {name: root / name for name in data_channels(config.spec)},
             folder,
             digests=json.loads((folder / DIGESTS).read_text()),
             label=target if isinstance(target, str) else None,
+            wanted=wanted,
             title=f"Data of {config.metadata.namespace}/{config.metadata.name}, run {config.run}",
         )
     except Exception as error:

@@ -56,7 +56,8 @@ def _whole(table: pa.Table, checks: Checks, duplicates: Callable[[], int]) -> It
     if checks.min_rows is not None and rows < checks.min_rows:
         yield Violation(rule=f"minRows: {checks.min_rows} ({rows:,} rows are there)", count=1)
     if checks.max_duplicates is not None and (repeated := duplicates()) > checks.max_duplicates * rows:
-        yield Violation(rule=f"maxDuplicates: {checks.max_duplicates:g} ({repeated / rows:.3g} are)", count=repeated)
+        share = f"{repeated / rows:.3g} of the rows repeat an earlier one"
+        yield Violation(rule=f"maxDuplicates: {checks.max_duplicates:g} ({share})", count=repeated)
 
 
 def _find(table: pa.Table, name: str) -> pa.ChunkedArray:

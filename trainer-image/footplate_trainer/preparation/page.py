@@ -111,6 +111,8 @@ def _outline(name: str, counts: list[int]) -> str:
 def _bars(column: ColumnProfile) -> str:
     values = column.values or []
     most = max((each.count for each in values), default=1)
+    if most == 1 and len(values) > 1:
+        return "<small>no value comes twice</small>"
     rows = "".join(
         f"<tr><td>{_text(each.value)}</td><td>"
         f'<svg width="120" height="10" aria-hidden="true"><rect width="{120 * each.count / most:.1f}" height="10" '

@@ -14,6 +14,7 @@ from footplate.api.data import SPLITS, Data
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.checking import check, words
 from footplate_trainer.preparation.layout import FILES, PAGE, PARTS, PREPARED, PROBLEMS, PROFILE, record
+from footplate_trainer.preparation.learning import CLASS, Wanted, check_learnable
 from footplate_trainer.preparation.measuring import count_doubles, row_hashes
 from footplate_trainer.preparation.page import render
 from footplate_trainer.preparation.profiling import make_profile
@@ -28,7 +29,14 @@ Codes = NDArray[np.uint8]
 
 
 def prepare(
-    data: Data, inputs: Mapping[str, Path], folder: Path, *, digests: Mapping[str, str], label: str | None, title: str
+    data: Data,
+    inputs: Mapping[str, Path],
+    folder: Path,
+    *,
+    digests: Mapping[str, str],
+    label: str | None,
+    wanted: Wanted | None = None,
+    title: str,
 ) -> Prepared:
     """Does all of it, and writes it into a folder.
 
@@ -38,17 +46,18 @@ def prepare(
         folder: where the outcome goes.
         digests: SHA-256 of each channel.
         label: the column that is to be predicted, where it is known.
+        wanted: what a recipe is to learn from them, where one is.
         title: of the page.
 
     Raises:
-        DataError: they can't be read or divided, or break a check.
+        DataError: they can't be read or divided, break a check, or aren't what the recipe can learn from.
         ConfigError: it can't be told which channel holds them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(inputs, data.split, folder)
     broken = _check(data, loaded)
     codes = _divide(data, loaded, lenient=bool(broken))
-    label = label or ("class" if loaded.paths is not None else _label(data))
+    label = CLASS if loaded.paths is not None else label or _label(data)
     hints: list[str] = []
     if data.profile or broken:
         profile = make_profile(
@@ -63,6 +72,8 @@ def prepare(
         for each in broken:
             print(each, flush=True)  # noqa: T201 (into the pod's log)
         raise DataError(words(broken, where=f". {PROBLEMS} and the log have all of them"))
+    if wanted is not None:
+        check_learnable(wanted, loaded, codes, data.split)
     if data.split is not None:
         _write_parts(loaded, codes, folder)
     (folder / "rows.arrow").unlink(missing_ok=True)

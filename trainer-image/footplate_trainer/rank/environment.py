@@ -28,6 +28,18 @@ class Resumption:
     step: int | None = None
 
 
+class Folders(dict[str, Path]):
+    """Folders by name; of a name that isn't there it says what is, and where such a folder comes from."""
+
+    def __init__(self, folders: Mapping[str, Path], *, what: str, way_out: str) -> None:
+        super().__init__(folders)
+        self._what, self._way_out = what, way_out
+
+    def __missing__(self, name: str) -> Path:
+        there = f"there are {', '.join(map(repr, self))}" if self else "there are none"
+        raise KeyError(f"no {self._what} {name!r}: {there}. {self._way_out}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """One rank's place in its job. Outside a job: the only rank, no inputs, `output_dir` is `./output`."""
@@ -166,16 +178,20 @@ def read_config(environ: Mapping[str, str]) -> JobConfig | None:
     return config
 
 
-def _inputs(environ: Mapping[str, str], config: JobConfig | None) -> dict[str, Path]:
+def _inputs(environ: Mapping[str, str], config: JobConfig | None) -> Folders:
     folder = _path(environ, Env.INPUT_DIR)
-    if config is None or folder is None:
-        return {}
-    return {channel.name: folder / channel.name for channel in config.spec.inputs}
+    names = [channel.name for channel in config.spec.inputs] if config is not None else []
+    found = {name: folder / name for name in names} if folder is not None else {}
+    way_out = "They are those of spec.inputs; outside a job: ctx.inputs.get(name, Path('a folder of yours'))"
+    return Folders(found, what="input", way_out=way_out)
 
 
-def _splits(environ: Mapping[str, str]) -> dict[str, Path]:
+def _splits(environ: Mapping[str, str]) -> Folders:
     folder = _path(environ, "SPLITS")
-    return {} if folder is None else {name: folder / name for name in SPLITS if (folder / name).is_dir()}
+    folders = {str(name): folder / name for name in SPLITS} if folder is not None else {}
+    found = {name: path for name, path in folders.items() if path.is_dir()}
+    way_out = "spec.data.split makes them; outside a job the variable SPLITS names a folder that holds train, test, …"
+    return Folders(found, what="part", way_out=way_out)
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

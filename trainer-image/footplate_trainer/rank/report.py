@@ -18,7 +18,7 @@ from footplate.api.reports import CheckpointStatus, Ended, Straggler
 from footplate.api.scalars import MAX_COUNT
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, Activity
 from footplate_trainer import exchange
-from footplate_trainer.errors import ConfigError, sendable, words_of
+from footplate_trainer.errors import ConfigError, of_inputs, sendable, words_of
 from footplate_trainer.exchange import ACTIVITIES, DurationCounts, ModelReport, RankReport
 from footplate_trainer.rank.environment import read_place
 from footplate_trainer.rank.peaks import mfu
@@ -203,7 +203,7 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Tells the user something that all ranks know: rank 0 does, in the log and in the job's progress."""
-        text = sendable(text)[:MAX_NOTE_LENGTH]
+        text = sendable(of_inputs(text))[:MAX_NOTE_LENGTH]
         if self._rank == 0 and text not in self._notes:
             log.warning("%s", text)
             self._notes = [*self._notes, text][-MAX_NOTES:]

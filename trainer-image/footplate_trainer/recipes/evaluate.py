@@ -58,8 +58,8 @@ def train(ctx: Context, hyperparameters: EvaluateHyperparameters) -> None:
     optimizer = torch.optim.SGD(model.network.parameters())
     trainer = Trainer(model.network, loss, optimizer, metrics=metrics, precision="fp32")
     batches = data.loader(found.samples, batch_size=hyperparameters.batch_size, shuffle=False)
-    evaluate_test(trainer, batches, model.card, slices=found.slices)
-    leave_card(ctx, NAME, notes=notes, loads=False)
+    measured = evaluate_test(trainer, batches, model.card, slices=found.slices)
+    leave_card(ctx, NAME, measured=measured, notes=notes, loads=False)
     reporter().flush()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from footplate.api.errors import nearest
-from footplate.api.evaluation import HEADLINES, PATH, REPORTED, TEST, Evaluation, Task, full_name, value_names
+from footplate.api.evaluation import HEADLINES, PATH, REPORTED, TEST, Evaluation, Task, full_name, suggest, value_names
 from footplate_trainer.callbacks import History
 from footplate_trainer.data.inputs import Column
 from footplate_trainer.data.loader import Loader
@@ -19,6 +19,7 @@ from footplate_trainer.evaluation.compute import MAX_SLICES
 from footplate_trainer.evaluation.evaluate import PLOTS, drawing, evaluate
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation_file import read_evaluation
+from footplate_trainer.gates import hold
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.gang import all_ranks
@@ -50,8 +51,7 @@ def check_gates(ctx: Context, card: ModelCard, *, has_test: bool) -> None:
     for number, gate in enumerate(asked.gates):
         where = f'{PATH}.gates[{number}].metric = "{gate.metric}"'
         if gate.metric not in (*measured, *reported):
-            hint = nearest(gate.metric, [*measured, *reported]) or f"it may be {', '.join(measured[:8])}"
-            raise ConfigError(f"{where}: the evaluation has no such metric; {hint}")
+            raise ConfigError(f"{where}: the evaluation has no such metric; {suggest(gate.metric, measured, reported)}")
         if gate.metric in measured and not has_test:
             raise ConfigError(
                 f"{where}: there are no test data to measure it on; bring a channel named {TEST}, or raise testFraction"
@@ -93,11 +93,18 @@ def evaluate_test(
 
 
 def leave_card(
-    ctx: Context, recipe: str, *, notes: Sequence[str] = (), history: History | None = None, loads: bool = True
+    ctx: Context,
+    recipe: str,
+    *,
+    measured: Mapping[str, float],
+    notes: Sequence[str] = (),
+    history: History | None = None,
+    loads: bool = True,
 ) -> None:
     """Draws how training has gone, and writes the model's card, README.md, on rank 0.
 
     Args:
+        measured: of the model, by its names in the job's metrics.
         notes: what the data's owner should know of them.
         history: of the training.
         loads: whether `load_model` reads what lies in the output folder.
@@ -108,10 +115,13 @@ def leave_card(
     if history is not None:
         drawing(lambda plots: plots.draw_curves(history.epoch, history.history, folder))
     channels = ctx.config.spec.inputs if ctx.config is not None else ()
+    evaluation = read_evaluation(ctx.output_dir)
+    held = hold(asked_of(ctx).gates, evaluation, measured)
     text = card_text(
         job=ctx.job or recipe,
         recipe=recipe,
-        evaluation=read_evaluation(ctx.output_dir),
+        evaluation=evaluation,
+        gates=held.gates if held is not None else (),
         hyperparameters=ctx.hyperparameters,
         inputs={channel.name: channel.uri for channel in channels},
         notes=notes,

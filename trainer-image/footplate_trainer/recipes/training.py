@@ -122,7 +122,7 @@ def train_network(
         measured |= evaluate_test(trainer, load(test, shuffle=False), card, slices=slices)
     card = card.model_copy(update={"metrics": _of_model(measured, hyperparameters)})
     export_model(network, example, card=card)
-    leave_card(ctx, card.recipe, notes=card.notes, history=history)
+    leave_card(ctx, card.recipe, measured=measured, notes=card.notes, history=history)
     reporter().flush()
 
 

@@ -74,7 +74,7 @@ class Rest:
         if status == 200 and said is not None:
             return said
         if status == 200 or (status == 404 and said is None):
-            raise TrackerTrouble(f"{self._uri} answers with HTTP {status} and no JSON; is {self._field} right?")
+            raise TrackerTrouble(f"{self._uri} answers with HTTP {status} and no JSON; check {self._field}")
         code, words = _text(said, "error_code"), _text(said, "message") or answer.decode(errors="replace")
         raise Refused(f"{self._uri} answers with HTTP {status}: {_shorten(words)}", status=status, code=code)
 
