@@ -74,6 +74,16 @@ def test_what_is_too_large_is_not_read(store: Store, monkeypatch: pytest.MonkeyP
         of_records(put(store, profile=b" " * 2_000))
 
 
+def test_data_that_are_not_prepared_yet(
+    site: Site, client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "open_records", lambda *_: Records(store))
+    inputs = [{"name": "train", "uri": "s3://data/"}]
+    site.create("early", inputs=inputs, data={"profile": True}, output={"uri": "s3://models/"})
+    with pytest.raises(ClientError, match="of TrainingJob 'early' aren't prepared yet"):
+        client.get("early").data()
+
+
 def test_a_job_reads_them_with_its_own_storage(site: Site, client: Client) -> None:
     site.create("plain")
     with pytest.raises(ClientError, match=r"has no spec\.data"):

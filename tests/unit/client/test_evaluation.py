@@ -9,7 +9,14 @@ from client_site import Site
 from footplate.api.reports import EvaluationStatus
 from footplate.client import Client, ClientError, JobEvaluation, StorageUnreadable
 from footplate.client.artifacts import ArtifactDamaged
-from footplate.client.evaluation import MAX_PIXELS, MAX_PLOT_BYTES, MAX_PLOTS, class_scores, confusion_of, general_values
+from footplate.client.evaluation import (
+    MAX_PIXELS,
+    MAX_PLOT_BYTES,
+    MAX_PLOTS,
+    class_scores,
+    confusion_of,
+    general_values,
+)
 from footplate.client.status import verdict_in_words
 from result_files import evaluated, evaluation_json, png
 from stored_models import stored, with_manifest
