@@ -13,8 +13,10 @@ from footplate.api.reports import EvaluationStatus, GateStatus
 from footplate.client.artifacts import Artifact, ArtifactDamaged
 from footplate.client.untrusted import plain
 from footplate_trainer.evaluation.card import CARD_NAME
-from footplate_trainer.evaluation_file import EVALUATION_FILE, MAX_BYTES, PLOTS, DataEvaluation, EvaluationFile
+from footplate_trainer.evaluation_file import EVALUATION_FILE, PLOTS, DataEvaluation, EvaluationFile
 
+MAX_BYTES = 16 << 20
+"""Of evaluation.json: ours are smaller by far, and what is built to be slow takes seconds to understand."""
 MAX_PLOTS = 32
 MAX_PLOT_BYTES = 4 << 20
 MAX_PIXELS = 8_000_000
@@ -39,9 +41,9 @@ class JobEvaluation:
         self.data: Mapping[str, DataEvaluation] = _read(artifact)
 
     def plot_names(self) -> list[str]:
-        """Names of the plots, such as `test-confusion.png`, at most `MAX_PLOTS`."""
+        """Names of the plots, such as `test-confusion.png`, at most `MAX_PLOTS`; those of the training come last."""
         files = (each.name.removeprefix(f"{PLOTS}/") for each in self.artifact.manifest.files if _is_plot(each.name))
-        return sorted(files)[:MAX_PLOTS]
+        return sorted(files, key=lambda name: (name.startswith("curve-"), name))[:MAX_PLOTS]
 
     def plot(self, name: str) -> bytes | None:
         """A plot as PNG; None where there is none of that name, or what has that name is no such picture.

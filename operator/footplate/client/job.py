@@ -187,10 +187,7 @@ class Job:
         return view_ranks(self.manifest, self.status, pods)
 
     def checkpoints(self) -> "list[CheckpointView]":
-        """What the run has saved, the newest first.
-
-        Raises StorageUnreadable where the job saves none, or this user can't read them.
-        """
+        """What the run has saved, the newest first. Raises StorageUnreadable where none can be read."""
         from footplate.client.checkpoints import list_checkpoints, open_checkpoints
 
         return list_checkpoints(open_checkpoints(self.connection, self.manifest, self._spec()))

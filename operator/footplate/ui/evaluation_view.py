@@ -5,6 +5,9 @@ evaluation.json is whatever the job's code has left: of everything in it only so
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from itertools import islice
+from math import ceil
 
 from footplate.api.evaluation import HEADLINES
 from footplate.api.reports import EvaluationStatus, GateStatus
@@ -51,7 +54,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One of a confusion matrix. `heat`: its share of the row, from 0 to `HEATS`."""
+    """One of a confusion matrix. `heat`: its share of the row, from 0 to `HEATS`; 0 only where there is nothing."""
 
     count: int
     heat: int
@@ -99,23 +102,24 @@ def view_data(data: Mapping[str, DataEvaluation]) -> list[DataView]:
 def _view(name: str, found: DataEvaluation) -> DataView:
     general = general_values(found)
     headlines = {key: general[key] for key in HEADLINES if key in general}
-    others = [(plain(key, most=MAX_NAME), number(value)) for key, value in general.items() if key not in headlines]
+    others = [(key, value) for key, value in general.items() if key not in headlines]
     return DataView(
         name=name,
         samples=found.samples,
         headlines=headlines,
-        others=_bounded(("Metric", "Value"), others, MAX_VALUES),
+        others=_values(("Metric", "Value"), others),
         classes=_classes(found),
         matrix=_matrix(found),
         mistakes=[*_mistakes(found)],
         quantiles=_quantiles(found),
         slices={plain(each, most=MAX_NAME): _slice(found, each) for each in list(found.slices or {})[:MAX_SLICES]},
-        notes=[*_notes(found)][:MAX_NOTES],
+        notes=[*islice(_notes(found), MAX_NOTES)],
     )
 
 
-def _bounded(head: Cells, rows: Sequence[Cells], most: int) -> Table:
-    return Table(head, rows[:most], max(0, len(rows) - most))
+def _values(head: Cells, values: Sequence[tuple[str, float]]) -> Table:
+    rows = [(plain(key, most=MAX_NAME), number(value)) for key, value in values[:MAX_VALUES]]
+    return Table(head, rows, max(0, len(values) - MAX_VALUES))
 
 
 def _classes(found: DataEvaluation) -> Table | None:
@@ -139,7 +143,7 @@ def _matrix(found: DataEvaluation) -> Matrix | None:
     if not 0 < len(counts) <= MAX_MATRIX:
         return None
     rows = [
-        [Cell(count, round(HEATS * share(count, sum(row))), place == column) for column, count in enumerate(row)]
+        [Cell(count, ceil(HEATS * share(count, sum(row))), place == column) for column, count in enumerate(row)]
         for place, row in enumerate(counts)
     ]
     return Matrix([plain(name, most=MAX_NAME) for name in found.classes or ()], rows)
@@ -151,7 +155,7 @@ def _mistakes(found: DataEvaluation) -> Iterator[str]:
         return
     wrong = ((count, place, other) for place, row in enumerate(counts) for other, count in enumerate(row)
              if place != other and count > 0)  # fmt: skip
-    for count, place, other in sorted(wrong, reverse=True)[:MAX_MISTAKES]:
+    for count, place, other in nlargest(MAX_MISTAKES, wrong):
         actual, taken = plain(names[place], most=MAX_NAME), plain(names[other], most=MAX_NAME)
         yield f"{actual} is taken for {taken}: {number(count)} of {number(sum(counts[place]))}"
 
@@ -159,8 +163,7 @@ def _mistakes(found: DataEvaluation) -> Iterator[str]:
 def _quantiles(found: DataEvaluation) -> Table | None:
     if not found.error_quantiles:
         return None
-    rows = [(plain(key, most=MAX_NAME), number(value)) for key, value in found.error_quantiles.items()]
-    return _bounded(("Share of the samples", "Error below"), rows, MAX_VALUES)
+    return _values(("Share of the samples", "Error below"), list(found.error_quantiles.items()))
 
 
 def _slice(found: DataEvaluation, column: str) -> Table:

@@ -39,7 +39,7 @@ def test_values_gates_plots_and_card(tmp_path: Path) -> None:
     assert [*found.data] == ["test", "holdout"]
     assert found.data["test"].values["accuracy"] == 0.9
     assert [(gate.metric, gate.passed) for gate in found.gates] == [("testAccuracy", False)]
-    assert found.plot_names() == ["curve-loss.png", "test-roc.png"]
+    assert found.plot_names() == ["test-roc.png", "curve-loss.png"]
     assert found.plot("test-roc.png") == png()
     assert found.card() == "# digits\n"
 
@@ -85,9 +85,12 @@ def test_what_a_newer_trainer_says_besides_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
-    huge = [{"name": name, "sizeBytes": 10**12, "sha256": "0" * 64} for name in ("README.md", "plots/a.png")]
-    found = JobEvaluation(with_manifest(tmp_path, huge), None)
-    for read in (found.card, lambda: found.plot("a.png")):
+    huge = [
+        {"name": name, "sizeBytes": 10**12, "sha256": "0" * 64}
+        for name in ("README.md", "plots/a.png", "evaluation.json")
+    ]
+    found = JobEvaluation(with_manifest(tmp_path / "others", huge[:2]), None)
+    for read in (found.card, lambda: found.plot("a.png"), lambda: JobEvaluation(with_manifest(tmp_path, huge), None)):
         with pytest.raises(ClientError, match=r"has 1,000,000,000,000 bytes, and at most .* are read here"):
             read()
 

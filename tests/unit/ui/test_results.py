@@ -49,7 +49,7 @@ def test_the_model_with_verdict_matrix_classes_plots_and_card(server: PageServer
     text = page(server, "model")
     assert "Not accepted: its gate is not passed" in text
     assert "<dt>accuracy</dt><dd>0.9</dd>" in text
-    assert text.count('<td class="hit h8">9</td>') == 3
+    assert text.count('<td class="hit h9">9</td>') == 3
     assert text.count('<td class="miss h1">1</td>') == 3
     assert '<th scope="row">neutral</th><td class="right">0.9</td>' in text
     assert '<th scope="row">de</th><td class="right">3</td><td class="right">0.5</td>' in text
