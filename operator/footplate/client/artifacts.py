@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from footplate.api.reports import ArtifactStatus
 from footplate.client.connection import Connection
-from footplate.client.errors import ClientError
+from footplate.client.errors import ClientError, NothingThere
 from footplate.client.resolved import read_spec
 from footplate.client.status import read_status
 from footplate.client.storage import StorageUnreadable, open_store, readable
@@ -198,10 +198,10 @@ class Artifact:
 
 
 def artifact_of(connection: Connection, job: Object) -> Artifact:
-    """The model of a job's run. Raises ClientError where there is none."""
+    """The model of a job's run. Raises NothingThere where there is none."""
     status, (namespace, name) = read_status(job), key_of(job)
     if status.artifact is None:
-        raise ClientError(
+        raise NothingThere(
             f"TrainingJob {name!r} is {status.phase or 'new'}, and has no model: one is there once a run with an "
             "output has Succeeded; `why` says what keeps it from that"
         )

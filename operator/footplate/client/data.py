@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from footplate.api.data import SplitName
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.client.connection import Connection
-from footplate.client.errors import ClientError
+from footplate.client.errors import NothingThere
 from footplate.client.storage import StorageUnreadable
 from footplate.client.stored import Records, open_records
 from footplate.objects import Object, key_of
@@ -43,17 +43,17 @@ def read_data(connection: Connection, job: Object, spec: TrainingJobSpec | None)
     """What was prepared for a job's run.
 
     Raises:
-        ClientError: the job has no `spec.data`, or they aren't prepared yet.
+        NothingThere: the job has no `spec.data`, or they aren't prepared yet.
         StorageUnreadable: it keeps nothing, or that can't be read from here.
     """
     name = key_of(job)[1]
     if spec is not None and spec.data is None:
-        raise ClientError(
+        raise NothingThere(
             f"TrainingJob {name!r} has no spec.data: nothing has divided, checked or described its data before training"
         )
     found = of_records(open_records(connection, job, spec))
     if found is None:
-        raise ClientError(f"the data of TrainingJob {name!r} aren't prepared yet")
+        raise NothingThere(f"the data of TrainingJob {name!r} aren't prepared yet")
     return found
 
 

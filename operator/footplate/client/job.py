@@ -195,7 +195,7 @@ class Job:
     def data(self) -> "JobData":
         """What the run's data are: rows, parts, broken checks, and the profile of each column.
 
-        Raises ClientError where there is no `spec.data`, or it isn't prepared yet; StorageUnreadable as `checkpoints`.
+        Raises NothingThere where there is no `spec.data`, or it isn't prepared yet; StorageUnreadable as `checkpoints`.
         """
         from footplate.client.data import read_data
 
@@ -204,7 +204,7 @@ class Job:
     def evaluation(self) -> "JobEvaluation":
         """What was measured of the run's model, its gates, plots and card; in a notebook it shows itself.
 
-        Raises ClientError where there is no model, ArtifactDamaged or StorageUnreadable where it can't be read.
+        Raises NothingThere where there is no model, ArtifactDamaged or StorageUnreadable where it can't be read.
         """
         from footplate.client.evaluation import JobEvaluation
 
@@ -212,7 +212,7 @@ class Job:
 
     @property
     def artifact(self) -> "Artifact":
-        """The run's model. Raises ClientError where there is none."""
+        """The run's model. Raises NothingThere where there is none."""
         from footplate.client.artifacts import artifact_of
 
         return artifact_of(self.connection, self.manifest)

@@ -7,10 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from footplate.client import Job
+from footplate.client import Job, NothingThere
 from footplate.client.evaluation import JobEvaluation, read_plot
 from footplate.client.status import model_in_words
-from footplate.client.storage import StorageUnreadable
 from footplate.errors import FootplateError
 from footplate.ui import data_view, evaluation_view
 from footplate.ui.card import render_card
@@ -93,7 +92,7 @@ def _card(evaluation: JobEvaluation, plots: list[str], plots_base: str) -> tuple
     return render_card(text, plots=plots, plots_base=plots_base) if text.strip() else "", ""
 
 
-def _nothing(error: FootplateError) -> dict[str, str]:
+def _nothing(error: FootplateError) -> dict[str, Any]:
     """What the pages say instead: that there is nothing, or why it can't be read."""
-    away = isinstance(error, StorageUnreadable)
-    return {"trouble_here": str(error) if away else "", "nothing": "" if away else str(error)}
+    none = isinstance(error, NothingThere)
+    return {"views": (), "trouble_here": "" if none else str(error), "nothing": str(error) if none else ""}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client_site import Site
-from footplate.client import Client, ClientError, StorageUnreadable, data
+from footplate.client import Client, NothingThere, StorageUnreadable, data
 from footplate.client.data import of_records
 from footplate.client.stored import Records
 from footplate_trainer.preparation.report import Example, Violation
@@ -80,13 +80,13 @@ def test_data_that_are_not_prepared_yet(
     monkeypatch.setattr(data, "open_records", lambda *_: Records(store))
     inputs = [{"name": "train", "uri": "s3://data/"}]
     site.create("early", inputs=inputs, data={"profile": True}, output={"uri": "s3://models/"})
-    with pytest.raises(ClientError, match="of TrainingJob 'early' aren't prepared yet"):
+    with pytest.raises(NothingThere, match="of TrainingJob 'early' aren't prepared yet"):
         client.get("early").data()
 
 
 def test_a_job_reads_them_with_its_own_storage(site: Site, client: Client) -> None:
     site.create("plain")
-    with pytest.raises(ClientError, match=r"has no spec\.data"):
+    with pytest.raises(NothingThere, match=r"has no spec\.data"):
         client.get("plain").data()
     inputs = [{"name": "train", "uri": "file:///data/"}]
     site.create("checked", inputs=inputs, data={"profile": True}, output={"uri": "file:///models/"})

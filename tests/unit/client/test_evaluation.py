@@ -7,7 +7,7 @@ import pytest
 
 from client_site import Site
 from footplate.api.reports import EvaluationStatus
-from footplate.client import Client, ClientError, JobEvaluation, StorageUnreadable
+from footplate.client import Client, ClientError, JobEvaluation, NothingThere, StorageUnreadable
 from footplate.client.artifacts import ArtifactDamaged
 from footplate.client.evaluation import (
     MAX_PIXELS,
@@ -151,7 +151,7 @@ def test_the_verdict_in_words() -> None:
 
 def test_a_job_reads_them_with_its_own_storage(site: Site, client: Client) -> None:
     site.create("digits")
-    with pytest.raises(ClientError, match="has no model"):
+    with pytest.raises(NothingThere, match="has no model"):
         client.get("digits").evaluation()
     model = {"uri": "file:///data/1/", "manifest": "m", "sha256": "a", "sizeBytes": 1}
     site.say("digits", phase="Succeeded", artifact=model, evaluation=GATES)

@@ -1,13 +1,15 @@
 """The tabs of a job's data and model: what a newcomer looks for, within bounds, whatever lies in storage."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from footplate.client import JobData, StorageUnreadable
-from footplate.client.errors import ClientError
+from footplate.client import JobData, NotAllowed, NothingThere, StorageUnreadable
+from footplate.client.artifacts import ArtifactDamaged
+from footplate.machinery.resources import CONFIG_MAPS
 from footplate.ui.data_view import MAX_COLUMNS
 from footplate.ui.evaluation_view import MAX_CLASSES, MAX_MATRIX
 from footplate.ui.evaluation_view import view_data as view_evaluation
@@ -85,12 +87,27 @@ def test_no_plot_without_the_rights_to_read_it(server: PageServer) -> None:
 def test_what_is_not_there_or_not_to_be_read_is_said_and_the_page_stays(server: PageServer, tab: str) -> None:
     server.client.told.trouble = StorageUnreadable(f"storage is away {HOSTILE}")
     text = page(server, tab)
-    assert "This can&#39;t be read" in text or "This can't be read" in text
+    assert "This can't be read" in text
     assert "storage is away &lt;img" in text
-    server.client.told.trouble = ClientError("there is nothing yet")
+    server.client.told.trouble = NotAllowed("get", CONFIG_MAPS, namespace="team", said="")
+    assert "you may not get configmaps in namespace team" in page(server, tab)
+    server.client.told.trouble = NothingThere("there is nothing yet")
     text = page(server, tab)
     assert '<p class="empty">there is nothing yet</p>' in text
     assert "can't be read" not in text
+
+
+def test_where_the_model_can_not_be_read_the_status_has_its_values(server: PageServer) -> None:
+    model = {"uri": "s3://models/wine/1/", "manifest": "m", "sha256": "a", "sizeBytes": 5}
+    measured = {"metrics": {"testAccuracy": 0.75}}
+    server.client.put(job("digits", phase="Succeeded", artifact=model, evaluation=measured, run=2))
+    server.client.told.trouble = ArtifactDamaged("other bytes")
+    deadline = time.monotonic() + 10
+    while "Evaluated, without gates" not in (text := page(server, "model")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "<dt>testAccuracy</dt><dd>0.75</dd>" in text
+    assert "other bytes" in text
 
 
 def test_a_model_that_nobody_has_measured(server: PageServer, tmp_path: Path) -> None:
