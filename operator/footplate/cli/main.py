@@ -38,7 +38,8 @@ SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
         "logs": Subcommand("logs:logs", "Print what a job's ranks wrote, also when their pods are gone."),
         "metrics": Subcommand("metrics:metrics", "Plot a job's metrics in the terminal, or write them as PNG or CSV."),
         "evaluation": Subcommand(
-            "evaluation:evaluation", "Show what was measured of a job's model, and whether its gates are passed."
+            "evaluation:evaluation",
+            "Show what was measured of a job's model, by class and slice, and whether its gates are passed.",
         ),
         "checkpoints": Subcommand("checkpoints:checkpoints", "List what a job's run has saved, the newest first."),
         "artifact": Subcommand("artifact:app", "Download or verify the model of a job."),
