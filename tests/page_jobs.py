@@ -10,7 +10,19 @@ from typing import Any
 
 from footplate.api.reports import ProgressStatus
 from footplate.api.scalars import format_time
-from footplate.client import Change, ClusterView, History, Job, JobEvent, LogLine, RankView, StorageUnreadable, Why
+from footplate.client import (
+    Change,
+    ClusterView,
+    History,
+    Job,
+    JobData,
+    JobEvent,
+    LogLine,
+    RankView,
+    StorageUnreadable,
+    Why,
+)
+from footplate.client.artifacts import Artifact
 from footplate.client.cluster import ResourceView, UseView
 from footplate.client.errors import JobNotFound
 
@@ -167,6 +179,17 @@ class ToldJob(Job):
     def events(self) -> list[JobEvent]:  # type: ignore[override]
         return self._told.events
 
+    def data(self) -> JobData:
+        if self._told.trouble is not None:
+            raise self._told.trouble
+        return self._told.data or super().data()
+
+    @property
+    def artifact(self) -> Artifact:
+        if self._told.trouble is not None:
+            raise self._told.trouble
+        return self._told.artifact or super().artifact
+
     def logs(self, rank: int | None = None, *, attempt: int | None = None, **_: Any) -> Iterator[LogLine]:  # type: ignore[override]
         for line in self._told.logs:
             if (rank is None or line.node_rank == rank) and (attempt is None or line.attempt == attempt):
@@ -205,6 +228,10 @@ class Told:
         self.logs: list[LogLine] = []
         self.config_maps: list[Json] = []
         self.history: History | None = None
+        self.data: JobData | None = None
+        self.artifact: Artifact | None = None
+        self.trouble: Exception | None = None
+        """Why neither of these can be read."""
         self.done: list[tuple[str, str]] = []
         self.refusal: Exception | None = None
 

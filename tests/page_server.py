@@ -1,5 +1,6 @@
 """The page of `footplate ui`, served in a thread, for a browser or an HTTP client."""
 
+import http.client
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ class PageServer(AbstractContextManager["PageServer"]):
 
     def __init__(self, client: ToldClient) -> None:
         self.client = client
+        self._cookie: str | None = None
         self.board = Board(client, namespace=None)  # type: ignore[arg-type]
         self._socket = listen(0)
         self.session = Session(port=self._socket.getsockname()[1])
@@ -26,6 +28,21 @@ class PageServer(AbstractContextManager["PageServer"]):
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self._socket]), daemon=True)
+
+    def get(self, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """Status, headers and body of an address below the session's place, for the browser that was let in."""
+        host, _, first = self.session.first_address.removeprefix("http://").partition("/")
+        connection = http.client.HTTPConnection(host, timeout=30)
+        if self._cookie is None:
+            connection.request("GET", f"/{first}")
+            entered = connection.getresponse()
+            entered.read()
+            self._cookie = (entered.headers["Set-Cookie"] or "").partition(";")[0]
+        connection.request("GET", f"{self.session.place}/{path}", headers={"Cookie": self._cookie})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer.status, answer.headers, body
 
     def __enter__(self) -> "PageServer":
         self.board.start()

@@ -6,10 +6,11 @@ import time
 import warnings
 
 from fuzz.campaign import attack
+from fuzz.results import any_results
 from fuzz.subjects import any_pod, any_status, manifest
 from fuzz.words import any_answer, any_last_words
 
-MUTATIONS = (any_status, any_pod, any_answer, any_last_words)
+MUTATIONS = (any_status, any_pod, any_answer, any_last_words, any_results)
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import pytest
 from footplate.policy.plan import Plan, Target
 from fuzz.campaign import attack
 from fuzz.grammar import hostile, mutated, places
+from fuzz.results import any_results
 from fuzz.subjects import Escaped, any_pod, any_status, check, manifest
 from fuzz.words import any_answer, any_last_words
 from unit.policy.build import UID
@@ -18,7 +19,7 @@ SECONDS_EACH = 0.1
 MAX_GROWTH = 400 * 2**20
 
 
-SUBJECTS = (manifest, any_status, any_pod, any_answer, any_last_words)
+SUBJECTS = (manifest, any_status, any_pod, any_answer, any_last_words, any_results)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

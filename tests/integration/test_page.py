@@ -2,17 +2,20 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from footplate.client import ClusterUnreachable, History, LogLine, Why
+from footplate.client import ClusterUnreachable, History, JobData, LogLine, Why
+from footplate_trainer.preparation.report import Example, Hint, Violation
 from page_jobs import ToldClient, curve, event, job, moment, progress, rank, run_config
 from page_server import PageServer
+from result_files import HOSTILE, column, evaluated, evaluation_json, png, profile
+from stored_models import stored
 
 pytestmark = pytest.mark.integration
-HOSTILE = '<img src=x onerror="window.taken=1"><script>window.taken=1</script>\'"&{{7*7}}\u202e'
 METRICS = ("loss", "accuracy", "valLoss", "learningRate")
 expect.set_options(timeout=20_000)
 PHONE = {"width": 390, "height": 844}
@@ -47,7 +50,7 @@ def restarting() -> dict[str, object]:
 
 
 @pytest.fixture
-def client() -> ToldClient:
+def client(tmp_path: Path) -> ToldClient:
     """Jobs in several phases, one of them with names and texts that want to be run."""
     failed = job("hostile", "team", phase="Failed", reason=HOSTILE[:60], message=HOSTILE, uid=HOSTILE)
     failed["status"]["failure"] = {"class": "User", "message": HOSTILE, "traceback": HOSTILE, "rank": 0}
@@ -66,7 +69,36 @@ def client() -> ToldClient:
     smaller = {**digits["spec"], "nodes": 2}
     client.told.config_maps = [run_config(digits, 1, smaller), run_config(digits, 2, digits["spec"])]
     client.told.logs = [LogLine(0, 0, HOSTILE), LogLine(1, 0, "x" * 10_000_000), LogLine(0, 0, "the end")]
+    model = {"uri": "s3://models/digits/1/", "manifest": "m", "sha256": "a", "sizeBytes": 5, "accepted": False}
+    measured = {"testAccuracy": 0.9, HOSTILE[:63]: 0.5}
+    gate = {"metric": HOSTILE, "atLeast": 0.95, "value": 0.9, "passed": False}
+    found = {"artifact": model, "evaluation": {"metrics": measured, "gates": [gate]}}
+    trackers = [{"name": "mlflow", "url": "javascript:alert(1)"}, {"name": "wandb", "url": "https://wandb/run"}]
+    client.put(job("measured", phase="Failed", tracking=trackers, **found))
+    described = profile(column(HOSTILE, type=HOSTILE), hints=[Hint(kind="drift", column=HOSTILE, text=HOSTILE)])
+    examples = [Example(file=HOSTILE, row=1, value=HOSTILE)]
+    broken = Violation(column=HOSTILE, rule=HOSTILE, count=3, examples=examples)
+    client.told.data = JobData(100, described.splits, [broken], [HOSTILE], [HOSTILE], described)
+    client.told.artifact = stored(tmp_path, MODEL)
     return client
+
+
+CARD = f"""---
+tags: [a]
+---
+# digits {HOSTILE}
+
+{HOSTILE} [a](javascript:alert(1)) [b](https://wandb/run) ![c](https://evil/x.png) ![d](plots/test-roc.png)
+
+| a | b |
+|---|:-:|
+| 1 | {HOSTILE} |
+"""
+MODEL = {
+    "evaluation.json": evaluation_json(test=evaluated(("cat", HOSTILE), notes=[HOSTILE])),
+    "README.md": CARD.encode(),
+    "plots/test-roc.png": png(640, 480),
+}
 
 
 class Visit:
@@ -102,7 +134,7 @@ def visit(browser: Browser, client: ToldClient) -> Iterator[Visit]:
 
 def test_the_list_is_live_and_keeps_what_the_user_does(visit: Visit) -> None:
     page = visit.go()
-    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(page.locator("tbody tr")).to_have_count(5)
     page.get_by_role("searchbox").fill("dig")
     expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_label("Compare digits", exact=True).check()
@@ -201,10 +233,12 @@ def test_axe_finds_nothing_serious(visit: Visit, scheme: str, size: dict[str, in
     visit.page.set_viewport_size(size)  # type: ignore[arg-type]
     found = []
     paths = ["", "jobs/vision/resnet", "jobs/team/digits/logs", "jobs/team/digits/spec", "cluster"]
+    paths += ["jobs/team/measured", "jobs/team/measured/data", "jobs/team/measured/model"]
     for path in [*paths, "compare?job=team/digits&job=vision/resnet"]:
         page = visit.go(path)
         if "logs" in path:
             expect(page.locator("#log")).to_contain_text("the end")
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         found += [
             (path, each["id"], each["nodes"][0]["html"][:200])
             for each in Axe().run(page).response["violations"]
@@ -212,6 +246,30 @@ def test_axe_finds_nothing_serious(visit: Visit, scheme: str, size: dict[str, in
         ]
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
     assert found == []
+
+
+def test_a_models_plots_are_drawn_and_its_card_is_words(visit: Visit) -> None:
+    page = visit.go("jobs/team/measured/model")
+    expect(page.get_by_role("heading", name="Not accepted: its gate is not passed")).to_be_visible()
+    expect(page.locator(".matrix td").first).to_have_text("9")
+    page.get_by_text("Model card").click()
+    drawn = "[...document.images].filter(each => each.complete && each.naturalWidth === 640).length"
+    page.wait_for_function(f"{drawn} === 2")  # among the plots, and in the card
+    expect(page.locator(".readme")).to_contain_text("<script>window.taken=1</script>")
+    assert page.locator(".readme").locator("script, [onerror], [style]").count() == 0
+    assert page.evaluate("[...document.links].map(each => each.protocol)").count("javascript:") == 0
+    for link in page.get_by_role("link", name="https://wandb/run").all() + page.locator(".readme a[href]").all():
+        assert (link.get_attribute("rel"), link.get_attribute("target")) == ("noopener noreferrer", "_blank")
+    assert page.evaluate("window.taken") is None
+
+
+def test_data_say_what_is_wrong_with_them_first(visit: Visit) -> None:
+    page = visit.go("jobs/team/measured/data")
+    expect(page.get_by_role("heading", name="Broken checks")).to_be_visible()
+    expect(page.get_by_role("row", name="validation")).to_contain_text("20.0 %")
+    expect(page.get_by_role("img", name="Distribution of alcohol")).to_be_visible()
+    assert page.locator("main img, main script").count() == 0
+    assert page.evaluate("window.taken") is None
 
 
 def test_the_spec_says_what_changed_between_runs(visit: Visit) -> None:

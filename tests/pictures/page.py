@@ -13,11 +13,13 @@ from laptop import Laptop
 PATHS = {
     "jobs": "",
     "job": "jobs/default/digits",
+    "model": "jobs/default/digits/model",
+    "data": "jobs/default/wine/data",
     "cluster": "cluster",
     "compare": "compare?job=default/digits&job=default/digits-large-batch",
 }
 DESK = {"width": 1280, "height": 860}
-HEIGHTS = {"jobs": 640, "job": 1480, "compare": 1180, "cluster": 760}
+HEIGHTS = {"jobs": 640, "job": 1480, "model": 1240, "data": 900, "compare": 1180, "cluster": 760}
 """Of the pictures: what is below isn't missed in a document."""
 PHONE = {"width": 390, "height": 844}
 SETTLED_MS = 2_500

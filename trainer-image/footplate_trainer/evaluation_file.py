@@ -14,6 +14,8 @@ from footplate.api.types import Model
 from footplate_trainer.errors import UserError
 
 EVALUATION_FILE = "evaluation.json"
+PLOTS = "plots"
+"""Folder beside it, with pictures of what it says."""
 MAX_BYTES = 64 * 2**20
 """Of a file that is read: user code may write to it."""
 DATA_PATTERN = r"^[a-z][A-Za-z0-9]{0,19}$"

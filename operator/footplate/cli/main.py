@@ -37,6 +37,10 @@ SECTIONS: Mapping[str, Mapping[str, Subcommand]] = {
         "why": Subcommand("why:why", "Say why a job waits, restarts or failed, and the way out."),
         "logs": Subcommand("logs:logs", "Print what a job's ranks wrote, also when their pods are gone."),
         "metrics": Subcommand("metrics:metrics", "Plot a job's metrics in the terminal, or write them as PNG or CSV."),
+        "evaluation": Subcommand(
+            "evaluation:evaluation",
+            "Show what was measured of a job's model, by class and slice, and whether its gates are passed.",
+        ),
         "checkpoints": Subcommand("checkpoints:checkpoints", "List what a job's run has saved, the newest first."),
         "artifact": Subcommand("artifact:app", "Download or verify the model of a job."),
         "report": Subcommand(

@@ -14,6 +14,7 @@ from footplate.client.errors import (
     JobNotFound,
     JobRefused,
     NotAllowed,
+    NothingThere,
     NotInstalled,
     NotLoggedIn,
     WaitTimeout,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from footplate.client.bills import Bill
     from footplate.client.checkpoints import CheckpointView
     from footplate.client.cluster import ClusterView
+    from footplate.client.data import JobData
+    from footplate.client.evaluation import JobEvaluation
     from footplate.client.history import History
     from footplate.client.log_lines import LogLine
     from footplate.client.logs import LogsNotFound
@@ -42,8 +45,10 @@ __all__ = [
     "ClusterView",
     "History",
     "Job",
+    "JobData",
     "JobDeleted",
     "JobEnded",
+    "JobEvaluation",
     "JobEvent",
     "JobExists",
     "JobInvalid",
@@ -54,6 +59,7 @@ __all__ = [
     "NotAllowed",
     "NotInstalled",
     "NotLoggedIn",
+    "NothingThere",
     "RankView",
     "StorageUnreadable",
     "WaitTimeout",
@@ -65,6 +71,8 @@ _LATER = {
     "CheckpointView": "checkpoints",
     "ClusterView": "cluster",
     "History": "history",
+    "JobData": "data",
+    "JobEvaluation": "evaluation",
     "LogLine": "log_lines",
     "LogsNotFound": "logs",
     "RankView": "ranks",

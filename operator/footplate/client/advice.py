@@ -66,7 +66,8 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     Reason.DATA_ERROR: ("put the data right; " + AGAIN, "or correct the URI: " + ANEW),
     Reason.CONFIG_ERROR: ("correct the Secret or ConfigMap if it is one; " + AGAIN, "for all else, " + ANEW),
     Reason.GATE_NOT_PASSED: (
-        "`footplate artifact get {name} FOLDER` fetches the model all the same, with its evaluation.json and README.md",
+        "`footplate evaluation {name}` shows all that was measured; `footplate artifact get {name} FOLDER` fetches "
+        "the model all the same",
         "train better, or set another bound in spec.evaluation.gates: " + ANEW,
     ),
     Reason.HANG: (

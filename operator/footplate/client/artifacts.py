@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from footplate.api.reports import ArtifactStatus
 from footplate.client.connection import Connection
-from footplate.client.errors import ClientError
+from footplate.client.errors import ClientError, NothingThere
 from footplate.client.resolved import read_spec
 from footplate.client.status import read_status
 from footplate.client.storage import StorageUnreadable, open_store, readable
@@ -63,6 +64,39 @@ class Artifact:
         """Its folder in object storage."""
         return self.status.uri
 
+    @cached_property
+    def manifest(self) -> ModelManifest:
+        """What the model is and comes from, and which files it has; none of them is read.
+
+        Raises:
+            ArtifactDamaged: it isn't the one that the job's status names.
+            StorageUnreadable: it can't be read from here.
+        """
+        with readable(self.uri):
+            return self._manifest(self._store)[1]
+
+    def read(self, name: str, *, most: int) -> bytes | None:
+        """One file of the model, proven; None where it has none of that name. Raises as `manifest` does, and
+        ClientError where the file has more than so many bytes.
+        """
+        file = next((each for each in self.manifest.files if each.name == name), None)
+        if file is None:
+            return None
+        if file.size_bytes > most:
+            raise ClientError(
+                f"{plain(self.uri)}: {plain(name)} has {file.size_bytes:,} bytes, and at most {most:,} are read here; "
+                "download the model"
+            )
+        parts: list[bytes] = []
+        with readable(self.uri):
+            wrong = _wrong_of(self._store, file, parts.append)
+        _raise_for({name: wrong} if wrong else {}, self.uri)
+        return b"".join(parts)
+
+    @cached_property
+    def _store(self) -> "Store":
+        return self._open_store(self.uri)
+
     def verify(self, *, key: bytes | None = None) -> ModelManifest:
         """Reads every file, and compares it with what was trained. What the model is and comes from is in the manifest.
 
@@ -76,7 +110,7 @@ class Artifact:
         """
         public = _read_key(key) if key is not None else None
         with readable(self.uri):
-            store = self._open_store(self.uri)
+            store = self._store
             raw, manifest = self._manifest(store)
             if public is not None:
                 self._verify_signature(store, raw, manifest, public)
@@ -93,7 +127,7 @@ class Artifact:
         """
         target = Path(folder).absolute()
         with _appearing(target) as unfinished, readable(self.uri):
-            store = self._open_store(self.uri)
+            store = self._store
             raw, manifest = self._manifest(store)
             _check_room(unfinished, manifest)
             wrong = {file.name: why for file in manifest.files if (why := _fetch(store, file, unfinished))}
@@ -164,10 +198,10 @@ class Artifact:
 
 
 def artifact_of(connection: Connection, job: Object) -> Artifact:
-    """The model of a job's run. Raises ClientError where there is none."""
+    """The model of a job's run. Raises NothingThere where there is none."""
     status, (namespace, name) = read_status(job), key_of(job)
     if status.artifact is None:
-        raise ClientError(
+        raise NothingThere(
             f"TrainingJob {name!r} is {status.phase or 'new'}, and has no model: one is there once a run with an "
             "output has Succeeded; `why` says what keeps it from that"
         )

@@ -33,6 +33,10 @@ class NotAllowed(ClientError, Terminal):
         )
 
 
+class NothingThere(ClientError):
+    """What is asked for of a job doesn't exist: it has none, or none yet."""
+
+
 class NotLoggedIn(ClientError, Terminal):
     """401: the API server doesn't take the kubeconfig's word for who you are."""
 

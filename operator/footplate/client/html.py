@@ -1,19 +1,30 @@
-"""How a job shows itself in a notebook: phase, progress bar, and the curve of its first metric. Pure.
+"""How a job shows itself in a notebook: phase, progress bar, evaluation with its gates, and the curve of its first
+metric; and how its whole evaluation does, with plots. Pure.
 
 All words in it are a tenant's, and a notebook runs the HTML that it is given: everything is escaped, and the page asks
 for nothing from elsewhere.
 """
 
 import math
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-from footplate.api.reports import CurveStatus, ProgressStatus
+from footplate.api.reports import CurveStatus, EvaluationStatus, GateStatus, ProgressStatus
 from footplate.api.status import TrainingJobStatus
+from footplate.client.status import verdict_in_words
 from footplate.durations import in_words
 from footplate.text import clean
 
+if TYPE_CHECKING:
+    from footplate.client.evaluation import JobEvaluation
+    from footplate_trainer.evaluation_file import DataEvaluation
+
 WIDTH, HEIGHT, MARGIN = 360, 90, 4
 """Of the curve, in pixels."""
+MAX_ROWS = 50
+"""Of a table; of more, the first."""
 
 
 def job_html(name: str, namespace: str, status: TrainingJobStatus) -> str:
@@ -23,6 +34,24 @@ def job_html(name: str, namespace: str, status: TrainingJobStatus) -> str:
         parts += [_bar(status.progress), _values(status.progress)]
         if status.progress.history is not None:
             parts.append(_curve(status.progress.history))
+    if status.evaluation is not None:
+        parts += _evaluation(status.evaluation)
+    return _whole(parts)
+
+
+def evaluation_html(evaluation: "JobEvaluation", plots: Mapping[str, bytes]) -> str:
+    """What was measured of a model as a fragment of HTML. `plots`: PNG files by name."""
+    parts = [_verdict(evaluation.gates)]
+    for name, found in evaluation.data.items():
+        parts += [f"<h4>{_shown(name)}: {found.samples:,} samples</h4>", *_measured(found)]
+    parts += [
+        f'<img style="max-width:360px" alt="{_shown(name)}" src="data:image/png;base64,{b64encode(data).decode()}">'
+        for name, data in plots.items()
+    ]
+    return _whole(parts)
+
+
+def _whole(parts: Iterable[str]) -> str:
     return f'<div style="font-family:sans-serif;line-height:1.5">{"".join(parts)}</div>'
 
 
@@ -82,3 +111,42 @@ def _curve(curve: CurveStatus) -> str:
 def _place(value: float, low: float, high: float, size: int) -> float:
     share = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
     return MARGIN + share * (size - 2 * MARGIN)
+
+
+def _evaluation(found: EvaluationStatus) -> Iterable[str]:
+    values = ", ".join(f"{_shown(name)} {value:.4g}" for name, value in found.metrics.items())
+    return (f"<div>{values}</div>" if values else "", _verdict(found.gates))
+
+
+def _verdict(gates: Sequence[GateStatus]) -> str:
+    """Whether the gates are passed, in words and by sign, so that no colour is needed."""
+    if not gates:
+        return ""
+    rows = [
+        [
+            "✓" if gate.passed else "✗",
+            gate.metric,
+            (gate.why or gate.shown) if gate.value is None else gate.shown,
+            f"{gate.bound} is asked",
+        ]
+        for gate in gates
+    ]
+    return f"<div><b>{_shown(verdict_in_words(gates))}</b></div>{_table(['', 'gate', 'value', ''], rows)}"
+
+
+def _measured(found: "DataEvaluation") -> Iterable[str]:
+    from footplate.client.evaluation import class_scores, general_values
+
+    yield _table(["metric", "value"], [[name, f"{value:.4g}"] for name, value in general_values(found).items()])
+    scores = class_scores(found)
+    names = [*dict.fromkeys(name for each in scores for name in each.values)]
+    if names:
+        rows = [[each.name, *(f"{each.values[name]:.4g}" if name in each.values else "" for name in names)]
+                for each in scores]  # fmt: skip
+        yield _table(["class", *names], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"<tr>{''.join(f'<td>{_shown(cell)}</td>' for cell in row)}</tr>" for row in rows[:MAX_ROWS]]
+    more = f"<tr><td>and {len(rows) - MAX_ROWS:,} more</td></tr>" if len(rows) > MAX_ROWS else ""
+    return f"<table><tr>{''.join(f'<th>{_shown(name)}</th>' for name in head)}</tr>{''.join(lines)}{more}</table>"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from footplate.api.trainingjob import TrainingJobSpec
     from footplate.client.artifacts import Artifact
     from footplate.client.checkpoints import CheckpointView
+    from footplate.client.data import JobData
+    from footplate.client.evaluation import JobEvaluation
     from footplate.client.history import History
     from footplate.client.log_lines import LogLine
     from footplate.client.ranks import RankView
@@ -124,8 +126,7 @@ class Job:
     def history(self, full: bool = False) -> "History":
         """The run's curves: the thinned ones of the status or, with `full`, all that was reported, from storage.
 
-        Raises:
-            StorageUnreadable: with `full`, the job keeps none, or this user can't read them.
+        Raises StorageUnreadable where, with `full`, the job keeps none, or this user can't read them.
         """
         from footplate.client.history import of_records, of_status
         from footplate.client.stored import open_records
@@ -153,8 +154,7 @@ class Job:
             tail: only the last lines that there are, so many of each node.
             failed: the attempt that failed last, of it the node that was the cause.
 
-        Raises:
-            LogsNotFound: nobody has it any more.
+        Raises LogsNotFound where nobody has it any more.
         """
         from footplate.client.logs import LogRequest, follow_logs, read_logs
 
@@ -187,18 +187,32 @@ class Job:
         return view_ranks(self.manifest, self.status, pods)
 
     def checkpoints(self) -> "list[CheckpointView]":
-        """What the run has saved, the newest first.
-
-        Raises:
-            StorageUnreadable: the job saves none, or this user can't read them.
-        """
+        """What the run has saved, the newest first. Raises StorageUnreadable where none can be read."""
         from footplate.client.checkpoints import list_checkpoints, open_checkpoints
 
         return list_checkpoints(open_checkpoints(self.connection, self.manifest, self._spec()))
 
+    def data(self) -> "JobData":
+        """What the run's data are: rows, parts, broken checks, and the profile of each column.
+
+        Raises NothingThere where there is no `spec.data`, or it isn't prepared yet; StorageUnreadable as `checkpoints`.
+        """
+        from footplate.client.data import read_data
+
+        return read_data(self.connection, self.manifest, self._spec())
+
+    def evaluation(self) -> "JobEvaluation":
+        """What was measured of the run's model, its gates, plots and card; in a notebook it shows itself.
+
+        Raises NothingThere where there is no model, ArtifactDamaged or StorageUnreadable where it can't be read.
+        """
+        from footplate.client.evaluation import JobEvaluation
+
+        return JobEvaluation(self.artifact, self.status.evaluation)
+
     @property
     def artifact(self) -> "Artifact":
-        """The run's model. Raises ClientError where there is none."""
+        """The run's model. Raises NothingThere where there is none."""
         from footplate.client.artifacts import artifact_of
 
         return artifact_of(self.connection, self.manifest)

@@ -1,10 +1,11 @@
 """How a job's status is read by somebody who only looks at it: what isn't understood is left out. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from footplate.api.reports import ArtifactStatus
+from footplate.api.reports import ArtifactStatus, GateStatus
 from footplate.api.status import Phase, TrainingJobStatus, Transition
 from footplate.objects import Object, block, number, text
 
@@ -52,3 +53,12 @@ def model_in_words(artifact: ArtifactStatus) -> str:
     """
     epoch = "" if artifact.epoch is None else f"of epoch {artifact.epoch:,}"
     return ", ".join(filter(None, (epoch, artifact.ended)))
+
+
+def verdict_in_words(gates: Sequence[GateStatus]) -> str:
+    """Whether the model is accepted: `Not accepted: 1 of 3 gates is not passed`; empty without gates."""
+    failed, of = sum(not gate.passed for gate in gates), len(gates)
+    if not failed:
+        return "" if not of else f"Accepted: {'its gate is' if of == 1 else f'all {of:,} gates are'} passed"
+    missed = "its gate is" if of == 1 else f"{failed:,} of {of:,} gates {'is' if failed == 1 else 'are'}"
+    return f"Not accepted: {missed} not passed"

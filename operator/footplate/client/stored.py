@@ -63,6 +63,24 @@ class Records:
             except _Replaced:  # by the whole, which begins with the same bytes
                 continue
 
+    def document(self, key: str, *, most: int) -> bytes | None:
+        """An object as a whole; None where it isn't there.
+
+        Raises:
+            StorageUnreadable: it can't be read, or has more than so many bytes.
+        """
+        from footplate_trainer.errors import NotFound
+        from footplate_trainer.storage.store import ObjectInfo
+
+        with readable(f"{self.uri}/{key}"):
+            try:
+                size = self._store.head(key).size
+                if size > most:
+                    raise StorageUnreadable(f"{self.uri}/{key} has {size:,} bytes, and at most {most:,} are read here")
+                return b"".join(self._store.stream(ObjectInfo(key, size, None)))
+            except NotFound:
+                return None
+
     def _pieces(self, folder: str, name: str) -> Iterator[bytes]:
         from footplate_trainer.errors import NotFound
         from footplate_trainer.storage.errors import Changed

@@ -12,10 +12,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from footplate.errors import FootplateError
-from footplate.ui import cluster_routes, job_routes, jobs_routes
+from footplate.ui import cluster_routes, job_routes, jobs_routes, result_routes
 from footplate.ui.board import Board
 from footplate.ui.guard import Guard, Session
 from footplate.ui.site import Site
+from footplate_trainer.evaluation_file import PLOTS
 
 STATIC = Path(__file__).parent / "static"
 JOB = "/jobs/{namespace}/{name}"
@@ -31,6 +32,9 @@ READ: dict[str, Answer] = {
     JOB: job_routes.show,
     f"{JOB}/live": job_routes.show_live,
     f"{JOB}/history": job_routes.history,
+    f"{JOB}/data": result_routes.data,
+    f"{JOB}/model": result_routes.model,
+    f"{JOB}/{PLOTS}/{{plot}}": result_routes.plot,
     f"{JOB}/logs": job_routes.logs,
     f"{JOB}/logs/live": job_routes.logs_live,
     f"{JOB}/spec": job_routes.spec,

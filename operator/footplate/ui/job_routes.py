@@ -32,7 +32,7 @@ async def show(site: Site, request: Request) -> Response:
 
     def known() -> Known:
         job = site.find(request)
-        return {**_common(site, request, job, tab=""), **overview(Observer().look(job), now=now())}
+        return {**common(site, request, job, tab=""), **overview(Observer().look(job), now=now())}
 
     return await site.page("overview.html", known)
 
@@ -47,7 +47,7 @@ async def show_live(site: Site, request: Request) -> Response:
         gone = site.board.get(last.namespace, last.name) is None
         last = last if gone else site.find(request)
         sight = observer.look(last)
-        known = {**_common(site, request, last, tab=""), **overview(sight, now=now()), "gone": gone}
+        known = {**common(site, request, last, tab=""), **overview(sight, now=now()), "gone": gone}
         return {"": site.render("overview_live.html", known), "curves": to_json(curves_of(sight))}
 
     return site.live(request, parts)
@@ -72,15 +72,15 @@ async def logs(site: Site, request: Request) -> Response:
 
     def known() -> Known:
         job = site.find(request)
-        common = _common(site, request, job, tab="/logs")
+        shared = common(site, request, job, tab="/logs")
         rank, attempt = _number(request, "rank"), _number(request, "attempt")
         nodes = job.status.nodes.desired if job.status.nodes else 1
         if "rank" not in request.query_params and nodes > MOST_AT_ONCE:
             rank = 0
         chosen = {name: value for name, value in (("rank", rank), ("attempt", attempt)) if value is not None}
         return {
-            **common,
-            "stream": f"{common['job_base']}/logs/live?{urlencode(chosen)}",
+            **shared,
+            "stream": f"{shared['job_base']}/logs/live?{urlencode(chosen)}",
             "ranks": range(min(nodes, MAX_RANKS_OFFERED)),
             "attempts": [each.attempt for each in reversed(job.attempts)],
             "chosen_rank": rank,
@@ -111,8 +111,8 @@ async def spec(site: Site, request: Request) -> Response:
         compared = spec_table(
             [f"run {run}" for run in runs], list(runs.values()), all_fields=request.query_params.get("all") == "1"
         )
-        common = _common(site, request, job, tab="/spec")
-        return {**common, **compared, "manifest": manifest_text(job), "runs_trouble": trouble, "address": ""}
+        shared = common(site, request, job, tab="/spec")
+        return {**shared, **compared, "manifest": manifest_text(job), "runs_trouble": trouble, "address": ""}
 
     return await site.page("spec.html", known)
 
@@ -143,7 +143,8 @@ def _run_specs(job: Job) -> tuple[Mapping[int, Mapping[str, Any]], str]:
         return {}, str(error)
 
 
-def _common(site: Site, request: Request, job: Job, *, tab: str) -> dict[str, Any]:
+def common(site: Site, request: Request, job: Job, *, tab: str) -> dict[str, Any]:
+    """What every page of a job knows. `tab`: end of its address."""
     done = ACTIONS.get(request.query_params.get("done", ""))
     said = done.done if done else ""
     return {"job": job, "job_base": site.job_address(job), "tab": tab, "said": said, "gone": False, "why": None}

@@ -12,6 +12,7 @@ from footplate.client import Job, RankView
 from footplate.client.status import model_in_words
 from footplate.objects import block
 from footplate.ui.charts import Line, charts, metrics_table
+from footplate.ui.evaluation_view import verdict_of
 from footplate.ui.jobs_view import accelerators_of
 from footplate.ui.sight import Sight
 from footplate.ui.timeline import attempts, timeline
@@ -31,6 +32,7 @@ def overview(sight: Sight, *, now: datetime) -> dict[str, Any]:
         "status": status,
         "progress": sight.progress,
         "model": model_in_words(status.artifact) if status.artifact is not None else "",
+        "verdict": verdict_of(status.evaluation),
         "why": sight.why if is_worth_explaining(sight) else None,
         "segments": timeline(status, now=now),
         "attempts": attempts(status, now=now),

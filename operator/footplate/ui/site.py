@@ -18,7 +18,7 @@ from footplate.ui.jobs_view import LIVELIEST_FIRST
 from footplate.ui.rendering import Renderer
 from footplate.ui.streams import Parts, stream
 
-TABS = (("", "Overview"), ("/logs", "Logs"), ("/spec", "Spec"))
+TABS = (("", "Overview"), ("/data", "Data"), ("/model", "Model"), ("/logs", "Logs"), ("/spec", "Spec"))
 Known = Mapping[str, Any]
 """What a template knows, by name."""
 

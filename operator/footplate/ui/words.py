@@ -12,6 +12,8 @@ from markupsafe import Markup
 from footplate.durations import in_words
 from footplate.text import clean_json
 
+LARGEST = 10**15
+"""Whole numbers from here on are somebody's joke, of any number of digits."""
 MAX_SHOWN = 300_000
 """Characters of one text on a page; a manifest is the longest."""
 UNKNOWN = "–"
@@ -54,9 +56,16 @@ def number(value: float | None) -> str:
     """Four digits, as many as an eye compares."""
     if value is None:
         return UNKNOWN
+    if abs(value) >= LARGEST and isinstance(value, int):
+        return "10¹⁵ or more" if value > 0 else "-10¹⁵ or less"
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e9):
         return f"{int(value):,}"
     return f"{value:.4g}"
+
+
+def share(count: float, of: float) -> float:
+    """The part that a count is of all, between 0 and 1, whatever they are."""
+    return 0.0 if count <= 0 or of <= 0 else 1.0 if count >= of else count / of
 
 
 def percent(value: float | None) -> str:

@@ -16,7 +16,9 @@ from footplate.client import CheckpointView, ClusterView, History, LogLine, Stor
 from footplate.client.bills import Bill
 from footplate.client.cluster import ResourceView, UseView
 from footplate.client.errors import JobNotFound, WaitTimeout
-from job_views import job_view
+from footplate_trainer.evaluation_file import DataEvaluation, Slice
+from job_views import EVIL, job_view
+from result_files import evaluated
 
 
 class FakeClient:
@@ -302,6 +304,70 @@ def test_checkpoints(jobs: list[SimpleNamespace]) -> None:
     ]  # fmt: skip
     assert json.loads(footplate_("checkpoints", "digits", "-o", "json").stdout)[0]["sizeBytes"] == 2_000
     assert footplate_("checkpoints", "digits", "-o", "name").stdout == "s3://a/step-00000010/\n"
+
+
+GATES = {
+    "metrics": {"testAccuracy": 0.9},
+    "gates": [{"metric": "testAccuracy", "atLeast": 0.95, "value": 0.9, "passed": False}],
+}
+
+
+def evaluated_job(**data: DataEvaluation) -> SimpleNamespace:
+    job = job_view("digits", phase="Failed", evaluation=GATES)
+    job.evaluation = lambda: SimpleNamespace(data=data, plot_names=lambda: ["test-roc.png"])
+    return job
+
+
+def test_evaluation_for_people(jobs: list[SimpleNamespace]) -> None:
+    slices = {"country": {"de": Slice(samples=3, values={"accuracy": 0.5})}}
+    jobs[0] = evaluated_job(test=evaluated(slices=slices))
+    lines = [line.split() for line in footplate_("evaluation", "digits").stdout.splitlines()]
+    assert lines[0] == ["Not", "accepted:", "its", "gate", "is", "not", "passed"]
+    assert ["testAccuracy", "at", "least", "0.95", "0.9", "not", "passed"] in lines
+    assert ["On", "test", "data,", "30", "samples"] in lines
+    assert ["accuracy", "0.9"] in lines
+    assert ["CLASS", "PRECISION", "RECALL", "F1", "SAMPLES"] in lines
+    assert ["neutral", "0.9", "0.9", "0.9", "10"] in lines
+    assert ["neutral", "0", "9", "1"] in lines  # the confusion matrix
+    assert ["de", "3", "0.5"] in lines
+
+
+def test_evaluation_for_programs(jobs: list[SimpleNamespace]) -> None:
+    jobs[0] = evaluated_job(test=evaluated())
+    found = json.loads(footplate_("evaluation", "digits", "-o", "json").stdout)
+    assert (found["accepted"], found["plots"]) == (False, ["test-roc.png"])
+    assert found["gates"] == GATES["gates"]
+    assert found["metrics"]["testF1.neutral"] == found["data"]["test"]["values"]["f1.neutral"] == 0.9
+    assert "testAccuracy\n" in footplate_("evaluation", "digits", "-o", "name").stdout
+
+
+def test_evaluation_is_the_status_where_storage_is_away(jobs: list[SimpleNamespace]) -> None:
+    def away() -> None:
+        raise StorageUnreadable("storage is away")
+
+    jobs[0] = evaluated_job()
+    jobs[0].evaluation = away
+    result = footplate_("evaluation", "digits")
+    assert result.stderr == "footplate evaluation: storage is away; so this is what the status has\n"
+    assert result.stdout.splitlines()[0] == "Not accepted: its gate is not passed"
+    assert result.stdout.splitlines()[-1].split() == ["testAccuracy", "0.9"]
+    assert json.loads(footplate_("evaluation", "digits", "-o", "json").stdout)["metrics"] == {"testAccuracy": 0.9}
+
+
+def test_evaluation_of_a_model_that_nobody_has_measured(jobs: list[SimpleNamespace]) -> None:
+    jobs[0] = evaluated_job()
+    jobs[0].status = job_view("digits").status
+    assert footplate_("evaluation", "digits").stdout.startswith("nothing was measured of this model")
+
+
+def test_an_evaluations_words_are_plain_and_bounded(jobs: list[SimpleNamespace]) -> None:
+    names = (EVIL, *(f"class-{number}" for number in range(200)))
+    slices = {EVIL: {f"{EVIL}{number}": Slice(samples=1, values={EVIL: 1.0}) for number in range(200)}}
+    jobs[0] = evaluated_job(test=evaluated(names, slices=slices, values={EVIL: 1.0, f"f1.{EVIL}": 1.0}))
+    shown = footplate_("evaluation", "digits").stdout
+    assert "\x1b" not in shown
+    assert "151 more; -o json has all" in shown
+    assert "150 more; -o json has all" in shown
 
 
 def test_artifact(jobs: list[SimpleNamespace], tmp_path: Path) -> None:

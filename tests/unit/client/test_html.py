@@ -1,7 +1,9 @@
 """A job in a notebook: progress and curve, and nothing that the notebook would run."""
 
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,7 +13,11 @@ from client_site import Site
 from footplate.api.reports import CurveStatus, ProgressStatus
 from footplate.api.status import TrainingJobStatus
 from footplate.client import Client
-from footplate.client.html import HEIGHT, WIDTH, job_html
+from footplate.client.artifacts import Artifact
+from footplate.client.evaluation import JobEvaluation
+from footplate.client.html import HEIGHT, MAX_ROWS, WIDTH, job_html
+from result_files import evaluated, evaluation_json, png
+from stored_models import stored
 
 
 def status(**fields: Any) -> TrainingJobStatus:
@@ -127,6 +133,49 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.attributes.update(name for name, _ in attrs)
+
+
+def gates(metric: str = "testAccuracy", **more: Any) -> Any:
+    return {"metrics": {metric[:63]: 0.9}, "gates": [{"metric": metric, "atLeast": 0.95, "passed": False, **more}]}
+
+
+def test_an_evaluation_and_its_gates() -> None:
+    html = job_html("a", "b", status(phase="Failed", evaluation=gates(value=0.9)))
+    ElementTree.fromstring(html)
+    assert "<div>testAccuracy 0.9</div>" in html
+    assert "<b>Not accepted: its gate is not passed</b>" in html
+    assert "<td>✗</td><td>testAccuracy</td><td>0.9</td><td>at least 0.95 is asked</td>" in html
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_words_of_an_evaluation_stay_words(attack: str, tmp_path: Path) -> None:
+    html = job_html("a", "b", status(phase="Failed", evaluation=gates(attack, why=attack)))
+    html += whole(tmp_path, evaluated((attack, "b"), values={f"f1.{attack}": 0.5, attack: 1.0}))._repr_html_()
+    found = Tags()
+    found.feed(html)
+    assert found.names <= {"div", "b", "h4", "table", "tr", "td", "th"}
+    assert found.attributes <= {"style"}
+    assert "\x1b" not in html
+
+
+def whole(folder: Path, found: Any, **files: bytes) -> JobEvaluation:
+    artifact: Artifact = stored(folder, {"evaluation.json": evaluation_json(test=found), **files})
+    return JobEvaluation(artifact, status(evaluation=gates(value=0.9)).evaluation)
+
+
+def test_an_evaluation_shows_itself(tmp_path: Path) -> None:
+    html = whole(tmp_path, evaluated(), **{"plots/a.png": png(), "plots/b.png": b"<svg/>"})._repr_html_()
+    assert "<h4>test: 30 samples</h4>" in html
+    assert "<td>neutral</td><td>0.9</td><td>0.9</td><td>0.9</td>" in html
+    assert re.findall(r'alt="([^"]*)" src="([^"]*)"', html) == [
+        ("a.png", f"data:image/png;base64,{b64encode(png()).decode()}")
+    ]
+
+
+def test_of_very_many_classes_the_first_are_shown(tmp_path: Path) -> None:
+    html = whole(tmp_path, evaluated(tuple(f"class-{number}" for number in range(300))))._repr_html_()
+    assert html.count("<tr>") < 2 * MAX_ROWS
+    assert "and 250 more" in html
 
 
 def test_a_job_shows_itself(site: Site, client: Client) -> None:

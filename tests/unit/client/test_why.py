@@ -107,8 +107,8 @@ CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
             "the model is kept, as not accepted: s3://m/1/",
         ],
         [
-            "`footplate artifact get fashion FOLDER` fetches the model all the same, with its evaluation.json and "
-            "README.md",
+            "`footplate evaluation fashion` shows all that was measured; `footplate artifact get fashion FOLDER` "
+            "fetches the model all the same",
             "train better, or set another bound in spec.evaluation.gates: the spec can't be changed: "
             "`footplate cancel fashion`, then create it anew",
         ],

@@ -237,6 +237,6 @@ def test_goodput_is_weighed_by_what_was_held() -> None:
 def test_a_trackers_page_is_a_link_and_nothing_else_is(url: str, is_link: bool) -> None:
     status = TrainingJobStatus.model_validate({"tracking": [{"name": "mlflow", "url": url}]})
     text = Renderer()("tracking.html", status=status)
-    assert ("<a href=" in text) is is_link
+    assert ("<a href=" in text, 'rel="noopener noreferrer"' in text) == (is_link, is_link)
     assert url.replace('"', "&#34;") in text
     assert '"onclick' not in text

@@ -19,12 +19,9 @@ from footplate_trainer.errors import UserError, words_of
 from footplate_trainer.evaluation.compute import evaluate_samples
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.evaluation.samples import make_samples, to_array
-from footplate_trainer.evaluation_file import DATA_PATTERN, DataEvaluation, EvaluationFile, add_evaluation
+from footplate_trainer.evaluation_file import DATA_PATTERN, PLOTS, DataEvaluation, EvaluationFile, add_evaluation
 from footplate_trainer.rank.environment import read_config, read_place
 from footplate_trainer.rank.report import enter, report, reporter
-
-PLOTS = "plots"
-"""Folder of the pictures, beside evaluation.json."""
 
 TASKS: Sequence[str] = get_args(Task)
 

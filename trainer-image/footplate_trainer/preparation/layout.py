@@ -20,6 +20,8 @@ from footplate.api.trainingjob import TrainingJobSpec
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.report import Prepared, SplitFile
 
+FOLDER = "data"
+"""Of a run's records."""
 PREPARED, PROFILE, PAGE, PROBLEMS = "prepared.json", "profile.json", "profile.html", "problems.json"
 FILES, PARTS = "files.jsonl", "splits"
 DIGESTS = "inputs.json"

@@ -16,9 +16,9 @@ from footplate_trainer.data.tables import Rows
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.evaluation.card import CARD_NAME, card_text
 from footplate_trainer.evaluation.compute import MAX_SLICES
-from footplate_trainer.evaluation.evaluate import PLOTS, drawing, evaluate
+from footplate_trainer.evaluation.evaluate import drawing, evaluate
 from footplate_trainer.evaluation.measured import Numbers
-from footplate_trainer.evaluation_file import read_evaluation
+from footplate_trainer.evaluation_file import PLOTS, read_evaluation
 from footplate_trainer.gates import hold
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.rank.environment import Context

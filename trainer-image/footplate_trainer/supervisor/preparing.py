@@ -30,7 +30,6 @@ from footplate_trainer.supervisor import processes
 from footplate_trainer.supervisor.launch import Launch
 from footplate_trainer.supervisor.pod import Pod
 
-FOLDER = "data"
 SPLITS = "SPLITS"
 """Variable that names the folder of the parts."""
 TICK_SECONDS = 0.1
@@ -49,7 +48,7 @@ async def prepare(pod: Pod, fetched: Mapping[str, Fetched], note: Callable[[str]
     if pod.spec.data is None:
         return None
     digests = {name: fetched[name].sha256 for name in layout.data_channels(pod.spec)}
-    folder, store = pod.work_dir / FOLDER, _store(pod)
+    folder, store = pod.work_dir / layout.FOLDER, _store(pod)
     found = None if store is None else await asyncio.to_thread(_find, store)
     if store is not None and found is not None:
         layout.check_same(found, digests)
@@ -87,7 +86,7 @@ async def alone(pod: Pod, note: Callable[[str], object]) -> None:
 
 def variables(pod: Pod) -> Mapping[str, str]:
     """What tells a program of the user's where the parts are."""
-    folder = pod.work_dir / FOLDER / layout.PARTS
+    folder = pod.work_dir / layout.FOLDER / layout.PARTS
     return {SPLITS: str(folder)} if pod.spec.data is not None and pod.spec.data.split is not None else {}
 
 
@@ -96,7 +95,7 @@ def _store(pod: Pod) -> Store | None:
     if base is None:
         return None
     uri = records.records_uri(base, job=pod.job, run=pod.run, uid=pod.uid)
-    return Store.open(f"{uri}/{FOLDER}", endpoint=pod.spec.storage.endpoint)
+    return Store.open(f"{uri}/{layout.FOLDER}", endpoint=pod.spec.storage.endpoint)
 
 
 def _find(store: Store) -> Prepared | None:
