@@ -19,6 +19,7 @@ from footplate.api.reports import (
     MAX_STRAGGLERS,
     ArtifactStatus,
     CheckpointStatus,
+    DataStatus,
     EvaluationStatus,
     Metrics,
     PreflightStatus,
@@ -272,6 +273,7 @@ class Progress(Model):
     activity: Annotated[Activity, Field(description="What the ranks do now.")] = "starting"
     progress: ProgressStatus = ProgressStatus()
     checkpoint: CheckpointStatus | None = None
+    data: DataStatus | None = None
     resumed_from_step: Count | None = None
     productive_node_seconds: NodeSeconds = None
     device_idle_seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
@@ -308,6 +310,7 @@ class Verdict(Model):
     checkpoint: CheckpointStatus | None = None
     artifact: ArtifactStatus | None = None
     evaluation: EvaluationStatus | None = None
+    data: DataStatus | None = None
     already_complete: bool = False
     """Nothing was trained: a job of this name and spec had left the artifact, and it is as it should be."""
     metrics: Metrics = Field(default={})

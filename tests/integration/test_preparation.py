@@ -85,7 +85,14 @@ def test_every_node_and_retry_takes_the_files_that_were_made_once(tmp_path: Path
     prepared = json.loads((kept(rows) / "prepared.json").read_text())
     assert prepared["splits"] == {"train": 70, "validation": 20, "test": 10}
     assert (kept(rows) / "profile.html").is_file()
-    assert any("data: 100 rows: train 70 (70.0%), validation 20 (20.0%)" in note for note in data.verdict.notes)
+    told = data.verdict.data
+    assert told is not None
+    assert told.in_words == "100 rows in 2 classes: train 70 (70.0%), validation 20 (20.0%), test 10 (10.0%)"
+    assert {each.name: each.rows for each in told.classes} == {"x": 50, "y": 50}
+    assert (told.problems, told.digest) == (0, prepared["inputs"]["train"])
+    assert told.profile == f"file://{kept(rows)}/profile.html"
+    assert first.verdict.data == retry.verdict.data == told
+    assert second.verdict.data is None, "node 0 tells it"
     # Data that have changed meanwhile are no longer those that were checked and divided.
     (rows / "a.csv").write_text("age,label\n1,x\n2,y\n")
     changed = pod(tmp_path / "changed", job, nodes=2, attempt=3).finish()
@@ -109,6 +116,14 @@ def test_a_broken_check_ends_the_pod_before_anything_starts(tmp_path: Path, rows
     assert "column 'age': minimum: 0 is broken once: -5 in row 102 of train/a.csv" in said
     assert "column 'age': maximum: 130 is broken once: 131 in row 101 of train/a.csv" in said
     assert "correct the data, or the check" in said
+    told = done.verdict.data
+    assert told is not None
+    assert (told.rows, told.class_count, told.problems) == (102, 2, 2)
+    assert [(each.column, each.rule, each.count) for each in told.broken] == [
+        ("age", "minimum: 0", 1), ("age", "maximum: 130", 1),
+    ]  # fmt: skip
+    assert told.profile == f"file://{kept(rows)}/profile.html"
+    assert (kept(rows) / "profile.html").is_file()
     assert not has(done)
     assert [each["rule"] for each in json.loads((kept(rows) / "problems.json").read_text())] == [
         "minimum: 0", "maximum: 130",
@@ -156,3 +171,39 @@ def test_one_that_was_killed_leaves_what_the_next_goes_on_with(tmp_path: Path, r
     killed.kill()
     assert of_stage(tmp_path / "again", spec(rows), attempt=1).finish().exit_code == 0
     assert len(has(pod(tmp_path / "gang", spec(rows), attempt=2).finish())) == 3
+
+
+def of_recipe(rows: Path, **trainer: Any) -> dict[str, Any]:
+    hyperparameters = {"target": "label", "epochs": 1, "batchSize": 16}
+    recipe = {"recipe": "tabular-classification", "hyperparameters": hyperparameters, **trainer}
+    return {**spec(rows), "trainer": recipe, "output": {"uri": f"file://{rows.parent}/models"}}
+
+
+def test_a_recipe_fetches_the_parts_alone_and_trains_on_what_was_checked(tmp_path: Path, rows: Path) -> None:
+    job = of_recipe(rows)
+    assert of_stage(tmp_path / "data", job).finish().exit_code == 0
+    whole = (rows / "a.csv").stat().st_size
+    (rows / "a.csv").write_text("age,label\n-5,z\n")  # what breaks a check comes too late to be trained on
+    done = pod(tmp_path / "gang", job, attempt=1).finish()
+    assert done.exit_code == 0, done.log
+    assert "input fetched" not in done.log
+    told, artifact = done.verdict.data, done.verdict.artifact
+    assert told is not None
+    assert artifact is not None
+    assert told.rows == 100
+    (train,) = json.loads(Path(artifact.manifest.removeprefix("file://")).read_text())["inputs"].values()
+    assert (train["sha256"], train["files"], train["sizeBytes"]) == (told.digest, 1, whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"trainer": {"command": ["true"]}}, {"trainer": {"recipe": "evaluate"}}, {"data": {"profile": True}}],
+    ids=str,
+)
+def test_who_may_read_the_inputs_has_them(tmp_path: Path, rows: Path, changes: dict[str, Any]) -> None:
+    job = {**of_recipe(rows), **changes}
+    assert of_stage(tmp_path / "data", {**job, "trainer": {"command": ["true"]}}).finish().exit_code == 0
+    root = tmp_path / "gang"
+    root.mkdir()
+    done = RunningPod(root, pod_environment(root, job, attempt=1)).finish()
+    assert "input fetched" in done.log

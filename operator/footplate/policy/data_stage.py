@@ -3,10 +3,14 @@ pod without accelerators, which prepares them. All that is said of attempts hold
 stopped and tried again alike. The gang follows once one has succeeded.
 """
 
+from dataclasses import replace
+
 from footplate.api.resources import Resources
 from footplate.api.status import Attempt, TrainingJobStatus
 from footplate.api.trainingjob import TrainingJobSpec
 from footplate.contract import JobConfig
+from footplate.policy.failure import Failure
+from footplate.policy.reasons import Reason
 from footplate.records import base_uri
 
 DATA = "data"
@@ -23,6 +27,18 @@ def is_due(spec: TrainingJobSpec, status: TrainingJobStatus) -> bool:
 def is_preparing(attempt: Attempt | None) -> bool:
     """True for an attempt that prepares the data, or did."""
     return attempt is not None and attempt.stage == DATA
+
+
+def in_its_words(cause: Failure) -> Failure:
+    """Why an attempt that prepares the data has failed, with the fields that its pod goes by."""
+    if cause.reason is Reason.OUT_OF_MEMORY and cause.pod is not None:
+        message = (
+            f"pod {cause.pod.name}, which prepares the data, was killed because it used more memory than its limit; "
+            "raise data.resources.limits.memory"
+        )
+    else:
+        message = cause.message.replace("raise it in resources.limits", "raise it in data.resources.limits")
+    return replace(cause, message=message)
 
 
 def of_stage(spec: TrainingJobSpec, status: TrainingJobStatus) -> TrainingJobSpec:

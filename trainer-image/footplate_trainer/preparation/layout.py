@@ -41,6 +41,11 @@ def begin(folder: Path, digests: Mapping[str, str]) -> None:
     (folder / DIGESTS).write_text(json.dumps(dict(digests)))
 
 
+def encode(prepared: Prepared) -> bytes:
+    """What `prepared.json` holds."""
+    return prepared.model_dump_json(by_alias=True, exclude_none=True, indent=1).encode()
+
+
 def read(folder: Path) -> Prepared:
     """What was prepared."""
     return Prepared.model_validate_json((folder / PREPARED).read_bytes())
