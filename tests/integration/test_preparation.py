@@ -207,3 +207,48 @@ def test_who_may_read_the_inputs_has_them(tmp_path: Path, rows: Path, changes: d
     root.mkdir()
     done = RunningPod(root, pod_environment(root, job, attempt=1)).finish()
     assert "input fetched" in done.log
+
+
+def in_gang(root: Path, spec: dict[str, Any], **place: Any) -> RunningPod:
+    """A pod of a gang whose node 0 prepares the data."""
+    root.mkdir(exist_ok=True)
+    environment = pod_environment(root, spec, nodes=2, **place)
+    config = Path(environment["FOOTPLATE_CONFIG"])
+    config.write_text(json.dumps({**json.loads(config.read_text()), "dataInGang": True}))
+    return RunningPod(root, environment)
+
+
+def test_small_data_are_prepared_by_node_0_and_the_others_wait_for_it(tmp_path: Path, rows: Path) -> None:
+    job = spec(rows, profile=True)
+    second = in_gang(tmp_path / "second", job, node_rank=1)
+    second.wait_for_log("node 0 prepares the data, which is waited for")
+    first = in_gang(tmp_path / "first", job).finish()
+    waited = second.finish()
+    assert (first.exit_code, waited.exit_code) == (0, 0), first.log + waited.log
+    assert len(has(first)) == 3
+    assert has(first) == has(waited)
+    assert "the data are being prepared" not in waited.log
+    assert first.verdict.data is not None
+    retry = in_gang(tmp_path / "retry", job, attempt=1).finish()
+    assert has(retry) == has(first)
+    assert "the data are being prepared" not in retry.log
+
+
+def test_one_that_waits_for_node_0_stops_when_it_is_asked_to(tmp_path: Path, rows: Path) -> None:
+    second = in_gang(tmp_path / "second", spec(rows), node_rank=1)
+    second.wait_for_log("node 0 prepares the data, which is waited for")
+    second.process.send_signal(signal.SIGTERM)
+    assert second.finish(seconds=30).exit_code == ExitCode.STOPPED
+
+
+def test_an_input_that_holds_more_than_it_may_is_refused_before_it_is_fetched(tmp_path: Path, rows: Path) -> None:
+    job = {**spec(rows), "inputs": [{"name": "train", "uri": f"file://{rows}/", "maxSize": "1Mi"}]}
+    assert of_stage(tmp_path / "data", job).finish().exit_code == 0
+    (rows / "b.csv").write_bytes(bytes(2**20))
+    done = of_stage(tmp_path / "more", job, run=2).finish()
+    assert done.exit_code == ExitCode.DATA_ERROR
+    assert done.verdict.error is not None
+    size = 2**20 + (rows / "a.csv").stat().st_size
+    said = f"spec.inputs[train]: uri file://{rows}/ holds {size:,} bytes, and maxSize is 1Mi"
+    assert said in done.verdict.error.message
+    assert "input fetched" not in done.log

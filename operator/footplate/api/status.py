@@ -191,6 +191,9 @@ class ResolvedRun(Model):
         description="SHA-256 of the job's own spec, without what may change while it lives: by it the model of a job "
         "that is deleted and created anew is known.",
     )
+    data_in_gang: Literal[True] | None = Field(
+        None, description="True where no pod of its own prepares the data: a policy leaves it to node 0 of the gang."
+    )
 
 
 class QueueStatus(Model):

@@ -1,7 +1,7 @@
 """Data before accelerators: one pod without any prepares them, and the gang follows once it has succeeded."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -331,3 +331,62 @@ def test_a_queue_outside_sees_one_pod_first_and_the_gang_only_then() -> None:
         if each["kind"] == "Pod"
     ]
     assert counts == ["2", "2"]
+
+
+def policy(above: str | None) -> JSON:
+    named = {} if above is None else {"dataPodAbove": above}
+    return {"metadata": {"name": f"above-{above}"}, "spec": {"namespaceSelector": {}, **named}}
+
+
+def begun(*sizes: str | None, above: tuple[str | None, ...] = ("100Mi",)) -> FakeCluster:
+    """A job whose inputs may hold so much, under policies."""
+    names = ("train", "more", "model")
+    inputs = [
+        {"name": name, "uri": "s3://datasets/train/", **({} if size is None else {"maxSize": size})}
+        for name, size in zip(names, sizes, strict=False)
+    ]
+    found = FakeCluster(job=job({**SPEC, "inputs": inputs}), policies=[policy(each) for each in above])
+    found.settle()
+    return found
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(lambda: begun("100Mi"), id="as much"),
+        pytest.param(lambda: begun("50Mi", "50Mi", None), id="together, without the model"),
+        pytest.param(lambda: begun("10Mi", above=("100Mi", None, "20Mi")), id="by the smallest"),
+    ],
+)
+def test_small_data_are_prepared_by_node_0_of_the_gang(found: Callable[[], FakeCluster]) -> None:
+    cluster = found()
+    assert sorted(pods(cluster)) == ["fashion-1-0-0", "fashion-1-0-1"]
+    assert cluster.status["resolved"]["dataInGang"] is True
+    assert "stage" not in cluster.status["attempts"][0]
+    assert all("FOOTPLATE_STAGE" not in environment(each.raw) for each in cluster.pods())
+    (config,) = [raw for (kind, _), raw in cluster.objects.items() if kind == "ConfigMap"]
+    assert json.loads(config["data"]["job.json"])["dataInGang"] is True
+    # What the policy says later is no matter of this run's.
+    cluster.policies = [policy(None)]
+    run_gang(cluster, code=70)
+    cluster.tick(60)
+    cluster.settle()
+    assert [attempt.get("stage") for attempt in cluster.status["attempts"]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(lambda: begun("101Mi"), id="more"),
+        pytest.param(lambda: begun("60Mi", "60Mi"), id="more together"),
+        pytest.param(lambda: begun("1Mi", None), id="one of unknown size"),
+        pytest.param(lambda: begun("1Mi", above=()), id="no policy"),
+        pytest.param(lambda: begun("1Mi", above=(None,)), id="a policy that says nothing"),
+        pytest.param(lambda: begun("30Mi", above=("100Mi", "20Mi")), id="more than the smallest"),
+    ],
+)
+def test_other_data_have_a_pod_of_their_own(found: Callable[[], FakeCluster]) -> None:
+    cluster = found()
+    assert pods(cluster) == ["fashion-1-0-0"]
+    assert cluster.status["attempts"][0]["stage"] == "data"
+    assert "dataInGang" not in cluster.status["resolved"]

@@ -4,7 +4,8 @@ changed meanwhile are refused.
 
     <uri>/<job>/records-<run>-<first 8 of the UID>/data/   as `footplate_trainer.preparation.layout` says
 
-A job without storage has nowhere to keep it: each node then prepares its own copy, which comes out alike.
+A job without storage has nowhere to keep it: each node then prepares its own copy, which comes out alike. Where a
+policy leaves it to the gang, node 0 prepares it there, and the others wait for it.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from footplate import records
 from footplate.api.reports import DataStatus
+from footplate.contract import data_channels
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, DataError, Exists, NotFound, TrainerError, UserError
 from footplate_trainer.preparation import layout, summary
@@ -36,6 +38,8 @@ FOLDER = "data"
 SPLITS = "SPLITS"
 """Variable that names the folder of the parts."""
 TICK_SECONDS = 0.1
+LOOK_SECONDS = 2.0
+"""Between two looks for what node 0 prepares."""
 _PROGRAM = ("-m", "footplate_trainer.preparation")
 log = structlog.get_logger()
 
@@ -58,14 +62,16 @@ async def prepare(
     """
     if pod.spec.data is None:
         return
-    held = {name: fetched[name] for name in layout.data_channels(pod.spec)}
+    held = {channel.name: fetched[channel.name] for channel in data_channels(pod.spec)}
     digests = {name: each.sha256 for name, each in held.items()}
     folder, store = pod.work_dir / FOLDER, _store(pod)
     found = None if store is None else await asyncio.to_thread(_find, store)
+    if store is not None and pod.config.data_in_gang and pod.node_rank != 0:
+        found = await _await(store)
     if store is not None and found is not None:
         layout.check_same(found, digests)
         await asyncio.to_thread(_fetch, store, found, folder)
-    elif store is None or pod.stage:
+    elif store is None or pod.stage or pod.config.data_in_gang:
         try:
             found = await _make(pod, folder, held, store)
         except DataError:
@@ -92,11 +98,10 @@ def _page(store: Store | None, *, made: bool) -> str | None:
 
 async def alone(pod: Pod, *, note: Callable[[str], object], tell: Callable[[DataStatus], object]) -> None:
     """Does it in a pod that is there for nothing else; raises as `prepare`, and what fetching the data raises."""
-    channels = [channel for channel in pod.spec.inputs if channel.name in layout.data_channels(pod.spec)]
 
     def fetch() -> dict[str, Fetched]:
         with keys_may_come(pod.attempt):
-            return fetch_inputs(channels, pod.input_dir, endpoint=pod.spec.storage.endpoint)
+            return fetch_inputs(data_channels(pod.spec), pod.input_dir, endpoint=pod.spec.storage.endpoint)
 
     try:
         await prepare(pod, await asyncio.to_thread(fetch), note=note, tell=tell)
@@ -146,6 +151,14 @@ def _find(store: Store) -> Prepared | None:
             f"{store.uri}/{layout.PREPARED} isn't what this run has written; delete that folder, and the data are "
             "prepared anew"
         ) from None
+
+
+async def _await(store: Store) -> Prepared:
+    """What node 0 of the gang prepares. Where it fails, it ends the whole gang, and this wait with it."""
+    while (found := await asyncio.to_thread(_find, store)) is None:
+        log.info("node 0 prepares the data, which is waited for")
+        await asyncio.sleep(LOOK_SECONDS)
+    return found
 
 
 async def _make(pod: Pod, folder: Path, held: Mapping[str, Fetched], store: Store | None) -> Prepared:
