@@ -97,3 +97,26 @@ def test_broken_data_end_the_run_before_there_is_a_gang_and_another_run_takes_th
     events = laptop.kubectl("events", "--for=tj/told").stdout
     said = "the data are prepared: 100 rows: train 80 (80.0%), test 20 (20.0%); the gang is next"
     assert said in events
+
+
+def test_small_data_are_prepared_in_the_gang_where_a_policy_says_so(laptop: Laptop) -> None:
+    policy = {"namespaceSelector": {}, "dataPodAbove": "10Mi"}
+    head = {"apiVersion": "footplate.dev/v1alpha1", "kind": "TrainingPolicy", "metadata": {"name": "small"}}
+    laptop.apply({**head, "spec": policy})
+    obstore.put(laptop.store("datasets"), "little/a.csv", GOOD.encode())
+    little = job("little")
+    little["spec"]["inputs"][0]["maxSize"] = "1Mi"
+    laptop.apply(little)
+    status = laptop.wait("little", "Complete")
+    assert [(each.get("stage"), each["nodes"]) for each in status["attempts"]] == [(None, 2)]
+    assert (status["resolved"]["dataInGang"], status["data"]["rows"]) == (True, 100)
+    logs = [laptop.kubectl("logs", f"little-1-0-{rank}").stdout for rank in (0, 1)]
+    assert ["the data are being prepared" in log for log in logs] == [True, False]
+    # Broken data end the gang, its other node too.
+    obstore.put(laptop.store("datasets"), "less/a.csv", (GOOD + "-5,x\n").encode())
+    less = job("less")
+    less["spec"]["inputs"][0]["maxSize"] = "1Mi"
+    laptop.apply(less)
+    failed = laptop.wait("less", "Failed")
+    assert (failed["reason"], failed["data"]["problems"]) == ("DataError", 1)
+    assert len(failed["attempts"]) == 1
