@@ -167,6 +167,7 @@ POLICY = {
     "podAnnotations": ["example.com/*", "team"],
     "podLabels": ["*"],
     "historyLimit": 0,
+    "dataPodAbove": "100Mi",
     "quota": {"accelerators": {"nvidia.com/gpu": 8, "amd.com/gpu": 0},
               "borrowing": {"limit": {"nvidia.com/gpu": 4}}, "loanSeconds": 0},
 }  # fmt: skip
@@ -390,6 +391,8 @@ REFUSED = (
          "spec.resources.requests"),
     Case("hugepages alone", resources(limits={"hugepages-2Mi": "4Mi"}), "hugepages go with cpu or memory",
          "spec.resources"),
+    Case("bytes of an input", sound(inputs=[{"name": "a", "uri": "s3://abc/", "maxSize": "512m"}]),
+         "is in bytes, at least 1Mi: 512m is half a byte", "spec.inputs[0].maxSize"),
     *(
         Case(f"bytes of {name}", pods(**fields), "is in bytes, at least 1Mi: 512m is half a byte", path)
         for name, fields, path in (
@@ -842,6 +845,7 @@ CHANGES_REFUSED = (
             ("with another Secret", [CHANNEL | {"secretRef": {"name": "a"}}],
              [CHANNEL | {"secretRef": {"name": "b"}}]),
             ("without its digest", [CHANNEL | {"sha256": "0" * 64}], [CHANNEL]),
+            ("with another bound", [CHANNEL | {"maxSize": "1Gi"}], [CHANNEL | {"maxSize": "2Gi"}]),
             ("with another digest", [CHANNEL | {"sha256": "0" * 64}], [CHANNEL | {"sha256": "1" * 64}]),
         )
     ),

@@ -13,12 +13,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from footplate.api.money import Prices
-from footplate.api.packages import PipPolicy
+from footplate.api.packages import WHEELS, PipPolicy
 from footplate.api.preflight import Preflight
 from footplate.api.reports import (
     MAX_STRAGGLERS,
     ArtifactStatus,
     CheckpointStatus,
+    DataStatus,
     EvaluationStatus,
     Metrics,
     PreflightStatus,
@@ -27,7 +28,7 @@ from footplate.api.reports import (
     TrackedRuns,
 )
 from footplate.api.scalars import Count
-from footplate.api.trainingjob import JobMetadata, TrainingJobSpec
+from footplate.api.trainingjob import InputChannel, JobMetadata, TrainingJobSpec
 from footplate.api.types import Model
 
 METRICS_PORT = 9464
@@ -235,6 +236,8 @@ class JobConfig(Model):
 
     preflight: Preflight | None = None
     """What its runtime asked of nodes when the run began."""
+    data_in_gang: Literal[True] | None = None
+    """True where node 0 of the gang prepares the data, and no pod before it does."""
 
     @property
     def devices(self) -> Mapping[str, int]:
@@ -281,6 +284,7 @@ class Progress(Model):
     activity: Annotated[Activity, Field(description="What the ranks do now.")] = "starting"
     progress: ProgressStatus = ProgressStatus()
     checkpoint: CheckpointStatus | None = None
+    data: DataStatus | None = None
     resumed_from_step: Count | None = None
     productive_node_seconds: NodeSeconds = None
     device_idle_seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
@@ -317,6 +321,7 @@ class Verdict(Model):
     checkpoint: CheckpointStatus | None = None
     artifact: ArtifactStatus | None = None
     evaluation: EvaluationStatus | None = None
+    data: DataStatus | None = None
     already_complete: bool = False
     """Nothing was trained: a job of this name and spec had left the artifact, and it is as it should be."""
     metrics: Metrics = Field(default={})
@@ -335,6 +340,11 @@ def parse_verdict(message: str | None) -> Verdict | None:
         return Verdict.model_validate_json(message, extra="ignore")
     except ValidationError:
         return None
+
+
+def data_channels(spec: TrainingJobSpec) -> list[InputChannel]:
+    """The input channels that hold data, which `spec.data` is about."""
+    return [channel for channel in spec.inputs if channel.name not in ("model", WHEELS)]
 
 
 def rendezvous_port(uid: str, run: int, attempt: int) -> int:

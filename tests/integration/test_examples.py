@@ -69,8 +69,17 @@ def test_checked_data(laptop: Laptop) -> None:
     assert status["artifact"]["metrics"]["testAccuracy"] >= 0.9
     data, gang = status["attempts"]
     assert (data["stage"], data["reason"], gang["reason"]) == ("data", "DataPrepared", "Completed")
-    assert any("data: 178 rows: train 125 (70.2%), validation 35 (19.7%)" in note for note in status["notes"])
-    verified_manifest(laptop, status)
+    told = status["data"]
+    assert (told["rows"], told["classCount"], told["problems"]) == (178, 3, 0)
+    assert [(part["name"], part["rows"], part["share"]) for part in told["splits"]] == [
+        ("train", 125, 0.7022), ("validation", 35, 0.1966), ("test", 18, 0.1011),
+    ]  # fmt: skip
+    assert laptop.read(told["profile"])
+    log = laptop.kubectl("logs", "checked-wine-1-1-0").stdout
+    assert "training starts" in log
+    assert "input fetched" not in log, "a recipe's nodes fetch the parts, and nothing else"
+    inputs = verified_manifest(laptop, status)["inputs"]["train"]
+    assert (inputs["sha256"], inputs["files"]) == (told["digest"], 1)
 
 
 def test_tabular_regression(laptop: Laptop) -> None:

@@ -85,7 +85,14 @@ def test_every_node_and_retry_takes_the_files_that_were_made_once(tmp_path: Path
     prepared = json.loads((kept(rows) / "prepared.json").read_text())
     assert prepared["splits"] == {"train": 70, "validation": 20, "test": 10}
     assert (kept(rows) / "profile.html").is_file()
-    assert any("data: 100 rows: train 70 (70.0%), validation 20 (20.0%)" in note for note in data.verdict.notes)
+    told = data.verdict.data
+    assert told is not None
+    assert told.in_words == "100 rows in 2 classes: train 70 (70.0%), validation 20 (20.0%), test 10 (10.0%)"
+    assert {each.name: each.rows for each in told.classes} == {"x": 50, "y": 50}
+    assert (told.problems, told.digest) == (0, prepared["inputs"]["train"])
+    assert told.profile == f"file://{kept(rows)}/profile.html"
+    assert first.verdict.data == retry.verdict.data == told
+    assert second.verdict.data is None, "node 0 tells it"
     # Data that have changed meanwhile are no longer those that were checked and divided.
     (rows / "a.csv").write_text("age,label\n1,x\n2,y\n")
     changed = pod(tmp_path / "changed", job, nodes=2, attempt=3).finish()
@@ -109,6 +116,14 @@ def test_a_broken_check_ends_the_pod_before_anything_starts(tmp_path: Path, rows
     assert "column 'age': minimum: 0 is broken once: -5 in row 102 of train/a.csv" in said
     assert "column 'age': maximum: 130 is broken once: 131 in row 101 of train/a.csv" in said
     assert "correct the data, or the check" in said
+    told = done.verdict.data
+    assert told is not None
+    assert (told.rows, told.class_count, told.problems) == (102, 2, 2)
+    assert [(each.column, each.rule, each.count) for each in told.broken] == [
+        ("age", "minimum: 0", 1), ("age", "maximum: 130", 1),
+    ]  # fmt: skip
+    assert told.profile == f"file://{kept(rows)}/profile.html"
+    assert (kept(rows) / "profile.html").is_file()
     assert not has(done)
     assert [each["rule"] for each in json.loads((kept(rows) / "problems.json").read_text())] == [
         "minimum: 0", "maximum: 130",
@@ -156,3 +171,84 @@ def test_one_that_was_killed_leaves_what_the_next_goes_on_with(tmp_path: Path, r
     killed.kill()
     assert of_stage(tmp_path / "again", spec(rows), attempt=1).finish().exit_code == 0
     assert len(has(pod(tmp_path / "gang", spec(rows), attempt=2).finish())) == 3
+
+
+def of_recipe(rows: Path, **trainer: Any) -> dict[str, Any]:
+    hyperparameters = {"target": "label", "epochs": 1, "batchSize": 16}
+    recipe = {"recipe": "tabular-classification", "hyperparameters": hyperparameters, **trainer}
+    return {**spec(rows), "trainer": recipe, "output": {"uri": f"file://{rows.parent}/models"}}
+
+
+def test_a_recipe_fetches_the_parts_alone_and_trains_on_what_was_checked(tmp_path: Path, rows: Path) -> None:
+    job = of_recipe(rows)
+    assert of_stage(tmp_path / "data", job).finish().exit_code == 0
+    whole = (rows / "a.csv").stat().st_size
+    (rows / "a.csv").write_text("age,label\n-5,z\n")  # what breaks a check comes too late to be trained on
+    done = pod(tmp_path / "gang", job, attempt=1).finish()
+    assert done.exit_code == 0, done.log
+    assert "input fetched" not in done.log
+    told, artifact = done.verdict.data, done.verdict.artifact
+    assert told is not None
+    assert artifact is not None
+    assert told.rows == 100
+    (train,) = json.loads(Path(artifact.manifest.removeprefix("file://")).read_text())["inputs"].values()
+    assert (train["sha256"], train["files"], train["sizeBytes"]) == (told.digest, 1, whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"trainer": {"command": ["true"]}}, {"trainer": {"recipe": "evaluate"}}, {"data": {"profile": True}}],
+    ids=str,
+)
+def test_who_may_read_the_inputs_has_them(tmp_path: Path, rows: Path, changes: dict[str, Any]) -> None:
+    job = {**of_recipe(rows), **changes}
+    assert of_stage(tmp_path / "data", {**job, "trainer": {"command": ["true"]}}).finish().exit_code == 0
+    root = tmp_path / "gang"
+    root.mkdir()
+    done = RunningPod(root, pod_environment(root, job, attempt=1)).finish()
+    assert "input fetched" in done.log
+
+
+def in_gang(root: Path, spec: dict[str, Any], **place: Any) -> RunningPod:
+    """A pod of a gang whose node 0 prepares the data."""
+    root.mkdir(exist_ok=True)
+    environment = pod_environment(root, spec, nodes=2, **place)
+    config = Path(environment["FOOTPLATE_CONFIG"])
+    config.write_text(json.dumps({**json.loads(config.read_text()), "dataInGang": True}))
+    return RunningPod(root, environment)
+
+
+def test_small_data_are_prepared_by_node_0_and_the_others_wait_for_it(tmp_path: Path, rows: Path) -> None:
+    job = spec(rows, profile=True)
+    second = in_gang(tmp_path / "second", job, node_rank=1)
+    second.wait_for_log("node 0 prepares the data, which is waited for")
+    first = in_gang(tmp_path / "first", job).finish()
+    waited = second.finish()
+    assert (first.exit_code, waited.exit_code) == (0, 0), first.log + waited.log
+    assert len(has(first)) == 3
+    assert has(first) == has(waited)
+    assert "the data are being prepared" not in waited.log
+    assert first.verdict.data is not None
+    retry = in_gang(tmp_path / "retry", job, attempt=1).finish()
+    assert has(retry) == has(first)
+    assert "the data are being prepared" not in retry.log
+
+
+def test_one_that_waits_for_node_0_stops_when_it_is_asked_to(tmp_path: Path, rows: Path) -> None:
+    second = in_gang(tmp_path / "second", spec(rows), node_rank=1)
+    second.wait_for_log("node 0 prepares the data, which is waited for")
+    second.process.send_signal(signal.SIGTERM)
+    assert second.finish(seconds=30).exit_code == ExitCode.STOPPED
+
+
+def test_an_input_that_holds_more_than_it_may_is_refused_before_it_is_fetched(tmp_path: Path, rows: Path) -> None:
+    job = {**spec(rows), "inputs": [{"name": "train", "uri": f"file://{rows}/", "maxSize": "1Mi"}]}
+    assert of_stage(tmp_path / "data", job).finish().exit_code == 0
+    (rows / "b.csv").write_bytes(bytes(2**20))
+    done = of_stage(tmp_path / "more", job, run=2).finish()
+    assert done.exit_code == ExitCode.DATA_ERROR
+    assert done.verdict.error is not None
+    size = 2**20 + (rows / "a.csv").stat().st_size
+    said = f"spec.inputs[train]: uri file://{rows}/ holds {size:,} bytes, and maxSize is 1Mi"
+    assert said in done.verdict.error.message
+    assert "input fetched" not in done.log

@@ -22,6 +22,7 @@ from footplate.api.patterns import (
     TAINT_KEY_PATTERN,
     URI_PREFIX_PATTERN,
 )
+from footplate.api.quantities import Bytes
 from footplate.api.runtime import RuntimeMetadata
 from footplate.api.trainingjob import NodeCount, RuntimeRef
 from footplate.api.types import LabelKey, Model, Rule, Schema, at, keep
@@ -240,6 +241,13 @@ class TrainingPolicySpec(Model):
         None,
         description="Jobs that let their accelerators rest. Default: after an hour it is said, and nothing more.",
         examples=[{"afterSeconds": 7200, "action": "Stop"}],
+    )
+    data_pod_above: Bytes | None = Field(
+        None,
+        description="Jobs whose inputs hold no more data than this by their maxSize, all together, have no pod of "
+        "their own for spec.data: node 0 of the gang prepares them, and the others wait for it. Of several policies "
+        "the smallest counts. Default: always a pod of its own.",
+        examples=["100Mi"],
     )
     quota: Quota | None = Field(
         None,

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from footplate.api.data import SPLITS, SplitName
 from footplate.api.scalars import Count, Time
 from footplate.api.types import ByName, Model, Schema
 
@@ -20,6 +21,10 @@ MAX_TRACKERS = 8
 MAX_GATES = 16
 MAX_GATE_METRIC = 160
 MAX_HEADLINES = 8
+MAX_CLASSES = 8
+MAX_CLASS_NAME = 63
+MAX_BROKEN_RULES = 3
+MAX_RULE = 128
 
 MAX_CURVE_POINTS = 120
 MAX_CURVE_METRICS = 8
@@ -153,6 +158,68 @@ class EvaluationStatus(Model):
     def accepted(self) -> bool | None:
         """Whether all gates are passed; None where there are none."""
         return all(gate.passed for gate in self.gates) if self.gates else None
+
+
+class DataPart(Model):
+    """A part of the data."""
+
+    name: SplitName = Field(description="train, validation or test.")
+    rows: Count = Field(description="Rows, pictures or texts of it.")
+    share: Annotated[float, Field(ge=0, le=1)] = Field(description="Its share of all rows.", examples=[0.7])
+
+
+class DataClass(Model):
+    """A value of the label."""
+
+    name: Annotated[str, Field(max_length=MAX_CLASS_NAME)] = Field(description="The value, cut where it is long.")
+    rows: Count = Field(description="Rows that have it.")
+
+
+class BrokenRule(Model):
+    """A rule of spec.data.checks that the data break."""
+
+    column: Annotated[str, Field(max_length=MAX_CLASS_NAME)] | None = Field(
+        None, description="The column, cut where its name is long; null for a rule about whole rows."
+    )
+    rule: Annotated[str, Field(max_length=MAX_RULE)] = Field(
+        description="As the manifest has it, cut where it is long.", examples=["minimum: 0"]
+    )
+    count: Count = Field(description="How many cells, or rows, break it.")
+
+
+class DataStatus(Model):
+    """What the run's data are, in short; its profile has all."""
+
+    rows: Count = Field(description="Rows, pictures or texts, all parts together.")
+    splits: Annotated[ByName[DataPart], Field(max_length=len(SPLITS))] = Field(
+        default=[], description="The parts; where spec.data has no split, as the data came."
+    )
+    class_count: Count | None = Field(
+        None,
+        description="Values that the label has: the recipe's target, what stratified goes by, or the class of a "
+        "folder. Null where none is known, or it has more than 1,000, or fractions.",
+    )
+    classes: Annotated[list[DataClass], Field(max_length=MAX_CLASSES)] = Field(
+        default=[], description="Those of them that are most frequent."
+    )
+    problems: Count = Field(default=0, description="How many rules of spec.data.checks are broken.")
+    broken: Annotated[list[BrokenRule], Field(max_length=MAX_BROKEN_RULES)] = Field(
+        default=[], description="The first of them; problems.json beside the profile has all, with cells."
+    )
+    digest: Annotated[str, Field(max_length=64)] = Field(
+        description="SHA-256 of the data: of one input that of inputs[].sha256, of several that of the sorted lines "
+        "'<sha256>  <name>\\n'. Runs with the same have trained on the same."
+    )
+    profile: Annotated[str, Field(max_length=2048)] | None = Field(
+        None, description="The profile as a page, with profile.json beside it; null where none was made or kept."
+    )
+
+    @property
+    def in_words(self) -> str:
+        """Rows, classes and parts, such as `178 rows in 3 classes: train 125 (70.2%), test 53 (29.8%)`."""
+        parts = ", ".join(f"{part.name} {part.rows:,} ({part.share:.1%})" for part in self.splits)
+        classes = "" if self.class_count is None else f" in {self.class_count:,} classes"
+        return f"{self.rows:,} rows{classes}{f': {parts}' if parts else ''}"
 
 
 class TrackedRun(Model):

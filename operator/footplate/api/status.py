@@ -9,6 +9,7 @@ from footplate.api.reports import (
     MAX_STRAGGLERS,
     ArtifactStatus,
     CheckpointStatus,
+    DataStatus,
     EvaluationStatus,
     PreflightStatus,
     ProgressStatus,
@@ -190,6 +191,9 @@ class ResolvedRun(Model):
         description="SHA-256 of the job's own spec, without what may change while it lives: by it the model of a job "
         "that is deleted and created anew is known.",
     )
+    data_in_gang: Literal[True] | None = Field(
+        None, description="True where no pod of its own prepares the data: a policy leaves it to node 0 of the gang."
+    )
 
 
 class QueueStatus(Model):
@@ -242,6 +246,7 @@ class TrainingJobStatus(Model):
     running_time: Time | None = Field(None, description="When all pods of the first attempt ran.")
     completion_time: Time | None = Field(None, description="When the run finished.")
     data_time: Time | None = Field(None, description="When the data were prepared, where the job has data.")
+    data: DataStatus | None = Field(None, description="What the run's data are, in short, where the job has data.")
     restart_time: Time | None = Field(None, description="When the next attempt may start.")
     restart_nodes: Count | None = Field(None, description="Pods of the next attempt's gang, where it is known.")
     scout_time: Time | None = Field(

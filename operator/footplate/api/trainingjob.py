@@ -13,6 +13,7 @@ from footplate.api.evaluation import Evaluation
 from footplate.api.gangs import SPEC_RULES as GANG_RULES
 from footplate.api.patterns import FILE_PATTERN, INPUT_NAME_PATTERN
 from footplate.api.pods import NO_HOST_PATH, PodTemplate
+from footplate.api.quantities import Bytes
 from footplate.api.references import LocalRef, NeededKeyRef
 from footplate.api.resources import SPEC_RULES as RESOURCE_RULES
 from footplate.api.resources import Resources
@@ -85,6 +86,11 @@ class InputChannel(Model):
     sha256: Sha256 | None = Field(
         None,
         description="SHA-256 in hex of the object; for a prefix, of the sorted lines '<sha256>  <relative path>\\n'.",
+    )
+    max_size: Bytes | None = Field(
+        None,
+        description="Most bytes that it may hold: of more nothing is fetched, and the run fails. Default: no limit.",
+        examples=["100Mi"],
     )
 
 

@@ -59,6 +59,7 @@ def job_screen(view: View, *, width: int | None) -> Text:
         *_progress(view.progress, running=view.job.phase == "Running"),
         *_curves(view.history, view.progress, width=width or _PLAIN_WIDTH),
         *_ranks(view.ranks, width=width or _PLAIN_WIDTH),
+        *_data(view.job.status),
         *_results(view.job.status, view.now),
         *_failure(view.job.status),
         *_events(view.events, view.now),
@@ -154,6 +155,15 @@ def _curves(history: "History", progress: "ProgressStatus | None", *, width: int
 def _ranks(ranks: "Sequence[RankView]", *, width: int) -> Iterator[Row]:
     if any(rank.state != "absent" for rank in ranks):
         yield "Ranks", Text("\n").join(rank_grid(ranks, width=width - LABEL_WIDTH))
+
+
+def _data(status: "TrainingJobStatus") -> Iterator[Row]:
+    if (data := status.data) is None:
+        return
+    broken = f"   {count(data.problems, 'rule')} broken" if data.problems else ""
+    yield "Data", Text.assemble(data.in_words, (broken, "red"))
+    if data.profile:
+        yield "", Text(plain(data.profile, most=2048))
 
 
 def _results(status: "TrainingJobStatus", now: datetime) -> Iterator[Row]:

@@ -10,7 +10,10 @@ from footplate.policy.reasons import MILESTONES, Reason
 AGAIN = "`footplate restart {name}` then starts another run, which goes on from the newest checkpoint"
 ANEW = "the spec can't be changed: `footplate cancel {name}`, then create it anew"
 _MEND = "correct the code or its hyperparameters, " + ANEW
-_MEMORY = "raise resources.limits.memory, or lower the batch size or the number of data workers; " + ANEW
+_MEMORY = (
+    "raise resources.limits.memory (of the pod that prepares data: data.resources), or lower the batch size or the "
+    "number of data workers; " + ANEW
+)
 _WAIT = "nothing: it goes on by itself"
 _NODES = "wait for room, ask for less in resources, or correct podTemplate.nodeSelector, tolerations and affinity"
 _LOGS = "`footplate logs {name} --failed` shows what the rank wrote last"

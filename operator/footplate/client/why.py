@@ -43,6 +43,7 @@ def explain(job: Object, status: TrainingJobStatus, events: Sequence[JobEvent], 
     facts = [
         *_waits(status, now=now),
         *_failure(status),
+        *_data(status),
         *_attempts(status),
         *_budgets(job, status),
         *_troubles(status),
@@ -147,6 +148,17 @@ def _place(failure: FailureStatus) -> str:
     return f"{said}: " if said else ""
 
 
+def _data(status: TrainingJobStatus) -> Iterator[str]:
+    """Where what the data are may be the cause: their checks are broken, or an attempt of the gang has failed."""
+    data = status.data
+    if data is None or status.failure is None or status.phase is Phase.SUCCEEDED:
+        return
+    are = "rule of data.checks is" if data.problems == 1 else "rules of data.checks are"
+    broken = f"; {data.problems:,} {are} broken" if data.problems else ""
+    page = f"; {plain(data.profile, most=2048)} describes them" if data.profile else ""
+    yield f"its data: {data.in_words}{broken}{page}"
+
+
 def _attempts(status: TrainingJobStatus) -> Iterator[str]:
     ended = [each for each in status.attempts if each.end_time is not None and each.reason not in _WELL]
     shown = ended[-_ATTEMPTS_SHOWN:]
@@ -161,7 +173,8 @@ def _attempt(attempt: Attempt) -> str:
         lasted = f" after {in_words((attempt.end_time - attempt.start_time).total_seconds())}"
     node = f" on node {plain(attempt.node, most=253)}" if attempt.node else ""
     step = f", at step {attempt.last_step:,}" if attempt.last_step is not None else ""
-    return f"attempt {attempt.attempt} ended{lasted}{step}: {plain(attempt.reason or '')}{node}"
+    pod = ", the pod that prepares the data," if attempt.stage == "data" else ""
+    return f"attempt {attempt.attempt}{pod} ended{lasted}{step}: {plain(attempt.reason or '')}{node}"
 
 
 def _budgets(job: Object, status: TrainingJobStatus) -> Iterator[str]:

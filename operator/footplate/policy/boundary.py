@@ -10,6 +10,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations
 from typing import Any
 
@@ -273,6 +274,13 @@ def packages_of(observed: Observed, runtimes: PipPolicy | None) -> PipPolicy | N
     first, *others = [[index.rstrip("/") + "/" for index in pip.indexes] for pip in said]
     common = [index for index in first if all(index in other for other in others)]
     return PipPolicy(indexes=common) if common else PipPolicy(install="fromFiles")
+
+
+def data_pod_above(observed: Observed) -> Decimal | None:
+    """Bytes of data up to which a job has no pod of its own for them, by the strictest policy; None: it has one."""
+    policies, _ = policies_of(observed)
+    named = (policy.spec.data_pod_above for policy in policies)
+    return min((amount(size) for size in named if size is not None), default=None)
 
 
 RUNTIMES = ListRule(

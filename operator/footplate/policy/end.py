@@ -21,7 +21,7 @@ from footplate.policy import (
     usage,
     withholding,
 )
-from footplate.policy.data_stage import is_preparing
+from footplate.policy.data_stage import in_its_words, is_preparing
 from footplate.policy.failure import Failure, node_lost, unfit_nodes
 from footplate.policy.gang_scheduling import of_new_attempt
 from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_ended
@@ -56,8 +56,11 @@ def end_succeeded(job: Job) -> Step:
 
 
 def _end_prepared(job: Job) -> Step:
-    status = with_end(job, Reason.DATA_PREPARED).model_copy(update={"data_time": job.now, "failure": None})
-    said = "the data are prepared; the gang is next"
+    """What its attempts have spent is no matter of the gang's, which begins with all of its budgets."""
+    update = {"data_time": job.now, "failure": None, "spent": Spent()}
+    status = with_end(job, Reason.DATA_PREPARED).model_copy(update=update)
+    known = f": {status.data.in_words}" if status.data is not None else ""
+    said = f"the data are prepared{known}; the gang is next"
     return Step(move(status, Phase.PENDING, Reason.DATA_PREPARED, said, now=job.now))
 
 
@@ -138,6 +141,7 @@ def end_attempt(job: Job, cause: Failure) -> Step:
 
 
 def _end_attempt(job: Job, cause: Failure) -> Step:
+    cause = in_its_words(cause) if is_preparing(job.attempt) else cause
     trouble = start_trouble.waits(job, cause)
     if trouble is not None:
         return _end_and_wait(job, cause, trouble)

@@ -1,5 +1,5 @@
-"""What the trainers say of themselves: progress, checkpoint, artifact, notes and stragglers, from what rank 0's pod
-serves and from the last words of all.
+"""What the trainers say of themselves: progress, checkpoint, artifact, data, notes and stragglers, from what rank 0's
+pod serves and from the last words of all.
 """
 
 from collections.abc import Iterable
@@ -7,7 +7,15 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from footplate.api.reports import CheckpointStatus, CurveStatus, ProgressStatus, Straggler
+from footplate.api.reports import (
+    MAX_CLASS_NAME,
+    MAX_RULE,
+    CheckpointStatus,
+    CurveStatus,
+    DataStatus,
+    ProgressStatus,
+    Straggler,
+)
 from footplate.api.status import MAX_NOTES_KEPT, Attempt, TrainingJobStatus
 from footplate.contract import ExitCode, Label, Progress, Verdict
 from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
@@ -67,6 +75,8 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
         *before, last = changes["attempts"]
         changes["attempts"] = [*before, last.model_copy(update={"preflight": polled.preflight})]
     changes |= {"tracking": next(iter(tracked), status.tracking)}
+    data = [_in_lines(said.data) for said in (last_words, polled) if said is not None and said.data is not None]
+    changes["data"] = next(iter(data), status.data)
     changes |= {"progress": known, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)}
     return status.model_copy(update=changes)
 
@@ -111,6 +121,23 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     if steps and checkpoint is not None and checkpoint.step is not None and _is_new(status, checkpoint.time):
         steps.append(checkpoint.step)  # what was polled is older
     return max(steps, default=None)
+
+
+def _in_lines(data: DataStatus) -> DataStatus:
+    """The same, with each text of the tenant's in one line, as `kubectl describe` shows it."""
+    classes = [each.model_copy(update={"name": clean(each.name, most=MAX_CLASS_NAME)}) for each in data.classes]
+    broken = [
+        each.model_copy(
+            update={
+                "column": each.column and clean(each.column, most=MAX_CLASS_NAME),
+                "rule": clean(each.rule, most=MAX_RULE),
+            }
+        )
+        for each in data.broken
+    ]
+    changes: dict[str, Any] = {"classes": classes, "broken": broken, "digest": clean(data.digest, most=64)}
+    changes["profile"] = data.profile and clean(data.profile, most=2048)
+    return data.model_copy(update=changes)
 
 
 def _tells(progress: ProgressStatus) -> bool:

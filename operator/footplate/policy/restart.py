@@ -172,7 +172,7 @@ def _short_runs(attempts: list[Attempt]) -> int:
     """Failures in a row, before the last one, of attempts that didn't run long."""
     count = 0
     for attempt in reversed([a for a in attempts if a.reason not in _NOBODYS]):
-        if not _was_short(attempt):
+        if not _was_short(attempt) or attempt.reason == Reason.DATA_PREPARED:
             break
         count += 1
     return max(0, count - 1)

@@ -158,6 +158,7 @@ def _fix(observed: Observed, status: TrainingJobStatus, config: JobConfig, *, no
         sha256=digest(encoded),
         spec_sha256=spec_digest(observed.job),
         accelerators=devices or None,
+        data_in_gang=config.data_in_gang,
     )
     return _start(observed, status.model_copy(update={"resolved": resolved}), config, now=now)
 

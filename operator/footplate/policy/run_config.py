@@ -10,6 +10,7 @@ from footplate.contract import JobConfig
 from footplate.objects import Object, block, is_controlled_by, number, text
 from footplate.podspec import build_config_map
 from footplate.policy import boundary, clean_pods
+from footplate.policy.data_stage import fits_in_gang
 from footplate.policy.end import with_run_failed
 from footplate.policy.job import with_attempt_ended
 from footplate.policy.plan import Doubt, Observed, Refusal, Step, Target
@@ -33,7 +34,8 @@ def own_config(observed: Observed) -> Object | None:
 def resolve_within(observed: Observed, *, run: int) -> JobConfig:
     """The job over its runtime, with what the policies of its namespace say to the trainer; raises as `resolve`."""
     config = resolve(observed.job, observed.runtime, run=run, accelerators=observed.accelerators)
-    return config.model_copy(update={"pip": boundary.packages_of(observed, config.pip)})
+    in_gang = fits_in_gang(config.spec, boundary.data_pod_above(observed)) or None
+    return config.model_copy(update={"pip": boundary.packages_of(observed, config.pip), "data_in_gang": in_gang})
 
 
 def refused_config(observed: Observed) -> Refusal | None:

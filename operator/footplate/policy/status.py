@@ -23,7 +23,7 @@ LOOK_AT_LEAST_EVERY_SECONDS = 600.0
 """Where something is awaited at all: how long was reckoned by a clock that may have been wrong."""
 
 _PROGRESS_KEYS = frozenset(
-    {"progress", "checkpoint", "message", "attempts", "usage", "notes", "stragglers", "tracking"}
+    {"progress", "checkpoint", "message", "attempts", "usage", "notes", "stragglers", "tracking", "data"}
 )
 _COUNT_KEYS = _PROGRESS_KEYS | {"nodes"}
 _LIVING = (Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING)

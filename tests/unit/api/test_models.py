@@ -49,7 +49,8 @@ def values_of(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
     if schema.get("type") == "object":
         return _objects_of(schema)
     low, high = schema.get("minimum", -5), schema.get("maximum", 5)
-    simple = {"integer": st.integers(low, high), "number": st.floats(-1e9, 1e9), "boolean": st.booleans()}
+    numbers = st.floats(schema.get("minimum", -1e9), schema.get("maximum", 1e9))
+    simple = {"integer": st.integers(low, high), "number": numbers, "boolean": st.booleans()}
     return simple.get(schema.get("type", ""), JSON)
 
 
@@ -78,11 +79,8 @@ SPECS = values_of(SCHEMA["properties"]["spec"])
 
 def keys_differ(status: Any) -> bool:
     """As the API server sees to it."""
-    keys = [
-        (field, item[key])
-        for field, key in (("conditions", "type"), ("tracking", "name"))
-        for item in status.get(field) or ()
-    ]
+    lists = ((status, "conditions", "type"), (status, "tracking", "name"), (status.get("data") or {}, "splits", "name"))
+    keys = [(field, item[key]) for block, field, key in lists for item in block.get(field) or ()]
     return len(set(keys)) == len(keys)
 
 

@@ -145,6 +145,19 @@ def test_an_evaluation_shows_its_values_and_gates() -> None:
     ]
 
 
+def test_what_the_data_are_takes_two_lines() -> None:
+    data = {"rows": 178, "digest": "a", "classCount": 3, "profile": "s3://m/data/profile.html", "splits": [
+        {"name": "train", "rows": 125, "share": 0.7022}, {"name": "test", "rows": 53, "share": 0.2978},
+    ]}  # fmt: skip
+    lines = [
+        "Data        178 rows in 3 classes: train 125 (70.2%), test 53 (29.8%)",
+        "            s3://m/data/profile.html",
+    ]
+    assert shown({"phase": "Running", "data": data}).splitlines()[2:] == lines
+    broken = shown({"phase": "Failed", "data": {**data, "problems": 2}}).splitlines()[2]
+    assert broken == f"{lines[0]}   2 rules broken"
+
+
 def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
     status = {
         "phase": "Failed",
@@ -155,6 +168,7 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
         "checkpoint": {"uri": EVIL},
         "artifact": {"uri": EVIL, "manifest": "", "sha256": "", "sizeBytes": 5, "metrics": {EVIL: 1.0}},
         "tracking": [{"name": "mlflow", "url": EVIL}],
+        "data": {"rows": 1, "digest": EVIL, "profile": EVIL},
         "usage": {"acceleratorSeconds": {EVIL: 5}},
         "evaluation": {"metrics": {EVIL: 1.0}, "gates": [{"metric": EVIL, "atLeast": 1, "passed": False}]},
         "failure": {"class": "User", "node": EVIL, "message": EVIL, "traceback": EVIL},
@@ -164,4 +178,4 @@ def test_nothing_that_a_tenant_writes_moves_the_cursor_or_is_markup() -> None:
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "owned" not in text
-    assert text.count("[red]x[/] <script>") == 12
+    assert text.count("[red]x[/] <script>") == 13

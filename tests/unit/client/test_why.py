@@ -92,6 +92,29 @@ CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
             "`footplate logs fashion --failed` shows what the rank wrote last",
         ],
     ),
+    "broken data": (
+        {
+            "phase": "Failed",
+            "reason": "DataError",
+            "message": "data.checks: minRows: 150 (120 rows are there) is broken",
+            "failure": {"exitCode": 65, "class": "Permanent", "message": "data.checks: minRows: 150"},
+            "attempts": [
+                {"attempt": 0, "startTime": ago(90), "endTime": ago(60), "reason": "DataError", "stage": "data"}
+            ],
+            "data": {"rows": 120, "digest": "a", "problems": 1, "profile": "s3://m/data/profile.html"},
+        },
+        "It has failed (DataError): data.checks: minRows: 150 (120 rows are there) is broken",
+        [
+            "root cause: exit code 65: data.checks: minRows: 150",
+            "it is permanent: trying again as it is can't help",
+            "its data: 120 rows; 1 rule of data.checks is broken; s3://m/data/profile.html describes them",
+            "attempt 0, the pod that prepares the data, ended after 30 s: DataError",
+        ],
+        [
+            "put the data right; " + RESTART,
+            "or correct the URI: the spec can't be changed: `footplate cancel fashion`, then create it anew",
+        ],
+    ),
     "not accepted": (
         {
             "phase": "Failed",

@@ -6,7 +6,7 @@ Every write is checked when it is done, so that a plan that is carried out half 
 import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +49,8 @@ class FakeCluster:
     now: datetime = NOW
     objects: dict[tuple[str, str], JSON] = field(default_factory=dict)
     nodes: dict[str, JSON] = field(default_factory=lambda: {f"node-{n}": node(f"node-{n}") for n in range(3)})
+    policies: Sequence[JSON] = ()
+    """TrainingPolicies of the job's namespace."""
     progress: Progress | None = None
     refusing: tuple[int, str] | None = None
     """HTTP status and message with which creates are refused; `{kind}` and `{name}` are the object's."""
@@ -89,6 +91,7 @@ class FakeCluster:
             nodes=self.nodes,
             run_config=self.objects.get(("ConfigMap", run_config_name(self.job, read_status(self.job), runtime=None))),
             progress=self.progress,
+            policies=self.policies,
             refusals=self.refusals,
             status_written=self.status_written,
         )

@@ -437,3 +437,49 @@ def test_what_is_no_link_is_refused_with_all_that_is_said(lie: JSON) -> None:
     with pytest.raises(ValueError):
         polled(**lie)
     assert links(after(says(0, **lie))) == []
+
+
+DATA: JSON = {"rows": 9, "splits": [{"name": "train", "rows": 9, "share": 1.0}], "digest": "a" * 64}
+
+
+def test_what_the_data_are_stays_until_an_attempt_says_it_anew() -> None:
+    known = after(says(data=DATA))
+    assert known.data is not None
+    assert known.data.rows == 9
+    assert after(says(), before=known).data == known.data
+    told = after(says(), poll=polled(data={**DATA, "rows": 10}), before=known)
+    assert told.data is not None
+    assert told.data.rows == 10
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"rows": -1},
+        {"rows": "9"},
+        {"rows": 2**60},
+        {"splits": [{"name": "train", "rows": 9, "share": 7.0}]},
+        {"splits": [{"name": "x", "rows": 9, "share": 1.0}]},
+        {"splits": [{"name": "train", "rows": 9, "share": 1.0}] * 2},
+        {"classes": [{"name": "x" * 64, "rows": 1}]},
+        {"classes": [{"name": "x", "rows": 1}] * 9},
+        {"broken": [{"rule": "x", "count": 1}] * 4},
+        {"digest": "a" * 65},
+        {"profile": "s3://" + "x" * 3000},
+        {"profile": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_data_that_no_honest_pod_tells_are_not_believed(lie: JSON) -> None:
+    assert after(says(data={**DATA, **lie})).data is None
+
+
+def test_texts_of_the_data_are_of_one_line_and_without_what_moves_a_cursor() -> None:
+    evil = "\x1b[31mx\nReason: Succeeded"
+    told = {"classes": [{"name": evil, "rows": 1}, {"name": "\n" * 63, "rows": 1}], "profile": evil}
+    told |= {"broken": [{"column": evil, "rule": evil, "count": 1}]}
+    data = after(says(data={**DATA, **told})).data
+    assert data is not None
+    (rule,) = data.broken
+    assert {data.classes[0].name, data.profile, rule.column, rule.rule} == {"[31mx | Reason: Succeeded"}
+    assert TrainingJobStatus.model_validate(after(says(data={**DATA, **told})).to_json()).data == data

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footplate.api.reports import ArtifactStatus, CheckpointStatus, ProgressStatus
+from footplate.api.reports import (
+    ArtifactStatus,
+    BrokenRule,
+    CheckpointStatus,
+    DataClass,
+    DataStatus,
+    ProgressStatus,
+)
 from footplate.contract import MAX_VERDICT_BYTES, ExitCode, Failure, parse_verdict
 from footplate.curves import curve_of
 from footplate_trainer.exchange import RankReport
@@ -70,6 +77,25 @@ def test_any_verdict_fits_and_is_read_again(message: str, trace: str, names: set
     assert read is not None
     assert (read.exit_code, read.step) == (70, 9)
     assert read.artifact is not None
+
+
+@given(names=st.lists(texts.map(lambda t: t[:63]), min_size=8, max_size=8), page=texts.map(lambda t: t[:2000]))
+def test_what_the_data_are_fits_beside_an_error_and_is_read_again(names: list[str], page: str) -> None:
+    data = DataStatus(
+        rows=7,
+        classes=[DataClass(name=name, rows=1) for name in names],
+        broken=[BrokenRule(column=name, rule=(name * 3)[:128], count=1) for name in names[:3]],
+        digest="a" * 64,
+        profile=page,
+    )
+    error = Failure(message="x" * 1024)
+    text = encode(judge(65, error=error, data=data, report=RankReport(notes=("n" * 1024,) * 16)))
+    assert len(text) <= MAX_VERDICT_BYTES
+    read = parse_verdict(text.decode())
+    assert read is not None
+    assert read.exit_code == 65
+    small = sum(len(name.encode("unicode-escape")) for name in (*names, page)) < 500
+    assert (read.data is not None and read.data.rows == 7) or not small
 
 
 def test_what_is_most_useful_is_kept() -> None:

@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from footplate.contract import Env, JobConfig
+from footplate.contract import Env, JobConfig, data_channels
 from footplate_trainer import exchange
-from footplate_trainer.preparation.layout import DIGESTS, data_channels
+from footplate_trainer.preparation.layout import DIGESTS
 from footplate_trainer.preparation.learning import wanted_by
 from footplate_trainer.preparation.preparing import prepare
 
@@ -26,7 +26,7 @@ def main(folder: Path) -> int:
         target = wanted.target if wanted is not None else trainer.hyperparameters.get("target")
         prepare(
             data,
-            {name: root / name for name in data_channels(config.spec)},
+            {channel.name: root / channel.name for channel in data_channels(config.spec)},
             folder,
             digests=json.loads((folder / DIGESTS).read_text()),
             label=target if isinstance(target, str) else None,

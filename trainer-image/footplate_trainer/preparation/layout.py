@@ -15,8 +15,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from footplate.api.packages import WHEELS
-from footplate.api.trainingjob import TrainingJobSpec
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.report import Prepared, SplitFile
 
@@ -26,21 +24,19 @@ PREPARED, PROFILE, PAGE, PROBLEMS = "prepared.json", "profile.json", "profile.ht
 FILES, PARTS = "files.jsonl", "splits"
 DIGESTS = "inputs.json"
 """SHA-256 of each channel, from who has fetched them."""
-NOT_DATA = ("model", WHEELS)
-"""Channels that hold something else than data."""
 TOLD = (PROFILE, PAGE, PROBLEMS)
 """What is for people."""
-
-
-def data_channels(spec: TrainingJobSpec) -> list[str]:
-    """Names of the input channels that hold data."""
-    return [channel.name for channel in spec.inputs if channel.name not in NOT_DATA]
 
 
 def begin(folder: Path, digests: Mapping[str, str]) -> None:
     """Makes the folder, with the SHA-256 of each channel."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DIGESTS).write_text(json.dumps(dict(digests)))
+
+
+def encode(prepared: Prepared) -> bytes:
+    """What `prepared.json` holds."""
+    return prepared.model_dump_json(by_alias=True, exclude_none=True, indent=1).encode()
 
 
 def read(folder: Path) -> Prepared:

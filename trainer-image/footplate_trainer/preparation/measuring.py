@@ -82,6 +82,11 @@ class Column:
         return low, high, places.astype(np.int64)
 
     @property
+    def distinct(self) -> int | None:
+        """How many different values it has; None where there are too many to be classes."""
+        return None if self.counted is None else len(self.counted[0].drop_null())
+
+    @property
     def groups(self) -> Groups | None:
         """Of each row a number for what it holds: its value, where they are few, else its bin; -1 for none."""
         if self.counted is not None:
@@ -109,10 +114,10 @@ def describe(column: Column) -> ColumnProfile:
         name=column.name,
         type=str(cells.type),
         missing=missing,
-        distinct=None if counted is None else len(counted[0].drop_null()),
+        distinct=column.distinct,
         **_range(column),
         histogram=_histogram(column),
-        values=_most_frequent(*counted) if counted is not None else None,
+        values=most_frequent(*counted) if counted is not None else None,
         drift=None if by_part is None else drift(by_part),
     )
 
@@ -190,7 +195,8 @@ def expected_drift(counts: NDArray[np.int64], part: int) -> float:
     return float(np.sqrt(2 / np.pi) * deviation.sum() / 2)
 
 
-def _most_frequent(values: pa.Array, groups: Groups) -> list[ValueCount]:
+def most_frequent(values: pa.Array, groups: Groups) -> list[ValueCount]:
+    """The values that most rows have, those first."""
     counts = np.bincount(groups[groups >= 0], minlength=len(values))
     first = np.argsort(-counts, kind="stable")[:MOST_VALUES]
     texts = ((values[place].as_py(), int(counts[place])) for place in first.tolist())

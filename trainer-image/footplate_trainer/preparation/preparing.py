@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from footplate.api.data import SPLITS, Data
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.checking import check, words
-from footplate_trainer.preparation.layout import FILES, PAGE, PARTS, PREPARED, PROBLEMS, PROFILE, record
+from footplate_trainer.preparation.layout import FILES, PAGE, PARTS, PREPARED, PROBLEMS, PROFILE, encode, record
 from footplate_trainer.preparation.learning import CLASS, Wanted, check_learnable
-from footplate_trainer.preparation.measuring import count_doubles, row_hashes
+from footplate_trainer.preparation.measuring import Column, count_doubles, most_frequent, row_hashes
 from footplate_trainer.preparation.page import render
 from footplate_trainer.preparation.profiling import make_profile
 from footplate_trainer.preparation.reading import Loaded, load
@@ -83,15 +84,25 @@ def prepare(
         rows=loaded.table.num_rows,
         splits={name: int(counts[part]) for part, name in enumerate(SPLITS) if counts[part]},
         files=record(folder),
+        **_classes(loaded, codes, label),
         hints=hints[:MOST_TOLD],
         notes=[note[:512] for note in (*loaded.notes, *loaded.unreadable)][:MOST_TOLD],
     )
-    (folder / PREPARED).write_text(prepared.model_dump_json(by_alias=True, exclude_none=True, indent=1))
+    (folder / PREPARED).write_bytes(encode(prepared))
     return prepared
 
 
 def _label(data: Data) -> str | None:
     return data.split.column if data.split is not None and data.split.by == "stratified" else None
+
+
+def _classes(loaded: Loaded, codes: Codes, label: str | None) -> Mapping[str, Any]:
+    """What is known of the label, in the words of `Prepared`."""
+    if label is None or label not in loaded.table.schema.names:
+        return {}
+    column = Column(label, loaded.table.column(label), codes)
+    counted = column.counted
+    return {} if counted is None else {"class_count": column.distinct, "classes": most_frequent(*counted)}
 
 
 def _check(data: Data, loaded: Loaded) -> list[Violation]:

@@ -115,14 +115,27 @@ class SplitFile(Model):
     sha256: str
 
 
+class Held(Model):
+    """How much an input channel held."""
+
+    files: int
+    size_bytes: int
+
+
 class Prepared(Model):
     """The whole outcome: written last, so that what it names is there."""
 
     inputs: dict[str, str]
     """SHA-256 of each input channel, as for InputChannel.sha256."""
+    held: dict[str, Held] = Field(default={})
+    """What else its model's manifest says of each, where a node trains on the parts and doesn't fetch it."""
     rows: int
     splits: dict[SplitName, int]
     files: list[SplitFile]
+    class_count: int | None = None
+    """Values that the label has; None where it isn't known, or has too many to be classes."""
+    classes: list[ValueCount] = Field(default=[])
+    """The most frequent of them."""
     hints: list[str] = Field(default=[])
     """What is suspicious, where a profile was asked for."""
     notes: list[str] = Field(default=[])

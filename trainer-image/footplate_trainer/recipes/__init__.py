@@ -20,6 +20,8 @@ class Recipe:
 
     name: str
     module: str
+    reads_parts: bool = True
+    """Whether it reads the parts that `spec.data.split` has made, where there are any, and no input that holds data."""
 
     def check(self, hyperparameters: Mapping[str, Any]) -> Settings:
         """What the user wrote, checked; raises ConfigError for what is wrong in it."""
@@ -40,7 +42,7 @@ RECIPES = {
         Recipe("tabular-classification", "footplate_trainer.recipes.tabular_classification"),
         Recipe("tabular-regression", "footplate_trainer.recipes.tabular_regression"),
         Recipe("text-classification", "footplate_trainer.recipes.text_classification"),
-        Recipe("evaluate", "footplate_trainer.recipes.evaluate"),
+        Recipe("evaluate", "footplate_trainer.recipes.evaluate", reads_parts=False),
     )
 }
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import structlog
 
+from footplate.api.quantities import amount
 from footplate.api.trainingjob import InputChannel
 from footplate_trainer.errors import ConfigError, DataError, NotFound, TrainerError
 from footplate_trainer.storage.store import ObjectInfo, Store, split_uri
@@ -48,7 +49,13 @@ def _fetch_channel(channel: InputChannel, folder: Path, *, endpoint: str | None)
     with naming(f"spec.inputs[{channel.name}]"):
         folder.mkdir(parents=True, exist_ok=True)
         store, items = _find(channel, endpoint)
-        check_space(folder, sum(item.size for item in items))
+        size = sum(item.size for item in items)
+        if channel.max_size is not None and size > amount(channel.max_size):
+            raise DataError(
+                f"uri {channel.uri} holds {size:,} bytes, and maxSize is {channel.max_size}; correct the data, or "
+                "create the job anew with a larger maxSize"
+            )
+        check_space(folder, size)
         is_object = not channel.uri.endswith("/")
         expected = channel.sha256 if is_object else None
         pool = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fetch")

@@ -130,13 +130,17 @@ class Supervisor:
             if model is not None:
                 return self._ending(model), model
             if self._pod.stage:
-                await self._unless_stopped(preparing.alone(self._pod, self._note), grace=0.0)
+                await self._unless_stopped(
+                    preparing.alone(self._pod, note=self._note, tell=self._telemetry.tell_data), grace=0.0
+                )
                 return Ending(ExitCode.OK), None
             if (asked := self._pod.config.preflight) is not None:
                 self._telemetry.preflight = await self._unless_stopped(preflight.check(self._pod, asked), grace=0.0)
             code, inputs = await self._unless_stopped(asyncio.to_thread(self._fetch), grace=0.0)
             self._tracking.inputs = inputs
-            await self._unless_stopped(preparing.prepare(self._pod, inputs, self._note), grace=0.0)
+            await self._unless_stopped(
+                preparing.prepare(self._pod, inputs, note=self._note, tell=self._telemetry.tell_data), grace=0.0
+            )
             ending = await self._train(code)
             if ending.exit_code != ExitCode.OK:
                 return ending, None
@@ -341,6 +345,7 @@ class Supervisor:
             error=error,
             artifact=model,
             evaluation=self._evaluation,
+            data=self._telemetry.data,
             already_complete=found and exit_code == ExitCode.OK,
             tracking=self._tracking.runs(),
         )

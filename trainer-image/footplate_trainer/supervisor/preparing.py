@@ -4,7 +4,8 @@ changed meanwhile are refused.
 
     <uri>/<job>/records-<run>-<first 8 of the UID>/data/   as `footplate_trainer.preparation.layout` says
 
-A job without storage has nowhere to keep it: each node then prepares its own copy, which comes out alike.
+A job without storage has nowhere to keep it: each node then prepares its own copy, which comes out alike. Where a
+policy leaves it to the gang, node 0 prepares it there, and the others wait for it.
 """
 
 import asyncio
@@ -19,10 +20,13 @@ import structlog
 from pydantic import ValidationError
 
 from footplate import records
+from footplate.api.reports import DataStatus
+from footplate.contract import data_channels
 from footplate_trainer import exchange
 from footplate_trainer.errors import ConfigError, DataError, Exists, NotFound, TrainerError, UserError
-from footplate_trainer.preparation import layout
-from footplate_trainer.preparation.report import Prepared
+from footplate_trainer.preparation import layout, summary
+from footplate_trainer.preparation.report import Held, Prepared
+from footplate_trainer.recipes import find_recipe
 from footplate_trainer.storage.fetch import Fetched, check_space, download, fetch_inputs
 from footplate_trainer.storage.proving import keys_may_come
 from footplate_trainer.storage.store import Store
@@ -33,12 +37,22 @@ from footplate_trainer.supervisor.pod import Pod
 SPLITS = "SPLITS"
 """Variable that names the folder of the parts."""
 TICK_SECONDS = 0.1
+LOOK_SECONDS = 2.0
+"""Between two looks for what node 0 prepares."""
 _PROGRAM = ("-m", "footplate_trainer.preparation")
 log = structlog.get_logger()
 
 
-async def prepare(pod: Pod, fetched: Mapping[str, Fetched], note: Callable[[str], object]) -> Prepared | None:
-    """The outcome, which then lies on this node, too; None where the job asks for nothing.
+async def prepare(
+    pod: Pod, fetched: Mapping[str, Fetched], *, note: Callable[[str], object], tell: Callable[[DataStatus], object]
+) -> None:
+    """Sees to it that what the job asks for is done with the data, and that the outcome lies on this node, too.
+
+    Args:
+        pod: this one.
+        fetched: what the input channels hold.
+        note: tells the user something.
+        tell: tells the job's status what the data are, also where they break a check.
 
     Raises:
         DataError: the data break a check, can't be read or divided, or have changed since they were prepared.
@@ -46,15 +60,24 @@ async def prepare(pod: Pod, fetched: Mapping[str, Fetched], note: Callable[[str]
         StorageError: the outcome can't be kept.
     """
     if pod.spec.data is None:
-        return None
-    digests = {name: fetched[name].sha256 for name in layout.data_channels(pod.spec)}
+        return
+    held = {channel.name: fetched[channel.name] for channel in data_channels(pod.spec)}
+    digests = {name: each.sha256 for name, each in held.items()}
     folder, store = pod.work_dir / layout.FOLDER, _store(pod)
     found = None if store is None else await asyncio.to_thread(_find, store)
+    if store is not None and pod.config.data_in_gang and pod.node_rank != 0:
+        found = await _await(store)
     if store is not None and found is not None:
         layout.check_same(found, digests)
         await asyncio.to_thread(_fetch, store, found, folder)
-    elif store is None or pod.stage:
-        found = await _make(pod, folder, digests, store)
+    elif store is None or pod.stage or pod.config.data_in_gang:
+        try:
+            found = await _make(pod, folder, held, store)
+        except DataError:
+            broken = summary.of_broken(folder, digests, profile=_page(store, made=True))
+            if broken is not None:
+                tell(broken)
+            raise
     else:
         raise DataError(
             f"{store.uri}/{layout.PREPARED}, which says how this run's data were divided, isn't there any more; "
@@ -62,26 +85,45 @@ async def prepare(pod: Pod, fetched: Mapping[str, Fetched], note: Callable[[str]
         )
     await asyncio.to_thread(layout.link_files, folder, pod.input_dir)
     if pod.node_rank == 0:
-        for text in (*found.notes, *found.hints, _summary(found, store)):
+        for text in (*found.notes, *found.hints):
             note(text)
+        tell(summary.of_prepared(found, profile=_page(store, made=bool(pod.spec.data.profile))))
     log.info("the data are prepared", rows=found.rows, **found.splits)
-    return found
 
 
-def _summary(found: Prepared, store: Store | None) -> str:
-    parts = ", ".join(f"{name} {count:,} ({count / max(1, found.rows):.1%})" for name, count in found.splits.items())
-    return f"data: {found.rows:,} rows: {parts}{f'; more in {store.uri}/' if store is not None else ''}"
+def _page(store: Store | None, *, made: bool) -> str | None:
+    return f"{store.uri}/{layout.PAGE}" if store is not None and made else None
 
 
-async def alone(pod: Pod, note: Callable[[str], object]) -> None:
+async def alone(pod: Pod, *, note: Callable[[str], object], tell: Callable[[DataStatus], object]) -> None:
     """Does it in a pod that is there for nothing else; raises as `prepare`, and what fetching the data raises."""
-    channels = [channel for channel in pod.spec.inputs if channel.name in layout.data_channels(pod.spec)]
 
     def fetch() -> dict[str, Fetched]:
         with keys_may_come(pod.attempt):
-            return fetch_inputs(channels, pod.input_dir, endpoint=pod.spec.storage.endpoint)
+            return fetch_inputs(data_channels(pod.spec), pod.input_dir, endpoint=pod.spec.storage.endpoint)
 
-    await prepare(pod, await asyncio.to_thread(fetch), note)
+    try:
+        await prepare(pod, await asyncio.to_thread(fetch), note=note, tell=tell)
+    except ConfigError as error:  # of a disk that is full
+        raise ConfigError(str(error).replace("spec.resources", "spec.data.resources")) from error
+
+
+def spared(pod: Pod) -> dict[str, Fetched]:
+    """The input channels that this node needn't fetch, and what they held when they were prepared: a recipe reads the
+    parts instead, where these are files of their own and no links to the inputs'. Whatever became of the inputs since,
+    it trains on what was checked.
+
+    Raises:
+        DataError: what lies in the place of the outcome isn't one.
+    """
+    recipe, data = pod.spec.trainer.recipe, pod.spec.data
+    store = None if data is None or data.split is None or pod.stage else _store(pod)
+    if store is None or recipe is None or not find_recipe(recipe).reads_parts:
+        return {}
+    found = _find(store)
+    if found is None or any(file.path == layout.FILES for file in found.files):
+        return {}
+    return {name: Fetched(found.inputs[name], held.files, held.size_bytes) for name, held in found.held.items()}
 
 
 def variables(pod: Pod) -> Mapping[str, str]:
@@ -110,8 +152,17 @@ def _find(store: Store) -> Prepared | None:
         ) from None
 
 
-async def _make(pod: Pod, folder: Path, digests: Mapping[str, str], store: Store | None) -> Prepared:
+async def _await(store: Store) -> Prepared:
+    """What node 0 of the gang prepares. Where it fails, it ends the whole gang, and this wait with it."""
+    while (found := await asyncio.to_thread(_find, store)) is None:
+        log.info("node 0 prepares the data, which is waited for")
+        await asyncio.sleep(LOOK_SECONDS)
+    return found
+
+
+async def _make(pod: Pod, folder: Path, held: Mapping[str, Fetched], store: Store | None) -> Prepared:
     log.info("the data are being prepared")
+    digests = {name: each.sha256 for name, each in held.items()}
     await asyncio.to_thread(layout.begin, folder, digests)
     try:
         await _run(pod, folder)
@@ -119,6 +170,8 @@ async def _make(pod: Pod, folder: Path, digests: Mapping[str, str], store: Store
         if store is not None:
             await asyncio.to_thread(_publish, store, folder, layout.TOLD)
     made = await asyncio.to_thread(layout.read, folder)
+    sizes = {name: Held(files=each.files, size_bytes=each.size_bytes) for name, each in held.items()}
+    made = made.model_copy(update={"held": sizes})
     if store is None:
         return made
     await asyncio.to_thread(_publish, store, folder, [file.path for file in made.files])
@@ -128,7 +181,7 @@ async def _make(pod: Pod, folder: Path, digests: Mapping[str, str], store: Store
 def _settle(store: Store, folder: Path, made: Prepared, digests: Mapping[str, str]) -> Prepared:
     """The outcome that counts: another attempt's node 0, which is late to go, may have been first."""
     try:
-        store.put(layout.PREPARED, (folder / layout.PREPARED).read_bytes(), create=True)
+        store.put(layout.PREPARED, layout.encode(made), create=True)
     except Exists:
         first = _find(store)
         if first is not None and first != made:
@@ -174,7 +227,8 @@ async def _run(pod: Pod, folder: Path) -> None:
     if (error := exchange.read_error(pod.run_dir, 0)) is not None:
         raise _raised(error)
     killed = exit_.returncode == -signal.SIGKILL
-    why = "was killed, most likely out of memory: raise resources.limits.memory" if killed else "has failed"
+    limit = f"{'data.' * bool(pod.stage)}resources.limits.memory"
+    why = f"was killed, most likely out of memory: raise {limit}" if killed else "has failed"
     raise UserError(f"spec.data: what prepares the data {why} (exit code {exit_.returncode}); the log says more")
 
 

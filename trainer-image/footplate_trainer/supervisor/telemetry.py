@@ -20,7 +20,14 @@ import structlog
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
-from footplate.api.reports import MAX_STRAGGLERS, CheckpointStatus, PreflightStatus, ProgressStatus, TrackedRun
+from footplate.api.reports import (
+    MAX_STRAGGLERS,
+    CheckpointStatus,
+    DataStatus,
+    PreflightStatus,
+    ProgressStatus,
+    TrackedRun,
+)
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_PROGRESS_BYTES, TOKEN_HEADER, Activity, Progress
 from footplate_trainer.exchange import RankReport, read_heartbeats, read_report
 from footplate_trainer.supervisor.device_readings import DeviceReadings
@@ -62,6 +69,8 @@ class Telemetry:
         """What the supervisor itself has to tell the user."""
         self.preflight: PreflightStatus | None = None
         """What the nodes have shown before training."""
+        self.data: DataStatus | None = None
+        """What the run's data are, once that is known."""
         self.resumed_from: str | None = None
         """URI of the snapshot that lies in the checkpoint folder again."""
         self.tracked: Callable[[], list[TrackedRun]] = list
@@ -80,6 +89,10 @@ class Telemetry:
     def note(self, text: str) -> None:
         """Tells the user something, in the job's progress and in the verdict."""
         self.notes = [*self.notes, text[:MAX_NOTE_LENGTH]][-MAX_NOTES:]
+
+    def tell_data(self, data: DataStatus) -> None:
+        """Says what the run's data are."""
+        self.data = data
 
     def safe(self, snapshot: CheckpointStatus) -> None:
         """Says which snapshot of the checkpoint folder is the newest complete one."""
@@ -131,6 +144,7 @@ class Telemetry:
             activity=self.activity or self._activity_of_ranks(report),
             progress=self._as_of_now(report),
             checkpoint=report.checkpoint,
+            data=self.data,
             resumed_from_step=report.resumed_from_step,
             productive_node_seconds=report.productive_node_seconds,
             device_idle_seconds=self._devices.idle_seconds() if self._devices is not None else None,

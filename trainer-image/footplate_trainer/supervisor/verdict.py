@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from footplate.api.reports import ArtifactStatus, CurveStatus, EvaluationStatus, TrackedRun
+from footplate.api.reports import ArtifactStatus, CurveStatus, DataStatus, EvaluationStatus, TrackedRun
 from footplate.contract import MAX_NOTE_LENGTH, MAX_NOTES, MAX_VERDICT_BYTES, ExitCode, Failure, Verdict
 from footplate.curves import thin
 from footplate_trainer.errors import sendable
@@ -33,6 +33,7 @@ def judge(
     error: Failure | None = None,
     artifact: ArtifactStatus | None = None,
     evaluation: EvaluationStatus | None = None,
+    data: DataStatus | None = None,
     already_complete: bool = False,
     tracking: Sequence[TrackedRun] = (),
 ) -> Verdict:
@@ -52,11 +53,16 @@ def judge(
         )
     try:
         said = _with_report(outcome, exit_code, report=report, error=error, artifact=artifact)
-        return said.model_copy(update={"evaluation": evaluation, "tracking": [*tracking]})
+        return said.model_copy(update={"evaluation": evaluation, "data": data, "tracking": [*tracking]})
     except ValidationError as problem:  # it lies in a folder that user code may write to
-        notes = [describe_lie(problem)]
         return Verdict(
-            outcome=outcome, exit_code=exit_code, error=error, artifact=artifact, evaluation=evaluation, notes=notes
+            outcome=outcome,
+            exit_code=exit_code,
+            error=error,
+            artifact=artifact,
+            evaluation=evaluation,
+            data=data,
+            notes=[describe_lie(problem)],
         )
 
 
@@ -123,6 +129,9 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     for length in (2048, 1024, 512):
         yield (verdict := _shorten_error(verdict, message=1024, traceback=length))
     yield (verdict := _with_missed_gates(verdict))
+    if verdict.data is not None:
+        short = verdict.data.model_copy(update={"classes": [], "broken": verdict.data.broken[:1]})
+        yield (verdict := verdict.model_copy(update={"data": short}))
     yield (verdict := verdict.model_copy(update={"progress": None}))
     if verdict.artifact is not None:
         artifact = verdict.artifact.model_copy(update={"metrics": {}})
@@ -130,6 +139,7 @@ def _shrinking(verdict: Verdict) -> Iterator[Verdict]:
     yield (verdict := verdict.model_copy(update={"metrics": {}}))
     yield (verdict := _shorten_error(verdict, message=256, traceback=0))
     yield (verdict := verdict.model_copy(update={"tracking": []}))
+    yield (verdict := verdict.model_copy(update={"data": None}))
     yield (verdict := verdict.model_copy(update={"evaluation": None}))
     yield verdict.model_copy(update={"checkpoint": None})
     yield Verdict(
