@@ -16,8 +16,8 @@ from torch import Tensor
 from footplate_trainer.errors import ConfigError, DataError, UserError
 
 GRAINS = 2.0**-24, 2.0**-57
-"""What each batch's sum is parted into multiples of, so that totals are exact up to 2^29, and 2 million batches. What is
-left of it is added up as it is: all of a loss or an error that is tiny, as of lengths in metres that are nanometres.
+"""What each batch's sum is parted into multiples of, so that totals are exact up to 2^29, and 2 million batches. The
+rest is added up as it is: all of a loss or an error that is tiny, as of lengths in metres that are nanometres.
 """
 
 PENDING = 64

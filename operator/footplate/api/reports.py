@@ -106,6 +106,11 @@ class ArtifactStatus(Model):
     )
 
 
+def keeps_bound(value: float, *, at_least: float | None, at_most: float | None) -> bool:
+    """Whether a gate with such a bound is passed. NaN keeps none."""
+    return (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+
+
 class GateStatus(Model):
     """A gate, and how the model has met it."""
 
@@ -121,6 +126,15 @@ class GateStatus(Model):
         """What is asked, in words."""
         words, bound = ("at most", self.at_most) if self.at_least is None else ("at least", self.at_least)
         return f"{words} {str(bound).removesuffix('.0')}"
+
+    @property
+    def shown(self) -> str:
+        """The value in four digits, unless by these it would seem to be on the bound's other side; `no value`."""
+        if self.value is None:
+            return "no value"
+        short = f"{self.value:.4g}"
+        seems = keeps_bound(float(short), at_least=self.at_least, at_most=self.at_most)
+        return short if seems is self.passed else repr(self.value)
 
 
 class EvaluationStatus(Model):

@@ -183,9 +183,8 @@ def _evaluation(status: "TrainingJobStatus") -> Iterator[Row]:
         values = (f"{plain(name, most=63)} {number(value)}" for name, value in found.metrics.items())
         yield "Evaluation", Text("   ".join(values))
     for index, gate in enumerate(found.gates):
-        value = "no value" if gate.value is None else number(gate.value)
         passed = ("passed", "green") if gate.passed else ("not passed", "red")
-        words = f"{plain(gate.metric, most=160)} {value}, {gate.bound} is asked: "
+        words = f"{plain(gate.metric, most=160)} {gate.shown}, {gate.bound} is asked: "
         yield "Gates" if index == 0 else "", Text.assemble(words, passed)
 
 

@@ -126,6 +126,7 @@ def test_an_evaluation_shows_its_values_and_gates() -> None:
     gates = [
         {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.75, "passed": False},
         {"metric": "testLogLoss", "atMost": 1, "value": 0.5, "passed": True},
+        {"metric": "testF1.a", "atLeast": 0.9, "value": 0.89999, "passed": False},
         {"metric": "testRocAuc", "atLeast": 0.5, "passed": False, "why": "all targets are of class 'no'"},
     ]
     artifact = {"uri": "s3://m/1/", "manifest": "", "sha256": "", "sizeBytes": 5, "accepted": False}
@@ -139,6 +140,7 @@ def test_an_evaluation_shows_its_values_and_gates() -> None:
         "Evaluation  testAccuracy 0.75",
         "Gates       testAccuracy 0.75, at least 0.9 is asked: not passed",
         "            testLogLoss 0.5, at most 1 is asked: passed",
+        "            testF1.a 0.89999, at least 0.9 is asked: not passed",
         "            testRocAuc no value, at least 0.5 is asked: not passed",
     ]
 

@@ -224,7 +224,7 @@ def test_names_of_classes_count_as_their_numbers() -> None:
     ids=str,
 )
 def test_labels_are_the_classes_or_where_these_are_texts_their_numbers(classes: Any, targets: Any) -> None:
-    """As scikit-learn's `classes_` says which column is whose; an order that isn't theirs would turn all upside down."""
+    """As scikit-learn's `classes_` says which column is whose: in another order all would be upside down."""
     found = evaluate(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]), targets, classes=classes)
     assert found.values["accuracy"] == found.values["rocAuc"] == 1.0
     assert found.confusion == [[2, 0], [0, 1]]

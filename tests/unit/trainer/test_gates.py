@@ -72,11 +72,27 @@ def test_the_message_has_metric_value_and_bound(tmp_path: Path, gate: dict[str, 
     assert words in failure.message
 
 
-def test_a_value_that_only_looks_like_its_bound_is_shown_in_full() -> None:
-    gate = GateStatus(metric="testAccuracy", at_least=0.9, value=0.89999, passed=False)
+@pytest.mark.parametrize(
+    ("bound", "value", "words"),
+    [
+        ({"at_least": 0.9}, 0.89999, "is 0.89999, at least 0.9 is asked"),
+        ({"at_least": 0.89999}, 0.899986, "is 0.899986, at least 0.89999 is asked"),
+        ({"at_most": 0.10001}, 0.100014, "is 0.100014, at most 0.10001 is asked"),
+        ({"at_most": 0.1}, 0.123456, "is 0.1235, at most 0.1 is asked"),
+    ],
+)
+def test_a_value_that_only_seems_to_keep_its_bound_is_shown_in_full(
+    bound: dict[str, float], value: float, words: str
+) -> None:
+    gate = GateStatus(metric="testAccuracy", value=value, passed=False, **bound)
     failure = failure_of(EvaluationStatus(gates=[gate]))
     assert failure is not None
-    assert "testAccuracy is 0.89999, at least 0.9 is asked" in failure.message
+    assert words in failure.message
+
+
+def test_a_value_that_passes_is_not_shown_as_one_that_does_not() -> None:
+    assert GateStatus(metric="m", at_least=0.90001, value=0.900014, passed=True).shown == "0.900014"
+    assert GateStatus(metric="m", at_least=0.5, value=0.912345, passed=True).shown == "0.9123"
 
 
 def test_without_an_evaluation_no_gate_is_passed(tmp_path: Path) -> None:

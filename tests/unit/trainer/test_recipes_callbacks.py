@@ -7,12 +7,15 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from footplate.api.hyperparameters import Hyperparameters
+from footplate.api.evaluation import full_name
+from footplate.api.hyperparameters import HELD_OUT, Hyperparameters
+from footplate.api.recipes import RegressionHyperparameters
 from footplate_trainer import Trainer, data
 from footplate_trainer.callbacks import Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, SwapEMAWeights
 from footplate_trainer.errors import ConfigError, UserError
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.callbacks import MustBeFinite, check_held_out, make_callbacks
+from footplate_trainer.training.epoch_line import status_names
 
 
 class Script(Callback):
@@ -75,6 +78,18 @@ def test_a_plateaus_defaults_are_those_of_the_hyperparameters() -> None:
     _, reduce = make_callbacks(asked(reduceOnPlateau={}))
     assert isinstance(reduce, ReduceLROnPlateau)
     assert (reduce.patience, reduce.factor, reduce.min_delta) == (2, 0.1, 1e-4)
+
+
+@pytest.mark.parametrize("kind", [Hyperparameters, RegressionHyperparameters])
+def test_what_is_watched_is_looked_up_by_its_name_in_the_logs(kind: type[Hyperparameters]) -> None:
+    for name in kind.measures:
+        settings = {"target": "y"} if kind is RegressionHyperparameters else {}
+        for monitor, in_logs in ((name, name), (full_name(HELD_OUT, name), f"val_{name}")):
+            found = make_callbacks(kind.model_validate({**settings, "earlyStopping": {"monitor": monitor}}))
+            assert isinstance(found[1], EarlyStopping)
+            assert found[1].monitor == in_logs
+            found[0].on_epoch_end(0, {in_logs: 1.0})
+            assert status_names({in_logs: 1.0}) == {monitor: 1.0}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

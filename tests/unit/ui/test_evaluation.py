@@ -26,7 +26,7 @@ def page_of(told: dict[str, object]) -> str:
 
 def test_values_and_gates_are_shown_and_escaped() -> None:
     gates = [
-        {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.75, "passed": False},
+        {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.89999, "passed": False},
         {"metric": HOSTILE, "atMost": 1, "passed": False, "why": HOSTILE},
     ]
     artifact = {"uri": "s3://models/digits/1/", "manifest": "m", "sha256": "a", "sizeBytes": 5, "accepted": False}
@@ -34,7 +34,7 @@ def test_values_and_gates_are_shown_and_escaped() -> None:
     text = page_of(job(phase="Failed", reason="GateNotPassed", artifact=artifact, evaluation=evaluation))
     assert "verified, not accepted" in text
     assert "testF1Macro 0.7333" in text
-    assert "<td>at least 0.9</td>" in text
+    assert '<td>at least 0.9</td><td class="right">0.89999</td>' in text, "0.9 would be enough"
     assert HOSTILE not in text
     assert "&lt;script&gt;" in text
 

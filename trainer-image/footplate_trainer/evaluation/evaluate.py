@@ -54,8 +54,8 @@ def evaluate(
         targets: what is right [N]: numbers of classes, their names, or of a regression numbers.
         name: of the data, which its metrics' names begin with: testAccuracy.
         task: where the types don't tell it.
-        classes: their names, in the order of their numbers and columns; or, where labels are other numbers, such as 1 to
-            5, these, as scikit-learn's `classes_` has them. Default: the numbers from 0.
+        classes: their names, in the order of their numbers and columns; or, where labels are other numbers, such as 1
+            to 5, these, as scikit-learn's `classes_` has them. Default: the numbers from 0.
         logits: predictions are a network's outputs before softmax, or before the sigmoid.
         ids: of the samples [N], where some come twice, as a DistributedSampler's padding does: each counts once.
         slices: columns [N] by name, for each of whose values everything is measured too.

@@ -125,8 +125,8 @@ def _of_classes(predictions: Numbers, targets: Numbers, classes: Sequence[object
         names = _texts(found.tolist())
         return Classified(names, np.searchsorted(found, targets), np.searchsorted(found, predictions))
     names = _texts(classes)
-    right, predicted = _numbers_of(targets, names, classes), _numbers_of(predictions, names, classes, what="predictions")
-    return Classified(names, right, predicted)
+    predicted = _numbers_of(predictions, names, classes, what="predictions")
+    return Classified(names, _numbers_of(targets, names, classes), predicted)
 
 
 def _numbers_of(

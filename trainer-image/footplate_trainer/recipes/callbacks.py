@@ -3,9 +3,7 @@
 import math
 from typing import Any
 
-from pydantic.alias_generators import to_snake
-
-from footplate.api.hyperparameters import Hyperparameters
+from footplate.api.hyperparameters import HELD_OUT, Hyperparameters
 from footplate.api.recipes import PATH
 from footplate_trainer.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SwapEMAWeights
 from footplate_trainer.errors import ConfigError, UserError
@@ -29,7 +27,7 @@ def make_callbacks(hyperparameters: Hyperparameters) -> list[Callback]:
         found.append(MustBeFinite("earlyStopping", stopping.monitor))
         found.append(
             EarlyStopping(
-                to_snake(stopping.monitor),
+                in_logs(stopping.monitor),
                 min_delta=stopping.min_delta,
                 patience=stopping.patience,
                 verbose=1,
@@ -41,7 +39,7 @@ def make_callbacks(hyperparameters: Hyperparameters) -> list[Callback]:
         found.append(MustBeFinite("reduceOnPlateau", plateau.monitor))
         found.append(
             ReduceLROnPlateau(
-                to_snake(plateau.monitor),
+                in_logs(plateau.monitor),
                 factor=plateau.factor,
                 patience=plateau.patience,
                 verbose=1,
@@ -52,6 +50,12 @@ def make_callbacks(hyperparameters: Hyperparameters) -> list[Callback]:
             )
         )
     return found
+
+
+def in_logs(monitor: str) -> str:
+    """The name that a value of the job's metrics has in an epoch's logs: val_r2 for valR2, and r2 for r2."""
+    name = monitor.removeprefix(HELD_OUT)
+    return monitor if name == monitor else f"val_{name[0].lower()}{name[1:]}"
 
 
 class MustBeFinite(Callback):
@@ -72,7 +76,7 @@ class MustBeFinite(Callback):
         Raises:
             UserError: it is NaN or infinite.
         """
-        value = (logs or {})[to_snake(self._monitor)]
+        value = (logs or {})[in_logs(self._monitor)]
         if not math.isfinite(value):
             raise UserError(
                 f"{PATH}.{self._watching}.monitor: {self._monitor} is {value} after epoch {epoch + 1}, and can't get "

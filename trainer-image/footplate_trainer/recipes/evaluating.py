@@ -148,7 +148,8 @@ def table_slices(ctx: Context, columns: Sequence[Column], rows: Rows | None) -> 
 def _texts(column: Column, numbers: torch.Tensor) -> Numbers:
     """A column's values as the data has them, [N]; numbers with as many digits as the network tells apart."""
     found, places = numbers.unique(return_inverse=True)
-    return np.asarray([_text(column, number) for number in found.tolist()])[places.numpy()]
+    texts: Numbers = np.asarray([_text(column, number) for number in found.tolist()])[places.numpy()]
+    return texts
 
 
 def _text(column: Column, number: float) -> str:

@@ -8,7 +8,14 @@ from itertools import islice
 
 from footplate.api.errors import nearest
 from footplate.api.evaluation import Gate
-from footplate.api.reports import MAX_HEADLINES, MAX_METRIC_NAME, ArtifactStatus, EvaluationStatus, GateStatus
+from footplate.api.reports import (
+    MAX_HEADLINES,
+    MAX_METRIC_NAME,
+    ArtifactStatus,
+    EvaluationStatus,
+    GateStatus,
+    keeps_bound,
+)
 from footplate.contract import Failure
 from footplate_trainer.errors import UserError
 from footplate_trainer.evaluation_file import EVALUATION_FILE, read_evaluation
@@ -45,13 +52,9 @@ def _hold(gate: Gate, values: Mapping[str, float], undefined: Mapping[str, str])
         at_least=gate.at_least,
         at_most=gate.at_most,
         value=value,
-        passed=value is not None and _keeps(value, gate),
+        passed=value is not None and keeps_bound(value, at_least=gate.at_least, at_most=gate.at_most),
         why=_why_none(gate.metric, values, undefined) if value is None else None,
     )
-
-
-def _keeps(value: float, gate: Gate) -> bool:
-    return (gate.at_least is None or value >= gate.at_least) and (gate.at_most is None or value <= gate.at_most)
 
 
 def _why_none(metric: str, values: Mapping[str, float], undefined: Mapping[str, str]) -> str:
@@ -81,11 +84,4 @@ def describe(gate: GateStatus) -> str:
     """A gate that wasn't passed: `testAccuracy is 0.62, at least 0.9 is asked`."""
     if gate.value is None:
         return f"{gate.metric} has no value ({gate.why}), {gate.bound} is asked"
-    return f"{gate.metric} is {_digits(gate)}, {gate.bound} is asked"
-
-
-def _digits(gate: GateStatus) -> str:
-    """Few digits, unless they would show the bound itself."""
-    assert gate.value is not None  # noqa: S101
-    short, bound = f"{gate.value:.4g}", gate.at_least if gate.at_least is not None else gate.at_most
-    return short if bound is None or float(short) != bound else repr(gate.value)
+    return f"{gate.metric} is {gate.shown}, {gate.bound} is asked"
