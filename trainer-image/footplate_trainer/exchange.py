@@ -135,6 +135,10 @@ class ModelReport(Model):
     epoch: Count
     """Epochs finished."""
     metrics: Metrics
+    without: Annotated[list[str], Field(max_length=MAX_METRICS)] = Field(default=[])
+    """Metrics of other epochs that this one has no number for."""
+    told_at: float = 0.0
+    """When that was said, by `time.monotonic()`: what is reported later is newer."""
 
 
 class RankReport(Model):
@@ -178,8 +182,13 @@ class RankReport(Model):
 
     @property
     def final_metrics(self) -> dict[str, float]:
-        """The latest values, but those of the model where it isn't the last state."""
-        return {**self.progress.metrics, **(self.model.metrics if self.model is not None else {})}
+        """The latest values, but those of the model where it isn't the last state, and none of another epoch's."""
+        latest, model = self.progress.metrics, self.model
+        if model is None:
+            return dict(latest)
+        newer = {name: value for name, value in latest.items() if self.reported.get(name, 0.0) > model.told_at}
+        others = {name: value for name, value in latest.items() if name not in model.without}
+        return {**others, **model.metrics, **newer}
 
 
 def write_report(run_dir: Path, report: RankReport) -> None:

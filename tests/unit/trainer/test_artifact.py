@@ -116,6 +116,27 @@ def test_a_model_that_is_an_earlier_state_has_that_states_numbers(pod: Pod) -> N
         assert told.metrics == {"valLoss": 0.3, "testLoss": 0.4}
 
 
+@pytest.mark.parametrize(
+    ("again", "metrics"),
+    [
+        ([], {"valLoss": 0.3, "testLoss": 0.4}),
+        (["valLoss"], {"valLoss": 0.7, "testLoss": 0.4}),
+        (["valF1"], {"valLoss": 0.3, "valF1": 0.9, "testLoss": 0.4}),
+    ],
+)
+def test_the_model_has_no_values_of_other_epochs_unless_they_are_reported_again(
+    again: list[str], metrics: dict[str, float]
+) -> None:
+    """Its own epoch may have had none, or one that was no number: a gate would be passed by another model's."""
+    latest = {"valLoss": 0.7, "valF1": 0.9, "testLoss": 0.4}
+    report = RankReport(
+        progress=ProgressStatus(metrics=latest),
+        reported={name: 20.0 if name in ("testLoss", *again) else 5.0 for name in latest},
+        model=ModelReport(step=6, epoch=2, metrics={"valLoss": 0.3}, without=["valF1"], told_at=10.0),
+    )
+    assert report.final_metrics == metrics
+
+
 def test_of_the_course_of_the_metrics_the_first_stays_and_costs_the_model_no_place(
     pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What a recipe's hyperparameters make of callbacks, and what comes of it."""
 
+import math
 from typing import Any
 
 import pytest
@@ -142,6 +143,20 @@ def test_why_training_ended_and_what_the_model_is_of(
     assert (None if told is None else (told.epoch, told.step)) == model
     if told is not None:
         assert told.metrics["valLoss"] == min(values)
+
+
+def test_what_only_other_epochs_have_is_told_to_be_none_of_the_models() -> None:
+    class Sometimes(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            assert logs is not None
+            logs["val_f1"] = math.nan if epoch == 1 else 0.9
+            logs.update({"val_top_3": 0.9} if epoch != 1 else {})
+
+    stopping = EarlyStopping(patience=9, restore_best_weights=True)
+    fit(Script(3, 2, 4), Sometimes(), stopping, epochs=3)
+    told = reporter()._facts["model"]
+    assert told.epoch == 2
+    assert set(told.without) == {"valF1", "valTop3"}
 
 
 def test_a_callback_of_ones_own_that_ends_training() -> None:

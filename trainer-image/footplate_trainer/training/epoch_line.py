@@ -1,6 +1,7 @@
 """What `Trainer.fit` says: in the log of each epoch, and at its end of the model."""
 
 import math
+import time
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -10,7 +11,8 @@ from pydantic.alias_generators import to_camel
 from torch.optim import Optimizer
 
 from footplate.api.reports import MAX_METRIC_NAME, MAX_METRICS
-from footplate_trainer.callbacks import CallbackList
+from footplate_trainer.callbacks import CallbackList, History
+from footplate_trainer.errors import sendable
 from footplate_trainer.exchange import ModelReport
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.rank.values import number_of
@@ -44,12 +46,21 @@ def status_names(logs: Mapping[str, float], *, prefix: str = "") -> dict[str, An
     return {to_camel(prefix + name): value for name, value in logs.items()}
 
 
-def tell_end(hooks: CallbackList) -> None:
+def tell_end(hooks: CallbackList, history: History) -> None:
     """Says why training has ended, and which of its states the model is, for the model's manifest."""
     state, model = hooks.restored, None
     if state is not None:
         step = reporter().progress.in_all(state.step)
-        model = ModelReport(step=step, epoch=state.epoch + 1, metrics=_told(status_names(state.logs)))
+        metrics = _told(status_names(state.logs))
+        without = [sendable(name)[:MAX_METRIC_NAME] for name in map(to_camel, history.history) if name not in metrics]
+        reporter().flush()  # what is seen after this was reported after the last epoch
+        model = ModelReport(
+            step=step,
+            epoch=state.epoch + 1,
+            metrics=metrics,
+            without=without[:MAX_METRICS],
+            told_at=time.monotonic(),
+        )
     reporter().trained(hooks.ended, model)
 
 

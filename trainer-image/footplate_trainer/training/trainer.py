@@ -219,7 +219,7 @@ class Trainer:
         if checkpoint.settle(state) is checkpoint.STOP:
             raise Stopped(f"stopped after step {state.step}, as asked")
         hooks.call("on_train_end", logs)
-        tell_end(hooks)
+        tell_end(hooks, history)
         checkpoint.finish()
         return history
 
