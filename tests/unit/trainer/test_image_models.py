@@ -256,7 +256,7 @@ def other_size(**values: Any) -> Callable[[Path], None]:
         pytest.param(other_size(image_std=[1, 0, 1]), "image_std must be greater than 0", id="std of 0"),
         pytest.param(other_size(rescale_factor="x"), "rescale_factor and image_std must be", id="factor"),
         pytest.param(
-            other_size(size={"height": 40, "width": 40}), r"processor_config\.json can't be read \(.*40", id="other size"
+            other_size(size={"height": 40, "width": 40}), r"or_config\.json can't be read \(.*40", id="other size"
         ),
         pytest.param(
             lambda folder: change(folder, "config.json", num_channels=5), "num_channels = 5; images have", id="channels"

@@ -152,7 +152,8 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
 
 
 def _texts(inputs: Any) -> list[str]:
-    return _all([inputs] if isinstance(inputs, str) else inputs, str, "texts: strings")
+    found = _all([inputs] if isinstance(inputs, str) else inputs, str, "texts: strings")
+    return [text.encode(errors="replace").decode() for text in found]  # half a pair of surrogates is no letter
 
 
 def _columns(inputs: Any, takes: TableInput) -> Tensor:
@@ -167,7 +168,7 @@ def _columns(inputs: Any, takes: TableInput) -> Tensor:
 
 def _all(inputs: Any, kind: type, what: str) -> list[Any]:
     """The inputs, all of them of a kind; raises DataError where they aren't, or there are none."""
-    listed = [*inputs] if isinstance(inputs, Iterable) else []
+    listed = [*inputs] if isinstance(inputs, Iterable) and not isinstance(inputs, Mapping) else []
     if not listed or not all(isinstance(one, kind) for one in listed):
         raise DataError(f"the model takes {what}, at least one")
     return listed
