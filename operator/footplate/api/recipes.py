@@ -64,7 +64,8 @@ class ImageHyperparameters(TuningHyperparameters):
             default=64,
             ge=8,
             le=512,
-            description="Side in pixels to which picture files are resized; IDX images stay as they are.",
+            description="Side in pixels to which picture files are resized, without an input `model`; IDX images stay "
+            "as they are.",
         ),
     ]
     max_corrupt: Annotated[
@@ -156,11 +157,11 @@ class EvaluateHyperparameters(Settings):
             default=None,
             min_length=1,
             max_length=256,
-            description="Column that holds what is right. Default: of texts, label; of a table none, it must be named.",
+            description="Column that holds what is right. Default: `label` of texts; of a table it must be named.",
         ),
     ]
     text: Annotated[
-        str, Field(default="text", min_length=1, max_length=256, description="Column that holds the text, if any do.")
+        str, Field(default="text", min_length=1, max_length=256, description="Column that holds the text, of texts.")
     ]
     batch_size: Annotated[
         int,

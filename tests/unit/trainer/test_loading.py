@@ -173,6 +173,15 @@ def test_files_that_are_missing_are_named(copy: Path, file: str) -> None:
         load_model(copy)
 
 
+@pytest.mark.parametrize("key", ["transformers_weights", "attn_implementation"])
+def test_nothing_else_is_loaded(tmp_path: Path, key: str) -> None:
+    folder = save("image-classification, pretrained", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: "evil/adapter_model.bin"}))
+    with pytest.raises(DataError, match=rf"config\.json .*{key}"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

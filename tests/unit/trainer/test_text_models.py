@@ -233,6 +233,10 @@ def part_without_a_weight(folder: Path) -> None:
             r"says that the weights are quantized \(quantization_config\), and such aren't trained", id="quantized",
         ),
         pytest.param(
+            lambda folder: change(folder, transformers_weights="adapter_model.bin"),
+            r"names a file of weights \(transformers_weights\); remove that line", id="another file",
+        ),
+        pytest.param(
             lambda folder: change(folder, model_type="vit"),
             r"has model_type 'vit'; .*; recipe image-classification trains this one", id="a model of images",
         ),

@@ -101,12 +101,7 @@ def check_folder(folder: Path, trains: Trains = TEXTS) -> dict[str, Any]:
                 f"input model: {path} asks for code that comes with the model (auto_map), which is never run; take a "
                 "model that transformers knows itself, or train with a program of your own (spec.trainer.entrypoint)"
             )
-    for key in ("attn_implementation", "_attn_implementation"):
-        if "/" in str(config.get(key)):
-            raise DataError(
-                f"input model: {folder / CONFIG_FILE} asks for code of the Hub ({key}: {config[key]}), which is never "
-                "run; remove that line"
-            )
+    _check_harmless(folder, config)
     if (folder / ADAPTER_FILE).is_file():
         raise DataError(
             f"input model: {folder / ADAPTER_FILE} is an adapter's; merge it into its model first, by peft's "
@@ -130,6 +125,21 @@ def check_folder(folder: Path, trains: Trains = TEXTS) -> dict[str, Any]:
             f"{trains.writer}.from_pretrained(model).save_pretrained(folder) writes it"
         )
     return config
+
+
+def _check_harmless(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raises DataError for what config.json has transformers load besides the weights that are looked at."""
+    for key in ("attn_implementation", "_attn_implementation"):
+        if "/" in str(config.get(key)):
+            raise DataError(
+                f"input model: {folder / CONFIG_FILE} asks for code of the Hub ({key}: {config[key]}), which is never "
+                "run; remove that line"
+            )
+    if "transformers_weights" in config:
+        raise DataError(
+            f"input model: {folder / CONFIG_FILE} names a file of weights (transformers_weights); remove that line, "
+            "and name the file model.safetensors"
+        )
 
 
 def read_tokens(folder: Path, config: Mapping[str, Any], max_length: int) -> Tokens:
@@ -219,6 +229,7 @@ def load_network(folder: Path, trains: Trains = TEXTS) -> Any:
     Raises:
         DataError: the folder holds none, or a damaged one.
     """
+    _check_harmless(folder, read_settings(folder / CONFIG_FILE))
     network, loaded = _load(folder, trains)
     if lacking := loaded["missing_keys"]:
         raise DataError(
