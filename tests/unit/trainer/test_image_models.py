@@ -234,6 +234,14 @@ def other_size(**values: Any) -> Callable[[Path], None]:
             id="no preprocessor",
         ),
         pytest.param(
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            r"no model\.safetensors, only pytorch_model\.bin, which may run code", id="pickle",
+        ),
+        pytest.param(
+            lambda folder: change(folder, "config.json", patch_size=16),
+            r"aren't those of the vit that config\.json describes: 2 are missing or of another shape", id="shape",
+        ),
+        pytest.param(
             lambda folder: (folder / "preprocessor_config.json").write_text("[]"),
             r"preprocessor_config\.json holds no settings", id="a list",
         ),
