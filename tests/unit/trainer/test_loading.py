@@ -106,6 +106,8 @@ def test_every_recipes_model_is_asked_alike(recipe: str, folder: Path) -> None:
         shares = model.probabilities(inputs)
         assert answers == [CLASSES[place] for place in shares.argmax(dim=1)]
         torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(inputs)))
+    with pytest.raises(DataError, match=r"the model takes .*at least"):
+        model.predict(inputs[:0])
     if not isinstance(inputs, torch.Tensor):
         assert model.predict(iter(inputs)) == answers
         alone = [answer for one in inputs for answer in model.predict(one)]

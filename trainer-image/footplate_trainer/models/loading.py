@@ -42,7 +42,7 @@ class LoadedModel:
                 texts: strings. One image [H, W], one path, row or text counts as a batch of one.
 
         Raises:
-            DataError: the inputs are not what the model takes.
+            DataError: the inputs are not what the model takes, or its outputs for some are NaN or infinite.
         """
         outputs = self._outputs(inputs)
         if not self.card.classes:
@@ -54,7 +54,7 @@ class LoadedModel:
         """Probabilities [N, classes], in the order of `card.classes`; inputs as in `predict`.
 
         Raises:
-            DataError: the inputs are not what the model takes, or it is no classifier.
+            DataError: as `predict`, or it is no classifier.
         """
         if not self.card.classes:
             raise DataError(f"a model of {self.card.recipe} gives a quantity for each row; ask predict for it")
@@ -68,7 +68,8 @@ class LoadedModel:
             outputs = self._of_texts(_texts(inputs))
         else:
             outputs = self.network(_pixels(inputs, takes) if isinstance(takes, ImageInput) else _columns(inputs, takes))
-        if wrong := (~torch.isfinite(outputs.reshape(len(outputs), -1))).any(dim=1).nonzero().flatten().tolist():
+        finite = torch.isfinite(outputs.unsqueeze(-1)).flatten(1).all(dim=1)
+        if wrong := (~finite).nonzero().flatten().tolist():
             raise DataError(
                 f"the model gives NaN or infinite numbers for {len(wrong):,} of {len(outputs):,} inputs, the first of "
                 f"them number {wrong[0]:,}, counted from 0: look there for such values or, where it is so of all "
@@ -146,8 +147,8 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
         pixels = pixels[None]
     if pixels.ndim == 3:
         pixels = pixels[:, None]
-    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape:
-        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], not {shape}")
+    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape or not len(pixels):
+        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], N at least 1, not {shape}")
     return pixels
 
 
