@@ -148,7 +148,7 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
     if pixels.ndim == 3:
         pixels = pixels[:, None]
     if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape or not len(pixels):
-        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], N at least 1, not {shape}")
+        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], not {shape}; N is at least 1")
     return pixels
 
 
