@@ -52,6 +52,7 @@ def wait(gang: Gang, *, until: float = math.inf) -> None:
 TUNED = {"batchSize": 8, "epochs": 5, "learningRate": 1e-3, "numWorkers": 0}
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_is_tuned_evaluated_and_tuned_again(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "data", count=40)
     job = make_job(tmp_path / "first", {"train": data, "model": make_model(tmp_path / "model", kind="resnet")}, **TUNED)
