@@ -1,5 +1,6 @@
 """The recipe text-classification on several ranks, killed and not, with a pretrained model and without."""
 
+import csv
 import math
 import signal
 from pathlib import Path
@@ -9,17 +10,31 @@ import pytest
 
 from footplate.contract import ExitCode
 from footplate_trainer import exchange, load_model
+from footplate_trainer.data.inputs import TextInput
+from footplate_trainer.evaluation_file import read_evaluation
+from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.models.export import export_model
+from footplate_trainer.models.pretrained import check_folder, read_network, read_tokens
+from footplate_trainer.models.texts import NAME, TextClassifier
 from rank_processes import Gang, Job
 from text_cases import make_model, make_sentences, write_csv
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3000)]
 
 
-def make_job(root: Path, inputs: dict[str, Path], *, ranks: int = 2, checkpoints: bool = False, **values: Any) -> Job:
+def make_job(
+    root: Path,
+    inputs: dict[str, Path],
+    *,
+    recipe: str = "text-classification",
+    ranks: int = 2,
+    checkpoints: bool = False,
+    **values: Any,
+) -> Job:
     settings = {
-        "recipe": "text-classification",
+        "recipe": recipe,
         "inputs": {name: str(folder) for name, folder in inputs.items()},
-        "of_recipe": {"maxLength": 24, **values},
+        "of_recipe": values if recipe == "evaluate" else {"maxLength": 24, **values},
     }
     return Job(root, "recipe.py", ranks, settings, checkpoint={"every": {"steps": 6}} if checkpoints else None)
 
@@ -53,6 +68,42 @@ def test_sentences_are_learnt_without_a_model(tmp_path: Path, data: Path) -> Non
     assert {"loss", "accuracy", "valLoss", "valAccuracy", "testLoss"} <= metrics.keys()
     model = load_model(job.output)
     assert model.predict(["a lovely garden, a happy song", "a awful day, a sad film"]) == ["good", "bad"]
+
+    test = write_csv(tmp_path / "test", [*make_sentences(99, seed=1), ("", "bad")])
+    judge = make_job(tmp_path / "judge", {"test": test, "model": job.output}, recipe="evaluate", batchSize=16)
+    judged = run(judge).progress.metrics
+    evaluation = read_evaluation(judge.output)
+    assert evaluation is not None
+    found = evaluation.data["test"]
+    assert (found.samples, found.classes) == (99, ["bad", "good"])
+    right = [
+        label == said
+        for (_, label), said in zip(rows_of(test), model.predict([text for text, _ in rows_of(test)]), strict=True)
+    ]
+    assert judged["testAccuracy"] == found.values["accuracy"] == pytest.approx(sum(right) / 99)
+    assert "1 of 100 rows are left out, without a text" in (judge.output / "README.md").read_text()
+    assert not (judge.output / "model.safetensors").exists()
+
+
+def rows_of(folder: Path) -> list[tuple[str, str]]:
+    with (folder / "rows.csv").open() as file:
+        return [(text, label) for text, label in list(csv.reader(file))[1:] if text]
+
+
+def test_an_evaluation_names_what_is_wrong(tmp_path: Path) -> None:
+    """A class that the model doesn't know."""
+    folder = make_model(tmp_path / "model")
+    tokens = read_tokens(folder, check_folder(folder), 16)
+    model = TextClassifier(read_network(folder, ("bad", "good"))[0], tokens)
+    takes = TextInput(max_length=16)
+    card = ModelCard(recipe="r", network=NAME, arguments={}, classes=("bad", "good"), input=takes)
+    export_model(model, tokens.batch(["a"]), card=card, formats=["safetensors"], folder=tmp_path / "made")
+    test = write_csv(tmp_path / "test", [*make_sentences(10), ("a day", "odd")])
+    job = make_job(tmp_path, {"test": test, "model": tmp_path / "made"}, recipe="evaluate", ranks=1)
+    with job.start(0) as gang:
+        wait(gang)
+        assert gang.wait() == [ExitCode.DATA_ERROR], gang.logs()
+        assert "input test has classes that the training data lacks: odd" in gang.logs()
 
 
 @pytest.mark.slow

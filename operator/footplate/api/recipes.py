@@ -21,7 +21,27 @@ RecipeName = Literal[
 ]
 
 
-class ImageHyperparameters(Hyperparameters):
+class TuningHyperparameters(Hyperparameters):
+    """Of recipes that fine-tune the model of an input `model`, or make one."""
+
+    learning_rate: Annotated[  # type: ignore[assignment]  # the recipe fills in the default before anyone reads it
+        float | None,
+        Field(
+            default=None,
+            gt=0,
+            le=10,
+            description="Highest learning rate, reached after the warm-up. Default: 5e-5 to fine-tune a model in full, "
+            "else 1e-3.",
+        ),
+    ]
+    fine_tuning: Annotated[
+        Literal["full", "lora"],
+        Field(default="full", description="What of the input `model` is trained: all of it, or low-rank adapters."),
+    ]
+    lora_rank: Annotated[int, Field(default=16, ge=1, le=1024, description="Rank of the adapters.")]
+
+
+class ImageHyperparameters(TuningHyperparameters):
     """Of the recipe image-classification."""
 
     augmentation: Annotated[
@@ -46,7 +66,8 @@ class ImageHyperparameters(Hyperparameters):
             default=64,
             ge=8,
             le=512,
-            description="Side in pixels to which picture files are resized; IDX images stay as they are.",
+            description="Side in pixels to which picture files are resized, without an input `model`; IDX images stay "
+            "as they are.",
         ),
     ]
     max_corrupt: Annotated[
@@ -94,7 +115,7 @@ class RegressionHyperparameters(TableHyperparameters):
     target: Annotated[str, Field(min_length=1, max_length=256, description="Column that holds the quantity.")]
 
 
-class TextHyperparameters(Hyperparameters):
+class TextHyperparameters(TuningHyperparameters):
     """Of the recipe text-classification."""
 
     inputs_are_numbers: ClassVar[bool] = False
@@ -103,16 +124,6 @@ class TextHyperparameters(Hyperparameters):
     batch_size: Annotated[
         int,
         Field(default=32, ge=1, le=1_000_000, description="Samples of all ranks together between optimizer steps."),
-    ]
-    learning_rate: Annotated[  # type: ignore[assignment]  # the recipe fills in the default before anyone reads it
-        float | None,
-        Field(
-            default=None,
-            gt=0,
-            le=10,
-            description="Highest learning rate, reached after the warm-up. Default: 5e-5 to fine-tune a model in full, "
-            "else 1e-3.",
-        ),
     ]
     text: Annotated[str, Field(default="text", min_length=1, max_length=256, description="Column that holds the text.")]
     target: Annotated[
@@ -128,11 +139,6 @@ class TextHyperparameters(Hyperparameters):
             description="Whether classes count alike in training (balanced), or their samples do.",
         ),
     ]
-    fine_tuning: Annotated[
-        Literal["full", "lora"],
-        Field(default="full", description="What of the input `model` is trained: all of it, or low-rank adapters."),
-    ]
-    lora_rank: Annotated[int, Field(default=16, ge=1, le=1024, description="Rank of the adapters.")]
     vocabulary_size: Annotated[
         int,
         Field(default=8000, ge=300, le=1_000_000, description="Tokens to learn from the data without a model."),
@@ -153,8 +159,11 @@ class EvaluateHyperparameters(Settings):
             default=None,
             min_length=1,
             max_length=256,
-            description="Column of a table that holds what is right.",
+            description="Column that holds what is right. Default: `label` of texts; of a table it must be named.",
         ),
+    ]
+    text: Annotated[
+        str, Field(default="text", min_length=1, max_length=256, description="Column that holds the text, of texts.")
     ]
     batch_size: Annotated[
         int,

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from footplate.api import evaluation, recipes
 from footplate.api.accelerators import count
 from footplate.api.errors import Problem
+from footplate.api.recipe_inputs import find_conflicts
 from footplate.api.runtime import RuntimePolicy
 from footplate.api.trainer import ENTRY_KINDS
 from footplate.api.trainingjob import TrainingJobSpec
@@ -37,8 +38,18 @@ def broken(spec: Object, *, complete: bool = True) -> list[Problem]:
 
 def _recipes_mistakes(spec: Object) -> Iterable[Problem]:
     recipe = text(block(spec, "trainer"), "recipe")
-    known = recipe in recipes.RECIPES
-    return recipes.find_mistakes(recipe, block(spec, "trainer", "hyperparameters")) if known else ()
+    if recipe not in recipes.RECIPES:
+        return ()
+    values = block(spec, "trainer", "hyperparameters")
+    return recipes.find_mistakes(recipe, values) or _conflicts(recipe, values, spec)
+
+
+def _conflicts(recipe: str, values: Object, spec: Object) -> Iterable[Problem]:
+    settings = recipes.RECIPES[recipe].model_validate(dict(values))
+    channels = [text(channel, "name") for channel in blocks(spec, "inputs")]
+    formats = block(spec, "output").get("formats")
+    written = [name for name in formats if isinstance(name, str)] if isinstance(formats, list) else []
+    return find_conflicts(recipe, settings, channels=channels, formats=written)
 
 
 def _evaluations_mistakes(spec: Object) -> Iterable[Problem]:

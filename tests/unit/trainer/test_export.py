@@ -127,7 +127,7 @@ def test_other_inputs_are_refused(card: ModelCard, inputs: Any, message: str, tm
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no whole model of a recipe .*download all"):
+    with pytest.raises(DataError, match=r"holds no model\.json, .*but nothing; download all"):
         load_model(tmp_path)
     export(tmp_path, formats=["safetensors"], card=IMAGES)
     weights = tmp_path / "model.safetensors"

@@ -14,7 +14,8 @@ from footplate_trainer.data.images import Images, ImageSplits, read_splits
 from footplate_trainer.data.pictures import read_picture
 from footplate_trainer.data.splits import check_channels, hold_out
 from footplate_trainer.errors import ConfigError, DataError
-from footplate_trainer.recipes.image_classification import AugmentedImages, mean_and_std, shift
+from footplate_trainer.recipes.image_classification import AugmentedImages, shift
+from footplate_trainer.recipes.image_statistics import mean_and_std
 
 
 def idx(values: np.ndarray, *, magic: bytes | None = None) -> bytes:

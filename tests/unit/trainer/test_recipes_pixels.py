@@ -11,7 +11,7 @@ from footplate_trainer.data import pixels as module
 from footplate_trainer.data.images import Images
 from footplate_trainer.data.pictures import read_picture
 from footplate_trainer.data.pixels import LazyPixels, PictureCache, survey_pictures
-from footplate_trainer.recipes.image_classification import mean_and_std, measure
+from footplate_trainer.recipes.image_statistics import mean_and_std, measure
 
 SIDE = 8
 RECORD = 1 + 3 * SIDE * SIDE

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from footplate_trainer.data.texts import Asked, TextSplits, read_splits
+from footplate_trainer.data.texts import Asked, TextSplits, TokenizedTexts, read_splits, read_texts
 from footplate_trainer.data.tokens import learn_tokenizer, tokens_of
 from footplate_trainer.errors import ConfigError, DataError
 from text_cases import make_sentences, write_csv
@@ -258,3 +258,46 @@ def test_a_number_that_names_no_class_is_a_missing_label(tmp_path: Path) -> None
     (tmp_path / "train-00000-of-00001.parquet").unlink()
     with pytest.raises(DataError, match="'label' is empty in 2 of 4 rows, first in row 3 of "):
         read(train=tmp_path)
+
+
+def read_test(folder: Path, *, classes: tuple[str, ...] = ("bad", "good")) -> tuple[TokenizedTexts, tuple[str, ...]]:
+    tokens = tokens_of(learn_tokenizer([text for text, _ in ROWS], size=400), 16)
+    return read_texts(folder, tokens=tokens, text="text", target="label", classes=classes)
+
+
+@pytest.mark.parametrize("kind", ["csv", "lines", "folders"])
+def test_texts_are_read_as_a_model_takes_them(tmp_path: Path, kind: str) -> None:
+    if kind == "csv":
+        write_csv(tmp_path, [*ROWS, ("", "good")])
+    elif kind == "lines":
+        write_lines(tmp_path / "rows.jsonl", [{"text": text, "label": label} for text, label in [*ROWS, (" ", "bad")]])
+    else:
+        write_texts(tmp_path, sorted(ROWS, key=lambda row: row[1]))
+    texts, notes = read_test(tmp_path, classes=("other", "good", "bad"))
+    assert len(texts) == len(ROWS)
+    expected = [{"good": 1, "bad": 2}[label] for _, label in ROWS]
+    assert sorted(texts.labels.tolist()) == sorted(expected)
+    assert kind == "folders" or texts.labels.tolist() == expected, "in the order of the file"
+    left_out = [note for note in notes if "1 of 61 rows are left out, without a text; the first is row 61" in note]
+    assert len(left_out) == (kind != "folders")
+
+
+def test_what_is_wrong_with_texts_to_evaluate_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="input test has classes that the training data lacks: good"):
+        read_test(write_csv(tmp_path / "a", ROWS), classes=("bad", "neutral"))
+    with pytest.raises(DataError, match="input test: the column 'text' is empty in all rows"):
+        read_test(write_csv(tmp_path / "b", [("", "good"), (" ", "bad")]))
+    with pytest.raises(DataError, match=r"input test: .* holds no texts; bring CSV"):
+        read_test(tmp_path / "nowhere")
+
+
+def test_huge_texts_and_mixed_encodings_are_evaluated_and_told(tmp_path: Path) -> None:
+    texts, (note,) = read_test(write_csv(tmp_path / "huge", [("x " * 5_000_000, "bad"), ("a sad day", "bad")]))
+    assert int(texts.lengths[0]) == 16
+    assert note == "1 of 2 texts are longer than maxLength = 16 tokens: what comes after isn't read"
+    (tmp_path / "mixed").mkdir()
+    rows = [b"text,label", "d\u00e9j\u00e0 vu,good".encode(), "d\u00e9j\u00e0 vu,bad".encode("windows-1252")]
+    (tmp_path / "mixed" / "rows.csv").write_bytes(b"\n".join(rows))
+    texts, (note,) = read_test(tmp_path / "mixed")
+    assert len(texts) == 2
+    assert note == "rows.csv: isn't UTF-8, read as Windows-1252 (Latin-1); save it as UTF-8 if letters are wrong"

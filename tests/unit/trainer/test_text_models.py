@@ -1,6 +1,7 @@
 """Pretrained folders: what is trained of them, what is refused, and what is left of a training."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,23 +9,28 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from footplate.api.recipes import TextHyperparameters
+from footplate.contract import JobConfig
 from footplate_trainer import load_model
 from footplate_trainer.data import tokens as token_module
 from footplate_trainer.data.inputs import TextInput
 from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.models.cards import ModelCard
 from footplate_trainer.models.export import export_model
+from footplate_trainer.models.folders import add_adapters
 from footplate_trainer.models.pretrained import (
-    ARCHITECTURES,
+    TEXTS,
     check_folder,
     find_folder,
     read_network,
     read_tokens,
 )
-from footplate_trainer.models.texts import NAME, TextClassifier, add_adapters, make_network
-from footplate_trainer.recipes.text_classification import balance, check_settings, with_rate
+from footplate_trainer.models.texts import NAME, TextClassifier, make_network
+from footplate_trainer.rank.environment import Context
+from footplate_trainer.recipes.text_classification import balance
+from footplate_trainer.recipes.tuning import check_conflicts, with_rate
 from text_cases import make_model
 
 CLASSES = ("bad", "good", "odd")
@@ -53,7 +59,7 @@ def classifier_of(folder: Path, *, rank: int | None = None) -> TextClassifier:
 
 
 @pytest.mark.parametrize("rank", [None, 4], ids=["full", "lora"])
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("kind", TEXTS.architectures)
 def test_every_weight_that_may_learn_does(kind: str, rank: int | None, tmp_path: Path) -> None:
     """On several ranks DistributedDataParallel would wait for the gradient of one that has none."""
     model = classifier_of(make_model(tmp_path, kind=kind), rank=rank)
@@ -160,12 +166,80 @@ def half_a_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {}}')
 
 
+def huge(folder: Path) -> None:
+    with (folder / "config.json").open("ab") as file:
+        file.truncate(2**24 + 1)
+
+
+def deep(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
+
+
+def not_a_number(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.1.output.dense.bias"][3:5] = torch.tensor([math.nan, math.inf])
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def in_parts(folder: Path, *, names: tuple[str, str] = ("a.safetensors", "b.safetensors")) -> None:
+    """The weights in two files and an index; as large models are written."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    places = {name: names[place % 2] for place, name in enumerate(weights)}
+    for file in names:
+        held = {name: weights[name] for name, where in places.items() if where == file}
+        save_file(held, folder / file, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
+def without_a_part(folder: Path) -> None:
+    in_parts(folder)
+    (folder / "b.safetensors").unlink()
+
+
+def part_elsewhere(folder: Path) -> None:
+    in_parts(folder)
+    change(folder, "model.safetensors.index.json", weight_map={"embeddings": "../b.safetensors"})
+
+
+def part_without_a_weight(folder: Path) -> None:
+    in_parts(folder)
+    weights = load_file(folder / "b.safetensors")
+    del weights[next(name for name in weights if name.startswith("encoder."))]
+    save_file(weights, folder / "b.safetensors", metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         pytest.param(only_pickles, r"no model\.safetensors, only pytorch_model\.bin, which may run code", id="pickle"),
         pytest.param(half_a_file, r"model\.safetensors can't be read", id="half a file"),
         pytest.param(no_json, r"config\.json can't be read", id="no JSON"),
+        pytest.param(huge, r"config\.json has more than 16,777,216 bytes, as no settings have; write", id="huge"),
+        pytest.param(deep, r"config\.json can't be read", id="deep"),
+        pytest.param(
+            not_a_number,
+            r"model\.safetensors has 2 of 32 numbers of encoder\.layer\.1\.output\.dense\.bias NaN or infinite",
+            id="NaN",
+        ),
+        pytest.param(
+            without_a_part, r"index\.json names 2 files, of which 1 aren't there, such as b\.safetensors; upload",
+            id="a part is missing",
+        ),
+        pytest.param(part_elsewhere, r"index\.json names no files beside it; write", id="a part elsewhere"),
+        pytest.param(part_without_a_weight, r"aren't those of the bert .*: 1 are missing", id="a part lacks weights"),
+        pytest.param(
+            lambda folder: change(folder, quantization_config={"load_in_4bit": True}),
+            r"says that the weights are quantized \(quantization_config\), and such aren't trained", id="quantized",
+        ),
+        pytest.param(
+            lambda folder: change(folder, transformers_weights="adapter_model.bin"),
+            r"names a file of weights \(transformers_weights\); remove that line", id="another file",
+        ),
+        pytest.param(
+            lambda folder: change(folder, model_type="vit"),
+            r"has model_type 'vit'; .*; recipe image-classification trains this one", id="a model of images",
+        ),
         pytest.param(add_adapter, r"adapter_config\.json is an adapter's; merge it", id="adapter"),
         pytest.param(no_tokenizer, r"no tokenizer\.json; .*save_pretrained\(folder\) writes it", id="no tokenizer"),
         pytest.param(half_a_tokenizer, r"tokenizer\.json can't be read", id="half a tokenizer"),
@@ -203,6 +277,13 @@ def test_what_is_not_loaded_is_named(folder: Path, damage: Callable[[Path], None
         classifier_of(folder)
 
 
+def test_weights_in_parts_are_read(folder: Path) -> None:
+    whole = classifier_of(folder).state_dict()
+    in_parts(folder)
+    parts = classifier_of(folder).state_dict()
+    assert all(torch.equal(value, whole[name]) for name, value in parts.items() if "classifier" not in name)
+
+
 def test_weights_in_fewer_bits_are_trained_in_float32(folder: Path) -> None:
     network, _ = read_network(folder, CLASSES)
     network.half().save_pretrained(folder)
@@ -217,6 +298,18 @@ def test_a_head_for_other_classes_is_left_out_and_told(folder: Path) -> None:
     network, (note,) = read_network(folder, CLASSES)
     assert network.config.id2label == dict(enumerate(CLASSES))
     assert note == "input model: its head for other classes is left out (classifier.bias, classifier.weight)"
+
+
+def test_a_head_is_kept_for_the_very_classes_that_it_knows(folder: Path) -> None:
+    first, _ = read_network(folder, CLASSES)
+    first.save_pretrained(folder)
+    again, notes = read_network(folder, CLASSES)
+    assert notes == []
+    assert torch.equal(again.classifier.weight, first.classifier.weight)
+    other, (note,) = read_network(folder, ("x", "y", "z"))
+    assert note == "input model: its head for other classes is left out (classifier.bias, classifier.weight)"
+    assert not torch.equal(other.classifier.weight, first.classifier.weight)
+    assert other.classifier.bias.abs().max() == 0
 
 
 def test_longer_texts_than_the_model_reads(pretrained: Path) -> None:
@@ -235,22 +328,28 @@ def settings(**values: Any) -> TextHyperparameters:
 
 
 @pytest.mark.parametrize(
-    ("values", "pretrained", "formats", "message"),
+    ("values", "inputs", "formats", "message"),
     [
-        ({"hidden": 64, "layers": 2}, True, ["safetensors"], "hidden, layers describe a model that is made without an"),
-        (
-            {"fineTuning": "lora"},
-            False,
-            ["safetensors"],
-            "fineTuning are of fine-tuning, and there is no input 'model'",
-        ),
-        ({"loraRank": 8}, True, ["safetensors"], "loraRank is of fineTuning: lora"),
-        ({}, True, ["safetensors", "onnx"], "spec.output.formats: .* not as onnx"),
+        ({"hidden": 64}, ["model"], ["safetensors"], r"hidden = 64: describes a model that is made without an input"),
+        ({"fineTuning": "lora"}, [], ["safetensors"], 'fineTuning = "lora": is of fine-tuning, and there is no input'),
+        ({"loraRank": 8}, ["model"], ["safetensors"], "loraRank = 8: is of fineTuning: lora"),
+        ({}, ["model"], ["safetensors", "onnx"], "spec.output.formats = .*leave onnx out"),
     ],
 )
-def test_settings_without_a_meaning(values: dict[str, Any], pretrained: bool, formats: list[str], message: str) -> None:
+def test_settings_without_a_meaning(
+    values: dict[str, Any], inputs: list[str], formats: list[str], message: str, tmp_path: Path
+) -> None:
+    spec = {
+        "trainer": {"image": "i", "recipe": "text-classification"},
+        "output": {"uri": "s3://models/x/", "formats": formats},
+    }
+    place = Context(
+        device=torch.device("cpu"),
+        config=JobConfig.model_validate({"metadata": {"name": "job"}, "run": 1, "spec": spec}),
+        inputs=dict.fromkeys(inputs, tmp_path),
+    )
     with pytest.raises(ConfigError, match=message):
-        check_settings(settings(**values), pretrained=pretrained, formats=formats)
+        check_conflicts(place, "text-classification", settings(**values))
 
 
 def test_the_learning_rate_goes_by_what_is_trained() -> None:

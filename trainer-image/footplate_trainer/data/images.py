@@ -138,6 +138,17 @@ def read_images(
     return _like(images, model)
 
 
+def as_model_takes(splits: ImageSplits, shape: tuple[int, int, int]) -> ImageSplits:
+    """The same for a model of images of this shape [C, H, W].
+
+    Raises:
+        DataError: the images are of another size.
+    """
+    train = replace(splits.train, pixels=torch.empty((0, *shape), dtype=torch.uint8), where="the model")
+    fitted = {part: _like(images, train) for part, images in splits._asdict().items() if images}
+    return splits._replace(**fitted)
+
+
 def read_channel(
     folder: Path, *, split: str, image_size: int, shared: Path, max_corrupt: int, note: Note
 ) -> dict[str, Images]:

@@ -32,7 +32,9 @@ def find(inputs: Mapping[str, Path], *, text: str, target: str, said: list[str])
     """
     if text == target:
         raise ConfigError(f"{PATH}: text and target both name the column {text!r}; name the one that holds the class")
-    found = _of_channel(inputs[TRAIN], TRAIN, text=text, target=target, said=said)
+    found: dict[str, Source] = {}
+    if TRAIN in inputs:
+        found = _of_channel(inputs[TRAIN], TRAIN, text=text, target=target, said=said)
     for split in (VALIDATION, TEST):
         if split in inputs:
             if split in found:

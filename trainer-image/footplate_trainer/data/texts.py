@@ -106,14 +106,44 @@ def read_splits(asked: Asked, *, tokens: Tokens | None, max_length: int) -> Text
         tokens = tokens or tokens_of(learnt.tokenizer or "", max_length)
         counts, longer = once_a_node(lambda: _encode(asked, learnt, tokens, shared))
         read = {split: _map(shared / split, *count) for split, count in counts.items()}
-    notes = learnt.notes
-    if longer:
-        texts = sum(len(split) for split in read.values())
-        notes += (
-            f"{longer:,} of {texts:,} texts are longer than maxLength = {tokens.max_length} tokens: what comes after "
-            "isn't read",
-        )
+    notes = learnt.notes + _of_longer(longer, sum(map(len, read.values())), tokens)
     return TextSplits(learnt.classes, tokens, read[TRAIN], read.get(VALIDATION), read.get(TEST), notes)
+
+
+def read_texts(
+    folder: Path, *, tokens: Tokens, text: str, target: str, classes: tuple[str, ...]
+) -> tuple[TokenizedTexts, tuple[str, ...]]:
+    """All texts of the channel `test`, as a model of these classes takes them, and what there is to say of them.
+    Collective.
+
+    Raises:
+        DataError: as `read_splits`; or a label is none of the model's.
+    """
+    asked = Asked(inputs={TEST: folder}, text=text, target=target, fractions={}, seed=0, vocabulary_size=0)
+    with shared_folder() as shared:
+        learnt = ranks().from_main(lambda: _survey_test(asked, classes, shared))
+        counts, longer = once_a_node(lambda: _encode(asked, learnt, tokens, shared))
+        found = _map(shared / TEST, *counts[TEST])
+    return found, learnt.notes + _of_longer(longer, len(found), tokens)
+
+
+def _survey_test(asked: Asked, classes: tuple[str, ...], shared: Path) -> Learnt:
+    said: list[str] = []
+    sources = text_sources.find(asked.inputs, text=asked.text, target=asked.target, said=said)
+    source = sources[TEST]
+    rows = _read(source, shared / f"{TEST}.arrow")
+    _with_text(rows, asked, TEST, said)
+    return Learnt({TEST: source}, classes, None, (*said, *source.said))
+
+
+def _of_longer(longer: int, texts: int, tokens: Tokens) -> tuple[str, ...]:
+    """What there is to say of texts that were cut."""
+    if not longer:
+        return ()
+    return (
+        f"{longer:,} of {texts:,} texts are longer than maxLength = {tokens.max_length} tokens: what comes after "
+        "isn't read",
+    )
 
 
 def _learn(asked: Asked, shared: Path, *, most: int | None) -> Learnt:

@@ -28,8 +28,8 @@ def check_packages() -> None:
     """Raises ConfigError where the extra `text` isn't installed."""
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise ConfigError(
-            f"models of texts need {' and '.join(missing)}, which this image lacks: pip install 'footplate[text]' into "
-            "it, or take the trainer's own image"
+            f"models of texts, and pretrained ones, need {' and '.join(missing)}, which this image lacks: "
+            "pip install 'footplate[text]' into it, or take the trainer's own image"
         )
 
 

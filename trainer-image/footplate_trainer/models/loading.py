@@ -5,13 +5,12 @@ model = load_model("folder")
 model.predict(images)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -20,9 +19,9 @@ from footplate_trainer.checkpoint.names import WEIGHTS_FILE
 from footplate_trainer.data.inputs import ImageInput, TableInput, TextInput
 from footplate_trainer.data.tokens import check_packages
 from footplate_trainer.errors import DataError
+from footplate_trainer.models import images, texts
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
 from footplate_trainer.models.networks import NETWORKS, build_network
-from footplate_trainer.models.texts import load_classifier
 
 TEXTS_AT_ONCE = 64
 
@@ -43,7 +42,7 @@ class LoadedModel:
                 texts: strings. One image [H, W], one path, row or text counts as a batch of one.
 
         Raises:
-            DataError: the inputs are not what the model takes.
+            DataError: the inputs are not what the model takes, or its outputs for some are NaN or infinite.
         """
         outputs = self._outputs(inputs)
         if not self.card.classes:
@@ -55,7 +54,7 @@ class LoadedModel:
         """Probabilities [N, classes], in the order of `card.classes`; inputs as in `predict`.
 
         Raises:
-            DataError: the inputs are not what the model takes, or it is no classifier.
+            DataError: as `predict`, or it is no classifier.
         """
         if not self.card.classes:
             raise DataError(f"a model of {self.card.recipe} gives a quantity for each row; ask predict for it")
@@ -64,11 +63,18 @@ class LoadedModel:
     @torch.inference_mode()
     def _outputs(self, inputs: Any) -> Tensor:
         takes = self.card.input
+        outputs: Tensor
         if isinstance(takes, TextInput):
-            return self._of_texts(_texts(inputs))
-        outputs: Tensor = self.network(
-            _pixels(inputs, takes) if isinstance(takes, ImageInput) else _columns(inputs, takes)
-        )
+            outputs = self._of_texts(_texts(inputs))
+        else:
+            outputs = self.network(_pixels(inputs, takes) if isinstance(takes, ImageInput) else _columns(inputs, takes))
+        finite = torch.isfinite(outputs.unsqueeze(-1)).flatten(1).all(dim=1)
+        if wrong := (~finite).nonzero().flatten().tolist():
+            raise DataError(
+                f"the model gives NaN or infinite numbers for {len(wrong):,} of {len(outputs):,} inputs, the first of "
+                f"them number {wrong[0]:,}, counted from 0: look there for such values or, where it is so of all "
+                "inputs, for a training that diverged"
+            )
         return outputs
 
     def _of_texts(self, texts: Sequence[str]) -> Tensor:
@@ -81,24 +87,45 @@ def load_model(folder: str | Path) -> LoadedModel:
 
     Raises:
         DataError: the folder holds no such model, or a damaged one.
-        ConfigError: it is one of texts, whose packages aren't installed.
+        ConfigError: it needs packages that aren't installed.
     """
     path = Path(folder) / CARD_FILE
+    _check_there(path, folder)
     try:
         card = ModelCard.model_validate_json(path.read_bytes())
-        if isinstance(card.input, TextInput):
-            check_packages()
-            return LoadedModel(card, load_classifier(path.parent, card.input.max_length).eval())
-        if card.network not in NETWORKS:
-            raise DataError(f"{path} names the network {card.network!r}; a newer footplate may know it")
-        network = build_network(card.network, card.arguments)
-        network.load_state_dict(load_file(path.with_name(WEIGHTS_FILE)))
-    except (OSError, ValidationError, SafetensorError, RuntimeError, TypeError) as error:
+        return LoadedModel(card, _network(path, card).eval())
+    except (OSError, ValueError, SafetensorError, RuntimeError, TypeError) as error:
         raise DataError(
             f"{folder} holds no whole model of a recipe ({error}); download all of the artifact's files. "
             f"Other models' weights can be read with safetensors.torch.load_file"
         ) from error
-    return LoadedModel(card, network.eval())
+
+
+def _check_there(card: Path, folder: str | Path) -> None:
+    if "://" in str(folder):
+        raise DataError(f"load_model reads folders, not {folder}; footplate artifact get JOB FOLDER downloads a model")
+    if not card.is_file():
+        there = ", ".join(sorted(path.name for path in card.parent.iterdir())[:5]) if card.parent.is_dir() else ""
+        raise DataError(
+            f"{folder} holds no {CARD_FILE}, which every recipe leaves beside its model, but {there or 'nothing'}; "
+            "download all of the artifact's files. Other models' weights can be read with "
+            "safetensors.torch.load_file, and folders of transformers with transformers"
+        )
+
+
+def _network(path: Path, card: ModelCard) -> nn.Module:
+    """The network that a card describes, with the weights beside it."""
+    if isinstance(card.input, TextInput):
+        check_packages()
+        return texts.load_classifier(path.parent, card.input.max_length)
+    if card.network == images.NAME:
+        check_packages()
+        return images.load_classifier(path.parent)
+    if card.network not in NETWORKS:
+        raise DataError(f"{path} names the network {card.network!r}; a newer footplate may know it")
+    network = build_network(card.network, card.arguments)
+    network.load_state_dict(load_file(path.with_name(WEIGHTS_FILE)))
+    return network
 
 
 def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
@@ -111,22 +138,23 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
 
         pictures = [torch.from_numpy(read_picture(Path(path), (width, height)).copy()) for path in inputs]
         return torch.cat([with_channels(picture[None], channels) for picture in pictures])
-    pixels = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs))
+    try:
+        pixels = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.array(inputs))
+    except (TypeError, ValueError):
+        raise DataError("the model takes images: pixels as a tensor or array, or paths of picture files") from None
     shape = list(pixels.shape)
     if pixels.ndim == 2:
         pixels = pixels[None]
     if pixels.ndim == 3:
         pixels = pixels[:, None]
-    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape:
-        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], not {shape}")
+    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != takes.shape or not len(pixels):
+        raise DataError(f"the model takes pixels [N, {channels}, {height}, {width}], not {shape}; N is at least 1")
     return pixels
 
 
 def _texts(inputs: Any) -> list[str]:
-    texts = [inputs] if isinstance(inputs, str) else list(inputs)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise DataError("the model takes texts: strings, at least one")
-    return texts
+    found = _all([inputs] if isinstance(inputs, str) else inputs, str, "texts: strings")
+    return [text.encode(errors="replace").decode() for text in found]  # half a pair of surrogates is no letter
 
 
 def _columns(inputs: Any, takes: TableInput) -> Tensor:
@@ -134,7 +162,14 @@ def _columns(inputs: Any, takes: TableInput) -> Tensor:
 
     from footplate_trainer.data.table_columns import encode
 
-    rows = [inputs] if isinstance(inputs, Mapping) else list(inputs)
-    if not rows or not all(isinstance(row, Mapping) for row in rows):
-        raise DataError("the model takes rows: mappings from a column's name to its value, at least one")
-    return encode(pa.Table.from_pylist([dict(row) for row in rows]), takes.columns)
+    rows = [inputs] if isinstance(inputs, Mapping) else inputs
+    found = _all(rows, Mapping, "rows: mappings from a column's name to its value")
+    return encode(pa.Table.from_pylist([dict(row) for row in found]), takes.columns)
+
+
+def _all(inputs: Any, kind: type, what: str) -> list[Any]:
+    """The inputs, all of them of a kind; raises DataError where they aren't, or there are none."""
+    listed = [*inputs] if isinstance(inputs, Iterable) and not isinstance(inputs, Mapping) else []
+    if not listed or not all(isinstance(one, kind) for one in listed):
+        raise DataError(f"the model takes {what}, at least one")
+    return listed

@@ -16,7 +16,7 @@ SMALLEST_MAP = 8
 WIDEST_STAGE = 256
 
 
-def _constant(values: Tensor) -> nn.Parameter:
+def constant(values: Tensor) -> nn.Parameter:
     """Saved with the weights, never trained. Not a buffer: DDP would send those around at every step."""
     return nn.Parameter(values, requires_grad=False)
 
@@ -37,8 +37,8 @@ class ImageClassifier(nn.Module):
     ) -> None:
         super().__init__()
         channels, tall, wide = image_shape
-        self.mean = _constant(torch.zeros(channels, 1, 1))
-        self.std = _constant(torch.ones(channels, 1, 1))
+        self.mean = constant(torch.zeros(channels, 1, 1))
+        self.std = constant(torch.ones(channels, 1, 1))
         stages: list[nn.Module] = []
         for stage in range(_stages(min(tall, wide))):
             stage_width = min(width * 2**stage, max(width, WIDEST_STAGE))
@@ -87,8 +87,8 @@ class _TableNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.numeric = numeric
-        self.mean = _constant(torch.zeros(numeric))
-        self.std = _constant(torch.ones(numeric))
+        self.mean = constant(torch.zeros(numeric))
+        self.std = constant(torch.ones(numeric))
         sizes = [min(16, 1 + codes // 2) for codes in categories]
         self.embeddings = nn.ModuleList(map(nn.Embedding, categories, sizes))
         units = numeric + sum(sizes)

@@ -3,23 +3,20 @@
 They are saved as transformers' `save_pretrained` does, and so are read by whatever reads its folders.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from footplate_trainer.data.tokens import Tokens
-from footplate_trainer.models.pretrained import load_network, quiet
+from footplate_trainer.models.folders import FolderModel
+from footplate_trainer.models.pretrained import load_network, load_tokenizer, quiet
 
 NAME = "text-classifier"
 """The network's name in model.json."""
-ALPHA = 2
-"""Adapters are scaled by this: LoRA's alpha is so many times its rank."""
 
 
-class TextClassifier(nn.Module):
+class TextClassifier(FolderModel):
     """A classifier of transformers, called with a batch's inputs as one mapping.
 
     Args:
@@ -28,8 +25,7 @@ class TextClassifier(nn.Module):
     """
 
     def __init__(self, network: nn.Module, tokens: Tokens) -> None:
-        super().__init__()
-        self.network: Any = network
+        super().__init__(network)
         self.tokens = tokens
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -38,12 +34,14 @@ class TextClassifier(nn.Module):
         return logits
 
     def save(self, folder: Path) -> None:
-        """Writes config.json, model.safetensors and the tokenizer. Adapters become part of the weights, here too."""
-        if hasattr(self.network, "merge_and_unload"):
-            self.network = self.network.merge_and_unload()
+        """Writes the tokenizer too."""
+        super().save(folder)
         with quiet():
-            self.network.save_pretrained(folder, max_shard_size="1TB")
             self.tokens.tokenizer.save_pretrained(folder)
+
+    def read_back(self, folder: Path) -> "TextClassifier":
+        """See `FolderModel`."""
+        return load_classifier(folder, self.tokens.max_length)
 
 
 def load_classifier(folder: Path, max_length: int) -> TextClassifier:
@@ -52,8 +50,7 @@ def load_classifier(folder: Path, max_length: int) -> TextClassifier:
     Raises:
         DataError: the folder holds none, or a damaged one.
     """
-    network, tokenizer = load_network(folder)
-    return TextClassifier(network, Tokens(tokenizer, max_length))
+    return TextClassifier(load_network(folder), Tokens(load_tokenizer(folder), max_length))
 
 
 def make_network(tokens: Tokens, classes: Sequence[str], *, hidden: int, layers: int, dropout: float) -> nn.Module:
@@ -78,20 +75,3 @@ def make_network(tokens: Tokens, classes: Sequence[str], *, hidden: int, layers:
     )
     network: nn.Module = BertForSequenceClassification(config)
     return network
-
-
-def add_adapters(network: Any, rank: int) -> nn.Module:
-    """The same with low-rank adapters beside each linear layer of its encoder. Only they are trained, and the head."""
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    prefix = network.base_model_prefix
-    encoder = getattr(network, prefix)
-    linear = [f"{prefix}.{name}" for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
-    head = [name for name, part in network.named_children() if name != prefix and [*part.parameters()]]
-    settings = LoraConfig(
-        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=ALPHA * rank, target_modules=linear, modules_to_save=head
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going away
-        adapted: nn.Module = get_peft_model(network, settings)
-    return adapted

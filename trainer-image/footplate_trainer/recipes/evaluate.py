@@ -9,19 +9,23 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from footplate.api.recipe_inputs import MODEL
 from footplate.api.recipes import PATH, EvaluateHyperparameters
 from footplate_trainer import data
 from footplate_trainer.data.images import read_images
+from footplate_trainer.data.indexed import Collate
 from footplate_trainer.data.inputs import ImageInput, TextInput
 from footplate_trainer.data.splits import TEST
 from footplate_trainer.data.table_quantity import quantities_of_test
 from footplate_trainer.data.table_target import classes_of_model
 from footplate_trainer.data.tables import read_rows
+from footplate_trainer.data.texts import read_texts
+from footplate_trainer.data.tokens import Tokens, keep_to_threads
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.evaluation.measured import Numbers
 from footplate_trainer.metrics import accuracy
-from footplate_trainer.models.cards import ModelCard
-from footplate_trainer.models.loading import load_model
+from footplate_trainer.models.loading import LoadedModel, load_model
+from footplate_trainer.models.pretrained import stay_offline
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.evaluating import check_gates, evaluate_test, leave_card, table_slices
@@ -30,13 +34,15 @@ from footplate_trainer.recipes.tabular_regression import mae
 from footplate_trainer.training.trainer import Trainer
 
 NAME = "evaluate"
-MODEL = "model"
+LABEL = "label"
+"""The column of texts that holds the class, where none is named."""
 
 
 @dataclass(frozen=True)
 class _TestData:
     samples: Any
     slices: dict[str, Numbers]
+    collate: Collate | None = None
 
 
 def train(ctx: Context, hyperparameters: EvaluateHyperparameters) -> None:
@@ -46,25 +52,28 @@ def train(ctx: Context, hyperparameters: EvaluateHyperparameters) -> None:
             f"spec.inputs: recipe {NAME} reads the channels {MODEL}, a model's folder in storage, and {TEST}, not "
             f"{', '.join(sorted(ctx.inputs)) or 'none'}"
         )
+    stay_offline()
+    keep_to_threads()
     reporter().enter("loading")
     model = load_model(ctx.inputs[MODEL])
     check_gates(ctx, model.card, has_test=True)
     notes: list[str] = []
-    found = _read(ctx, model.card, hyperparameters, notes)
+    found = _read(ctx, model, hyperparameters, notes)
     for note in notes:
         reporter().note(note)
     # Nothing is trained: the optimizer is there since a trainer has one. The artifact is in float32, and is used so.
     loss, metrics = (nn.functional.cross_entropy, [accuracy]) if model.card.classes else (squared_error, [mae])
     optimizer = torch.optim.SGD(model.network.parameters())
     trainer = Trainer(model.network, loss, optimizer, metrics=metrics, precision="fp32")
-    batches = data.loader(found.samples, batch_size=hyperparameters.batch_size, shuffle=False)
+    batches = data.loader(found.samples, batch_size=hyperparameters.batch_size, shuffle=False, collate=found.collate)
     measured = evaluate_test(trainer, batches, model.card, slices=found.slices)
     leave_card(ctx, NAME, measured=measured, notes=notes, loads=False)
     reporter().flush()
 
 
-def _read(ctx: Context, card: ModelCard, hyperparameters: EvaluateHyperparameters, notes: list[str]) -> _TestData:
-    takes, folder = card.input, ctx.inputs[TEST]
+def _read(ctx: Context, model: LoadedModel, hyperparameters: EvaluateHyperparameters, notes: list[str]) -> _TestData:
+    card, folder = model.card, ctx.inputs[TEST]
+    takes = card.input
     if isinstance(takes, ImageInput):
         images = read_images(
             folder,
@@ -76,10 +85,16 @@ def _read(ctx: Context, card: ModelCard, hyperparameters: EvaluateHyperparameter
         )
         return _TestData(plain(images), table_slices(ctx, (), None))
     if isinstance(takes, TextInput):
-        raise ConfigError(
-            f"spec.inputs: recipe {NAME} reads images and tables, and the model of the channel {MODEL} takes texts; "
-            "load it in a script of yours, and call footplate_trainer.evaluate"
+        tokens: Tokens = model.network.tokens
+        texts, said = read_texts(
+            folder,
+            tokens=tokens,
+            text=hyperparameters.text,
+            target=hyperparameters.target or LABEL,
+            classes=card.classes,
         )
+        notes += said
+        return _TestData(texts, table_slices(ctx, (), None), tokens.collate)
     if hyperparameters.target is None:
         holds = "class" if card.classes else "quantity"
         raise ConfigError(f"{PATH}.target: name the column of the table that holds the {holds}")

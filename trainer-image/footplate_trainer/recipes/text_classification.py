@@ -3,34 +3,28 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 
-from footplate.api.recipes import PATH, TextHyperparameters
+from footplate.api.recipe_inputs import MODEL
+from footplate.api.recipes import TextHyperparameters
 from footplate_trainer.data.inputs import TextInput
 from footplate_trainer.data.splits import TEST, VALIDATION, check_channels
 from footplate_trainer.data.texts import Asked, TextSplits, read_splits
 from footplate_trainer.data.tokens import check_packages, keep_to_threads
-from footplate_trainer.errors import ConfigError
 from footplate_trainer.models.cards import ModelCard
-from footplate_trainer.models.export import asked_formats
+from footplate_trainer.models.folders import add_adapters
 from footplate_trainer.models.pretrained import check_folder, find_folder, read_network, read_tokens, stay_offline
 from footplate_trainer.models.texts import NAME as NETWORK
-from footplate_trainer.models.texts import TextClassifier, add_adapters, make_network
+from footplate_trainer.models.texts import TextClassifier, make_network
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
 from footplate_trainer.recipes.evaluating import table_slices
 from footplate_trainer.recipes.inputs import choose_inputs
 from footplate_trainer.recipes.training import train_classifier
+from footplate_trainer.recipes.tuning import check_conflicts, with_rate
 
 NAME = "text-classification"
-MODEL = "model"
-"""The channel of a pretrained model's folder."""
 EXAMPLES = 8
-FULL_RATE, OTHER_RATE = 5e-5, 1e-3
-"""Learning rates: of weights that know something already, and of those that don't."""
-WITH_MODEL = ("fine_tuning", "lora_rank")
-WITHOUT_MODEL = ("vocabulary_size", "hidden", "layers", "dropout")
 
 
 def train(ctx: Context, hyperparameters: TextHyperparameters) -> None:
@@ -38,7 +32,7 @@ def train(ctx: Context, hyperparameters: TextHyperparameters) -> None:
     inputs, fractions = choose_inputs(ctx, hyperparameters)
     check_channels(inputs, recipe=NAME, also=[MODEL])
     check_packages()
-    check_settings(hyperparameters, pretrained=MODEL in ctx.inputs, formats=asked_formats(ctx))
+    check_conflicts(ctx, NAME, hyperparameters)
     stay_offline()
     keep_to_threads()
     reporter().enter("loading")
@@ -73,37 +67,6 @@ def train(ctx: Context, hyperparameters: TextHyperparameters) -> None:
         lengths=splits.train.lengths,
         class_weight=balance(splits.train.labels) if hyperparameters.class_weight == "balanced" else None,
     )
-
-
-def check_settings(hyperparameters: TextHyperparameters, *, pretrained: bool, formats: Sequence[str]) -> None:
-    """Raises ConfigError for settings that have no meaning together, and for formats that texts can't have."""
-    foreign = WITHOUT_MODEL if pretrained else WITH_MODEL
-    named = [to_camel(name) for name in foreign if name in hyperparameters.model_fields_set]
-    if named:
-        raise ConfigError(
-            f"{PATH}: {', '.join(named)} "
-            + (
-                "describe a model that is made without an input 'model', and there is one; leave them out"
-                if pretrained
-                else "are of fine-tuning, and there is no input 'model' to be fine-tuned; add {name: model, uri: "
-                "s3://bucket/folder/} to spec.inputs, or leave them out"
-            )
-        )
-    if hyperparameters.fine_tuning == "full" and "lora_rank" in hyperparameters.model_fields_set:
-        raise ConfigError(f"{PATH}: loraRank is of fineTuning: lora; add that, or leave loraRank out")
-    if others := [name for name in formats if name != "safetensors"]:
-        raise ConfigError(
-            f"spec.output.formats: models of texts are written as safetensors, which all of transformers reads, not as "
-            f"{', '.join(others)}: such a file would be right for texts of one length alone; leave it out"
-        )
-
-
-def with_rate(hyperparameters: TextHyperparameters, *, pretrained: bool) -> TextHyperparameters:
-    """The same with a learning rate."""
-    if hyperparameters.learning_rate is not None:
-        return hyperparameters
-    full = pretrained and hyperparameters.fine_tuning == "full"
-    return hyperparameters.model_copy(update={"learning_rate": FULL_RATE if full else OTHER_RATE})
 
 
 def balance(labels: Tensor) -> dict[int, float]:
