@@ -556,6 +556,9 @@ REFUSED = (
              "TrainingRuntime"),
         )
     ),
+    Case("version of a table", sound(inputs=[{"name": "train", "uri": "s3://lake/tweets/", "version": 0}])),
+    Case("version of an object", sound(inputs=[{"name": "train", "uri": "s3://lake/tweets", "version": 3}]),
+         "version is for a Delta Lake table, which is a folder", "spec.inputs[0].version"),
     Case("missing URI", sound(inputs=[{"name": "train"}]), "is required", URI, server="Required value"),
     Case("same input twice", sound(inputs=[{"name": "a", "uri": "s3://abc/"}, {"name": "a", "uri": "s3://abd/"}]),
          "name a comes twice", "spec.inputs", server='Duplicate value: {"name":"a"}'),

@@ -86,6 +86,21 @@ class InputChannel(Model):
         None,
         description="SHA-256 in hex of the object; for a prefix, of the sorted lines '<sha256>  <relative path>\\n'.",
     )
+    version: Annotated[int, Field(ge=0, le=10**15)] | None = Field(
+        None,
+        description="Version of the Delta Lake table that uri names: what it held then, whatever was written since; "
+        "sha256 is that of its files of rows. Default: the newest.",
+        examples=[12],
+    )
+
+    rules = (
+        Rule(
+            "!has(self.version) || self.uri.endsWith('/')",
+            "version is for a Delta Lake table, which is a folder; let uri end in '/', or leave version out",
+            lambda it: at(it, "version") is None or str(at(it, "uri")).endswith("/"),
+            "version",
+        ),
+    )
 
 
 class Sign(Model):

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS, Split
+from footplate_trainer.data.splits import CHANNELS, SPLIT_OF_NAME
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.cells import (
     as_texts,
@@ -25,7 +26,7 @@ Codes = NDArray[np.uint8]
 """Of each row the place of its part in SPLITS."""
 Place = Callable[[int], str]
 """Where a row is, for people."""
-OF_WORD = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2}
+OF_WORD = {word: CHANNELS.index(split) for word, split in SPLIT_OF_NAME.items()}
 WAY_OUT = "bring more rows, or leave a part out of data.split"
 
 
