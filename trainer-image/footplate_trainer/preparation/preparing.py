@@ -1,7 +1,7 @@
 """Prepares data: reads, divides, checks and describes them, and writes the outcome as `layout` says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS, Data
 from footplate_trainer.errors import DataError
+from footplate_trainer.preparation.cells import few_values
 from footplate_trainer.preparation.checking import check, words
+from footplate_trainer.preparation.hashing import count_doubles, row_hashes
 from footplate_trainer.preparation.layout import FILES, PAGE, PARTS, PREPARED, PROBLEMS, PROFILE, record
-from footplate_trainer.preparation.measuring import count_doubles, row_hashes
 from footplate_trainer.preparation.page import render
 from footplate_trainer.preparation.profiling import make_profile
 from footplate_trainer.preparation.reading import Loaded, load
@@ -46,13 +47,16 @@ def prepare(
     """
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(inputs, data.split, folder)
-    broken = _check(data, loaded)
+    few = cache(lambda name: few_values(loaded.table.column(name)))
+    same = loaded.table.select(list(loaded.same)) if loaded.same else loaded.table
+    hashes = cache(lambda: row_hashes(same, few))
+    broken = _check(data, loaded, hashes)
     codes = _divide(data, loaded, lenient=bool(broken))
     label = label or ("class" if loaded.paths is not None else _label(data))
     hints: list[str] = []
     if data.profile or broken:
         profile = make_profile(
-            loaded.table, codes, label=label, same=loaded.same, unreadable=loaded.unreadable, notes=loaded.notes
+            loaded.table, codes, few=few, hashes=hashes(), label=label, unreadable=loaded.unreadable, notes=loaded.notes
         )
         hints = [hint.text[:512] for hint in profile.hints]
         (folder / PROFILE).write_text(profile.model_dump_json(by_alias=True, exclude_none=True, indent=1))
@@ -64,6 +68,7 @@ def prepare(
             print(each, flush=True)  # noqa: T201 (into the pod's log)
         raise DataError(words(broken, where=f". {PROBLEMS} and the log have all of them"))
     if data.split is not None:
+        _check_train(codes)
         _write_parts(loaded, codes, folder)
     (folder / "rows.arrow").unlink(missing_ok=True)
     counts = np.bincount(codes, minlength=len(SPLITS))
@@ -83,16 +88,11 @@ def _label(data: Data) -> str | None:
     return data.split.column if data.split is not None and data.split.by == "stratified" else None
 
 
-def _check(data: Data, loaded: Loaded) -> list[Violation]:
+def _check(data: Data, loaded: Loaded, hashes: Callable[[], NDArray[np.uint64]]) -> list[Violation]:
     if data.checks is None:
         return []
-
-    @cache
-    def duplicates() -> int:
-        same = loaded.table.select(list(loaded.same)) if loaded.same else loaded.table
-        return count_doubles(row_hashes(same), np.zeros(loaded.table.num_rows, np.uint8))[0]
-
-    return check(loaded.table, data.checks, loaded.locate, duplicates)
+    nowhere = np.zeros(loaded.table.num_rows, np.uint8)
+    return check(loaded.table, data.checks, loaded.locate, lambda: count_doubles(hashes(), nowhere)[0])
 
 
 def _divide(data: Data, loaded: Loaded, *, lenient: bool) -> Codes:
@@ -107,6 +107,12 @@ def _divide(data: Data, loaded: Loaded, *, lenient: bool) -> Codes:
         if lenient:
             return as_named
         raise
+
+
+def _check_train(codes: Codes) -> None:
+    if not (codes == 0).any():
+        named = ", ".join(SPLITS[part] for part in np.unique(codes))
+        raise DataError(f"data.split: by: given finds rows of {named}, but none of train; name some so")
 
 
 def _column(loaded: Loaded, name: str | None) -> pa.ChunkedArray | None:
