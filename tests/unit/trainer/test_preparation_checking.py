@@ -106,6 +106,13 @@ def test_dates_and_times_have_bounds_however_they_are_stored() -> None:
     assert rows([20_000, 10**18], constraints=bounds) == {rule: [1, 2] for rule in broken}, "numbers are no times"
 
 
+def test_times_of_which_python_has_none_are_shown_all_the_same() -> None:
+    column = ColumnCheck.model_validate({"name": "c", "constraints": {"latest": "2026-01-01"}})
+    cells = pa.chunked_array([pa.array([1, 2**62 + 1], pa.timestamp("ns"))])
+    (found,) = check_column(cells, column, locate)
+    assert found.examples[0].value == "2116-02-20 23:53:38.427387905"
+
+
 def test_an_enum_of_dates_and_times_is_one_of_moments() -> None:
     enum = {"enum": ["2026-01-10", "2026-01-11T12:00:00Z"]}
     assert rows([date(2026, 1, 10), date(2026, 1, 11)], type="date", constraints=enum)[

@@ -1,6 +1,6 @@
 """How a column's cells are read, whatever Arrow stores them as. Pure, on whole columns."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -136,8 +136,16 @@ def rows_where(mask: pa.ChunkedArray) -> list[int]:
     return np.flatnonzero(np.asarray(mask)).tolist()
 
 
-def show(value: pa.Scalar) -> str:
+def value_of(cell: pa.Scalar) -> Any:
+    """What a cell holds, in Python; as a text where Python has no such value, as for times of nanoseconds."""
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError):
+        return cell.cast(pa.string()).as_py()
+
+
+def show(cell: pa.Scalar) -> str:
     """A cell for people, cut to a length."""
-    text = value.as_py()
-    shown = repr(text) if isinstance(text, str) else str(text)
+    value = value_of(cell)
+    shown = repr(value) if isinstance(value, str) and is_text(cell.type) else str(value)
     return shown if len(shown) <= MAX_VALUE else f"{shown[: MAX_VALUE - 1]}…"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from footplate.api.data import SPLITS
+from footplate_trainer.preparation.cells import value_of
 from footplate_trainer.preparation.measuring import Column, count_pairs, drift, expected_drift
 from footplate_trainer.preparation.report import ColumnProfile, Hint
 
@@ -91,6 +92,6 @@ def hints_of_labels(target: Column | None) -> Iterator[Hint]:
     counts = np.bincount(labels[labels >= 0], minlength=len(values))
     rare = np.flatnonzero((counts > 0) & (counts < RARE * counts.max(initial=0)))
     if len(rare):
-        named = ", ".join(str(values[place].as_py())[:50] for place in rare[:5].tolist())
+        named = ", ".join(str(value_of(values[place]))[:50] for place in rare[:5].tolist())
         text = f"{len(rare):,} classes of {target.name} have less than {RARE:.0%} of the largest one's rows: {named}"
         yield Hint(kind="imbalance", column=target.name, text=text)

@@ -11,7 +11,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS
-from footplate_trainer.preparation.cells import FewValues, is_missing, is_number, is_plain, is_text, parse_times
+from footplate_trainer.preparation.cells import (
+    FewValues,
+    is_missing,
+    is_number,
+    is_plain,
+    is_text,
+    parse_times,
+    value_of,
+)
 from footplate_trainer.preparation.hashing import blocks
 from footplate_trainer.preparation.report import MAX_VALUE, ColumnProfile, Histogram, ValueCount
 
@@ -139,7 +147,7 @@ def _range(column: Column) -> Mapping[str, Any]:
 
 def _ends(cells: pa.ChunkedArray) -> Mapping[str, Any]:
     ends = pc.min_max(cells)
-    return {"minimum": ends["min"].as_py(), "maximum": ends["max"].as_py()}
+    return {"minimum": value_of(ends["min"]), "maximum": value_of(ends["max"])}
 
 
 def _moments(finite: NDArray[np.float64]) -> Mapping[str, float]:
@@ -197,5 +205,5 @@ def expected_drift(counts: NDArray[np.int64], part: int) -> float:
 
 def _most_frequent(values: pa.Array, counts: NDArray[np.int64]) -> list[ValueCount]:
     first = np.argsort(-counts, kind="stable")[:MOST_VALUES]
-    texts = ((values[place].as_py(), int(counts[place])) for place in first.tolist())
+    texts = ((value_of(values[place]), int(counts[place])) for place in first.tolist())
     return [ValueCount(value=str(value)[:MAX_VALUE], count=count) for value, count in texts if value is not None]
