@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from footplate.api.data import Data
+from footplate_trainer.preparation.cells import few_values
 from footplate_trainer.preparation.checking import check
-from footplate_trainer.preparation.measuring import count_doubles, row_hashes
+from footplate_trainer.preparation.hashing import count_doubles, row_hashes
 from footplate_trainer.preparation.preparing import prepare
 from footplate_trainer.preparation.profiling import make_profile
 from footplate_trainer.preparation.splitting import divide
@@ -74,12 +75,15 @@ def look(table: pa.Table) -> None:
     assert ASKED.checks is not None
     assert ASKED.split is not None
 
+    few = cache(lambda name: few_values(table.column(name)))
+    hashes = cache(lambda: row_hashes(table, few))
+
     def duplicates() -> int:
-        return count_doubles(row_hashes(table), np.zeros(table.num_rows, np.uint8))[0]
+        return count_doubles(hashes(), np.zeros(table.num_rows, np.uint8))[0]
 
     assert check(table, ASKED.checks, lambda row: ("", row), duplicates) == []
     codes = divide(ASKED.split, table.num_rows, table["label"], str)
-    make_profile(table, codes, label="label")
+    make_profile(table, codes, few=few, hashes=hashes(), label="label")
 
 
 def measure(kind: str, path: Path, read: Callable[[], pa.Table], work: Path) -> None:

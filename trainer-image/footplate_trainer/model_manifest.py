@@ -27,6 +27,8 @@ class Input(Model):
     sha256: str
     files: int
     size_bytes: int
+    version: int | None = None
+    """Of a Delta Lake table: what InputChannel.version would have to be."""
 
 
 class CodeRecord(Model):

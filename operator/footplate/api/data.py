@@ -1,37 +1,19 @@
-"""What must be true of a job's data before it trains, and how they are divided: `spec.data`.
-
-Words for columns are those of Frictionless' Table Schema, with its meanings.
-"""
+"""What is done with a job's data before it trains, and how they are divided: `spec.data`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from footplate.api.expressions import is_expression
+from footplate.api.data_checks import Checks, ColumnName, Share
 from footplate.api.resources import Resources
-from footplate.api.types import ByName, Model, Rule, at, keep
+from footplate.api.types import Model, Rule, at
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SplitBy = Literal["random", "stratified", "group", "time", "given"]
-ColumnType = Literal["string", "integer", "number", "boolean", "date", "datetime"]
 TOLERANCE = 1e-6
 """By how much shares may miss 1: 0.7, 0.2 and 0.1 don't add up exactly."""
-MAX_COLUMNS = 256
-MAX_ENUM = 256
-MAX_CELL = 256
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Length = Annotated[int, Field(ge=0, le=2**31 - 1)]
-ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_CELL)]
-
-
-PATTERN_RULE = Rule(
-    "",  # CEL can match an expression, but not tell whether it is one
-    "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference)",
-    is_expression,
-)
 
 
 def _adds_up(it: Mapping[str, Any]) -> bool:
@@ -90,94 +72,6 @@ class Split(Model):
             "by: random goes by no column; leave column out, or say by: stratified, group or time",
             lambda it: at(it, "column") is None or at(it, "by") not in (None, "random"),
             "column",
-        ),
-    )
-
-
-class Constraints(Model):
-    """What holds for each cell of a column. One without a value breaks none of them but required."""
-
-    required: bool | None = Field(None, description="True: no cell may be without a value.")
-    unique: bool | None = Field(None, description="True: no value may come twice.")
-    minimum: float | None = Field(None, description="Least number.", examples=[0])
-    maximum: float | None = Field(None, description="Greatest number.", examples=[130])
-    min_length: Length | None = Field(None, description="Fewest characters of a text.")
-    max_length: Length | None = Field(None, description="Most characters of a text.", examples=[280])
-    pattern: Annotated[str, Field(min_length=1, max_length=1024), keep(PATTERN_RULE)] | None = Field(
-        None, description="Regular expression (RE2) that a whole text must match.", examples=["[A-Z]{2}"]
-    )
-    enum: (
-        Annotated[list[Annotated[str, Field(max_length=MAX_CELL)]], Field(min_length=1, max_length=MAX_ENUM)] | None
-    ) = Field(
-        None,
-        description="The values that may occur, as texts; of a column of numbers as numbers.",
-        examples=[["negative", "neutral", "positive"]],
-    )
-
-    rules = (
-        Rule(
-            "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
-            "minimum must not be greater than maximum",
-            lambda it: at(it, "minimum") is None or at(it, "maximum") is None or it["minimum"] <= it["maximum"],
-            "minimum",
-        ),
-        Rule(
-            "!has(self.minLength) || !has(self.maxLength) || self.minLength <= self.maxLength",
-            "minLength must not be greater than maxLength",
-            lambda it: at(it, "minLength") is None or at(it, "maxLength") is None or it["minLength"] <= it["maxLength"],
-            "minLength",
-        ),
-    )
-
-
-_NUMBERS = ("minimum", "maximum")
-_TEXTS = ("minLength", "maxLength", "pattern")
-
-
-def _is_for(words: tuple[str, ...], types: tuple[str, ...]) -> Rule:
-    none = " && ".join(f"!has(self.constraints.{word})" for word in words)
-    return Rule(
-        f"!has(self.type) || self.type in {list(types)} || !has(self.constraints) || ({none})",
-        f"{', '.join(words)} are for columns of type {' or '.join(types)}; correct type, or leave them out",
-        lambda it: at(it, "type") in (None, *types) or all(at(it, "constraints", word) is None for word in words),
-        "constraints",
-    )
-
-
-class ColumnCheck(Model):
-    """What a column must be. It must be there."""
-
-    name: ColumnName = Field(description="Name of the column.", examples=["age"])
-    type: ColumnType | None = Field(
-        None, description="What each of its values must be. Default: anything.", examples=["integer"]
-    )
-    constraints: Constraints = Field(
-        default=Constraints(), description="What must hold for its cells. Default: nothing."
-    )
-
-    rules = (_is_for(_NUMBERS, ("integer", "number")), _is_for(_TEXTS, ("string",)))
-
-
-class Checks(Model):
-    """What must be true of the data, all parts together."""
-
-    min_rows: Annotated[int, Field(ge=1, le=10**15)] | None = Field(
-        None, description="Fewest rows, pictures or texts.", examples=[1000]
-    )
-    max_duplicates: Share | None = Field(
-        None, description="Greatest share of the rows that may repeat an earlier one.", examples=[0.01]
-    )
-    columns: Annotated[ByName[ColumnCheck], Field(max_length=MAX_COLUMNS)] = Field(
-        default=[],
-        description="Columns of a table. Of folders of pictures or texts: file, class, bytes and, as they are "
-        "pictures or texts, width, height and channels, or characters.",
-    )
-
-    rules = (
-        Rule(
-            "has(self.minRows) || has(self.maxDuplicates) || (has(self.columns) && self.columns.size() > 0)",
-            "checks nothing: set minRows, maxDuplicates or columns, or leave checks out",
-            lambda it: at(it, "minRows") is not None or at(it, "maxDuplicates") is not None or bool(at(it, "columns")),
         ),
     )
 

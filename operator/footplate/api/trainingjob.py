@@ -92,6 +92,21 @@ class InputChannel(Model):
         description="Most bytes that it may hold: of more nothing is fetched, and the run fails. Default: no limit.",
         examples=["100Mi"],
     )
+    version: Annotated[int, Field(ge=0, le=10**15)] | None = Field(
+        None,
+        description="Version of the Delta Lake table that uri names: what it held then, whatever was written since; "
+        "sha256 is that of its files of rows. Default: the newest.",
+        examples=[12],
+    )
+
+    rules = (
+        Rule(
+            "!has(self.version) || self.uri.endsWith('/')",
+            "version is for a Delta Lake table, which is a folder; let uri end in '/', or leave version out",
+            lambda it: at(it, "version") is None or str(at(it, "uri")).endswith("/"),
+            "version",
+        ),
+    )
 
 
 class Sign(Model):

@@ -67,7 +67,7 @@ def publish(
         note=note,
         report=report,
         code=Code(Path("/code"), "c" * 64),
-        inputs={"train": Fetched("d" * 64, 2, 10)},
+        inputs={"train": Fetched("d" * 64, 2, 10, version=12)},
         clock=lambda: NOW,
     )
 
@@ -97,7 +97,7 @@ def test_a_model_is_committed_with_all_that_it_is_made_of(pod: Pod) -> None:
     assert (manifest.uid, manifest.run, manifest.created, manifest.seed) == ("uid-1", 1, NOW, 7)
     assert manifest.notes == ["column 'id': left out"]
     assert (manifest.step, manifest.parent_checkpoint) == (9, "s3://c/step-5/")
-    assert manifest.inputs["train"].sha256 == "d" * 64
+    assert (manifest.inputs["train"].sha256, manifest.inputs["train"].version) == ("d" * 64, 12)
     assert manifest.code.sha256 == "c" * 64
     assert (manifest.code.run, manifest.code.args) == ("train.py", ["--token", "$(TOKEN)"])
     assert manifest.hyperparameters_passed == ["context", "environment"]

@@ -6,7 +6,7 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
-from footplate.api.data import Checks, ColumnCheck
+from footplate.api.data_checks import Checks, ColumnCheck
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.checking import check, check_column, words
 from footplate_trainer.preparation.report import Violation
@@ -90,6 +90,90 @@ def test_enums_of_texts_and_of_numbers() -> None:
     assert rows(["a", "b", "A"], constraints={"enum": ["a", "b"]}) == {"enum: a, b": [3]}
     assert rows([1.0, 2.5, 3.0], constraints={"enum": ["1", "2.50"]}) == {"enum: 1, 2.50": [3]}
     assert rows([True, False], constraints={"enum": ["true"]}) == {"enum: true": [2]}
+
+
+def test_dates_and_times_have_bounds_however_they_are_stored() -> None:
+    bounds = {"earliest": "2026-01-10", "latest": "2026-01-20T12:00:00"}
+    broken = {"earliest: 2026-01-10": [1], "latest: 2026-01-20T12:00:00": [4]}
+    texts = ["2026-01-09T23:59:59Z", "2026-01-10", "2026-01-20T14:00:00+02:00", "2026-01-20T12:00:01", None]
+    assert rows(texts, constraints=bounds) == broken
+    moments = [datetime(2026, 1, 9, 23), datetime(2026, 1, 10), datetime(2026, 1, 20, 12), datetime(2026, 1, 21), None]
+    for unit in ("s", "us", "ns"):
+        assert rows(pa.array(moments, pa.timestamp(unit)), type="datetime", constraints=bounds) == broken
+        assert rows(pa.array(moments, pa.timestamp(unit, "Asia/Tokyo")), constraints=bounds) == broken
+    days = [date(2026, 1, 9), date(2026, 1, 10), date(2026, 1, 20), date(2026, 1, 21)]
+    assert rows(days, type="date", constraints=bounds) == broken
+    assert rows([20_000, 10**18], constraints=bounds) == {rule: [1, 2] for rule in broken}, "numbers are no times"
+
+
+def test_times_of_which_python_has_none_are_shown_all_the_same() -> None:
+    column = ColumnCheck.model_validate({"name": "c", "constraints": {"latest": "2026-01-01"}})
+    cells = pa.chunked_array([pa.array([1, 2**62 + 1], pa.timestamp("ns"))])
+    (found,) = check_column(cells, column, locate)
+    assert found.examples[0].value == "2116-02-20 23:53:38.427387905"
+
+
+def test_an_enum_of_dates_and_times_is_one_of_moments() -> None:
+    enum = {"enum": ["2026-01-10", "2026-01-11T12:00:00Z"]}
+    assert rows([date(2026, 1, 10), date(2026, 1, 11)], type="date", constraints=enum)[
+        "enum: " + ", ".join(enum["enum"])
+    ] == [2]
+    moments = [datetime(2026, 1, 10), datetime(2026, 1, 11, 12), datetime(2026, 1, 11)]
+    assert [*rows(moments, constraints=enum).values()] == [[3]]
+
+
+def test_whole_numbers_are_compared_exactly() -> None:
+    """float64 has none between 2**53 and 2**53 + 2."""
+    large = 2**53
+    assert [*rows([large, large + 1], constraints={"maximum": large}).values()] == [[2]]
+    assert rows([large, large + 1], constraints={"maximum": large}) == {f"maximum: {large}": [2]}
+    assert rows(pa.array([2**64 - 1, 3], pa.uint64()), constraints={"maximum": 3}) == {"maximum: 3": [1]}
+    assert rows(pa.array([0, 3], pa.uint64()), constraints={"minimum": -1}) == {}
+    assert rows([1, 2], constraints={"minimum": 1.5}) == {"minimum: 1.5": [1]}
+
+
+def test_infinity_is_no_integer_and_beyond_every_bound() -> None:
+    values = [1.0, float("inf"), float("-inf")]
+    assert rows(values, type="integer") == {"type: integer": [2, 3]}
+    assert rows(values, constraints={"minimum": 0, "maximum": 9}) == {"minimum: 0": [3], "maximum: 9": [2]}
+
+
+def test_a_column_of_nothing_breaks_required_alone() -> None:
+    """As a column of a CSV file or of JSON lines is, in which no cell has a value."""
+    asked = {"name": "c", "type": "integer", "constraints": {"required": True, "minimum": 1, "unique": True}}
+    checks = Checks.model_validate({"columns": [asked]})
+    found = check(pa.table({"c": pa.nulls(3)}), checks, locate, lambda: 0)
+    assert [(each.rule, each.count) for each in found] == [("required", 3)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ({"type": "integer", "constraints": {"enum": ["1", "two"]}}, "enum must be of the column's type: numbers"),
+        ({"type": "boolean", "constraints": {"enum": ["yes"]}}, "true and false for boolean"),
+        ({"constraints": {"enum": ["a", "b"], "pattern": "[c-z]+"}}, "no value of enum keeps the column's other"),
+        ({"constraints": {"enum": ["a", "b"], "minLength": 2}}, "no value of enum keeps the column's other"),
+        ({"type": "number", "constraints": {"enum": ["1", "2"], "minimum": 3}}, "no value of enum keeps"),
+        ({"constraints": {"enum": ["a"], "maximum": 3}}, "no value of enum keeps"),
+        ({"type": "date", "constraints": {"latest": "2026-02-30"}}, "must be a day that there is"),
+        ({"type": "date", "constraints": {"latest": "tomorrow"}}, "pattern"),
+    ],
+)
+def test_checks_that_contradict_themselves_are_refused(asked: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Checks.model_validate({"columns": [{"name": "c", **asked}]})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"constraints": {"enum": ["a", "xy"], "pattern": "x.", "minLength": 2}},
+        {"constraints": {"enum": ["ä"], "pattern": "."}},
+        {"type": "number", "constraints": {"enum": ["1", "2e0"], "minimum": 2}},
+    ],
+)
+def test_an_enum_of_which_some_value_may_come_is_taken(asked: dict[str, object]) -> None:
+    assert Checks.model_validate({"columns": [{"name": "c", **asked}]}).columns
 
 
 def test_unique_shows_the_rows_that_repeat_an_earlier_one() -> None:

@@ -1,9 +1,13 @@
 """What a profile says of data: values, ranges, drift, duplicates, leakage; and its page, which trusts nothing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from footplate_trainer.preparation.cells import FewValues, few_values
+from footplate_trainer.preparation.hashing import row_hashes
 from footplate_trainer.preparation.page import render
 from footplate_trainer.preparation.profiling import make_profile
 from footplate_trainer.preparation.report import ColumnProfile, Example, Profile, Violation
@@ -13,8 +17,16 @@ RANDOM = np.random.default_rng(0)
 THIRDS = np.repeat(np.arange(3, dtype=np.uint8), ROWS // 3)
 
 
-def profile(columns: dict[str, object], splits: np.ndarray = THIRDS, **more: object) -> Profile:
-    return make_profile(pa.table(columns), splits, **more)  # type: ignore[arg-type]
+def profile(
+    columns: dict[str, object], splits: np.ndarray = THIRDS, same: Sequence[str] | None = None, **more: object
+) -> Profile:
+    table = pa.table(columns)
+
+    def few(name: str) -> FewValues | None:
+        return few_values(table.column(name))
+
+    hashes = row_hashes(table.select(list(same or columns)), few)
+    return make_profile(table, splits, few=few, hashes=hashes, **more)  # type: ignore[arg-type]
 
 
 def of(found: Profile, name: str) -> ColumnProfile:

@@ -90,8 +90,11 @@ def test_a_text_of_10_mb_in_json_lines_and_in_csv(tmp_path: Path) -> None:
     [
         ("", "can't be read"),
         ('{"a": 1}\nno json\n', "can't be read"),
-        ('{"a": 1}\n{"a": "x"}\n', "changed from number to string"),
-        ("[1, 2]\n", "can't be read"),
+        ('{"a": 1}\n\n{"a": null}\n{"a": "x"}\n', "'a' is a text in line 4, and a number in line 1"),
+        ('{"a": 1}\n' * 100_000 + '{"a": true}\n', "'a' is true or false in line 100,001, and a number in line 1"),
+        ("[1, 2]\n", "line 1 holds a list, not an object"),
+        ('{"a": "x\0y"}\n', "line 1 is no JSON"),
+        ('{"a": 1, "a": 2}\n', "was specified twice"),
     ],
 )
 def test_bad_json_lines_are_refused_by_file(tmp_path: Path, lines: str, problem: str) -> None:

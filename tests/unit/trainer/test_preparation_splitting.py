@@ -128,11 +128,23 @@ def test_times_in_several_zones_are_in_their_true_order() -> None:
     assert parts(by("time"), values) == ["validation", "train", "test"]
 
 
+def test_times_of_which_some_say_their_zone_cant_be_told_apart() -> None:
+    values = [f"2026-01-{day:02}T10:00:00{'Z' if day % 3 == 0 else ''}" for day in range(1, 29)]
+    said = refusal(by("time"), values)
+    assert "9 values of column 'c' say a time's zone, such as '2026-01-03T10:00:00Z' in row 3, and 19 don't" in said
+    assert "write all with Z or an offset, or all without" in said
+
+
+@pytest.mark.parametrize("kind", ["stratified", "group", "time", "given"])
+def test_lists_and_objects_divide_nothing(kind: str) -> None:
+    assert "the cells of 'c' are of type list<" in refusal(by(kind), [[1]] * 30)
+    assert "which can't be compared; name a column of texts" in refusal(by(kind), [{"a": 1}] * 30)
+
+
 def test_what_is_no_time_is_named() -> None:
     said = refusal(by("time"), ["2026-01-01"] * 5 + ["yesterday", "2026-02-30"])
     assert "2 values of column 'c' are no times: 'yesterday' in row 6, '2026-02-30' in row 7" in said
     assert "has no order in time" in refusal(by("time"), [True, False, True])
-    assert "has no order in time" in refusal(by("time"), [["a"], ["b"], ["c"]])
 
 
 @pytest.mark.parametrize("kind", ["stratified", "group", "time"])

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from footplate_trainer.data.idx import find_idx_pairs, read_idx_pair
-from footplate_trainer.data.image_folders import Note, find_classes, find_splits, innermost, some_names, subfolders
+from footplate_trainer.data.image_folders import (
+    Note,
+    find_classes,
+    find_splits,
+    innermost,
+    is_picture,
+    list_files,
+    some_names,
+    subfolders,
+)
 from footplate_trainer.data.inputs import SMALLEST_IMAGE
 from footplate_trainer.data.pictures import KINDS, check_errors
 from footplate_trainer.data.pixels import LazyPixels, PictureCache, survey_pictures, with_channels
@@ -26,6 +35,7 @@ from footplate_trainer.data.splits import (
     hold_out,
     say_not_held_out,
 )
+from footplate_trainer.data.table_folders import FEATHER, PARQUET
 from footplate_trainer.errors import ConfigError, DataError
 
 
@@ -164,6 +174,11 @@ def read_channel(
     folder = innermost(folder)
     if pairs := find_idx_pairs(folder, default=split):
         return {name: _from_idx(*pair, shared=shared) for name, pair in pairs.items()}
+    if tables := _tables_alone(folder):
+        raise DataError(
+            f"input {split} holds its pictures in tables, such as {tables[0].name}; write each as a file into a folder "
+            "of its class, for example by row['image'].save(f'train/{label}/{number}.png')"
+        )
     if not subfolders(folder):
         raise DataError(
             f"input {split} holds neither IDX files (train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz) nor a "
@@ -174,6 +189,13 @@ def read_channel(
         name: read_class_folders(inside, image_size, shared=shared, max_corrupt=max_corrupt, note=note)
         for name, inside in find_splits(folder, channel=split, note=note).items()
     }
+
+
+def _tables_alone(folder: Path) -> list[Path]:
+    """The files of Parquet and Arrow that a folder without any picture holds."""
+    files = list_files(folder)
+    tables = [path for path in files if path.suffix.lower() in (*PARQUET, *FEATHER)]
+    return tables if tables and not any(map(is_picture, files)) else []
 
 
 def _from_idx(images_path: Path, labels_path: Path, *, shared: Path) -> Images:

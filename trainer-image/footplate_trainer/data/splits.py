@@ -22,10 +22,14 @@ SPLIT_OF_NAME = {
     "val": VALIDATION,
     "valid": VALIDATION,
     "validation": VALIDATION,
+    "dev": VALIDATION,
     "t10k": TEST,
     "test": TEST,
+    "testing": TEST,
+    "eval": TEST,
+    "evaluation": TEST,
 }
-"""What file and folder names say of the part they hold, in lower case."""
+"""What file and folder names say of the part they hold, in lower case: Hugging Face's words, and MNIST's."""
 
 
 def check_channels(inputs: Mapping[str, Path], *, recipe: str, also: Sequence[str] = ()) -> None:

@@ -3,11 +3,10 @@ of them would see rows that were deleted or replaced.
 """
 
 from pathlib import Path
-from urllib.parse import unquote
 
-from footplate_trainer.errors import ConfigError, DataError
+from footplate_trainer.errors import DataError
+from footplate_trainer.storage.delta import LOG, files_of, names_of, open_table
 
-LOG = "_delta_log"
 HARMLESS = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 """Features for readers that don't change what a Parquet file says of its rows."""
 
@@ -35,19 +34,11 @@ def find_delta_files(folder: Path, *, said: list[str]) -> list[Path]:
         DataError: the table can't be read, has features by which a file isn't what it says, or lacks a file.
         ConfigError: the image has no deltalake.
     """
+    table = open_table(folder)
     try:
-        import deltalake
-    except ImportError:
-        raise ConfigError(
-            f"{folder.name} is a Delta table, and the image has no deltalake to read it with; use an image with "
-            "footplate[delta]"
-        ) from None
-    try:
-        table = deltalake.DeltaTable(folder)
         features = set(table.protocol().reader_features or ()) - HARMLESS
         mapping = table.metadata().configuration.get("delta.columnMapping.mode", "none")
-        files = sorted(map(_local, table.file_uris()))
-    except Exception as error:  # the library's own errors, and those of the runtime that it is made with
+    except Exception as error:  # as in `open_table`
         raise DataError(f"input {folder.name}: its Delta table can't be read: {error}") from None
     if mapping != "none":
         features.add("columnMapping")
@@ -56,6 +47,7 @@ def find_delta_files(folder: Path, *, said: list[str]) -> list[Path]:
             f"input {folder.name}: its Delta table uses {', '.join(sorted(features))}, which isn't read here; write it "
             "anew without, or take its rows as Parquet"
         )
+    files = sorted(map(_found, files_of(table)))
     if missing := [path for path in files if not path.is_file()]:
         raise DataError(
             f"input {folder.name}: {missing[0].name} is in its Delta table's log, but isn't there; restore it"
@@ -66,6 +58,6 @@ def find_delta_files(folder: Path, *, said: list[str]) -> list[Path]:
     return files
 
 
-def _local(uri: str) -> Path:
-    path = Path(uri.removeprefix("file://"))
-    return path if path.exists() else Path(unquote(str(path)))
+def _found(path: Path) -> Path:
+    names = map(Path, names_of(str(path)))
+    return next((name for name in names if name.exists()), path)

@@ -4,26 +4,21 @@ file that is read where it lies instead of in memory.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
 
-from footplate_trainer.data.class_labels import Names, find_names, with_names
 from footplate_trainer.data.column_names import header_hint
+from footplate_trainer.data.table_arrow import BATCH_ROWS, ArrowFile, open_arrow
 from footplate_trainer.data.table_csv import TYPES, CsvFile, read_header, survey_csv, type_of
 from footplate_trainer.data.table_dialect import NOT_UTF8
-from footplate_trainer.data.table_folders import CSV_NAME, JSON_NAME, PARQUET, partition_of
+from footplate_trainer.data.table_folders import CSV_NAME
 from footplate_trainer.data.table_json import JsonFile, survey_json
+from footplate_trainer.data.text_lines import is_lines
 from footplate_trainer.errors import DataError
 from footplate_trainer.rank.report import reporter
-
-BATCH_ROWS = 8192
-ARROW_FILE = b"ARROW1"
-PAGE_BYTES = 2**16  # of a Parquet file's column, at once; else that is a row group, which may be all of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +40,6 @@ class Rows:
         """The same for people."""
         path, number = self.locate(row)
         return f"row {number:,} of {path}"
-
-
-@dataclass(frozen=True, slots=True)
-class ArrowFile:
-    """A Parquet or Feather file, its columns' names and types, and its rows."""
-
-    path: Path
-    names: tuple[str, ...]
-    types: tuple[pa.DataType, ...]
-    rows: int
-    partition: Mapping[str, str]
-    """What its folders say of all its rows, as of a data set that is partitioned: `country=de/part-0.parquet`."""
-    classes: Names = field(default_factory=dict)
-
-    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-        """Its rows; the columns of `types` alone, in that order and as plain values, classes by their names."""
-        stored = [name for name in types if name not in self.partition]
-        for batch in (with_names(_plain(each), self.classes) for each in self._stored(stored)):
-            said = {name: pa.array([value] * batch.num_rows) for name, value in self.partition.items() if name in types}
-            columns = [said[name] if name in said else batch.column(name) for name in types]
-            yield pa.RecordBatch.from_arrays(columns, names=list(types)) if said else batch
-
-    def _stored(self, names: list[str]) -> Iterator[pa.RecordBatch]:
-        if self.path.suffix.lower() in PARQUET:
-            with pa.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PAGE_BYTES) as file:
-                yield from file.iter_batches(BATCH_ROWS, columns=names)
-        else:
-            with pa.memory_map(str(self.path)) as source:
-                for batch in _ipc_batches(source)[1]:
-                    yield batch.select(names)
 
 
 TableFile = CsvFile | JsonFile | ArrowFile
@@ -121,18 +86,26 @@ class Source:
             for file in self.files:
                 raw = {name.strip(): name for name in file.names}
                 types = {raw[field.name]: field.type for field in self.schema}
-                try:
-                    for batch in file.batches(types):
-                        renamed = pa.Table.from_batches([batch]).select(list(types)).rename_columns(self.schema.names)
-                        writer.write_table(renamed.cast(self.schema), BATCH_ROWS)
-                        reporter().beat()
-                except (pa.ArrowException, ValueError) as error:
-                    raise DataError(f"{file.path} can't be read: {error}. Correct or remove it") from None
+                for table in _read(file, types, self.schema):
+                    writer.write_table(table, BATCH_ROWS)
+                    reporter().beat()
 
     def open(self, path: Path) -> Rows:
         """The rows that `store` has written there."""
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         return Rows(table, tuple((file.path, file.rows) for file in self.files))
+
+
+def _read(file: RowFile, types: Mapping[str, pa.DataType], schema: pa.Schema) -> Iterator[pa.Table]:
+    """A file's rows, with the names and types of `schema`; raises DataError where they can't be read."""
+    try:
+        for batch in file.batches(types):
+            batch.validate(full=True)
+            yield pa.Table.from_batches([batch]).select(list(types)).rename_columns(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        said = "it holds texts that aren't UTF-8" if "Invalid UTF8" in said else said
+        raise DataError(f"{file.path} can't be read: {said}. Correct or remove it") from None
 
 
 def read_names(path: Path) -> list[str]:
@@ -187,34 +160,7 @@ def _survey_file(path: Path) -> TableFile:
 def _survey(path: Path) -> TableFile:
     if CSV_NAME.fullmatch(path.name):
         return survey_csv(path)
-    return survey_json(path) if JSON_NAME.fullmatch(path.name) else _open_arrow(path)
-
-
-def _open_arrow(path: Path) -> ArrowFile:
-    if path.suffix.lower() in PARQUET:
-        with pa.parquet.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
-    else:
-        with pa.memory_map(str(path)) as source:
-            schema, batches = _ipc_batches(source)
-            rows = sum(batch.num_rows for batch in batches)
-    partition = {name: value for name, value in partition_of(path).items() if name not in schema.names}
-    classes = find_names(schema)
-    stored = zip(schema.names, schema.types, strict=True)
-    types = [pa.string() if name in classes else _plain_type(kind) for name, kind in stored]
-    types += [pa.string() for _ in partition]
-    return ArrowFile(path, (*schema.names, *partition), tuple(types), rows, partition, classes)
-
-
-def _ipc_batches(source: pa.NativeFile) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """What a Feather file holds, or a stream of the same, as Hugging Face's datasets save it."""
-    begins = source.read(len(ARROW_FILE))
-    source.seek(0)
-    if begins != ARROW_FILE:
-        stream = pa.ipc.open_stream(source)
-        return stream.schema, iter(stream)
-    file = pa.ipc.open_file(source)
-    return file.schema, map(file.get_batch, range(file.num_record_batches))
+    return survey_json(path) if is_lines(path) else open_arrow(path)
 
 
 Kind = tuple[pa.DataType, ...]
@@ -280,19 +226,6 @@ def _unify(name: str, kinds: Sequence[Kind], files: Sequence[TableFile], channel
                 f"{files[0].path}, but {here.types[0]} in {file.path}; convert one of them"
             ) from None
     return unified.types[0]
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type of the values, however Arrow packs them: as views, dictionaries or runs."""
-    if pa.types.is_run_end_encoded(kind) or pa.types.is_dictionary(kind):
-        return _plain_type(kind.value_type)
-    return pa.string() if pa.types.is_string_view(kind) else kind
-
-
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [pc.run_end_decode(each) if pa.types.is_run_end_encoded(each.type) else each for each in batch.columns]
-    plain = [each.cast(_plain_type(each.type)) for each in columns]
-    return pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
 
 
 def is_text(kind: pa.DataType) -> bool:

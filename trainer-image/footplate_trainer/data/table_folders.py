@@ -9,12 +9,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from footplate_trainer.data.pictures import is_hidden
+from footplate_trainer.data.saved_datasets import find_saved_files
 from footplate_trainer.data.splits import SPLIT_OF_NAME
 from footplate_trainer.data.table_delta import find_delta_files, is_delta
+from footplate_trainer.data.text_lines import is_lines
 from footplate_trainer.errors import DataError
 
 CSV_NAME = re.compile(r".*\.(csv|tsv)(\.(gz|zst|bz2))?", re.IGNORECASE)
-JSON_NAME = re.compile(r".*\.(jsonl|ndjson)(\.(gz|zst|bz2))?", re.IGNORECASE)
 PARQUET = (".parquet", ".pq")
 FEATHER = (".feather", ".arrow")
 KINDS = "CSV, TSV, JSON lines, Parquet or Feather"
@@ -35,11 +36,13 @@ def find_files(
         wanted, kinds: whether a file is one of those, and what they are called; default tables.
 
     Raises:
-        DataError: there are none, or those of a Delta table can't be read.
+        DataError: there are none, or those of a Delta table or a data set of Hugging Face's can't be read.
         ConfigError: the image can't read Delta tables.
     """
     if is_delta(folder):
         return {channel: find_delta_files(folder, said=said)}
+    if saved := find_saved_files(folder, channel=channel, said=said):
+        return saved
     wanted = wanted or is_table
     there = sorted(path for path in folder.rglob("*") if _is_visible(path, folder)) if folder.is_dir() else []
     files = [path for path in there if wanted(path)]
@@ -65,8 +68,7 @@ def find_files(
 
 def is_table(path: Path) -> bool:
     """Whether the file's name is one of a table that can be read."""
-    named = CSV_NAME.fullmatch(path.name) or JSON_NAME.fullmatch(path.name)
-    return bool(named) or path.suffix.lower() in (*PARQUET, *FEATHER)
+    return bool(CSV_NAME.fullmatch(path.name)) or is_lines(path) or path.suffix.lower() in (*PARQUET, *FEATHER)
 
 
 def partition_of(path: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from footplate_trainer.data.table_dialect import open_text
+from footplate_trainer.data.text_lines import find_fault
 
 BLOCK_BYTES = 2**20
 LARGEST_BLOCK = 2**31 - 1
@@ -34,16 +35,17 @@ def survey_json(path: Path) -> JsonFile:
     """Reads all of a file, to learn what it holds. An object may be larger than a block.
 
     Raises:
-        pa.ArrowException, OSError: it can't be read.
+        pa.ArrowException, OSError, ValueError: it can't be read.
     """
     block_bytes = BLOCK_BYTES
     while True:
         try:
             table = _read(path, block_bytes)
+            table.validate(full=True)
             return JsonFile(path, tuple(table.schema.names), tuple(table.schema.types), table.num_rows, block_bytes)
         except pa.ArrowInvalid as error:
             if "straddl" not in str(error) or block_bytes == LARGEST_BLOCK:
-                raise
+                raise ValueError(find_fault(path) or str(error)) from None  # pyarrow counts rows from a block's first
             block_bytes = min(8 * block_bytes, LARGEST_BLOCK)
 
 

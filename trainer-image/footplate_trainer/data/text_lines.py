@@ -62,6 +62,25 @@ def survey_lines(path: Path) -> JsonLinesFile:
     return JsonLinesFile(path, tuple(names), count)
 
 
+def find_fault(path: Path) -> str:
+    """What keeps a file from being a table, by its line: no object in JSON, or a key whose values are of another kind
+    than before. Empty where it is something else.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    kinds: dict[str, tuple[str, int]] = {}
+    try:
+        for number, _, row in _rows(path):
+            for name, value in row.items():
+                kind, first = kinds.setdefault(name, (_kind(value), number)) if value is not None else ("", 0)
+                if value is not None and kind != _kind(value):
+                    return f"{name!r} is {_kind(value)} in line {number:,}, and {kind} in line {first:,}"
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """The number of each line that isn't empty, its bytes, and the object that it holds."""
     with io.BufferedReader(open_text(path)) as stream:

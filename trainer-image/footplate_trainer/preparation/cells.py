@@ -1,11 +1,17 @@
 """How a column's cells are read, whatever Arrow stores them as. Pure, on whole columns."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from footplate_trainer.preparation.report import MAX_VALUE
+
+FEW_VALUES = 1_000
+"""More than so many different texts or whole numbers are no classes."""
+FewValues: TypeAlias = tuple[pa.Array, NDArray[np.int16]]
 
 INTEGER = r"^\s*[+-]?\d{1,18}\s*$"
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -72,6 +78,17 @@ def parse_times(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     return _as_microseconds(pc.if_else(fits, column, None))
 
 
+def as_moments(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same of dates, times of day and texts that are such, but null for numbers, which are no moments."""
+    times = None if is_number(column.type) else parse_times(column)
+    return pa.chunked_array([pa.nulls(len(column), pa.int64())]) if times is None else times.cast(pa.int64())
+
+
+def has_zones(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which of these texts say the zone of their time."""
+    return pc.match_substring_regex(column, r"[T ].*(Z|[+-]\d{2}:?\d{2})$")
+
+
 def _as_microseconds(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """ISO texts, with or without a zone, as microseconds; null where there is no such day."""
     parts = pc.extract_regex(
@@ -99,13 +116,36 @@ def codes_of(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(encoded.indices, -1), np.int64)
 
 
+def few_values(column: pa.ChunkedArray) -> FewValues | None:
+    """A column's different values, and of each row the place of its value, -1 for none; None where there are too many
+    to be classes.
+    """
+    kind = column.type
+    if not is_plain(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return None
+    if pc.count_distinct(column.slice(0, 10 * FEW_VALUES)).as_py() > FEW_VALUES:
+        return None
+    encoded = pc.dictionary_encode(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
+    if len(encoded.dictionary) > FEW_VALUES:
+        return None
+    return encoded.dictionary, np.asarray(pc.fill_null(encoded.indices, -1)).astype(np.int16)
+
+
 def rows_where(mask: pa.ChunkedArray) -> list[int]:
     """Numbers of the rows where it is true, from 0."""
     return np.flatnonzero(np.asarray(mask)).tolist()
 
 
-def show(value: pa.Scalar) -> str:
+def value_of(cell: pa.Scalar) -> Any:
+    """What a cell holds, in Python; as a text where Python has no such value, as for times of nanoseconds."""
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError):
+        return cell.cast(pa.string()).as_py()
+
+
+def show(cell: pa.Scalar) -> str:
     """A cell for people, cut to a length."""
-    text = value.as_py()
-    shown = repr(text) if isinstance(text, str) else str(text)
+    value = value_of(cell)
+    shown = repr(value) if isinstance(value, str) and is_text(cell.type) else str(value)
     return shown if len(shown) <= MAX_VALUE else f"{shown[: MAX_VALUE - 1]}…"

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from footplate.api.data import Checks, ColumnCheck, ColumnType, Constraints
+from footplate.api.data_checks import Checks, ColumnCheck, ColumnType, Constraints
 from footplate.api.errors import nearest
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.cells import (
@@ -15,6 +15,7 @@ from footplate_trainer.preparation.cells import (
     DATE,
     INTEGER,
     NUMBER,
+    as_moments,
     as_numbers,
     as_texts,
     codes_of,
@@ -68,12 +69,14 @@ def _find(table: pa.Table, name: str) -> pa.ChunkedArray:
             f"data.checks.columns[{name}]: there is no such column{f'; {near}' if near else '.'} The data have "
             f"{', '.join(map(repr, names[:20]))}"
         )
-    if not is_plain(table.schema.field(name).type):
+    column = table.column(name)
+    if pa.types.is_null(column.type):  # of which no cell has a value
+        return column.cast(pa.string())
+    if not is_plain(column.type):
         raise DataError(
-            f"data.checks.columns[{name}]: its cells are of type {table.schema.field(name).type}, which can't be "
-            "checked; leave it out"
+            f"data.checks.columns[{name}]: its cells are of type {column.type}, which can't be checked; leave it out"
         )
-    return table.column(name)
+    return column
 
 
 def check_column(column: pa.ChunkedArray, asked: ColumnCheck, place: Place) -> list[Violation]:
@@ -146,7 +149,7 @@ def _says(column: pa.ChunkedArray, kind: ColumnType) -> Mask:
 
 def _is_whole(column: pa.ChunkedArray) -> Mask:
     numbers = as_numbers(column)
-    return pc.fill_null(pc.equal(pc.floor(numbers), numbers), fill_value=False)
+    return pc.fill_null(pc.and_(pc.is_finite(numbers), pc.equal(pc.floor(numbers), numbers)), fill_value=False)
 
 
 def _all(column: pa.ChunkedArray) -> Mask:
@@ -155,12 +158,18 @@ def _all(column: pa.ChunkedArray) -> Mask:
 
 def _constraints(column: pa.ChunkedArray, rules: Constraints) -> Iterator[tuple[str, Mask]]:
     """Each rule about a value, and which cells keep it."""
-    if rules.minimum is not None or rules.maximum is not None:
-        numbers = as_numbers(column)
-        if rules.minimum is not None:
-            yield f"minimum: {rules.minimum:g}", pc.greater_equal(numbers, rules.minimum)
-        if rules.maximum is not None:
-            yield f"maximum: {rules.maximum:g}", pc.less_equal(numbers, rules.maximum)
+    for rule, bound, holds in (
+        ("minimum", rules.minimum, pc.greater_equal),
+        ("maximum", rules.maximum, pc.less_equal),
+    ):
+        if bound is not None:
+            yield f"{rule}: {repr(bound).removesuffix('.0')}", holds(*_comparable(column, bound))
+    for rule, moment, holds in (
+        ("earliest", rules.earliest, pc.greater_equal),
+        ("latest", rules.latest, pc.less_equal),
+    ):
+        if moment is not None:
+            yield f"{rule}: {moment}", holds(as_moments(column), as_moments(pa.chunked_array([[moment]]))[0])
     if rules.min_length is not None or rules.max_length is not None:
         lengths = pc.utf8_length(as_texts(column))
         if rules.min_length is not None:
@@ -173,7 +182,20 @@ def _constraints(column: pa.ChunkedArray, rules: Constraints) -> Iterator[tuple[
         yield f"enum: {', '.join(rules.enum)}"[:256], _is_one_of(column, rules.enum)
 
 
+def _comparable(column: pa.ChunkedArray, bound: float) -> tuple[pa.ChunkedArray, float | int]:
+    """The cells and a bound as numbers; whole ones beside a whole bound exactly, which float64 can't hold all."""
+    if pa.types.is_integer(column.type) and bound.is_integer() and abs(bound) < 2**63:
+        if not pa.types.is_uint64(column.type):
+            return column.cast(pa.int64()), int(bound)
+        if bound >= 0:
+            return column, pa.scalar(int(bound), pa.uint64())
+    return as_numbers(column), bound
+
+
 def _is_one_of(column: pa.ChunkedArray, values: Sequence[str]) -> Mask:
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        moments = as_moments(pa.chunked_array([pa.array(values, pa.string())]))
+        return pc.is_in(as_moments(column), value_set=moments.combine_chunks())
     if not is_number(column.type):
         return pc.is_in(as_texts(column), value_set=pa.array(values, as_texts(column).type))
     numbers = as_numbers(pa.chunked_array([pa.array(values, pa.string())]))

@@ -1,11 +1,12 @@
 """What is suspicious in data: what sets a part apart, is in two of them, tells the label, or tells nothing. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from footplate.api.data import SPLITS
-from footplate_trainer.preparation.measuring import Column, drift, expected_drift, shares_by_part
+from footplate_trainer.preparation.cells import value_of
+from footplate_trainer.preparation.measuring import Column, count_pairs, drift, expected_drift
 from footplate_trainer.preparation.report import ColumnProfile, Hint
 
 DRIFTED = 0.1
@@ -20,32 +21,23 @@ RARE = 0.01
 NAMES: tuple[str, ...] = SPLITS
 
 
-def find_hints(
-    columns: Sequence[Column], described: Sequence[ColumnProfile], *, label: str | None, across: Mapping[str, int]
-) -> list[Hint]:
-    """All that is suspicious."""
-    target = next((column for column in columns if column.name == label), None)
-    hints = [*_across(across)]
-    for column, profile in zip(columns, described, strict=True):
-        hints += [*_drift(column), *_constant(profile)]
-        if target is not None and column is not target:
-            hints += _leakage(column, target)
-    if target is not None:
-        hints += _imbalance(target)
-    return hints
-
-
-def _across(across: Mapping[str, int]) -> Iterator[Hint]:
+def hints_of_rows(across: Mapping[str, int]) -> Iterator[Hint]:
+    """What is suspicious in whole rows: those of each part that are in an earlier one, too."""
     for part, count in across.items():
         if count:
             text = f"{count:,} rows of {part} are in an earlier part, too: what is measured on them is too good"
             yield Hint(kind="duplicates", text=text)
 
 
+def hints_of_column(column: Column, profile: ColumnProfile, target: Column | None) -> list[Hint]:
+    """What is suspicious in a column, held against the one that is to be predicted, where that is another."""
+    return [*_drift(column), *_constant(column, profile), *([] if target is None else _leakage(column, target))]
+
+
 def _drift(column: Column) -> Iterator[Hint]:
-    if column.groups is None:
+    counts = column.counts
+    if counts is None:
         return
-    counts = shares_by_part(column.groups, column.splits)
     for part, distance in drift(counts).items():
         if distance > max(DRIFTED, BEYOND_CHANCE * expected_drift(counts, NAMES.index(part))):
             text = (
@@ -54,9 +46,9 @@ def _drift(column: Column) -> Iterator[Hint]:
             yield Hint(kind="drift", column=column.name, text=text)
 
 
-def _constant(profile: ColumnProfile) -> Iterator[Hint]:
+def _constant(column: Column, profile: ColumnProfile) -> Iterator[Hint]:
     constant = profile.distinct == 1 or (profile.minimum is not None and profile.minimum == profile.maximum)
-    if constant and not profile.missing:
+    if constant and not profile.missing and (column.numbers is None or np.isfinite(column.numbers).all()):
         yield Hint(kind="constant", column=profile.name, text=f"{profile.name} has the same value in all rows")
 
 
@@ -67,9 +59,7 @@ def _leakage(column: Column, target: Column) -> Iterator[Hint]:
     labels, groups = target.counted[1], column.groups
     if groups is None:
         return
-    there = (labels >= 0) & (groups >= 0)
-    size, values = int(labels.max(initial=0)) + 1, int(groups.max(initial=0)) + 1
-    counts = np.bincount(groups[there] * size + labels[there], minlength=size * values).reshape(values, size)
+    counts = count_pairs(groups, column.size, labels, target.size)[1:, 1:]
     rows = int(counts.sum())
     if rows < ROWS_A_VALUE * max(1, int((counts.sum(axis=1) > 0).sum())):
         return
@@ -94,13 +84,14 @@ def _correlation(column: Column, target: Column) -> Iterator[Hint]:
         yield Hint(kind="leakage", column=column.name, text=text)
 
 
-def _imbalance(target: Column) -> Iterator[Hint]:
-    if target.counted is None:
+def hints_of_labels(target: Column | None) -> Iterator[Hint]:
+    """What is suspicious in the column that is to be predicted."""
+    if target is None or target.counted is None:
         return
     values, labels = target.counted
     counts = np.bincount(labels[labels >= 0], minlength=len(values))
     rare = np.flatnonzero((counts > 0) & (counts < RARE * counts.max(initial=0)))
     if len(rare):
-        named = ", ".join(str(values[place].as_py())[:50] for place in rare[:5].tolist())
+        named = ", ".join(str(value_of(values[place]))[:50] for place in rare[:5].tolist())
         text = f"{len(rare):,} classes of {target.name} have less than {RARE:.0%} of the largest one's rows: {named}"
         yield Hint(kind="imbalance", column=target.name, text=text)

@@ -1,7 +1,6 @@
 """What the columns of some data hold, part by part, and what is suspicious in them. Pure, on whole columns."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,16 +11,23 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS
-from footplate_trainer.preparation.cells import is_missing, is_number, is_plain, is_text, parse_times
+from footplate_trainer.preparation.cells import (
+    FewValues,
+    is_missing,
+    is_number,
+    is_plain,
+    is_text,
+    parse_times,
+    value_of,
+)
+from footplate_trainer.preparation.hashing import blocks
 from footplate_trainer.preparation.report import MAX_VALUE, ColumnProfile, Histogram, ValueCount
 
 BINS = 20
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MOST_VALUES = 20
 """That are shown of a column."""
-FEW_VALUES = 1_000
-"""More than so many different texts or whole numbers are no classes."""
-Groups = NDArray[np.int64]
+Groups = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Column:
     cells: pa.ChunkedArray
     splits: NDArray[np.uint8]
     """Of each row the place of its part in SPLITS."""
+    counted: FewValues | None
+    """Its values, where they are few."""
 
     @cached_property
     def numbers(self) -> NDArray[np.float64] | None:
@@ -45,27 +53,6 @@ class Column:
         return None if found is None else np.asarray(found.cast(pa.float64(), safe=False))
 
     @cached_property
-    def counted(self) -> tuple[pa.Array, Groups] | None:
-        """Its different values, and of each row the place of its value, -1 for none; None where there are too many to
-        be classes.
-        """
-        if (
-            not is_plain(self.cells.type)
-            or pa.types.is_floating(self.cells.type)
-            or pa.types.is_decimal(self.cells.type)
-        ):
-            return None
-        head = self.cells.slice(0, 10 * FEW_VALUES)
-        if pc.count_distinct(head).as_py() > FEW_VALUES:
-            return None
-        encoded = pc.dictionary_encode(
-            self.cells.combine_chunks() if self.cells.num_chunks != 1 else self.cells.chunk(0)
-        )
-        if len(encoded.dictionary) > FEW_VALUES:
-            return None
-        return encoded.dictionary, np.asarray(pc.fill_null(encoded.indices, -1), np.int64)
-
-    @cached_property
     def bins(self) -> tuple[float, float, Groups] | None:
         """The bounds of its bins, between the shares 0.01 and 0.99, and of each row its bin, -1 for none."""
         numbers = self.numbers
@@ -74,12 +61,19 @@ class Column:
         low, high = _bounds(numbers)
         if not np.isfinite(low) or not np.isfinite(high) or not low < high:
             return None
-        with np.errstate(invalid="ignore"):
-            places = np.clip((numbers - low) * (BINS / (high - low)), 0, BINS - 1)
-        missing = np.isnan(places)
-        if missing.any():
-            places[missing] = -1
-        return low, high, places.astype(np.int64)
+        return low, high, _places(numbers, low, high)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64] | None:
+        """Rows by part and group, [parts, 1 + groups]; the first are those without a value."""
+        if self.groups is None:
+            return None
+        return count_pairs(self.splits, len(SPLITS), self.groups, self.size)[1:]
+
+    @property
+    def size(self) -> int:
+        """How many groups there are."""
+        return BINS if self.counted is None else len(self.counted[0])
 
     @property
     def distinct(self) -> int | None:
@@ -94,6 +88,17 @@ class Column:
         return None if self.bins is None else self.bins[2]
 
 
+def _places(numbers: NDArray[np.float64], low: float, high: float) -> Groups:
+    """The bin of each number; -1 where there is none."""
+    places = np.empty(len(numbers), np.int16)
+    for rows in blocks(len(numbers)):
+        with np.errstate(invalid="ignore"):
+            here = np.clip((numbers[rows] - low) * (BINS / (high - low)), 0, BINS - 1)
+        here[np.isnan(here)] = -1
+        places[rows] = here
+    return places
+
+
 def _bounds(numbers: NDArray[np.float64]) -> tuple[float, float]:
     """Of some rows, evenly taken: bins needn't be exact, but the same for the same data."""
     some = numbers[:: max(1, len(numbers) // 10_000)]
@@ -106,20 +111,25 @@ def _bounds(numbers: NDArray[np.float64]) -> tuple[float, float]:
 
 def describe(column: Column) -> ColumnProfile:
     """What a column holds."""
-    cells = column.cells
-    missing = pc.sum(is_missing(cells)).as_py() or 0
-    counted = column.counted
-    by_part = None if column.groups is None else shares_by_part(column.groups, column.splits)
+    cells, counted, counts = column.cells, column.counted, column.counts
     return ColumnProfile(
         name=column.name,
         type=str(cells.type),
-        missing=missing,
+        missing=_count_missing(column),
         distinct=column.distinct,
         **_range(column),
         histogram=_histogram(column),
-        values=most_frequent(*counted) if counted is not None else None,
-        drift=None if by_part is None else drift(by_part),
+        values=None if counted is None or counts is None else most_frequent(counted[0], counts.sum(axis=0)[1:]),
+        drift=None if counts is None else drift(counts),
     )
+
+
+def _count_missing(column: Column) -> int:
+    if column.counted is None or column.counts is None:
+        return pc.sum(is_missing(column.cells)).as_py() or 0
+    rows = column.counts.sum(axis=0)
+    values = np.asarray(is_missing(pa.chunked_array([column.counted[0]])), bool)
+    return int(rows[0] + rows[1:][values].sum())
 
 
 def _range(column: Column) -> Mapping[str, Any]:
@@ -127,22 +137,22 @@ def _range(column: Column) -> Mapping[str, Any]:
     if not is_plain(kind) or is_text(kind) or pa.types.is_boolean(kind):
         return {}
     if not is_number(kind):
-        ends = pc.min_max(cells)
-        return {name: None if ends[part].as_py() is None else str(ends[part].as_py()) for name, part in
-                (("minimum", "min"), ("maximum", "max"))}  # fmt: skip
+        return {name: None if end is None else str(end) for name, end in _ends(cells).items()}
     numbers = column.numbers
-    finite = numbers[np.isfinite(numbers)] if numbers is not None else np.zeros(0)
-    if not len(finite):
+    if numbers is None or not (there := np.isfinite(numbers)).any():
         return {}
-    whole = pa.types.is_integer(kind)
-    low, high = finite.min(), finite.max()
+    finite = numbers if there.all() else numbers[there]
+    floats = {"minimum": float(finite.min()), "maximum": float(finite.max())}
+    ends = _ends(cells) if pa.types.is_integer(kind) else floats  # not all whole numbers are float64s
     some = finite if len(finite) <= 100_000 else finite[:: len(finite) // 50_000]
-    return {
-        "minimum": int(low) if whole else float(low),
-        "maximum": int(high) if whole else float(high),
-        **_moments(finite),
-        "quantiles": {f"{share:g}": float(np.quantile(some, share)) for share in QUANTILES},
-    }
+    quantiles = np.quantile(some, QUANTILES).tolist()
+    named = {f"{share:g}": value for share, value in zip(QUANTILES, quantiles, strict=True)}
+    return {**ends, **_moments(finite), "quantiles": named}
+
+
+def _ends(cells: pa.ChunkedArray) -> Mapping[str, Any]:
+    ends = pc.min_max(cells)
+    return {"minimum": value_of(ends["min"]), "maximum": value_of(ends["max"])}
 
 
 def _moments(finite: NDArray[np.float64]) -> Mapping[str, float]:
@@ -156,22 +166,25 @@ def _histogram(column: Column) -> Histogram | None:
     if column.bins is None:
         return None
     low, high, places = column.bins
-    counts = count_by_part(places, column.splits, BINS)
+    counts = column.counts
+    if counts is None or column.counted is not None:
+        counts = count_pairs(column.splits, len(SPLITS), places, BINS)[1:]
     named: dict[str, list[int]] = {
-        name: counts[part].tolist() for part, name in enumerate(SPLITS) if counts[part].any()
+        name: counts[part, 1:].tolist() for part, name in enumerate(SPLITS) if counts[part, 1:].any()
     }
     return Histogram(low=low, high=high, counts=named)
 
 
-def count_by_part(groups: Groups, splits: NDArray[np.uint8], size: int) -> NDArray[np.int64]:
-    """Rows by part and group, [parts, groups]; those without a value don't count."""
-    cells = splits.astype(np.int64) * (size + 1) + groups + 1
-    return np.bincount(cells, minlength=len(SPLITS) * (size + 1)).reshape(len(SPLITS), size + 1)[:, 1:]
-
-
-def shares_by_part(groups: Groups, splits: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Rows by part and group, those without a value being a group, too."""
-    return count_by_part(groups + 1, splits, int(groups.max(initial=-1)) + 2)
+def count_pairs(one: NDArray[Any], ones: int, other: NDArray[Any], others: int) -> NDArray[np.int64]:
+    """How many rows have each pair of numbers below `ones` and `others`, [1 + ones, 1 + others]; the first of both are
+    those of -1.
+    """
+    height, width = 1 + ones, 1 + others
+    counts = np.zeros(height * width, np.int64)
+    for rows in blocks(len(one)):
+        cells = (one[rows].astype(np.int64) + 1) * width + other[rows] + 1
+        counts += np.bincount(cells, minlength=height * width)
+    return counts.reshape(height, width)
 
 
 def drift(counts: NDArray[np.int64]) -> dict[str, float]:
@@ -195,58 +208,8 @@ def expected_drift(counts: NDArray[np.int64], part: int) -> float:
     return float(np.sqrt(2 / np.pi) * deviation.sum() / 2)
 
 
-def most_frequent(values: pa.Array, groups: Groups) -> list[ValueCount]:
-    """The values that most rows have, those first."""
-    counts = np.bincount(groups[groups >= 0], minlength=len(values))
+def most_frequent(values: pa.Array, counts: NDArray[np.int64]) -> list[ValueCount]:
+    """The values that most rows have, those first, from all values [N] and the number of rows [N] of each."""
     first = np.argsort(-counts, kind="stable")[:MOST_VALUES]
-    texts = ((values[place].as_py(), int(counts[place])) for place in first.tolist())
+    texts = ((value_of(values[place]), int(counts[place])) for place in first.tolist())
     return [ValueCount(value=str(value)[:MAX_VALUE], count=count) for value, count in texts if value is not None]
-
-
-def row_hashes(table: pa.Table) -> NDArray[np.uint64]:
-    """A 64-bit hash of each row, of the same for the same values."""
-    hashes = np.zeros(table.num_rows, np.uint64)
-    with np.errstate(over="ignore"):
-        for column in table.columns:
-            hashes = (hashes ^ _cell_hashes(column)) * np.uint64(0x9E3779B97F4A7C15)
-            hashes ^= hashes >> np.uint64(29)
-    return hashes
-
-
-def _cell_hashes(column: pa.ChunkedArray) -> NDArray[np.uint64]:
-    if is_number(column.type) and not pa.types.is_decimal(column.type):
-        numbers = np.ascontiguousarray(np.asarray(column.cast(pa.float64(), safe=False)))
-        bits: NDArray[np.uint64] = numbers.view(np.uint64)
-        return bits
-    if not is_plain(column.type):  # lists and objects
-        column = pa.chunked_array([pa.array([repr(each) for each in column.to_pylist()], pa.string())])
-    encoded = pc.dictionary_encode(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
-    hashed = np.fromiter(
-        (_text_hash(value) for value in _texts(encoded.dictionary)), np.uint64, len(encoded.dictionary)
-    )
-    hashed = np.append(hashed, np.uint64(1))
-    places: NDArray[np.int64] = np.asarray(pc.fill_null(encoded.indices, len(hashed) - 1))
-    return hashed[places]
-
-
-def _texts(values: pa.Array) -> Iterator[str]:
-    yield from (str(value) for value in values.to_pylist())
-
-
-def _text_hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "little")
-
-
-def count_doubles(hashes: NDArray[np.uint64], splits: NDArray[np.uint8]) -> tuple[int, dict[str, int]]:
-    """Rows that repeat an earlier one; and those of each part that has rows, but the first, that are in an earlier
-    part, too.
-    """
-    if not len(hashes):
-        return 0, {}
-    order = np.argsort(hashes)
-    ordered, parts = hashes[order], splits[order]
-    begins = np.append(True, ordered[1:] != ordered[:-1])
-    firsts = np.minimum.reduceat(parts, np.flatnonzero(begins))[begins.cumsum() - 1]
-    across = np.bincount(parts[parts > firsts], minlength=len(SPLITS))
-    there = np.flatnonzero(np.bincount(splits, minlength=len(SPLITS)))
-    return int((~begins).sum()), {SPLITS[part]: int(across[part]) for part in there[1:]}

@@ -1,7 +1,7 @@
 """Prepares data: reads, divides, checks and describes them, and writes the outcome as `layout` says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS, Data
 from footplate_trainer.errors import DataError
+from footplate_trainer.preparation.cells import FewValues, few_values
 from footplate_trainer.preparation.checking import check, words
+from footplate_trainer.preparation.hashing import count_doubles, row_hashes
 from footplate_trainer.preparation.layout import FILES, PAGE, PARTS, PREPARED, PROBLEMS, PROFILE, encode, record
 from footplate_trainer.preparation.learning import CLASS, Wanted, check_learnable
-from footplate_trainer.preparation.measuring import Column, count_doubles, most_frequent, row_hashes
+from footplate_trainer.preparation.measuring import Column, most_frequent
 from footplate_trainer.preparation.page import render
 from footplate_trainer.preparation.profiling import make_profile
 from footplate_trainer.preparation.reading import Loaded, load
@@ -27,6 +29,7 @@ BATCH_ROWS = 65_536
 MOST_TOLD = 3
 """Hints, and notes, that are told to the job; the profile has all."""
 Codes = NDArray[np.uint8]
+FewOf = Callable[[str], FewValues | None]
 
 
 def prepare(
@@ -56,13 +59,16 @@ def prepare(
     """
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(inputs, data.split, folder)
-    broken = _check(data, loaded)
+    few = cache(lambda name: few_values(loaded.table.column(name)))
+    same = loaded.table.select(list(loaded.same)) if loaded.same else loaded.table
+    hashes = cache(lambda: row_hashes(same, few))
+    broken = _check(data, loaded, hashes)
     codes = _divide(data, loaded, lenient=bool(broken))
     label = CLASS if loaded.paths is not None else label or _label(data)
     hints: list[str] = []
     if data.profile or broken:
         profile = make_profile(
-            loaded.table, codes, label=label, same=loaded.same, unreadable=loaded.unreadable, notes=loaded.notes
+            loaded.table, codes, few=few, hashes=hashes(), label=label, unreadable=loaded.unreadable, notes=loaded.notes
         )
         hints = [hint.text[:512] for hint in profile.hints]
         (folder / PROFILE).write_text(profile.model_dump_json(by_alias=True, exclude_none=True, indent=1))
@@ -76,6 +82,7 @@ def prepare(
     if wanted is not None:
         check_learnable(wanted, loaded, codes, data.split)
     if data.split is not None:
+        _check_train(codes)
         _write_parts(loaded, codes, folder)
     (folder / "rows.arrow").unlink(missing_ok=True)
     counts = np.bincount(codes, minlength=len(SPLITS))
@@ -84,7 +91,7 @@ def prepare(
         rows=loaded.table.num_rows,
         splits={name: int(counts[part]) for part, name in enumerate(SPLITS) if counts[part]},
         files=record(folder),
-        **_classes(loaded, codes, label),
+        **_classes(loaded, codes, few, label),
         hints=hints[:MOST_TOLD],
         notes=[note[:512] for note in (*loaded.notes, *loaded.unreadable)][:MOST_TOLD],
     )
@@ -96,25 +103,24 @@ def _label(data: Data) -> str | None:
     return data.split.column if data.split is not None and data.split.by == "stratified" else None
 
 
-def _classes(loaded: Loaded, codes: Codes, label: str | None) -> Mapping[str, Any]:
+def _classes(loaded: Loaded, codes: Codes, few: FewOf, label: str | None) -> Mapping[str, Any]:
     """What is known of the label, in the words of `Prepared`."""
     if label is None or label not in loaded.table.schema.names:
         return {}
-    column = Column(label, loaded.table.column(label), codes)
-    counted = column.counted
-    return {} if counted is None else {"class_count": column.distinct, "classes": most_frequent(*counted)}
+    column = Column(label, loaded.table.column(label), codes, few(label))
+    if column.counted is None or column.counts is None:
+        return {}
+    return {
+        "class_count": column.distinct,
+        "classes": most_frequent(column.counted[0], column.counts.sum(axis=0)[1:]),
+    }
 
 
-def _check(data: Data, loaded: Loaded) -> list[Violation]:
+def _check(data: Data, loaded: Loaded, hashes: Callable[[], NDArray[np.uint64]]) -> list[Violation]:
     if data.checks is None:
         return []
-
-    @cache
-    def duplicates() -> int:
-        same = loaded.table.select(list(loaded.same)) if loaded.same else loaded.table
-        return count_doubles(row_hashes(same), np.zeros(loaded.table.num_rows, np.uint8))[0]
-
-    return check(loaded.table, data.checks, loaded.locate, duplicates)
+    nowhere = np.zeros(loaded.table.num_rows, np.uint8)
+    return check(loaded.table, data.checks, loaded.locate, lambda: count_doubles(hashes(), nowhere)[0])
 
 
 def _divide(data: Data, loaded: Loaded, *, lenient: bool) -> Codes:
@@ -129,6 +135,12 @@ def _divide(data: Data, loaded: Loaded, *, lenient: bool) -> Codes:
         if lenient:
             return as_named
         raise
+
+
+def _check_train(codes: Codes) -> None:
+    if not (codes == 0).any():
+        named = ", ".join(SPLITS[part] for part in np.unique(codes))
+        raise DataError(f"data.split: by: given finds rows of {named}, but none of train; name some so")
 
 
 def _column(loaded: Loaded, name: str | None) -> pa.ChunkedArray | None:

@@ -11,21 +11,25 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS, Split
+from footplate_trainer.data.splits import CHANNELS, SPLIT_OF_NAME
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.cells import (
     as_texts,
     codes_of,
+    has_zones,
     is_missing,
+    is_text,
     parse_times,
     rows_where,
     show,
 )
+from footplate_trainer.preparation.hashing import scramble
 
 Codes = NDArray[np.uint8]
 """Of each row the place of its part in SPLITS."""
 Place = Callable[[int], str]
 """Where a row is, for people."""
-OF_WORD = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2}
+OF_WORD = {word: CHANNELS.index(split) for word, split in SPLIT_OF_NAME.items()}
 WAY_OUT = "bring more rows, or leave a part out of data.split"
 
 
@@ -44,6 +48,11 @@ def divide(split: Split, rows: int, column: pa.ChunkedArray | None, place: Place
     shares = np.array([getattr(split, name) or 0.0 for name in SPLITS])
     if split.by == "random" or column is None:
         return _stratify(np.zeros(rows, np.int64), shares, split.seed)
+    if pa.types.is_nested(column.type):
+        raise DataError(
+            f"data.split.column: the cells of {split.column!r} are of type {column.type}, which can't be compared; "
+            "name a column of texts, numbers, dates or times"
+        )
     if split.by == "given":
         return _as_said(column, str(split.column), place)
     _check_whole(column, split, place)
@@ -103,8 +112,22 @@ def _by_time(column: pa.ChunkedArray, shares: NDArray[np.float64], name: str, pl
             f"data.split: {len(bad):,} values of column {name!r} are no times: {_examples(column, bad, place)}; "
             "write all as 2026-01-31 or 2026-01-31T12:00:00, or as numbers"
         )
+    if is_text(column.type):
+        _check_zones(column, name, place)
     order = np.argsort(times.to_numpy(), kind="stable")
     return _cut(order, np.array([len(order)]), shares)
+
+
+def _check_zones(column: pa.ChunkedArray, name: str, place: Place) -> None:
+    says = has_zones(column)
+    zoned, bare = rows_where(says), rows_where(pc.invert(says))
+    if zoned and bare:
+        raise DataError(
+            f"data.split: {len(zoned):,} values of column {name!r} say a time's zone, such as "
+            f"{_examples(column, zoned[:1], place)}, and {len(bare):,} don't, such as "
+            f"{_examples(column, bare[:1], place)}: it can't be told which is earlier; write all with Z or an offset, "
+            "or all without"
+        )
 
 
 def _by_group(groups: NDArray[np.int64], shares: NDArray[np.float64], split: Split) -> Codes:
@@ -174,12 +197,5 @@ def _examples(column: pa.ChunkedArray, rows: Sequence[int], place: Place) -> str
 def _mix(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     """SplitMix64's output for its states `seed` hashed, plus each number."""
     with np.errstate(over="ignore"):
-        mixed = (numbers + _scramble(np.full(1, seed, np.uint64))) * np.uint64(0x9E3779B97F4A7C15)
-        return _scramble(mixed)
-
-
-def _scramble(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):
-        numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return numbers ^ (numbers >> np.uint64(31))
+        mixed = (numbers + scramble(np.full(1, seed, np.uint64))) * np.uint64(0x9E3779B97F4A7C15)
+        return scramble(mixed)

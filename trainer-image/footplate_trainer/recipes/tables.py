@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 from footplate.api.recipes import TableHyperparameters
 from footplate_trainer.data.scratch import ranks
 from footplate_trainer.data.splits import TEST, VALIDATION, check_channels
-from footplate_trainer.data.table_files import BATCH_ROWS
+from footplate_trainer.data.table_arrow import BATCH_ROWS
 from footplate_trainer.data.table_target import LearnTarget
 from footplate_trainer.data.tables import Rows, TableSplits, read_splits
 from footplate_trainer.rank.environment import Context

@@ -18,6 +18,7 @@ import structlog
 from footplate.api.quantities import amount
 from footplate.api.trainingjob import InputChannel
 from footplate_trainer.errors import ConfigError, DataError, NotFound, TrainerError
+from footplate_trainer.storage.delta import check_version, keys_of_rows, log_until, versions_of
 from footplate_trainer.storage.store import ObjectInfo, Store, split_uri
 
 FILES_AT_ONCE = 8
@@ -32,6 +33,8 @@ class Fetched:
     sha256: str
     files: int
     size_bytes: int
+    version: int | None = None
+    """Of a Delta Lake table: the one that was fetched."""
 
 
 def fetch_inputs(channels: Sequence[InputChannel], folder: Path, *, endpoint: str | None) -> dict[str, Fetched]:
@@ -49,26 +52,47 @@ def _fetch_channel(channel: InputChannel, folder: Path, *, endpoint: str | None)
     with naming(f"spec.inputs[{channel.name}]"):
         folder.mkdir(parents=True, exist_ok=True)
         store, items = _find(channel, endpoint)
+        versions = versions_of(item.key for item in items)
+        if channel.version is not None:
+            check_version(channel.version, versions)
+            items = _of_version(store, items, channel.version, folder)
         size = sum(item.size for item in items)
         if channel.max_size is not None and size > amount(channel.max_size):
             raise DataError(
                 f"uri {channel.uri} holds {size:,} bytes, and maxSize is {channel.max_size}; correct the data, or "
                 "create the job anew with a larger maxSize"
             )
-        check_space(folder, size)
         is_object = not channel.uri.endswith("/")
-        expected = channel.sha256 if is_object else None
-        pool = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fetch")
-        try:
-            digests = dict(pool.map(lambda item: (item.key, download(store, item, folder, sha256=expected)), items))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        digests = _download_all(store, items, folder, sha256=channel.sha256 if is_object else None)
         digest = digests[items[0].key] if is_object else listing_digest(digests)
         if channel.sha256 not in (None, digest):
             raise DataError(_mismatch(channel.uri, found=digest, expected=str(channel.sha256)))
-    fetched = Fetched(digest, len(items), sum(item.size for item in items))
+    version = channel.version if channel.version is not None else next(reversed(versions), None)
+    fetched = Fetched(digest, len(items), sum(item.size for item in items), version)
     log.info("input fetched", channel=channel.name, files=fetched.files, bytes=fetched.size_bytes, sha256=digest)
     return fetched
+
+
+def _of_version(store: Store, items: Sequence[ObjectInfo], version: int, folder: Path) -> list[ObjectInfo]:
+    """The objects that hold the rows of a Delta Lake table's version, once its log is there, which ends with it.
+
+    The log isn't among them: it is cleaned up and summed up later on, which changes no row.
+    """
+    by_key = {item.key: item for item in items}
+    _download_all(store, [by_key[key] for key in log_until(by_key, version)], folder)
+    return [by_key[key] for key in keys_of_rows(folder, version, by_key)]
+
+
+def _download_all(
+    store: Store, items: Sequence[ObjectInfo], folder: Path, *, sha256: str | None = None
+) -> dict[str, str]:
+    """The SHA-256 of each object, by its key."""
+    check_space(folder, sum(item.size for item in items))
+    pool = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="fetch")
+    try:
+        return dict(pool.map(lambda item: (item.key, download(store, item, folder, sha256=sha256)), items))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _find(channel: InputChannel, endpoint: str | None) -> tuple[Store, list[ObjectInfo]]:

@@ -55,6 +55,7 @@ def make_manifest(
                 sha256=inputs[channel.name].sha256,
                 files=inputs[channel.name].files,
                 size_bytes=inputs[channel.name].size_bytes,
+                version=inputs[channel.name].version,
             )
             for channel in pod.spec.inputs
         },
