@@ -349,7 +349,7 @@ def test_delta_in_and_mlflow_out(server: MlflowServer, wine: Path, tmp_path: Pat
     assert (run.status, run.parameters["target"]) == ("FINISHED", "grower")
     ((_, accuracy),) = run.points("testAccuracy")
     assert accuracy == pytest.approx(status["evaluation"]["metrics"]["testAccuracy"])
-    assert json.loads(run.inputs["train"]["source"]) == {"uri": "s3://datasets/wine-delta/"}
+    assert json.loads(run.inputs["train"]["source"]) == {"path": "s3://datasets/wine-delta/", "delta_table_version": 1}
     assert versions(server, tmp_path.name) == [("1", status["artifact"]["uri"], ["champion"])]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import write_deltalake
+from pyarrow import csv
 
 from footplate.contract import ExitCode
 from trainer_pods import Done, RunningPod, pod_environment
@@ -193,6 +195,19 @@ def test_a_recipe_fetches_the_parts_alone_and_trains_on_what_was_checked(tmp_pat
     assert told.rows == 100
     (train,) = json.loads(Path(artifact.manifest.removeprefix("file://")).read_text())["inputs"].values()
     assert (train["sha256"], train["files"], train["sizeBytes"]) == (told.digest, 1, whole)
+
+
+def test_the_version_of_a_table_that_no_node_fetches_again_is_the_models(tmp_path: Path, rows: Path) -> None:
+    write_deltalake(rows, csv.read_csv(rows / "a.csv"))
+    (rows / "a.csv").unlink()
+    job = of_recipe(rows)
+    assert of_stage(tmp_path / "data", job).finish().exit_code == 0
+    done = pod(tmp_path / "gang", job, attempt=1).finish()
+    assert done.exit_code == 0, done.log
+    assert "input fetched" not in done.log
+    assert done.verdict.artifact is not None
+    (train,) = json.loads(Path(done.verdict.artifact.manifest.removeprefix("file://")).read_text())["inputs"].values()
+    assert train["version"] == 0
 
 
 @pytest.mark.parametrize(

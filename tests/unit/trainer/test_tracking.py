@@ -1,5 +1,6 @@
 """Trackers cost training nothing: what is told, how often it is tried, and who waits for whom."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -390,9 +391,12 @@ def test_what_the_model_has_learnt_from_is_told() -> None:
     server = Server(**{"runs/create": {"run": info()}})
     run = run_on(server)
     run.begin()
-    run.end(End("failed", inputs=[Dataset("train", "s3://data/train/", "ab" * 32)]))
+    inputs = [Dataset("train", "s3://data/train/", "ab" * 32), Dataset("test", "s3://data/test/", "cd" * 32, version=7)]
+    run.end(End("failed", inputs=inputs))
     ((_, said),) = ((name, said) for name, said in server.told if name == "runs/log-inputs")
-    (told,) = said["datasets"]
+    told, of_delta = said["datasets"]
+    assert of_delta["dataset"]["source_type"] == "delta_table"
+    assert json.loads(of_delta["dataset"]["source"]) == {"path": "s3://data/test/", "delta_table_version": 7}
     assert told["dataset"] == {
         "name": "train", "digest": "ab" * 18, "source_type": "s3", "source": '{"uri": "s3://data/train/"}'
     }  # fmt: skip

@@ -337,3 +337,17 @@ def test_means_of_other_metrics_are_refused() -> None:
 def test_status_names_are_in_camel_case() -> None:
     assert status_names({"loss": 1, "val_accuracy": 0.5}) == {"loss": 1, "valAccuracy": 0.5}
     assert status_names({"accuracy": 0.5}, prefix="test_") == {"testAccuracy": 0.5}
+
+
+def test_a_step_has_one_loss_and_an_epochs_last_its_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, Any]] = []
+    monkeypatch.setattr(
+        "footplate_trainer.training.trainer.report", lambda *, step, loss=None, **_: told.append((step, loss))
+    )
+    model = nn.Linear(2, 2)
+    trainer = Trainer(model, nn.functional.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.5))
+    samples = TensorDataset(torch.randn(12, 2), torch.arange(12) % 2)
+    history = trainer.fit(data.loader(samples, batch_size=4), epochs=2)
+    losses = [(step, loss) for step, loss in told if loss is not None]
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
+    assert [loss for step, loss in losses if step in (3, 6)] == history.history["loss"]

@@ -116,10 +116,12 @@ class SplitFile(Model):
 
 
 class Held(Model):
-    """How much an input channel held."""
+    """What an input channel held."""
 
     files: int
     size_bytes: int
+    version: int | None = None
+    """Of a Delta Lake table."""
 
 
 class Prepared(Model):

@@ -123,7 +123,10 @@ def spared(pod: Pod) -> dict[str, Fetched]:
     found = _find(store)
     if found is None or any(file.path == layout.FILES for file in found.files):
         return {}
-    return {name: Fetched(found.inputs[name], held.files, held.size_bytes) for name, held in found.held.items()}
+    return {
+        name: Fetched(found.inputs[name], held.files, held.size_bytes, held.version)
+        for name, held in found.held.items()
+    }
 
 
 def variables(pod: Pod) -> Mapping[str, str]:
@@ -170,8 +173,10 @@ async def _make(pod: Pod, folder: Path, held: Mapping[str, Fetched], store: Stor
         if store is not None:
             await asyncio.to_thread(_publish, store, folder, layout.TOLD)
     made = await asyncio.to_thread(layout.read, folder)
-    sizes = {name: Held(files=each.files, size_bytes=each.size_bytes) for name, each in held.items()}
-    made = made.model_copy(update={"held": sizes})
+    told = {
+        name: Held(files=each.files, size_bytes=each.size_bytes, version=each.version) for name, each in held.items()
+    }
+    made = made.model_copy(update={"held": told})
     if store is None:
         return made
     await asyncio.to_thread(_publish, store, folder, [file.path for file in made.files])

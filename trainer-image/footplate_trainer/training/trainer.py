@@ -275,7 +275,8 @@ class Trainer:
                 self.scheduler.step()
             state.step += 1
             guard.watch(state.step, loss)
-            report(step=state.step, loss=loss)
+            # Of an epoch's last step its mean is told: trackers take one value of a step, and the first.
+            report(step=state.step, loss=None if train.epoch_ended else loss)
             hooks.call("on_train_batch_end", number, means)
             if checkpoint.maybe_save(state) is checkpoint.STOP:
                 raise Stopped(f"stopped after step {state.step}, as asked")

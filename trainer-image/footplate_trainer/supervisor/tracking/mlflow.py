@@ -246,8 +246,15 @@ def _with_way_out(refused: Refused) -> Refused:
 
 
 def _dataset(given: Dataset) -> dict[str, Any]:
-    source = {"source_type": urlsplit(given.uri).scheme, "source": json.dumps({"uri": given.uri})}
-    dataset = {"name": given.name, "digest": given.sha256[:MOST_DIGEST], **source}
+    kind, source = urlsplit(given.uri).scheme, {"uri": given.uri}
+    if given.version is not None:  # as MLflow's own DeltaDatasetSource has it
+        kind, source = "delta_table", {"path": given.uri, "delta_table_version": given.version}
+    dataset = {
+        "name": given.name,
+        "digest": given.sha256[:MOST_DIGEST],
+        "source_type": kind,
+        "source": json.dumps(source),
+    }
     return {"dataset": dataset, "tags": [{"key": "mlflow.data.context", "value": "training"}]}
 
 

@@ -29,6 +29,8 @@ class Dataset:
     name: str
     uri: str
     sha256: str
+    version: int | None = None
+    """Of a Delta Lake table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Tracking:
         if not self._workers:
             return
         named = {channel.name: channel.uri for channel in self._pod.spec.inputs}
-        inputs = [Dataset(name, named[name], fetched.sha256) for name, fetched in self.inputs.items()]
+        inputs = [Dataset(name, named[name], fetched.sha256, fetched.version) for name, fetched in self.inputs.items()]
         end = replace(end, error=_harmless(self._pod)(end.error), inputs=inputs)
         deadline = time.monotonic() + seconds
         for worker in self._workers:
