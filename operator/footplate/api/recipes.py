@@ -15,8 +15,19 @@ from footplate.api.hyperparameters import Hyperparameters, Mode, Precision, Sett
 PATH = "spec.trainer.hyperparameters"
 
 RecipeName = Literal[
-    "image-classification", "tabular-classification", "tabular-regression", "text-classification", "evaluate"
+    "image-classification",
+    "tabular-classification",
+    "tabular-regression",
+    "text-classification",
+    "language-model",
+    "evaluate",
 ]
+
+FineTuning = Annotated[
+    Literal["full", "lora"],
+    Field(default="full", description="What of the input `model` is trained: all of it, or low-rank adapters."),
+]
+LoraRank = Annotated[int, Field(default=16, ge=1, le=1024, description="Rank of the adapters.")]
 
 
 class ImageHyperparameters(Hyperparameters):
@@ -126,11 +137,8 @@ class TextHyperparameters(Hyperparameters):
             description="Whether classes count alike in training (balanced), or their samples do.",
         ),
     ]
-    fine_tuning: Annotated[
-        Literal["full", "lora"],
-        Field(default="full", description="What of the input `model` is trained: all of it, or low-rank adapters."),
-    ]
-    lora_rank: Annotated[int, Field(default=16, ge=1, le=1024, description="Rank of the adapters.")]
+    fine_tuning: FineTuning
+    lora_rank: LoraRank
     vocabulary_size: Annotated[
         int,
         Field(default=8000, ge=300, le=1_000_000, description="Tokens to learn from the data without a model."),
@@ -140,6 +148,48 @@ class TextHyperparameters(Hyperparameters):
     dropout: Annotated[
         float, Field(default=0.1, ge=0, lt=1, description="Share of units dropped in a model made without one.")
     ]
+
+
+class LanguageHyperparameters(Hyperparameters):
+    """Of the recipe language-model."""
+
+    measures: ClassVar[Mapping[str, Mode]] = {"loss": "min", "perplexity": "min"}
+    inputs_are_numbers: ClassVar[bool] = False
+
+    epochs: Annotated[int, Field(default=3, ge=1, le=10_000, description="Passes over the training data.")]
+    batch_size: Annotated[
+        int,
+        Field(
+            default=16,
+            ge=1,
+            le=1_000_000,
+            description="Texts, or with packing rows, of all ranks together between optimizer steps.",
+        ),
+    ]
+    learning_rate: Annotated[  # type: ignore[assignment]  # the recipe fills in the default before anyone reads it
+        float | None,
+        Field(
+            default=None,
+            gt=0,
+            le=10,
+            description="Highest learning rate, reached after the warm-up. Default: 2e-5, of adapters 2e-4.",
+        ),
+    ]
+    max_length: Annotated[
+        int | None,
+        Field(
+            default=None,
+            ge=8,
+            le=1_048_576,
+            description="Tokens of a text that are read; the rest is cut off. Default: 1024, or what the model reads.",
+        ),
+    ]
+    packing: Annotated[
+        bool,
+        Field(default=False, description="Put texts to train on into rows of maxLength tokens, instead of padding."),
+    ]
+    fine_tuning: FineTuning
+    lora_rank: LoraRank
 
 
 class EvaluateHyperparameters(Settings):
@@ -170,6 +220,7 @@ RECIPES: Mapping[str, type[Settings]] = {
     "tabular-classification": TableHyperparameters,
     "tabular-regression": RegressionHyperparameters,
     "text-classification": TextHyperparameters,
+    "language-model": LanguageHyperparameters,
     "evaluate": EvaluateHyperparameters,
 }
 

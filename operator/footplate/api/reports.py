@@ -19,7 +19,7 @@ another version has written takes other words too.
 MAX_TRACKERS = 8
 MAX_GATES = 16
 MAX_GATE_METRIC = 160
-MAX_HEADLINES = 8
+MAX_HEADLINES = 9
 
 MAX_CURVE_POINTS = 120
 MAX_CURVE_METRICS = 8

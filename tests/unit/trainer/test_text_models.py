@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from footplate.api.recipes import TextHyperparameters
+from footplate.api.recipes import LanguageHyperparameters, TextHyperparameters
 from footplate_trainer import load_model
 from footplate_trainer.data import tokens as token_module
 from footplate_trainer.data.inputs import TextInput
@@ -24,7 +24,7 @@ from footplate_trainer.models.pretrained import (
     read_tokens,
 )
 from footplate_trainer.models.texts import NAME, TextClassifier, add_adapters, make_network
-from footplate_trainer.recipes.text_classification import balance, check_settings, with_rate
+from footplate_trainer.recipes.text_classification import balance, check_fine_tuning, check_settings, with_rate
 from text_cases import make_model
 
 CLASSES = ("bad", "good", "odd")
@@ -235,22 +235,28 @@ def settings(**values: Any) -> TextHyperparameters:
 
 
 @pytest.mark.parametrize(
-    ("values", "pretrained", "formats", "message"),
+    ("values", "pretrained", "message"),
     [
-        ({"hidden": 64, "layers": 2}, True, ["safetensors"], "hidden, layers describe a model that is made without an"),
-        (
-            {"fineTuning": "lora"},
-            False,
-            ["safetensors"],
-            "fineTuning are of fine-tuning, and there is no input 'model'",
-        ),
-        ({"loraRank": 8}, True, ["safetensors"], "loraRank is of fineTuning: lora"),
-        ({}, True, ["safetensors", "onnx"], "spec.output.formats: .* not as onnx"),
+        ({"hidden": 64, "layers": 2}, True, "hidden, layers describe a model that is made without an"),
+        ({"fineTuning": "lora"}, False, "fineTuning are of fine-tuning, and there is no input 'model'"),
     ],
 )
-def test_settings_without_a_meaning(values: dict[str, Any], pretrained: bool, formats: list[str], message: str) -> None:
+def test_settings_without_a_meaning(values: dict[str, Any], pretrained: bool, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_settings(settings(**values), pretrained=pretrained, formats=formats)
+        check_settings(settings(**values), pretrained=pretrained)
+
+
+@pytest.mark.parametrize("kind", [TextHyperparameters, LanguageHyperparameters])
+@pytest.mark.parametrize(
+    ("values", "formats", "message"),
+    [
+        ({"loraRank": 8}, ["safetensors"], "loraRank is of fineTuning: lora"),
+        ({}, ["safetensors", "onnx"], r"spec\.output\.formats: .* not as onnx"),
+    ],
+)
+def test_fine_tuning_without_a_meaning(kind: Any, values: dict[str, Any], formats: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_fine_tuning(kind.model_validate(values), formats=formats)
 
 
 def test_the_learning_rate_goes_by_what_is_trained() -> None:

@@ -31,7 +31,7 @@ from footplate_trainer.models.export_check import (
     tensors,
     without_compilers,
 )
-from footplate_trainer.models.texts import TextClassifier, load_classifier
+from footplate_trainer.models.texts import TextModel
 from footplate_trainer.rank.context import context
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.report import reporter
@@ -207,7 +207,7 @@ def _old_but_asked_for() -> Iterator[None]:
 
 
 def _write_safetensors(model: nn.Module, _example: Batch, path: Path) -> None:
-    if isinstance(model, TextClassifier):
+    if isinstance(model, TextModel):
         model.save(path.parent)
     else:
         save_model(model, str(path))
@@ -215,8 +215,8 @@ def _write_safetensors(model: nn.Module, _example: Batch, path: Path) -> None:
 
 def _read_safetensors(path: Path, model: nn.Module) -> Apply:
     """The model itself, with what the file has for its weights: no second copy of them, which a device may not hold."""
-    if isinstance(model, TextClassifier):
-        return load_classifier(path.parent, model.tokens.max_length)
+    if isinstance(model, TextModel):
+        return model.reload(path.parent)
     for weight in model.state_dict().values():
         weight.zero_()
     model.load_state_dict(load_file(path), strict=False)

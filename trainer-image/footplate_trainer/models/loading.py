@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from footplate_trainer.checkpoint.names import WEIGHTS_FILE
-from footplate_trainer.data.inputs import ImageInput, TableInput, TextInput
+from footplate_trainer.data.inputs import ImageInput, PromptInput, TableInput, TextInput
 from footplate_trainer.data.tokens import check_packages
 from footplate_trainer.errors import DataError
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
+from footplate_trainer.models.language import NEW_TOKENS, load_language_model
 from footplate_trainer.models.networks import NETWORKS, build_network
 from footplate_trainer.models.texts import load_classifier
 
@@ -34,18 +35,25 @@ class LoadedModel:
         self.card = card
         self.network: Any = network
 
-    def predict(self, inputs: Any) -> list[str] | list[float]:
-        """The most likely class of each input or, of a regression, its quantity.
+    def predict(self, inputs: Any, *, max_new_tokens: int = NEW_TOKENS) -> list[str] | list[float]:
+        """The most likely class of each input; of a regression, its quantity; of a language model, what comes after it.
 
         Args:
             inputs: of a model of images: pixels 0–255, [N, C, H, W] or [N, H, W], as a tensor or array; or paths of PNG
                 or JPEG files. Of a model of tables: rows as mappings from a column's name to its value. Of a model of
-                texts: strings. One image [H, W], one path, row or text counts as a batch of one.
+                texts: strings. Of a language model: strings to go on with, or chats to answer, each a list of messages
+                with role and content. One image [H, W], one path, row or text counts as a batch of one.
+            max_new_tokens: of a language model: tokens after which it stops, where it hasn't come to an end by itself.
+                Each is the likeliest, so the same inputs give the same texts.
 
         Raises:
             DataError: the inputs are not what the model takes.
         """
-        outputs = self._outputs(inputs)
+        takes = self.card.input
+        if isinstance(takes, PromptInput):
+            texts: list[str] = self.network.generate(_prompts(inputs), max_new_tokens)
+            return texts
+        outputs = self._outputs(inputs, takes)
         if not self.card.classes:
             quantities: list[float] = outputs.tolist()
             return quantities
@@ -57,13 +65,14 @@ class LoadedModel:
         Raises:
             DataError: the inputs are not what the model takes, or it is no classifier.
         """
-        if not self.card.classes:
-            raise DataError(f"a model of {self.card.recipe} gives a quantity for each row; ask predict for it")
-        return torch.softmax(self._outputs(inputs), dim=1)
+        takes = self.card.input
+        if isinstance(takes, PromptInput) or not self.card.classes:
+            gives = "a text" if isinstance(takes, PromptInput) else "a quantity"
+            raise DataError(f"a model of {self.card.recipe} gives {gives} for each row; ask predict for it")
+        return torch.softmax(self._outputs(inputs, takes), dim=1)
 
     @torch.inference_mode()
-    def _outputs(self, inputs: Any) -> Tensor:
-        takes = self.card.input
+    def _outputs(self, inputs: Any, takes: ImageInput | TableInput | TextInput) -> Tensor:
         if isinstance(takes, TextInput):
             return self._of_texts(_texts(inputs))
         outputs: Tensor = self.network(
@@ -89,6 +98,9 @@ def load_model(folder: str | Path) -> LoadedModel:
         if isinstance(card.input, TextInput):
             check_packages()
             return LoadedModel(card, load_classifier(path.parent, card.input.max_length).eval())
+        if isinstance(card.input, PromptInput):
+            check_packages()
+            return LoadedModel(card, load_language_model(path.parent).eval())
         if card.network not in NETWORKS:
             raise DataError(f"{path} names the network {card.network!r}; a newer footplate may know it")
         network = build_network(card.network, card.arguments)
@@ -127,6 +139,19 @@ def _texts(inputs: Any) -> list[str]:
     if not texts or not all(isinstance(text, str) for text in texts):
         raise DataError("the model takes texts: strings, at least one")
     return texts
+
+
+def _prompts(inputs: Any) -> list[Any]:
+    prompts = [inputs] if isinstance(inputs, str) else list(inputs)
+    if not prompts or not all(isinstance(each, str) or _is_chat(each) for each in prompts):
+        raise DataError(
+            'the model takes at least one text, or chat, a list of messages: [[{"role": "user", "content": "…"}], …]'
+        )
+    return prompts
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(each, Mapping) and "role" in each for each in value)
 
 
 def _columns(inputs: Any, takes: TableInput) -> Tensor:

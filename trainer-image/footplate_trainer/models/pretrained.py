@@ -57,8 +57,14 @@ def find_folder(folder: Path) -> Path:
     )
 
 
-def check_folder(folder: Path) -> dict[str, Any]:
+def check_folder(
+    folder: Path, *, kinds: Sequence[str] = ARCHITECTURES, recipe: str = "text-classification"
+) -> dict[str, Any]:
     """What config.json says of a model that may be trained.
+
+    Args:
+        folder: holds it.
+        kinds: of models that the recipe of this name trains.
 
     Raises:
         DataError: a file is missing or damaged, or holds what isn't loaded: pickles, code, another architecture.
@@ -82,10 +88,9 @@ def check_folder(folder: Path) -> dict[str, Any]:
             f"input model: {folder / ADAPTER_FILE} is an adapter's; merge it into its model first, by peft's "
             "merge_and_unload() and save_pretrained()"
         )
-    if kind not in ARCHITECTURES:
+    if kind not in kinds:
         raise DataError(
-            f"input model: {folder / CONFIG_FILE} has model_type {kind!r}; text-classification trains "
-            f"{alternatives(list(ARCHITECTURES))}"
+            f"input model: {folder / CONFIG_FILE} has model_type {kind!r}; {recipe} trains {alternatives(list(kinds))}"
         )
     if not any((folder / name).is_file() for name in WEIGHTS_FILES):
         pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in PICKLES]
@@ -109,8 +114,6 @@ def read_tokens(folder: Path, config: Mapping[str, Any], max_length: int) -> Tok
         DataError: it can't be read, or is another model's.
         ConfigError: the model doesn't read so many tokens.
     """
-    from transformers import AutoTokenizer
-
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int):
         most = positions - OTHER_LENGTHS.get(config["model_type"], 0)
@@ -119,17 +122,29 @@ def read_tokens(folder: Path, config: Mapping[str, Any], max_length: int) -> Tok
                 f"spec.trainer.hyperparameters.maxLength = {max_length}: the model in {folder} reads at most {most} "
                 f"tokens; use {most} or fewer"
             )
-    with _told(folder / TOKENIZER_FILE):
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER)
-    words = config.get("vocab_size")
+    tokenizer = read_tokenizer(folder, config)
     if tokenizer.pad_token_id is None or not tokenizer.is_fast:
         raise DataError(f"input model: {folder / TOKENIZER_FILE} has no token to pad with; take the model's own")
+    return Tokens(tokenizer, max_length)
+
+
+def read_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
+    """The same as transformers' own.
+
+    Raises:
+        DataError: it can't be read, or is another model's.
+    """
+    from transformers import AutoTokenizer
+
+    with told(folder / TOKENIZER_FILE):
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER)
+    words = config.get("vocab_size")
     if isinstance(words, int) and len(tokenizer) > words:
         raise DataError(
             f"input model: {folder / TOKENIZER_FILE} has {len(tokenizer):,} tokens, and the model knows {words:,}; it "
             "is another model's: put the model's own beside it"
         )
-    return Tokens(tokenizer, max_length)
+    return tokenizer
 
 
 def read_network(folder: Path, classes: Sequence[str]) -> tuple[nn.Module, list[str]]:
@@ -141,7 +156,7 @@ def read_network(folder: Path, classes: Sequence[str]) -> tuple[nn.Module, list[
     """
     from transformers import AutoModelForSequenceClassification
 
-    with _told(folder / WEIGHTS_FILES[0]):
+    with told(folder / WEIGHTS_FILES[0]):
         network, loaded = AutoModelForSequenceClassification.from_pretrained(
             str(folder),
             use_safetensors=True,
@@ -159,14 +174,19 @@ def read_network(folder: Path, classes: Sequence[str]) -> tuple[nn.Module, list[
     lacking = [
         name for name in (*loaded["missing_keys"], *other) if name.startswith(encoder) and ".pooler." not in name
     ]
+    check_weights(folder, network, lacking)
+    notes = [f"input model: its head for other classes is left out ({', '.join(sorted(other))})"] if other else []
+    return network, notes
+
+
+def check_weights(folder: Path, network: Any, lacking: Sequence[str]) -> None:
+    """Raises DataError where weights are lacking that a network needs."""
     if lacking:
         raise DataError(
             f"input model: the weights in {folder} aren't those of the {network.config.model_type} that {CONFIG_FILE} "
             f"describes: {len(lacking):,} are missing or of another shape, such as {min(lacking)}; take both "
             "from one save_pretrained"
         )
-    notes = [f"input model: its head for other classes is left out ({', '.join(sorted(other))})"] if other else []
-    return network, notes
 
 
 def load_network(folder: Path) -> tuple[nn.Module, Any]:
@@ -177,7 +197,7 @@ def load_network(folder: Path) -> tuple[nn.Module, Any]:
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    with _told(folder):
+    with told(folder):
         network = AutoModelForSequenceClassification.from_pretrained(
             str(folder), use_safetensors=True, dtype=torch.float32, **FROM_FOLDER
         )
@@ -201,7 +221,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Names what can't be read, of which transformers raises anything."""
     way_out = "write it anew by save_pretrained"
     try:

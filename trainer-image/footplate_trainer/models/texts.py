@@ -1,9 +1,10 @@
-"""Classifiers of texts: encoders of transformers, pretrained or fresh, with or without low-rank adapters.
+"""Classifiers of texts: encoders of transformers, pretrained or fresh; and low-rank adapters.
 
 They are saved as transformers' `save_pretrained` does, and so are read by whatever reads its folders.
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,32 @@ ALPHA = 2
 """Adapters are scaled by this: LoRA's alpha is so many times its rank."""
 
 
-class TextClassifier(nn.Module):
+class TextModel(nn.Module, ABC):
+    """A network of transformers and its tokenizer, which is saved with it."""
+
+    def __init__(self, network: nn.Module, tokenizer: Any) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.tokenizer = tokenizer
+
+    def save(self, folder: Path) -> None:
+        """Writes config.json, model.safetensors and the tokenizer. Adapters become part of the weights, here too."""
+        if hasattr(self.network, "merge_and_unload"):
+            self.network = self.network.merge_and_unload()
+        with quiet():
+            self.network.save_pretrained(folder, max_shard_size="1TB")
+            self.tokenizer.save_pretrained(folder)
+
+    @abstractmethod
+    def reload(self, folder: Path) -> "TextModel":
+        """What `save` has written there, as a model of the same kind.
+
+        Raises:
+            DataError: the folder holds none, or a damaged one.
+        """
+
+
+class TextClassifier(TextModel):
     """A classifier of transformers, called with a batch's inputs as one mapping.
 
     Args:
@@ -28,8 +54,7 @@ class TextClassifier(nn.Module):
     """
 
     def __init__(self, network: nn.Module, tokens: Tokens) -> None:
-        super().__init__()
-        self.network: Any = network
+        super().__init__(network, tokens.tokenizer)
         self.tokens = tokens
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -37,13 +62,9 @@ class TextClassifier(nn.Module):
         logits: Tensor = self.network(**inputs).logits
         return logits
 
-    def save(self, folder: Path) -> None:
-        """Writes config.json, model.safetensors and the tokenizer. Adapters become part of the weights, here too."""
-        if hasattr(self.network, "merge_and_unload"):
-            self.network = self.network.merge_and_unload()
-        with quiet():
-            self.network.save_pretrained(folder, max_shard_size="1TB")
-            self.tokens.tokenizer.save_pretrained(folder)
+    def reload(self, folder: Path) -> "TextClassifier":
+        """See `TextModel`."""
+        return load_classifier(folder, self.tokens.max_length)
 
 
 def load_classifier(folder: Path, max_length: int) -> TextClassifier:
@@ -80,18 +101,26 @@ def make_network(tokens: Tokens, classes: Sequence[str], *, hidden: int, layers:
     return network
 
 
-def add_adapters(network: Any, rank: int) -> nn.Module:
-    """The same with low-rank adapters beside each linear layer of its encoder. Only they are trained, and the head."""
+def add_adapters(network: Any, rank: int, *, classifies: bool = True) -> nn.Module:
+    """The same with low-rank adapters beside each linear layer of its encoder or decoder. Only they are trained and, of
+    one that classifies, the head.
+    """
     from peft import LoraConfig, TaskType, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
     prefix = network.base_model_prefix
-    encoder = getattr(network, prefix)
-    linear = [f"{prefix}.{name}" for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
+    body = getattr(network, prefix)
+    linear = [f"{prefix}.{name}" for name, part in body.named_modules() if isinstance(part, nn.Linear | Conv1D)]
     head = [name for name, part in network.named_children() if name != prefix and [*part.parameters()]]
     settings = LoraConfig(
-        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=ALPHA * rank, target_modules=linear, modules_to_save=head
+        task_type=TaskType.SEQ_CLS if classifies else TaskType.CAUSAL_LM,
+        r=rank,
+        lora_alpha=ALPHA * rank,
+        target_modules=linear,
+        modules_to_save=head if classifies else None,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going away
+        warnings.filterwarnings("ignore", message="fan_in_fan_out")  # of GPT-2's layers it finds out itself
         adapted: nn.Module = get_peft_model(network, settings)
     return adapted

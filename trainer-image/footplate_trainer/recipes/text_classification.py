@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 
-from footplate.api.recipes import PATH, TextHyperparameters
+from footplate.api.recipes import PATH, LanguageHyperparameters, TextHyperparameters
 from footplate_trainer.data.inputs import TextInput
 from footplate_trainer.data.splits import TEST, VALIDATION, check_channels
 from footplate_trainer.data.texts import Asked, TextSplits, read_splits
@@ -38,7 +38,8 @@ def train(ctx: Context, hyperparameters: TextHyperparameters) -> None:
     inputs, fractions = choose_inputs(ctx, hyperparameters)
     check_channels(inputs, recipe=NAME, also=[MODEL])
     check_packages()
-    check_settings(hyperparameters, pretrained=MODEL in ctx.inputs, formats=asked_formats(ctx))
+    check_settings(hyperparameters, pretrained=MODEL in ctx.inputs)
+    check_fine_tuning(hyperparameters, formats=asked_formats(ctx))
     stay_offline()
     keep_to_threads()
     reporter().enter("loading")
@@ -75,8 +76,8 @@ def train(ctx: Context, hyperparameters: TextHyperparameters) -> None:
     )
 
 
-def check_settings(hyperparameters: TextHyperparameters, *, pretrained: bool, formats: Sequence[str]) -> None:
-    """Raises ConfigError for settings that have no meaning together, and for formats that texts can't have."""
+def check_settings(hyperparameters: TextHyperparameters, *, pretrained: bool) -> None:
+    """Raises ConfigError for settings that have no meaning with a pretrained model, or without one."""
     foreign = WITHOUT_MODEL if pretrained else WITH_MODEL
     named = [to_camel(name) for name in foreign if name in hyperparameters.model_fields_set]
     if named:
@@ -89,6 +90,12 @@ def check_settings(hyperparameters: TextHyperparameters, *, pretrained: bool, fo
                 "s3://bucket/folder/} to spec.inputs, or leave them out"
             )
         )
+
+
+def check_fine_tuning(
+    hyperparameters: TextHyperparameters | LanguageHyperparameters, *, formats: Sequence[str]
+) -> None:
+    """Raises ConfigError for settings that have no meaning together, and for formats that texts can't have."""
     if hyperparameters.fine_tuning == "full" and "lora_rank" in hyperparameters.model_fields_set:
         raise ConfigError(f"{PATH}: loraRank is of fineTuning: lora; add that, or leave loraRank out")
     if others := [name for name in formats if name != "safetensors"]:
