@@ -87,7 +87,6 @@ def train(ctx: Context, hyperparameters: LanguageHyperparameters) -> None:
         slices=table_slices(ctx, (), None),
         example=collate([(ids, targets, positions)])[0],
         collate=collate,
-        lengths=splits.train.lengths,
     )
 
 
