@@ -514,7 +514,8 @@ REFUSED = (
     Case("digest", trainer(source={"uri": "s3://code/a.tar", "sha256": "B" * 64}),
          "must be 64 lower-case hexadecimal digits", f"{SOURCE}.sha256"),
     Case("recipe", trainer(recipe="image-clasification"),
-          "must be image-classification, tabular-classification, tabular-regression, text-classification or evaluate; "
+          "must be image-classification, tabular-classification, tabular-regression, text-classification, "
+          "language-model or evaluate; "
           "did you mean image-classification?",
          "spec.trainer.recipe", server="Unsupported value"),
     *(

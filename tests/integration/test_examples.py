@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from footplate_trainer import load_model
 from laptop import EXAMPLES, Laptop
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -99,6 +100,25 @@ def test_tabular_regression(laptop: Laptop) -> None:
     assert {name: card["metrics"][name] for name in ("valLoss", "testMae", "testRmse", "testR2")} == {
         name: artifact["metrics"][name] for name in ("valLoss", "testMae", "testRmse", "testR2")
     }
+
+
+@pytest.mark.slow
+def test_language_model(laptop: Laptop, tmp_path: Path) -> None:
+    """It answers about numbers that it has never seen."""
+    laptop.upload(laptop.make_data("language-model"), "datasets", "numbers/")
+    laptop.apply(EXAMPLES / "language-model/job.yaml")
+    status = laptop.wait("numbers")
+    assert status["phase"] == "Succeeded", status
+    artifact = status["artifact"]
+    assert artifact["metrics"]["testPerplexity"] <= 1.3
+    assert any("packing: 8,550 texts to train on are in" in note for note in status["notes"])
+    for file in verified_manifest(laptop, status)["files"]:
+        if "/" not in file["name"]:
+            (tmp_path / file["name"]).write_bytes(laptop.read(artifact["uri"] + file["name"]))
+    test = (laptop.make_data("language-model") / "test" / "chats.jsonl").read_text().splitlines()
+    chats = [json.loads(line)["messages"] for line in test[:20]]
+    answers = load_model(tmp_path).predict([chat[:1] for chat in chats], max_new_tokens=8)
+    assert sum(answer == chat[1]["content"] for answer, chat in zip(answers, chats, strict=True)) >= 16, answers
 
 
 def test_autoencoder(laptop: Laptop) -> None:

@@ -34,10 +34,11 @@ EvaluationMetric = Literal[
     "rmse",
     "r2",
     "errorQuantiles",
+    "perplexity",
 ]
 """What may be asked for."""
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "text-generation"]
 
 
 class Values(NamedTuple):
@@ -66,9 +67,10 @@ VALUES: Mapping[str, Values] = {
     "rmse": Values("regression", ("rmse",), highest=math.inf),
     "r2": Values("regression", ("r2",), lowest=-math.inf),
     "errorQuantiles": Values("regression", ()),
+    "perplexity": Values("text-generation", ("perplexity",)),
 }
 
-HEADLINES = ("accuracy", "f1Macro", "rocAuc", "logLoss", "calibrationError", "mae", "rmse", "r2")
+HEADLINES = ("accuracy", "f1Macro", "rocAuc", "logLoss", "calibrationError", "mae", "rmse", "r2", "perplexity")
 """The values that say most: in status.evaluation, in the log, and among the job's metrics."""
 
 RECIPE_TASKS: Mapping[str, Task] = {
@@ -76,15 +78,17 @@ RECIPE_TASKS: Mapping[str, Task] = {
     "tabular-classification": "classification",
     "tabular-regression": "regression",
     "text-classification": "classification",
+    "language-model": "text-generation",
 }
 """Of the recipes that evaluate what they have trained."""
 
-WITHOUT_COLUMNS = ("image-classification", "text-classification")
+WITHOUT_COLUMNS = ("image-classification", "text-classification", "language-model")
 """Those of them whose models see no columns by which the data could be sliced."""
 
 REPORTED: Mapping[Task, tuple[str, ...]] = {
     "classification": ("loss", "valLoss", "valAccuracy", "testLoss"),
     "regression": ("loss", "valLoss", "valMae", "valRmse", "valR2", "testLoss"),
+    "text-generation": ("loss", "perplexity", "valLoss", "valPerplexity", "testLoss"),
 }
 """What these recipes report besides, and a gate may name as well."""
 
@@ -110,7 +114,7 @@ class Gate(Model):
 class Evaluation(Model):
     """What is measured of the finished model, and what it must reach."""
 
-    metrics: Annotated[list[EvaluationMetric], Field(min_length=1, max_length=13)] | None = Field(
+    metrics: Annotated[list[EvaluationMetric], Field(min_length=1, max_length=14)] | None = Field(
         None,
         description="What to measure. Default: all that fits the task.",
         examples=[["accuracy", "f1", "confusion"]],

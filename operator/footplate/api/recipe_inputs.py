@@ -17,8 +17,11 @@ OF_NEW_MODEL: Mapping[str, tuple[str, ...]] = {
     "image-classification": ("image_size", "width", "hidden", "dropout"),
     "text-classification": ("vocabulary_size", "hidden", "layers", "dropout"),
 }
-"""Hyperparameters that describe a model which is made without one, by recipe."""
-FORMATS: Mapping[str, tuple[str, ...]] = {"text-classification": ("safetensors",)}
+"""Hyperparameters that describe a model which is made without one, by recipe; others need one."""
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "text-classification": ("safetensors",),
+    "language-model": ("safetensors",),
+}
 """Formats of the recipes whose models can't have all."""
 
 
@@ -46,8 +49,17 @@ def find_conflicts(
 
 
 def _of_model(recipe: str, settings: TuningHyperparameters, *, pretrained: bool) -> Iterator[Problem]:
+    if not pretrained and recipe not in OF_NEW_MODEL:
+        yield Problem(
+            "spec.inputs",
+            None,
+            f"recipe {recipe} goes on training a pretrained model, and there is no input {MODEL!r}",
+            "add {name: model, uri: s3://bucket/folder/}",
+            is_missing=True,
+        )
+        return
     named = settings.model_fields_set
-    foreign = [name for name in (OF_NEW_MODEL[recipe] if pretrained else OF_TUNING) if name in named]
+    foreign = [name for name in (OF_NEW_MODEL.get(recipe, ()) if pretrained else OF_TUNING) if name in named]
     for name in foreign:
         yield Problem(
             f"{PATH}.{to_camel(name)}",

@@ -17,12 +17,17 @@ EVALUATE = "evaluate"
 """The recipe that trains nothing."""
 
 RecipeName = Literal[
-    "image-classification", "tabular-classification", "tabular-regression", "text-classification", "evaluate"
+    "image-classification",
+    "tabular-classification",
+    "tabular-regression",
+    "text-classification",
+    "language-model",
+    "evaluate",
 ]
 
 
 class TuningHyperparameters(Hyperparameters):
-    """Of recipes that fine-tune the model of an input `model`, or make one."""
+    """Of recipes that fine-tune the model of an input `model`; some make one where there is none."""
 
     learning_rate: Annotated[  # type: ignore[assignment]  # the recipe fills in the default before anyone reads it
         float | None,
@@ -150,6 +155,46 @@ class TextHyperparameters(TuningHyperparameters):
     ]
 
 
+class LanguageHyperparameters(TuningHyperparameters):
+    """Of the recipe language-model."""
+
+    measures: ClassVar[Mapping[str, Mode]] = {"loss": "min", "perplexity": "min"}
+    inputs_are_numbers: ClassVar[bool] = False
+
+    epochs: Annotated[int, Field(default=3, ge=1, le=10_000, description="Passes over the training data.")]
+    batch_size: Annotated[
+        int,
+        Field(
+            default=16,
+            ge=1,
+            le=1_000_000,
+            description="Texts, or with packing rows, of all ranks together between optimizer steps.",
+        ),
+    ]
+    learning_rate: Annotated[
+        float | None,
+        Field(
+            default=None,
+            gt=0,
+            le=10,
+            description="Highest learning rate, reached after the warm-up. Default: 2e-5, of adapters 2e-4.",
+        ),
+    ]
+    max_length: Annotated[
+        int | None,
+        Field(
+            default=None,
+            ge=8,
+            le=1_048_576,
+            description="Tokens of a text that are read; the rest is cut off. Default: 1024, or what the model reads.",
+        ),
+    ]
+    packing: Annotated[
+        bool,
+        Field(default=False, description="Put texts to train on into rows of maxLength tokens, instead of padding."),
+    ]
+
+
 class EvaluateHyperparameters(Settings):
     """Of the recipe evaluate, which trains nothing."""
 
@@ -181,6 +226,7 @@ RECIPES: Mapping[str, type[Settings]] = {
     "tabular-classification": TableHyperparameters,
     "tabular-regression": RegressionHyperparameters,
     "text-classification": TextHyperparameters,
+    "language-model": LanguageHyperparameters,
     EVALUATE: EvaluateHyperparameters,
 }
 

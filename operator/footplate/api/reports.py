@@ -20,7 +20,7 @@ another version has written takes other words too.
 MAX_TRACKERS = 8
 MAX_GATES = 16
 MAX_GATE_METRIC = 160
-MAX_HEADLINES = 8
+MAX_HEADLINES = 9
 MAX_CLASSES = 8
 MAX_CLASS_NAME = 63
 MAX_BROKEN_RULES = 3

@@ -132,6 +132,20 @@ def test_a_regression_has_its_own_gates(metric: str) -> None:
     assert mistakes(REGRESSION, gates=[{"metric": metric, "atLeast": 0.5}]) == []
 
 
+@pytest.mark.parametrize("metric", ["testPerplexity", "valPerplexity", "perplexity", "testLoss"])
+def test_a_language_model_has_its_own_gates(metric: str) -> None:
+    assert mistakes("language-model", gates=[{"metric": metric, "atMost": 5}]) == []
+
+
+def test_what_a_language_model_has_not_is_told() -> None:
+    [said] = mistakes("language-model", gates=[{"metric": "testPerplexty", "atMost": 5}])
+    assert "did you mean testPerplexity?" in said
+    [said] = mistakes("language-model", metrics=["accuracy"])
+    assert "is none of a text-generation, as recipe language-model is" in said
+    [said] = mistakes("language-model", slices=["country"])
+    assert "recipe language-model has no columns" in said
+
+
 def test_what_a_regression_has_not_is_told() -> None:
     [said] = mistakes(REGRESSION, gates=[{"metric": "testAccuracy", "atLeast": 0.5}])
     assert "is measured of a classification" in said

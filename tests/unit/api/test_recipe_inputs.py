@@ -63,6 +63,18 @@ def test_fine_tuning_needs_a_model(recipe: str) -> None:
     )
 
 
+def test_a_language_model_goes_on_with_one() -> None:
+    tuned = of("language-model", fineTuning="lora", loraRank=4)
+    (problem,) = said(tuned)
+    assert "spec.inputs: recipe language-model goes on training a pretrained model, and there is no" in problem
+    assert "add {name: model, uri: s3://bucket/folder/}" in problem
+    assert said(tuned, complete=False) == [], "a runtime may bring it"
+    assert said(tuned, inputs=("train", "model")) == []
+    (problem,) = said(of("language-model", loraRank=4), inputs=("train", "model"))
+    assert "is of fineTuning: lora" in problem
+    assert said(of("language-model"), inputs=("model",), output={"uri": "s3://m/", "formats": ["onnx"]})
+
+
 def test_wrong_values_are_told_first() -> None:
     (problem,) = said(of("text-classification", loraRank=0))
     assert "loraRank = 0: must be at least 1" in problem

@@ -52,3 +52,11 @@ class TextInput(Part):
 
     kind: Literal["text"] = "text"
     max_length: int
+
+
+class PromptInput(Part):
+    """Texts to go on with, or chats to answer, of which a tokenizer that lies beside the model makes the tokens."""
+
+    kind: Literal["prompt"] = "prompt"
+    max_length: int
+    """Tokens of a text that it was trained on."""

@@ -55,6 +55,11 @@ class Loader:
         return self.steps_per_epoch or self._data.batches
 
     @property
+    def samples(self) -> int | None:
+        """Samples of a pass over the data; None where that isn't known."""
+        return self._data.samples
+
+    @property
     def samples_in_all(self) -> int | None:
         """Samples of all epochs; None where their number isn't known."""
         if self.epochs is None or self.steps_per_epoch or self._data.samples is None:

@@ -32,7 +32,7 @@ class JsonLinesFile:
         """Its rows; of the keys of `types` alone, as texts. A key that is missing, or null, is null."""
         rows: list[list[str | None]] = []
         read = 0
-        for number, size, row in _rows(self.path):
+        for number, size, row in read_objects(self.path):
             rows.append([_text(row.get(name), name, number) for name in types])
             read += size
             if read > BATCH_BYTES or len(rows) == BEAT_LINES:
@@ -55,7 +55,7 @@ def survey_lines(path: Path) -> JsonLinesFile:
     """
     names: dict[str, None] = {}
     count = 0
-    for count, (_, _, row) in enumerate(_rows(path), start=1):
+    for count, (_, _, row) in enumerate(read_objects(path), start=1):
         names.update(dict.fromkeys(row))
         if count % BEAT_LINES == 0:
             reporter().beat()
@@ -71,18 +71,22 @@ def find_fault(path: Path) -> str:
     """
     kinds: dict[str, tuple[str, int]] = {}
     try:
-        for number, _, row in _rows(path):
+        for number, _, row in read_objects(path):
             for name, value in row.items():
-                kind, first = kinds.setdefault(name, (_kind(value), number)) if value is not None else ("", 0)
-                if value is not None and kind != _kind(value):
-                    return f"{name!r} is {_kind(value)} in line {number:,}, and {kind} in line {first:,}"
+                kind, first = kinds.setdefault(name, (kind_of(value), number)) if value is not None else ("", 0)
+                if value is not None and kind != kind_of(value):
+                    return f"{name!r} is {kind_of(value)} in line {number:,}, and {kind} in line {first:,}"
     except ValueError as error:
         return str(error)
     return ""
 
 
-def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """The number of each line that isn't empty, its bytes, and the object that it holds."""
+def read_objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """The number of each line that isn't empty, its bytes, and the object that it holds.
+
+    Raises:
+        OSError, ValueError: it can't be read, naming the line.
+    """
     with io.BufferedReader(open_text(path)) as stream:
         number = 0
         while line := stream.readline(LONGEST_LINE + 1):
@@ -107,7 +111,7 @@ def _parse(line: bytes, number: int) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"line {number:,} is no JSON ({error})") from None
     if not isinstance(row, dict):
-        raise ValueError(f'line {number:,} holds {_kind(row)}, not an object such as {{"text": …, "label": …}}')
+        raise ValueError(f'line {number:,} holds {kind_of(row)}, not an object such as {{"text": …, "label": …}}')
     return row
 
 
@@ -118,10 +122,11 @@ def _text(value: Any, name: str, number: int) -> str | None:
         return value if value is None else value.encode(errors="replace").decode()
     if isinstance(value, int | float):
         return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
-    raise ValueError(f"line {number:,}: {name!r} is {_kind(value)}, not a text")
+    raise ValueError(f"line {number:,}: {name!r} is {kind_of(value)}, not a text")
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value of JSON is, for people."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from footplate.api.evaluation import RECIPE_TASKS
 from footplate.api.reports import GateStatus
 from footplate_trainer.evaluation_file import DataEvaluation, EvaluationFile
 
@@ -25,6 +26,7 @@ METRIC_IDS: Mapping[str, str] = {
     "mae": "mae",
     "rmse": "rmse",
     "r2": "r_squared",
+    "perplexity": "perplexity",
 }
 """Names that Hugging Face's hub has for the values that say most."""
 
@@ -84,7 +86,8 @@ _USE = (
 def _metadata(job: str, recipe: str, data: Mapping[str, DataEvaluation]) -> dict[str, Any]:
     measured = {name: _headlines(one) for name, one in data.items()}
     names_task = recipe.endswith(("classification", "regression"))
-    task = recipe if names_task else next((one.task for one in data.values()), recipe)
+    others = (RECIPE_TASKS.get(recipe), *(one.task for one in data.values()))
+    task = recipe if names_task else next(filter(None, others), recipe)
     metadata: dict[str, Any] = {"library_name": "footplate", "pipeline_tag": task, "tags": ["footplate", recipe]}
     if any(measured.values()):
         metadata["metrics"] = [*dict.fromkeys(METRIC_IDS[name] for values in measured.values() for name in values)]

@@ -23,7 +23,8 @@ from footplate_trainer.evaluation_file import DATA_PATTERN, PLOTS, DataEvaluatio
 from footplate_trainer.rank.environment import read_config, read_place
 from footplate_trainer.rank.report import enter, report, reporter
 
-TASKS: Sequence[str] = get_args(Task)
+TASKS: Sequence[str] = [task for task in get_args(Task) if task != "text-generation"]
+"""What predictions and targets can be of."""
 
 log = logging.getLogger("footplate_trainer")
 
@@ -92,7 +93,7 @@ def evaluate(
 
     done = work([shard]) if whole else _over_all_ranks(shard, work, world_size=place.world_size)
     if place.rank == 0:
-        _leave(done, name, folder)
+        leave(done, name, folder)
     return done
 
 
@@ -159,7 +160,8 @@ def _each_once(arrays: dict[str, Numbers]) -> dict[str, Numbers]:
     return {key: values[first] for key, values in arrays.items()}
 
 
-def _leave(done: DataEvaluation, name: str, folder: Path | None) -> None:
+def leave(done: DataEvaluation, name: str, folder: Path | None) -> None:
+    """Tells what was measured, and writes it into the folder, with plots; on rank 0."""
     told = EvaluationFile(data={name: done}).headlines()
     words = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
     why = next(iter(done.undefined.values()), "nothing was asked for")

@@ -43,25 +43,30 @@ class FolderModel(nn.Module):
         raise NotImplementedError
 
 
-def add_adapters(network: Any, rank: int) -> nn.Module:
-    """The same with low-rank adapters beside each linear layer of its encoder. Only they are trained, and the head.
+def add_adapters(network: Any, rank: int, *, classifies: bool = True) -> nn.Module:
+    """The same with low-rank adapters beside each linear layer of its encoder or decoder. Only they are trained and, of
+    one that classifies, the head.
 
     Raises:
         ConfigError: it has no linear layers.
     """
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
     prefix = network.base_model_prefix
-    encoder = getattr(network, prefix)
-    linear = [f"{prefix}.{name}" for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
+    body = getattr(network, prefix)
+    linear = [f"{prefix}.{name}" for name, part in body.named_modules() if isinstance(part, nn.Linear | Conv1D)]
     if not linear:
         raise ConfigError(
             f"{PATH}.fineTuning = lora: adapters are for linear layers, and a {network.config.model_type} has none; "
             "use full"
         )
     head = [name for name, part in network.named_children() if name != prefix and [*part.parameters()]]
-    settings = LoraConfig(r=rank, lora_alpha=ALPHA * rank, target_modules=linear, modules_to_save=head)
+    settings = LoraConfig(
+        r=rank, lora_alpha=ALPHA * rank, target_modules=linear, modules_to_save=head if classifies else None
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going away
+        warnings.filterwarnings("ignore", message="fan_in_fan_out")  # of GPT-2's layers it finds out itself
         adapted: nn.Module = get_peft_model(network, settings)
     return adapted

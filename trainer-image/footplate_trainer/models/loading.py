@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from footplate_trainer.checkpoint.names import WEIGHTS_FILE
-from footplate_trainer.data.inputs import ImageInput, TableInput, TextInput
+from footplate_trainer.data.inputs import ImageInput, PromptInput, TableInput, TextInput
 from footplate_trainer.data.tokens import check_packages
 from footplate_trainer.errors import DataError
-from footplate_trainer.models import images, texts
+from footplate_trainer.models import images, language, texts
 from footplate_trainer.models.cards import CARD_FILE, ModelCard
 from footplate_trainer.models.networks import NETWORKS, build_network
 
@@ -33,18 +33,25 @@ class LoadedModel:
         self.card = card
         self.network: Any = network
 
-    def predict(self, inputs: Any) -> list[str] | list[float]:
-        """The most likely class of each input or, of a regression, its quantity.
+    def predict(self, inputs: Any, *, max_new_tokens: int = language.NEW_TOKENS) -> list[str] | list[float]:
+        """The most likely class of each input; of a regression, its quantity; of a language model, what comes after it.
 
         Args:
             inputs: of a model of images: pixels 0–255, [N, C, H, W] or [N, H, W], as a tensor or array; or paths of PNG
                 or JPEG files. Of a model of tables: rows as mappings from a column's name to its value. Of a model of
-                texts: strings. One image [H, W], one path, row or text counts as a batch of one.
+                texts: strings. Of a language model: strings to go on with, or chats to answer, each a list of messages
+                with role and content. One image [H, W], one path, row or text counts as a batch of one.
+            max_new_tokens: of a language model: tokens after which it stops, where it hasn't come to an end by itself.
+                Each is the likeliest, so the same inputs give the same texts.
 
         Raises:
             DataError: the inputs are not what the model takes, or its outputs for some are NaN or infinite.
         """
-        outputs = self._outputs(inputs)
+        takes = self.card.input
+        if isinstance(takes, PromptInput):
+            texts: list[str] = self.network.generate(_prompts(inputs), max_new_tokens)
+            return texts
+        outputs = self._outputs(inputs, takes)
         if not self.card.classes:
             quantities: list[float] = outputs.tolist()
             return quantities
@@ -56,13 +63,14 @@ class LoadedModel:
         Raises:
             DataError: as `predict`, or it is no classifier.
         """
-        if not self.card.classes:
-            raise DataError(f"a model of {self.card.recipe} gives a quantity for each row; ask predict for it")
-        return torch.softmax(self._outputs(inputs), dim=1)
+        takes = self.card.input
+        if isinstance(takes, PromptInput) or not self.card.classes:
+            gives = "a text" if isinstance(takes, PromptInput) else "a quantity"
+            raise DataError(f"a model of {self.card.recipe} gives {gives} for each row; ask predict for it")
+        return torch.softmax(self._outputs(inputs, takes), dim=1)
 
     @torch.inference_mode()
-    def _outputs(self, inputs: Any) -> Tensor:
-        takes = self.card.input
+    def _outputs(self, inputs: Any, takes: ImageInput | TableInput | TextInput) -> Tensor:
         outputs: Tensor
         if isinstance(takes, TextInput):
             outputs = self._of_texts(_texts(inputs))
@@ -118,6 +126,9 @@ def _network(path: Path, card: ModelCard) -> nn.Module:
     if isinstance(card.input, TextInput):
         check_packages()
         return texts.load_classifier(path.parent, card.input.max_length)
+    if isinstance(card.input, PromptInput):
+        check_packages()
+        return language.load_language_model(path.parent)
     if card.network == images.NAME:
         check_packages()
         return images.load_classifier(path.parent)
@@ -155,6 +166,19 @@ def _pixels(inputs: Any, takes: ImageInput) -> Tensor:
 def _texts(inputs: Any) -> list[str]:
     found = _all([inputs] if isinstance(inputs, str) else inputs, str, "texts: strings")
     return [text.encode(errors="replace").decode() for text in found]  # half a pair of surrogates is no letter
+
+
+def _prompts(inputs: Any) -> list[Any]:
+    prompts = [inputs] if isinstance(inputs, str) else list(inputs)
+    if not prompts or not all(isinstance(each, str) or _is_chat(each) for each in prompts):
+        raise DataError(
+            'the model takes at least one text, or chat, a list of messages: [[{"role": "user", "content": "…"}], …]'
+        )
+    return prompts
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(each, Mapping) and "role" in each for each in value)
 
 
 def _columns(inputs: Any, takes: TableInput) -> Tensor:

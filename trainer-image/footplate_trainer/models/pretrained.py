@@ -52,6 +52,16 @@ IMAGES = Trains(
     PREPROCESSOR_FILE,
     "AutoImageProcessor",
 )
+DECODERS = Trains(
+    "language-model",
+    (
+        *("gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "granite", "llama", "mistral", "olmo2", "phi"),
+        *("phi3", "qwen2", "qwen3", "smollm3", "stablelm", "starcoder2"),
+    ),
+    "AutoModelForCausalLM",
+    TOKENIZER_FILE,
+    "AutoTokenizer",
+)
 OTHER_LENGTHS = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
 """Positions that a model keeps for itself: with 514 it reads 512 tokens."""
 INITIAL_STD = 0.02
@@ -113,7 +123,7 @@ def check_folder(folder: Path, trains: Trains = TEXTS) -> dict[str, Any]:
             "aren't trained; take the model that it was made of"
         )
     if kind not in trains.architectures:
-        other = next((each.recipe for each in (TEXTS, IMAGES) if kind in each.architectures), None)
+        other = next((each.recipe for each in (TEXTS, IMAGES, DECODERS) if kind in each.architectures), None)
         raise DataError(
             f"input model: {folder / CONFIG_FILE} has model_type {kind!r}; {trains.recipe} trains "
             f"{alternatives(list(trains.architectures))}" + (f"; recipe {other} trains this one" if other else "")
@@ -157,16 +167,25 @@ def read_tokens(folder: Path, config: Mapping[str, Any], max_length: int) -> Tok
                 f"spec.trainer.hyperparameters.maxLength = {max_length}: the model in {folder} reads at most {most} "
                 f"tokens; use {most} or fewer"
             )
-    tokenizer = load_tokenizer(folder)
-    words = config.get("vocab_size")
+    tokenizer = read_tokenizer(folder, config)
     if tokenizer.pad_token_id is None or not tokenizer.is_fast:
         raise DataError(f"input model: {folder / TOKENIZER_FILE} has no token to pad with; take the model's own")
+    return Tokens(tokenizer, max_length)
+
+
+def read_tokenizer(folder: Path, config: Mapping[str, Any]) -> Any:
+    """The same as transformers' own.
+
+    Raises:
+        DataError: it can't be read, or is another model's.
+    """
+    tokenizer, words = load_tokenizer(folder), config.get("vocab_size")
     if isinstance(words, int) and len(tokenizer) > words:
         raise DataError(
             f"input model: {folder / TOKENIZER_FILE} has {len(tokenizer):,} tokens, and the model knows {words:,}; it "
             "is another model's: put the model's own beside it"
         )
-    return Tokens(tokenizer, max_length)
+    return tokenizer
 
 
 def read_network(folder: Path, classes: Sequence[str], trains: Trains = TEXTS) -> tuple[nn.Module, list[str]]:
@@ -177,7 +196,7 @@ def read_network(folder: Path, classes: Sequence[str], trains: Trains = TEXTS) -
         DataError: the weights are damaged, or aren't those of the architecture.
     """
     names = dict(enumerate(classes))
-    network, loaded = _load(
+    network, loaded = load_weights(
         folder,
         trains,
         ignore_mismatched_sizes=True,
@@ -191,16 +210,21 @@ def read_network(folder: Path, classes: Sequence[str], trains: Trains = TEXTS) -
     lacking = [
         name for name in (*loaded["missing_keys"], *other) if name.startswith(encoder) and ".pooler." not in name
     ]
+    check_whole(folder, network, lacking)
+    if not other and not loaded["missing_keys"] and _names_of(folder) != [*classes]:
+        other = _draw_head(network)
+    notes = [f"input model: its head for other classes is left out ({', '.join(sorted(other))})"] if other else []
+    return network, notes
+
+
+def check_whole(folder: Path, network: Any, lacking: Sequence[str]) -> None:
+    """Raises DataError where weights are lacking that a network needs."""
     if lacking:
         raise DataError(
             f"input model: the weights in {folder} aren't those of the {network.config.model_type} that {CONFIG_FILE} "
             f"describes: {len(lacking):,} are missing or of another shape, such as {min(lacking)}; take both "
             "from one save_pretrained"
         )
-    if not other and not loaded["missing_keys"] and _names_of(folder) != [*classes]:
-        other = _draw_head(network)
-    notes = [f"input model: its head for other classes is left out ({', '.join(sorted(other))})"] if other else []
-    return network, notes
 
 
 def _names_of(folder: Path) -> list[str]:
@@ -224,13 +248,13 @@ def _draw_head(network: Any) -> list[str]:
 
 
 def load_network(folder: Path, trains: Trains = TEXTS) -> Any:
-    """A classifier that a recipe has left.
+    """A network that a recipe has left.
 
     Raises:
         DataError: the folder holds none, or a damaged one.
     """
     _check_harmless(folder, read_settings(folder / CONFIG_FILE))
-    network, loaded = _load(folder, trains)
+    network, loaded = load_weights(folder, trains)
     if lacking := loaded["missing_keys"]:
         raise DataError(
             f"{weights_files(folder)[0]} lacks {len(lacking):,} of the model's weights, such as {min(lacking)}; "
@@ -253,8 +277,12 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(str(folder), **FROM_FOLDER)
 
 
-def _load(folder: Path, trains: Trains, **settings: Any) -> tuple[Any, dict[str, Any]]:
-    """A classifier in float32, and what of its weights wasn't there, or wasn't as it should be."""
+def load_weights(folder: Path, trains: Trains, **settings: Any) -> tuple[Any, dict[str, Any]]:
+    """A network in float32, and what of its weights wasn't there, or wasn't as it should be.
+
+    Raises:
+        DataError: they can't be read.
+    """
     import transformers
 
     with told(weights_files(folder)[0]), quiet():

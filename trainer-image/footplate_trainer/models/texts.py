@@ -1,10 +1,11 @@
-"""Classifiers of texts: encoders of transformers, pretrained or fresh, with or without low-rank adapters.
+"""Classifiers of texts: encoders of transformers, pretrained or fresh; and low-rank adapters.
 
 They are saved as transformers' `save_pretrained` does, and so are read by whatever reads its folders.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,7 +17,21 @@ NAME = "text-classifier"
 """The network's name in model.json."""
 
 
-class TextClassifier(FolderModel):
+class TextModel(FolderModel):
+    """A network of transformers and its tokenizer, which is saved with it."""
+
+    def __init__(self, network: nn.Module, tokenizer: Any) -> None:
+        super().__init__(network)
+        self.tokenizer = tokenizer
+
+    def save(self, folder: Path) -> None:
+        """Writes the tokenizer too."""
+        super().save(folder)
+        with quiet():
+            self.tokenizer.save_pretrained(folder)
+
+
+class TextClassifier(TextModel):
     """A classifier of transformers, called with a batch's inputs as one mapping.
 
     Args:
@@ -25,19 +40,13 @@ class TextClassifier(FolderModel):
     """
 
     def __init__(self, network: nn.Module, tokens: Tokens) -> None:
-        super().__init__(network)
+        super().__init__(network, tokens.tokenizer)
         self.tokens = tokens
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Logits [N, classes] of `input_ids` and `attention_mask` [N, T]."""
         logits: Tensor = self.network(**inputs).logits
         return logits
-
-    def save(self, folder: Path) -> None:
-        """Writes the tokenizer too."""
-        super().save(folder)
-        with quiet():
-            self.tokens.tokenizer.save_pretrained(folder)
 
     def read_back(self, folder: Path) -> "TextClassifier":
         """See `FolderModel`."""

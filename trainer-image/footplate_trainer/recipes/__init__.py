@@ -42,6 +42,7 @@ RECIPES = {
         Recipe("tabular-classification", "footplate_trainer.recipes.tabular_classification"),
         Recipe("tabular-regression", "footplate_trainer.recipes.tabular_regression"),
         Recipe("text-classification", "footplate_trainer.recipes.text_classification"),
+        Recipe("language-model", "footplate_trainer.recipes.language_model"),
         Recipe("evaluate", "footplate_trainer.recipes.evaluate", reads_parts=False),
     )
 }

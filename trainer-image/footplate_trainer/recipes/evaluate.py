@@ -14,7 +14,7 @@ from footplate.api.recipes import PATH, EvaluateHyperparameters
 from footplate_trainer import data
 from footplate_trainer.data.images import read_images
 from footplate_trainer.data.indexed import Collate
-from footplate_trainer.data.inputs import ImageInput, TextInput
+from footplate_trainer.data.inputs import ImageInput, PromptInput, TextInput
 from footplate_trainer.data.splits import TEST
 from footplate_trainer.data.table_quantity import quantities_of_test
 from footplate_trainer.data.table_target import classes_of_model
@@ -84,6 +84,11 @@ def _read(ctx: Context, model: LoadedModel, hyperparameters: EvaluateHyperparame
             note=notes.append,
         )
         return _TestData(plain(images), table_slices(ctx, (), None))
+    if isinstance(takes, PromptInput):
+        raise ConfigError(
+            f"spec.inputs: recipe {NAME} takes no language model, as that of the channel {MODEL} is; its own recipe, "
+            "language-model, measures its perplexity on a channel test"
+        )
     if isinstance(takes, TextInput):
         tokens: Tokens = model.network.tokens
         texts, said = read_texts(

@@ -2,6 +2,7 @@
 all, found out before training.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,17 +11,18 @@ import torch
 from footplate.api.errors import nearest
 from footplate.api.evaluation import HEADLINES, PATH, REPORTED, TEST, Evaluation, Task, full_name, suggest, value_names
 from footplate_trainer.callbacks import History
-from footplate_trainer.data.inputs import Column
+from footplate_trainer.data.inputs import Column, PromptInput
 from footplate_trainer.data.loader import Loader
 from footplate_trainer.data.tables import Rows
 from footplate_trainer.errors import ConfigError
 from footplate_trainer.evaluation.card import CARD_NAME, card_text
 from footplate_trainer.evaluation.compute import MAX_SLICES
-from footplate_trainer.evaluation.evaluate import drawing, evaluate
-from footplate_trainer.evaluation.measured import Numbers
-from footplate_trainer.evaluation_file import PLOTS, read_evaluation
+from footplate_trainer.evaluation.evaluate import drawing, evaluate, leave
+from footplate_trainer.evaluation.measured import Measured, Numbers
+from footplate_trainer.evaluation_file import PLOTS, DataEvaluation, read_evaluation
 from footplate_trainer.gates import hold
 from footplate_trainer.models.cards import ModelCard
+from footplate_trainer.rank.context import context
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.rank.gang import all_ranks
 from footplate_trainer.rank.report import report, reporter
@@ -39,6 +41,8 @@ def asked_of(ctx: Context) -> Evaluation:
 
 def task_of(card: ModelCard) -> Task:
     """What a model does."""
+    if isinstance(card.input, PromptInput):
+        return "text-generation"
     return "classification" if card.classes else "regression"
 
 
@@ -75,6 +79,8 @@ def evaluate_test(
     Returns:
         What was measured, by its names in the job's metrics.
     """
+    if task_of(card) == "text-generation":
+        return _evaluate_texts(trainer, batches)
     collected = Collected()
     tested = status_names(trainer.evaluate(batches, collect=collected), prefix="test_")
     report(step=reporter().progress.step, **tested)
@@ -90,6 +96,35 @@ def evaluate_test(
         return {full_name(TEST, name): done.values[name] for name in HEADLINES if name in done.values}
 
     return tested | all_ranks("evaluation").from_main(measure)
+
+
+def _evaluate_texts(trainer: Trainer, batches: Loader) -> dict[str, float]:
+    """Of a language model, whose outputs are too many to be kept."""
+    tested = status_names(trainer.evaluate(batches), prefix="test_")
+
+    def measure() -> dict[str, float]:
+        found = Measured()
+        value = perplexity(tested["testLoss"])
+        found.add("perplexity", value if math.isfinite(value) else f"the loss is {tested['testLoss']:g}")
+        done = DataEvaluation(
+            task="text-generation",
+            samples=batches.samples or 0,
+            values=found.values,
+            undefined=found.undefined,
+        )
+        leave(done, TEST, context().output_dir)
+        return {full_name(TEST, name): one for name, one in found.values.items()}
+
+    report(step=reporter().progress.step, **tested)
+    return tested | all_ranks("evaluation").from_main(measure)
+
+
+def perplexity(loss: float) -> float:
+    """Of a mean loss in nats a token."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def leave_card(

@@ -9,7 +9,7 @@ from footplate_trainer.models.export import asked_formats
 from footplate_trainer.rank.environment import Context
 
 FULL_RATE, OTHER_RATE = 5e-5, 1e-3
-"""Learning rates: of weights that know something already, and of those that don't."""
+"""Learning rates of classifiers: of weights that know something already, and of those that don't."""
 H = TypeVar("H", bound=TuningHyperparameters)
 
 
@@ -22,9 +22,11 @@ def check_conflicts(ctx: Context, recipe: str, hyperparameters: TuningHyperparam
         raise ConfigError("\n".join(said))
 
 
-def with_rate(hyperparameters: H, *, pretrained: bool) -> H:
-    """The same with a learning rate."""
+def with_rate(hyperparameters: H, *, pretrained: bool, full: float = FULL_RATE, other: float = OTHER_RATE) -> H:
+    """The same with a learning rate: where none is asked for, `full` for all of a pretrained model, `other` for
+    adapters and for a new one.
+    """
     if hyperparameters.learning_rate is not None:
         return hyperparameters
-    full = pretrained and hyperparameters.fine_tuning == "full"
-    return hyperparameters.model_copy(update={"learning_rate": FULL_RATE if full else OTHER_RATE})
+    is_full = pretrained and hyperparameters.fine_tuning == "full"
+    return hyperparameters.model_copy(update={"learning_rate": full if is_full else other})
