@@ -43,7 +43,7 @@ def test_a_success_shows_where_the_model_is() -> None:
     early = describe_end(
         {"status": {"phase": "Succeeded", "artifact": {**artifact, "epoch": 4, "ended": "earlyStopping"}}}
     )
-    assert "s3://models/a/1/ (3.0 MB, of epoch 4, earlyStopping)" in early
+    assert "s3://models/a/1/ (3.0 MB, of epoch 4, ended by earlyStopping)" in early
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
