@@ -1,6 +1,6 @@
 """What to do about each reason of a status, as docs/troubleshooting.md says it at length. Pure.
 
-`{name}` stands for the job's name, `{from}` for where training goes on from, which is nothing before a first checkpoint.
+`{name}` stands for the job's name, `{from}` for what it goes on from, which is nothing before a first checkpoint.
 """
 
 from collections.abc import Mapping
