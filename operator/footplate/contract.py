@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from footplate.api.money import Prices
 from footplate.api.packages import WHEELS, PipPolicy
 from footplate.api.preflight import Preflight
+from footplate.api.recipe_inputs import MODEL
 from footplate.api.reports import (
     MAX_STRAGGLERS,
     ArtifactStatus,
@@ -344,7 +345,7 @@ def parse_verdict(message: str | None) -> Verdict | None:
 
 def data_channels(spec: TrainingJobSpec) -> list[InputChannel]:
     """The input channels that hold data, which `spec.data` is about."""
-    return [channel for channel in spec.inputs if channel.name not in ("model", WHEELS)]
+    return [channel for channel in spec.inputs if channel.name not in (MODEL, WHEELS)]
 
 
 def rendezvous_port(uid: str, run: int, attempt: int) -> int:

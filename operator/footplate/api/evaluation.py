@@ -211,12 +211,13 @@ def _wrong(gate: Gate, evaluation: Evaluation, tasks: Sequence[Task], *, where: 
 def _out_of_reach(gate: Gate, kind: Values, *, where: str) -> Problem | None:
     """A bound that no value keeps."""
     if gate.at_least is not None and gate.at_least > kind.highest:
-        hint = f"90 % is 0.9, so for example {gate.at_least / 100:g}" if 10 <= gate.at_least <= 100 else ""
+        meant = f"{gate.at_least:g} % is {gate.at_least / 100:g}"
+        hint = meant if 10 <= gate.at_least <= 100 else f"ask for at most {kind.highest:g}"
         rule = f"no value of {gate.metric} passes: the highest is {kind.highest:g}"
         return Problem(f"{where}.atLeast", gate.at_least, rule, hint)
     if gate.at_most is not None and gate.at_most < kind.lowest:
         rule = f"no value of {gate.metric} passes: the lowest is {kind.lowest:g}"
-        return Problem(f"{where}.atMost", gate.at_most, rule)
+        return Problem(f"{where}.atMost", gate.at_most, rule, f"ask for at least {kind.lowest:g}")
     return None
 
 

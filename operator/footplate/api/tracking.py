@@ -122,7 +122,7 @@ SPEC_RULES = (
         lambda spec: (
             at(spec, "runtimeRef") is not None
             or at(spec, "tracking", "mlflow") is None
-            or at(spec, "tracking", "mlflow", "uri") is not None
+            or count(at(spec, "tracking", "mlflow"), "uri") > 0
         ),
     ),
     Rule(

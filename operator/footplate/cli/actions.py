@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 @on_cluster
 def suspend(client: "Client", job: JobName) -> None:
     """Stop a job after a checkpoint, until it is resumed."""
-    client.get(job).suspend()
-    typer.echo(f"{job} will stop after a checkpoint; `footplate resume {job}` lets it go on from there")
+    found = client.get(job)
+    trains = found.phase == "Running"
+    found.suspend()
+    typer.echo(f"{job} will stop{' after a checkpoint' * trains}; `footplate resume {job}` lets it go on")
 
 
 @on_cluster
 def resume(client: "Client", job: JobName) -> None:
     """Let a suspended job go on from its newest checkpoint."""
-    client.get(job).resume()
-    typer.echo(f"{job} goes on from its newest checkpoint as soon as its nodes are there")
+    found = client.get(job)
+    found.resume()
+    saved = found.status.checkpoint is not None
+    typer.echo(f"{job} goes on{' from its newest checkpoint' * saved} as soon as its nodes are there")
 
 
 @on_cluster

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.text import Text
 
-from footplate.api.reports import ArtifactStatus, GateStatus
+from footplate.api.reports import ArtifactStatus, EvaluationStatus
 from footplate.cli.words import duration, number, share
 from footplate.client.status import model_in_words, read_status
 
@@ -69,23 +69,22 @@ def describe_progress(status: Object) -> str:
 
 def describe_end(job: Object) -> str:
     """Where the model is and how good, or what went wrong, where and with which traceback."""
-    status = job["status"]
+    status, read = job["status"], read_status(job)
     if status["phase"] == "Succeeded":
-        return "\n".join([_describe_artifact(read_status(job).artifact), *describe_gates(status)])
+        return "\n".join([_describe_artifact(read.artifact), *_describe_gates(read.evaluation)])
     failure = status.get("failure") or {}
     facts = {"rank": "rank {}", "node": "node {}", "exitCode": "exit code {}"}
     where = ", ".join(form.format(failure[key]) for key, form in facts.items() if failure.get(key) is not None)
     lines = [f"Failed: {status.get('reason')}{f' ({where})' if where else ''}"]
     lines += [failure.get("message") or status.get("message") or "", (failure.get("traceback") or "").rstrip()]
-    return "\n".join([*filter(None, lines), *describe_gates(status)])
+    return "\n".join([*filter(None, lines), *_describe_gates(read.evaluation)])
 
 
-def describe_gates(status: Object) -> Iterator[str]:
+def _describe_gates(found: EvaluationStatus | None) -> Iterator[str]:
     """A line for each gate of the job: what is asked, what was measured, and whether that passes."""
-    for gate in (status.get("evaluation") or {}).get("gates") or ():
-        found = GateStatus.model_validate(gate, by_name=False)
-        value = "has no value" if found.value is None else found.shown
-        yield f"Gate       {found.metric} {value}, {found.bound} is asked: {'passed' if found.passed else 'not passed'}"
+    for gate in found.gates if found is not None else ():
+        passed = "passed" if gate.passed else "not passed"
+        yield f"Gate       {gate.metric} {gate.shown}, {gate.bound} is asked: {passed}"
 
 
 def _describe_artifact(artifact: ArtifactStatus | None) -> str:

@@ -1,13 +1,13 @@
 """What to do about each reason of a status, as docs/troubleshooting.md says it at length. Pure.
 
-`{name}` stands for the job's name.
+`{name}` stands for the job's name, `{from}` for what it goes on from, which is nothing before a first checkpoint.
 """
 
 from collections.abc import Mapping
 
 from footplate.policy.reasons import MILESTONES, Reason
 
-AGAIN = "`footplate restart {name}` then starts another run, which goes on from the newest checkpoint"
+AGAIN = "`footplate restart {name}` then starts another run{from}"
 ANEW = "the spec can't be changed: `footplate cancel {name}`, then create it anew"
 _MEND = "correct the code or its hyperparameters, " + ANEW
 _MEMORY = (
@@ -39,7 +39,7 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
         "ask for fewer nodes or accelerators: " + ANEW,
         "or ask the platform team for a larger quota",
     ),
-    Reason.RECLAIMED: ("nothing: it goes on from its checkpoint when there is room again",),
+    Reason.RECLAIMED: ("nothing: it goes on{from} when there is room again",),
     Reason.WAITING_FOR_GANG: (
         "the message says what the gang waits for; where a scheduler is missing, install it, or create the job anew "
         "with another scheduling.gang",
@@ -53,8 +53,8 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
     ),
     Reason.ALL_PODS_RUNNING: ("where steps don't come, `footplate logs {name} --all` shows what the ranks do",),
     Reason.IDLE: ("look at what it did last with `footplate logs {name}`", "`footplate restart {name}` goes on"),
-    Reason.BUDGET_SPENT: ("raise `runPolicy.budget`: the job goes on from its checkpoint",),
-    Reason.SUSPENDED: ("`footplate resume {name}` goes on from the checkpoint",),
+    Reason.BUDGET_SPENT: ("raise `runPolicy.budget`: the job goes on{from}",),
+    Reason.SUSPENDED: ("`footplate resume {name}` lets it go on{from}",),
     Reason.RESUMED: (_WAIT,),
     Reason.COMPLETED: (),
     Reason.DATA_PREPARED: (_WAIT,),
@@ -133,7 +133,12 @@ ADVICE: Mapping[Reason, tuple[str, ...]] = {
 }
 
 
-def advice(reason: str | None, *, name: str) -> list[str]:
-    """What to do; nothing for a reason that another version has."""
+def advice(reason: str | None, *, name: str, saved: bool) -> list[str]:
+    """What to do, also where no checkpoint is `saved`; nothing for a reason that another version has."""
     known = {str(each): said for each, said in ADVICE.items()}
-    return [said.replace("{name}", name) for said in known.get(reason or "", ())]
+    return [fill(said, name=name, saved=saved) for said in known.get(reason or "", ())]
+
+
+def fill(said: str, *, name: str, saved: bool) -> str:
+    """The words for this job."""
+    return said.replace("{name}", name).replace("{from}", " from the newest checkpoint" if saved else "")

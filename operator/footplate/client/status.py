@@ -48,11 +48,12 @@ def is_so(job: Object, until: str) -> bool:
 
 
 def model_in_words(artifact: ArtifactStatus) -> str:
-    """Which state of the training the model is, and why that has ended: `of epoch 9, earlyStopping`; empty where its
-    code tells neither.
+    """Which state of the training the model is, and why that has ended: `of epoch 9, ended by earlyStopping`; empty
+    where its code tells neither.
     """
     epoch = "" if artifact.epoch is None else f"of epoch {artifact.epoch:,}"
-    return ", ".join(filter(None, (epoch, artifact.ended)))
+    ended = "all epochs trained" if artifact.ended == "epochs" else artifact.ended and f"ended by {artifact.ended}"
+    return ", ".join(filter(None, (epoch, ended)))
 
 
 def verdict_in_words(gates: Sequence[GateStatus]) -> str:

@@ -6,10 +6,11 @@ What the status says is the operator's word on it; the events add what Kubernete
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from footplate.api.status import Attempt, FailureStatus, Phase, TrainingJobStatus
 from footplate.causes import way_out
-from footplate.client.advice import AGAIN, advice
+from footplate.client.advice import AGAIN, advice, fill
 from footplate.client.events import JobEvent
 from footplate.client.untrusted import plain, plain_lines
 from footplate.durations import in_words
@@ -220,10 +221,11 @@ def _way_out(job: Object, status: TrainingJobStatus) -> Iterator[str]:
         known = way_out(f"{failure.message}\n{failure.traceback or ''}")
         if known and known not in failure.message:
             yield known
-    yield from advice(status.reason, name=name)
+    told = partial(advice, name=name, saved=status.checkpoint is not None)
+    yield from told(status.reason)
     if status.stragglers:
-        yield from advice("Straggler", name=name)
+        yield from told("Straggler")
     if any(each.type == "EditsRefused" and each.status == "True" for each in status.conditions):
-        yield from advice("EditRefused", name=name)
-    if status.phase is Phase.FAILED and not advice(status.reason, name=name):
-        yield AGAIN.replace("{name}", name)
+        yield from told("EditRefused")
+    if status.phase is Phase.FAILED and not told(status.reason):
+        yield fill(AGAIN, name=name, saved=status.checkpoint is not None)

@@ -5,8 +5,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from footplate.api.recipes import EVALUATE
-from footplate.api.reports import ProgressStatus
 from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJobStatus, Trouble
 from footplate.policy import (
     clean_pods,
@@ -28,6 +26,7 @@ from footplate.policy.job import Job, move, with_attempt_begun, with_attempt_end
 from footplate.policy.plan import Doubt, Step
 from footplate.policy.pod import Pod
 from footplate.policy.reasons import Reason
+from footplate.policy.success_words import what_came_out
 from footplate.text import clean
 
 _GRACEFUL = (Reason.EVICTED, Reason.STOPPED, Reason.RESIZED, Reason.RECLAIMED)
@@ -52,7 +51,7 @@ def end_succeeded(job: Job) -> Step:
         return _end_prepared(job)
     reason, now = Reason.ALREADY_COMPLETE if job.gang.is_already_complete else Reason.COMPLETED, job.now
     status = with_end(job, reason).model_copy(update={"completion_time": now, "failure": None})
-    return Step(move(status, Phase.SUCCEEDED, reason, _what_came_out(job), now=now))
+    return Step(move(status, Phase.SUCCEEDED, reason, what_came_out(job), now=now))
 
 
 def _end_prepared(job: Job) -> Step:
@@ -62,32 +61,6 @@ def _end_prepared(job: Job) -> Step:
     known = f": {status.data.in_words}" if status.data is not None else ""
     said = f"the data are prepared{known}; the gang is next"
     return Step(move(status, Phase.PENDING, Reason.DATA_PREPARED, said, now=job.now))
-
-
-def _what_came_out(job: Job) -> str:
-    artifact, output = job.status.artifact, job.spec.output
-    if artifact is not None and job.gang.is_already_complete:
-        return (
-            "nothing was trained: a TrainingJob of this name and spec has left its model, which was verified anew, at "
-            f"{clean(artifact.uri, most=512)}; set runPolicy.restartNonce to a new value to train again"
-        )
-    if artifact is not None and job.spec.trainer.recipe == EVALUATE:
-        return f"the model was evaluated; what was found is at {clean(artifact.uri, most=512)}"
-    if artifact is not None:
-        how = _how_training_ended(artifact.ended, job.status.progress)
-        return f"{how}; the verified model is at {clean(artifact.uri, most=512)}"
-    if output is not None:
-        return f"training finished, but rank 0 left no word of the model; look below {output.uri}"
-    return "training finished"
-
-
-def _how_training_ended(why: str | None, at: ProgressStatus | None) -> str:
-    if why is None or why == "epochs":
-        return "training finished"
-    early = f"training stopped early ({clean(why, most=63)})"
-    if at is None or at.epoch is None or at.epochs is None:
-        return early
-    return f"{early} at epoch {at.epoch:,} of {at.epochs:,}"
 
 
 def end_run(job: Job, reason: Reason, text: str) -> Step:

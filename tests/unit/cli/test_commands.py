@@ -172,6 +172,15 @@ def test_verbs(jobs: list[SimpleNamespace], arguments: list[str], call: tuple[An
     assert result.stdout.count("\n") == 1
 
 
+def test_a_checkpoint_is_spoken_of_where_there_is_one(jobs: list[SimpleNamespace]) -> None:
+    """Not while data are being prepared."""
+    for checkpoint, phase in ((None, "Pending"), ({"uri": "s3://c/1", "step": 7}, "Running")):
+        jobs[0] = job_view("digits", phase=phase, checkpoint=checkpoint)
+        jobs[0].suspend = jobs[0].resume = lambda: None
+        said = footplate_("suspend", "digits").stdout, footplate_("resume", "digits").stdout
+        assert ["checkpoint" in words for words in said] == [checkpoint is not None] * 2
+
+
 @pytest.mark.usefixtures("jobs")
 def test_submit_shows_the_plan_and_asks_nobody_in_a_pipe(tmp_path: Path) -> None:
     result = footplate_("submit", str(tmp_path / "job.yaml"))

@@ -43,7 +43,7 @@ def test_a_success_shows_where_the_model_is() -> None:
     early = describe_end(
         {"status": {"phase": "Succeeded", "artifact": {**artifact, "epoch": 4, "ended": "earlyStopping"}}}
     )
-    assert "s3://models/a/1/ (3.0 MB, of epoch 4, earlyStopping)" in early
+    assert "s3://models/a/1/ (3.0 MB, of epoch 4, ended by earlyStopping)" in early
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
@@ -54,7 +54,7 @@ def test_the_end_shows_each_gate(phase: str) -> None:
     ]
     assert describe_end({"status": {"phase": phase, "evaluation": {"gates": gates}}}).splitlines()[-2:] == [
         "Gate       testF1Macro 0.7606, at least 0.7 is asked: passed",
-        "Gate       testLogLoss has no value, at most 0.4 is asked: not passed",
+        "Gate       testLogLoss no value, at most 0.4 is asked: not passed",
     ]
 
 

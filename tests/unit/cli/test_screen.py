@@ -112,7 +112,9 @@ def test_which_epoch_the_model_is_of_and_why_training_has_ended() -> None:
     status = {"phase": "Succeeded", "transitions": TRANSITIONS, "artifact": artifact}
     assert "Model       s3://m/1/ (3.0 MB)" in shown(status).splitlines()
     artifact |= {"step": 90, "epoch": 9, "ended": "earlyStopping"}
-    assert "Model       s3://m/1/ (3.0 MB, of epoch 9, earlyStopping)" in shown(status).splitlines()
+    assert "Model       s3://m/1/ (3.0 MB, of epoch 9, ended by earlyStopping)" in shown(status).splitlines()
+    artifact |= {"ended": "epochs"}
+    assert "Model       s3://m/1/ (3.0 MB, of epoch 9, all epochs trained)" in shown(status).splitlines()
 
 
 def test_a_new_job_is_said_to_be_new() -> None:

@@ -272,6 +272,12 @@ def test_a_reference_of_another_shape_is_a_mistake_like_any_other(reference: str
     assert "runtimeRef" in result.stdout
 
 
+@pytest.mark.parametrize("tracking", ["x", "{mlflow: 'http://mlflow:5000'}"])
+def test_of_a_block_of_another_shape_nothing_else_is_said(tracking: str) -> None:
+    (line,) = run("-", stdin=f"{JOB}  tracking: {tracking}\n").stdout.splitlines()
+    assert line.endswith("must be an object, not text")
+
+
 @pytest.mark.parametrize("digits", [25, 400])
 def test_a_number_of_many_digits_is_a_mistake_like_any_other(digits: int) -> None:
     result = run("-", stdin=f"{JOB}  nodes: {'9' * digits}\n")

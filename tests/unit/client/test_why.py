@@ -12,7 +12,7 @@ from footplate.client.why import Why, explain
 from footplate.policy.reasons import Reason
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-RESTART = "`footplate restart fashion` then starts another run, which goes on from the newest checkpoint"
+RESTART = "`footplate restart fashion` then starts another run"
 
 
 def ago(seconds: float) -> str:
@@ -189,7 +189,7 @@ CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
         {"phase": "Suspended", "reason": "SuspendedByUser"},
         "It is suspended (SuspendedByUser).",
         [],
-        ["`footplate resume fashion` goes on from the checkpoint"],
+        ["`footplate resume fashion` lets it go on"],
     ),
     "a clock that is off": (
         {"phase": "Queued", "transitions": [{"phase": "Queued", "time": ago(-500)}]},
@@ -206,6 +206,15 @@ def test_why(status: dict[str, Any], headline: str, facts: list[str], way_out: l
     assert answer.headline == headline
     assert [fact for fact in facts if fact not in answer.facts] == []
     assert [words for words in way_out if words not in answer.way_out] == []
+
+
+def test_a_checkpoint_is_spoken_of_where_there_is_one() -> None:
+    """Not of data that are wrong, which no gang has seen."""
+    checkpoint = {"uri": "s3://c/1", "step": 7}
+    for phase, reason in (("Failed", "DataError"), ("Failed", "Unheard"), ("Suspended", "SuspendedByUser")):
+        status = {"phase": phase, "reason": reason}
+        assert "checkpoint" not in " ".join(why(status).way_out), reason
+        assert " from the newest checkpoint" in " ".join(why({**status, "checkpoint": checkpoint}).way_out), reason
 
 
 def test_success_needs_no_way_out() -> None:
@@ -272,4 +281,4 @@ def test_what_tenants_write_can_not_command_a_terminal() -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_its_way_out(reason: Reason) -> None:
     assert reason in ADVICE
-    assert all("{" not in words for words in advice(reason, name="fashion"))
+    assert all("{" not in words for words in advice(reason, name="fashion", saved=True))

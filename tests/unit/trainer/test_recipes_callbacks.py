@@ -114,11 +114,13 @@ def test_the_best_is_the_average_that_was_evaluated() -> None:
 
 def test_validation_data_that_is_watched_must_be_there() -> None:
     with pytest.raises(ConfigError, match=r"earlyStopping: it watches .* validation data, and there are none; add an"):
-        check_held_out(asked(earlyStopping={}), None)
+        check_held_out(asked(earlyStopping={}), None, divided=False)
     with pytest.raises(ConfigError, match="reduceOnPlateau: it watches"):
-        check_held_out(asked(earlyStopping={"monitor": "loss"}, reduceOnPlateau={}), None)
-    check_held_out(asked(earlyStopping={"monitor": "loss"}), None)
-    check_held_out(asked(earlyStopping={}), [1])
+        check_held_out(asked(earlyStopping={"monitor": "loss"}, reduceOnPlateau={}), None, divided=False)
+    with pytest.raises(ConfigError, match=r"there are none; give data\.split a part validation, or watch"):
+        check_held_out(asked(earlyStopping={}), None, divided=True)
+    check_held_out(asked(earlyStopping={"monitor": "loss"}), None, divided=False)
+    check_held_out(asked(earlyStopping={}), [1], divided=False)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from footplate_trainer.models.networks import TableRegressor
 from footplate_trainer.rank.environment import Context
 from footplate_trainer.recipes import evaluate
 from footplate_trainer.recipes.evaluating import OTHER, check_gates, evaluate_test, table_slices
-from footplate_trainer.recipes.image_classification import make_card
+from footplate_trainer.recipes.image_models import Fresh
 from footplate_trainer.training import trainer
 
 AB = classes_of_model(("a", "b"))
@@ -219,7 +219,8 @@ def test_labels_of_renamed_classes_are_those_of_the_training_data(tmp_path: Path
         seed=0,
         note=print,
     )
-    made = ModelCard.model_validate_json(make_card(splits.train, ImageHyperparameters(), ()).model_dump_json())
+    written = Fresh(ImageHyperparameters()).make(splits, ()).card.model_dump_json()
+    made = ModelCard.model_validate_json(written)
     assert isinstance(made.input, ImageInput)
     said: list[str] = []
     found = read_images(

@@ -61,6 +61,12 @@ def test_the_model_with_verdict_matrix_classes_plots_and_card(server: PageServer
     assert "test-confusion.png" not in text  # the matrix says it
 
 
+def test_a_note_is_no_failure() -> None:
+    with PageServer(ToldClient(job(phase="Succeeded", notes=["2 files are left out"]))) as server:
+        *_, body = server.get("jobs/team/digits")
+    assert '<p class="banner">2 files are left out</p>' in body.decode()
+
+
 def test_a_plot_is_sent_as_a_picture_and_as_nothing_else(server: PageServer, tmp_path: Path) -> None:
     files = {
         "plots/a.png": png(), "plots/b.svg": b"<svg/>", "plots/c.png": b"<script>", "plots/d.png": png(60_000, 60_000),

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from footplate_trainer.data.table_files import is_text
 from footplate_trainer.preparation.report import MAX_VALUE
 
 FEW_VALUES = 1_000
@@ -21,11 +22,6 @@ DATETIME = (
     r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
     r"(Z|[+-]\d{2}:?\d{2})?$"
 )
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds texts."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -110,10 +106,12 @@ def _as_microseconds(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.multiply(pc.subtract(seconds, pc.multiply(sign, offset)), 1e6).cast(pa.int64(), safe=False)
 
 
-def codes_of(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """A number for each different value, from 0, in the order of their first rows; -1 for null."""
+def dictionary_encode(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
+    """A column's different values, in the order of their first rows, and of each row the place of its value, -1 for
+    null.
+    """
     encoded = pc.dictionary_encode(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
-    return np.asarray(pc.fill_null(encoded.indices, -1), np.int64)
+    return encoded.dictionary, np.asarray(pc.fill_null(encoded.indices, -1))
 
 
 def few_values(column: pa.ChunkedArray) -> FewValues | None:
@@ -125,10 +123,8 @@ def few_values(column: pa.ChunkedArray) -> FewValues | None:
         return None
     if pc.count_distinct(column.slice(0, 10 * FEW_VALUES)).as_py() > FEW_VALUES:
         return None
-    encoded = pc.dictionary_encode(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
-    if len(encoded.dictionary) > FEW_VALUES:
-        return None
-    return encoded.dictionary, np.asarray(pc.fill_null(encoded.indices, -1)).astype(np.int16)
+    values, places = dictionary_encode(column)
+    return None if len(values) > FEW_VALUES else (values, places.astype(np.int16))
 
 
 def rows_where(mask: pa.ChunkedArray) -> list[int]:

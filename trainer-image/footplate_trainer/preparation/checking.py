@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from footplate.api.data_checks import Checks, ColumnCheck, ColumnType, Constraints
 from footplate.api.errors import nearest
+from footplate_trainer.data.table_files import is_text
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.cells import (
     BOOLEAN,
@@ -18,11 +19,10 @@ from footplate_trainer.preparation.cells import (
     as_moments,
     as_numbers,
     as_texts,
-    codes_of,
+    dictionary_encode,
     is_missing,
     is_number,
     is_plain,
-    is_text,
     parse_times,
     rows_where,
     show,
@@ -204,7 +204,7 @@ def _is_one_of(column: pa.ChunkedArray, values: Sequence[str]) -> Mask:
 
 def _repeated(column: pa.ChunkedArray) -> Mask:
     """Which cells hold a value that an earlier one holds."""
-    codes = codes_of(column)
+    codes = dictionary_encode(column)[1]
     firsts = np.zeros(len(codes), bool)
     firsts[np.unique(codes, return_index=True)[1]] = True
     return pa.chunked_array([pa.array(~firsts)])

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS
-from footplate_trainer.preparation.cells import FewValues, as_texts, is_number, is_plain, is_text
+from footplate_trainer.data.table_files import is_text
+from footplate_trainer.preparation.cells import FewValues, as_texts, dictionary_encode, is_number, is_plain
 
 BLOCK = 2**16
 """Rows that are worked on at once: what is made of them on the way stays in a processor's cache."""
@@ -77,9 +78,8 @@ def _bits(column: pa.ChunkedArray, few: FewValues | None) -> NDArray[np.uint64]:
 def _bits_of_values(column: pa.ChunkedArray) -> NDArray[np.uint64]:
     if not is_plain(column.type):  # lists and objects
         column = pa.chunked_array([pa.array([repr(each) for each in column.to_pylist()], pa.string())])
-    encoded = pc.dictionary_encode(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
-    places: NDArray[np.int32] = np.asarray(pc.fill_null(encoded.indices, -1))
-    texts = as_texts(pa.chunked_array([encoded.dictionary])).cast(pa.large_binary())
+    values, places = dictionary_encode(column)
+    texts = as_texts(pa.chunked_array([values])).cast(pa.large_binary())
     hashes = np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts))  # of numbers not all differ: -1 and -2
     return np.append(hashes.view(np.uint64), MISSING)[places]
 

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS
+from footplate_trainer.data.table_files import is_text
 from footplate_trainer.preparation.cells import (
     FewValues,
     is_missing,
     is_number,
     is_plain,
-    is_text,
     parse_times,
     value_of,
 )

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from footplate.api.data import SPLITS, Split
 from footplate_trainer.data.splits import CHANNELS, SPLIT_OF_NAME
+from footplate_trainer.data.table_files import is_text
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.cells import (
     as_texts,
-    codes_of,
+    dictionary_encode,
     has_zones,
     is_missing,
-    is_text,
     parse_times,
     rows_where,
     show,
@@ -58,7 +58,7 @@ def divide(split: Split, rows: int, column: pa.ChunkedArray | None, place: Place
     _check_whole(column, split, place)
     if split.by == "time":
         return _by_time(column, shares, str(split.column), place)
-    values = codes_of(column)
+    values = dictionary_encode(column)[1].astype(np.int64)
     if split.by == "group":
         return _by_group(values, shares, split)
     _check_classes(values, column, shares, str(split.column), place)

@@ -9,12 +9,19 @@ from footplate_trainer.callbacks import Callback, EarlyStopping, ReduceLROnPlate
 from footplate_trainer.errors import ConfigError, UserError
 
 
-def check_held_out(hyperparameters: Hyperparameters, validation: Any) -> None:
-    """Raises ConfigError where a value of validation data is watched, and there are none."""
+def check_held_out(hyperparameters: Hyperparameters, validation: Any, *, divided: bool) -> None:
+    """Raises ConfigError where a value of validation data is watched, and there are none; `divided` says that
+    spec.data.split has made the parts.
+    """
     if not validation and (watching := hyperparameters.monitors_held_out()):
+        way_out = (
+            "give data.split a part validation"
+            if divided
+            else "add an input channel named validation, raise validationFraction"
+        )
         raise ConfigError(
-            f"{PATH}.{watching[0]}: it watches a value of the validation data, and there are none; add an input "
-            "channel named validation, raise validationFraction, or watch one of the training data: monitor: loss"
+            f"{PATH}.{watching[0]}: it watches a value of the validation data, and there are none; {way_out}, or watch "
+            "one of the training data: monitor: loss"
         )
 
 

@@ -74,7 +74,7 @@ def train_network(
     """
     check_formats(asked_formats(ctx))
     check_gates(ctx, card, has_test=bool(test))
-    check_held_out(hyperparameters, validation)
+    check_held_out(hyperparameters, validation, divided=bool(ctx.splits))
 
     def load(samples: Any, *, shuffle: bool) -> data.Loader:
         helpers = 0 if isinstance(samples, TensorDataset) else num_workers

@@ -6,13 +6,12 @@ archive is the experiment, and nothing is added.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from footplate.api.tracking import CometTracking
-from footplate.records import Line
-from footplate_trainer.supervisor.tracking.offline import Offline
+from footplate_trainer.supervisor.tracking.offline import Offline, OfflineTracker
 from footplate_trainer.supervisor.tracking.tracker import End, Subject
 
 FOLDER: Final = "comet"
@@ -21,27 +20,15 @@ KEY_LENGTH: Final = 32
 """Characters of an experiment's key: letters and digits alone, from 32 to 50."""
 
 
-class Comet:
-    """The experiment of one attempt. See `Tracker`.
-
-    Args:
-        settings: the job's.
-        subject: what is tracked.
-        logs_dir: where the code's own archives lie, and beside it this one until it is stored.
-        offline: writes and stores it.
-    """
+class Comet(OfflineTracker):
+    """The experiment of one attempt, by the job's settings. See `OfflineTracker`."""
 
     name = "comet"
-    seconds = 60.0
 
     def __init__(self, settings: CometTracking, subject: Subject, *, logs_dir: Path, offline: Offline) -> None:
+        super().__init__(subject, project=settings.project, logs_dir=logs_dir, offline=offline)
         self._settings = settings
-        self._subject = subject
-        self._logs_dir = logs_dir
-        self._offline = offline
         self._key = hashlib.sha256(f"{subject.uid}/{subject.run}".encode()).hexdigest()[:KEY_LENGTH]
-        self.url = ""
-        """The archive that is stored."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -56,16 +43,6 @@ class Comet:
             own["COMET_WORKSPACE"] = self._settings.workspace
         # Without a key it would raise.
         return own if os.environ.get("COMET_API_KEY") else own | {"COMET_START_ONLINE": "false"}
-
-    @property
-    def _project(self) -> str:
-        return self._settings.project or self._subject.namespace
-
-    def begin(self) -> None:
-        """There is nothing to begin."""
-
-    def send(self, lines: Sequence[Line]) -> None:
-        """All of it is told at the end."""
 
     def end(self, end: End) -> None:
         """Writes the experiment, and stores it."""

@@ -13,7 +13,7 @@ from footplate import records
 from footplate.records import Line
 from footplate_trainer.errors import StorageError, words_of
 from footplate_trainer.storage.store import Store
-from footplate_trainer.supervisor.tracking.tracker import TrackerTrouble
+from footplate_trainer.supervisor.tracking.tracker import Subject, TrackerTrouble
 
 MOST_LINES: Final = 20_000
 """Of more, neighbours are told as one."""
@@ -74,6 +74,33 @@ class Offline:
         except StorageError as error:
             raise TrackerTrouble(words_of(error)) from None
         return f"{self.uri}/{name}/"
+
+
+class OfflineTracker:
+    """What all of them do alike: everything is told at the end. See `Tracker`.
+
+    Args:
+        subject: what is tracked.
+        project: whose the run is; by default the job's namespace is.
+        logs_dir: where the code's own runs lie, and beside it this one until it is stored.
+        offline: writes and stores it.
+    """
+
+    seconds = 60.0
+
+    def __init__(self, subject: Subject, *, project: str | None, logs_dir: Path, offline: Offline) -> None:
+        self._subject = subject
+        self._project = project or subject.namespace
+        self._logs_dir = logs_dir
+        self._offline = offline
+        self.url = ""
+        """What is stored."""
+
+    def begin(self) -> None:
+        """There is nothing to begin."""
+
+    def send(self, lines: Sequence[Line]) -> None:
+        """All of it is told at the end."""
 
 
 def thinned(lines: Iterable[tuple[int, Line]], most: int = MOST_LINES) -> list[Line]:

@@ -5,41 +5,28 @@ has one writer there, so where the code has called wandb itself, its run is the 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from footplate.api.tracking import WandbTracking
 from footplate.contract import UID_DIGITS
-from footplate.records import Line
-from footplate_trainer.supervisor.tracking.offline import Offline
+from footplate_trainer.supervisor.tracking.offline import Offline, OfflineTracker
 from footplate_trainer.supervisor.tracking.tracker import End, Subject
 
 FOLDER: Final = "wandb"
 LIBRARY: Final = "wandb"
 
 
-class Wandb:
-    """The run of one attempt. See `Tracker`.
-
-    Args:
-        settings: the job's.
-        subject: what is tracked.
-        logs_dir: where the code's own runs lie, and beside it this one until it is stored.
-        offline: writes and stores it.
-    """
+class Wandb(OfflineTracker):
+    """The run of one attempt, by the job's settings. See `OfflineTracker`."""
 
     name = "wandb"
-    seconds = 60.0
 
     def __init__(self, settings: WandbTracking, subject: Subject, *, logs_dir: Path, offline: Offline) -> None:
+        super().__init__(subject, project=settings.project, logs_dir=logs_dir, offline=offline)
         self._settings = settings
-        self._subject = subject
-        self._logs_dir = logs_dir
-        self._offline = offline
         self._id = f"{subject.job}-{subject.run}-{subject.uid[:UID_DIGITS]}"
-        self.url = ""
-        """The folder of the run that is stored."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -56,19 +43,9 @@ class Wandb:
         # Without a key it would ask for one, and wait.
         return own if os.environ.get("WANDB_API_KEY") else own | {"WANDB_MODE": "offline"}
 
-    @property
-    def _project(self) -> str:
-        return self._settings.project or self._subject.namespace
-
-    def begin(self) -> None:
-        """There is nothing to begin."""
-
-    def send(self, lines: Sequence[Line]) -> None:
-        """All of it is told at the end."""
-
     def end(self, end: End) -> None:
         """Writes the run, and stores it."""
-        if any((self._logs_dir / "wandb").glob(f"*run-*-{self._id}")):
+        if any((self._logs_dir / FOLDER).glob(f"*run-*-{self._id}")):
             return
         own = self._logs_dir.with_name("wandb-run")
         written = self._offline.write(self._about(end), folder=own, pattern=f"wandb/offline-run-*-{self._id}")
