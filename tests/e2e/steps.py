@@ -43,9 +43,14 @@ def whole_way(user: User, *, image: str, folder: Path) -> None:
     uninstall(user)
 
 
+def make_data(example: str, folder: Path) -> None:
+    """The data of an example, as it makes them."""
+    subprocess.run([sys.executable, EXAMPLES / example / "make_data.py", folder], check=True, capture_output=True)
+
+
 def make_digits(user: User, folder: Path) -> None:
     """The data of examples/digits, in the bucket where its job looks for it."""
-    subprocess.run([sys.executable, EXAMPLES / "digits/make_data.py", folder], check=True, capture_output=True)
+    make_data("digits", folder)
     user.upload(folder, "datasets", "digits/")
 
 

@@ -1,12 +1,13 @@
 """Training that nobody disturbs but its user."""
 
+import copy
 from pathlib import Path
 
 import pytest
 
 from e2e import jobs
 from e2e.site import ClusterSite
-from e2e.steps import EXAMPLES, make_digits, verify_artifact
+from e2e.steps import EXAMPLES, make_data, make_digits, verify_artifact
 from realcluster.user import Object, User
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -64,6 +65,31 @@ def test_suspended_and_resumed(team: ClusterSite, tmp_path: Path) -> None:
     [first, second] = jobs.status(team, "digits-suspend")["attempts"]
     assert second["resumedFromStep"] == suspended["checkpoint"]["step"] == first["lastStep"] > 0
     verify_artifact(team, artifact)
+
+
+def test_data_are_prepared_before_there_is_a_gang(team: ClusterSite, tmp_path: Path) -> None:
+    """By a pod of its own that is killed once; data that break a check never come to a gang."""
+    make_data("checked-data", tmp_path)
+    team.upload(tmp_path, "datasets", "checked-wine/")
+    job = jobs.example("checked-data")
+    broken = copy.deepcopy(job)
+    broken["metadata"]["name"] = "broken-wine"
+    broken["spec"]["data"]["checks"]["minRows"] = 200
+    team.apply(job)
+    team.apply(broken)
+    [pod] = team.until(lambda: team.names("pods", "checked-wine"), bool)
+    team.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    status = team.wait("checked-wine", "condition=Finished", seconds=JOB_SECONDS)
+    assert status["phase"] == "Succeeded", status
+    *data, gang = status["attempts"]
+    assert [attempt["stage"] for attempt in data] == ["data"] * len(data)
+    assert (data[-1]["reason"], gang.get("stage"), gang["reason"]) == ("DataPrepared", None, "Completed")
+    assert (status["data"]["rows"], status["data"]["classCount"]) == (178, 3)
+    verify_artifact(team, dict(status["artifact"]))
+    status = team.wait("broken-wine", "condition=Finished", seconds=JOB_SECONDS)
+    assert (status["phase"], status["reason"], len(status["attempts"])) == ("Failed", "DataError", 1), status
+    assert "200" in status["failure"]["message"]
+    assert status["data"]["problems"] == 1
 
 
 def test_a_job_that_replaces_another_of_its_name_runs_its_own_configuration(team: ClusterSite) -> None:
