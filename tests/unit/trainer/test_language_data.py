@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import torch
@@ -26,7 +27,7 @@ from footplate_trainer.data.language import (
 )
 from footplate_trainer.data.packing import pack
 from footplate_trainer.data.prompts import PLAIN_TEMPLATE, Writer
-from footplate_trainer.data.records import Chat
+from footplate_trainer.data.records import Chat, Reader
 from footplate_trainer.errors import DataError
 from text_cases import CHAT_TEMPLATE, END, make_chats, make_sentences, make_tokenizer, write_lines
 
@@ -190,15 +191,52 @@ def test_sharegpts_names_are_known(tmp_path: Path) -> None:
     assert (text, learnt) == ("<|system|>be kind<|end|><|user|>a sad day<|end|><|assistant|>bad<|end|>", "bad<|end|>")
 
 
-@pytest.mark.parametrize("kind", ["parquet", "gzip"])
+def save_as(kind: str, rows: list[dict[str, Any]], folder: Path) -> None:
+    """As a Parquet file, as a Feather file, or as datasets' save_to_disk does: a stream of Arrow."""
+    table = pa.Table.from_pylist(rows)
+    if kind == "parquet":
+        pa.parquet.write_table(table, folder / "rows.parquet")
+    elif kind == "feather":
+        pyarrow.feather.write_feather(table, str(folder / "rows.feather"))
+    else:
+        with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=3)
+        files = [{"filename": "data-00000-of-00001.arrow"}]
+        (folder / "state.json").write_text(json.dumps({"_data_files": files, "_indices_data_files": None}))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "save_to_disk", "gzip"])
 def test_other_files(tmp_path: Path, kind: str) -> None:
     rows = make_chats(10)
-    if kind == "parquet":
-        pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    if kind != "gzip":
+        save_as(kind, rows, tmp_path)
     else:
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     assert spoken(read(train=tmp_path).train) == spoken(read_rows(tmp_path / "lines", rows).train)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "save_to_disk"])
+def test_an_object_of_a_table_has_only_the_keys_that_it_had(tmp_path: Path, kind: str) -> None:
+    """Arrow gives each all keys of all: a tool would be shown with the parameters of another one."""
+    tools = [{"name": name, "parameters": {name: {"type": "string"}}} for name in ("city", "zone")]
+    calls = [{"name": tool["name"], "arguments": {tool["name"]: "x"}} for tool in tools]
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": "", "tool_calls": [call]},
+                {"role": "tool", "content": "b", "name": call["name"]},
+                {"role": "assistant", "content": "c"},
+            ],
+            "tools": tools,
+        }
+        for call in calls
+    ]
+    save_as(kind, rows, tmp_path)
+    path = next(path for path in tmp_path.iterdir() if path.suffix != ".json")
+    lines = write_lines(tmp_path / "lines" / "rows.jsonl", rows) / "rows.jsonl"
+    assert [record for _, record in Reader().read(path)] == [record for _, record in Reader().read(lines)]
 
 
 def test_without_a_template_roles_are_headings(tmp_path: Path) -> None:
@@ -364,7 +402,7 @@ def test_files_without_records(tmp_path: Path, content: bytes, message: str) -> 
 
 def test_a_folder_without_such_files(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text\na\n")
-    with pytest.raises(DataError, match=r"holds no JSON lines or Parquet files"):
+    with pytest.raises(DataError, match=r"holds no JSON lines, Parquet or Feather files; check"):
         read(train=tmp_path)
 
 

@@ -1,5 +1,5 @@
-"""Reads what a language model learns from: JSON lines or Parquet files, of which each record is a chat, a prompt with
-its completion, or a text.
+"""Reads what a language model learns from: files of JSON lines, Parquet or Feather, of which each record is a chat, a
+prompt with its completion, or a text.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from footplate.api.errors import nearest
 from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION
-from footplate_trainer.data.table_folders import PARQUET, find_files
+from footplate_trainer.data.table_arrow import open_arrow
+from footplate_trainer.data.table_folders import FEATHER, PARQUET, find_files
 from footplate_trainer.data.text_lines import is_lines, kind_of, read_objects
 from footplate_trainer.errors import DataError
 
-KINDS = "JSON lines or Parquet"
+KINDS = "JSON lines, Parquet or Feather"
 MESSAGES = "messages", "conversations"
 SHAPES: Mapping[str, tuple[str, ...]] = {
     "messages": ("messages",),
@@ -28,7 +28,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
 ASSISTANT = "assistant"
 SPEAKERS = {"human": "user", "gpt": ASSISTANT}
 """Roles by ShareGPT's names, whose messages have `from` and `value`."""
-PARQUET_ROWS = 1024
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Place:
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.path}, {'row' if _is_parquet(self.path) else 'line'} {self.number:,}"
+        return f"{self.path}, {'line' if is_lines(self.path) else 'row'} {self.number:,}"
 
 
 def find_records(inputs: Mapping[str, Path], *, said: list[str]) -> dict[str, list[Path]]:
@@ -93,11 +93,7 @@ def _files(folder: Path, channel: str, said: list[str]) -> dict[str, list[Path]]
 
 
 def _is_wanted(path: Path) -> bool:
-    return is_lines(path) or _is_parquet(path)
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in PARQUET
+    return is_lines(path) or path.suffix.lower() in (*PARQUET, *FEATHER)
 
 
 class Reader:
@@ -157,15 +153,25 @@ class Mistake(ValueError):
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if not _is_parquet(path):
+    if is_lines(path):
         yield from ((number, row) for number, _, row in read_objects(path))
         return
+    file = open_arrow(path)
     number = 0
-    with pa.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(PARQUET_ROWS):
-            for row in batch.to_pylist():
+    for batch in file.batches(dict(zip(file.names, file.types, strict=True))):
+        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+            for row in batch.slice(start, ROWS_AT_ONCE).to_pylist():
                 number += 1
-                yield number, row
+                yield number, {name: _without_nulls(value) for name, value in row.items()}
+
+
+def _without_nulls(value: Any) -> Any:
+    """Of objects only what they had: Arrow gives each of a column all keys of all, null where there is none, and a tool
+    would be shown with the others' parameters.
+    """
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [*map(_without_nulls, value)] if isinstance(value, list) else value
 
 
 def _shape_of(row: Mapping[str, Any]) -> str:
