@@ -86,13 +86,14 @@ def find_records(inputs: Mapping[str, Path], *, said: list[str]) -> dict[str, li
 
 
 def _files(folder: Path, channel: str, said: list[str]) -> dict[str, list[Path]]:
-    found = find_files(folder, channel=channel, said=said, wanted=_is_wanted, kinds=KINDS)
+    found = find_files(folder, channel=channel, said=said, wanted=is_of_records, kinds=KINDS)
     if channel not in found:
         raise DataError(f"input {channel}: {folder} holds {' and '.join(found)} data, but none named {channel}")
     return found
 
 
-def _is_wanted(path: Path) -> bool:
+def is_of_records(path: Path) -> bool:
+    """Whether the file's name is one of such data."""
     return is_lines(path) or path.suffix.lower() in (*PARQUET, *FEATHER)
 
 
