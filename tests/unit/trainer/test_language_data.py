@@ -239,6 +239,62 @@ def test_an_object_of_a_table_has_only_the_keys_that_it_had(tmp_path: Path, kind
     assert [record for _, record in Reader().read(path)] == [record for _, record in Reader().read(lines)]
 
 
+TOOLS = [{"type": "function", "function": {"name": "day", "parameters": {"type": "object", "properties": {}}}}]
+WITH_TOOLS = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + (message['content'] or '') }}"
+    "{% for call in message.tool_calls or [] %}{{ call.name }}{% endfor %}{{ '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def chat_with_calls(*, content: str | None = "one moment", **keys: Any) -> dict[str, Any]:
+    row = chat("a day?", "", "fine")
+    row["messages"][1:] = [
+        {"role": "assistant", "content": content, "tool_calls": [{"name": "day", "arguments": {}}]},
+        {"role": "tool", "content": "monday"},
+        {"role": "assistant", "content": "monday"},
+    ]
+    return {**row, **keys}
+
+
+@pytest.mark.parametrize("content", ["one moment", None])
+@pytest.mark.parametrize("tools", [TOOLS, json.dumps(TOOLS)], ids=["list", "JSON"])
+def test_calls_and_tools_are_shown_as_the_template_does(tmp_path: Path, tools: Any, content: str | None) -> None:
+    row = chat_with_calls(tools=tools, content=content)
+    [(text, learnt)] = spoken(
+        read_rows(tmp_path, [row], max_length=512, tokenizer=make_tokenizer(template=WITH_TOOLS)).train
+    )
+    assert text.startswith('[{"type": "function", "function": {"name": "day"')
+    assert learnt == f"{content or ''}day<|end|>monday<|end|>"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {**chat("a", "b"), "tools": TOOLS},
+            "line 1: has tools, and the model's chat template leaves them out; take a",
+        ),
+        (
+            chat_with_calls(),
+            r"line 1: message 1 calls a tool \(tool_calls\), and the model's chat template leaves that",
+        ),
+        ({**chat("a", "b"), "tools": "day"}, r"line 1: 'tools' is a text that is no JSON \(Expecting value"),
+        ({**chat("a", "b"), "tools": {"name": "day"}}, "line 1: 'tools' is an object, not a list of tools, each an"),
+        ({**chat("a", "b"), "tools": ["day"]}, "line 1: 'tools' is a list, not a list of tools, each an object"),
+    ],
+)
+@pytest.mark.parametrize("template", ["its own", None])
+def test_a_template_that_leaves_out_calls_or_tools(
+    tmp_path: Path, row: dict[str, Any], message: str, template: str | None
+) -> None:
+    """Else the assistant would learn to answer what it can't see, and never to call."""
+    tokenizer = make_tokenizer() if template else make_tokenizer(template=None)
+    with pytest.raises(DataError, match=message):
+        read_rows(tmp_path, [row], tokenizer=tokenizer)
+
+
 def test_without_a_template_roles_are_headings(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(template=None)
     rows = [chat("a sad day", "bad", "a song", "good")]

@@ -2,6 +2,7 @@
 prompt with its completion, or a text.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ class Reader:
             return Continuation("", _text(row["text"], "text"))
         if self.shape != "prompt and completion":
             messages = _messages(row[self.shape], self.shape)
-            return _learnable(Chat(messages, tools=row.get("tools") or None), self.shape)
+            return _learnable(Chat(messages, tools=_tools(row)), self.shape)
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, list) != self._of_messages:
             raise Mistake(
@@ -146,7 +147,7 @@ class Reader:
         if not self._of_messages:
             return Continuation(_text(prompt, "prompt"), _text(completion, "completion"))
         before, after = _messages(prompt, "prompt"), _messages(completion, "completion")
-        return _learnable(Chat([*before, *after], len(before), row.get("tools") or None), "completion")
+        return _learnable(Chat([*before, *after], len(before), _tools(row)), "completion")
 
 
 class Mistake(ValueError):
@@ -198,6 +199,19 @@ def _text(value: Any, key: str) -> str:
     if value is not None and not isinstance(value, str):
         raise Mistake(f"{key!r} is {kind_of(value)}, not a text")
     return value or ""
+
+
+def _tools(row: Mapping[str, Any]) -> list[Any] | None:
+    """What the assistant may call; in tables often a text in JSON, since tools differ in their keys."""
+    tools = row.get("tools")
+    if isinstance(tools, str) and tools.strip():
+        try:
+            tools = json.loads(tools)
+        except ValueError as error:
+            raise Mistake(f"'tools' is a text that is no JSON ({error}); write a list of tools") from None
+    if tools and not (isinstance(tools, list) and all(isinstance(each, dict) for each in tools)):
+        raise Mistake(f"'tools' is {kind_of(tools)}, not a list of tools, each an object")
+    return tools or None
 
 
 def _messages(value: Any, key: str) -> list[dict[str, Any]]:
