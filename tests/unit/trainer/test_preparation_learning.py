@@ -87,6 +87,14 @@ def test_records_of_a_language_model_are_the_same_in_the_parts(tmp_path: Path, k
         assert records == [record for record in expected if record in records], "in their order"
 
 
+def test_texts_that_say_a_day_are_texts_in_the_parts(tmp_path: Path) -> None:
+    rows = [{"text": f"2026-01-0{n + 1}", "label": "ab"[n % 2]} for n in range(8)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    found = run(tmp_path, {"a.jsonl": lines}, TEXTS, {}, {**RANDOM, "by": "stratified", "column": "label"})
+    parts = [(tmp_path / "out" / file.path).read_text().splitlines() for file in found.files]
+    assert sorted(chain(*parts)) == sorted(lines.splitlines())
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [

@@ -4,8 +4,8 @@
     profile.json       what the data are, and profile.html, where that is asked for or a check is broken
     problems.json      the checks that are broken; there is nothing else then but the profile
     files.jsonl        of a folder of pictures or texts, which file is in which part
-    splits/train/…     the parts, as training finds them: of a table data.parquet, of a language
-                       model's JSON lines data.jsonl, else links to the input's files
+    splits/train/…     the parts, as training finds them: of a table data.parquet, of JSON lines for
+                       a recipe of texts data.jsonl, else links to the input's files
 
 Needs no pyarrow.
 """

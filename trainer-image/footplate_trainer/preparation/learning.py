@@ -36,6 +36,11 @@ class Wanted:
     ignore: tuple[str, ...] = ()
     text: str | None = None
 
+    @property
+    def texts(self) -> bool:
+        """Whether it reads texts, which columns of JSON lines may take for something else."""
+        return self.learn is None or self.text is not None
+
 
 def wanted_by(recipe: str | None, hyperparameters: Mapping[str, Any]) -> Wanted | None:
     """What a recipe wants that trains; the hyperparameters have been checked."""

@@ -84,8 +84,8 @@ def prepare(
         check_learnable(wanted, loaded, codes, data.split)
     if data.split is not None:
         _check_train(codes)
-        records = wanted is not None and wanted.learn is None
-        _write_parts(loaded, codes, folder, as_lines=records and are_lines(loaded.files))
+        as_lines = wanted is not None and wanted.texts and loaded.paths is None and are_lines(loaded.files)
+        _write_parts(loaded, codes, folder, as_lines=as_lines)
     (folder / "rows.arrow").unlink(missing_ok=True)
     counts = np.bincount(codes, minlength=len(SPLITS))
     prepared = Prepared(

@@ -1,4 +1,5 @@
-"""What a language model learns from: records, which are held against what its recipe reads, and divided as they are.
+"""Records of a language model, which are held against what its recipe reads; and JSON lines, which are divided as they
+are for recipes of texts.
 
 A column of Arrow would give a record's objects all keys of all, and takes a text such as 2026-01-31 for a date.
 """
