@@ -83,6 +83,24 @@ def test_of_chats_all_that_the_assistant_says_is_learnt(tmp_path: Path) -> None:
     ]
 
 
+def test_a_message_of_weight_0_is_not_learnt(tmp_path: Path) -> None:
+    """As OpenAI's files for fine-tuning say it."""
+    row = chat("a sad day", "bad", "a happy song", "good")
+    row["messages"][1]["weight"], row["messages"][3]["weight"] = 0, 1
+    [(text, learnt)] = spoken(read_rows(tmp_path, [row]).train)
+    assert "bad<|end|>" in text
+    assert learnt == "good<|end|>"
+    row["messages"][3]["weight"] = 0
+    with pytest.raises(
+        DataError, match=r"no message of the assistant, only of user, assistant \(weight 0\): there is no"
+    ):
+        read_rows(tmp_path, [row])
+    for weight in (0.5, "0"):
+        row["messages"][1]["weight"] = weight
+        with pytest.raises(DataError, match=r"messages\[1\] has the weight .*; it is 1, or 0"):
+            read_rows(tmp_path, [row])
+
+
 def make_other_tokenizer(kind: str) -> Any:
     """Tokenizers of the kinds that pretrained models have."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers

@@ -34,7 +34,8 @@ ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Messages as a chat template takes them; those of the assistant from number `first` on are to be learnt."""
+    """Messages as a chat template takes them; those of the assistant from number `first` on are to be learnt, but
+    those of weight 0."""
 
     messages: list[dict[str, Any]]
     first: int = 0
@@ -43,7 +44,11 @@ class Chat:
     @property
     def learnt(self) -> list[int]:
         """The numbers of the messages that are to be learnt."""
-        return [n for n, each in enumerate(self.messages) if n >= self.first and each["role"] == ASSISTANT]
+        return [
+            number
+            for number, each in enumerate(self.messages)
+            if number >= self.first and each["role"] == ASSISTANT and each.get("weight", 1)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +240,17 @@ def _message(value: Any, where: str) -> dict[str, Any]:
     content = message.get("content")
     if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
         raise Mistake(f"{where} has a 'content' that is {kind_of(content)}, not a text")
+    if message.get("weight", 1) not in (0, 1):
+        raise Mistake(
+            f"{where} has the weight {message['weight']!r}; it is 1, or 0 of a message that isn't to be learnt"
+        )
     return message
 
 
 def _learnable(chat: Chat, key: str) -> Chat:
     if not chat.learnt:
-        roles = ", ".join(dict.fromkeys(each["role"] for each in chat.messages[chat.first :]))
+        after = chat.messages[chat.first :]
+        roles = ", ".join(dict.fromkeys(each["role"] + " (weight 0)" * (each["role"] == ASSISTANT) for each in after))
         raise Mistake(
             f"{key!r} has no message of the {ASSISTANT}, only of {roles}: there is nothing to learn from it; complete "
             "or remove the record"
