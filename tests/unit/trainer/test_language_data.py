@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import torch
@@ -26,7 +27,7 @@ from footplate_trainer.data.language import (
 )
 from footplate_trainer.data.packing import pack
 from footplate_trainer.data.prompts import PLAIN_TEMPLATE, Writer
-from footplate_trainer.data.records import Chat
+from footplate_trainer.data.records import Chat, Reader
 from footplate_trainer.errors import DataError
 from text_cases import CHAT_TEMPLATE, END, make_chats, make_sentences, make_tokenizer, write_lines
 
@@ -80,6 +81,24 @@ def test_of_chats_all_that_the_assistant_says_is_learnt(tmp_path: Path) -> None:
         ),
         ("<|system|>be kind<|end|><|user|>fine soup<|end|><|assistant|>good<|end|>", "good<|end|>"),
     ]
+
+
+def test_a_message_of_weight_0_is_not_learnt(tmp_path: Path) -> None:
+    """As OpenAI's files for fine-tuning say it."""
+    row = chat("a sad day", "bad", "a happy song", "good")
+    row["messages"][1]["weight"], row["messages"][3]["weight"] = 0, 1
+    [(text, learnt)] = spoken(read_rows(tmp_path, [row]).train)
+    assert "bad<|end|>" in text
+    assert learnt == "good<|end|>"
+    row["messages"][3]["weight"] = 0
+    with pytest.raises(
+        DataError, match=r"no message of the assistant, only of user, assistant \(weight 0\): there is no"
+    ):
+        read_rows(tmp_path, [row])
+    for weight in (0.5, "0"):
+        row["messages"][1]["weight"] = weight
+        with pytest.raises(DataError, match=r"messages\[1\] has the weight .*; it is 1, or 0"):
+            read_rows(tmp_path, [row])
 
 
 def make_other_tokenizer(kind: str) -> Any:
@@ -190,15 +209,108 @@ def test_sharegpts_names_are_known(tmp_path: Path) -> None:
     assert (text, learnt) == ("<|system|>be kind<|end|><|user|>a sad day<|end|><|assistant|>bad<|end|>", "bad<|end|>")
 
 
-@pytest.mark.parametrize("kind", ["parquet", "gzip"])
+def save_as(kind: str, rows: list[dict[str, Any]], folder: Path) -> None:
+    """As a Parquet file, as a Feather file, or as datasets' save_to_disk does: a stream of Arrow."""
+    table = pa.Table.from_pylist(rows)
+    if kind == "parquet":
+        pa.parquet.write_table(table, folder / "rows.parquet")
+    elif kind == "feather":
+        pyarrow.feather.write_feather(table, str(folder / "rows.feather"))
+    else:
+        with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=3)
+        files = [{"filename": "data-00000-of-00001.arrow"}]
+        (folder / "state.json").write_text(json.dumps({"_data_files": files, "_indices_data_files": None}))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "save_to_disk", "gzip"])
 def test_other_files(tmp_path: Path, kind: str) -> None:
     rows = make_chats(10)
-    if kind == "parquet":
-        pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    if kind != "gzip":
+        save_as(kind, rows, tmp_path)
     else:
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     assert spoken(read(train=tmp_path).train) == spoken(read_rows(tmp_path / "lines", rows).train)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "save_to_disk"])
+def test_an_object_of_a_table_has_only_the_keys_that_it_had(tmp_path: Path, kind: str) -> None:
+    """Arrow gives each all keys of all: a tool would be shown with the parameters of another one."""
+    tools = [{"name": name, "parameters": {name: {"type": "string"}}} for name in ("city", "zone")]
+    calls = [{"name": tool["name"], "arguments": {tool["name"]: "x"}} for tool in tools]
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": "", "tool_calls": [call]},
+                {"role": "tool", "content": "b", "name": call["name"]},
+                {"role": "assistant", "content": "c"},
+            ],
+            "tools": tools,
+        }
+        for call in calls
+    ]
+    save_as(kind, rows, tmp_path)
+    path = next(path for path in tmp_path.iterdir() if path.suffix != ".json")
+    lines = write_lines(tmp_path / "lines" / "rows.jsonl", rows) / "rows.jsonl"
+    assert [record for _, record in Reader().read(path)] == [record for _, record in Reader().read(lines)]
+
+
+TOOLS = [{"type": "function", "function": {"name": "day", "parameters": {"type": "object", "properties": {}}}}]
+WITH_TOOLS = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + (message['content'] or '') }}"
+    "{% for call in message.tool_calls or [] %}{{ call.name }}{% endfor %}{{ '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def chat_with_calls(*, content: str | None = "one moment", **keys: Any) -> dict[str, Any]:
+    row = chat("a day?", "", "fine")
+    row["messages"][1:] = [
+        {"role": "assistant", "content": content, "tool_calls": [{"name": "day", "arguments": {}}]},
+        {"role": "tool", "content": "monday"},
+        {"role": "assistant", "content": "monday"},
+    ]
+    return {**row, **keys}
+
+
+@pytest.mark.parametrize("content", ["one moment", None])
+@pytest.mark.parametrize("tools", [TOOLS, json.dumps(TOOLS)], ids=["list", "JSON"])
+def test_calls_and_tools_are_shown_as_the_template_does(tmp_path: Path, tools: Any, content: str | None) -> None:
+    row = chat_with_calls(tools=tools, content=content)
+    [(text, learnt)] = spoken(
+        read_rows(tmp_path, [row], max_length=512, tokenizer=make_tokenizer(template=WITH_TOOLS)).train
+    )
+    assert text.startswith('[{"type": "function", "function": {"name": "day"')
+    assert learnt == f"{content or ''}day<|end|>monday<|end|>"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {**chat("a", "b"), "tools": TOOLS},
+            "line 1: has tools, and the model's chat template leaves them out; take a",
+        ),
+        (
+            {"messages": chat_with_calls()["messages"][:2]},
+            r"line 1: message 1 calls a tool \(tool_calls\), and the model's chat template leaves that",
+        ),
+        ({**chat("a", "b"), "tools": "day"}, r"line 1: 'tools' is a text that is no JSON \(Expecting value"),
+        ({**chat("a", "b"), "tools": {"name": "day"}}, "line 1: 'tools' is an object, not a list of tools, each an"),
+        ({**chat("a", "b"), "tools": ["day"]}, "line 1: 'tools' is a list, not a list of tools, each an object"),
+    ],
+)
+@pytest.mark.parametrize("template", ["its own", None])
+def test_a_template_that_leaves_out_calls_or_tools(
+    tmp_path: Path, row: dict[str, Any], message: str, template: str | None
+) -> None:
+    """Else the assistant would learn to answer what it can't see, and never to call."""
+    tokenizer = make_tokenizer() if template else make_tokenizer(template=None)
+    with pytest.raises(DataError, match=message):
+        read_rows(tmp_path, [row], tokenizer=tokenizer)
 
 
 def test_without_a_template_roles_are_headings(tmp_path: Path) -> None:
@@ -364,7 +476,7 @@ def test_files_without_records(tmp_path: Path, content: bytes, message: str) -> 
 
 def test_a_folder_without_such_files(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text\na\n")
-    with pytest.raises(DataError, match=r"holds no JSON lines or Parquet files"):
+    with pytest.raises(DataError, match=r"holds no JSON lines, Parquet or Feather files; check"):
         read(train=tmp_path)
 
 

@@ -24,6 +24,7 @@ from footplate_trainer.models.language import (
     NAME,
     LanguageModel,
     choose_length,
+    load_language_model,
     positions_of,
     read_language_model,
 )
@@ -158,6 +159,29 @@ def test_many_prompts_at_once_are_as_each_alone(loaded: Any) -> None:
     prompts = ["a", "a sad day, " * 5, "", "fine soup"] * 5
     together = loaded.predict(prompts, max_new_tokens=5)
     assert together == [loaded.predict(prompt, max_new_tokens=5)[0] for prompt in prompts]
+
+
+def test_an_answer_is_as_long_beside_a_prompt_that_leaves_little_room(loaded: Any) -> None:
+    prompts = ["a sad day, " * 11, "a sad day", "fine soup"]
+    alone = [loaded.predict(prompt, max_new_tokens=20)[0] for prompt in prompts]
+    assert len(alone[0]) < len(alone[1])
+    assert loaded.predict(prompts, max_new_tokens=20) == alone
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"num_beams": 3}, {"num_beams": 2, "num_return_sequences": 2}, {"min_length": 60}],
+    ids=str,
+)
+def test_the_likeliest_token_is_taken_whatever_the_folder_says(folder: Path, said: dict[str, Any]) -> None:
+    """Its settings are for others, and stay in it."""
+    expected = load_language_model(folder).generate(["a sad day"] * 2, 20)
+    change(folder, "generation_config.json", **said)
+    model = load_language_model(folder)
+    assert model.generate(["a sad day"] * 2, 20) == expected
+    model.save(folder / "again")
+    left = json.loads((folder / "again" / "generation_config.json").read_text())
+    assert {name: left[name] for name in said} == said
 
 
 def test_a_model_reads_no_more_than_it_can(loaded: Any) -> None:

@@ -1,6 +1,9 @@
 """What a recipe would refuse of data is told by whoever prepares them, by file and row of the user's own."""
 
+import json
+import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +11,13 @@ import pytest
 from PIL import Image
 
 from footplate.api.data import Data
+from footplate_trainer.data.records import Reader
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.learning import wanted_by
 from footplate_trainer.preparation.preparing import prepare
 from footplate_trainer.preparation.report import Prepared
 
-TEXTS = "text-classification"
+TEXTS, LANGUAGE = "text-classification", "language-model"
 CLASSES: tuple[str, dict[str, Any]] = "tabular-classification", {"target": "label"}
 NUMBERS: tuple[str, dict[str, Any]] = "tabular-regression", {"target": "price"}
 RANDOM = {"train": 0.5, "test": 0.5}
@@ -41,6 +45,73 @@ def refused(folder: Path, files: Mapping[str, str], recipe: str, hyperparameters
 
 def texts(*labels: str) -> str:
     return "".join(["text,label\n", *(f"words {number},{label}\n" for number, label in enumerate(labels))])
+
+
+def records_of(path: Path) -> list[Any]:
+    return [record for _, record in Reader().read(path)]
+
+
+CALLS = [{"name": name, "arguments": {name: "x"} if name else {}} for name in ("city", "zone", "")]
+RECORDS: dict[str, list[dict[str, Any]]] = {
+    "chats": [
+        {"messages": [{"role": "user", "content": f"é {n}"}, {"role": "assistant", "content": "\ta\n"}], "meta": {}}
+        for n in range(9)
+    ],
+    "dates": [{"prompt": f"when {n}?", "completion": f"2026-01-0{n + 1}"} for n in range(9)],
+    "tools": [
+        {
+            "messages": [
+                {"role": "user", "content": f"{n}"},
+                {"role": "assistant", "content": None, "tool_calls": [CALLS[n % 3]]},
+                {"role": "assistant", "content": "a"},
+            ],
+            "tools": [{"name": name, "parameters": {name: {"type": "string"}}} for name in ("city", "zone")],
+        }
+        for n in range(9)
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_records_of_a_language_model_are_the_same_in_the_parts(tmp_path: Path, kind: str) -> None:
+    """In columns a text that says a day is a date, and a call has the arguments of all others."""
+    lines = [json.dumps(row) + "\n" for row in RECORDS[kind]]
+    files = {"a.jsonl": "".join(lines[:4]), "b.jsonl": "\n".join(lines[4:])}
+    found = run(tmp_path, files, LANGUAGE, {}, RANDOM)
+    assert [file.path for file in found.files] == ["splits/test/data.jsonl", "splits/train/data.jsonl"]
+    expected = [*records_of(tmp_path / "train/a.jsonl"), *records_of(tmp_path / "train/b.jsonl")]
+    parts = {part: records_of(tmp_path / f"out/splits/{part}/data.jsonl") for part in found.splits}
+    assert {part: len(records) for part, records in parts.items()} == found.splits
+    assert sorted(map(repr, chain(*parts.values()))) == sorted(map(repr, expected))
+    for records in parts.values():
+        assert records == [record for record in expected if record in records], "in their order"
+
+
+def test_texts_that_say_a_day_are_texts_in_the_parts(tmp_path: Path) -> None:
+    rows = [{"text": f"2026-01-0{n + 1}", "label": "ab"[n % 2]} for n in range(8)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    found = run(tmp_path, {"a.jsonl": lines}, TEXTS, {}, {**RANDOM, "by": "stratified", "column": "label"})
+    parts = [(tmp_path / "out" / file.path).read_text().splitlines() for file in found.files]
+    assert sorted(chain(*parts)) == sorted(lines.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.jsonl", '{"text": "a"}\n' * 4 + '{"txt": "b"}\n', "a.jsonl, line 5: has no 'text', and the first record"),
+        ("a.jsonl", '{"message": []}\n' * 4, "line 1: has the keys 'message'; a record has messages"),
+        ("a.csv", "text\na\nb\n", "reads JSON lines, Parquet or Feather files, and .*a.csv is none"),
+        ("a/a.txt", "a b c", "reads JSON lines, Parquet or Feather files, and the inputs hold none"),
+    ],
+)
+def test_records_that_the_recipe_refuses_are_told_by_line(tmp_path: Path, name: str, text: str, said: str) -> None:
+    found = refused(tmp_path, {name: text, name.replace("a.txt", "b.txt"): text}, LANGUAGE, {})
+    assert re.search(said, found), found
+
+
+def test_objects_without_keys_are_no_parquet_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the parts are Parquet files, which can't hold such data: .*'meta'"):
+        run(tmp_path, {"a.jsonl": '{"a": 1, "meta": {}}\n' * 4}, "evaluate", {}, RANDOM)
 
 
 def test_data_that_can_be_learnt_from_are_prepared(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ class Writer:
 
     def _chat(self, chat: Chat) -> list[Written]:
         whole = render(self.tokenizer, chat.messages, chat.tools)
+        self._check_tools(chat, whole)
         for number, message in enumerate(chat.messages):
             content = message.get("content") or ""
             if message["role"] not in NOT_ALWAYS_SHOWN and content.strip() not in whole:
@@ -111,6 +112,23 @@ class Writer:
         if all(whole.startswith(turn.text) for turn in turns):
             return [Written(whole, tuple(span for turn in turns for span in turn.spans))]
         return turns
+
+    def _check_tools(self, chat: Chat, whole: str) -> None:
+        """Raises Mistake where the template leaves out the tools, or what the assistant calls: it would learn answers
+        to what it can't see, and never to call.
+        """
+        way_out = "take a model whose template knows tools, or write them into the messages"
+        if chat.tools and render(self.tokenizer, chat.messages) == whole:
+            raise Mistake(f"has tools, and the model's chat template leaves them out; {way_out}")
+        for number, message in enumerate(chat.messages):
+            if message.get("tool_calls"):
+                silent = {"content": "", **{key: item for key, item in message.items() if key != "tool_calls"}}
+                others = [*chat.messages[:number], silent, *chat.messages[number + 1 :]]
+                if _is_shown_as(self.tokenizer, others, chat.tools, whole):
+                    raise Mistake(
+                        f"message {number} calls a tool (tool_calls), and the model's chat template leaves that out; "
+                        f"{way_out}"
+                    )
 
     def _turn(self, chat: Chat, number: int) -> Written:
         """The chat up to the message of this number: what it has beyond the prompt for it is to be learnt."""
@@ -144,6 +162,13 @@ def render(
         said = str(error) or type(error).__name__
         roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
         raise Mistake(f"the model's chat template doesn't take messages of {roles} in this order: {said}") from None
+
+
+def _is_shown_as(tokenizer: Any, messages: Sequence[Mapping[str, Any]], tools: Any, text: str) -> bool:
+    try:
+        return render(tokenizer, messages, tools) == text
+    except Mistake:  # such as of a tool's answer without a call
+        return False
 
 
 def learnt_tokens(ends: Sequence[int], spans: Sequence[Span]) -> NDArray[np.bool_]:

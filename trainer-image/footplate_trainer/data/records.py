@@ -1,22 +1,23 @@
-"""Reads what a language model learns from: JSON lines or Parquet files, of which each record is a chat, a prompt with
-its completion, or a text.
+"""Reads what a language model learns from: files of JSON lines, Parquet or Feather, of which each record is a chat, a
+prompt with its completion, or a text.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from footplate.api.errors import nearest
 from footplate_trainer.data.splits import TEST, TRAIN, VALIDATION
-from footplate_trainer.data.table_folders import PARQUET, find_files
+from footplate_trainer.data.table_arrow import open_arrow
+from footplate_trainer.data.table_folders import FEATHER, PARQUET, find_files
 from footplate_trainer.data.text_lines import is_lines, kind_of, read_objects
 from footplate_trainer.errors import DataError
 
-KINDS = "JSON lines or Parquet"
+KINDS = "JSON lines, Parquet or Feather"
 MESSAGES = "messages", "conversations"
 SHAPES: Mapping[str, tuple[str, ...]] = {
     "messages": ("messages",),
@@ -28,12 +29,13 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
 ASSISTANT = "assistant"
 SPEAKERS = {"human": "user", "gpt": ASSISTANT}
 """Roles by ShareGPT's names, whose messages have `from` and `value`."""
-PARQUET_ROWS = 1024
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Messages as a chat template takes them; those of the assistant from number `first` on are to be learnt."""
+    """Messages as a chat template takes them; those of the assistant from number `first` on are to be learnt, but
+    those of weight 0."""
 
     messages: list[dict[str, Any]]
     first: int = 0
@@ -42,7 +44,11 @@ class Chat:
     @property
     def learnt(self) -> list[int]:
         """The numbers of the messages that are to be learnt."""
-        return [n for n, each in enumerate(self.messages) if n >= self.first and each["role"] == ASSISTANT]
+        return [
+            number
+            for number, each in enumerate(self.messages)
+            if number >= self.first and each["role"] == ASSISTANT and each.get("weight", 1)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Place:
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.path}, {'row' if _is_parquet(self.path) else 'line'} {self.number:,}"
+        return f"{self.path}, {'line' if is_lines(self.path) else 'row'} {self.number:,}"
 
 
 def find_records(inputs: Mapping[str, Path], *, said: list[str]) -> dict[str, list[Path]]:
@@ -86,18 +92,15 @@ def find_records(inputs: Mapping[str, Path], *, said: list[str]) -> dict[str, li
 
 
 def _files(folder: Path, channel: str, said: list[str]) -> dict[str, list[Path]]:
-    found = find_files(folder, channel=channel, said=said, wanted=_is_wanted, kinds=KINDS)
+    found = find_files(folder, channel=channel, said=said, wanted=is_of_records, kinds=KINDS)
     if channel not in found:
         raise DataError(f"input {channel}: {folder} holds {' and '.join(found)} data, but none named {channel}")
     return found
 
 
-def _is_wanted(path: Path) -> bool:
-    return is_lines(path) or _is_parquet(path)
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in PARQUET
+def is_of_records(path: Path) -> bool:
+    """Whether the file's name is one of such data."""
+    return is_lines(path) or path.suffix.lower() in (*PARQUET, *FEATHER)
 
 
 class Reader:
@@ -139,7 +142,7 @@ class Reader:
             return Continuation("", _text(row["text"], "text"))
         if self.shape != "prompt and completion":
             messages = _messages(row[self.shape], self.shape)
-            return _learnable(Chat(messages, tools=row.get("tools") or None), self.shape)
+            return _learnable(Chat(messages, tools=_tools(row)), self.shape)
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, list) != self._of_messages:
             raise Mistake(
@@ -149,7 +152,7 @@ class Reader:
         if not self._of_messages:
             return Continuation(_text(prompt, "prompt"), _text(completion, "completion"))
         before, after = _messages(prompt, "prompt"), _messages(completion, "completion")
-        return _learnable(Chat([*before, *after], len(before), row.get("tools") or None), "completion")
+        return _learnable(Chat([*before, *after], len(before), _tools(row)), "completion")
 
 
 class Mistake(ValueError):
@@ -157,15 +160,25 @@ class Mistake(ValueError):
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if not _is_parquet(path):
+    if is_lines(path):
         yield from ((number, row) for number, _, row in read_objects(path))
         return
+    file = open_arrow(path)
     number = 0
-    with pa.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(PARQUET_ROWS):
-            for row in batch.to_pylist():
+    for batch in file.batches(dict(zip(file.names, file.types, strict=True))):
+        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+            for row in batch.slice(start, ROWS_AT_ONCE).to_pylist():
                 number += 1
-                yield number, row
+                yield number, {name: _without_nulls(value) for name, value in row.items()}
+
+
+def _without_nulls(value: Any) -> Any:
+    """Of objects only what they had: Arrow gives each of a column all keys of all, null where there is none, and a tool
+    would be shown with the others' parameters.
+    """
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [*map(_without_nulls, value)] if isinstance(value, list) else value
 
 
 def _shape_of(row: Mapping[str, Any]) -> str:
@@ -193,6 +206,19 @@ def _text(value: Any, key: str) -> str:
     return value or ""
 
 
+def _tools(row: Mapping[str, Any]) -> list[Any] | None:
+    """What the assistant may call; in tables often a text in JSON, since tools differ in their keys."""
+    tools = row.get("tools")
+    if isinstance(tools, str) and tools.strip():
+        try:
+            tools = json.loads(tools)
+        except ValueError as error:
+            raise Mistake(f"'tools' is a text that is no JSON ({error}); write a list of tools") from None
+    if tools and not (isinstance(tools, list) and all(isinstance(each, dict) for each in tools)):
+        raise Mistake(f"'tools' is {kind_of(tools)}, not a list of tools, each an object")
+    return tools or None
+
+
 def _messages(value: Any, key: str) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise Mistake(f'{key!r} is {kind_of(value)}, not a list of messages: [{{"role": "user", "content": "…"}}, …]')
@@ -214,12 +240,17 @@ def _message(value: Any, where: str) -> dict[str, Any]:
     content = message.get("content")
     if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
         raise Mistake(f"{where} has a 'content' that is {kind_of(content)}, not a text")
+    if message.get("weight", 1) not in (0, 1):
+        raise Mistake(
+            f"{where} has the weight {message['weight']!r}; it is 1, or 0 of a message that isn't to be learnt"
+        )
     return message
 
 
 def _learnable(chat: Chat, key: str) -> Chat:
     if not chat.learnt:
-        roles = ", ".join(dict.fromkeys(each["role"] for each in chat.messages[chat.first :]))
+        after = chat.messages[chat.first :]
+        roles = ", ".join(dict.fromkeys(each["role"] + " (weight 0)" * (each["role"] == ASSISTANT) for each in after))
         raise Mistake(
             f"{key!r} has no message of the {ASSISTANT}, only of {roles}: there is nothing to learn from it; complete "
             "or remove the record"

@@ -19,6 +19,7 @@ CSV_NAME = re.compile(r".*\.(csv|tsv)(\.(gz|zst|bz2))?", re.IGNORECASE)
 PARQUET = (".parquet", ".pq")
 FEATHER = (".feather", ".arrow")
 KINDS = "CSV, TSV, JSON lines, Parquet or Feather"
+EXAMPLES = " (.csv, .csv.gz, .parquet, …)"
 _PARTITION = re.compile(r"([^\W\d]\w*)=(.*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -48,7 +49,7 @@ def find_files(
     files = [path for path in there if wanted(path)]
     if not files:
         raise DataError(
-            f"input {channel}: {folder} holds no {kinds} files (.csv, .csv.gz, .parquet, …); "
+            f"input {channel}: {folder} holds no {kinds} files{EXAMPLES if kinds == KINDS else ''}; "
             "check the input's uri, and that it ends in '/' if it is a folder"
         )
     if others := [path for path in there if not wanted(path)]:

@@ -3,7 +3,8 @@
 They are saved as transformers' `save_pretrained` does, and so are read by whatever reads its folders.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,36 +59,57 @@ class LanguageModel(TextModel):
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
-        """What comes after each prompt: each time the likeliest token, up to the end mark, to so many, or to
-        what the model reads.
+        """What comes after each prompt, whatever others are beside it: each time the likeliest token, up to the end
+        mark, to so many, or to what the model reads.
 
         Raises:
             DataError: a prompt is longer than the model reads, or the template doesn't take a chat.
         """
-        parts = [prompts[start : start + PROMPTS_AT_ONCE] for start in range(0, len(prompts), PROMPTS_AT_ONCE)]
-        return [text for part in parts for text in self._generate(part, max_new_tokens)]
-
-    def _generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         several = [self._ids(prompt) for prompt in prompts]
-        width = max(map(len, several))
+        rooms = [self._room(len(ids), max_new_tokens) for ids in several]
+        found = [""] * len(several)
+        for room in dict.fromkeys(rooms):  # those that are asked at once get as many tokens
+            alike = [number for number, each in enumerate(rooms) if each == room]
+            for start in range(0, len(alike), PROMPTS_AT_ONCE):
+                part = alike[start : start + PROMPTS_AT_ONCE]
+                for number, text in zip(part, self._generate([several[each] for each in part], room), strict=True):
+                    found[number] = text
+        return found
+
+    def _room(self, width: int, max_new_tokens: int) -> int:
+        """For how many tokens there is room behind a prompt of so many."""
         most = positions_of(self.network.config.to_dict())
-        if most is not None and width >= most:
+        if most is None:
+            return max_new_tokens
+        if width >= most:
             raise DataError(
                 f"a prompt has {width:,} tokens, and the model reads {most:,} with what comes after it; shorten it"
             )
+        return min(max_new_tokens, most - width)
+
+    def _generate(self, several: Sequence[list[int]], max_new_tokens: int) -> list[str]:
+        width = max(map(len, several))
         ids = torch.tensor([[self.pad] * (width - len(each)) + each for each in several])
         mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in several])
-        with quiet():
-            made = self.network.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                do_sample=False,
-                max_new_tokens=max_new_tokens if most is None else min(max_new_tokens, most - width),
-                pad_token_id=self.pad,
-                eos_token_id=self._end_marks(),
-            )
+        with quiet(), self._likeliest():
+            made = self.network.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens)
         found: list[str] = self.tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
         return found
+
+    @contextmanager
+    def _likeliest(self) -> Iterator[None]:
+        """Leaves out what the model's folder says of how to generate (beams, penalties, least lengths), but its end
+        marks.
+        """
+        from transformers import GenerationConfig
+
+        said = self.network.generation_config
+        plain = GenerationConfig(do_sample=False, pad_token_id=self.pad, eos_token_id=self._end_marks())
+        self.network.generation_config = plain
+        try:
+            yield
+        finally:
+            self.network.generation_config = said
 
     def _ids(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):

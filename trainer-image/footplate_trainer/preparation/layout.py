@@ -4,7 +4,8 @@
     profile.json       what the data are, and profile.html, where that is asked for or a check is broken
     problems.json      the checks that are broken; there is nothing else then but the profile
     files.jsonl        of a folder of pictures or texts, which file is in which part
-    splits/train/…     the parts, as training finds them: of a table data.parquet, else links to the input's files
+    splits/train/…     the parts, as training finds them: of a table data.parquet, of JSON lines for
+                       a recipe of texts data.jsonl, else links to the input's files
 
 Needs no pyarrow.
 """
@@ -47,7 +48,7 @@ def read(folder: Path) -> Prepared:
 def record(folder: Path) -> list[SplitFile]:
     """The files that make up the parts, so that another node can have them."""
     listed = folder / FILES
-    files = [listed] if listed.is_file() else sorted((folder / PARTS).rglob("*.parquet"))
+    files = [listed] if listed.is_file() else sorted(each for each in (folder / PARTS).rglob("*") if each.is_file())
     return [_record(path, folder) for path in files]
 
 

@@ -19,6 +19,7 @@ from footplate_trainer.data.table_target import LearnTarget, Target, count_class
 from footplate_trainer.data.tables import check_names
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.reading import Loaded
+from footplate_trainer.preparation.records import check_records
 
 CLASS = "class"
 """The column that says it, of pictures and texts in a folder for each class."""
@@ -29,10 +30,16 @@ class Wanted:
     """What a recipe wants of the data."""
 
     target: str | None
-    """The column of a table; None where only pictures are read."""
-    learn: LearnTarget
+    """The column of a table; None where there is none."""
+    learn: LearnTarget | None
+    """None of a language model, which reads records."""
     ignore: tuple[str, ...] = ()
     text: str | None = None
+
+    @property
+    def texts(self) -> bool:
+        """Whether it reads texts, which columns of JSON lines may take for something else."""
+        return self.learn is None or self.text is not None
 
 
 def wanted_by(recipe: str | None, hyperparameters: Mapping[str, Any]) -> Wanted | None:
@@ -47,7 +54,7 @@ def wanted_by(recipe: str | None, hyperparameters: Mapping[str, Any]) -> Wanted 
         return Wanted(
             table.target, learn_quantity if recipe == "tabular-regression" else learn_classes, ignore=table.ignore
         )
-    return None
+    return Wanted(None, None) if recipe == "language-model" else None
 
 
 def check_learnable(wanted: Wanted, loaded: Loaded, codes: NDArray[np.uint8], split: Split | None) -> None:
@@ -64,6 +71,9 @@ def check_learnable(wanted: Wanted, loaded: Loaded, codes: NDArray[np.uint8], sp
             train lacks.
         ConfigError: the columns make no sense together.
     """
+    if wanted.learn is None:
+        check_records(loaded.files)
+        return
     name = wanted.target if loaded.paths is None else CLASS
     if name is None:
         return

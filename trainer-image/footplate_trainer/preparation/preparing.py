@@ -22,6 +22,7 @@ from footplate_trainer.preparation.measuring import Column, most_frequent
 from footplate_trainer.preparation.page import render
 from footplate_trainer.preparation.profiling import make_profile
 from footplate_trainer.preparation.reading import Loaded, load
+from footplate_trainer.preparation.records import are_lines, write_lines
 from footplate_trainer.preparation.report import Prepared, Violation
 from footplate_trainer.preparation.splitting import divide
 
@@ -83,7 +84,8 @@ def prepare(
         check_learnable(wanted, loaded, codes, data.split)
     if data.split is not None:
         _check_train(codes)
-        _write_parts(loaded, codes, folder)
+        as_lines = wanted is not None and wanted.texts and loaded.paths is None and are_lines(loaded.files)
+        _write_parts(loaded, codes, folder, as_lines=as_lines)
     (folder / "rows.arrow").unlink(missing_ok=True)
     counts = np.bincount(codes, minlength=len(SPLITS))
     prepared = Prepared(
@@ -152,7 +154,10 @@ def _column(loaded: Loaded, name: str | None) -> pa.ChunkedArray | None:
     return loaded.table.column(name)
 
 
-def _write_parts(loaded: Loaded, codes: Codes, folder: Path) -> None:
+def _write_parts(loaded: Loaded, codes: Codes, folder: Path, *, as_lines: bool) -> None:
+    if as_lines:
+        write_lines(loaded.files, codes, folder / PARTS)
+        return
     if loaded.paths is None:
         _write_rows(loaded.table, codes, folder / PARTS)
         return
@@ -168,7 +173,10 @@ def _write_rows(table: pa.Table, codes: Codes, folder: Path) -> None:
     writers = {}
     for part in np.unique(codes).tolist():
         (folder / SPLITS[part]).mkdir(parents=True, exist_ok=True)
-        writers[part] = pq.ParquetWriter(folder / SPLITS[part] / "data.parquet", table.schema)
+        try:
+            writers[part] = pq.ParquetWriter(folder / SPLITS[part] / "data.parquet", table.schema)
+        except pa.ArrowNotImplementedError as error:
+            raise DataError(f"data.split: the parts are Parquet files, which can't hold such data: {error}") from None
     try:
         start = 0
         for batch in table.to_batches(max_chunksize=BATCH_ROWS):

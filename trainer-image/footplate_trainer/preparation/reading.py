@@ -26,6 +26,8 @@ class Loaded:
     parts: NDArray[np.uint8] | None
     """Of each row the place of its part in SPLITS, as names of channels, folders and files say; None where all are of
     one."""
+    files: Sequence[Path] = ()
+    """Of a table, in the order of their rows."""
     paths: Sequence[Path] | None = None
     """The file of each row, where each is one."""
     same: Sequence[str] | None = None
@@ -97,7 +99,7 @@ def _load_tables(channels: Mapping[str, Path], scratch: Path) -> Loaded:
         path, number = rows.locate(row)
         return _below(path, channels), number
 
-    return Loaded(table=rows.table, locate=locate, parts=parts, notes=(*notes, *source.said))
+    return Loaded(table=rows.table, locate=locate, parts=parts, files=paths, notes=(*notes, *source.said))
 
 
 def _of_folder(folder: Folder) -> Loaded:
