@@ -170,6 +170,10 @@ def test_checks_that_contradict_themselves_are_refused(asked: dict[str, object],
         {"constraints": {"enum": ["a", "xy"], "pattern": "x.", "minLength": 2}},
         {"constraints": {"enum": ["ä"], "pattern": "."}},
         {"type": "number", "constraints": {"enum": ["1", "2e0"], "minimum": 2}},
+        pytest.param(
+            {"constraints": {"enum": [f"{n:0>250b}" for n in range(250)], "pattern": "(?:[01]{0,100}){9}c"}},
+            id="that would take the operator seconds to find out",
+        ),
     ],
 )
 def test_an_enum_of_which_some_value_may_come_is_taken(asked: dict[str, object]) -> None:
