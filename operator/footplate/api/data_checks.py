@@ -28,9 +28,14 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_CELL)]
 
 PATTERN_RULE = Rule(
     "",  # CEL can match an expression, but not tell whether it is one
-    "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference)",
-    is_expression,
+    r"must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference; \Q ends with \E)",
+    lambda pattern: is_expression(whole(pattern)),
 )
+
+
+def whole(pattern: str) -> str:
+    """The expression that all of a text must match, as it is compiled wherever it is used."""
+    return rf"\A(?:{pattern})\z"
 
 
 MOMENT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z?)?$"
@@ -168,11 +173,11 @@ def _may_match(values: Sequence[str], pattern: str) -> bool:
     """Whether all of one of these texts does. It isn't known of letters beyond ASCII, which are matched by their bytes
     here, and of what takes too many steps.
     """
-    size, length = program_size(pattern) or 0, sum(map(len, values))
+    size, length = program_size(whole(pattern)) or 0, sum(map(len, values))
     if not pattern.isascii() or not all(map(str.isascii, values)) or size * max(length, MAX_CELL) > MAX_STEPS:
         return True
-    whole = compile_expression(rf"\A(?:{pattern})\z")
-    return any(whole.search(value.encode()) for value in values)
+    compiled = compile_expression(whole(pattern))
+    return any(compiled.search(value.encode()) for value in values)
 
 
 CONSISTENT = keep(  # CEL would have to look at all values of all columns, which costs more than it may
