@@ -24,12 +24,19 @@ def refusal(status: TrainingJobStatus, spec: TrainingJobSpec) -> str:
     missed = _missed(status.evaluation)
     if missed:
         return clean(f"the model isn't accepted: {'; '.join(missed)}")
-    if _gates(spec) and status.artifact is not None and status.artifact.accepted is not True:
+    if _gates(spec) and not _is_said(status, spec):
         return (
             "the model isn't accepted: its pod doesn't say that it passes the gates of spec.evaluation; use an image "
             "whose footplate_trainer knows them"
         )
     return ""
+
+
+def _is_said(status: TrainingJobStatus, spec: TrainingJobSpec) -> bool:
+    """Whether rank 0 has said so, of its model where it has one: where all are passed, it may have no room for them."""
+    if spec.output is not None:
+        return status.artifact is not None and status.artifact.accepted is True
+    return status.evaluation is not None
 
 
 def _gates(spec: TrainingJobSpec) -> list[Gate]:

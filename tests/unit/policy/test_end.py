@@ -178,7 +178,8 @@ def test_budget_spent() -> None:
     assert after["completionTime"] == at()
 
 
-GATED = {"evaluation": {"gates": [{"metric": "testAccuracy", "atLeast": 0.9}]}}
+ASKED = {"evaluation": {"gates": [{"metric": "testAccuracy", "atLeast": 0.9}]}}
+GATED = {**ASKED, "output": {"uri": "s3://models/m/"}}
 MODEL = {"uri": "s3://m/1/", "manifest": "s3://m/1/m", "sha256": "a" * 64, "sizeBytes": 5}
 MISSED = {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.7, "passed": False}
 PASSED = {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.95, "passed": True}
@@ -224,6 +225,16 @@ def test_a_model_isnt_accepted_by_a_word_that_its_values_belie(
     assert words in after["message"]
     assert after["artifact"].get("accepted") is not True
     assert all(gate["passed"] == (gate.get("value") == 0.95) for gate in after["evaluation"]["gates"])
+
+
+@pytest.mark.parametrize("output", [{}, {"output": {"uri": "s3://models/m/"}}])
+def test_gates_of_which_nothing_is_said_are_not_passed(output: JSON) -> None:
+    """As by an image that writes what it likes where the verdict belongs."""
+    done = [pod(rank, phase="Succeeded", state=terminated(0, message="{")) for rank in (0, 1)]
+    after = status_of(look(job({**ASKED, **output}), *done))
+    assert (after["phase"], after["reason"]) == ("Failed", "GateNotPassed")
+    said = says(evaluation={"gates": []}), says(1)
+    assert status_of(look(job({**ASKED, **output}), *said))["phase"] == ("Failed" if output else "Succeeded")
 
 
 def test_a_job_without_gates_has_neither_accepted_nor_refused_models() -> None:

@@ -246,7 +246,8 @@ def _with_way_out(refused: Refused) -> Refused:
 
 
 def _dataset(given: Dataset) -> dict[str, Any]:
-    kind, source = urlsplit(given.uri).scheme, {"uri": given.uri}
+    kind = urlsplit(given.uri).scheme
+    source: dict[str, str | int] = {"uri": given.uri}
     if given.version is not None:  # as MLflow's own DeltaDatasetSource has it
         kind, source = "delta_table", {"path": given.uri, "delta_table_version": given.version}
     dataset = {
