@@ -267,6 +267,7 @@ def _addresses() -> Sequence[Attempt]:
                 ("another team's", "https://mlflow.example.com/other"),
                 ("the namespace's name goes on", "https://mlflow.example.com/team-a"),
                 ("dots in the path", "https://mlflow.example.com/team/../other"),
+                ("dots with a parameter, as Java's servers cut off", "https://mlflow.example.com/team/..;/other"),
                 ("without TLS", "http://mlflow.example.com/team"),
                 ("another host", "http://169.254.169.254"),
             )

@@ -4,18 +4,23 @@ Words for columns are those of Frictionless' Table Schema, with its meanings; `e
 and maximum of dates, which a CRD can't hold beside numbers.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from footplate.api.expressions import compile_expression, is_expression
+from footplate.api.expressions import compile_expression, is_expression, program_size
 from footplate.api.types import ByName, Model, Rule, at, keep
 
 ColumnType = Literal["string", "integer", "number", "boolean", "date", "datetime"]
 MAX_COLUMNS = 256
 MAX_ENUM = 256
 MAX_CELL = 256
+MAX_STEPS = 131_072
+"""Of a column's pattern on the values of its enum, a millisecond's work: a job is read again and again, by an operator
+that has others, too.
+"""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Length = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -23,9 +28,14 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_CELL)]
 
 PATTERN_RULE = Rule(
     "",  # CEL can match an expression, but not tell whether it is one
-    "must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference)",
-    is_expression,
+    r"must be a regular expression of RE2's syntax (no lookahead, lookbehind or backreference; \Q ends with \E)",
+    lambda pattern: is_expression(whole(pattern)),
 )
+
+
+def whole(pattern: str) -> str:
+    """The expression that all of a text must match, as it is compiled wherever it is used."""
+    return rf"\A(?:{pattern})\z"
 
 
 MOMENT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z?)?$"
@@ -142,14 +152,15 @@ def _number(text: str) -> float | None:
 def _enum_has_a_value(column: ColumnCheck) -> bool:
     """Whether some value of enum keeps the other constraints, too."""
     rules = column.constraints
-    return rules.enum is None or any(_keeps(value, rules) for value in rules.enum)
+    if rules.enum is None:
+        return True
+    kept = [value for value in rules.enum if _keeps(value, rules)]
+    return bool(kept) and (rules.pattern is None or _may_match(kept, rules.pattern))
 
 
 def _keeps(value: str, rules: Constraints) -> bool:
     least, most = rules.min_length or 0, rules.max_length if rules.max_length is not None else MAX_CELL
     if not least <= len(value) <= most:
-        return False
-    if rules.pattern is not None and not _matches(value, rules.pattern):
         return False
     if rules.minimum is None and rules.maximum is None:
         return True
@@ -158,11 +169,15 @@ def _keeps(value: str, rules: Constraints) -> bool:
     return number is not None and low is not None and high is not None and low <= number <= high
 
 
-def _matches(value: str, pattern: str) -> bool:
-    """Whether all of a text does; of letters beyond ASCII, which are matched by their bytes here, it isn't known."""
-    if not (value + pattern).isascii():
+def _may_match(values: Sequence[str], pattern: str) -> bool:
+    """Whether all of one of these texts does. It isn't known of letters beyond ASCII, which are matched by their bytes
+    here, and of what takes too many steps.
+    """
+    size, length = program_size(whole(pattern)) or 0, sum(map(len, values))
+    if not pattern.isascii() or not all(map(str.isascii, values)) or size * max(length, MAX_CELL) > MAX_STEPS:
         return True
-    return compile_expression(rf"\A(?:{pattern})\z").search(value.encode()) is not None
+    compiled = compile_expression(whole(pattern))
+    return any(compiled.search(value.encode()) for value in values)
 
 
 CONSISTENT = keep(  # CEL would have to look at all values of all columns, which costs more than it may

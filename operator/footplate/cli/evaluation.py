@@ -1,6 +1,7 @@
 """`footplate evaluation`: what was measured of a job's model, and whether its gates are passed."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
 
     Data = Mapping[str, DataEvaluation]
 
-_CLASSES = 50
-"""That are listed; -o json has all."""
+_ROWS = 50
+"""Of a table; -o json has all."""
 _MATRIX = 10
 """Classes up to which the confusion matrix is shown."""
-_PARTS = 50
 _STYLES = {"not passed": "bold red", "passed": "green"}
 
 
@@ -100,24 +100,25 @@ def _whole(data: "Data") -> Iterator[Text]:
 
     for name, found in data.items():
         yield Text(f"On {_plain([name])[0]} data, {count(found.samples, 'sample')}", "bold")
-        rows = [[*_plain([key]), number(value)] for key, value in general_values(found).items()]
-        yield table(["METRIC", "VALUE"], rows, styles={})
+        general = general_values(found)
+        rows = [[*_plain([key]), number(value)] for key, value in islice(general.items(), _ROWS)]
+        yield _cut(["METRIC", "VALUE"], rows, of=len(general))
         yield from _classes(found)
         for column, parts in (found.slices or {}).items():
             yield _slice(column, parts)
 
 
 def _classes(found: "DataEvaluation") -> Iterator[Text]:
-    from footplate.client.evaluation import class_scores, confusion_of
+    from footplate.client.evaluation import MAX_COLUMNS, class_scores, confusion_of
 
     scores = class_scores(found)
-    metrics = [*dict.fromkeys(key for each in scores for key in each.values)]
+    metrics = [*dict.fromkeys(key for each in scores for key in each.values)][:MAX_COLUMNS]
     if metrics:
         rows = [
             [*_plain([each.name]), *(number(each.values.get(key)) for key in metrics), _counted(each.samples)]
-            for each in scores
+            for each in scores[:_ROWS]
         ]
-        yield _cut(["CLASS", *_heads(metrics), "SAMPLES"], rows, _CLASSES)
+        yield _cut(["CLASS", *_heads(metrics), "SAMPLES"], rows, of=len(scores))
     counts, classes = confusion_of(found), _plain(found.classes or ())
     if 0 < len(counts) <= _MATRIX:
         rows = [[each, *map(_counted, row)] for each, row in zip(classes, counts, strict=True)]
@@ -125,12 +126,14 @@ def _classes(found: "DataEvaluation") -> Iterator[Text]:
 
 
 def _slice(column: str, parts: Mapping[str, "Slice"]) -> Text:
-    keys = [*dict.fromkeys(key for part in parts.values() for key in part.values if "." not in key)]
+    from footplate.client.evaluation import MAX_COLUMNS
+
+    keys = [*dict.fromkeys(key for part in parts.values() for key in part.values if "." not in key)][:MAX_COLUMNS]
     rows = [
         [*_plain([value]), _counted(part.samples), *(number(part.values.get(key)) for key in keys)]
-        for value, part in parts.items()
+        for value, part in islice(parts.items(), _ROWS)
     ]
-    return _cut([*_plain([column]), "SAMPLES", *_heads(keys)], rows, _PARTS)
+    return _cut([*_plain([column]), "SAMPLES", *_heads(keys)], rows, of=len(parts))
 
 
 def _heads(metrics: Sequence[str]) -> list[str]:
@@ -141,6 +144,6 @@ def _counted(many: int | None) -> str:
     return UNKNOWN if many is None else f"{many:,}"
 
 
-def _cut(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> Text:
-    more = f"\n{len(rows) - most:,} more; -o json has all" if len(rows) > most else ""
-    return Text.assemble(table(head, rows[:most], styles={}), more)
+def _cut(head: Sequence[str], rows: Sequence[Sequence[str]], *, of: int) -> Text:
+    more = f"\n{of - len(rows):,} more; -o json has all" if of > len(rows) else ""
+    return Text.assemble(table(head, rows, styles={}), more)

@@ -22,6 +22,8 @@ MAX_PLOT_BYTES = 4 << 20
 MAX_PIXELS = 8_000_000
 """Of a plot: a small file may unpack to more memory than there is."""
 MAX_CARD_BYTES = 256 << 10
+MAX_COLUMNS = 16
+"""Metrics that a table has side by side: more than there are, and who builds tables to be slow finds them short."""
 _PNG = struct.Struct(">8sI4sII")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -111,15 +113,15 @@ def general_values(found: DataEvaluation) -> dict[str, float]:
 
 
 def class_scores(found: DataEvaluation) -> list[ClassScores]:
-    """Of each class, in their order."""
-    known = dict.fromkeys(name.partition(".")[0] for name in found.values if "." in name)
+    """Of each class, in their order; what comes twice has its values once."""
+    values: dict[str, dict[str, float]] = {name: {} for name in found.classes or ()}
+    for key, value in found.values.items():
+        metric, _, name = key.partition(".")
+        if name in values:
+            values[name][metric] = value
     rows = confusion_of(found)
     return [
-        ClassScores(
-            name,
-            sum(rows[place]) if rows else None,
-            {metric: found.values[f"{metric}.{name}"] for metric in known if f"{metric}.{name}" in found.values},
-        )
+        ClassScores(name, sum(rows[place]) if rows else None, values.pop(name, {}))
         for place, name in enumerate(found.classes or ())
     ]
 

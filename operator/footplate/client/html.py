@@ -135,18 +135,20 @@ def _verdict(gates: Sequence[GateStatus]) -> str:
 
 
 def _measured(found: "DataEvaluation") -> Iterable[str]:
-    from footplate.client.evaluation import class_scores, general_values
+    from footplate.client.evaluation import MAX_COLUMNS, class_scores, general_values
 
     yield _table(["metric", "value"], [[name, f"{value:.4g}"] for name, value in general_values(found).items()])
     scores = class_scores(found)
-    names = [*dict.fromkeys(name for each in scores for name in each.values)]
+    names = [*dict.fromkeys(name for each in scores for name in each.values)][:MAX_COLUMNS]
     if names:
         rows = [[each.name, *(f"{each.values[name]:.4g}" if name in each.values else "" for name in names)]
-                for each in scores]  # fmt: skip
-        yield _table(["class", *names], rows)
+                for each in scores[:MAX_ROWS]]  # fmt: skip
+        yield _table(["class", *names], rows, of=len(scores))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, of: int | None = None) -> str:
+    """`of`: how many rows there are, where these are only the first."""
+    left = (len(rows) if of is None else of) - MAX_ROWS
     lines = [f"<tr>{''.join(f'<td>{_shown(cell)}</td>' for cell in row)}</tr>" for row in rows[:MAX_ROWS]]
-    more = f"<tr><td>and {len(rows) - MAX_ROWS:,} more</td></tr>" if len(rows) > MAX_ROWS else ""
+    more = f"<tr><td>and {left:,} more</td></tr>" if left > 0 else ""
     return f"<table><tr>{''.join(f'<th>{_shown(name)}</th>' for name in head)}</tr>{''.join(lines)}{more}</table>"

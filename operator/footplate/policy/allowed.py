@@ -49,8 +49,8 @@ _CEL_IS_IMAGE = (
     "v.substring(p.size()).matches('^[/:@]')))"
 )
 
-_READ_OTHERWISE = r"/[.]{1,2}(/|$)|[%?#\\]"
-"""Of an address: what a client takes out of its path, or decodes."""
+_READ_OTHERWISE = r"/[.]{1,2}([/;]|$)|[%?#\\]"
+"""Of an address: what a client takes out of its path, or decodes; some servers cut parameters off each of its parts."""
 
 
 def _is_below(address: str, prefix: str) -> bool:

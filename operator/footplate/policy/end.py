@@ -7,6 +7,7 @@ from typing import Any
 
 from footplate.api.status import FailureClass, Phase, Restarts, Spent, TrainingJobStatus, Trouble
 from footplate.policy import (
+    acceptance,
     clean_pods,
     elastic,
     phase,
@@ -49,6 +50,8 @@ def end_succeeded(job: Job) -> Step:
     """The run ends as Succeeded, or goes on with its gang where this attempt was to prepare the data."""
     if is_preparing(job.attempt) and not job.gang.is_already_complete:
         return _end_prepared(job)
+    if refused := acceptance.refusal(job.status, job.spec):
+        return end_attempt(job, Failure(Reason.GATE_NOT_PASSED, refused, job.now, job.gang.current.get(0)))
     reason, now = Reason.ALREADY_COMPLETE if job.gang.is_already_complete else Reason.COMPLETED, job.now
     status = with_end(job, reason).model_copy(update={"completion_time": now, "failure": None})
     return Step(move(status, Phase.SUCCEEDED, reason, what_came_out(job), now=now))

@@ -218,6 +218,7 @@ FREE: Mapping[str, str] = {
     "inputs[].name": "a folder of the pod",
     "inputs[].mode": "how it is fetched",
     "inputs[].sha256": "a checksum",
+    "inputs[].version": "which state of a table that is ruled over",
     "inputs[].maxSize": "the job's own bound on what it fetches",
     "data": "what is made of inputs that are ruled over",
     "checkpoint.every": "how often",

@@ -7,16 +7,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from footplate.api.reports import (
-    MAX_CLASS_NAME,
-    MAX_RULE,
-    CheckpointStatus,
-    CurveStatus,
-    DataStatus,
-    ProgressStatus,
-    Straggler,
-)
+from footplate.api.reports import CheckpointStatus, CurveStatus, ProgressStatus, Straggler
 from footplate.api.status import MAX_NOTES_KEPT, Attempt, TrainingJobStatus
+from footplate.api.types import Model
 from footplate.contract import ExitCode, Label, Progress, Verdict
 from footplate.curves import MAX_BYTES, curve_of, merge, points_of, size_of
 from footplate.durations import short
@@ -48,13 +41,13 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
     running = bool(status.attempts) and status.attempts[-1].end_time is None
     if running and polled is not None and checkpoint is not None and not _is_new(status, checkpoint.time):
         # What an attempt has found to resume from counts, though others saw newer ones: those are damaged.
-        checkpoint = polled.checkpoint or checkpoint
+        checkpoint = _in_lines(polled.checkpoint) or checkpoint
     for pod in (*gang.older, *gang.ended):
         if pod.verdict is not None and pod.label(Label.RUN) == status.run:
-            checkpoint = _newer(checkpoint, pod.verdict.checkpoint)
+            checkpoint = _newer(checkpoint, _in_lines(pod.verdict.checkpoint))
             notes += pod.verdict.notes
     if polled is not None:
-        checkpoint = _newer(checkpoint, polled.checkpoint)
+        checkpoint = _newer(checkpoint, _in_lines(polled.checkpoint))
         notes += polled.notes
         if running:  # else rank 0's last words are newer
             known = told(polled, status, now=now)
@@ -67,14 +60,14 @@ def update(status: TrainingJobStatus, *, polled: Progress | None, gang: Gang, no
             known = at_rest(_shown(_rest_of(last_words.progress, known, status, seen=seen), known, now=now))
             if last_words.exit_code in _TRAINED and known.percent is not None:
                 known = known.model_copy(update={"percent": 100.0})
-        changes["artifact"] = last_words.artifact or status.artifact
-        changes["evaluation"] = last_words.evaluation or status.evaluation
+        changes["artifact"] = _in_lines(last_words.artifact) or status.artifact
+        changes["evaluation"] = _in_lines(last_words.evaluation) or status.evaluation
     resumed = [said.resumed_from_step for said in (last_words, polled) if said is not None]
     changes["attempts"] = _attempts(status.attempts, resumed, _steps(gang))
     if running and polled is not None and polled.preflight is not None:
         *before, last = changes["attempts"]
         changes["attempts"] = [*before, last.model_copy(update={"preflight": polled.preflight})]
-    changes |= {"tracking": next(iter(tracked), status.tracking)}
+    changes |= {"tracking": next(map(_in_lines, tracked), status.tracking)}
     data = [_in_lines(said.data) for said in (last_words, polled) if said is not None and said.data is not None]
     changes["data"] = next(iter(data), status.data)
     changes |= {"progress": known, "checkpoint": checkpoint, "notes": _notes(status.notes, notes)}
@@ -123,21 +116,20 @@ def last_step(status: TrainingJobStatus, gang: Gang) -> int | None:
     return max(steps, default=None)
 
 
-def _in_lines(data: DataStatus) -> DataStatus:
-    """The same, with each text of the tenant's in one line, as `kubectl describe` shows it."""
-    classes = [each.model_copy(update={"name": clean(each.name, most=MAX_CLASS_NAME)}) for each in data.classes]
-    broken = [
-        each.model_copy(
-            update={
-                "column": each.column and clean(each.column, most=MAX_CLASS_NAME),
-                "rule": clean(each.rule, most=MAX_RULE),
-            }
-        )
-        for each in data.broken
-    ]
-    changes: dict[str, Any] = {"classes": classes, "broken": broken, "digest": clean(data.digest, most=64)}
-    changes["profile"] = data.profile and clean(data.profile, most=2048)
-    return data.model_copy(update=changes)
+def _in_lines(said: Any) -> Any:
+    """The same, with each text of the tenant's in one line, as `kubectl describe` shows it, and no longer than it is.
+    A map's keys are such texts, too.
+    """
+    if isinstance(said, str):
+        return said if said.isprintable() else clean(said, most=len(said))
+    if isinstance(said, list) and isinstance(next(iter(said), None), str | Model):
+        return [_in_lines(each) for each in said]
+    if isinstance(said, dict):
+        return {_in_lines(key): _in_lines(value) for key, value in said.items()}
+    if isinstance(said, Model):
+        told = {name: _in_lines(getattr(said, name)) for name in type(said).model_fields}
+        return said.model_copy(update=told)
+    return said
 
 
 def _tells(progress: ProgressStatus) -> bool:
@@ -147,6 +139,7 @@ def _tells(progress: ProgressStatus) -> bool:
 
 def _shown(said: ProgressStatus, known: ProgressStatus | None, *, now: datetime) -> ProgressStatus:
     """What a pod says, as the status shows it: within reason, and its curve behind that of the attempts before."""
+    said = _in_lines(said)
     eta = said.eta_seconds if (said.eta_seconds or 0) <= MAX_ETA_SECONDS else None
     ahead = said.last_step_time is not None and said.last_step_time > now + MAX_AHEAD
     changes: dict[str, Any] = {

@@ -13,6 +13,7 @@ from footplate.api.status import TrainingJobStatus
 from footplate.contract import JobConfig
 from footplate.objects import OVERSIZE, block, text
 from footplate.policy import (
+    acceptance,
     boundary,
     clean_pods,
     deadline,
@@ -145,7 +146,8 @@ def _read_job(observed: Observed, status: TrainingJobStatus, config: JobConfig, 
         remembered=parse_ranks(attempt.succeeded_ranks if attempt else None, nodes=nodes),
     )
     polled = progress.believed(observed.progress, status, uid=config.metadata.uid)
-    known = with_facts(progress.update(status, polled=polled, gang=gang, now=now), gang, desired=nodes, now=now)
+    said = acceptance.held(progress.update(status, polled=polled, gang=gang, now=now), spec)
+    known = with_facts(said, gang, desired=nodes, now=now)
     job = Job(observed, now, known, config, spec, gang, edited.refused)
     job = share.keep_up(job)
     used = usage.update(job, before=status, polled=polled)

@@ -7,9 +7,11 @@ import pytest
 
 from client_site import Site
 from footplate.api.reports import EvaluationStatus
+from footplate.cli.evaluation import _whole
 from footplate.client import Client, ClientError, JobEvaluation, NothingThere, StorageUnreadable
 from footplate.client.artifacts import ArtifactDamaged
 from footplate.client.evaluation import (
+    MAX_COLUMNS,
     MAX_PIXELS,
     MAX_PLOT_BYTES,
     MAX_PLOTS,
@@ -18,6 +20,7 @@ from footplate.client.evaluation import (
     general_values,
 )
 from footplate.client.status import verdict_in_words
+from footplate_trainer.evaluation_file import DataEvaluation, Slice
 from result_files import evaluated, evaluation_json, png
 from stored_models import stored, with_manifest
 
@@ -157,3 +160,44 @@ def test_a_job_reads_them_with_its_own_storage(site: Site, client: Client) -> No
     site.say("digits", phase="Succeeded", artifact=model, evaluation=GATES)
     with pytest.raises(StorageUnreadable, match="lies in a volume of the job's pods"):
         client.get("digits").evaluation()
+
+
+class Counted(dict[str, float]):
+    """Counts how often it is asked for one of its values."""
+
+    asked = 0
+
+    def __getitem__(self, key: str) -> float:
+        self.asked += 1
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.asked += 1
+        return super().__contains__(key)
+
+
+def test_scores_take_no_longer_than_the_file_is_long() -> None:
+    """A file of 16 MB may name a hundred thousand classes, and as many metrics."""
+    names = [f"c{number}" for number in range(500)]
+    values = Counted({f"m{number}.{name}": 1.0 for number, name in enumerate(names)})
+    found = DataEvaluation.model_construct(task="classification", samples=1, classes=names, values=values)
+    scores = class_scores(found)
+    assert [each.values for each in scores] == [{f"m{number}": 1.0} for number in range(500)]
+    assert values.asked <= 2 * len(names)
+    twice = DataEvaluation(task="classification", samples=1, classes=["a"] * 500, values=dict.fromkeys(["f1.a"], 1.0))
+    assert sum(len(each.values) for each in class_scores(twice)) == 1
+
+
+def test_tables_of_many_metrics_are_cut(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(60)]
+    values = {f"m{number}.{name}": 1.0 for number, name in enumerate(names)}
+    parts = {name: Slice(samples=1, values={f"m{number}": 1.0}) for number, name in enumerate(names)}
+    found = DataEvaluation(task="classification", samples=1, classes=names, values=values, slices={"country": parts})
+    shown = [text.plain for text in _whole({"test": found})]
+    heads = [text.splitlines()[0].split() for text in shown if text.startswith(("CLASS", "country"))]
+    assert [len(head) for head in heads] == [MAX_COLUMNS + 2] * 2
+    assert [text.splitlines()[-1] for text in shown[2:]] == ["10 more; -o json has all"] * 2
+    files = {"evaluation.json": evaluation_json(test=found.to_json())}
+    html = evaluation(tmp_path, files)._repr_html_()
+    assert html.count("<th>m") == MAX_COLUMNS + 1
+    assert "and 10 more" in html

@@ -178,16 +178,89 @@ def test_budget_spent() -> None:
     assert after["completionTime"] == at()
 
 
+ASKED = {"evaluation": {"gates": [{"metric": "testAccuracy", "atLeast": 0.9}]}}
+GATED = {**ASKED, "output": {"uri": "s3://models/m/"}}
+MODEL = {"uri": "s3://m/1/", "manifest": "s3://m/1/m", "sha256": "a" * 64, "sizeBytes": 5}
+MISSED = {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.7, "passed": False}
+PASSED = {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.95, "passed": True}
+
+
 def test_a_gate_that_is_not_passed_ends_the_run_with_the_model() -> None:
-    artifact = {"uri": "s3://m/1/", "manifest": "s3://m/1/m", "sha256": "a" * 64, "sizeBytes": 5, "accepted": False}
-    gate = {"metric": "testAccuracy", "atLeast": 0.9, "value": 0.7, "passed": False}
-    said = {"artifact": artifact, "evaluation": {"gates": [gate]}, "error": {"message": "testAccuracy is 0.7"}}
+    artifact = {**MODEL, "accepted": False}
+    said = {"artifact": artifact, "evaluation": {"gates": [MISSED]}, "error": {"message": "testAccuracy is 0.7"}}
     message = json.dumps({"outcome": "failed", "exitCode": 80, **said})
-    after = status_of(look(job(), failed(0, 80, message=message), pod(1, phase="Succeeded")))
+    after = status_of(look(job(GATED), failed(0, 80, message=message), pod(1, phase="Succeeded")))
     assert (after["phase"], after["reason"], after["failure"]["class"]) == ("Failed", "GateNotPassed", "Permanent")
     assert after["message"] == "testAccuracy is 0.7"
     assert after["artifact"]["accepted"] is False
-    assert after["evaluation"]["gates"] == [gate]
+    assert after["evaluation"]["gates"] == [MISSED]
+
+
+def test_a_gate_that_is_passed_ends_it_with_an_accepted_model() -> None:
+    said = says(artifact={**MODEL, "accepted": True}, evaluation={"gates": [PASSED]})
+    after = status_of(look(job(GATED), said, says(1)))
+    assert (after["phase"], after["artifact"]["accepted"]) == ("Succeeded", True)
+    assert after["evaluation"]["gates"] == [PASSED]
+    short = status_of(look(job(GATED), says(artifact={**MODEL, "accepted": True}), says(1)))
+    assert short["phase"] == "Succeeded", "the verdict had no room for all gates"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "gates", "words"),
+    [
+        pytest.param(True, [{**MISSED, "passed": True}], "testAccuracy is 0.7, at least 0.9", id="says it is passed"),
+        pytest.param(True, [{**MISSED, "value": None, "passed": True}], "is no value, at least 0.9", id="no value"),
+        pytest.param(True, [MISSED], "testAccuracy is 0.7, at least 0.9", id="contradicts itself"),
+        pytest.param(False, [PASSED], "doesn't say that it passes", id="not accepted"),
+        pytest.param(None, [], "use an image whose footplate_trainer knows them", id="knows no gates"),
+        pytest.param(None, [{**PASSED, "atLeast": 0.1}], "doesn't say that it passes", id="another bound"),
+    ],
+)
+def test_a_model_isnt_accepted_by_a_word_that_its_values_belie(
+    accepted: bool | None, gates: list[JSON], words: str
+) -> None:
+    said = says(artifact={**MODEL, "accepted": accepted}, evaluation={"gates": gates})
+    after = status_of(look(job(GATED), said, says(1)))
+    assert (after["phase"], after["reason"], after["failure"]["class"]) == ("Failed", "GateNotPassed", "Permanent")
+    assert words in after["message"]
+    assert after["artifact"].get("accepted") is not True
+    assert all(gate["passed"] == (gate.get("value") == 0.95) for gate in after["evaluation"]["gates"])
+
+
+@pytest.mark.parametrize("output", [{}, {"output": {"uri": "s3://models/m/"}}])
+def test_gates_of_which_nothing_is_said_are_not_passed(output: JSON) -> None:
+    """As by an image that writes what it likes where the verdict belongs."""
+    done = [pod(rank, phase="Succeeded", state=terminated(0, message="{")) for rank in (0, 1)]
+    after = status_of(look(job({**ASKED, **output}), *done))
+    assert (after["phase"], after["reason"]) == ("Failed", "GateNotPassed")
+    said = says(evaluation={"gates": []}), says(1)
+    assert status_of(look(job({**ASKED, **output}), *said))["phase"] == ("Failed" if output else "Succeeded")
+
+
+def test_a_job_without_gates_has_neither_accepted_nor_refused_models() -> None:
+    said = says(artifact={**MODEL, "accepted": True}, evaluation={"metrics": {"a": 1}, "gates": [PASSED]})
+    after = status_of(look(job(), said, says(1)))
+    assert (after["phase"], after["evaluation"]) == ("Succeeded", {"metrics": {"a": 1}, "gates": []})
+    assert "accepted" not in after["artifact"]
+
+
+def test_texts_of_pods_stand_in_one_line() -> None:
+    """Else they forge lines of `kubectl describe`."""
+    forged = "s3://m/1/\n  Phase:  Running\x1b[2J"
+    gate = {"metric": "testAccuracy", "atLeast": 0.9, "passed": False, "why": forged}
+    checkpoint = {"uri": forged, "step": 3}
+    said = says(
+        artifact={**MODEL, "uri": forged, "ended": forged, "metrics": {forged: 1}},
+        evaluation={"metrics": {forged: 1}, "gates": [gate]},
+        checkpoint=checkpoint,
+        progress={"step": 3, "metrics": {forged: 1}},
+        data={"rows": 1, "digest": forged, "classes": [{"name": forged, "rows": 1}]},
+        tracking=[{"name": forged, "url": "https://example.com"}],
+    )
+    after = json.dumps(status_of(look(job(GATED), said, says(1))))
+    assert after.count("Phase:  Running") == 10
+    assert "\\n" not in after
+    assert "\\u001b" not in after
 
 
 def test_permanent_failure_ends_the_run() -> None:

@@ -481,5 +481,5 @@ def test_texts_of_the_data_are_of_one_line_and_without_what_moves_a_cursor() -> 
     data = after(says(data={**DATA, **told})).data
     assert data is not None
     (rule,) = data.broken
-    assert {data.classes[0].name, data.profile, rule.column, rule.rule} == {"[31mx | Reason: Succeeded"}
+    assert {data.classes[0].name, data.profile, rule.column, rule.rule} == {"[31mx | Reason: Succe…"}
     assert TrainingJobStatus.model_validate(after(says(data={**DATA, **told})).to_json()).data == data

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from footplate.api.data_checks import Checks, ColumnCheck
-from footplate_trainer.errors import DataError
+from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.preparation.checking import check, check_column, words
 from footplate_trainer.preparation.report import Violation
 
@@ -157,6 +157,7 @@ def test_a_column_of_nothing_breaks_required_alone() -> None:
         ({"constraints": {"enum": ["a"], "maximum": 3}}, "no value of enum keeps"),
         ({"type": "date", "constraints": {"latest": "2026-02-30"}}, "must be a day that there is"),
         ({"type": "date", "constraints": {"latest": "tomorrow"}}, "pattern"),
+        ({"constraints": {"pattern": r"\Qa+b"}}, r"\\Q ends with \\E"),
     ],
 )
 def test_checks_that_contradict_themselves_are_refused(asked: dict[str, object], problem: str) -> None:
@@ -170,10 +171,19 @@ def test_checks_that_contradict_themselves_are_refused(asked: dict[str, object],
         {"constraints": {"enum": ["a", "xy"], "pattern": "x.", "minLength": 2}},
         {"constraints": {"enum": ["ä"], "pattern": "."}},
         {"type": "number", "constraints": {"enum": ["1", "2e0"], "minimum": 2}},
+        pytest.param(
+            {"constraints": {"enum": [f"{n:0>250b}" for n in range(250)], "pattern": "(?:[01]{0,100}){9}c"}},
+            id="that would take the operator seconds to find out",
+        ),
     ],
 )
 def test_an_enum_of_which_some_value_may_come_is_taken(asked: dict[str, object]) -> None:
     assert Checks.model_validate({"columns": [{"name": "c", **asked}]}).columns
+
+
+def test_a_pattern_that_is_too_large_for_all_letters_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"data\.checks: pattern '\(\?i\).*pattern too large.*; write it shorter"):
+        rows(["a"], constraints={"pattern": r"(?i)\pL{800}"})
 
 
 def test_unique_shows_the_rows_that_repeat_an_earlier_one() -> None:

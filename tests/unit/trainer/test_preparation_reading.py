@@ -157,6 +157,40 @@ def test_a_delta_table_that_cant_be_read_right_is_refused(tmp_path: Path) -> Non
         find_files(folder, channel="train", said=[])
 
 
+@pytest.mark.parametrize("path", ["../secret.parquet", "..%2Fsecret.parquet", "country=de/../../secret.parquet"])
+def test_a_delta_table_leads_to_nothing_beside_it(tmp_path: Path, path: str) -> None:
+    """Its writer isn't the job's: what else lies on the node isn't in the input's digest, and nobody's to read."""
+    pq.write_table(pa.table({"n": [42]}), tmp_path / "secret.parquet")
+    deltalake.write_deltalake(tmp_path / "train", pa.table({"n": [1, 2]}))
+    log = tmp_path / "train/_delta_log/00000000000000000000.json"
+    (tmp_path / "train/country=de").mkdir()
+    (name,) = (each.name for each in (tmp_path / "train").glob("*.parquet"))
+    log.write_text(log.read_text().replace(name, path))
+    with pytest.raises(DataError, match=r"leads out of its folder, to .*secret\.parquet"):
+        load({"train": tmp_path / "train"}, None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"file": "../../etc/passwd"},
+        {"file": "/etc/passwd"},
+        {"class": "../../../out"},
+        {"class": "/out"},
+        {"split": "../out"},
+    ],
+    ids=str,
+)
+def test_a_list_of_files_that_leads_out_of_the_data_makes_no_link(tmp_path: Path, named: dict[str, str]) -> None:
+    """It comes from storage, where others than the run may write."""
+    write(tmp_path / "input", {"train/a/x.txt": "x"})
+    row = {"file": "train/a/x.txt", "split": "train", "class": "a", **named}
+    folder = write(tmp_path / "data", {layout.FILES: json.dumps(row)})
+    with pytest.raises(DataError, match="leads out of the data's folders"):
+        layout.link_files(folder, tmp_path / "input")
+    assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
+
+
 def test_an_image_without_deltalake_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = delta(tmp_path / "train")
     monkeypatch.setitem(sys.modules, "deltalake", None)

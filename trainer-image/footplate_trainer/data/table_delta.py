@@ -2,6 +2,7 @@
 of them would see rows that were deleted or replaced.
 """
 
+from os.path import normpath
 from pathlib import Path
 
 from footplate_trainer.errors import DataError
@@ -48,6 +49,11 @@ def find_delta_files(folder: Path, *, said: list[str]) -> list[Path]:
             "anew without, or take its rows as Parquet"
         )
     files = sorted(map(_found, files_of(table)))
+    if outside := [path for path in files if not Path(normpath(path)).is_relative_to(normpath(folder))]:
+        raise DataError(
+            f"input {folder.name}: its Delta table's log leads out of its folder, to {outside[0]}; let the table hold "
+            "its own files"
+        )
     if missing := [path for path in files if not path.is_file()]:
         raise DataError(
             f"input {folder.name}: {missing[0].name} is in its Delta table's log, but isn't there; restore it"

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from footplate.api.data_checks import Checks, ColumnCheck, ColumnType, Constraints
+from footplate.api.data_checks import Checks, ColumnCheck, ColumnType, Constraints, whole
 from footplate.api.errors import nearest
 from footplate_trainer.data.table_files import is_text
-from footplate_trainer.errors import DataError
+from footplate_trainer.errors import ConfigError, DataError
 from footplate_trainer.preparation.cells import (
     BOOLEAN,
     DATE,
@@ -45,6 +45,7 @@ def check(table: pa.Table, checks: Checks, place: Place, duplicates: Callable[[]
 
     Raises:
         DataError: a column that is to be checked isn't there, or holds lists or objects.
+        ConfigError: a pattern is too large.
     """
     found = [*_whole(table, checks, duplicates)]
     for column in checks.columns:
@@ -177,9 +178,19 @@ def _constraints(column: pa.ChunkedArray, rules: Constraints) -> Iterator[tuple[
         if rules.max_length is not None:
             yield f"maxLength: {rules.max_length}", pc.less_equal(lengths, rules.max_length)
     if rules.pattern is not None:
-        yield f"pattern: {rules.pattern}", pc.match_substring_regex(as_texts(column), rf"\A(?:{rules.pattern})\z")
+        yield f"pattern: {rules.pattern}", _matches(as_texts(column), rules.pattern)
     if rules.enum is not None:
         yield f"enum: {', '.join(rules.enum)}"[:256], _is_one_of(column, rules.enum)
+
+
+def _matches(column: pa.ChunkedArray, pattern: str) -> Mask:
+    try:
+        return pc.match_substring_regex(column, whole(pattern))
+    except pa.ArrowInvalid as error:  # it takes more when it is compiled for all of Unicode
+        raise ConfigError(
+            f"data.checks: pattern {pattern!r} can't be matched: {error}; write it shorter, such as without the counts "
+            "that minLength and maxLength can hold"
+        ) from None
 
 
 def _comparable(column: pa.ChunkedArray, bound: float) -> tuple[pa.ChunkedArray, float | int]:

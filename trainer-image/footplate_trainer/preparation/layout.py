@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from footplate.api.data import SPLITS
 from footplate_trainer.errors import DataError
 from footplate_trainer.preparation.report import Prepared, SplitFile
 
@@ -62,7 +63,7 @@ def link_files(folder: Path, inputs: Path) -> None:
     """Makes the parts of a folder of pictures or texts: links to the files of the input channels, which take no room.
 
     Raises:
-        DataError: a file isn't there any more.
+        DataError: a file isn't there any more, or what lists them names others than theirs.
     """
     if not (folder / FILES).is_file():
         return
@@ -72,6 +73,12 @@ def link_files(folder: Path, inputs: Path) -> None:
 
 
 def _link(row: Mapping[str, str], inputs: Path, target: Path) -> None:
+    named = [Path(row["file"]), Path(row["class"])]
+    if row["split"] not in SPLITS or any(path.is_absolute() or ".." in path.parts for path in named):
+        raise DataError(
+            f"{FILES} beside the run's records leads out of the data's folders, so this run hasn't written it; delete "
+            "that folder, and the data are prepared anew"
+        )
     channel, *parts = Path(row["file"]).parts
     source = inputs.joinpath(channel, *parts)
     if not source.is_file():
