@@ -11,7 +11,7 @@ from torch import Tensor
 
 from footplate_trainer import context, data
 from footplate_trainer.data import images, tables
-from footplate_trainer.recipes import image_classification
+from footplate_trainer.recipes import image_classification, image_statistics
 from footplate_trainer.recipes.tables import measure
 
 
@@ -48,7 +48,7 @@ def read_images(folder: Path, side: int) -> tuple[Any, list[Tensor]]:
         note=print,
     )
     assert splits.test is not None
-    measured = [*image_classification.measure(splits.train), splits.train.labels, splits.test.labels]
+    measured = [*image_statistics.measure(splits.train), splits.train.labels, splits.test.labels]
     return image_classification.PlainImages(splits.train), measured
 
 

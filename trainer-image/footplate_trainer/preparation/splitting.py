@@ -78,11 +78,9 @@ def _stratify(classes: NDArray[np.int64], shares: NDArray[np.float64], seed: int
 
 def _cut(order: NDArray[np.int64], counts: NDArray[np.int64], shares: NDArray[np.float64]) -> Codes:
     """The rows in this order, class after class, each class cut into the parts one after the other."""
-    ends = _sizes(counts, shares).cumsum(axis=1)
-    classes = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
-    codes = np.zeros(len(order), np.uint8)
-    codes[order] = (within[:, None] >= ends[classes, :-1]).sum(axis=1)
+    parts = np.tile(np.arange(len(shares), dtype=np.uint8), len(counts))
+    codes = np.empty(len(order), np.uint8)
+    codes[order] = np.repeat(parts, _sizes(counts, shares).ravel())
     return codes
 
 
