@@ -230,7 +230,7 @@ def test_sdk(laptop: Laptop, tmp_path: Path) -> None:
 def test_every_example_has_its_test() -> None:
     tested = {
         *("autoencoder", "digits", "fashion-mnist", "own-script", "own-script-torchrun", "runtime", "suspend-resume"),
-        *("checked-data", "gitops", "migrate", "sdk", "sentiment", "tabular", "tabular-regression"),
+        *("checked-data", "gitops", "language-model", "migrate", "sdk", "sentiment", "tabular", "tabular-regression"),
         "kueue",  # unit/gangs/test_example.py
         "runtimes",  # unit/test_example_runtimes.py
     }
