@@ -1,12 +1,13 @@
 """The page in Debian's Chromium: live, usable without a mouse or eyes, and not to be taken over by what it shows."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from footplate.client import ClusterUnreachable, History, JobData, LogLine, Why
 from footplate_trainer.preparation.report import Example, Hint, Violation
@@ -149,6 +150,16 @@ def test_the_list_is_live_and_keeps_what_the_user_does(visit: Visit) -> None:
     expect(page.locator("th[aria-sort=ascending]")).to_have_text("Job")
     visit.client.delete("team", "digits-2")
     expect(page.locator("tbody tr")).to_have_count(1)
+
+
+@pytest.mark.parametrize("script", ["charts.js", "vendor/hx-sse.min.js"])
+def test_a_script_that_comes_late_misses_nothing(visit: Visit, script: str) -> None:
+    def late(route: Route) -> None:
+        time.sleep(2)
+        route.continue_()
+
+    visit.page.route(f"**/static/{script}", late)
+    expect(visit.go("jobs/team/digits").locator(".chart")).to_have_count(4)
 
 
 def test_curves_grow_and_the_zoom_stays(visit: Visit) -> None:
