@@ -96,7 +96,7 @@ def _short(metrics: Mapping[str, float], has_gates: bool) -> Iterator[Text]:
 
 
 def _whole(data: "Data") -> Iterator[Text]:
-    from footplate.client.evaluation import general_values
+    from footplate.client.scores import general_values
 
     for name, found in data.items():
         yield Text(f"On {_plain([name])[0]} data, {count(found.samples, 'sample')}", "bold")
@@ -109,7 +109,7 @@ def _whole(data: "Data") -> Iterator[Text]:
 
 
 def _classes(found: "DataEvaluation") -> Iterator[Text]:
-    from footplate.client.evaluation import MAX_COLUMNS, class_scores, confusion_of
+    from footplate.client.scores import MAX_COLUMNS, class_scores, confusion_of
 
     scores = class_scores(found)
     metrics = [*dict.fromkeys(key for each in scores for key in each.values)][:MAX_COLUMNS]
@@ -126,7 +126,7 @@ def _classes(found: "DataEvaluation") -> Iterator[Text]:
 
 
 def _slice(column: str, parts: Mapping[str, "Slice"]) -> Text:
-    from footplate.client.evaluation import MAX_COLUMNS
+    from footplate.client.scores import MAX_COLUMNS
 
     keys = [*dict.fromkeys(key for part in parts.values() for key in part.values if "." not in key)][:MAX_COLUMNS]
     rows = [

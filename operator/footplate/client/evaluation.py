@@ -5,7 +5,6 @@ Names, texts and pictures in it are whatever the job's code has written.
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -22,8 +21,6 @@ MAX_PLOT_BYTES = 4 << 20
 MAX_PIXELS = 8_000_000
 """Of a plot: a small file may unpack to more memory than there is."""
 MAX_CARD_BYTES = 256 << 10
-MAX_COLUMNS = 16
-"""Metrics that a table has side by side: more than there are, and who builds tables to be slow finds them short."""
 _PNG = struct.Struct(">8sI4sII")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -65,7 +62,7 @@ class JobEvaluation:
         from footplate.client.html import evaluation_html
 
         plots = {name: self.plot(name) for name in self.plot_names()}
-        return evaluation_html(self, {name: data for name, data in plots.items() if data is not None})
+        return evaluation_html(self.gates, self.data, {name: data for name, data in plots.items() if data is not None})
 
 
 def read_plot(artifact: Artifact, name: str) -> bytes | None:
@@ -94,39 +91,3 @@ def _is_picture(data: bytes) -> bool:
         return False
     signature, _, kind, width, height = _PNG.unpack_from(data)
     return (signature, kind) == (_SIGNATURE, b"IHDR") and 0 < int(width * height) <= MAX_PIXELS
-
-
-@dataclass(frozen=True, slots=True)
-class ClassScores:
-    """What was measured of one class."""
-
-    name: str
-    samples: int | None
-    """That are of it; None where that isn't known."""
-    values: Mapping[str, float]
-    """By metric, such as `f1`."""
-
-
-def general_values(found: DataEvaluation) -> dict[str, float]:
-    """The values that are of no single class."""
-    return {name: value for name, value in found.values.items() if "." not in name}
-
-
-def class_scores(found: DataEvaluation) -> list[ClassScores]:
-    """Of each class, in their order; what comes twice has its values once."""
-    values: dict[str, dict[str, float]] = {name: {} for name in found.classes or ()}
-    for key, value in found.values.items():
-        metric, _, name = key.partition(".")
-        if name in values:
-            values[name][metric] = value
-    rows = confusion_of(found)
-    return [
-        ClassScores(name, sum(rows[place]) if rows else None, values.pop(name, {}))
-        for place, name in enumerate(found.classes or ())
-    ]
-
-
-def confusion_of(found: DataEvaluation) -> Sequence[Sequence[int]]:
-    """The confusion matrix, a row for each class; nothing where there is none that fits the classes."""
-    size, rows = len(found.classes or ()), found.confusion or ()
-    return rows if size and len(rows) == size and all(len(row) == size for row in rows) else ()

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from footplate.api.reports import CurveStatus, EvaluationStatus, GateStatus, ProgressStatus
 from footplate.api.status import TrainingJobStatus
+from footplate.client.scores import MAX_COLUMNS, class_scores, general_values
 from footplate.client.status import verdict_in_words
 from footplate.durations import in_words
 from footplate.text import clean
 
 if TYPE_CHECKING:
-    from footplate.client.evaluation import JobEvaluation
     from footplate_trainer.evaluation_file import DataEvaluation
 
 WIDTH, HEIGHT, MARGIN = 360, 90, 4
@@ -39,10 +39,12 @@ def job_html(name: str, namespace: str, status: TrainingJobStatus) -> str:
     return _whole(parts)
 
 
-def evaluation_html(evaluation: "JobEvaluation", plots: Mapping[str, bytes]) -> str:
-    """What was measured of a model as a fragment of HTML. `plots`: PNG files by name."""
-    parts = [_verdict(evaluation.gates)]
-    for name, found in evaluation.data.items():
+def evaluation_html(
+    gates: Sequence[GateStatus], evaluated: Mapping[str, "DataEvaluation"], plots: Mapping[str, bytes]
+) -> str:
+    """What was measured of a model as a fragment of HTML: `evaluated` by the name of the data, plots as PNG by name."""
+    parts = [_verdict(gates)]
+    for name, found in evaluated.items():
         parts += [f"<h4>{_shown(name)}: {found.samples:,} samples</h4>", *_measured(found)]
     parts += [
         f'<img style="max-width:360px" alt="{_shown(name)}" src="data:image/png;base64,{b64encode(data).decode()}">'
@@ -135,8 +137,6 @@ def _verdict(gates: Sequence[GateStatus]) -> str:
 
 
 def _measured(found: "DataEvaluation") -> Iterable[str]:
-    from footplate.client.evaluation import MAX_COLUMNS, class_scores, general_values
-
     yield _table(["metric", "value"], [[name, f"{value:.4g}"] for name, value in general_values(found).items()])
     scores = class_scores(found)
     names = [*dict.fromkeys(name for each in scores for name in each.values)][:MAX_COLUMNS]

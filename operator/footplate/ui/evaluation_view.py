@@ -11,7 +11,7 @@ from math import ceil
 
 from footplate.api.evaluation import HEADLINES
 from footplate.api.reports import EvaluationStatus, GateStatus
-from footplate.client.evaluation import class_scores, confusion_of, general_values
+from footplate.client.scores import class_scores, confusion_of, general_values
 from footplate.client.status import verdict_in_words
 from footplate.client.untrusted import plain
 from footplate.ui.words import number, share

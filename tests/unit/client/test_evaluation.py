@@ -10,15 +10,8 @@ from footplate.api.reports import EvaluationStatus
 from footplate.cli.evaluation import _whole
 from footplate.client import Client, ClientError, JobEvaluation, NothingThere, StorageUnreadable
 from footplate.client.artifacts import ArtifactDamaged
-from footplate.client.evaluation import (
-    MAX_COLUMNS,
-    MAX_PIXELS,
-    MAX_PLOT_BYTES,
-    MAX_PLOTS,
-    class_scores,
-    confusion_of,
-    general_values,
-)
+from footplate.client.evaluation import MAX_PIXELS, MAX_PLOT_BYTES, MAX_PLOTS
+from footplate.client.scores import MAX_COLUMNS, class_scores, confusion_of, general_values
 from footplate.client.status import verdict_in_words
 from footplate_trainer.evaluation_file import DataEvaluation, Slice
 from result_files import evaluated, evaluation_json, png
